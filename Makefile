@@ -1,0 +1,33 @@
+# `make demo` and `make test` need Python 3.10-3.13 and the package index, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Where no constraint is known for your platform: make test CONSTRAINTS=
+CONSTRAINTS ?= -c constraints.txt
+
+.PHONY: demo test lint clean venv
+
+venv: $(STAMP)
+
+# scenedetect and face-alignment ask for opencv-python, the card asks for the headless build; both own the same folder `cv2`,
+# so the headless files are written last.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[dev,demo]"
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --force-reinstall --no-deps opencv-python-headless
+	touch $(STAMP)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest
+
+demo: $(STAMP)
+	$(BIN)/python -m pipelines.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
+
+clean:
+	rm -rf $(VENV) demo-out

@@ -1,0 +1,1 @@
+"""Job submission and cluster files. May import `pipelines` and everything to its left."""

