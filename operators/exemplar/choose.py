@@ -1,0 +1,174 @@
+"""Which source frame's mouth each output frame shows: dynamic programming over the window's own frames.
+
+Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's Talkin', Song 2020). The
+renderer warps what is left to the wanted shape, so that the choice is about texture: teeth, tongue and lips that need little warping, seen
+from the same side. Used by `operators.exemplar.choose_stage`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+#: Steps between consecutive source frames that are no joins, with their price: on, hold, skip one, back.
+STEPS = ((1, 0.0), (0, 0.45), (2, 0.4), (-1, 0.55))
+#: A join costs this much at least; costs of frames are per 40 ms, so that a run of good frames pays for one.
+JOIN = 1.6
+#: Joins are tried from this many best states only.
+JOIN_BEAM = 24
+#: Output frames whose costs are computed at a time (memory: this times the candidates).
+CHUNK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Scales of the differences (those that cost 1) and weights. Openings and widths over eye distance, angles in degrees.
+
+    Attributes:
+        opening, width, speed: differences from the wanted mouth; speed is change of opening per 40 ms.
+        yaw, pitch, roll, zoom: differences from the target frame's pose; zoom in log units.
+        stretch: weight of having to pull a mouth further open than 1.3 times (it invents teeth).
+        shut: weight of having to shut a mouth that is more than 1.6 times as open (it hides teeth behind lips).
+        distance: cost of a frame ten seconds or more away (light and expression drift).
+    """
+
+    opening: float = 0.05
+    width: float = 0.09
+    speed: float = 0.05
+    yaw: float = 7.0
+    pitch: float = 7.0
+    roll: float = 14.0
+    zoom: float = 0.2
+    stretch: float = 12.0
+    shut: float = 3.0
+    distance: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Mouthful:
+    """What the choice compares, of F frames: the source's or the wanted ones.
+
+    Attributes:
+        opening, width: float64[F] over eye distance.
+        speed: float64[F], change of opening per 40 ms.
+        angles: float64[F, 3], yaw, pitch, roll in degrees.
+        zoom: float64[F], log of the face's scale.
+        time: float64[F], seconds in the source video.
+    """
+
+    opening: np.ndarray
+    width: np.ndarray
+    speed: np.ndarray
+    angles: np.ndarray
+    zoom: np.ndarray
+    time: np.ndarray
+
+    def take(self, index: np.ndarray | slice) -> Mouthful:
+        return Mouthful(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+
+def frame_costs(wanted: Mouthful, source: Mouthful, burden: np.ndarray, costs: Costs) -> np.ndarray:
+    """Cost of showing each of M source frames at each of N output frames, float32[N, M], per 40 ms.
+
+    Args:
+        wanted: N wanted mouths with the pose of the frames that they go into.
+        source: M candidates.
+        burden: float[M], what a candidate costs whatever is wanted (blur, doubtful landmarks).
+        costs: scales and weights.
+    """
+
+    def gap(a: np.ndarray, b: np.ndarray, scale: float) -> np.ndarray:
+        return np.subtract.outer(a / scale, b / scale).astype(np.float32)
+
+    total = gap(wanted.opening, source.opening, costs.opening) ** 2
+    total += gap(wanted.width, source.width, costs.width) ** 2
+    total += 0.25 * np.minimum(gap(wanted.speed, source.speed, costs.speed) ** 2, 4.0)
+    for axis, scale in enumerate((costs.yaw, costs.pitch, costs.roll)):
+        total += gap(wanted.angles[:, axis], source.angles[:, axis], scale) ** 2
+    total += gap(wanted.zoom, source.zoom, costs.zoom) ** 2
+    ratio = gap(np.log(np.maximum(wanted.opening, 0) + 0.025), np.log(np.maximum(source.opening, 0) + 0.025), 1.0)
+    total += costs.stretch * np.maximum(ratio - np.log(1.3), 0) ** 2 + costs.shut * np.maximum(-ratio - np.log(1.6), 0) ** 2
+    total += costs.distance * np.minimum(abs(gap(wanted.time, source.time, 10.0)), 1.0)
+    return total + burden.astype(np.float32)
+
+
+def best_path(
+    wanted: Mouthful,
+    source: Mouthful,
+    frames: np.ndarray,
+    looks: np.ndarray,
+    burden: np.ndarray,
+    seconds: float,
+    costs: Costs | None = None,
+) -> np.ndarray:
+    """The cheapest sequence of candidates: int64[N], indices into the M candidates.
+
+    Args:
+        wanted: N output frames, consecutive in time.
+        source: M candidates.
+        frames: int64[M], their frame numbers, ascending.
+        looks: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost squared.
+        burden: float[M], see `frame_costs`.
+        seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any frame rate.
+        costs: scales and weights.
+    """
+    costs = costs or Costs()
+    count, candidates = len(wanted.opening), len(frames)
+    assert candidates > 0, "no candidates to choose from"
+    steps = _steps(frames)
+    # A join is seamless if the new frame looks like the one that would have followed.
+    before = steps[0][0]
+    after = looks.copy()
+    after[before[before >= 0]] = looks[before >= 0]
+    looks, after = looks.astype(np.float32), after.astype(np.float32)
+    power = (looks**2).sum(1)
+    weight = np.float32(seconds / 0.04)
+    back = np.zeros([count, candidates], np.int32)
+    best = np.zeros(candidates, np.float32)
+    for start in range(0, count, CHUNK):
+        chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, burden, costs)
+        for row, own in enumerate(chunk):
+            if start + row:
+                best = _advance(best, steps, looks, after, power, back[start + row])
+            best = best + own
+    path = np.zeros(count, np.int64)
+    path[-1] = int(best.argmin())
+    for index in range(count - 1, 0, -1):
+        path[index - 1] = back[index, path[index]]
+    return path
+
+
+def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
+    """For each of `STEPS`: int64[M], the candidate that each candidate is reached from (-1: none), and the price."""
+    found = []
+    for step, price in STEPS:
+        at = np.clip(np.searchsorted(frames, frames - step), 0, len(frames) - 1)
+        found.append((np.where(frames[at] == frames - step, at, -1), np.float32(price)))
+    return found
+
+
+def _advance(
+    best: np.ndarray,
+    steps: list[tuple[np.ndarray, np.float32]],
+    looks: np.ndarray,
+    after: np.ndarray,
+    power: np.ndarray,
+    back: np.ndarray,
+) -> np.ndarray:
+    """One step of the dynamic programme: float32[M] cheapest cost of arriving at each candidate; writes where from into ``back``."""
+    beam = np.argpartition(best, min(JOIN_BEAM, len(best) - 1))[:JOIN_BEAM]
+    beam.sort()
+    ahead = after[beam]
+    joins = ahead @ looks.T
+    joins *= -2
+    joins += ((ahead**2).sum(1) + best[beam] + np.float32(JOIN))[:, None]
+    pick = joins.argmin(0)
+    arrive = np.maximum(joins[pick, np.arange(len(best))] + power, best.min() + np.float32(JOIN))
+    back[:] = beam[pick]
+    for origin, price in steps:
+        reach = np.where(origin >= 0, best[origin] + price, np.float32(np.inf))
+        better = reach < arrive
+        arrive = np.where(better, reach, arrive)
+        back[better] = origin[better]
+    return arrive

@@ -1,0 +1,168 @@
+"""Stage "choose" of the engine "exemplar": for each output frame, whose mouth of the window it shows, and in which shape."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from scipy.ndimage import distance_transform_edt
+
+from operators.columns import scalar, tensor
+from operators.exemplar.choose import Mouthful, best_path
+from operators.exemplar.fit import Speaker, Wanted, fit_speaker, wanted_mouths
+from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_frames
+from operators.exemplar.pose import PoseTrack, track_pose
+from operators.exemplar.shapes import wanted_shapes
+from operators.faces.geometry import MOUTH
+from operators.segment import Segment
+from operators.stage import Stage
+
+#: Seconds over which a dub comes and goes beside frames that have no usable face, so that the mouth does not pop.
+EDGE = 0.12
+#: Landmarks that move faster than this (eye distances a second) are blurred in the picture.
+BLUR_SPEED = 0.8
+
+
+class ChooseMouths(Stage):
+    """Fits the speaker, asks for the wanted mouths, chooses exemplars and places them; see `operators.exemplar`'s modules in that order.
+
+    Writes:
+        exemplar: int64[N], source frame (numbered over the title) whose lower face is shown; -1: the frame passes through untouched.
+        shape: float32[N, 68, 2], upright pixels: the target's own landmarks with the wanted mouth (48-67) and jaw (0-16).
+        blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is eased already).
+        still: the window offers no mouths to choose from: the renderer opens the frame's own one.
+    """
+
+    name: ClassVar[str] = "choose"
+    per: ClassVar[Literal["segment", "dub"]] = "dub"
+    reads = pa.schema(
+        [
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("boxes", "float32", "T", 4),
+            tensor("valid", "bool", "T"),
+            *(tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")),
+        ]
+    )
+    writes = pa.schema(
+        [
+            tensor("exemplar", "int64", "N"),
+            tensor("shape", "float32", "N", 68, 2),
+            tensor("blend", "float32", "N"),
+            scalar("still", pa.bool_()),
+        ]
+    )
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        start, _ = segment.frames
+        target = segment.source - start
+        landmarks, valid = np.asarray(segment["landmarks"], np.float32), np.asarray(segment["valid"], bool)
+        valid = valid & np.isfinite(landmarks).all((1, 2))
+        own = np.where(valid[:, None, None], landmarks, 0).astype(np.float32)[target]
+        nothing = {"exemplar": np.full(len(target), -1, np.int64), "shape": own, "blend": np.zeros(len(target), np.float32), "still": False}
+        times = segment.out_pts.astype(np.float64) * float(segment.time_base)
+        blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
+        if not (blend > 0).any():
+            return nothing
+        window = Window(landmarks, valid, segment.pts.astype(np.float64) * float(segment.time_base), segment.size)
+        wanted = wanted_mouths(window.speaker, segment["opening"], segment["mouth_width"], segment["closure"], segment["silence"], times)
+        shown = np.full(len(target), -1, np.int64)
+        shape = own.copy()
+        for run in runs(blend > 0):
+            part = Wanted(wanted.opening[run], wanted.width[run], wanted.closure[run])
+            chosen = window.choose(target[run], part, times[run])
+            shape[run] = window.shapes(target[run], chosen, part, blend[run], times[run])
+            shown[run] = chosen + start
+        return {"exemplar": shown, "shape": shape, "blend": blend.astype(np.float32), "still": not window.speaker.moves}
+
+
+class Window:
+    """What is known of one window's faces: pose, frontal mouths, the person's shape model and the speaker's fit.
+
+    Args:
+        landmarks: float32[T, 68, 2], upright pixels.
+        valid: bool[T], at least one True.
+        times: float64[T], seconds.
+        size: (width, height) of the picture.
+    """
+
+    def __init__(self, landmarks: np.ndarray, valid: np.ndarray, times: np.ndarray, size: tuple[int, int]) -> None:
+        assert valid.any(), "a window without a face has no mouths"
+        self.landmarks, self.times = landmarks, times
+        # Frames without a face may hold anything; the nearest face stands in, so that all arrays are finite. They are never chosen.
+        nearest = distance_transform_edt(~valid, return_distances=False, return_indices=True)[0]
+        filled = landmarks[nearest]
+        self.pose: PoseTrack = track_pose(filled, valid, size)
+        self.frontal = self.pose.frontal(filled)
+        self.mouths: Mouths = measure(self.frontal, valid)
+        self.reliable = reliable_frames(self.frontal, self.mouths, self.pose.angles, valid)
+        self.model = fit_shapes(self.frontal, self.mouths, self.pose.angles, self.reliable)
+        self.seconds = _step(times)
+        self.speaker: Speaker = fit_speaker(self.mouths, self.reliable, self.seconds)
+
+    def choose(self, target: np.ndarray, wanted: Wanted, times: np.ndarray) -> np.ndarray:
+        """Frames of the window int64[N] whose mouths consecutive output frames show; ``target`` int64[N] are the frames under them."""
+        if not self.speaker.moves:
+            return target.copy()
+        candidates = np.flatnonzero(self.reliable)
+        step = _step(times)
+        angles, zoom = self.pose.angles, np.log(self.pose.scale)
+        ask = Mouthful(wanted.opening, wanted.width, _speed(wanted.opening, step), angles[target], zoom[target], self.times[target])
+        offer = Mouthful(self.mouths.opening, self.mouths.width, _speed(self.mouths.opening, self.seconds), angles, zoom, self.times)
+        looks, burden = self.looks()[candidates], self.burden()[candidates]
+        return candidates[best_path(ask, offer.take(candidates), candidates, looks, burden, step)]
+
+    def looks(self) -> np.ndarray:
+        """float64[T, 7], what a viewer would see jump at a join: opening, width, the lips' own shape, pose. One unit is a visible step."""
+        own = (self.frontal - self.model(self.mouths.opening, self.mouths.width, self.pose.angles))[:, MOUTH] / self.mouths.eye
+        middle = own.mean(1)
+        upper = own[:, [2, 3, 4], 1].mean(1) - own[:, [13, 14, 15], 1].mean(1)
+        lower = own[:, [8, 9, 10], 1].mean(1) - own[:, [17, 18, 19], 1].mean(1)
+        lips = np.stack([self.mouths.opening / 0.03, self.mouths.width / 0.05, upper / 0.02, lower / 0.02, middle[:, 1] / 0.03], -1)
+        return np.concatenate([lips, self.pose.angles[:, :2] / 5.0], -1)
+
+    def burden(self) -> np.ndarray:
+        """float64[T], cost of frames in which the mouth's surroundings move fast, hence are blurred."""
+        middle = self.landmarks[:, 27:36].mean(1)
+        speed = np.linalg.norm(np.gradient(middle, axis=0), axis=1) if len(middle) > 1 else np.zeros(1)
+        relative = speed / self.seconds / (self.pose.scale * self.mouths.eye)
+        return np.clip(relative / BLUR_SPEED - 1, 0, 4)
+
+    def shapes(self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Landmarks float32[N, 68, 2] to warp to; see `operators.exemplar.shapes.wanted_shapes`."""
+        return wanted_shapes(
+            *(self.landmarks, self.frontal, self.pose, self.mouths, self.model, self.reliable),
+            *(target, chosen, wanted, blend, _step(times)),
+        )
+
+
+def ease(strength: np.ndarray, usable: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """How much of the dub each output frame shows: float64[N] 0..1.
+
+    Args:
+        strength: float64[N], of the speech.
+        usable: bool[N], the frame has a face; beside frames that have none the dub fades over `EDGE`.
+        times: float64[N], seconds.
+    """
+    blend = np.clip(strength, 0, 1) * usable
+    if usable.all() or not usable.any():
+        return blend
+    apart = distance_transform_edt(usable)
+    ramp = np.clip(apart * _step(times) / (EDGE + _step(times)), 0, 1)
+    return blend * ramp * ramp * (3 - 2 * ramp)
+
+
+def runs(mask: np.ndarray) -> list[slice]:
+    """Slices of consecutive True of bool[N]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _step(times: np.ndarray) -> float:
+    """Typical duration of a frame in seconds; 40 ms for a single one."""
+    return float(np.clip(np.median(np.diff(times)), 1e-3, 1.0)) if len(times) > 1 else 0.04
+
+
+def _speed(opening: np.ndarray, seconds: float) -> np.ndarray:
+    """Change per 40 ms of float64[N] sampled every ``seconds``."""
+    return np.gradient(opening) * 0.04 / seconds if len(opening) > 1 else np.zeros(len(opening))
