@@ -1,0 +1,312 @@
+"""`retalk models list | pull | verify`: the model files of the neural engine, their licences, and bringing them here.
+
+Exit codes: 0 done, 2 wrong usage (an unknown name, licences not accepted), 3 some files failed or are wrong (each is named).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from retalk_models.fetch import parse_accepted, pull
+from retalk_models.fetch_download import Progress
+from retalk_models.registry import Registry
+from retalk_models.registry_catalog import SELECTIONS, Catalog, ModelFile, show_size
+from retalk_models.registry_errors import WeightsError
+from retalk_models.registry_home import is_remote, local_path
+
+DESCRIPTION = """\
+The networks of the retalk engine load model files that their authors publish. They are kept in $RETALK_HOME/models (default:
+$XDG_CACHE_HOME/retalk or ~/.cache/retalk); RETALK_HOME may be an fsspec URL, then each node keeps a copy of what it uses.
+The exemplar engine needs none of them.
+"""
+PULL = """\
+Fetch model files, check their SHA-256, and put them in the cache. Transfers go on where they stopped, after any interruption; several
+processes or nodes may ask at once, one of them fetches. Files whose publisher states no SHA-256 are trusted on first use: the digest
+is written to a lock file, which you can check in, and any other file is refused from then on.
+"""
+LINE_STEP = 10
+UNKNOWN_TOTAL_STEP = 100_000_000
+
+
+class BarProgress(Progress):
+    """One bar a transfer, for a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.lock = stream, threading.Lock()
+        self.bars: dict[str, Any] = {}
+
+    def start(self, file: str, total: int | None, done: int, source: str) -> None:
+        with self.lock:
+            bar = self.bars.get(file)
+            if bar is None:
+                taken = {-bar.pos for bar in self.bars.values()}
+                slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+                bar = tqdm(
+                    total=total, unit="B", unit_scale=True, desc=file, position=slot, leave=False, file=self.stream, dynamic_ncols=True
+                )
+                self.bars[file] = bar
+            bar.total, bar.initial, bar.n = total, done, done
+            bar.refresh()
+
+    def at(self, file: str, done: int) -> None:
+        with self.lock:
+            bar = self.bars[file]
+            bar.update(done - bar.n)
+
+    def finish(self, file: str) -> None:
+        with self.lock:
+            bar = self.bars.pop(file, None)
+            if bar is not None:
+                bar.close()
+
+    def say(self, text: str) -> None:
+        with self.lock:
+            tqdm.write(text, file=self.stream)
+
+
+class LineProgress(Progress):
+    """A line at the start of each transfer and each tenth of it, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.lock = stream, threading.Lock()
+        self.state: dict[str, tuple[int | None, int]] = {}
+
+    def _step(self, total: int | None, done: int) -> int:
+        return done * 100 // (LINE_STEP * total) if total else done // UNKNOWN_TOTAL_STEP
+
+    def start(self, file: str, total: int | None, done: int, source: str) -> None:
+        with self.lock:
+            self.state[file] = (total, self._step(total, done))
+            after = f", going on after {show_size(done)}" if done else ""
+            print(f"{file}: {show_size(total)} from {source}{after}", file=self.stream, flush=True)
+
+    def at(self, file: str, done: int) -> None:
+        with self.lock:
+            total, step = self.state[file]
+            if self._step(total, done) > step:
+                self.state[file] = (total, self._step(total, done))
+                share = f" of {show_size(total)} ({done * 100 // total} %)" if total else ""
+                print(f"{file}: {show_size(done)}{share}", file=self.stream, flush=True)
+
+    def say(self, text: str) -> None:
+        with self.lock:
+            print(text, file=self.stream, flush=True)
+
+
+def make_progress(stream: TextIO) -> Progress:
+    """Bars on a terminal, plain lines elsewhere."""
+    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def markdown(catalog: Catalog) -> str:
+    """The catalogue as the table of docs/models.md."""
+    rows = [("file", "size", "SHA-256", "licence", "commercial use", "trained on", "used by"), ("---",) * 7]
+    for entry in catalog.files.values():
+        digest = {"pinned": "pinned", "verify": "pinned, seen once", "unknown": "trust on first use"}[entry.pinning]
+        size = show_size(entry.size or entry.about)
+        rows.append((f"`{entry.file}`", size, digest, entry.licence, entry.commercial, entry.data or "not known", entry.used_by))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def presence(registry: Registry, entry: ModelFile) -> str:
+    """Whether a file is here, in a word or two."""
+    if registry.here(entry):
+        return "yes"
+    if registry.path(entry.file).is_file():
+        return "wrong size"
+    if registry.there(entry):
+        return "remote"
+    done = max((part.stat().st_size for part in (registry.directory / ".partial").glob(f"{entry.file}.*.part")), default=0)
+    return f"partly, {show_size(done)}" if done else "no"
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """`retalk models list`."""
+    registry = Registry(lock=args.lock)
+    entries = list(registry.catalog.files.values())
+    if args.format == "markdown":
+        print(markdown(registry.catalog), end="")
+        return 0
+    if args.format == "json":
+        keys = ("file", "size", "about", "sha256", "licence", "commercial", "data", "used_by", "groups", "urls")
+        value = [{key: getattr(entry, key) for key in keys} | {"present": presence(registry, entry)} for entry in entries]
+        print(json.dumps({"directory": registry.remote or str(registry.directory), "files": value}, indent=2))
+        return 0
+    rows = [("file", "size", "here", "commercial", "used by", "licence")]
+    for entry in entries:
+        size = show_size(entry.size or entry.about)
+        rows.append((entry.file, size, presence(registry, entry), entry.commercial, entry.used_by, entry.licence))
+    print(f"{registry.remote or registry.directory}\n{table(rows)}")
+    return 0
+
+
+def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
+    """The files that a `pull` is about; says which ones a selection leaves out, and why."""
+    catalog = registry.catalog
+    named = catalog.files_of(args.names) if args.names else None
+    selection = args.select or ("all" if named else "retalk")
+    if named and selection not in ("licence-clean", "all"):
+        raise WeightsError(f"name files or select {selection!r}, not both (licence-clean can be combined with names)")
+    keep, left_out = catalog.select(selection, named)
+    if selection == "licence-clean":
+        for entry in left_out:
+            print(f"left out: {entry.file} (commercial use: {entry.commercial}; {entry.licence}). Without it: no {entry.used_by}")
+        for entry in keep:
+            print(f"kept on its publisher's word: {entry.file} ({entry.licence}; trained on: {entry.data or 'not known'})")
+    without = catalog.files_of(args.without)
+    keep = [entry for entry in keep if entry not in without]
+    if not named and not args.mirror:
+        for entry in [entry for entry in keep if not entry.urls and not registry.here(entry)]:
+            print(f"left out: {entry.file}: its publisher gives no direct address; get it there and name its folder with --from")
+            keep.remove(entry)
+    return keep
+
+
+def accepted_licences(entries: Sequence[ModelFile], yes: bool, ask: Callable[[str], str] | None) -> bool:
+    """Show the licences of files that are to be fetched; whether those that restrict use, or say nothing, are accepted."""
+    if not entries:
+        return True
+    print(
+        table(
+            [
+                ("to fetch", "size", "commercial", "licence"),
+                *((e.file, show_size(e.size or e.about), e.commercial, e.licence) for e in entries),
+            ]
+        )
+    )
+    restricted = [entry.file for entry in entries if entry.commercial != "yes"]
+    if not restricted or yes:
+        return True
+    text = f"Commercial use of {len(restricted)} of these files is excluded or not cleared: {', '.join(restricted)}."
+    if ask is not None and ask(f"{text}\nAccept their licences? [y/N] ").strip().lower() in ("y", "yes"):
+        return True
+    print(f"{text}\nAccept with --accept-licences, or leave them out with --select licence-clean or --without.", file=sys.stderr)
+    return False
+
+
+def run_pull(args: argparse.Namespace) -> int:
+    """`retalk models pull`."""
+    registry = Registry(lock=args.lock)
+    accepted = parse_accepted(args.accept_hash, registry)
+    if args.mirror and not is_remote(args.mirror) and not local_path(args.mirror).is_dir():
+        raise WeightsError(f"--from {args.mirror}: no such folder (a folder, or any URL that fsspec understands)")
+    entries = choose(args, registry)
+    wanted = [entry for entry in entries if not registry.here(entry) and not registry.there(entry)]
+    ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
+    if not accepted_licences(wanted, args.accept_licences, ask):
+        return 2
+    results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr), args.jobs)
+    print(table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)]))
+    failed = [result for result in results if result.state == "failed"]
+    for result in failed:
+        print(f"retalk models: {result.error}", file=sys.stderr)
+    print(f"{len(results) - len(failed)} of {len(results)} files are in {registry.remote or registry.directory}")
+    return 3 if failed else 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """`retalk models verify`: hash again; files that are missing count only where they are named."""
+    registry = Registry(lock=args.lock)
+    progress = make_progress(sys.stderr)
+    entries = registry.catalog.files_of(args.names) if args.names else list(registry.catalog.files.values())
+    rows, bad = [("file", "", "")], 0
+    for entry in entries:
+        if not registry.path(entry.file).is_file() and registry.there(entry):
+            registry.copy_to_node(entry, progress)
+        verdict = registry.check(entry, again=True)
+        note = verdict.note or (f"SHA-256 as pinned by {verdict.pinned_by}" if verdict.pinned_by else "")
+        if verdict.state == "ok" and not verdict.pinned_by:
+            registry.trust(entry, verdict.sha256, str(registry.path(entry.file)), progress.say)
+            note = f"no digest is known: trusted from now on, in {registry.lock.url}"
+        bad += verdict.state not in ("ok", "missing") or (verdict.state == "missing" and bool(args.names))
+        if verdict.state != "missing" or args.names:
+            rows.append((entry.file, verdict.state, note))
+    print(table(rows) if len(rows) > 1 else f"no model files in {registry.directory}")
+    if bad:
+        print(
+            f"retalk models: {bad} file{'s are' if bad > 1 else ' is'} missing or wrong; fetch again: retalk models pull NAME",
+            file=sys.stderr,
+        )
+    return 3 if bad else 0
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add `models` to the subparsers of `retalk`. The parsed arguments' ``run`` is the handler: it returns the exit code."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, fetch and verify the model files of the neural engine",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="models_action", required=True, metavar="list|pull|verify")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--lock", metavar="PATH", help="lock file of digests trusted on first use (default: $RETALK_LOCK, else in the cache)"
+    )
+
+    listing = actions.add_parser("list", parents=[common], help="files, sizes, licences, what is here, what uses it")
+    listing.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
+    listing.set_defaults(run=run, models_run=run_list)
+
+    fetching = actions.add_parser(
+        "pull", parents=[common], help="fetch files", description=PULL, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    fetching.add_argument("names", nargs="*", help="files (LNet.pth) or networks (lnet); default: what the retalk engine needs")
+    fetching.add_argument(
+        "--select", choices=SELECTIONS, help="instead of names: a selection; licence-clean also filters names (default: retalk)"
+    )
+    fetching.add_argument("--without", nargs="+", default=[], metavar="NAME", help="leave these files or networks out")
+    fetching.add_argument(
+        "--from", dest="mirror", metavar="URL", help="fetch from this folder or URL (http, s3, gs, any fsspec URL) and nowhere else"
+    )
+    fetching.add_argument("--accept-licences", action="store_true", help="accept licences that restrict use or do not clear commercial use")
+    fetching.add_argument(
+        "--accept-hash",
+        action="append",
+        default=[],
+        metavar="FILE=SHA256",
+        help="accept this digest for a file whose digest is not certain",
+    )
+    fetching.add_argument("--jobs", type=int, default=4, metavar="N", help="transfers at a time (default: 4)")
+    fetching.set_defaults(run=run, models_run=run_pull)
+
+    checking = actions.add_parser("verify", parents=[common], help="hash the files that are here, and compare")
+    checking.add_argument("names", nargs="*", help="files or networks (default: all that are here)")
+    checking.set_defaults(run=run, models_run=run_verify)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a parsed `retalk models` command; returns its exit code."""
+    try:
+        return args.models_run(args)
+    except WeightsError as error:
+        print(f"retalk models: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("retalk models: stopped; what was transferred is kept, and the same command goes on with it", file=sys.stderr)
+        return 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m pipelines.models_cli list|pull|verify`: the same without `retalk`."""
+    parser = argparse.ArgumentParser(prog="retalk")
+    add_parser(parser.add_subparsers(required=True))
+    return run(parser.parse_args(["models", *(sys.argv[1:] if argv is None else argv)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
