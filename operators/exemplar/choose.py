@@ -30,6 +30,7 @@ class Costs:
         yaw, pitch, roll, zoom: differences from the target frame's pose; zoom in log units.
         stretch: weight of having to pull a mouth further open than 1.3 times (it invents teeth).
         shut: weight of having to shut a mouth that is more than 1.6 times as open (it hides teeth behind lips).
+        closure: cost of parted lips where they must meet.
         distance: cost of a frame ten seconds or more away (light and expression drift).
     """
 
@@ -42,6 +43,7 @@ class Costs:
     zoom: float = 0.2
     stretch: float = 12.0
     shut: float = 3.0
+    closure: float = 4.0
     distance: float = 0.4
 
 
@@ -51,6 +53,7 @@ class Mouthful:
 
     Attributes:
         opening, width: float64[F] over eye distance.
+        shut: float64[F], 0..1: how far the lips must meet, or how far they do.
         speed: float64[F], change of opening per 40 ms.
         angles: float64[F, 3], yaw, pitch, roll in degrees.
         zoom: float64[F], log of the face's scale.
@@ -59,6 +62,7 @@ class Mouthful:
 
     opening: np.ndarray
     width: np.ndarray
+    shut: np.ndarray
     speed: np.ndarray
     angles: np.ndarray
     zoom: np.ndarray
@@ -89,6 +93,7 @@ def frame_costs(wanted: Mouthful, source: Mouthful, burden: np.ndarray, costs: C
     total += gap(wanted.zoom, source.zoom, costs.zoom) ** 2
     ratio = gap(np.log(np.maximum(wanted.opening, 0) + 0.025), np.log(np.maximum(source.opening, 0) + 0.025), 1.0)
     total += costs.stretch * np.maximum(ratio - np.log(1.3), 0) ** 2 + costs.shut * np.maximum(-ratio - np.log(1.6), 0) ** 2
+    total += costs.closure * np.maximum(gap(wanted.shut, source.shut, 1.0), 0) ** 2
     total += costs.distance * np.minimum(abs(gap(wanted.time, source.time, 10.0)), 1.0)
     return total + burden.astype(np.float32)
 

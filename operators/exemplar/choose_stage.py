@@ -106,9 +106,13 @@ class Window:
             return target.copy()
         candidates = np.flatnonzero(self.reliable)
         step = _step(times)
-        angles, zoom = self.pose.angles, np.log(self.pose.scale)
-        ask = Mouthful(wanted.opening, wanted.width, _speed(wanted.opening, step), angles[target], zoom[target], self.times[target])
-        offer = Mouthful(self.mouths.opening, self.mouths.width, _speed(self.mouths.opening, self.seconds), angles, zoom, self.times)
+        mouths, angles, zoom = self.mouths, self.pose.angles, np.log(self.pose.scale)
+        ask = Mouthful(
+            wanted.opening, wanted.width, wanted.closure, _speed(wanted.opening, step), angles[target], zoom[target], self.times[target]
+        )
+        # Lips count as shut near this person's closed level and as parted a third of an ordinary opening above it.
+        shut = np.clip(1.2 - (mouths.opening - max(self.speaker.meet, self.speaker.closed)) / 0.03, 0, 1)
+        offer = Mouthful(mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times)
         looks, burden = self.looks()[candidates], self.burden()[candidates]
         return candidates[best_path(ask, offer.take(candidates), candidates, looks, burden, step)]
 

@@ -29,6 +29,9 @@ QUANTILE_SHARE = 0.5
 USABLE_RANGE, USABLE_TOP = 0.06, 0.06
 #: Silence shorter than this is a pause in speech and keeps what the predictor says, seconds.
 LONG_SILENCE = 0.45
+#: The wanted opening may be this many times as nervous (mean second difference in time) as the speaker's own, but anybody who talks may be
+#: as nervous as `CALM_TALK` (per frame of 40 ms).
+NERVOUS, CALM_TALK = 1.1, 0.008
 #: How far the sounds that need shut lips pull to the closed level, at most.
 CLOSURE_PULL = 0.8
 
@@ -40,21 +43,25 @@ class Speaker:
     Attributes:
         openings: float64[7], opening at each of `LEVELS`, ascending.
         meet: opening that stands for lips together.
+        closed: the smallest opening that the footage shows.
         rest: opening of this person's mouth in silence.
         top: no opening above.
         width: mean width.
         width_slope: change of the width per unit of opening.
         width_spread: standard deviation of the width that speech explains.
+        nervousness: mean absolute second difference of the opening while talking, per frame of 40 ms.
         moves: the footage offers mouths to choose from; False for a still picture and for a mouth that never opens or never moves.
     """
 
     openings: np.ndarray
     meet: float
+    closed: float
     rest: float
     top: float
     width: float
     width_slope: float
     width_spread: float
+    nervousness: float
     moves: bool
 
     def opening(self, level: np.ndarray) -> np.ndarray:
@@ -112,11 +119,15 @@ def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> S
     centre, spread = curve[3], (curve[5] - curve[1]) / (LEVELS[5] - LEVELS[1])
     curve = centre + (curve - centre) * np.clip(spread, SMALLEST_SPREAD, LARGEST_SPREAD) / max(spread, 1e-6)
     curve = np.maximum.accumulate(curve + 1e-4 * np.arange(len(curve)))
-    meet = float(np.clip(low, 0.0, LIPS_MEET))
+    # A smallest opening somewhat above zero may be shut lips in small pictures or lips that never met: half way.
+    meet = float(np.clip(low, 0.0, LIPS_MEET) + 0.4 * np.clip(low - LIPS_MEET, 0.0, 0.05))
     rest = float(np.clip(np.quantile(opening[reliable], 0.1), meet, max(curve[3], meet)))
     slope, spread_left = _width_law(opening[talking], width[talking])
     middle = float(np.median(width[talking if moves else reliable]))
-    return Speaker(curve, meet, rest, float(top), middle, slope, spread_left if moves else 0.02, moves)
+    second = np.abs(np.convolve(opening, [1, -2, 1], "same")) * (0.04 / frame_seconds) ** 2
+    inside = talking & np.roll(talking, 1) & np.roll(talking, -1)
+    nervousness = float(second[inside].mean()) if moves and inside.any() else 0.0
+    return Speaker(curve, meet, float(low), rest, float(top), middle, slope, spread_left if moves else 0.02, nervousness, moves)
 
 
 def _width_law(opening: np.ndarray, width: np.ndarray) -> tuple[float, float]:
@@ -149,7 +160,7 @@ def wanted_mouths(
         silence: float[N], 0..1.
         times: float64[N], seconds at which the frames are shown, ascending.
     """
-    opening = speaker.opening(np.asarray(level, np.float64))
+    opening = calm(speaker.opening(np.asarray(level, np.float64)), max(NERVOUS * speaker.nervousness, CALM_TALK), times)
     quiet = long_silence(np.asarray(silence, np.float64), times)
     opening = opening + quiet * (np.minimum(opening, speaker.rest) - opening)
     shut = np.clip(np.asarray(closure, np.float64), 0, 1)
@@ -157,6 +168,25 @@ def wanted_mouths(
     wide = 0.6 * speaker.width_spread * np.clip(np.asarray(width, np.float64), -2, 2)
     middle = speaker.openings[3]
     return Wanted(opening, speaker.width + speaker.width_slope * (opening - middle) + wide * (1 - quiet), shut)
+
+
+def calm(opening: np.ndarray, allowed: float, times: np.ndarray) -> np.ndarray:
+    """The least smoothing that keeps the mean absolute second difference within ``allowed`` (per frame of 40 ms): float64[N].
+
+    Args:
+        opening: float64[N].
+        allowed: see `NERVOUS`.
+        times: float64[N], seconds.
+    """
+    if len(opening) < 3:
+        return opening
+    step = float(np.median(np.diff(times)))
+    smooth = opening
+    for sigma in (0.0, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5):
+        smooth = gaussian_filter1d(opening, sigma * 0.04 / step, mode="nearest") if sigma else opening
+        if np.abs(np.diff(smooth, 2)).mean() * (0.04 / step) ** 2 <= allowed:
+            break
+    return smooth
 
 
 def long_silence(silence: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""Exemplar choice: exact against brute force, runs rather than joins, no mouth pulled open, pose respected."""
+
+import itertools
+
+import numpy as np
+
+from operators.exemplar.choose import JOIN, STEPS, Costs, Mouthful, best_path, frame_costs
+from tests.operators.exemplar.talker import speech_like
+
+
+def mouths(opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarray | float = 0.0, rate: float = 25.0) -> Mouthful:
+    count = len(opening)
+    angles = np.zeros([count, 3])
+    angles[:, 0] = yaw
+    speed = np.gradient(opening) if count > 1 else np.zeros(1)
+    full = np.broadcast_to(np.asarray(shut, np.float64), count)
+    return Mouthful(opening, np.full(count, 0.8), full, speed, angles, np.zeros(count), np.arange(count) / rate)
+
+
+def test_same_as_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.array([10, 11, 12, 15, 16])
+    source, wanted = mouths(rng.uniform(0, 0.2, 5)), mouths(rng.uniform(0, 0.2, 5))
+    looks = np.stack([source.opening / 0.03, rng.normal(size=5)], -1)
+    burden = rng.uniform(0, 1, 5)
+    unary = frame_costs(wanted, source, burden, Costs())
+    prices = dict(STEPS)
+
+    def cost(path: tuple[int, ...]) -> float:
+        total = float(sum(unary[i, p] for i, p in enumerate(path)))
+        for a, b in itertools.pairwise(path):
+            following = np.flatnonzero(frames == frames[a] + 1)
+            next_look = looks[following[0]] if len(following) else looks[a]
+            join = JOIN + float(((next_look - looks[b]) ** 2).sum())
+            total += min(join, prices.get(int(frames[b] - frames[a]), np.inf))
+        return total
+
+    found = tuple(int(p) for p in best_path(wanted, source, frames, looks, burden, 0.04))
+    best = min(itertools.product(range(5), repeat=5), key=cost)
+    assert np.isclose(cost(found), cost(best), atol=1e-4)
+    assert cost(best) < cost((0, 1, 2, 3, 4)), "the plain sequence would not have done"
+
+
+def test_long_natural_runs() -> None:
+    own, asked = 0.08 + 0.05 * speech_like(750, 1), 0.08 + 0.05 * speech_like(250, 2)
+    looks = (own / 0.03)[:, None]
+    path = best_path(mouths(asked), mouths(own), np.arange(750), looks, np.zeros(750), 0.04)
+    joins = ~np.isin(np.diff(path), [step for step, _ in STEPS])
+    assert joins.mean() < 0.2
+    assert len(path) / (joins.sum() + 1) >= 5, "mean run"
+    assert np.corrcoef(own[path], asked)[0, 1] > 0.75
+    fast = best_path(mouths(np.repeat(asked, 2), rate=50), mouths(own), np.arange(750), looks, np.zeros(750), 0.02)
+    assert 250 / (~np.isin(np.diff(fast), [s for s, _ in STEPS])).sum() > 2.5, "runs last in seconds, not in frames"
+
+
+def test_the_same_speech_finds_its_own_frames() -> None:
+    own = 0.08 + 0.05 * speech_like(300, 1)
+    path = best_path(mouths(own[100:200]), mouths(own), np.arange(300), (own / 0.03)[:, None], np.zeros(300), 0.04)
+    assert (path == np.arange(100, 200)).mean() > 0.9
+
+
+def test_no_shut_mouth_is_pulled_open() -> None:
+    # The only open mouths are turned away somewhat; pulling a shut one open would cost less warping of the pose but invent teeth.
+    own = np.concatenate([np.full(50, 0.02), np.full(50, 0.15)])
+    yaw = np.concatenate([np.zeros(50), np.full(50, 7.0)])
+    source = mouths(own, yaw=yaw)
+    path = best_path(mouths(np.full(30, 0.16)), source, np.arange(100), np.zeros([100, 1]), np.zeros(100), 0.04)
+    assert (own[path] > 0.1).all()
+
+
+def test_shut_lips_come_from_shut_lips() -> None:
+    source = mouths(np.array([0.05] * 20 + [0.03] * 20), shut=np.array([0.0] * 20 + [1.0] * 20))
+    near = frame_costs(mouths(np.full(1, 0.04), shut=1.0), source, np.zeros(40), Costs())[0]
+    free = frame_costs(mouths(np.full(1, 0.04), shut=0.0), source, np.zeros(40), Costs())[0]
+    assert near[:20].min() > near[20:].min() + 2
+    assert abs(free[:20].min() - free[20:].min()) < 0.5
+
+
+def test_pose_and_doubt_are_avoided() -> None:
+    opening = np.full(60, 0.1)
+    source = mouths(opening, yaw=np.repeat([-20.0, 0.0, 20.0], 20))
+    burden = np.zeros(60)
+    burden[20:30] = 4.0
+    path = best_path(mouths(np.full(25, 0.1), yaw=18.0), source, np.arange(60), np.zeros([60, 1]), np.zeros(60), 0.04)
+    assert (path >= 40).all()
+    path = best_path(mouths(np.full(8, 0.1)), source, np.arange(60), np.zeros([60, 1]), burden, 0.04)
+    assert ((path >= 30) & (path < 40)).all()
+
+
+def test_one_candidate_and_one_frame() -> None:
+    one = mouths(np.array([0.1]))
+    assert best_path(one, one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist() == [0]
+    assert best_path(mouths(np.full(4, 0.1)), one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist() == [0] * 4
