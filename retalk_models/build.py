@@ -1,0 +1,57 @@
+"""Builds a network by name, without weights: what the registry fills and what the benchmarks count."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Name -> module and class. Networks are imported when built: `import retalk_models` stays cheap.
+NETWORKS = {
+    "dnet": ("retalk_models.dnet", "DNet"),
+    "lnet": ("retalk_models.lnet", "LNet"),
+    "enet": ("retalk_models.enet", "ENet"),
+    "face3d": ("retalk_models.face3d", "Face3D"),
+    "gfpgan": ("retalk_models.gfpgan", "GFPGAN"),
+    "gpen": ("retalk_models.gpen", "GPEN"),
+    "parsenet": ("retalk_models.parsenet", "ParseNet"),
+    "retinaface": ("retalk_models.retinaface", "RetinaFace"),
+    "s3fd": ("retalk_models.s3fd", "S3FD"),
+    "fan": ("retalk_models.fan", "FAN"),
+    "ganimation": ("retalk_models.ganimation", "GANimation"),
+    "syncnet": ("retalk_models.syncnet", "SyncNet"),
+    "wav2lip": ("retalk_models.wav2lip", "Wav2Lip"),
+}
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """A network in eval mode, float32, on the CPU, ready for ``load_state_dict`` with the official checkpoint's keys.
+
+    Nothing is initialised: weights are zeros that occupy no memory until they are written (load with ``assign=True`` to keep it so);
+    constant buffers hold their values.
+
+    Args:
+        name: one of `NETWORKS`.
+        options: constructor arguments of the network, for instance ``low_res=False`` for ``enet``.
+
+    Raises:
+        ValueError: no such network.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"no network {name!r}: choose one of {', '.join(NETWORKS)}")
+    import torch
+
+    module, network = NETWORKS[name]
+    with torch.device("meta"):  # constant buffers name the CPU explicitly and are not affected
+        net: nn.Module = getattr(importlib.import_module(module), network)(**options)
+    for owner in net.modules():
+        for key, parameter in owner._parameters.items():
+            if parameter is not None and parameter.is_meta:
+                zeros = torch.zeros(parameter.shape, dtype=parameter.dtype)
+                owner._parameters[key] = torch.nn.Parameter(zeros, requires_grad=False)
+        for key, buffer in owner._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                owner._buffers[key] = torch.zeros(buffer.shape, dtype=buffer.dtype)
+    return net.eval()
