@@ -1,0 +1,4 @@
+"""Layers that several networks share, each written once.
+
+Attribute names are those of the official checkpoints' keys. Imports torch only.
+"""

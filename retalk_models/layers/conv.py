@@ -1,0 +1,166 @@
+"""Convolutions shared by L-Net, D-Net, ParseNet, SyncNet and Wav2Lip: spectral norm, nearest upsampling, conv + norm blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retalk_models.layers.norms import LayerNorm2d
+
+
+class SpectralConv2d(nn.Module):
+    """Convolution with old-style spectral normalisation, as `torch.nn.utils.spectral_norm` leaves it in eval mode.
+
+    Keys ``bias``, ``weight_orig``, ``weight_u``, ``weight_v``; the weight used is ``weight_orig / (u . W v)``. No power iteration is
+    run: this is the inference form only. With ``upsample`` the input is first enlarged x2 (nearest).
+    """
+
+    weight_u: Tensor
+    weight_v: Tensor
+
+    def __init__(self, cin: int, cout: int, kernel: int, padding: int = 0, *, upsample: bool = False) -> None:
+        super().__init__()
+        self.padding = padding
+        self.upsample = upsample
+        self.bias = nn.Parameter(torch.empty(cout))
+        self.weight_orig = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
+        self.register_buffer("weight_u", torch.empty(cout))
+        self.register_buffer("weight_v", torch.empty(cin * kernel * kernel))
+
+    def weight(self) -> Tensor:
+        """The normalised weight (cout, cin, k, k)."""
+        sigma = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))
+        return self.weight_orig / sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.conv2d(x, self.weight(), self.bias, padding=self.padding)
+
+
+class UpConv2d(nn.Conv2d):
+    """A 3x3 convolution (padding 1, zeros or reflection) on the input enlarged x2 (nearest)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class PhaseUpConv2d(nn.Module):
+    """`UpConv2d` without its redundancy: 4 products an output sample instead of 9, for inference.
+
+    After nearest enlargement the three taps of a row fall on two source samples only, so each of the four output phases is a 2x2
+    convolution of the small picture whose taps are sums of the original ones. All four run as one convolution. Reflection by one
+    sample after the enlargement repeats the border sample before it.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
+        assert conv.padding_mode in ("zeros", "reflect")
+        self.pad_mode = "constant" if conv.padding_mode == "zeros" else "replicate"
+        # Rows of the table: which of the 3 taps land on the first and the second source sample, for phase 0 and phase 1.
+        taps = conv.weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
+        weight = torch.einsum("pay,qbx,oiyx->pqoiab", taps, taps, conv.weight.detach())
+        self.weight = nn.Parameter(weight.flatten(0, 2).contiguous(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().repeat(4), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=self.pad_mode), self.weight, self.bias)
+        phases = y.unflatten(1, (2, 2, -1))  # (B, row phase, column phase, C, H+1, W+1)
+        rows = [
+            torch.stack([phases[:, p, q, :, p : p + height, q : q + width] for q in (0, 1)], dim=-1).flatten(-2)  # (B, C, H, 2W)
+            for p in (0, 1)
+        ]
+        return torch.stack(rows, dim=-2).flatten(-3, -2)
+
+
+class ConvNorm(nn.Module):
+    """Convolution ``model.0``, `LayerNorm2d` ``model.1``, LReLU(0.1): the step of L-Net's and D-Net's editing encoder and decoder.
+
+    Args:
+        cin: input channels.
+        cout: output channels.
+        kernel: odd kernel size, padded to keep the picture's size.
+        spectral: `SpectralConv2d` (L-Net) instead of a plain convolution (D-Net).
+        up: enlarge x2 (nearest) before.
+        down: mean of 2x2 after.
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3, *, spectral: bool, up: bool = False, down: bool = False) -> None:
+        super().__init__()
+        self.down = down
+        conv: nn.Module
+        if spectral:
+            conv = SpectralConv2d(cin, cout, kernel, kernel // 2, upsample=up)
+        else:
+            conv = (UpConv2d if up else nn.Conv2d)(cin, cout, kernel, padding=kernel // 2)
+        self.model = nn.Sequential(conv, LayerNorm2d(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.model(x), 0.1)
+        return F.avg_pool2d(x, 2) if self.down else x
+
+
+class FinalConv(nn.Module):
+    """The 7x7 convolution ``model.0`` to 3 channels that ends L-Net (sigmoid) and D-Net (tanh)."""
+
+    def __init__(self, cin: int, activation: Callable[[Tensor], Tensor], *, spectral: bool) -> None:
+        super().__init__()
+        self.activation = activation
+        self.model = nn.Sequential(SpectralConv2d(cin, 3, 7, 3) if spectral else nn.Conv2d(cin, 3, 7, padding=3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # float32 before the squashing: in half precision values near 1 would be a grey level apart.
+        return self.activation(self.model(x).float())
+
+
+class ConvBlock(nn.Module):
+    """Wav2Lip's block: ``conv_block.0`` convolution, ``conv_block.1`` BatchNorm, the input added if ``residual``, ReLU."""
+
+    def __init__(
+        self,
+        cin: int,
+        cout: int,
+        kernel: int = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: int = 1,
+        *,
+        residual: bool = False,
+        transposed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        conv: nn.Module
+        if transposed:
+            conv = nn.ConvTranspose2d(cin, cout, kernel, stride, padding, output_padding=0 if stride == 1 else 1)
+        else:
+            conv = nn.Conv2d(cin, cout, kernel, stride, padding)
+        self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_block(x)
+        return F.relu(y + x if self.residual else y)
+
+
+def audio_encoder() -> nn.Sequential:
+    """Wav2Lip's encoder of a mel window, used by L-Net too: (B, 1, 80, 16) -> (B, 512, 1, 1)."""
+    residual = {"residual": True}
+    return nn.Sequential(
+        ConvBlock(1, 32),
+        ConvBlock(32, 32, **residual),
+        ConvBlock(32, 32, **residual),
+        ConvBlock(32, 64, stride=(3, 1)),
+        ConvBlock(64, 64, **residual),
+        ConvBlock(64, 64, **residual),
+        ConvBlock(64, 128, stride=3),
+        ConvBlock(128, 128, **residual),
+        ConvBlock(128, 128, **residual),
+        ConvBlock(128, 256, stride=(3, 2)),
+        ConvBlock(256, 256, **residual),
+        ConvBlock(256, 512, padding=0),
+        ConvBlock(512, 512, 1, padding=0),
+    )
