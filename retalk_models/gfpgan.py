@@ -1,0 +1,137 @@
+"""GFPGAN v1.3 and v1.4, "clean" architecture: restores a face, 512x512 (Wang et al., 2021; specification networks-enhance).
+
+Attribute names, ``toRGB`` included, are the official checkpoint's keys (``GFPGANv1.3.pth``, 285 entries).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB
+
+STYLE_DIM = 512
+NUM_LATENTS = 16
+#: Channels of the U-Net at 512 px, 256 px, ... 4 px.
+UNET_CHANNELS = (32, 64, 128, 256, 256, 256, 256, 256)
+#: Channels of the decoder at 4 px, 8 px, ... 512 px.
+DECODER_CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
+
+
+class ConstantInput(nn.Module):
+    """The learned 4x4 picture that the decoder starts from."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, channels, 4, 4))
+
+
+class Noises(nn.Module):
+    """Noise pictures stored with the checkpoint: ``noise0`` for ``style_conv1``, ``noise1`` for ``style_convs.0``, ..."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for i in range(2 * len(DECODER_CHANNELS) - 1):
+            size = 2 ** ((i + 5) // 2)
+            self.register_buffer(f"noise{i}", torch.empty(1, 1, size, size))
+
+
+class Decoder(nn.Module):
+    """StyleGAN2 generator whose maps are scaled and shifted on their way by the U-Net (spatial feature transform)."""
+
+    NOT_EXECUTED: ClassVar = ("style_mlp",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In the checkpoint, not in the computation: the style codes come ready from the U-Net.
+        layers: list[nn.Module] = [nn.Identity()]
+        for _ in range(8):
+            layers += [nn.Linear(STYLE_DIM, STYLE_DIM), nn.LeakyReLU(0.2)]
+        self.style_mlp = nn.Sequential(*layers)
+        channels = DECODER_CHANNELS
+        self.constant_input = ConstantInput(channels[0])
+        self.style_conv1 = StyleConv(channels[0], channels[0], STYLE_DIM)
+        self.to_rgb1 = ToRGB(channels[0], STYLE_DIM, up=False)
+        self.style_convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for cin, cout in itertools.pairwise(channels):
+            self.style_convs.append(StyleConv(cin, cout, STYLE_DIM, up=True))
+            self.style_convs.append(StyleConv(cout, cout, STYLE_DIM))
+            self.to_rgbs.append(ToRGB(cout, STYLE_DIM))
+        self.noises = Noises()
+
+    def noise_pictures(self, batch: int, generator: torch.Generator | None) -> list[Tensor]:
+        """The stored noise, or fresh standard normal numbers (batch, 1, h, w) from a generator on the CPU."""
+        stored = list(self.noises.buffers())
+        if generator is None:
+            return stored
+        return [torch.randn(batch, *n.shape[1:], generator=generator).to(n.device, n.dtype) for n in stored]
+
+    def forward(self, codes: Tensor, scales: list[Tensor], shifts: list[Tensor], generator: torch.Generator | None) -> Tensor:
+        """``codes`` (B, 16, 512), ``scales`` and ``shifts`` at 8 px ... 512 px for the second half of the channels -> (B, 3, 512, 512)."""
+        batch = len(codes)
+        noise = self.noise_pictures(batch, generator)
+        x = self.style_conv1(self.constant_input.weight.expand(batch, -1, -1, -1), codes[:, 0], noise[0])
+        skip = self.to_rgb1(x, codes[:, 1], None)
+        for n, to_rgb in enumerate(self.to_rgbs):
+            i = 1 + 2 * n
+            x = self.style_convs[2 * n](x, codes[:, i], noise[i])
+            same, transformed = x.chunk(2, dim=1)
+            x = torch.cat([same, transformed * scales[n] + shifts[n]], dim=1)
+            x = self.style_convs[2 * n + 1](x, codes[:, i + 1], noise[i + 1])
+            skip = to_rgb(x, codes[:, i + 2], skip)
+        return skip
+
+
+def condition(channels: int) -> nn.Sequential:
+    """U-Net features to a scale or a shift."""
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(channels, channels, 3, padding=1))
+
+
+class GFPGAN(nn.Module):
+    """Face restoration, 86.4 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        down, up = UNET_CHANNELS, UNET_CHANNELS[::-1]
+        self.conv_body_first = nn.Conv2d(3, down[0], 1)
+        self.conv_body_down = nn.ModuleList(ResBlock(a, b, up=False) for a, b in itertools.pairwise(down))
+        self.final_conv = nn.Conv2d(down[-1], down[-1], 3, padding=1)
+        self.conv_body_up = nn.ModuleList(ResBlock(a, b, up=True) for a, b in itertools.pairwise(up))
+        self.toRGB = nn.ModuleList(nn.Conv2d(channels, 3, 1) for channels in up[1:])
+        self.final_linear = nn.Linear(down[-1] * 4 * 4, NUM_LATENTS * STYLE_DIM)
+        self.stylegan_decoder = Decoder()
+        self.condition_scale = nn.ModuleList(condition(channels) for channels in up[1:])
+        self.condition_shift = nn.ModuleList(condition(channels) for channels in up[1:])
+
+    def forward(self, image: Tensor, return_rgb: bool = True, generator: torch.Generator | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Restore a face.
+
+        Args:
+            image: (B, 3, 512, 512) float RGB -1..1, aligned to FFHQ's template.
+            return_rgb: also return the U-Net's own pictures (a training aid; they cost little).
+            generator: None uses the noise stored with the checkpoint, so that the same picture gives the same result; a CPU generator draws
+                fresh noise as the original does.
+
+        Returns:
+            Image (B, 3, 512, 512) about -1..1, not clamped; seven pictures of 8 ... 512 px, or none. Float32 RGB.
+        """
+        x = F.leaky_relu(self.conv_body_first(image), 0.2)
+        skips = []
+        for block in self.conv_body_down:
+            x = block(x)
+            skips.append(x)
+        x = F.leaky_relu(self.final_conv(x), 0.2)
+        codes = self.final_linear(x.flatten(1)).unflatten(1, (NUM_LATENTS, STYLE_DIM))
+        scales, shifts, pictures = [], [], []
+        for i, block in enumerate(self.conv_body_up):
+            x = block(x + skips.pop())
+            scales.append(self.condition_scale[i](x))
+            shifts.append(self.condition_shift[i](x))
+            if return_rgb:
+                pictures.append(self.toRGB[i](x).float())
+        return self.stylegan_decoder(codes, scales, shifts, generator), pictures
