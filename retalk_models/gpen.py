@@ -1,0 +1,203 @@
+"""GPEN-BFR-512: enhances the reference face, 512x512 (Yang et al., 2021; specification networks-enhance).
+
+StyleGAN2 in its original form: equalised learning rate, blur resampling, fused leaky ReLU; the encoder's maps take the place of the noise.
+Attribute names are the official checkpoint's keys (``GPEN-BFR-512.pth``, 163 entries).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retalk_models.layers.stylegan2 import demodulation
+from retalk_models.layers.upfirdn import Blur
+
+STYLE_DIM = 512
+#: Channels at 4 px, 8 px, ... 512 px.
+CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
+
+
+def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
+    """sqrt 2 * LReLU(0.2) of ``x`` + ``bias`` (one a channel)."""
+    return F.leaky_relu(x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2)), 0.2) * math.sqrt(2)
+
+
+class FusedLeakyReLU(nn.Module):
+    """`fused_leaky_relu` with a learned bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused_leaky_relu(x, self.bias)
+
+
+class EqualConv2d(nn.Module):
+    """Convolution without bias whose stored weight is divided by the root of its fan-in."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.scale = 1 / math.sqrt(cin * kernel**2)
+        self.weight = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, stride=self.stride)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer of equalised learning rate ``lr``, with `fused_leaky_relu` if ``activation``."""
+
+    def __init__(self, cin: int, cout: int, lr: float = 1.0, *, activation: bool = False) -> None:
+        super().__init__()
+        self.lr = lr
+        self.scale = lr / math.sqrt(cin)
+        self.activation = activation
+        self.weight = nn.Parameter(torch.empty(cout, cin))
+        self.bias = nn.Parameter(torch.empty(cout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.activation:
+            return fused_leaky_relu(F.linear(x, self.weight * self.scale), self.bias * self.lr)
+        return F.linear(x, self.weight * self.scale, self.bias * self.lr)
+
+
+class PixelNorm(nn.Module):
+    """Root mean square over the features becomes 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class ModulatedConv2d(nn.Module):
+    """Modulated convolution of equalised learning rate; with ``up`` a transposed one (stride 2) and a blur.
+
+    As in `retalk_models.layers.stylegan2` the activations are scaled, not each sample's weights.
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: int, *, demodulate: bool = True, up: bool = False) -> None:
+        super().__init__()
+        self.demodulate = demodulate
+        self.up = up
+        self.scale = 1 / math.sqrt(cin * kernel**2)
+        self.weight = nn.Parameter(torch.empty(1, cout, cin, kernel, kernel))
+        if up:
+            self.blur = Blur((1, 1), gain=4.0)  # what zero insertion takes away
+        self.modulation = EqualLinear(STYLE_DIM, cin)
+
+    def forward(self, x: Tensor, latent: Tensor) -> Tensor:
+        style, weight = self.modulation(latent), self.weight[0] * self.scale
+        x = x * style[:, :, None, None].to(x.dtype)
+        if self.up:
+            y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # 2H + 1
+        else:
+            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        if self.demodulate:
+            y = y * demodulation(weight, style)[:, :, None, None].to(y.dtype)
+        return self.blur(y) if self.up else y
+
+
+class NoiseInjection(nn.Module):
+    """The encoder's map, times a learned strength, put behind the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return torch.cat([x, (self.weight * noise).to(x.dtype)], dim=1)
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, encoder map behind it, fused leaky ReLU: 2 * ``cout`` channels come out."""
+
+    def __init__(self, cin: int, cout: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(cin, cout, 3, up=up)
+        self.noise = NoiseInjection()
+        self.activate = FusedLeakyReLU(2 * cout)
+
+    def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
+        return self.activate(self.noise(self.conv(x, latent), noise))
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to RGB, plus ``bias``, plus the picture so far enlarged x2 with the blur kernel."""
+
+    def __init__(self, cin: int, *, up: bool = True) -> None:
+        super().__init__()
+        if up:
+            self.upsample = Blur((2, 1), up=2, gain=4.0)
+        self.conv = ModulatedConv2d(cin, 3, 1, demodulate=False)
+        self.bias = nn.Parameter(torch.empty(1, 3, 1, 1))
+
+    def forward(self, x: Tensor, latent: Tensor, skip: Tensor | None) -> Tensor:
+        """-> (B, 3, H, W) float32: the picture is summed over many resolutions."""
+        y = self.conv(x, latent).float() + self.bias
+        return y if skip is None else y + self.upsample(skip)
+
+
+class ConstantInput(nn.Module):
+    """The learned 4x4 picture that the generator starts from."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.empty(1, channels, 4, 4))
+
+
+class Generator(nn.Module):
+    """Mapping network and synthesis network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mapping = (EqualLinear(STYLE_DIM, STYLE_DIM, 0.01, activation=True) for _ in range(8))
+        self.style = nn.Sequential(PixelNorm(), *mapping)
+        self.input = ConstantInput(CHANNELS[0])
+        self.conv1 = StyledConv(CHANNELS[0], CHANNELS[0])
+        self.to_rgb1 = ToRGB(2 * CHANNELS[0], up=False)
+        self.convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for cin, cout in itertools.pairwise(CHANNELS):
+            self.convs.append(StyledConv(2 * cin, cout, up=True))
+            self.convs.append(StyledConv(2 * cout, cout))
+            self.to_rgbs.append(ToRGB(2 * cout))
+
+    def forward(self, code: Tensor, noises: list[Tensor]) -> Tensor:
+        """``code`` (B, 512), ``noises`` the encoder's maps, 4 px first -> (B, 3, 512, 512)."""
+        latent = self.style(code)
+        x = self.conv1(self.input.input.expand(len(code), -1, -1, -1), latent, noises[0])
+        skip = self.to_rgb1(x, latent, None)
+        for i, to_rgb in enumerate(self.to_rgbs):
+            x = self.convs[2 * i](x, latent, noises[i + 1])
+            x = self.convs[2 * i + 1](x, latent, noises[i + 1])
+            skip = to_rgb(x, latent, skip)
+        return skip
+
+
+class GPEN(nn.Module):
+    """Face enhancement, 71.0 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = Generator()
+        channels = CHANNELS[::-1]  # 512 px ... 4 px
+        self.num_levels = len(channels)
+        self.ecd0 = nn.Sequential(nn.Sequential(EqualConv2d(3, channels[0], 1), FusedLeakyReLU(channels[0])))
+        for i, (cin, cout) in enumerate(itertools.pairwise(channels), 1):
+            step = nn.Sequential(Blur((2, 2)), EqualConv2d(cin, cout, 3, stride=2), FusedLeakyReLU(cout))
+            self.add_module(f"ecd{i}", nn.Sequential(step))
+        self.final_linear = nn.Sequential(EqualLinear(channels[-1] * 4 * 4, STYLE_DIM, activation=True))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, None]:
+        """(B, 3, 512, 512) float RGB -1..1, aligned -> (B, 3, 512, 512) float32 about -1..1, not clamped, and None (latents, unused)."""
+        x, maps = image, []
+        for i in range(self.num_levels):
+            x = self.get_submodule(f"ecd{i}")(x)
+            maps.append(x)
+        return self.generator(self.final_linear(x.flatten(1)), maps[::-1]), None
