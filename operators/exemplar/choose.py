@@ -11,8 +11,10 @@ import dataclasses
 
 import numpy as np
 
-#: Steps between consecutive source frames that are no joins, with their price: on, hold, skip one, back.
-STEPS = ((1, 0.0), (0, 0.45), (2, 0.4), (-1, 0.55))
+#: Steps through the source that are no joins, with their price, while it runs forwards or backwards (the second is mirrored): on, hold,
+#: skip one. Running backwards costs a little each frame, turning round more: a mouth must not tremble between two frames.
+STEPS = ((1, 0.0), (0, 0.6), (2, 0.4))
+BACKWARDS, TURN = 0.1, 0.9
 #: A join costs this much at least; costs of frames are per 40 ms, so that a run of good frames pays for one.
 JOIN = 1.6
 #: Joins are tried from this many best states only.
@@ -122,34 +124,48 @@ def best_path(
     count, candidates = len(wanted.opening), len(frames)
     assert candidates > 0, "no candidates to choose from"
     steps = _steps(frames)
-    # A join is seamless if the new frame looks like the one that would have followed.
-    before = steps[0][0]
-    after = looks.copy()
-    after[before[before >= 0]] = looks[before >= 0]
-    looks, after = looks.astype(np.float32), after.astype(np.float32)
+    # A join is seamless if the new frame looks like the one that would have followed. States 0 ... M-1 run forwards, M ... 2M-1 backwards.
+    looks = looks.astype(np.float32)
+    after = np.concatenate([looks, looks])
+    for shift, step in ((0, 1), (candidates, -1)):
+        at = np.clip(np.searchsorted(frames, frames + step), 0, candidates - 1)
+        there = frames[at] == frames + step
+        after[shift + np.flatnonzero(there)] = looks[at[there]]
     power = (looks**2).sum(1)
     weight = np.float32(seconds / 0.04)
-    back = np.zeros([count, candidates], np.int32)
-    best = np.zeros(candidates, np.float32)
+    back = np.zeros([count, 2 * candidates], np.int32)
+    best = np.zeros(2 * candidates, np.float32)
     for start in range(0, count, CHUNK):
         chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, burden, costs)
         for row, own in enumerate(chunk):
             if start + row:
                 best = _advance(best, steps, looks, after, power, back[start + row])
-            best = best + own
+            best = best + np.tile(own, 2)
     path = np.zeros(count, np.int64)
     path[-1] = int(best.argmin())
     for index in range(count - 1, 0, -1):
         path[index - 1] = back[index, path[index]]
-    return path
+    return path % candidates
 
 
 def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
-    """For each of `STEPS`: int64[M], the candidate that each candidate is reached from (-1: none), and the price."""
+    """Ways into each of the 2M states without a join: int64[2M], the state it is reached from (-1: none), and the price."""
+    count = len(frames)
+
+    def earlier(step: int) -> np.ndarray:
+        at = np.clip(np.searchsorted(frames, frames - step), 0, count - 1)
+        return np.where(frames[at] == frames - step, at, -1)
+
+    def state(candidate: np.ndarray, direction: int) -> np.ndarray:
+        return np.where(candidate >= 0, candidate + direction * count, -1)
+
     found = []
     for step, price in STEPS:
-        at = np.clip(np.searchsorted(frames, frames - step), 0, len(frames) - 1)
-        found.append((np.where(frames[at] == frames - step, at, -1), np.float32(price)))
+        on, off = earlier(step), earlier(-step)
+        found.append((np.concatenate([state(on, 0), np.full(count, -1)]), np.float32(price)))
+        found.append((np.concatenate([np.full(count, -1), state(off, 1)]), np.float32(price + BACKWARDS)))
+    turned = np.concatenate([state(earlier(1), 1), state(earlier(-1), 0)])
+    found.append((turned, np.float32(TURN)))
     return found
 
 
@@ -161,19 +177,20 @@ def _advance(
     power: np.ndarray,
     back: np.ndarray,
 ) -> np.ndarray:
-    """One step of the dynamic programme: float32[M] cheapest cost of arriving at each candidate; writes where from into ``back``."""
-    beam = np.argpartition(best, min(JOIN_BEAM, len(best) - 1))[:JOIN_BEAM]
-    beam.sort()
+    """One step of the dynamic programme: float32[2M] cheapest cost of arriving in each state; writes where from into ``back``."""
+    beam = np.sort(np.argpartition(best, min(JOIN_BEAM, len(best) - 1))[:JOIN_BEAM])
     ahead = after[beam]
     joins = ahead @ looks.T
     joins *= -2
     joins += ((ahead**2).sum(1) + best[beam] + np.float32(JOIN))[:, None]
     pick = joins.argmin(0)
-    arrive = np.maximum(joins[pick, np.arange(len(best))] + power, best.min() + np.float32(JOIN))
-    back[:] = beam[pick]
+    # Rounding must not make a join cheaper than its least price.
+    arrive = np.maximum(joins[pick, np.arange(len(pick))] + power, best[beam[pick]] + np.float32(JOIN))
+    arrive = np.tile(arrive, 2)
+    back[:] = np.tile(beam[pick], 2)
     for origin, price in steps:
         reach = np.where(origin >= 0, best[origin] + price, np.float32(np.inf))
         better = reach < arrive
-        arrive = np.where(better, reach, arrive)
+        arrive[better] = reach[better]
         back[better] = origin[better]
     return arrive
