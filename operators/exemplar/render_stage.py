@@ -1,0 +1,191 @@
+"""Stage "render" of the engine "exemplar": draws the chosen mouths into the frames and encodes the piece."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import scalar, tensor
+from operators.exemplar.composite import MaskOptions, Memory, composite, face_box
+from operators.exemplar.patches import PatchStore
+from operators.exemplar.still import LipLine, still_composite
+from operators.media.frames import Frame
+from operators.media.probe import VideoInfo, probe_video
+from operators.media.reader import read_frames
+from operators.media.writer import EncoderOptions, encode_segment
+from operators.segment import Segment
+from operators.stage import Stage
+
+#: Frames between two wanted ones that are rather decoded and dropped than sought over.
+GAP = 48
+#: Source frames apart at which two exemplars still show one movement.
+SAME_RUN = 3
+#: Frames and bytes held while a piece runs backwards.
+BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderOptions(MaskOptions):
+    """Options of `RenderMouths`: the mask's (`MaskOptions`) and the following.
+
+    Attributes:
+        crf: constant rate factor of the encoder, lower is better; 15 is beyond seeing for most footage.
+        preset: speed of the encoder.
+        patches_mib: mebibytes of exemplar patches held in memory; beyond it they go to a temporary file.
+    """
+
+    crf: int = EncoderOptions.crf
+    preset: str = EncoderOptions.preset
+    patches_mib: int = 512
+
+
+class RenderMouths(Stage):
+    """Two passes over the window: the first keeps the patches of exemplars, the second composites and encodes, frame by frame.
+
+    Frames whose ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded. Memory: patches (see
+    `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs backwards.
+
+    Writes:
+        path, sha256, frames, bytes: the receipt of the encoded piece, which lies at ``segment["target"]``.
+
+    Raises:
+        MediaError: the video cannot be read or decoded, or the piece not be written; names file and time.
+    """
+
+    name: ClassVar[str] = "render"
+    per = "dub"
+    Options: ClassVar[type] = RenderOptions
+    reads = pa.schema(
+        [
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("valid", "bool", "T"),
+            tensor("exemplar", "int64", "N"),
+            tensor("shape", "float32", "N", 68, 2),
+            tensor("blend", "float32", "N"),
+            scalar("still", pa.bool_()),
+        ]
+    )
+    writes = pa.schema(
+        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+    )
+
+    def setup(self, device: str) -> None:
+        # One worker a core is the profile's business; threads inside OpenCV would only take turns.
+        cv2.setNumThreads(1)
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        options: RenderOptions = self.options_for(segment)
+        info = probe_video(segment.video)
+        drawn = drawn_frames(segment)
+        needed = np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
+        landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
+        with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
+            for frame in chosen_frames(segment.video, needed, info):
+                patches.add(frame.index, frame.rgb(patches.box(frame.index)))
+            frames = rendered_frames(segment, info, drawn, patches, options)
+            pieces = encode_segment(segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset))
+        return {"path": segment["target"], "sha256": pieces.sha256, "frames": pieces.frames, "bytes": pieces.bytes}
+
+
+def drawn_frames(segment: Segment) -> np.ndarray:
+    """Which output frames get another mouth: bool[N]."""
+    valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]
+    shape = np.asarray(segment["shape"])
+    return valid & (np.asarray(segment["exemplar"]) >= 0) & (np.asarray(segment["blend"]) > 0) & np.isfinite(shape).all((1, 2))
+
+
+def chosen_frames(url: str, wanted: np.ndarray, info: VideoInfo) -> Iterator[Frame]:
+    """The frames of ascending numbers int64[K], decoded in as few stretches as seeking is worth."""
+    if not len(wanted):
+        return
+    for stretch in np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP) + 1):
+        keep = set(stretch.tolist())
+        yield from (f for f in read_frames(url, int(stretch[0]), int(stretch[-1]) + 1, info) if f.index in keep)
+
+
+def source_frames(url: str, source: np.ndarray, info: VideoInfo, block: int) -> Iterator[Frame]:
+    """For each number of int64[N], in any order, a frame of its own to draw on.
+
+    Stretches that rise (or stand still) are read as they come, those that fall in blocks of at most ``block`` frames.
+    """
+    start = 0
+    while start < len(source):
+        stop = start + 1
+        falling = stop < len(source) and source[stop] < source[start]
+        while stop < len(source):
+            step = int(source[stop] - source[stop - 1])
+            if not (-GAP <= step < 0 and source[start] - source[stop] < block if falling else 0 <= step <= GAP):
+                break
+            stop += 1
+        stretch = source[start:stop].tolist()
+        low, high = min(stretch[0], stretch[-1]), max(stretch[0], stretch[-1]) + 1
+        if falling:
+            keep = set(stretch)
+            held = {f.index: f for f in read_frames(url, low, high, info) if f.index in keep}
+            yield from (held.pop(number) for number in stretch)
+        else:
+            yield from _rising(read_frames(url, low, high, info), stretch)
+        start = stop
+
+
+def _rising(frames: Iterator[Frame], numbers: list[int]) -> Iterator[Frame]:
+    """Frames for numbers that never fall; a number that stands several times gives copies."""
+    frame = next(frames)
+    for position, number in enumerate(numbers):
+        while frame.index < number:
+            frame = next(frames)
+        last = position + 1 == len(numbers) or numbers[position + 1] != number
+        yield frame if last else frame.copy()
+
+
+def rendered_frames(
+    segment: Segment, info: VideoInfo, drawn: np.ndarray, patches: PatchStore, options: RenderOptions
+) -> Iterator[tuple[Frame, int]]:
+    """The output frames of a row with their presentation times, in order."""
+    width, height = segment.size
+    block = int(np.clip(BLOCK_BYTES // (3 * width * height), 4, BLOCK_FRAMES))
+    painter = Painter(segment, patches, options)
+    frames = source_frames(segment.video, segment.source, info, block)
+    for index, (frame, pts) in enumerate(zip(frames, segment.out_pts.tolist(), strict=True)):
+        if drawn[index]:
+            painter.draw(frame, index)
+        else:
+            painter.rest()
+        yield frame, pts
+
+
+class Painter:
+    """Draws one output frame after the other and remembers what has to run smoothly from one to the next."""
+
+    def __init__(self, segment: Segment, patches: PatchStore, options: RenderOptions) -> None:
+        self._patches, self._options = patches, options
+        self._start, self._still = segment.frames[0], bool(segment["still"])
+        self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
+        self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
+        self.rest()
+
+    def rest(self) -> None:
+        """A frame passed that is not drawn on: nothing carries over to the next."""
+        self._memory: Memory | None = None
+        self._line: LipLine | None = None
+        self._last = 0
+
+    def draw(self, frame: Frame, index: int) -> None:
+        """Put output frame ``index``'s mouth into the source frame under it."""
+        landmarks, shape = self._landmarks[frame.index - self._start], self._shape[index]
+        box = face_box(landmarks, shape, frame.size)
+        rgb = frame.rgb(box)
+        if self._still:
+            result, self._line = still_composite(rgb, box, frame.size, landmarks, shape, self._line)
+        else:
+            exemplar = int(self._exemplar[index])
+            joined = abs(exemplar - self._last) > SAME_RUN
+            patch, blend = self._patches[exemplar], float(self._blend[index])
+            result = composite(rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options)
+            self._memory, self._last = result.memory, exemplar
+        frame.paste(box, result.rgb, result.alpha)
