@@ -1,0 +1,78 @@
+"""Opening a container: the one place where PyAV's errors become ours, and where the video stream is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import av
+import av.container
+import av.error
+import av.video.stream
+from av.stream import Discard, Disposition
+
+from operators.media.errors import MediaError
+from operators.media.storage import fingerprint, open_media
+
+#: Bytes that FFmpeg asks of an fsspec file object at a time.
+READ_BLOCK = 1 << 18
+#: AVFMT_TS_DISCONT: time stamps are clock readings (MPEG transport and program streams), they start anywhere and may jump.
+CLOCK_TIMES = 0x0200
+#: Demuxers that read one picture.
+PICTURE_FORMATS = ("image2", "_pipe")
+#: Video streams that are no video: cover art, thumbnails.
+COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+@contextmanager
+def open_input(url: str) -> Iterator[av.container.InputContainer]:
+    """Open a media file for reading.
+
+    Raises:
+        MediaError: it is missing, a directory, empty, or no media file.
+    """
+    fingerprint(url)
+    source: Any = open_media(url)
+    try:
+        try:
+            container = av.open(source, "r", buffer_size=READ_BLOCK, metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{url}: not a media file that can be read ({describe(error)}); check that it plays") from error
+        with container:
+            yield container
+    finally:
+        if not isinstance(source, str):
+            source.close()
+
+
+def describe(error: av.error.FFmpegError) -> str:
+    """FFmpeg's words for an error."""
+    return str(error.strerror)
+
+
+def is_picture(container: av.container.InputContainer) -> bool:
+    """Whether the container is one still picture (JPEG, PNG, WebP, ...)."""
+    return any(container.format.name == name or container.format.name.endswith(name) for name in PICTURE_FORMATS)
+
+
+def video_stream(container: av.container.InputContainer, url: str) -> av.video.stream.VideoStream:
+    """The video stream that is dubbed: the default one, else the first; cover art and thumbnails are no video.
+
+    The demuxer is told to skip all other streams.
+
+    Raises:
+        MediaError: there is none, or no decoder for it.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & COVER]
+    if not streams:
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        cover = " (only cover art)" if container.streams.video else ""
+        raise MediaError(f"{url}: no video stream{cover}, the file holds {kinds}; give a video")
+    stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+    if stream.codec_context is None or not stream.width or not stream.height:
+        raise MediaError(f"{url}: the video stream cannot be decoded (unknown codec or no picture size); convert it first")
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    return stream

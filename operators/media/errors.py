@@ -1,0 +1,19 @@
+"""What can be wrong with a media file. All are `ValueError`s: the user's input, not the program."""
+
+from __future__ import annotations
+
+
+class MediaError(ValueError):
+    """A file cannot be used; the message names the file, the cause and what to do."""
+
+
+class DecodeError(MediaError):
+    """A frame that the file announces cannot be decoded; the message names the file and the time."""
+
+
+class NoAudioError(MediaError):
+    """The file has no audio stream, or none with samples in it."""
+
+
+class SilentAudioError(MediaError):
+    """The audio is silent throughout (see `operators.media.audio.check_audible`)."""

@@ -1,0 +1,129 @@
+"""Pixel formats: which ones frames are worked on and encoded in, and how a decoded picture gets there.
+
+The working formats are the planar ones that x264 encodes: gray, 4:2:0, 4:2:2 and 4:4:4 with 8 or 10 bits. A decoded picture in one of them
+is used as it is. Others are converted once, right after decoding:
+
+* semi-planar and packed Y'CbCr of 8 or 10 bits: the same samples, rearranged (nothing is lost);
+* more than 10 bits: reduced to 10, the most that x264 encodes;
+* 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop a chroma sample in half, so
+  an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
+* R'G'B' and palettes: Y'CbCr 4:4:4, BT.709, limited range; alpha is dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+
+from operators.media.color import FULL_RANGE, LIMITED_RANGE, ColorTags
+
+#: FFmpeg names of the working formats; the yuvj ones are the 8-bit ones with full range.
+WORKING = (
+    *("gray", "gray10le", "yuv420p", "yuv420p10le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le"),
+    *("yuvj420p", "yuvj422p", "yuvj444p"),
+)
+_EXACT = (
+    Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+)
+_SAMPLING = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
+BT709 = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkingFormat:
+    """How frames of a stream are held, and how decoded pictures get there."""
+
+    #: FFmpeg pixel format of the frames.
+    name: str
+    #: log2 of the frames' chroma subsampling, horizontal and vertical.
+    chroma: tuple[int, int]
+    #: Bits of a sample: 8 or 10.
+    depth: int
+    #: Planar format that swscale makes of a decoded picture of another format; its chroma is repeated where `name` is another one.
+    planar: str
+    #: Decoded pictures are R'G'B' (or XYZ): the conversion changes matrix and range.
+    from_rgb: bool = False
+
+    @property
+    def gray(self) -> bool:
+        return self.name.startswith("gray")
+
+    @property
+    def dtype(self) -> type[np.unsignedinteger[Any]]:
+        return np.uint8 if self.depth == 8 else np.uint16
+
+
+@functools.lru_cache(maxsize=64)
+def working_format(decoded: str, width: int, height: int) -> WorkingFormat:
+    """The working format for pictures that are decoded as ``decoded`` (an FFmpeg pixel format name) in this coded size."""
+    source = av.VideoFormat(decoded, 16, 16)
+    color = [c for c in source.components if not c.is_alpha]
+    depth = 8 if max(c.bits for c in color) <= 8 else 10
+    tail = "" if depth == 8 else "10le"
+    if source.is_rgb or source.has_palette or decoded.startswith("xyz"):
+        return WorkingFormat(f"yuv444p{tail}", (0, 0), depth, f"yuv444p{tail}", from_rgb=True)
+    if len(color) < 3:
+        return WorkingFormat(f"gray{tail}", (0, 0), depth, f"gray{tail}")
+    shift = (16 // source.chroma_width(16)).bit_length() - 1, (16 // source.chroma_height(16)).bit_length() - 1
+    family = "yuvj" if decoded.startswith("yuvj") else "yuv"
+    planar = f"{family}{_SAMPLING[shift]}p{tail}"
+    odd = width % (1 << shift[0]) or height % (1 << shift[1])
+    if odd or planar not in WORKING:
+        return WorkingFormat(f"{family}444p{tail}", (0, 0), depth, planar)
+    return WorkingFormat(planar, shift, depth, planar)
+
+
+def working_tags(decoded: str, tags: ColorTags) -> ColorTags:
+    """The colour tags of frames in the working format, given the decoded picture's."""
+    source = av.VideoFormat(decoded, 16, 16)
+    if source.is_rgb or source.has_palette or decoded.startswith("xyz"):
+        return dataclasses.replace(tags, range=LIMITED_RANGE, matrix=BT709)
+    if decoded.startswith(("yuvj", "mono")):
+        return dataclasses.replace(tags, range=FULL_RANGE)
+    return tags
+
+
+def planes(picture: VideoFrame) -> list[np.ndarray]:
+    """Read-only views of a planar picture's planes, uint8 or uint16 [h,w].
+
+    Each view holds its own reference to the picture's buffers: it stays valid, and unchanged, whatever happens to the picture.
+    """
+    return [np.from_dlpack(plane) for plane in picture.planes]
+
+
+def writable_planes(picture: VideoFrame) -> list[np.ndarray]:
+    """Views to write through, after the picture has been made the only owner of its buffers (they are copied if the decoder or a view
+    from `planes` still refers to them)."""
+    picture.make_writable()
+    dtype = np.uint16 if picture.format.components[0].bits > 8 else np.uint8
+    return [np.frombuffer(memoryview(p), dtype).reshape(p.height, -1)[:, : p.width] for p in picture.planes]
+
+
+def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
+    """A decoded picture in the working format: itself, or a converted one with the same time stamps."""
+    if picture.format.name == working.name:
+        return picture
+    colors: dict[str, Any] = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"} if working.from_rgb else {}
+    converted = picture
+    if picture.format.name != working.planar:
+        converted = picture.reformat(format=working.planar, interpolation=_EXACT, threads=1, **colors)
+    if working.planar != working.name:
+        converted = _repeat_chroma(converted, working.name)
+    converted.pts, converted.time_base = picture.pts, picture.time_base
+    return converted
+
+
+def _repeat_chroma(picture: VideoFrame, name: str) -> VideoFrame:
+    """A 4:4:4 picture in which each chroma sample of a subsampled one is repeated over the luma samples that it covers."""
+    full = VideoFrame(picture.width, picture.height, name)
+    for source, target in zip(planes(picture), writable_planes(full), strict=True):
+        height, width = target.shape
+        across, down = -(-width // source.shape[1]), -(-height // source.shape[0])
+        target[:] = source.repeat(down, 0)[:height].repeat(across, 1)[:, :width]
+    return full

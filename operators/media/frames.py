@@ -1,0 +1,236 @@
+"""A decoded frame: presentation time, luma and RGB of the upright picture, and pasting into the frame's own Y'CbCr planes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from av import VideoFormat
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
+from operators.media.formats import WorkingFormat, planes, writable_planes
+
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """How the coded picture becomes upright: turned clockwise, then mirrored left to right."""
+
+    rotation: int = 0
+    mirrored: bool = False
+
+    def upright(self, coded: np.ndarray) -> np.ndarray:
+        """A view [h,w,...] of the coded picture as it is shown."""
+        turned = np.rot90(coded, -(self.rotation // 90))
+        return turned[:, ::-1] if self.mirrored else turned
+
+    def coded(self, upright: np.ndarray) -> np.ndarray:
+        """The inverse of `upright`, a view."""
+        turned = upright[:, ::-1] if self.mirrored else upright
+        return np.rot90(turned, self.rotation // 90)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the upright picture for those of the coded one, and the other way round."""
+        return (height, width) if self.rotation in (90, 270) else (width, height)
+
+    def coded_box(self, box: Box, width: int, height: int) -> Box:
+        """The box in the coded picture of ``width`` x ``height`` for one in the upright picture."""
+        x1, y1, x2, y2 = box
+        upright_width, _ = self.size(width, height)
+        if self.mirrored:
+            x1, x2 = upright_width - x2, upright_width - x1
+        if self.rotation == 90:
+            return y1, height - x2, y2, height - x1
+        if self.rotation == 180:
+            return width - x2, height - y2, width - x1, height - y1
+        if self.rotation == 270:
+            return width - y2, x1, width - y1, x2
+        return x1, y1, x2, y2
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameLayout:
+    """What all frames of a stream share."""
+
+    format: WorkingFormat
+    tags: ColorTags
+    orientation: Orientation
+    #: Coded size.
+    width: int
+    height: int
+
+    @property
+    def to_rgb(self) -> np.ndarray:
+        return yuv_to_rgb(self.tags.matrix, self.tags.full_range, self.format.depth, self.height)
+
+    @property
+    def to_yuv(self) -> np.ndarray:
+        return rgb_to_yuv(self.tags.matrix, self.tags.full_range, self.format.depth, self.height)
+
+    def expand(self, box: Box) -> Box:
+        """A coded box grown to whole chroma samples."""
+        sx, sy = self.format.chroma
+        x1, y1, x2, y2 = box
+        return x1 >> sx << sx, y1 >> sy << sy, -(-x2 >> sx) << sx, -(-y2 >> sy) << sy
+
+
+class Frame:
+    """One frame of a video, upright.
+
+    Attributes:
+        index: number of the frame by presentation order, from 0.
+        pts: presentation time in units of the video's time base.
+    """
+
+    __slots__ = ("_layout", "_picture", "index", "pts")
+
+    def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
+        self.index = index
+        self.pts = pts
+        self._picture = picture
+        self._layout = layout
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture in pixels."""
+        return self._layout.orientation.size(self._layout.width, self._layout.height)
+
+    @property
+    def picture(self) -> VideoFrame:
+        """The frame as PyAV holds it, in coded orientation, to be read or encoded; never to be written to."""
+        return self._picture
+
+    @property
+    def layout(self) -> FrameLayout:
+        """Pixel format, colours and orientation, the same for all frames of a video."""
+        return self._layout
+
+    def samples(self) -> list[np.ndarray]:
+        """Read-only views of the Y', Cb and Cr planes (Y' alone for gray) in coded orientation, uint8 or, with 10 bits, uint16."""
+        return planes(self._picture)
+
+    def luma(self) -> np.ndarray:
+        """uint8[h,w], luma code values of the upright picture (10 bits are cut to 8); a read-only view where possible."""
+        luma = self._layout.orientation.upright(planes(self._picture)[0])
+        return luma if luma.dtype == np.uint8 else (luma >> (self._layout.format.depth - 8)).astype(np.uint8)
+
+    def rgb(self, box: Box | None = None) -> np.ndarray:
+        """uint8[h,w,3], RGB of the upright picture inside ``box`` (all of it if None), by the stream's matrix and range.
+
+        Chroma samples are repeated over the pixels they cover, so that `paste` of an unchanged crop restores them.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
+        """
+        layout = self._layout
+        box = layout.orientation.coded_box(self._checked(box), layout.width, layout.height)
+        x1, y1, x2, y2 = layout.expand(box)
+        sx, sy = layout.format.chroma
+        views = planes(self._picture)
+        yuv: list[Any] = [views[0][y1:y2, x1:x2]]
+        for view in views[1:]:
+            crop = view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx]
+            yuv.append(cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop)
+        if layout.format.gray:
+            yuv += [np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2
+        merged = cv2.merge(yuv)
+        rgb: Any = cv2.transform(merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb)
+        if rgb.dtype != np.uint8:
+            rgb = np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
+        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
+        return np.ascontiguousarray(layout.orientation.upright(inner))
+
+    def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
+        """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.
+
+        Luma samples with ``alpha == 0`` and chroma samples all of whose pixels have ``alpha == 0`` keep their exact values. A chroma sample
+        takes the mean over its pixels, weighted by alpha. What others hold of this frame (views, copies, the decoder's references) does not
+        change.
+
+        Args:
+            box: where, in the upright picture: x1, y1, x2, y2.
+            rgb: uint8[h,w,3], upright.
+            alpha: float32[h,w], 0..1, upright.
+
+        Raises:
+            ValueError: the box leaves the picture, or shapes do not agree.
+        """
+        layout = self._layout
+        x1, y1, x2, y2 = self._checked(box)
+        if rgb.shape != (y2 - y1, x2 - x1, 3) or alpha.shape != rgb.shape[:2] or rgb.dtype != np.uint8:
+            raise ValueError(
+                f"paste of {rgb.dtype}{list(rgb.shape)} with alpha {list(alpha.shape)} into box {box}: "
+                f"need uint8[{y2 - y1},{x2 - x1},3] and alpha of that size"
+            )
+        box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
+        x1, y1, x2, y2 = layout.expand(box)
+        border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
+        weight = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(alpha), np.float32), *border, cv2.BORDER_CONSTANT, value=0.0)
+        colors = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(rgb), np.float32), *border, cv2.BORDER_REPLICATE)
+        targets = writable_planes(self._picture)
+        sx, sy = layout.format.chroma
+        for target, value in zip(targets, cv2.split(cv2.transform(colors, layout.to_yuv))):  # gray has one target
+            part, share = value * weight, weight
+            if target is not targets[0] and (sx or sy):
+                size = (x2 - x1) >> sx, (y2 - y1) >> sy
+                part, share = (_contiguous(cv2.resize(a, size, interpolation=cv2.INTER_AREA), np.float32) for a in (part, weight))
+                _blend(target[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx], part, share)
+            else:
+                _blend(target[y1:y2, x1:x2], part, share)
+
+    def copy(self) -> Frame:
+        """An independent frame with the same picture. Samples are shared until one of the two is written to."""
+        return Frame(self.index, self.pts, _reference(self._picture), self._layout)
+
+    def _checked(self, box: Box | None) -> Box:
+        width, height = self.size
+        if box is None:
+            return 0, 0, width, height
+        x1, y1, x2, y2 = (int(v) for v in box)
+        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            raise ValueError(f"box {tuple(box)} is empty or leaves the picture of {width}x{height}")
+        return x1, y1, x2, y2
+
+
+def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype)
+
+
+def _blend(target: np.ndarray, part: np.ndarray, share: np.ndarray) -> None:
+    """``target = (1 - share) * target + part``, rounded, in place. Where share and part are 0 the sum is the target itself, exactly."""
+    own = target.astype(np.float32)
+    own += part - share * own
+    np.rint(own, out=own)
+    target[:] = own.astype(target.dtype)
+
+
+def _reference(picture: VideoFrame) -> VideoFrame:
+    """A second picture that refers to the same samples."""
+    with _graph_lock:
+        graph = _reference_graph(picture.width, picture.height, picture.format.name)
+        graph.push(picture)
+        second = graph.pull()
+    assert isinstance(second, VideoFrame)
+    return second
+
+
+_graph_lock = threading.Lock()
+
+
+@functools.lru_cache(maxsize=8)
+def _reference_graph(width: int, height: int, name: str) -> Graph:
+    """A filter graph that passes pictures on as they are."""
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat(name), time_base=Fraction(1, 1000))
+    sink = graph.add("buffersink")
+    source.link_to(sink)
+    graph.configure()
+    return graph

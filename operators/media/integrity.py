@@ -1,0 +1,103 @@
+"""Whether a file is all there: what its container says it should hold against its size.
+
+FFmpeg reads truncated files as far as they go, silently where the cut falls between two packets.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+import av.container
+from av.stream import Stream
+
+from operators.media.errors import MediaError
+from operators.media.storage import filesystem, fingerprint
+
+
+def check_complete(url: str, container: av.container.InputContainer, stream: Stream) -> None:
+    """Hold the container's own sizes against the file's.
+
+    Args:
+        url: of the file.
+        container: opened.
+        stream: the stream that is needed.
+
+    Raises:
+        MediaError: the file is shorter than it says; the message tells the time from which frames are missing where the index does.
+    """
+    name = container.format.name
+    _, size, _ = fingerprint(url)
+    if name.startswith("mov,mp4"):
+        beyond = [entry.timestamp for entry in stream.index_entries if entry.pos + entry.size > size]
+        if beyond:
+            time = float(min(beyond) * stream.time_base) if stream.time_base else 0.0
+            share = f"{len(beyond)} of {len(stream.index_entries)} packets"
+            raise MediaError(f"{url}: truncated, the {stream.type} is missing from {time:.3f} s on ({share}); copy the file again")
+        readers = _iso_end if not len(stream.index_entries) else None
+    else:
+        readers = {"matroska,webm": _ebml_end, "avi": _riff_end}.get(name)
+    if readers is None:
+        return
+    fs, path = filesystem(url)
+    with fs.open(path, "rb") as file:
+        end = readers(file, size)
+    if end is not None and end > size:
+        raise MediaError(f"{url}: truncated, the file should have {end} bytes and has {size}; copy it again")
+
+
+def _iso_end(file: BinaryIO, size: int) -> int | None:
+    """Where the last box of an ISO base media file ends (ISO/IEC 14496-12, 4.2)."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = struct.unpack(">I", header[:4])[0]
+        if length == 1 and len(header) == 16:
+            length = struct.unpack(">Q", header[8:])[0]
+        if length == 0:
+            return None
+        if length < 8:
+            return None
+        position += length
+    return position
+
+
+def _ebml_end(file: BinaryIO, size: int) -> int | None:
+    """Where the segment of a Matroska file ends (RFC 8794, 4 and 5; RFC 9559, 5.1), None where its size is unknown."""
+    del size
+    start = file.read(64 << 10)
+    position = 0
+    for wanted in (0x1A45DFA3, 0x18538067):
+        identifier, position, _ = _vint(start, position, keep_marker=True)
+        length, position, unknown = _vint(start, position, keep_marker=False)
+        if identifier != wanted or unknown:
+            return None
+        position += length
+    return position
+
+
+def _vint(data: bytes, position: int, keep_marker: bool) -> tuple[int, int, bool]:
+    """A variable-size integer: value, position after it, and whether all its bits are set (unknown)."""
+    first = data[position] if position < len(data) else 0
+    length = 9 - first.bit_length()
+    if length > 8:
+        return 0, position, True
+    value = int.from_bytes(data[position : position + length], "big")
+    mask = (1 << (7 * length)) - 1
+    return (value if keep_marker else value & mask), position + length, value & mask == mask
+
+
+def _riff_end(file: BinaryIO, size: int) -> int | None:
+    """Where the last RIFF chunk of an AVI file ends."""
+    position = 0
+    while position + 12 <= size:
+        file.seek(position)
+        header = file.read(12)
+        if header[:4] != b"RIFF":
+            break
+        length = struct.unpack("<I", header[4:8])[0]
+        if not length:
+            return None
+        position += 8 + length + (length & 1)
+    return position or None

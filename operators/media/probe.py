@@ -1,0 +1,311 @@
+"""What a video is: size, colours, orientation, and the presentation time of every frame.
+
+Frames are numbered by presentation time. Packets say the times in containers that store one for each frame (MP4, Matroska, ...);
+elsewhere (MPEG program and transport streams, AVI, raw streams, ...) and where times are missing or repeated, the file is decoded once
+from end to end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import struct
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import cast
+
+import av.container
+import numpy as np
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from operators.media.audio import audio_blocks
+from operators.media.color import UNSPECIFIED, ColorTags
+from operators.media.container import CLOCK_TIMES, is_picture, open_input, video_stream
+from operators.media.decoding import packet_timeline, pictures, scanned_timeline
+from operators.media.errors import MediaError
+from operators.media.formats import working_format, working_tags
+from operators.media.frames import FrameLayout, Orientation
+from operators.media.integrity import check_complete
+from operators.media.storage import fingerprint
+from operators.media.timeline import NO_TIME, Timeline
+
+#: Demuxers whose packets each carry the time of one frame.
+PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
+#: Frames per second that a still picture is given.
+STILL_RATE = Fraction(25)
+#: Seconds: a longer step between two frames of an MPEG stream is a break in its clock.
+LONGEST_GAP = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamInfo:
+    """One stream of a file, as listed by `probe_video`."""
+
+    index: int
+    kind: str
+    codec: str
+    language: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """A video stream, described.
+
+    Attributes:
+        url: fsspec URL of the file.
+        width, height: of the upright picture, in pixels.
+        coded_width, coded_height: of the picture as it is coded.
+        rotation: degrees clockwise that turn the coded picture upright: 0, 90, 180 or 270.
+        mirrored: the turned picture is mirrored left to right.
+        display_matrix: the container's matrix that says so, None without one.
+        codec: FFmpeg's name of the codec, e.g. ``"h264"``.
+        container: FFmpeg's name of the container format.
+        pix_fmt: FFmpeg's name of the decoded pixel format.
+        layout: pixel format, colours and orientation of the frames that `read_frames` gives.
+        sample_aspect_ratio: width of a pixel divided by its height.
+        interlaced: frames hold two fields.
+        time_base: seconds of one unit of `pts`; the numerator is 1.
+        pts: int64[n], presentation time of each frame, strictly ascending.
+        last_duration: duration of the last frame in units of `time_base`.
+        average_rate: frames per second over the whole stream.
+        still: the file is a still picture, given as a video of one frame.
+        streams: all streams of the file.
+        timeline: where decoding can start; for `read_frames`.
+        source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (0 except for MPEG streams, whose
+            times are clock readings; see `container.CLOCK_TIMES`), in `time_base`.
+    """
+
+    url: str
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    rotation: int
+    mirrored: bool
+    display_matrix: tuple[int, ...] | None
+    codec: str
+    container: str
+    pix_fmt: str
+    layout: FrameLayout
+    sample_aspect_ratio: Fraction
+    interlaced: bool
+    time_base: Fraction
+    pts: np.ndarray
+    last_duration: int
+    average_rate: Fraction
+    still: bool
+    streams: tuple[StreamInfo, ...]
+    timeline: Timeline
+    source_time_base: Fraction
+    origin: int
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.pts)
+
+    @property
+    def color(self) -> ColorTags:
+        """Colour tags of the frames that `read_frames` gives."""
+        return self.layout.tags
+
+    @property
+    def start(self) -> Fraction:
+        """Time of the first frame in seconds."""
+        return int(self.pts[0]) * self.time_base
+
+    @property
+    def end(self) -> Fraction:
+        """Time at which the last frame ends, in seconds."""
+        return (int(self.pts[-1]) + self.last_duration) * self.time_base
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds from the first frame's start to the last frame's end."""
+        return self.end - self.start
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioInfo:
+    """An audio stream: ``duration`` in seconds, ``sample_rate`` in Hz, number of ``channels``."""
+
+    url: str
+    duration: Fraction
+    sample_rate: int
+    channels: int
+
+
+def probe_video(url: str) -> VideoInfo:
+    """Describe the video stream of a file. Remembered for a file until it changes.
+
+    Raises:
+        MediaError: the file is missing, a directory, empty, not media, truncated, or has no video stream that can be decoded.
+        DecodeError: a frame cannot be decoded, where the whole file had to be decoded to know the frames' times.
+    """
+    return _probe_video(*fingerprint(str(url)))
+
+
+@functools.lru_cache(maxsize=16)
+def _probe_video(url: str, size: int, stamp: str) -> VideoInfo:
+    del size, stamp
+    with open_input(url) as container:
+        stream = video_stream(container, url)
+        check_complete(url, container, stream)
+        head = next(pictures(container, stream, url), None)
+    if head is None:
+        raise MediaError(f"{url}: no frame of the video stream can be decoded")
+    timeline = None
+    with open_input(url) as container:
+        stream = video_stream(container, url)
+        if container.format.name.startswith(PACKET_TIMES):
+            timeline = packet_timeline(container, stream, url, head.pts)
+    with open_input(url) as container:
+        stream = video_stream(container, url)
+        if timeline is None:
+            timeline = scanned_timeline(container, stream, url)
+        return _describe(url, container, stream, head, timeline)
+
+
+def _describe(url: str, container: av.container.InputContainer, stream: VideoStream, head: VideoFrame, timeline: Timeline) -> VideoInfo:
+    assert stream.time_base is not None
+    clock = bool(container.format.flags & CLOCK_TIMES)
+    origin = _origin(container, stream.time_base) if clock else 0
+    still = is_picture(container) and len(timeline.times) == 1
+    rate = STILL_RATE if still else _rate(stream, timeline)
+    pts, time_base, last_duration = timeline.clean(stream.time_base, 1 / rate, origin)
+    if clock and len(pts) > 1 and (np.diff(pts) * time_base > LONGEST_GAP).any():
+        at = float(int(pts[np.argmax(np.diff(pts))]) * time_base)
+        raise MediaError(
+            f"{url}: time stamps jump by more than {LONGEST_GAP} s at {at:.3f} s; remux the recording to repair its time stamps"
+        )
+    orientation = _orientation(head)
+    context = stream.codec_context
+    tags = _tags(head, context)
+    layout = FrameLayout(
+        working_format(head.format.name, head.width, head.height),
+        working_tags(head.format.name, tags),
+        orientation,
+        head.width,
+        head.height,
+    )
+    width, height = orientation.size(head.width, head.height)
+    return VideoInfo(
+        url=url,
+        width=width,
+        height=height,
+        coded_width=head.width,
+        coded_height=head.height,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        display_matrix=_display_matrix(head),
+        codec=context.name,
+        container=container.format.name,
+        pix_fmt=head.format.name,
+        layout=layout,
+        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
+        interlaced=head.interlaced_frame,
+        time_base=time_base,
+        pts=pts,
+        last_duration=last_duration,
+        average_rate=rate if len(pts) == 1 else _average_rate(stream, pts, last_duration, time_base),
+        still=still,
+        streams=tuple(StreamInfo(s.index, s.type, _codec_name(s), s.language or "") for s in container.streams),
+        timeline=timeline,
+        source_time_base=stream.time_base,
+        origin=origin,
+    )
+
+
+def _tags(picture: VideoFrame, context: VideoCodecContext) -> ColorTags:
+    """The picture's colour tags, and where it has none its decoder's."""
+
+    def either(name: str, unspecified: int) -> int:
+        value = int(getattr(picture, name))
+        return value if value != unspecified else int(getattr(context, name))
+
+    return ColorTags(either("color_range", 0), *(either(name, UNSPECIFIED) for name in ("colorspace", "color_primaries", "color_trc")))
+
+
+def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:
+    """Frames per second where a duration must be guessed."""
+    known = timeline.times[timeline.times != NO_TIME]
+    steps = np.diff(known)
+    if (steps > 0).any() and stream.time_base:
+        return 1 / (Fraction(int(np.median(steps[steps > 0]))) * stream.time_base)
+    return stream.average_rate or stream.guessed_rate or STILL_RATE
+
+
+def _average_rate(stream: VideoStream, pts: np.ndarray, last_duration: int, time_base: Fraction) -> Fraction:
+    """Frames divided by duration; the container's own figure where it agrees to 0.1 % (times of a coarse time base are rounded)."""
+    measured = Fraction(len(pts)) / ((int(pts[-1] - pts[0]) + last_duration) * time_base)
+    said = stream.average_rate
+    return said if said and abs(said / measured - 1) < Fraction(1, 1000) else measured.limit_denominator(1_000_000)
+
+
+def _origin(container: av.container.InputContainer, time_base: Fraction) -> int:
+    """The earliest start of an audio or video stream, in units of ``time_base``."""
+    starts = [
+        s.start_time * s.time_base for s in container.streams if s.type in ("audio", "video") and s.start_time is not None and s.time_base
+    ]
+    return math.floor(min(starts) / time_base) if starts else 0
+
+
+def _codec_name(stream: Stream) -> str:
+    return stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown")
+
+
+def _display_matrix(picture: VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers of the picture's display matrix (16.16 and 2.30 fixed point), None without one."""
+    for data in cast("Iterable[SideData]", picture.side_data):
+        if data.type == SideDataType.DISPLAYMATRIX:
+            return struct.unpack("=9i", bytes(data)[:36])
+    return None
+
+
+def _orientation(picture: VideoFrame) -> Orientation:
+    """What the display matrix says, to the nearest quarter turn; none where it turns by another angle."""
+    matrix = _display_matrix(picture)
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d, _, _, _, _ = matrix
+    # A point (x, y) is shown at (a x + c y, b x + d y), y downwards; mirroring left to right changes the sign of the first row only.
+    angle = math.degrees(math.atan2(b, d))
+    quarter = round(angle / 90)
+    if not (b or d) or abs(angle - 90 * quarter) > 1:
+        return Orientation()
+    return Orientation(quarter % 4 * 90, mirrored=a * d - b * c < 0)
+
+
+def is_still_image(url: str) -> bool:
+    """Whether the file is one still picture (JPEG, PNG, WebP, ...): `probe_video` gives it as a video of one frame at 25 frames per second.
+
+    Raises:
+        MediaError: as for `probe_video`, where the file cannot be opened.
+    """
+    with open_input(url) as container:
+        return is_picture(container)
+
+
+def probe_audio(url: str) -> AudioInfo:
+    """Describe the first audio stream of a file, as `load_audio` gives it: by decoding it. Remembered for a file until it changes.
+
+    Raises:
+        MediaError: the file cannot be opened or decoded.
+        NoAudioError: it has no audio stream, or no sample in it.
+    """
+    return _probe_audio(*fingerprint(str(url)))
+
+
+@functools.lru_cache(maxsize=64)
+def _probe_audio(url: str, size: int, stamp: str) -> AudioInfo:
+    del size, stamp
+    samples = rate = channels = 0
+    for block, rate in audio_blocks(url):  # noqa: B007
+        channels = len(block)
+        samples += block.shape[1]
+    return AudioInfo(url, Fraction(samples, rate), rate, channels)

@@ -1,0 +1,155 @@
+"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from operators.media.errors import MediaError
+
+#: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
+COPY_BLOCK = 8 << 20
+#: fsspec protocols whose uploads go in parts and show nothing before the last one.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "ossfs", "oss", "obs", "r2"}
+
+
+def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The fsspec file system of a URL and the path inside it."""
+    fs, path = fsspec.core.url_to_fs(str(url))
+    return fs, str(path)
+
+
+def local_path(url: str) -> Path | None:
+    """The path of a URL on this machine, None when it lies elsewhere."""
+    fs, path = filesystem(url)
+    return Path(path) if isinstance(fs, LocalFileSystem) else None
+
+
+def exists(url: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, path = filesystem(url)
+    return bool(fs.exists(path))
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path components to a URL, with ``/`` between them."""
+    return "/".join([str(url).rstrip("/") or "/", *(part.strip("/") for part in parts)]).replace("//", "/", str(url) == "/")
+
+
+def suffix(url: str) -> str:
+    """Lower-case file name suffix of a URL with its dot, such as ``.mp4``; empty when there is none."""
+    return Path(filesystem(url)[1]).suffix.lower()
+
+
+def fingerprint(url: str) -> tuple[str, int, str]:
+    """What changes when the file's content is replaced: its URL, size in bytes and modification time or entity tag.
+
+    Raises:
+        MediaError: the file is missing, a directory or empty.
+    """
+    fs, path = filesystem(url)
+    if not fs.exists(path):
+        raise MediaError(f"{url}: no such file; check the path")
+    if fs.isdir(path):
+        raise MediaError(f"{url}: is a directory; name a media file inside it")
+    info = fs.info(path)
+    size = int(info.get("size") or 0)
+    if size == 0:
+        raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
+    stamp = next((info[key] for key in ("mtime", "ETag", "etag", "LastModified", "created") if info.get(key)), "")
+    return str(url), size, str(stamp)
+
+
+def open_media(url: str) -> str | BinaryIO:
+    """What `av.open` takes to read a URL: a ``file:`` name on this machine, a seekable fsspec file object elsewhere.
+
+    A file object must be closed by the caller; `operators.media.container.open_input` does all of it.
+    """
+    local = local_path(url)
+    if local is not None:
+        # The prefix keeps FFmpeg from taking a colon in the name for a protocol.
+        return f"file:{local}"
+    fs, path = filesystem(url)
+    return fs.open(path, "rb")
+
+
+@contextmanager
+def local_copy(url: str) -> Iterator[Path]:
+    """A local path with the file's content, for libraries that need one. Local files are given as they are, others are downloaded
+    to a temporary file that is removed at the end."""
+    local = local_path(url)
+    if local is not None:
+        yield local
+        return
+    fs, path = filesystem(url)
+    with tempfile.TemporaryDirectory(prefix="retalk-") as folder:
+        copy = Path(folder) / (Path(path).name or "file")
+        with fs.open(path, "rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, COPY_BLOCK)
+        yield copy
+
+
+@contextmanager
+def atomic_write(url: str) -> Iterator[Path]:
+    """Write a file that appears whole at ``url`` or not at all.
+
+    Yields a local path to write to, with the suffix of ``url``. When the block ends normally the file is moved into place: on this machine
+    by fsync and rename inside the target's folder, elsewhere by an upload in parts that becomes visible when it is complete. When the
+    block raises, nothing appears and the temporary file is removed.
+    """
+    local = local_path(url)
+    if local is not None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        temporary = local.with_name(f".{local.stem[:80]}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{local.suffix}")
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, local)
+            _sync_folder(local.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="retalk-") as folder:
+        temporary = Path(folder) / f"upload{suffix(url)}"
+        yield temporary
+        _upload(temporary, url)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _upload(source: Path, url: str) -> None:
+    """Copy a local file to another file system so that half a file never shows under its name.
+
+    Object stores show an object when its upload is complete; elsewhere the file is sent under a temporary name and renamed.
+    """
+    fs, path = filesystem(url)
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if protocols & OBJECT_STORES:
+        fs.put_file(str(source), path)
+        return
+    folder = fs._parent(path)
+    fs.makedirs(folder, exist_ok=True)
+    temporary = f"{folder.rstrip('/')}/.{uuid.uuid4().hex}.part"
+    try:
+        fs.put_file(str(source), temporary)
+        fs.mv(temporary, path)
+    finally:
+        if fs.exists(temporary):
+            fs.rm_file(temporary)
