@@ -1,24 +1,52 @@
 """The networks of VideoReTalking as torch modules with the official checkpoint keys, and the registry of their weights.
 
-May import torch and numpy only. Knows no files of users, no video, no Ray.
+Networks import torch and numpy only; the registry also fsspec, filelock, yaml and scipy. Knows no files of users, no video, no Ray.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from retalk_models.build import build
 
 if TYPE_CHECKING:
-    from retalk_models.weights import load
+    from retalk_models.registry import available, missing, require
+    from retalk_models.registry_errors import KeysError, WeightsError
+    from retalk_models.weights import load, load_into
+    from retalk_models.weights_hub import seed_face_alignment
+    from retalk_models.weights_matlab import load_alignment_points, load_expressions
 
-__all__ = ["build", "load"]
+__all__ = [
+    "KeysError",
+    "WeightsError",
+    "available",
+    "build",
+    "load",
+    "load_alignment_points",
+    "load_expressions",
+    "load_into",
+    "missing",
+    "require",
+    "seed_face_alignment",
+]
+
+_HOMES = {
+    "KeysError": "retalk_models.registry_errors",
+    "WeightsError": "retalk_models.registry_errors",
+    "available": "retalk_models.registry",
+    "load": "retalk_models.weights",
+    "load_alignment_points": "retalk_models.weights_matlab",
+    "load_expressions": "retalk_models.weights_matlab",
+    "load_into": "retalk_models.weights",
+    "missing": "retalk_models.registry",
+    "require": "retalk_models.registry",
+    "seed_face_alignment": "retalk_models.weights_hub",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`load` on first use: importing this package for its catalogue must not wait for torch."""
-    if name == "load":
-        from retalk_models.weights import load
-
-        return load
+    """Everything but `build` on first use: importing this package for its catalogue must not wait for torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

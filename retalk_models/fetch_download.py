@@ -7,9 +7,8 @@ import http.client
 import json
 import shutil
 import threading
-import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
@@ -129,6 +128,8 @@ def _transfer(url: str, part: Path, trust_any: bool, expected: int | None, progr
                 part.unlink(missing_ok=True)
                 raise FetchError(f"{url}: the file has changed since its first part was read", True, 0.0)
             have = 0
+        if None not in (opened.total, expected) and opened.total != expected:
+            raise FetchError(f"{url}: the file there has {opened.total} bytes, not {expected}")
         total = opened.total if opened.total is not None else expected
         if total is not None:
             _check_space(part, total - have, url)
@@ -172,7 +173,7 @@ def download(
         part: the partial file. If an earlier transfer left it, only the rest is asked for. It stays when the transfer fails.
         file: the name that ``progress`` is told.
         trust_any: the caller will check a digest, so bytes of another mirror and bytes without a validator may be continued.
-        expected: size in bytes, where the server does not say it.
+        expected: exact size in bytes, if it is known: a file of another size is not transferred.
 
     Returns:
         Whether the file was put together from more than one request.
@@ -197,13 +198,13 @@ def discard(part: Path) -> None:
     _note_path(part).unlink(missing_ok=True)
 
 
-def modified(paths: list[Path]) -> float:
-    """When any of these files was last written to, as a time stamp; 0 if none exists."""
-    times = [0.0]
+def sizes(paths: Iterable[Path]) -> dict[str, int]:
+    """Sizes of those of these files that exist: what changes while a transfer gets on."""
+    found = {}
     for path in paths:
-        with contextlib.suppress(OSError):
-            times.append(path.stat().st_mtime)
-    return min(max(times), time.time())
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_size
+    return found
 
 
 def _read_member(archive: zipfile.ZipFile, member: str, url: str) -> bytes:

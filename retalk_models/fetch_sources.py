@@ -60,14 +60,14 @@ def _user_agent() -> str:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds to wait that a Retry-After header asks for, as a number or as a date."""
-    value = headers.get("Retry-After") if headers else None
-    if value is None:
-        return None
-    if value.strip().isdigit():
+    """Seconds to wait that a Retry-After header asks for, as a number or as a date; None if there is none that can be read."""
+    value = (headers.get("Retry-After") or "").strip()
+    if value.isdigit():
         return float(value)
-    when = email.utils.parsedate_to_datetime(value) if re.search(r"\d{4}", value) else None
-    return None if when is None else max(0.0, when.timestamp() - time.time())
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
 
 
 def transient(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import fsspec
 
-from retalk_models.fetch_download import Attempts, Progress, discard, download, modified
+from retalk_models.fetch_download import Attempts, Progress, discard, download, sizes
 from retalk_models.registry_catalog import Catalog, ModelFile, load_catalog, show_size
 from retalk_models.registry_errors import HashMismatchError, WeightsError
 from retalk_models.registry_home import home_url, is_remote, join_url, local_path, node_copy, node_name
@@ -256,7 +256,7 @@ class Registry:
         """The lock of a file among processes and nodes: see `registry_lock.exclusive`."""
         partial = self.directory / ".partial"
         partial.mkdir(parents=True, exist_ok=True)
-        return exclusive(self.locks, entry.file, lambda: modified(list(partial.glob(f"{entry.file}.*"))), self.stale, say)
+        return exclusive(self.locks, entry.file, lambda: sizes(partial.glob(f"{entry.file}.*")), self.stale, say)
 
 
 def pull_command(entries: Iterable[ModelFile]) -> str:

@@ -37,9 +37,9 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _acquire(lock: filelock.BaseFileLock, alive: Callable[[], float], stale: float, say: Callable[[], None]) -> bool:
-    """Wait for a lock; False: its holder has shown no life for ``stale`` seconds."""
-    waiting_since = time.time()
+def _acquire(lock: filelock.BaseFileLock, work: Callable[[], object], stale: float, say: Callable[[], None]) -> bool:
+    """Wait for a lock; False: its holder's work has not changed for ``stale`` seconds of this machine's clock."""
+    seen, seen_at = work(), time.monotonic()
     told = False
     while True:
         try:
@@ -49,19 +49,26 @@ def _acquire(lock: filelock.BaseFileLock, alive: Callable[[], float], stale: flo
             if not told:
                 say()
                 told = True
-            if time.time() - max(waiting_since, alive()) > stale:
+            now = work()
+            if now != seen:
+                seen, seen_at = now, time.monotonic()
+            elif time.monotonic() - seen_at > stale:
                 return False
 
 
 @contextmanager
 def exclusive(
-    directory: Path, key: str, alive: Callable[[], float] = lambda: 0.0, stale: float = STALE_SECONDS, say: Callable[[str], None] = log.info
+    directory: Path,
+    key: str,
+    work: Callable[[], object] = lambda: None,
+    stale: float = STALE_SECONDS,
+    say: Callable[[str], None] = log.info,
 ) -> Iterator[bool]:
     """Hold the lock ``key`` among all processes and nodes that share ``directory``; yields whether it is really held.
 
     A process that dies frees its lock (the kernel's, not a marker file). A holder that lives but does nothing is given up: when
-    neither the wait began nor ``alive()`` (a time stamp of its last visible work) happened in the last ``stale`` seconds, the
-    block runs without the lock and yields False. On file systems without locks, processes of one node exclude each other, nodes do not.
+    ``work()`` (anything that changes while the holder gets on) has stayed the same for ``stale`` seconds, the block runs without the
+    lock and yields False. On file systems without locks, processes of one node exclude each other, nodes do not.
     """
     waiting = f"another process is fetching {key}: waiting for it"
     for place in (
@@ -71,7 +78,7 @@ def exclusive(
         try:
             place.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(place / f"{key}.lock")
-            held = _acquire(lock, alive, stale, lambda: say(waiting))
+            held = _acquire(lock, work, stale, lambda: say(waiting))
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
                 raise

@@ -6,6 +6,7 @@ match: the original loads some files non-strictly and would not notice a wrong o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,10 @@ def parts_of(name: str, registry: Registry, file: str | None = None) -> tuple[Pa
         raise WeightsError(f"no network is called {name!r}; known: {', '.join(registry.catalog.networks)}", [name])
     if file is None:
         return parts
+    if os.sep in file:
+        file = str(Path(file).expanduser().absolute())
+    else:
+        file = registry.catalog.files_of([file])[0].file
     first = parts[0]
     return (Part(file, first.nest, first.module, first.drop, first.extra, first.prefix), *parts[1:])
 
@@ -144,8 +149,8 @@ def load(
         name: one of `retalk_models.build.NETWORKS`.
         device: where to put it.
         dtype: of its floating-point parameters and buffers.
-        file: another file of the catalogue in the place of the network's own ("GFPGANv1.4.pth"), or an absolute path, whose digest
-            is not checked.
+        file: another file of the catalogue in the place of the network's own ("GFPGANv1.4.pth"), or a path (anything with a slash in
+            it), whose digest is not checked.
         registry: default: the cache of this environment.
         options: of `retalk_models.build`, for instance ``low_res=False`` for "enet", which then reads ENet.pth only.
 
