@@ -1,0 +1,102 @@
+"""From committed segments to a finished output with its record: one task a dub, in a Ray task or in the same process."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.media.assemble import assemble
+
+from operators.media.storage import filesystem
+from pipelines.plan import job_key
+from pipelines.state import Record, RunDirectory, sha256_file
+from pipelines.titles import Dub
+
+
+@dataclass
+class DubJob:
+    """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
+
+    `pieces` are the frames of each piece by name, in output order; `receipts` those that are committed, by name; `reused` of them by an
+    earlier run.
+    """
+
+    run: str
+    title: str
+    video: str
+    dub: dict[str, Any]
+    key: str
+    engine: str
+    pieces: dict[str, int]
+    notes: list[str]
+    frames: int
+    video_seconds: float
+    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reused: int = 0
+    error: str = ""
+    trace: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        return not self.error and len(self.receipts) == len(self.pieces)
+
+    def record(self, state: str, error: str = "", size: int = 0) -> Record:
+        """The record of how this dub ended."""
+        dub = Dub(**self.dub)
+        return {
+            "title": self.title,
+            "dub": dub.dub,
+            "state": state,
+            "error": error,
+            "video": self.video,
+            "speech": dub.speech,
+            "output": dub.output,
+            "language": dub.language,
+            "engine": self.engine,
+            "key": job_key(self.key, dub),
+            "frames": self.frames,
+            "segments": len(self.pieces),
+            "reused": self.reused,
+            "bytes": sum(int(receipt["bytes"]) for receipt in self.receipts.values()),
+            "size": size,
+            "seconds": round(sum(self.seconds.values()), 3),
+            "video_seconds": round(self.video_seconds, 3),
+            "stage_seconds": json.dumps({name: round(value, 3) for name, value in self.seconds.items()}),
+            "notes": self.notes,
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "traceback": self.trace,
+        }
+
+
+def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
+    """Check the segments against their receipts, put them together, record it, and only then delete the segments.
+
+    Killed anywhere in between, the next run finds either the receipts (and assembles again to the same bytes) or the record.
+
+    Returns:
+        The record: ``done``, or ``failed`` with the reason. It is written already.
+    """
+    run, dub, began = RunDirectory(job.run), Dub(**job.dub), time.perf_counter()
+    paths = [job.receipts[name]["path"] for name in job.pieces]
+    try:
+        for name, path in zip(job.pieces, paths):
+            if sha256_file(path) != job.receipts[name]["sha256"]:
+                run.forget(job.title, [path])
+                raise ValueError(f"{path}: the encoded segment is gone or damaged; run again: it is computed anew")
+        assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
+        fs, path = filesystem(dub.output)
+        job.seconds["assemble"] = time.perf_counter() - began
+        record = job.record("done", size=int(fs.size(path)))
+    except Exception as problem:
+        text = str(problem) if isinstance(problem, ValueError) else f"assemble: {type(problem).__name__}: {problem}"
+        record = job.record("failed", text)
+        run.write_record(record)
+        return record
+    run.write_record(record)
+    if not keep_segments:
+        run.forget(job.title, paths)
+    return record

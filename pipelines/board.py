@@ -1,0 +1,45 @@
+"""The board: counts how often a row was begun, and what the stages have done. One per run; in a Ray run a small named actor."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+#: A row that was begun this often and never ended has killed its workers.
+MAX_ATTEMPTS = 3
+
+
+class Board:
+    """Attempts by row, and counters by stage for the progress display. All methods are cheap."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, int] = {}
+        self._stages: dict[str, dict[str, float]] = {}
+
+    def begin(self, key: str) -> int:
+        """Note that a row is being begun; returns how often it was, this time included, without having ended."""
+        self._begun[key] = self._begun.get(key, 0) + 1
+        return self._begun[key]
+
+    def end(self, key: str) -> None:
+        """Note that a row ended, well or with an error: its attempts are forgotten."""
+        self._begun.pop(key, None)
+
+    def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
+        """Note that a stage has finished with a row."""
+        count = self._stages.setdefault(stage, {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0})
+        count["rows"] += 1
+        count["frames"] += frames
+        count["seconds"] += seconds
+        count["errors"] += error
+
+    def snapshot(self) -> dict[str, Any]:
+        """``{"stages": {name: {rows, frames, seconds, errors}}, "running": [keys]}``."""
+        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": sorted(self._begun)}
+
+
+class BoardClient(Protocol):
+    """What a worker needs of the board, in this process or in another."""
+
+    def begin(self, key: str) -> int: ...
+    def end(self, key: str) -> None: ...
+    def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...

@@ -1,0 +1,254 @@
+"""The command line: `retalk`. Its help texts are the manual."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.config import UsageError
+from pipelines.titles import AUDIO_RULES, LENGTH_RULES
+
+DESCRIPTION = """\
+retalk: visual dubbing. New speech in, the same video out, with the mouths that speak it.
+
+  retalk dub VIDEO SPEECH -o OUT.mp4       one title
+  retalk run MANIFEST -o DIR               a catalogue; run it again and it goes on where it stood
+  retalk plan MANIFEST                     what a run would do, and the problems it would meet
+  retalk status DIR                        how a run stands
+  retalk stages                            the stages of an engine, with the columns they read and write
+  retalk models                            weights of the networks
+
+All paths may be fsspec URLs (s3://, gs://, file://, ...). Exit codes: 0 all done; 3 some titles failed, and which and why is printed and
+in the ledger; 2 wrong usage, nothing has run; 130 interrupted."""
+
+MANIFEST_HELP = """\
+A manifest is JSON lines, CSV or Parquet. A row: id, video, speech, output, and optionally face, length, audio, language and any option of a
+stage ("choose.amplitude": 1.2, see `retalk stages`). Several dubs of one video: id, video, dubs: [{language, speech, output}, ...]; the
+video is analysed once. speech is any file with an audio stream. Relative inputs lie in the manifest's folder or the working directory,
+relative outputs in DIR. A title that cannot be dubbed (missing or damaged file, no face, silent speech ...) is a failed row of the ledger;
+the others finish."""
+
+LENGTH_HELP = """\
+when speech and video differ in length. keep (default): the video's length; longer speech is cut (and it is said), after shorter speech
+the video keeps its own mouth. trim: ends with the shorter of both. freeze, loop, pingpong: a shorter video is extended by holding its last
+frame, starting again, or running back and forth"""
+
+FACE_HELP = """\
+whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
+the person (REFERENCE.jpg)"""
+
+AUDIO_HELP = """\
+replace (default): the speech takes the place of the video's first audio track; add: it is added; keep: the video's audio stays as it is"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(prog="retalk", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_dub(commands)
+    _add_run(commands)
+    _add_plan(commands)
+    _add_status(commands)
+    _add_stages(commands)
+    if importlib.util.find_spec("pipelines.models_cli") is not None:
+        from pipelines import models_cli
+
+        models_cli.add_parser(commands)
+    return top
+
+
+def _command(commands: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{text}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return made
+
+
+def _add_title_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
+    command.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
+    command.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
+    command.add_argument(
+        "--language", default="", metavar="CODE", help="language of the speech (ISO 639-2 such as deu), written into the output"
+    )
+
+
+def _add_engine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--engine",
+        default="auto",
+        help="exemplar: re-uses the mouths the footage shows, no weights needed; retalk: the networks; "
+        "auto (default): retalk where it can run, else exemplar; or the path of an engine's .yaml file",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.OPTION=VALUE",
+        dest="settings",
+        help="an option of a stage, as `retalk stages --engine ENGINE --options` lists them; may be repeated",
+    )
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile",
+        default="laptop",
+        help="how much of what runs at once: laptop (default), node-8gpu, autoscaling, or the path of a .yaml file",
+    )
+    command.add_argument("--no-ray", action="store_true", help="run in a plain loop in this process: slower, same bytes, easy to debug")
+    command.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument("--verbose", action="store_true", help="show what the workers print, and tracebacks of failed titles")
+
+
+def _add_dub(commands: Any) -> None:
+    command = _command(
+        commands,
+        "dub",
+        "dub one video",
+        "Work is kept beside OUT (.NAME.retalk) until OUT is there: interrupted, the same command goes on where it stood.",
+    )
+    command.add_argument("video", metavar="VIDEO", help="the video (any format that FFmpeg reads)")
+    command.add_argument("speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov")
+    _add_title_options(command)
+    _add_engine_options(command)
+    _add_run_options(command)
+    command.set_defaults(run=_dub)
+
+
+def _add_run(commands: Any) -> None:
+    command = _command(commands, "run", "dub a catalogue", MANIFEST_HELP)
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
+    )
+    _add_title_options(command)
+    _add_engine_options(command)
+    _add_run_options(command)
+    command.set_defaults(run=_run)
+
+
+def _add_plan(commands: Any) -> None:
+    command = _command(
+        commands, "plan", "show what a run would do", f"Probes every title; computes and writes nothing else.\n\n{MANIFEST_HELP}"
+    )
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument(
+        "-o", "--output", metavar="DIR", help="run directory of the run that is thought of: what it has done already is left out"
+    )
+    command.add_argument(
+        "--profile", default="laptop", help="for the length of segments: laptop (default), node-8gpu, autoscaling, or a .yaml file"
+    )
+    _add_title_options(command)
+    _add_engine_options(command)
+    command.set_defaults(run=_plan)
+
+
+def _add_status(commands: Any) -> None:
+    command = _command(commands, "status", "show how a run stands", "Works while a run is going on and after it.")
+    command.add_argument("directory", metavar="DIR", help="the run directory")
+    command.set_defaults(run=_status)
+
+
+def _add_stages(commands: Any) -> None:
+    command = _command(
+        commands, "stages", "list an engine's stages", "One Markdown table: what each stage reads, writes and needs around a segment."
+    )
+    _add_engine_options(command)
+    command.add_argument("--options", action="store_true", help="list the stages' options with their values instead")
+    command.set_defaults(run=_stages)
+
+
+def settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["choose.amplitude=1.2"]`` as ``{"choose": {"amplitude": "1.2"}}``.
+
+    Raises:
+        UsageError: one has another form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        stage, dot, option = key.strip().partition(".")
+        if not (equals and dot and stage and option):
+            raise UsageError(f"--set {text}: must be STAGE.OPTION=VALUE")
+        found.setdefault(stage, {})[option] = value.strip()
+    return found
+
+
+def _defaults(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in ("face", "length", "audio", "language")}
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "engine": args.engine,
+        "profile": args.profile,
+        "options": settings(args.settings),
+        "defaults": _defaults(args),
+        "ray": not args.no_ray,
+        "keep_segments": args.keep_segments,
+        "progress": None if args.quiet else sys.stderr,
+        "verbose": args.verbose,
+    }
+
+
+def _dub(args: argparse.Namespace) -> int:
+    from pipelines.commands import dub_one
+
+    return dub_one(args.video, args.speech, args.output, **_common(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    from pipelines.commands import run_catalogue
+
+    return run_catalogue(args.manifest, args.output, **_common(args))
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from pipelines.commands import show_plan
+
+    return show_plan(args.manifest, args.output, args.engine, args.profile, settings(args.settings), _defaults(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from pipelines.status import show_status
+
+    return show_status(args.directory)
+
+
+def _stages(args: argparse.Namespace) -> int:
+    from pipelines.commands import show_stages
+
+    return show_stages(args.engine, settings(args.settings), args.options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script `retalk`."""
+    args = parser().parse_args(arguments)
+    # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again, it goes on where it stood", file=sys.stderr)
+        return 130
+    except UsageError as problem:
+        print(f"retalk {args.command}: {problem}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

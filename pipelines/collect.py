@@ -1,0 +1,192 @@
+"""The collector: counts a title's receipts as they come in, hands a dub to assembly as soon as it is complete, and keeps the records."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from operators.media.storage import join
+from pipelines.assembly import DubJob
+from pipelines.rows import Row
+from pipelines.state import Record, RunDirectory, write_table
+from pipelines.titles import Title
+
+#: One row per piece of the plan, for `retalk status` and for people.
+PLAN_TABLE = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("title", "dub", "name")),
+        *(pa.field(name, pa.int64()) for name in ("out_start", "frames")),
+        pa.field("committed", pa.bool_()),
+    ]
+)
+#: The plan is written again when it has grown by this factor: few writes, and a reader sees most of it.
+PLAN_GROWTH = 1.5
+
+
+class Collector:
+    """State of a run on the driver's side. `take` is called with each row that leaves the graph, from one thread.
+
+    Args:
+        run: the run directory.
+        engine: the engine's name, for the records.
+        titles: all titles of the run.
+        finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with the record.
+    """
+
+    def __init__(self, run: RunDirectory, engine: str, titles: list[Title], finish: Callable[[DubJob], None]) -> None:
+        self.run, self.engine, self.finish = run, engine, finish
+        self.titles = {title.id: title for title in titles}
+        self.jobs: dict[tuple[str, str], DubJob] = {}
+        self.records: dict[tuple[str, str], Record] = {}
+        self.planned: set[str] = set()
+        self.computed = 0
+        self.reused = 0
+        self.frames_planned = 0
+        self.frames_done = 0
+        self._early: dict[str, list[Row]] = {}
+        self._plan: list[dict[str, Any]] = []
+        self._plan_written = 0
+        self._lock = threading.Lock()
+
+    # --- rows ---------------------------------------------------------------------------------------------------------------------
+    def take(self, row: Row) -> None:
+        """A row from behind the last stage: a title's mark, a receipt or an error."""
+        if row["segment"] < 0:
+            self._mark(row)
+            for early in self._early.pop(row["title"], []):
+                self._segment(early)
+        elif row["title"] in self.planned:
+            self._segment(row)
+        else:
+            self._early.setdefault(row["title"], []).append(row)
+
+    def _mark(self, row: Row) -> None:
+        mark = json.loads(row["meta"])
+        self.planned.add(row["title"])
+        for plan in mark["dubs"]:
+            dub = plan["dub"]
+            job = DubJob(
+                run=self.run.url,
+                title=row["title"],
+                video=mark["title"]["video"],
+                dub=dub,
+                key=plan["key"],
+                engine=self.engine,
+                pieces={piece["name"]: piece["frames"] for piece in plan["pieces"]},
+                notes=plan["notes"],
+                frames=plan["frames"],
+                video_seconds=plan["video_seconds"],
+                receipts={piece["name"]: piece["receipt"] for piece in plan["pieces"] if piece["receipt"]},
+                trace=mark["traceback"],
+            )
+            job.reused = len(job.receipts)
+            self._plan += [
+                {
+                    "title": row["title"],
+                    "dub": dub["dub"],
+                    **{k: piece[k] for k in ("name", "out_start", "frames")},
+                    "committed": bool(piece["receipt"]),
+                }
+                for piece in plan["pieces"]
+            ]
+            if plan["state"] == "done":
+                record = self.run.read_record(row["title"], dub["dub"])
+                assert record is not None
+                self.ended(record)
+                continue
+            self.jobs[row["title"], dub["dub"]] = job
+            self.reused += job.reused
+            self.frames_planned += sum(frames for name, frames in job.pieces.items() if name not in job.receipts)
+            if plan["state"] == "failed":
+                self._fail(job, plan["error"])
+            elif job.complete:
+                self._finish(job)
+        if len(self._plan) > self._plan_written * PLAN_GROWTH:
+            self.write_plan()
+
+    def _segment(self, row: Row) -> None:
+        meta = json.loads(row["meta"]) if row["meta"] else {}
+        if row["error"]:
+            # Errors from before the fan-out concern every dub of the title that waits for this segment.
+            for (title, dub), job in list(self.jobs.items()):
+                if title == row["title"] and row["dub"] in ("", dub) and self._waits(job, row):
+                    job.trace = meta.get("traceback", "")
+                    self._fail(job, row["error"])
+            return
+        found = self.jobs.get((row["title"], row["dub"]))
+        if found is not None:
+            self._receive(found, row, meta)
+
+    def _receive(self, job: DubJob, row: Row, meta: dict[str, Any]) -> None:
+        """Count a committed segment."""
+        name = row["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        if name in job.pieces and name not in job.receipts:
+            if row["frames"] != job.pieces[name]:
+                self._fail(job, f"{row['path']}: {row['frames']} frames were encoded where {job.pieces[name]} were planned")
+                return
+            self.computed += 1
+            self.frames_done += job.pieces[name]
+            job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
+            for stage, seconds in meta.get("seconds", {}).items():
+                job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
+            if job.complete:
+                self._finish(job)
+
+    def _waits(self, job: DubJob, row: Row) -> bool:
+        if row["dub"]:
+            return True
+        number = f".{row['segment']:05d}."
+        return any(number in name and name not in job.receipts for name in job.pieces)
+
+    # --- ends ---------------------------------------------------------------------------------------------------------------------
+    def _finish(self, job: DubJob) -> None:
+        self.jobs.pop((job.title, job.dub["dub"]))
+        self.finish(job)
+
+    def _fail(self, job: DubJob, error: str) -> None:
+        self.jobs.pop((job.title, job.dub["dub"]), None)
+        record = job.record("failed", error)
+        self.run.write_record(record)
+        self.ended(record)
+
+    def ended(self, record: Record) -> None:
+        """Note how a dub ended. May be called from any thread."""
+        with self._lock:
+            self.records[record["title"], record["dub"]] = record
+
+    def abort(self, error: str) -> None:
+        """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it stands."""
+        for title in self.titles.values():
+            for dub in title.dubs:
+                if (title.id, dub.dub) in self.records:
+                    continue
+                earlier = self.run.read_record(title.id, dub.dub)
+                if earlier is not None and earlier["state"] == "done":
+                    self.ended(earlier)
+                else:
+                    job = self.jobs.get((title.id, dub.dub)) or DubJob(
+                        self.run.url, title.id, title.video, vars(dub), "", self.engine, {}, [], 0, 0.0
+                    )
+                    self._fail(job, error)
+
+    def state(self) -> dict[str, Any]:
+        """Counts for the progress display; may be called from any thread."""
+        with self._lock:
+            records = list(self.records.values())
+        return {
+            "titles": len(self.titles),
+            "planned_titles": len(self.planned),
+            "ended": len({record["title"] for record in records}),
+            "failed": len({record["title"] for record in records if record["state"] == "failed"}),
+            "planned": self.frames_planned,
+            "done": self.frames_done,
+        }
+
+    def write_plan(self) -> None:
+        """Write ``plan.parquet``."""
+        self._plan_written = len(self._plan)
+        write_table(join(self.run.url, "plan.parquet"), pa.Table.from_pylist(self._plan, schema=PLAN_TABLE))

@@ -1,0 +1,260 @@
+"""`run`: the whole of a run, and the Python API. `retalk dub` and `retalk run` are both this code.
+
+from pipelines.dub import run
+report = run([{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a-dubbed.mp4"}], run_dir="work")
+print(report.exit_code, report.records[0]["error"])
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from operators.media.storage import join
+from pipelines import preflight
+from pipelines.assembly import DubJob, assemble_dub
+from pipelines.board import Board
+from pipelines.collect import Collector
+from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, load_engine, load_profile, names
+from pipelines.engine import Engine
+from pipelines.local import run_local
+from pipelines.lock import RunLock
+from pipelines.manifest import parse_rows, read_manifest
+from pipelines.plan import PlanSpec
+from pipelines.progress import Progress
+from pipelines.state import Record, RunDirectory, write_text
+from pipelines.titles import Title
+from pipelines.worker import GroupSpec
+
+#: Exit codes of the command line.
+DONE, FAILED, USAGE = 0, 3, 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended.
+
+    Attributes:
+        run_dir: its run directory.
+        records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
+        computed: segments (pieces) that were computed now.
+        reused: segments that an earlier run had committed.
+    """
+
+    run_dir: str
+    records: list[Record] = field(default_factory=list)
+    computed: int = 0
+    reused: int = 0
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record["state"] != "done"]
+
+    @property
+    def exit_code(self) -> int:
+        return FAILED if self.failed else DONE
+
+
+def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None) -> Engine:
+    """An engine by name, path or configuration, with engine-wide options on top of its own.
+
+    Raises:
+        ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
+    """
+    if engine == "auto":
+        # The networks' engine will be taken where its weights are; the embedded one needs none.
+        engine = "exemplar"
+    if engine == "retalk" and "retalk" not in names("engines"):
+        raise ConfigError(
+            "engine retalk: its stages (networks with the official weights) are not part of this version; "
+            "use --engine exemplar, which needs no weights"
+        )
+    config = load_engine(engine) if isinstance(engine, str) else engine
+    built = Engine(config)
+    if options:
+        checked = built.check_overrides({stage: dict(values) for stage, values in options.items()}, "--set")
+        stages = [
+            entry.model_copy(update={"options": {**entry.options, **checked.get(spec.name, {})}})
+            for entry, spec in zip(config.stages, built.stages)
+        ]
+        built = Engine(config.model_copy(update={"stages": stages}))
+    return built
+
+
+def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool) -> list[tuple[PoolConfig, GroupSpec]]:
+    """The engine's groups of stages as the profile places them."""
+    return [
+        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, max(1, int(pool.num_cpus)), isolated))
+        for pool, stages in profile.place(engine.name, engine.names)
+    ]
+
+
+def run(
+    manifest: str | Sequence[Mapping[str, Any]],
+    *,
+    run_dir: str,
+    engine: str | EngineConfig = "auto",
+    profile: str | ProfileConfig = "laptop",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    ray: bool = True,
+    keep_segments: bool = False,
+    progress: TextIO | None = None,
+    verbose: bool = False,
+) -> Report:
+    """Dub titles. Run again with the same run directory, it goes on where it stood.
+
+    Args:
+        manifest: URL of a manifest, or its rows (see `pipelines.manifest`); relative outputs lie in the run directory.
+        run_dir: fsspec URL of the run directory.
+        engine: name, path of a .yaml file, or configuration.
+        profile: the same.
+        options: engine-wide options of stages, ``{stage: {option: value}}``.
+        defaults: ``face``, ``length``, ``audio``, ``language`` for rows that have none.
+        ray: False: a plain loop in this process.
+        keep_segments: do not delete encoded segments after assembly.
+        progress: where progress is shown, e.g. `sys.stderr`.
+        verbose: show what the workers print.
+
+    Raises:
+        ConfigError, ManifestError: wrong usage; nothing has run.
+        PreflightError: the run would crawl or fail; nothing has run.
+        LockedError: another run is at work in the run directory.
+    """
+    built = resolve_engine(engine, options)
+    chosen = load_profile(profile) if isinstance(profile, str) else profile
+    directory = RunDirectory(run_dir)
+    if isinstance(manifest, str):
+        titles = read_manifest(manifest, built, directory.url, defaults)
+    else:
+        rows = [(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)]
+        titles = parse_rows(rows, built, directory.url, defaults=defaults)
+    preflight.check_writable(directory.url, titles)
+    with RunLock(directory.url) as lock:
+        about = {
+            "engine": built.name,
+            "profile": chosen.name,
+            "titles": len(titles),
+            "dubs": sum(len(t.dubs) for t in titles),
+            "started": time.time(),
+        }
+        write_text(join(directory.url, "run.json"), json.dumps(about))
+        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress)
+        report = runner.with_ray(verbose) if ray else runner.without_ray()
+    return report
+
+
+class _Runner:
+    """One run, from titles to the report."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        engine: Engine,
+        profile: ProfileConfig,
+        titles: list[Title],
+        lock: RunLock,
+        keep_segments: bool,
+        progress: TextIO | None,
+    ) -> None:
+        self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
+        self.keep_segments, self.progress = keep_segments, progress
+        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames)
+
+    def without_ray(self) -> Report:
+        board = Board()
+        collector = Collector(
+            self.directory, self.engine.name, self.titles, lambda job: collector.ended(assemble_dub(job, self.keep_segments))
+        )
+        groups = [spec for _, spec in groups_of(self.engine, self.profile, self.directory.url, isolated=False)]
+
+        def take(row: dict[str, Any]) -> None:
+            self.lock.check()
+            collector.take(row)
+
+        with Progress(collector.state, board.snapshot, self.engine.names, self.progress):
+            run_local(self.titles, self.plan, groups, take, board)
+        return self._report(collector)
+
+    def with_ray(self, verbose: bool) -> Report:
+        from pipelines.session import machine_cpus, ray_session
+
+        preflight.check_shared_urls(self.directory.url, self.titles)
+        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True)
+        pools = [pool for pool, _ in placed]
+        cpus, _ = preflight.minimum([self.profile.plan, *pools], machine_cpus())
+        with ray_session(cpus, self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
+            resources = connected.cluster_resources()
+            preflight.check_resources(self.profile, pools, resources)
+            layout = [(pool, spec.stages) for pool, spec in placed]
+            preflight.check_store(self.profile, self.engine, layout, resources.get("object_store_memory", 0), int(resources.get("CPU", 1)))
+            return self._stream(connected, placed)
+
+    def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
+        from pipelines.graph import start_board, stream
+
+        limits = self.profile.assemble
+        task = ray.remote(assemble_dub).options(num_cpus=limits.num_cpus, max_retries=2)
+        workers = ThreadPoolExecutor(limits.at_once, "assemble")
+
+        def finish(job: DubJob) -> None:
+            workers.submit(assemble_remotely, job)
+
+        def assemble_remotely(job: DubJob) -> None:
+            try:
+                collector.ended(ray.get(task.remote(job, self.keep_segments)))
+            except ray.exceptions.RayError as problem:
+                record = job.record("failed", f"assemble: {_reason(problem)}")
+                self.directory.write_record(record)
+                collector.ended(record)
+
+        collector = Collector(self.directory, self.engine.name, self.titles, finish)
+        name, board = start_board()
+        error = ""
+        try:
+            with Progress(collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress):
+                rows = stream(self.titles, self.plan, placed, self.profile, name)
+                while True:
+                    try:
+                        row = next(rows, None)
+                    except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
+                        error = _reason(problem)
+                        break
+                    if row is None:
+                        break
+                    self.lock.check()
+                    collector.take(row)
+                workers.shutdown(wait=True)
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+            ray.kill(board)
+        if error:
+            collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
+        return self._report(collector)
+
+    def _report(self, collector: Collector) -> Report:
+        collector.write_plan()
+        records = [collector.records[key] for key in sorted(collector.records)]
+        missing = [(t.id, d.dub) for t in self.titles for d in t.dubs if (t.id, d.dub) not in collector.records]
+        assert not missing, f"titles without a record: {missing}"
+        self.directory.write_ledger(self.directory.records())
+        return Report(self.directory.url, records, collector.computed, collector.reused)
+
+
+def _reason(problem: BaseException) -> str:
+    """Ray's errors are long: the last line says what it was."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return f"{type(problem).__name__}: {lines[-1] if lines else ''}"
+
+
+def side_directory(output: str) -> str:
+    """Run directory of `retalk dub`: beside the output, so that the same command finds it again after an interruption."""
+    if "://" in output:
+        return f"{output}.retalk"
+    path = Path(output).absolute()
+    return str(path.with_name(f".{path.name}.retalk"))

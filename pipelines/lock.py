@@ -1,0 +1,139 @@
+"""One run at a time in a run directory: a lock file with its owner and a heartbeat; a dead owner's lock is taken over."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from types import TracebackType
+from typing import Any
+
+from operators.media.storage import join, local_path
+from pipelines.config import UsageError
+from pipelines.state import read_json, remove, write_text
+
+#: Seconds between two heartbeats, and after which a silent owner counts as dead.
+BEAT = 5.0
+STALE = 30.0
+
+
+class LockedError(UsageError):
+    """Another run is at work in the same run directory."""
+
+
+def _machine() -> str:
+    """Names this machine and its process namespace, where a process id means something."""
+    namespace = "/proc/self/ns/pid"
+    return f"{socket.gethostname()} {os.readlink(namespace) if os.path.exists(namespace) else ''}".strip()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def holder(url: str) -> dict[str, Any] | None:
+    """The run that holds a run directory now: ``{owner, machine, pid, started, beat}``; None if nobody alive does."""
+    lock = read_json(join(url, "lock.json"))
+    if not isinstance(lock, dict) or not {"owner", "machine", "pid", "beat"} <= lock.keys():
+        return None
+    if lock["machine"] == _machine() and not _alive(int(lock["pid"])):
+        return None
+    return lock if time.time() - float(lock["beat"]) < STALE else None
+
+
+class RunLock:
+    """Context manager that holds a run directory.
+
+    Raises:
+        LockedError: on entering, when another run is alive in it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url, self.path = url, join(url, "lock.json")
+        self.owner = uuid.uuid4().hex
+        self.lost = threading.Event()
+        self._stop = threading.Event()
+        self._started = time.time()
+        self._thread = threading.Thread(target=self._keep, name="run-lock", daemon=True)
+
+    def _write(self) -> None:
+        state = {"owner": self.owner, "machine": _machine(), "pid": os.getpid(), "started": self._started, "beat": time.time()}
+        write_text(self.path, json.dumps(state))
+
+    def _refuse(self, lock: dict[str, Any]) -> LockedError:
+        age = max(0, round(time.time() - float(lock["beat"])))
+        return LockedError(
+            f"{self.url}: another run is at work here (process {lock['pid']} on {lock['machine'].split()[0]}, "
+            f"last seen {age} s ago); wait for it, or stop it and run again: a dead run's directory is free after {STALE:.0f} s"
+        )
+
+    def __enter__(self) -> RunLock:
+        if (lock := holder(self.url)) is not None:
+            raise self._refuse(lock)
+        local = local_path(self.path)
+        if local is not None:
+            self._claim(str(local))
+        self._write()
+        if local is None:
+            # No exclusive create on object stores: of two that write at once, the one whose lock is there a moment later has it.
+            time.sleep(1.0)
+            lock = read_json(self.path)
+            if not isinstance(lock, dict) or lock.get("owner") != self.owner:
+                raise self._refuse(lock if isinstance(lock, dict) and "beat" in lock else {"pid": "?", "machine": "?", "beat": time.time()})
+        self._thread.start()
+        return self
+
+    def _claim(self, path: str) -> None:
+        """Of several runs that find a dead or no lock, let one through: the exclusive creation of a file beside it decides."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        claim = f"{path}.claim"
+        try:
+            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            if time.time() - os.path.getmtime(claim) < STALE:
+                raise LockedError(f"{self.url}: another run is just starting here; wait for it") from None
+            os.utime(claim)
+            descriptor = os.open(claim, os.O_WRONLY)
+        os.close(descriptor)
+        try:
+            if (lock := holder(self.url)) is not None:
+                raise self._refuse(lock)
+            self._write()
+        finally:
+            os.unlink(claim)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        if not self.lost.is_set():
+            remove(self.path)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(BEAT):
+            lock = read_json(self.path)
+            if isinstance(lock, dict) and lock.get("owner") != self.owner:
+                self.lost.set()
+                return
+            try:
+                self._write()
+            except OSError:
+                # The next beat tries again; if the store stays away for long, others may take over and `check` tells.
+                continue
+
+    def check(self) -> None:
+        """Raise if the lock was taken over (this process was stopped for longer than a stale lock lasts).
+
+        Raises:
+            LockedError: another run holds the directory now.
+        """
+        if self.lost.is_set():
+            raise LockedError(f"{self.url}: another run has taken this directory over while this one stood still; this one stops")

@@ -1,0 +1,354 @@
+"""The planner: a title becomes segment rows. Probe, speech, shots, anchors, length rules, halo; skips what is committed.
+
+Runs once a title, in an actor of its own pool or in a plain loop. It yields first the title's mark (a row with ``segment = -1`` whose
+`meta` holds the title's plan for the driver), then one row per segment that still has something to compute. Nothing raised here leaves: a
+title that cannot be planned is a mark with an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import math
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from operators.media.audio import audio_blocks, check_audible
+from operators.media.probe import VideoInfo, probe_video
+from operators.media.reader import read_frames
+from operators.media.storage import filesystem, fingerprint, suffix
+from operators.segment import PLAN
+from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.config import EngineConfig
+from pipelines.engine import META, Engine
+from pipelines.fanout import piece_spec
+from pipelines.rows import Row, empty_row, to_table
+from pipelines.shots import find_shots
+from pipelines.state import RunDirectory, content_key, read_json, write_text
+from pipelines.timeline import Piece, split, timeline
+from pipelines.titles import SUFFIXES, Dub, Title, slug
+from pipelines.windows import cut_segments, halo_range
+
+#: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
+FACES = ("largest", "left", "right")
+#: Samples per second at which speech is looked through.
+SPEECH_RATE = 16000
+#: Columns of a planned row.
+PLANNED = pa.schema([*PLAN, META])
+
+
+@dataclass(frozen=True)
+class PlanSpec:
+    """What a planner is built from: plain data."""
+
+    engine: EngineConfig
+    run: str
+    segment_frames: int
+
+
+@dataclass
+class DubPlan:
+    """One dub of a title as planned.
+
+    `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``. `pieces` are all
+    pieces of the output in order; those with a receipt are committed.
+    """
+
+    dub: Dub
+    key: str
+    state: str = "run"
+    error: str = ""
+    notes: list[str] = field(default_factory=list)
+    frames: int = 0
+    video_seconds: float = 0.0
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for the title's mark."""
+        return dataclasses.asdict(self)
+
+
+def version() -> str:
+    """Version of this package, part of every content key."""
+    return importlib.metadata.version("retalk")
+
+
+class Planner:
+    """Plans titles for one engine into one run directory.
+
+    Args:
+        spec: engine, run directory, the profile's segment length.
+        board: attempts: a video that kills its planner becomes an error after three tries.
+    """
+
+    def __init__(self, spec: PlanSpec, board: BoardClient) -> None:
+        self.spec, self.board = spec, board
+        self.engine = Engine(spec.engine)
+        self.run = RunDirectory(spec.run)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Titles as JSON in column ``title`` in, planned rows out, each as a table of its own."""
+        for text in table.column("title").to_pylist():
+            for row in self.plan(Title.from_json(text)):
+                yield to_table(row, PLANNED)
+
+    def plan(self, title: Title) -> Iterator[Row]:
+        """Plan one title: its mark, then its rows."""
+        began, key = time.perf_counter(), f"{title.id} plan"
+        attempts = self.board.begin(key)
+        mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
+        rows: list[Row] = []
+        dubs: list[DubPlan] = []
+        error, trace = title.error, ""
+        try:
+            if attempts > MAX_ATTEMPTS:
+                error = (
+                    f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
+                )
+            if not error:
+                dubs = self._dubs(title)
+                if any(dub.state == "run" for dub in dubs):
+                    summary, rows = self._segments(title, dubs)
+                    mark.update(summary)
+        except Exception as problem:
+            error = str(problem) if isinstance(problem, ValueError) else f"plan: {type(problem).__name__}: {problem}"
+            trace = traceback.format_exc(limit=-8)
+            rows = []
+        if error:
+            dubs = dubs or [DubPlan(dub, "") for dub in title.dubs]
+            dubs = [dub if dub.state == "done" else dataclasses.replace(dub, state="failed", error=dub.error or error) for dub in dubs]
+        mark.update(dubs=[dub.to_dict() for dub in dubs], seconds=round(time.perf_counter() - began, 4), traceback=trace)
+        self.board.end(key)
+        self.board.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
+        values = {"segment_id": title.id, "title": title.id, "video": title.video, "segment": -1, "error": error, "meta": json.dumps(mark)}
+        yield empty_row(PLANNED, values)
+        yield from rows
+
+    # --- what is asked ------------------------------------------------------------------------------------------------------------
+    def _dubs(self, title: Title) -> list[DubPlan]:
+        """Each dub's content key, and whether it is done already or cannot be run. Touches no media.
+
+        Raises:
+            MediaError: the video cannot be found.
+        """
+        video = fingerprint(title.video)
+        plans = []
+        for dub in title.dubs:
+            plan = DubPlan(dub, "")
+            plans.append(plan)
+            if suffix(dub.output) not in SUFFIXES:
+                plan.state, plan.error = "failed", f"{dub.output}: an output's name ends in {', '.join(SUFFIXES)}"
+                continue
+            try:
+                plan.key = self.dub_key(title, dub, video)
+            except ValueError as problem:
+                plan.state, plan.error = "failed", str(problem)
+                continue
+            record = self.run.read_record(title.id, dub.dub)
+            if (
+                record
+                and record["state"] == "done"
+                and record.get("key") == job_key(plan.key, dub)
+                and _size(dub.output) == record.get("size")
+            ):
+                plan.state = "done"
+        return plans
+
+    def dub_key(self, title: Title, dub: Dub, video: tuple[str, int, str]) -> str:
+        """Hash of all that decides the content of this dub's encoded segments."""
+        segments = self.spec.segment_frames if self.engine.config.windows.kind == "frames" else None
+        engine = {**self.engine.config.model_dump(exclude={"description"}), "stages": [spec.where for spec in self.engine.stages]}
+        options = {
+            spec.name: {**vars(spec.options), **title.options.get(spec.name, {}), **dub.options.get(spec.name, {})}
+            for spec in self.engine.stages
+        }
+        return content_key(version(), engine, segments, options, _face_identity(title.face), dub.length, video, fingerprint(dub.speech))
+
+    # --- what is to be done -------------------------------------------------------------------------------------------------------
+    def _segments(self, title: Title, dubs: list[DubPlan]) -> tuple[dict[str, Any], list[Row]]:
+        """Rows of a title, and what the mark says of it. Notes speech that cannot be used in its dub."""
+        info = probe_video(title.video)
+        speech = {}
+        for plan in dubs:
+            if plan.state != "run":
+                continue
+            try:
+                speech[plan.dub.dub] = speech_length(plan.dub.speech)
+            except ValueError as problem:
+                plan.state, plan.error = "failed", str(problem)
+        summary: dict[str, Any] = {
+            "frames": info.n_frames,
+            "video_seconds": float(info.duration),
+            "width": info.width,
+            "height": info.height,
+        }
+        running = [plan for plan in dubs if plan.state == "run"]
+        if not running:
+            return summary, []
+        shots, anchors = self._shots_and_anchors(title, info)
+        bounds, shot_of = cut_segments(shots, info, self.engine.config.windows, self.spec.segment_frames)
+        committed = self.run.committed(title.id)
+        spoken: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        halo = self.engine.halo(title.options)
+        halos = [halo_range(bound, shots[shot], halo) for bound, shot in zip(bounds, shot_of)]
+        for plan in running:
+            runs = timeline(info.pts, info.last_duration, info.time_base, speech[plan.dub.dub], plan.dub.length)
+            plan.notes = length_notes(plan.dub, speech[plan.dub.dub], info)
+            plan.frames = sum(run.count for run in runs)
+            plan.video_seconds = _shown_seconds(runs[-1].pts, info)
+            for number, pieces in _by_segment(split(runs, bounds, self._longest(info))).items():
+                missing = self._missing(plan, number, pieces, info.pts, halos[number], committed)
+                if missing:
+                    spoken[number].append({"dub": plan.dub.dub, "speech": plan.dub.speech, "options": plan.dub.options, "pieces": missing})
+            plan.pieces.sort(key=lambda piece: piece["out_start"])
+        rows = [
+            self._row(title, info, number, bounds[number], halos[number], shots[shot_of[number]], anchors[shot_of[number]], spoken[number])
+            for number in sorted(spoken)
+        ]
+        return {**summary, "shots": len(shots), "faceless_shots": sum(a is None for a in anchors), "segments": len(bounds)}, rows
+
+    def _missing(
+        self, plan: DubPlan, number: int, pieces: list[Piece], pts: np.ndarray, halo: tuple[int, int], committed: dict[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Specifications of the pieces of one segment that have no receipt; all are noted in the dub's plan."""
+        missing = []
+        for index, piece in enumerate(pieces):
+            spec = piece_spec(piece, index, "", pts[slice(*halo)], halo[0])
+            # The key stands in the file's name: a file made of other inputs has another name.
+            spec["name"] = f"{slug(plan.dub.dub)}.{number:05d}.{index:03d}.{content_key(plan.key, halo, spec)[:20]}"
+            receipt = committed.get(spec["name"])
+            if receipt is not None and receipt["frames"] != piece.count:
+                receipt = None
+            plan.pieces.append({"name": spec["name"], "out_start": piece.out_start, "frames": piece.count, "receipt": receipt})
+            if receipt is None:
+                missing.append(spec)
+        return missing
+
+    def _longest(self, info: VideoInfo) -> int:
+        """Most frames of a piece of held frames."""
+        windows = self.engine.config.windows
+        return self.spec.segment_frames if windows.kind == "frames" else max(1, int(windows.max_seconds * info.average_rate))
+
+    def _shots_and_anchors(self, title: Title, info: VideoInfo) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
+        """Shots and anchors of a title, from the run directory where an earlier run has found them."""
+        key = content_key(
+            version(), fingerprint(title.video), _face_identity(title.face), self.engine.config.detect_shots, self.engine.config.find_faces
+        )
+        cache = self.run.plan(title.id, key)
+        known = read_json(cache)
+        if isinstance(known, dict) and known.get("n_frames") == info.n_frames and {"shots", "anchors"} <= known.keys():
+            return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
+        shots = [(0, info.n_frames)]
+        if self.engine.config.detect_shots and info.n_frames > 1:
+            shots = find_shots(read_frames(title.video, 0, info.n_frames, info), info.n_frames)
+        anchors: list[np.ndarray | None] = [None] * len(shots)
+        if self.engine.config.find_faces:
+            from operators.faces.anchors import find_anchors
+
+            anchors = find_anchors(title.video, info, shots, title.face)
+        found = {"n_frames": info.n_frames, "shots": shots, "anchors": [None if a is None else [float(v) for v in a] for a in anchors]}
+        write_text(cache, json.dumps(found))
+        return shots, anchors
+
+    def _row(
+        self,
+        title: Title,
+        info: VideoInfo,
+        number: int,
+        core: tuple[int, int],
+        halo: tuple[int, int],
+        shot: tuple[int, int],
+        anchor: np.ndarray | None,
+        dubs: list[dict[str, Any]],
+    ) -> Row:
+        return {
+            "segment_id": f"{title.id}/{number}",
+            "title": title.id,
+            "video": title.video,
+            "work": self.run.segments(title.id),
+            "options": json.dumps(title.options, sort_keys=True) if title.options else "",
+            "dubs": json.dumps(dubs),
+            "error": "",
+            "segment": number,
+            "width": info.width,
+            "height": info.height,
+            "start": core[0],
+            "stop": core[1],
+            "halo_start": halo[0],
+            "halo_stop": halo[1],
+            "shot_start": shot[0],
+            "shot_stop": shot[1],
+            "n_frames": info.n_frames,
+            "time_base_num": info.time_base.numerator,
+            "time_base_den": info.time_base.denominator,
+            "out_origin": int(info.pts[0]),
+            "pts": info.pts[slice(*halo)],
+            "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
+            "meta": "",
+        }
+
+
+def job_key(key: str, dub: Dub) -> str:
+    """Hash of all that decides a dub's output file: its segments and how they are put together."""
+    return content_key(key, dub.output, dub.audio, dub.language)
+
+
+def speech_length(url: str) -> Fraction:
+    """Length of a speech in seconds, once it is known to be readable and not silent.
+
+    Raises:
+        MediaError: missing, unreadable, without an audio stream, or silent.
+    """
+    return _speech_length(*fingerprint(url))
+
+
+@functools.lru_cache(maxsize=256)
+def _speech_length(url: str, size: int, stamp: str) -> Fraction:
+    del size, stamp
+    samples, peak = 0, 0.0
+    for block, _ in audio_blocks(url, SPEECH_RATE, "mono"):
+        samples, peak = samples + block.shape[1], max(peak, float(np.abs(block).max()))
+    check_audible(np.array([peak], np.float32), url)
+    return Fraction(samples, SPEECH_RATE)
+
+
+def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
+    """What the user should know about a speech that is longer or shorter than the video."""
+    difference = float(speech - info.duration)
+    if dub.length in ("keep", "trim") and difference > 0.1:
+        return [f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"]
+    if dub.length == "keep" and difference < -0.1:
+        return [f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth (length trim ends there)"]
+    return []
+
+
+def _by_segment(pieces: Iterator[Piece]) -> dict[int, list[Piece]]:
+    found: dict[int, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        found[piece.segment].append(piece)
+    return found
+
+
+def _shown_seconds(last_run: np.ndarray, info: VideoInfo) -> float:
+    return float((int(last_run[-1]) + info.last_duration - int(info.pts[0])) * info.time_base)
+
+
+def _face_identity(face: str) -> Any:
+    """What tells one choice of face from another: a reference picture by its content's identity."""
+    return face if face in FACES or face.isdigit() else fingerprint(face)
+
+
+def _size(url: str) -> int | None:
+    """Size of a file, None where it is missing."""
+    fs, path = filesystem(url)
+    return int(fs.size(path)) if fs.exists(path) else None

@@ -1,0 +1,141 @@
+"""What would crawl or fail late is refused before anything runs: pools, object store, shared memory, outputs."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from operators.media.storage import filesystem, join, local_path
+from pipelines.config import PoolConfig, ProfileConfig, UsageError
+from pipelines.engine import Engine
+from pipelines.rows import row_bytes
+from pipelines.state import remove, write_text
+from pipelines.titles import Title
+
+#: Frames of a window that the store is sized for: the engine's longest window at this rate.
+HIGH_RATE = 60
+MIB = 1 << 20
+
+
+class PreflightError(UsageError):
+    """The run would crawl or fail; the message gives the numbers and what to change."""
+
+
+def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:
+    """CPUs and GPUs that the pools hold at least, on a machine or cluster with this many CPUs."""
+    sizes = [pool.bounds(cpus)[0] for pool in pools]
+    return sum(n * pool.num_cpus for n, pool in zip(sizes, pools)), sum(n * pool.num_gpus for n, pool in zip(sizes, pools))
+
+
+def check_resources(profile: ProfileConfig, pools: Sequence[PoolConfig], resources: Mapping[str, float]) -> None:
+    """Compare the pools' minimums with what Ray has. Ray itself would not refuse: it would crawl.
+
+    Args:
+        profile: for its name and planner pool.
+        pools: the pools that this engine uses.
+        resources: of `ray.cluster_resources()`.
+
+    Raises:
+        PreflightError: with the sums and the lines of the profile that add up to them.
+    """
+    every = [profile.plan, *pools]
+    cpus = int(resources.get("CPU", 0))
+    need = dict(zip(("CPU", "GPU"), minimum(every, cpus)))
+    for kind, field in (("GPU", "num_gpus"), ("CPU", "num_cpus")):
+        have = float(resources.get(kind, 0))
+        if need[kind] > have + 1e-6:
+            lines = [
+                f"  {pool.name}: {n} × {field} {each:g} = {n * each:g}"
+                for pool in every
+                for n, each in [(pool.bounds(cpus)[0], getattr(pool, field))]
+                if each
+            ]
+            raise PreflightError(
+                f"profile {profile.name} holds at least {need[kind]:g} {kind}s at once, Ray has {have:g}:\n"
+                + "\n".join(lines)
+                + f"\nlower min (or size) or {field} of a pool, choose another profile, or add {kind}s"
+            )
+
+
+def check_store(
+    profile: ProfileConfig, engine: Engine, groups: Sequence[tuple[PoolConfig, Sequence[str]]], store: float, cpus: int
+) -> None:
+    """Hold the largest rows that can be under way at once against the object store.
+
+    Args:
+        profile: for `segment_frames`.
+        engine: whose rows.
+        groups: pools with the names of their stages.
+        store: bytes of the object store (of the whole cluster).
+        cpus: of the whole cluster.
+
+    Raises:
+        PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the time.
+    """
+    windows = engine.config.windows
+    core = profile.segment_frames if windows.kind == "frames" else int(windows.max_seconds * HIGH_RATE)
+    frames = core + sum(engine.halo({}))
+    total, lines = 0, []
+    for pool, stages in groups:
+        edge = engine.edges[engine.names.index(stages[0])]
+        rows = pool.bounds(cpus)[0] * (pool.in_flight + 1)
+        size = row_bytes(edge, frames)
+        total += rows * size
+        lines.append(f"  before {pool.name}: {rows} rows × {size / MIB:.1f} MiB")
+    if total > store:
+        change = f"lower segment_frames ({profile.segment_frames})" if windows.kind == "frames" else "fuse stages into fewer pools"
+        raise PreflightError(
+            f"profile {profile.name}: rows under way need {total / MIB:.0f} MiB, the object store has {store / MIB:.0f} MiB:\n"
+            + "\n".join(lines)
+            + f"\n{change}, or raise store_mib ({profile.store_mib})"
+        )
+
+
+def check_shared_memory(profile: ProfileConfig) -> None:
+    """The object store of a Ray that we start lies in /dev/shm; with too little there Ray falls back to the disk and crawls.
+
+    Raises:
+        PreflightError: with both sizes.
+    """
+    shared = Path("/dev/shm")
+    if profile.store_mib is None or not shared.is_dir():
+        return
+    free = shutil.disk_usage(shared).free // MIB
+    if free < profile.store_mib:
+        raise PreflightError(
+            f"profile {profile.name}: store_mib is {profile.store_mib} MiB, /dev/shm has {free} MiB free: lower store_mib, "
+            "or give the container more (docker run --shm-size)"
+        )
+
+
+def check_writable(run: str, titles: Sequence[Title]) -> None:
+    """Write and delete a small file in the run directory and in the folders of the outputs.
+
+    Raises:
+        PreflightError: naming the folder and the reason.
+    """
+    folders = {run, *(dub.output.rsplit("/", 1)[0] for title in titles for dub in title.dubs if dub.output and "/" in dub.output)}
+    for folder in sorted(folders):
+        probe = join(folder, f".retalk-{uuid.uuid4().hex[:8]}")
+        try:
+            write_text(probe, "")
+            remove(probe)
+        except Exception as problem:
+            raise PreflightError(
+                f"{folder}: cannot be written ({type(problem).__name__}: {problem}); choose another output folder"
+            ) from problem
+
+
+def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
+    """Workers are processes of their own: a ``memory://`` URL means another memory there.
+
+    Raises:
+        PreflightError: naming the URL.
+    """
+    urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
+    for url in urls:
+        if url and local_path(url) is None and "memory" in filesystem(url)[0].protocol:
+            raise PreflightError(f"{url}: memory:// is seen by one process only; use --no-ray (ray=False), or another storage")

@@ -1,0 +1,62 @@
+"""A row between two stages: a dict of values inside a worker, one `pyarrow.Table` row with an exact schema outside.
+
+Tensors travel as flat lists of their dtype; the shape is known from the declared column and the list's length. A list column never falls
+back to pickles, does not care that rows have different numbers of frames, and an errored row's empty list is as valid as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import empty_value, tensor_spec
+
+Row = dict[str, Any]
+
+
+def to_table(row: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """One row as a table; tensors are not copied."""
+    arrays = []
+    for field in schema:
+        spec = tensor_spec(field)
+        if spec is None:
+            arrays.append(pa.array([row[field.name]], field.type))
+        else:
+            flat = np.ascontiguousarray(row[field.name], spec[0]).reshape(-1)
+            values = pa.array(flat, field.type.value_type)
+            list_type = pa.LargeListArray if pa.types.is_large_list(field.type) else pa.ListArray
+            arrays.append(list_type.from_arrays([0, flat.size], values))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def from_table(table: pa.Table, schema: pa.Schema, index: int = 0) -> Row:
+    """The row at `index`; tensors are read-only views of the table's memory."""
+    row: Row = {}
+    for field in schema:
+        value, spec = table.column(field.name)[index], tensor_spec(field)
+        if spec is None:
+            row[field.name] = value.as_py()
+        else:
+            flat = value.values.to_numpy(zero_copy_only=spec[0].kind != "b") if len(value) else np.zeros(0, spec[0])
+            time_axis = isinstance(spec[1][0], str)
+            shape = (-1, *spec[1][1:]) if time_axis or flat.size == 0 else spec[1]
+            row[field.name] = flat.reshape(shape) if flat.size else np.zeros((0, *spec[1][1:]), spec[0])
+    return row
+
+
+def empty_row(schema: pa.Schema, values: Mapping[str, Any]) -> Row:
+    """A row of zero-length tensors and zeros, except for the columns of the schema that `values` has."""
+    return {field.name: values[field.name] if field.name in values else empty_value(field) for field in schema}
+
+
+def row_bytes(schema: pa.Schema, frames: int) -> int:
+    """Bytes of a row whose time axes are `frames` long; strings are not counted."""
+    total = 0
+    for field in schema:
+        spec = tensor_spec(field)
+        if spec is not None:
+            total += int(np.prod([frames if isinstance(size, str) else size for size in spec[1]])) * spec[0].itemsize
+    return total

@@ -1,0 +1,55 @@
+"""Starting or joining Ray. The only module that sets Ray's environment; import it before `ray`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray's core prints an error for every actor pool about arguments in the object store (its issue 53727); they never go out of scope here.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+
+def machine_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def ray_session(
+    min_cpus: float, store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None
+) -> Iterator[Any]:
+    """Give the connected `ray` module; what was started here is stopped at the end.
+
+    Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this machine.
+
+    Args:
+        min_cpus: CPUs (logical) that a Ray started here has at least: a machine with fewer runs its pools more slowly.
+        store_mib: object store of a Ray started here, None for Ray's own choice.
+        verbose: show the workers' output.
+        before_start: called if a Ray is to be started here.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+    else:
+        if before_start is not None:
+            before_start()
+        store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
+        cpus = max(machine_cpus(), int(-(-min_cpus // 1)))
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, configure_logging=verbose, **store, **quiet)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,65 @@
+"""What is to be dubbed: a title (one video) with its dubs, as the manifest gives them and as JSON on the way to the planner."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+LengthRule = Literal["keep", "trim", "freeze", "loop", "pingpong"]
+AudioRule = Literal["replace", "add", "keep"]
+LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
+AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
+#: Containers that the encoded segments can be copied into.
+SUFFIXES = (".mp4", ".mkv", ".mov")
+
+
+@dataclass(frozen=True)
+class Dub:
+    """One dub of a title.
+
+    `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage: {option: value}}`` of stages
+    that run once a dub.
+    """
+
+    dub: str
+    speech: str
+    output: str
+    language: str = ""
+    length: LengthRule = "keep"
+    audio: AudioRule = "replace"
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Title:
+    """One video with its dubs. `options` are overrides ``{stage: {option: value}}``; `error` says why a manifest row cannot be run."""
+
+    id: str
+    video: str
+    dubs: tuple[Dub, ...]
+    face: str = "largest"
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    where: str = ""
+    error: str = ""
+
+    def to_json(self) -> str:
+        """The title as one JSON line; `Title.from_json` gives it back."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Title:
+        """The inverse of `to_json`."""
+        data = json.loads(text)
+        return cls(**{**data, "dubs": tuple(Dub(**dub) for dub in data["dubs"])})
+
+
+def slug(text: str) -> str:
+    """A file name for an identifier: itself where it is plain, else made plain and told apart by a hash."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:80]
+    if plain == text and not text.startswith("."):
+        return text
+    return f"{plain.lstrip('.')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

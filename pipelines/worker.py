@@ -1,0 +1,168 @@
+"""The adapter: a group of stages as one callable that turns rows into rows. The same object works in a Ray actor and in a plain loop.
+
+For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into the row's `error`, fans out
+before the first stage that runs once a dub, keeps only columns that somebody downstream reads, and behind the last stage commits the
+receipt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import pyarrow as pa
+
+from operators.columns import check_columns, tensor_spec
+from operators.segment import PLAN, Segment
+from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.config import EngineConfig
+from pipelines.engine import FINAL, Engine
+from pipelines.fanout import fan_out
+from pipelines.rows import Row, empty_row, from_table, to_table
+from pipelines.state import RunDirectory
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """What a worker is built from: plain data that can be sent to any process."""
+
+    engine: EngineConfig
+    stages: tuple[str, ...]
+    run: str
+    device: str = "cpu"
+    threads: int = 1
+    isolated: bool = False  # the process is the worker's own
+
+
+def limit_process(device: str, isolated: bool) -> None:
+    """Keep the libraries of this process to its share of the machine.
+
+    OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves CUDA_VISIBLE_DEVICES unset.
+    """
+    cv2.setNumThreads(1)
+    if device == "cpu" and isolated:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+class Group:
+    """Stages that run one after the other in one worker.
+
+    Args:
+        spec: which, and how.
+        board: attempts and counters.
+
+    Raises:
+        Exception: whatever a stage's `setup` raises.
+    """
+
+    def __init__(self, spec: GroupSpec, board: BoardClient) -> None:
+        limit_process(spec.device, spec.isolated)
+        self.engine, self.spec, self.board = Engine(spec.engine), spec, board
+        self.run = RunDirectory(spec.run)
+        self.first = self.engine.names.index(spec.stages[0])
+        self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
+        assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
+        self.after = self.first + len(self.stages)
+        self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
+        for stage in self.stages:
+            stage.setup(spec.device)
+        if "torch" in sys.modules:
+            # Only where a stage has brought it in: importing it costs seconds.
+            sys.modules["torch"].set_num_threads(spec.threads)
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.spec.stages)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Run a table of rows (`rows.to_table`) and yield each resulting row as a table of its own."""
+        for index in range(table.num_rows):
+            for row in self.process(from_table(table, self.input, index)):
+                yield to_table(row, self.output)
+
+    def process(self, row: Row) -> Iterator[Row]:
+        """Run one row; yields one row, or one for each dub and piece where the fan-out is in this group.
+
+        Errored rows and titles' marks (`segment` below 0) pass untouched.
+        """
+        if row["error"] or row["segment"] < 0:
+            yield empty_row(self.output, row)
+        else:
+            yield from self._guarded(row, self.first)
+
+    def _guarded(self, row: Row, position: int) -> Iterator[Row]:
+        """Run this group's stages from `position` on, unless the row has killed its worker too often.
+
+        Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
+        """
+        key = f"{row['segment_id']} {self.name}"
+        if self.board.begin(key) > MAX_ATTEMPTS:
+            frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
+            row = {
+                **row,
+                "error": f"{self.name}: the worker died {MAX_ATTEMPTS} times in a row on this segment ({frames}); see Ray's worker logs",
+            }
+        for index in range(position, self.after + 1):
+            if index == self.engine.fan_out and "dubs" in row:
+                self.board.end(key)
+                for part in fan_out(row):
+                    if index == self.after:
+                        yield self._finish(part)
+                    else:
+                        yield from self._guarded(part, index)
+                return
+            if index < self.after and not row["error"]:
+                row = self._stage(row, index)
+        self.board.end(key)
+        yield self._finish(row)
+
+    def _stage(self, row: Row, index: int) -> Row:
+        """One stage on one row: its columns added and those dropped that nobody reads any more, or the error noted."""
+        stage = self.stages[index - self.first]
+        segment, start = Segment(row), time.perf_counter()
+        start_frame, stop_frame = segment.frames
+        sizes = {"T": stop_frame - start_frame, "N": len(row["source"]) if "source" in row else -1}
+        keep = self.engine.edges[index + 1]
+        meta = json.loads(row["meta"]) if row["meta"] else {}
+        error = ""
+        try:
+            columns = stage.process(segment)
+            check_columns(stage.name, stage.writes, columns, sizes)
+            row = {name: value for name, value in {**row, **columns}.items() if name in keep.names or name in (*PLAN.names, "dub")}
+        except Exception as problem:
+            error = f"{stage.name}: {problem}" if isinstance(problem, ValueError) else f"{stage.name}: {type(problem).__name__}: {problem}"
+            meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
+            row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
+        seconds = time.perf_counter() - start
+        meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)
+        self.board.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
+        return {**row, "meta": json.dumps(meta)}
+
+    def _finish(self, row: Row) -> Row:
+        """A row as it leaves the group; behind the last stage its receipt is committed."""
+        if self.after == len(self.engine.stages):
+            if not row["error"]:
+                row = self._commit(row)
+            return empty_row(FINAL, row)
+        if row["error"]:
+            tensors = {field.name for field in self.output if tensor_spec(field) is not None}
+            return empty_row(self.output, {name: value for name, value in row.items() if name not in tensors})
+        return {name: row[name] for name in self.output.names}
+
+    def _commit(self, row: Row) -> Row:
+        """Write the receipt right after the last stage: what is written is not computed again."""
+        receipt: dict[str, Any] = {name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")}
+        receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
+        receipt["seconds"] = json.loads(row["meta"]).get("seconds", {})
+        try:
+            self.run.write_receipt(row["title"], receipt)
+        except OSError as problem:
+            return {**row, "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written"}
+        return row

@@ -1,0 +1,92 @@
+"""Engines and profiles: what is shipped loads and fits together, and wrong files are explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipelines.config import ConfigError, PoolConfig, ProfileConfig, load_engine, load_profile, names, parse_options
+from tests.pipelines.conftest import profile_config
+
+
+@pytest.mark.parametrize("profile", names("profiles"))
+@pytest.mark.parametrize(
+    "stages", [["detect", "speak", "choose", "render"], ["detect", "recon3d", "dnet", "lnet", "enet", "blend"], ["x", "y"]]
+)
+def test_every_profile_serves_every_engine(profile: str, stages: list[str]) -> None:
+    loaded = load_profile(profile)
+    engine = {"speak": "exemplar", "recon3d": "retalk", "y": "someone's"}[stages[1]]
+    placed = loaded.place(engine, stages)
+    assert [stage for _, group in placed for stage in group] == stages
+    assert all(1 <= low <= initial <= high for pool, _ in placed for low, high, initial in [pool.bounds(8)])
+
+
+def test_shipped_names() -> None:
+    assert {"laptop", "node-8gpu", "autoscaling"} <= set(names("profiles"))
+    assert load_engine("exemplar").windows.kind == "shot"
+
+
+def test_fusion_is_a_line_of_the_profile() -> None:
+    stages = ["brightness", "level", "paint"]
+    assert [group for _, group in profile_config(1).place("test", stages)] == [stages]
+    assert [group for _, group in profile_config(3).place("test", stages)] == [["brightness"], ["level"], ["paint"]]
+
+
+def test_pool_that_would_run_twice_is_refused() -> None:
+    profile = ProfileConfig(name="p", pools=[PoolConfig(name="a", stages=["x", "z"], size=1), PoolConfig(name="b", stages=["y"], size=1)])
+    with pytest.raises(ConfigError, match=r"profile p: pool 'a' would run stage 'z'.*engines\.e\.pools"):
+        profile.place("e", ["x", "y", "z"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: p\npools:\n  - {name: a, size: 0}\n", r"p\.yaml: pools\.0\.size: .*greater than or equal to 1.*got 0"),
+        (
+            "name: p\npools:\n  - {name: a, sice: 2}\n",
+            r"p\.yaml: pools\.0\.sice: unknown key, did you mean 'size'\? Allowed: name, stages, size",
+        ),
+        ("name: p\npools:\n  - {name: a, size: 1, device: gpu}\n", r"p\.yaml: pools\.0\.device: .*'cpu' or 'cuda'.*got 'gpu'"),
+        ("name: p\npools:\n  - {name: a, min: 1, max: 4, in_flight: 1}\n", r"p\.yaml: pools\.0: in_flight must be at least 2"),
+        ("name: p\npools:\n  - {name: a, size: 1, max: 4}\n", r"give either size, or min and max, or per_cpu"),
+        ("name: p\npools:\n  - {name: a, size: 1, num_gpus: 1}\n", r"num_gpus above 0 needs device cuda"),
+        ("name: p\npools:\n  - {name: a, size: 1}\n  - {name: a, size: 1}\n", r"pool 'a' is named twice"),
+        ("name: p\n", r"p\.yaml: pools: Field required"),
+        ("- 1\n", r"must be a mapping with the keys name"),
+        ("a: [", r"p\.yaml: not YAML"),
+    ],
+)
+def test_wrong_profiles_are_explained(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_profile(str(path))
+
+
+def test_unknown_names_are_explained() -> None:
+    with pytest.raises(
+        ConfigError, match=r"profile 'labtop' is unknown \(did you mean 'laptop'\?\): choose autoscaling, laptop, node-8gpu"
+    ):
+        load_profile("labtop")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
+        load_engine("nowhere.yaml")
+
+
+@dataclass(frozen=True)
+class Options:
+    strength: float = 1.0
+    mode: Literal["soft", "hard"] = "soft"
+    count: int = 3
+
+
+def test_options_are_typed() -> None:
+    assert parse_options(Options, {"strength": "0.5", "count": 4}, "x") == {"strength": 0.5, "count": 4}
+    with pytest.raises(ConfigError, match=r"x: mode: .*'soft' or 'hard'.*got 'loud'"):
+        parse_options(Options, {"mode": "loud"}, "x")
+    with pytest.raises(ConfigError, match=r"x: strenght: unknown option, did you mean 'strength'\? Allowed: strength, mode, count"):
+        parse_options(Options, {"strenght": 1}, "x")
+    with pytest.raises(ConfigError, match=r"x: count: .*valid integer.*got 'many'"):
+        parse_options(Options, {"count": "many"}, "x")
