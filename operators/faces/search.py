@@ -1,0 +1,85 @@
+"""Looking for faces in a picture: at one scale around a place, or in the whole picture at growing scales."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from operators.faces.backend import FaceBackend
+
+#: The detector's smallest face is 80 pixels; a face expected here is scaled to this width, so that it may shrink by a quarter and be found.
+FACE = 110
+#: Long sides at which a whole picture is searched, one after the other until a face is found. Small faces need the later, dearer ones.
+LONG_SIDES = (480, 960, 1920)
+
+
+def overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    inner = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+    if inner.min() <= 0:
+        return 0.0
+    area = float(inner.prod())
+    return area / (float(np.prod(box[2:] - box[:2])) + float(np.prod(other[2:] - other[:2])) - area)
+
+
+def separation(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """How far float32[n, 4] boxes are from an anchor float32[4], in place and size: float32[n], 1 = one face width away."""
+    width = (boxes[:, 2:] - boxes[:, :2]).mean(1)
+    anchor_width = float((anchor[2:] - anchor[:2]).mean())
+    away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - anchor[:2] - anchor[2:]) / 2, axis=1) / ((width + anchor_width) / 2)
+    return away + np.abs(np.log(width / anchor_width))
+
+
+def find_at_scale(
+    backend: FaceBackend,
+    picture: np.ndarray,
+    face_width: float,
+    region: np.ndarray | None = None,
+    turn: float = 0.0,
+    threshold: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Faces about as wide as expected.
+
+    Args:
+        backend: the detector.
+        picture: uint8[h, w] or [h, w, 3].
+        face_width: expected width in pixels; faces down to 3/4 of it are found, and larger ones.
+        region: box to search, cut to the picture; None: everywhere.
+        turn: degrees; finds faces that are tilted clockwise by about so much.
+        threshold: least score.
+
+    Returns:
+        Boxes float32[n, 4] in the picture (upright squares, whatever ``turn``) and scores float32[n], best first.
+    """
+    height, width = picture.shape[:2]
+    box = np.array([0, 0, width, height]) if region is None else np.asarray(region)
+    x1, y1 = (max(int(v), 0) for v in box[:2])
+    x2, y2 = min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)
+    if x2 - x1 < 8 or y2 - y1 < 8:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    zoom = min(FACE / face_width, LONG_SIDES[-1] / max(x2 - x1, y2 - y1))
+    size = max(round((x2 - x1) * zoom), 1), max(round((y2 - y1) * zoom), 1)
+    small = cv2.resize(picture[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    middle = (size[0] / 2, size[1] / 2)
+    if turn:
+        small = cv2.warpAffine(small, cv2.getRotationMatrix2D(middle, turn, 1.0), size, borderMode=cv2.BORDER_REPLICATE)
+    boxes, scores = backend.detect(small, threshold)
+    if turn and len(boxes):
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        back = cv2.getRotationMatrix2D(middle, -turn, 1.0)
+        moved = centres @ back[:, :2].T + back[:, 2] - centres
+        boxes = boxes + np.tile(moved, 2).astype(np.float32)
+    scale = np.array([(x2 - x1) / size[0], (y2 - y1) / size[1]] * 2, np.float32)
+    return boxes * scale + np.array([x1, y1, x1, y1], np.float32), scores
+
+
+def find_anywhere(backend: FaceBackend, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All faces of a picture at the first of `LONG_SIDES` that shows one: boxes float32[n, 4], scores float32[n]."""
+    long = max(picture.shape[:2])
+    for side in LONG_SIDES:
+        if side > max(960, 2 * long):
+            break
+        boxes, scores = find_at_scale(backend, picture, FACE * long / side)
+        if len(boxes):
+            return boxes, scores
+    return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)

@@ -1,0 +1,91 @@
+"""A face found afresh in one picture: a pure function of the picture and the anchor, whatever was seen before.
+
+Tracks start from seeds on a grid of frame numbers, so that what is found in a frame never depends on where a segment begins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from operators.faces.backend import FaceBackend
+from operators.faces.canonical import apply, invert, transform_of_box, transform_of_landmarks, warp
+from operators.faces.search import find_at_scale, separation
+
+#: A face within this `separation` of the anchor is the anchor's person; one further off must be recognised.
+NEAR = 1.0
+#: The detector may doubt a face where one is expected.
+DOUBTFUL = -0.3
+#: Tilts tried where no upright face is found near the anchor.
+TILTS = (-35.0, 35.0)
+
+
+@dataclasses.dataclass
+class Look:
+    """A face as seen in one frame.
+
+    Attributes:
+        landmarks: float64[68, 2], picture pixels.
+        spread: float64[68], uncertainty in eye distances.
+        score: the detector's.
+        transform: float64[2, 3], picture -> crop.
+        crop: uint8[SIDE, SIDE(, 3)].
+    """
+
+    landmarks: np.ndarray
+    spread: np.ndarray
+    score: float
+    transform: np.ndarray
+    crop: np.ndarray
+
+
+def look(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray, score: float, guesses: int = 0) -> Look:
+    """Landmarks of the face that a transform points at; each guess first moves the crop to where the landmarks say the face is."""
+    for _ in range(guesses):
+        points, _ = backend.landmarks(warp(picture, transform), exact=False)
+        transform = transform_of_landmarks(apply(invert(transform), points))
+    crop = warp(picture, transform)
+    points, spread = backend.landmarks(crop)
+    return Look(apply(invert(transform), points), spread, score, transform, crop)
+
+
+@dataclasses.dataclass
+class Seeder:
+    """Finds the anchor's person in single pictures.
+
+    Attributes:
+        backend: detector and landmarks.
+        anchor: float32[4].
+        recognise: says of a face far from the anchor (picture, landmarks) whether it is the anchor's person all the same.
+    """
+
+    backend: FaceBackend
+    anchor: np.ndarray
+    recognise: Callable[[np.ndarray, np.ndarray], bool]
+
+    def near(self, picture: np.ndarray, tilted: bool) -> Look | None:
+        """The face at the anchor; with ``tilted`` also heads that lie on their side."""
+        width = float((self.anchor[2:] - self.anchor[:2]).mean())
+        region = np.concatenate([self.anchor[:2] - 1.25 * width, self.anchor[2:] + 1.25 * width])
+        for turn in (0.0, *TILTS) if tilted else (0.0,):
+            boxes, scores = find_at_scale(self.backend, picture, width, region, turn, DOUBTFUL if turn == 0 else 0.0)
+            apart = separation(boxes, self.anchor)
+            if (apart < NEAR).any():
+                best = int(np.argmin(apart - 0.2 * scores))
+                return look(self.backend, picture, transform_of_box(boxes[best], turn), float(scores[best]), guesses=2)
+        return None
+
+    def anywhere(self, picture: np.ndarray) -> Look | None:
+        """The face at the anchor, or else the nearest elsewhere that is recognised."""
+        found = self.near(picture, tilted=True)
+        if found is not None:
+            return found
+        width = float((self.anchor[2:] - self.anchor[:2]).mean())
+        boxes, scores = find_at_scale(self.backend, picture, width)
+        for index in np.argsort(separation(boxes, self.anchor)):
+            seen = look(self.backend, picture, transform_of_box(boxes[index]), float(scores[index]), guesses=2)
+            if self.recognise(picture, seen.landmarks):
+                return seen
+        return None

@@ -1,0 +1,77 @@
+"""What a few frames spread over a shot say about the chosen person: what the free lower face looks like, and who it is.
+
+The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come with its own decoding;
+for the others their pictures are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+import numpy as np
+
+from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
+from operators.faces.geometry import MOUTH
+from operators.faces.identity import SAME, Recogniser, distance
+from operators.faces.seed import Look, Seeder
+from operators.faces.tracking import GRID
+
+Fetch = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
+
+
+def sample_frames(shot: tuple[int, int], count: int) -> list[int]:
+    """Up to ``count`` frames spread evenly over the shot, on the grid where tracks begin (`tracking.on_grid`)."""
+    start, stop = shot
+    wanted = start + (np.arange(count) + 0.5) * (stop - start) / count
+    return sorted({max(int(w) // GRID * GRID, start) for w in wanted})
+
+
+class ShotModel:
+    """One person in one shot.
+
+    Args:
+        seeder: finds the person; its ``recognise`` is set to this model's.
+        shot: source frames [start, stop).
+        count: frames to sample.
+        fetch: pictures of the frames named, in ascending order.
+    """
+
+    def __init__(self, seeder: Seeder, shot: tuple[int, int], count: int, fetch: Fetch) -> None:
+        self.samples = sample_frames(shot, count)
+        self.seeder = seeder
+        self._fetch = fetch
+        self._seen: dict[int, tuple[np.ndarray, float, float] | None] = {}
+        self._references: References | None = None
+        seeder.recognise = self.recognise
+
+    def note(self, index: int, seed: Look | None) -> None:
+        """Keep what a grid frame showed, if it is a sample."""
+        if index in self.samples:
+            self._seen[index] = None if seed is None else (patch_of(seed.crop), float(seed.spread[MOUTH].mean()), seed.score)
+
+    def references(self) -> References:
+        """The free lower face, from all samples."""
+        if self._references is None:
+            for index, picture in self._fetch(i for i in self.samples if i not in self._seen):
+                self.note(index, self.seeder.anywhere(picture))
+            seen = [s for _, s in sorted(self._seen.items()) if s is not None]
+            patches = np.array([s[0] for s in seen], np.float32).reshape(-1, ROWS, COLUMNS)
+            self._references = References(patches, np.array([s[1] for s in seen]), np.array([s[2] for s in seen]))
+        return self._references
+
+    def recognise(self, picture: np.ndarray, landmarks: np.ndarray) -> bool:
+        """Whether a face far from the anchor is that of the samples where the anchor is. True where no sample shows it."""
+        if not len(self._known):
+            return True
+        return distance(self._recogniser.describe(picture, landmarks), self._known) < SAME
+
+    @cached_property
+    def _recogniser(self) -> Recogniser:
+        return Recogniser()
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """float64[n, 128]."""
+        looks = [(picture, self.seeder.near(picture, tilted=True)) for _, picture in self._fetch(self.samples)]
+        return np.array([self._recogniser.describe(picture, seen.landmarks) for picture, seen in looks if seen is not None])

@@ -1,0 +1,175 @@
+"""The stage "detect": follows the chosen person's face through a segment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import tensor
+from operators.faces import smoothing, tracking, validity
+from operators.faces.appearance import COLUMNS, ROWS
+from operators.faces.backend import BackendName, FaceBackend, make_backend
+from operators.faces.canonical import box_of_transform, transform_of_landmarks
+from operators.faces.seed import Seeder
+from operators.faces.shot import ShotModel
+from operators.faces.tracking import Sighting, Tracker
+from operators.media.frames import Frame
+from operators.media.reader import read_frames
+from operators.segment import Segment
+from operators.stage import Stage
+
+CROP = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectOptions:
+    """Options of the stage "detect".
+
+    Attributes:
+        backend: "dlib", "face-alignment", or "auto" (`backend.make_backend`).
+        crops: also write `crop_box` of every frame.
+        max_yaw: degrees; faces turned further are not usable.
+        references: frames of the shot that show what the free face looks like.
+    """
+
+    backend: BackendName = "auto"
+    crops: bool = False
+    max_yaw: float = 50.0
+    references: int = 10
+
+
+def crop_box(anchor: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The shot's crop in the picture: a square 1.75 anchor boxes wide with the head in its middle (FFHQ's framing), cut at the edges."""
+    side = float((anchor[2:] - anchor[:2]).mean())
+    x, y = (anchor[0] + anchor[2]) / 2, (anchor[1] + anchor[3]) / 2 - 0.145 * side
+    half = 0.875 * side
+    x1, y1 = max(round(float(x - half)), 0), max(round(float(y - half)), 0)
+    return x1, y1, min(max(round(float(x + half)), x1 + 1), size[0]), min(max(round(float(y + half)), y1 + 1), size[1])
+
+
+class DetectFaces(Stage):
+    """Boxes, landmarks and validity of the face that the segment's anchor names.
+
+    Columns, for each frame of `Segment.frames`:
+
+    * ``landmarks`` float32[T, 68, 2]: iBUG order, pixels of the upright picture, smoothed; 0 where not valid.
+    * ``boxes`` float32[T, 4]: square face boxes of the smoothed landmarks; 0 where not valid.
+    * ``valid`` bool[T]: the face is there, frontal enough, inside the picture, and nothing hides its mouth.
+    * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is no face at all.
+    * with the option ``crops`` also ``crops`` uint8[T, 256, 256, 3]: RGB of `crop_box`.
+
+    With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the frames that serve as references are
+    tied to frame numbers of the title and to the shot, and nothing is remembered longer than `tracking.MEMORY` frames.
+    """
+
+    name = "detect"
+    Options = DetectOptions
+    writes = pa.schema(
+        [
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("boxes", "float32", "T", 4),
+            tensor("valid", "bool", "T"),
+            tensor("residual", "float32", "T"),
+        ]
+    )
+
+    def __init__(self, options: Any = None) -> None:
+        super().__init__(options)
+        if self.options.crops:
+            self.writes = self.writes.append(tensor("crops", "uint8", "T", CROP, CROP, 3))
+        self._models: OrderedDict[tuple[Any, ...], ShotModel] = OrderedDict()
+
+    def halo(self, options: Any) -> tuple[int, int]:
+        """Frames before: what tracking remembers, then what validity and smoothing look at; after: the latter two."""
+        del options
+        around = validity.CONTEXT + smoothing.RADIUS
+        return tracking.MEMORY + around, around
+
+    def setup(self, device: str) -> None:
+        """Load the backend."""
+        self._backend: FaceBackend = make_backend(self.options.backend, device)
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """See the class."""
+        options = self.options_for(segment)
+        start, stop = segment.frames
+        count = stop - start
+        crops = np.zeros((count if self.options.crops else 0, CROP, CROP, 3), np.uint8)
+        anchor = segment.anchor
+        if anchor is None:
+            return self._columns(np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), crops)
+        model, seeder = self._model(segment, anchor, options.references)
+        tracker = Tracker(seeder, segment.shot[0])
+        box = crop_box(anchor, segment.size)
+        sightings: list[Sighting | None] = []
+        for frame in read_frames(segment.video, start, stop):
+            sightings.append(tracker.step(frame.index, self._picture(frame)))
+            if tracking.on_grid(frame.index, segment.shot[0]):
+                model.note(frame.index, tracker.seed)
+            if self.options.crops:
+                crops[frame.index - start] = cv2.resize(frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA)
+        seen = observations(sightings)
+        evidence = validity.occlusion(seen, model.references())
+        valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
+        landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
+        return self._columns(landmarks, evidence, crops)
+
+    def _picture(self, frame: Frame) -> np.ndarray:
+        return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
+
+    def _model(self, segment: Segment, anchor: np.ndarray, count: int) -> tuple[ShotModel, Seeder]:
+        """The shot's model; the last few are kept, since a worker often gets several segments of a shot."""
+        key = (segment.video, segment.shot, anchor.tobytes(), count)
+        if key not in self._models:
+            seeder = Seeder(self._backend, anchor, lambda picture, landmarks: False)
+
+            def fetch(indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+                for index in indices:
+                    for frame in read_frames(segment.video, index, index + 1):
+                        yield index, self._picture(frame)
+
+            self._models[key] = ShotModel(seeder, segment.shot, count, fetch)
+            while len(self._models) > 4:
+                self._models.popitem(last=False)
+        model = self._models[key]
+        return model, model.seeder
+
+    def _columns(self, landmarks: np.ndarray, evidence: np.ndarray, crops: np.ndarray) -> dict[str, Any]:
+        valid = ~np.isnan(landmarks[:, 0, 0])
+        boxes = np.zeros((len(landmarks), 4), np.float32)
+        for t in np.flatnonzero(valid):
+            boxes[t] = box_of_transform(transform_of_landmarks(landmarks[t]))
+        columns = {
+            "landmarks": np.nan_to_num(landmarks).astype(np.float32),
+            "boxes": boxes,
+            "valid": valid,
+            "residual": evidence.astype(np.float32),
+        }
+        return {**columns, "crops": crops} if self.options.crops else columns
+
+
+def observations(sightings: list[Sighting | None]) -> validity.Observations:
+    """The tracker's sightings as arrays."""
+    count = len(sightings)
+    seen = validity.Observations(
+        landmarks=np.full((count, 68, 2), np.nan),
+        motion=np.full((count, 2, 3), np.nan),
+        spread=np.full(count, np.nan),
+        score=np.full(count, np.nan),
+        doubtful=np.ones(count, bool),
+        ghost=np.zeros(count, bool),
+        patches=np.zeros((count, ROWS, COLUMNS), np.float32),
+    )
+    for t, sighting in enumerate(sightings):
+        if sighting is not None:
+            seen.landmarks[t], seen.spread[t], seen.score[t] = sighting.landmarks, sighting.spread, sighting.score
+            seen.doubtful[t], seen.ghost[t], seen.patches[t] = sighting.doubtful, sighting.ghost, sighting.patch
+            if sighting.motion is not None:
+                seen.motion[t] = sighting.motion
+    return seen

@@ -1,0 +1,137 @@
+"""Which frames show the face well enough to be given another mouth.
+
+A face that the tracker follows is still no use when it is turned away, cut by the edge of the picture, or when something covers its
+mouth. No single sign of that is sure, but they are independent: the lower face looks like in no other frame of the shot (`appearance`), the
+predictor's answers scatter, and the detector's score falls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from operators.faces.appearance import References
+from operators.faces.geometry import CHIN, MOUTH, eye_distance, head_pose
+from operators.faces.smoothing import runs
+
+#: Missing frames between good ones that are filled in.
+GAP = 3
+#: Occlusions less than this apart are one.
+CLOSING = 4
+#: Frames on either side of frame t that decide with it whether t is usable: score, closing, margin and gap together.
+CONTEXT = 3 + CLOSING + 1 + GAP
+#: Residual of frames without a face.
+ABSENT = 9.0
+#: Uncertainty of the mouth's points, in eye distances, that no free mouth shows.
+SCATTERED = 0.04
+MAX_POSE_ERROR = 0.14
+MIN_EYE_DISTANCE = 10.0
+
+
+@dataclasses.dataclass
+class Observations:
+    """What the tracker saw, frame by frame.
+
+    Attributes:
+        landmarks: float64[T, 68, 2], NaN where there is no face.
+        motion: float64[T, 2, 3], see `smoothing`.
+        spread: float64[T], uncertainty of the mouth's points, eye distances.
+        score: float64[T], NaN where the detector was not asked.
+        doubtful: bool[T], the detector did not see the face when it was last asked.
+        ghost: bool[T], the face was lost no more than `GAP` frames ago; landmarks are NaN, `patches` shows where it was.
+        patches: float32[T, ROWS, COLUMNS].
+    """
+
+    landmarks: np.ndarray
+    motion: np.ndarray
+    spread: np.ndarray
+    score: np.ndarray
+    doubtful: np.ndarray
+    ghost: np.ndarray
+    patches: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """bool[T]."""
+        return ~np.isnan(self.landmarks[:, 0, 0])
+
+
+def occlusion(seen: Observations, references: References) -> np.ndarray:
+    """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there is no face."""
+    evidence = np.full(len(seen.landmarks), ABSENT)
+    score = _nearest(seen.score)
+    for t in np.flatnonzero(seen.present | seen.ghost):
+        covered = references.covered(seen.patches[t]) if references.count else 0.0
+        if seen.ghost[t]:
+            evidence[t] = covered / 0.3
+            continue
+        scatter = np.log2(max(seen.spread[t] / references.spread, 1)) if references.count else 0.0
+        drop = max(references.score - score[t], 0.0) if references.count and np.isfinite(score[t]) else 0.0
+        # Alone, a fifth of the lower face decides; with scattered landmarks and a doubting detector, a twentieth.
+        evidence[t] = max(covered / 0.2, covered / 0.06 * min(max(scatter / 1.3, drop / 0.6), 1.0), seen.spread[t] / SCATTERED)
+    return evidence
+
+
+def _nearest(values: np.ndarray, reach: int = 3) -> np.ndarray:
+    """float64[T] with NaN replaced by the nearest known value no more than ``reach`` frames away, the earlier of two."""
+    out = values.copy()
+    for distance in range(1, reach + 1):
+        for shift in (distance, -distance):
+            moved = np.full_like(values, np.nan)
+            if shift > 0:
+                moved[shift:] = values[:-shift]
+            else:
+                moved[:shift] = values[-shift:]
+            out = np.where(np.isnan(out), moved, out)
+    return out
+
+
+def occluded(evidence: np.ndarray) -> np.ndarray:
+    """bool[T]: single frames of evidence are noise unless strong; pauses of less than `CLOSING` frames are bridged; one frame of margin."""
+    over = evidence >= 1
+    neighbour = np.zeros_like(over)
+    neighbour[1:] |= over[:-1]
+    neighbour[:-1] |= over[1:]
+    flagged = (over & neighbour) | (evidence >= 1.5)
+    closed = flagged.copy()
+    for start, stop in runs(~flagged):
+        if start > 0 and stop < len(flagged) and stop - start < CLOSING:
+            closed[start:stop] = True
+    wide = closed.copy()
+    wide[1:] |= closed[:-1]
+    wide[:-1] |= closed[1:]
+    return wide
+
+
+def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
+    """Whether float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions, not turned away."""
+    points = landmarks[[*MOUTH, CHIN]]
+    if eye_distance(landmarks) < MIN_EYE_DISTANCE or (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
+        return False
+    pose = head_pose(landmarks, size)
+    return pose.error < MAX_POSE_ERROR and abs(pose.yaw) <= max_yaw
+
+
+def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_yaw: float) -> np.ndarray:
+    """bool[T]: frames to work on. Short gaps are included where nothing speaks against them; `fill` then gives them landmarks."""
+    good = np.zeros(len(evidence), bool)
+    for t in np.flatnonzero(seen.present & ~seen.doubtful):
+        good[t] = plausible(seen.landmarks[t], size, max_yaw)
+    blocked = occluded(evidence)
+    good &= ~blocked
+    bridgeable = (seen.present | seen.ghost) & ~blocked
+    for start, stop in runs(~good):
+        inside = start > 0 and stop < len(good)
+        if inside and stop - start <= GAP and bridgeable[start:stop].all():
+            good[start:stop] = True
+    return good
+
+
+def fill(landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Landmarks float64[T, 68, 2] with those missing in valid frames interpolated between their neighbours, and NaN in invalid frames."""
+    out = np.where(valid[:, None, None], landmarks, np.nan)
+    for start, stop in runs(valid & np.isnan(landmarks[:, 0, 0])):
+        share = (np.arange(1, stop - start + 1) / (stop - start + 1))[:, None, None]
+        out[start:stop] = (1 - share) * out[start - 1] + share * out[stop]
+    return out
