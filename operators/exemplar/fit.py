@@ -31,9 +31,12 @@ USABLE_RANGE, USABLE_TOP = 0.06, 0.06
 LONG_SILENCE = 0.45
 #: The wanted opening may be this many times as nervous (mean second difference in time) as the speaker's own, but anybody who talks may be
 #: as nervous as `CALM_TALK` (per frame of 40 ms).
-NERVOUS, CALM_TALK = 1.1, 0.008
-#: How far the sounds that need shut lips pull to the closed level, at most.
-CLOSURE_PULL = 0.8
+NERVOUS, CALM_TALK = 1.0, 0.008
+#: Smoothing in time, frames of 40 ms: of everything (costs no correlation, gains some), and what is tried beside it on all but closures.
+SMOOTHING, MORE_SMOOTHING = 0.6, (0.0, 0.5, 0.7, 0.85, 1.0, 1.2)
+#: How far the sounds that need shut lips pull to the closed level at most, and the width (frames of 40 ms) that such a closure is given so
+#: that the smoothing leaves it.
+CLOSURE_PULL, CLOSURE_SIGMA = 0.9, 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Speaker:
         width: mean width.
         width_slope: change of the width per unit of opening.
         width_spread: standard deviation of the width that speech explains.
-        nervousness: mean absolute second difference of the opening while talking, per frame of 40 ms.
+        nervousness: mean absolute second difference of the opening, per frame of 40 ms.
         moves: the footage offers mouths to choose from; False for a still picture and for a mouth that never opens or never moves.
     """
 
@@ -125,8 +128,8 @@ def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> S
     slope, spread_left = _width_law(opening[talking], width[talking])
     middle = float(np.median(width[talking if moves else reliable]))
     second = np.abs(np.convolve(opening, [1, -2, 1], "same")) * (0.04 / frame_seconds) ** 2
-    inside = talking & np.roll(talking, 1) & np.roll(talking, -1)
-    nervousness = float(second[inside].mean()) if moves and inside.any() else 0.0
+    inside = reliable[1:-1] & reliable[:-2] & reliable[2:]
+    nervousness = float(second[1:-1][inside].mean()) if moves and inside.any() else 0.0
     return Speaker(curve, meet, float(low), rest, float(top), middle, slope, spread_left if moves else 0.02, nervousness, moves)
 
 
@@ -160,33 +163,37 @@ def wanted_mouths(
         silence: float[N], 0..1.
         times: float64[N], seconds at which the frames are shown, ascending.
     """
-    opening = calm(speaker.opening(np.asarray(level, np.float64)), max(NERVOUS * speaker.nervousness, CALM_TALK), times)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    opening = speaker.opening(np.asarray(level, np.float64))
     quiet = long_silence(np.asarray(silence, np.float64), times)
     opening = opening + quiet * (np.minimum(opening, speaker.rest) - opening)
-    shut = np.clip(np.asarray(closure, np.float64), 0, 1)
-    opening = opening + CLOSURE_PULL * shut * (np.minimum(opening, speaker.meet) - opening)
+    shut = gaussian_filter1d(np.clip(np.asarray(closure, np.float64), 0, 1), CLOSURE_SIGMA * 0.04 / step, mode="nearest")
+    shut = np.clip(1.45 * shut, 0, 1)
+    opening = calm(opening, CLOSURE_PULL * shut, speaker, step)
     wide = 0.6 * speaker.width_spread * np.clip(np.asarray(width, np.float64), -2, 2)
     middle = speaker.openings[3]
     return Wanted(opening, speaker.width + speaker.width_slope * (opening - middle) + wide * (1 - quiet), shut)
 
 
-def calm(opening: np.ndarray, allowed: float, times: np.ndarray) -> np.ndarray:
-    """The least smoothing that keeps the mean absolute second difference within ``allowed`` (per frame of 40 ms): float64[N].
+def calm(opening: np.ndarray, pull: np.ndarray, speaker: Speaker, step: float) -> np.ndarray:
+    """Close the lips where they must and smooth no more than it takes to be as calm as the speaker is: float64[N].
 
     Args:
         opening: float64[N].
-        allowed: see `NERVOUS`.
-        times: float64[N], seconds.
+        pull: float64[N], 0..1, towards `Speaker.meet`.
+        speaker: whose `Speaker.nervousness` is the measure, see `NERVOUS`.
+        step: seconds of a frame.
     """
-    if len(opening) < 3:
-        return opening
-    step = float(np.median(np.diff(times)))
-    smooth = opening
-    for sigma in (0.0, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5):
-        smooth = gaussian_filter1d(opening, sigma * 0.04 / step, mode="nearest") if sigma else opening
-        if np.abs(np.diff(smooth, 2)).mean() * (0.04 / step) ** 2 <= allowed:
+    frame = 0.04 / step
+    allowed = max(NERVOUS * speaker.nervousness, CALM_TALK) / frame**2
+    closed = opening
+    for sigma in MORE_SMOOTHING:
+        smooth = gaussian_filter1d(opening, sigma * frame, mode="nearest") if sigma else opening
+        closed = smooth + pull * (np.minimum(smooth, speaker.meet) - smooth)
+        closed = gaussian_filter1d(closed, SMOOTHING * frame, mode="nearest")
+        if np.abs(np.diff(closed, 2)).sum() <= allowed * max(len(closed) - 2, 0):
             break
-    return smooth
+    return closed
 
 
 def long_silence(silence: np.ndarray, times: np.ndarray) -> np.ndarray:
