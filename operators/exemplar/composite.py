@@ -1,19 +1,20 @@
 """One output frame's lower face: the target's own skin follows the wanted jaw, the exemplar's mouth is blended over it.
 
-Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order of things follows Bregler et al.
-1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian pyramid); the reasons are in exemplar-engine.md.
+Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order of things follows Bregler et
+al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian pyramid); the reasons are in exemplar-engine.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
 
 from operators.exemplar.patches import Patch
 from operators.exemplar.warp import Field, face_axes, face_unit, grid_nodes, order_lips, similarity, solve_field, unfold
-from operators.faces.geometry import CHIN, INNER_LIPS, JAW, MOUTH, NOSE, OUTER_LIPS
+from operators.faces.geometry import CHIN, JAW, MOUTH, NOSE, OUTER_LIPS
 
 Box = tuple[int, int, int, int]
 
@@ -21,6 +22,8 @@ Box = tuple[int, int, int, int]
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
 #: Cells (width, height) of the grid on which the exemplar's tone is fitted to the target's.
 TONE_CELLS = (24, 20)
+#: Farthest that the jaw's outline is moved, face units.
+MOST_JAW = 0.2
 #: What is left of a join's jump from one frame to the next, and how much of it is smoothed on lips and teeth (1: as on the skin).
 ECHO_DECAY, ECHO_INSIDE = 0.6, 0.3
 
@@ -80,7 +83,8 @@ def face_box(landmarks: np.ndarray, shape: np.ndarray, size: tuple[int, int]) ->
     points = np.concatenate([landmarks[JAW], shape[JAW], landmarks[MOUTH], shape[MOUTH], landmarks[29:36]])
     low = np.floor(points.min(0) - 0.25 * unit)
     high = np.ceil(points.max(0) + 0.25 * unit)
-    low[1] = np.floor(landmarks[27:31, 1].min())
+    # What is above the tip of the nose never changes.
+    low[1] = np.floor(min(landmarks[28:31, 1].min(), min(landmarks[MOUTH, 1].min(), shape[MOUTH, 1].min()) - 0.25 * unit))
     high[1] = np.ceil(points[:, 1].max() + 0.42 * unit)
     x1, y1 = (int(max(0, v)) for v in low)
     x2, y2 = int(min(size[0], high[0])), int(min(size[1], high[1]))
@@ -95,10 +99,15 @@ def base_points(landmarks: np.ndarray, shape: np.ndarray, unit: float, mouth: np
     # The jaw's line slides along the cheeks without anything moving there: only what is below the corners of the mouth follows the wish.
     taper = np.clip((np.minimum(np.arange(17), np.arange(17)[::-1]) - 1) / 4, 0, 1)[:, None]
     moves = landmarks - shape
-    still = np.concatenate([shape[NOSE], shape[[36, 40, 41, 45, 46, 47]], rim(shape, unit)])
+    jaw = moves[JAW] * taper
+    # Closing a mouth that yawns would pull up a neck that the frame does not show: beyond a fifth of the face unit the chin lags behind.
+    length = np.linalg.norm(jaw, axis=1, keepdims=True) / (MOST_JAW * unit)
+    jaw = jaw / (1 + length**4) ** 0.25
+    shape = np.concatenate([landmarks[JAW] - jaw, shape[17:]])
+    still = np.concatenate([shape[NOSE], shape[[36, 40, 41, 45, 46, 47]], rim(landmarks, shape, unit)])
     return (
         np.concatenate([shape[JAW], shape[mouth], still]),
-        np.concatenate([moves[JAW] * taper, moves[mouth], np.zeros_like(still)]),
+        np.concatenate([jaw, moves[mouth], np.zeros_like(still)]),
     )
 
 
@@ -109,21 +118,32 @@ def base_field(landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[i
     nodes = grid_nodes(crop, max(4.0, unit / 22))
     points, moves = base_points(landmarks, shape, unit, MOUTH)
     field = solve_field(points - np.array(box[:2], np.float32), moves, nodes, crop, 0.9 * unit)
-    return unfold(Field(field.grid * border_window(nodes, box, size, 0.12 * unit)[..., None], crop))
+    return unfold(Field(field.grid * moving_region(nodes, landmarks, shape, box, size, unit), crop))
 
 
-def rim(shape: np.ndarray, unit: float) -> np.ndarray:
-    """Points around the jaw that must not move with it: float[13, 2], outwards of jaw points 2 to 14, farther below the chin."""
-    jaw = shape[2:15]
+def rim(landmarks: np.ndarray, shape: np.ndarray, unit: float, beyond: float = 0.0) -> np.ndarray:
+    """Points around the jaw that must not move with it: float[13, 2], outwards of jaw points 2 to 14.
+
+    They lie beyond the jaw as it was and as it will be, so that no second chin stays behind, and farther out where the jaw comes towards
+    them, so that what is between is not crushed; but no farther than need be: collars and microphones do not move when a mouth does.
+    ``beyond`` moves them outwards by face units.
+    """
+    jaw, before = shape[2:15], landmarks[2:15]
     outward = jaw - shape[30]
     outward = outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    comes = ((jaw - before) * outward).sum(1)
     below = 1 - np.abs(np.arange(13) - 6) / 6
-    return jaw + outward * unit * (0.22 + 0.22 * below)[:, None]
+    distance = np.maximum(-comes, 0) + 1.4 * np.maximum(comes, 0) + unit * (0.20 + 0.06 * below + beyond)
+    return jaw + outward * distance[:, None]
 
 
-def border_window(nodes: np.ndarray, box: Box, size: tuple[int, int], width: float) -> np.ndarray:
-    """float32[gh, gw]: 1 inside, smoothly 0 on those sides of the crop that are not the picture's own border."""
+def moving_region(nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int], unit: float) -> np.ndarray:
+    """Where the target's own face may move: float32[gh, gw, 1], smoothly 0 above the base of the nose, beyond the rim and on the crop's border.
+
+    Those sides of the crop that are the picture's own border count as inside.
+    """
     x, y = nodes[..., 0], nodes[..., 1]
+    width = np.float32(0.12 * unit)
     distance = np.full(x.shape, width, np.float32)
     for inside, at_border in (
         (x, box[0] == 0),
@@ -133,10 +153,15 @@ def border_window(nodes: np.ndarray, box: Box, size: tuple[int, int], width: flo
     ):
         if not at_border:
             distance = np.minimum(distance, inside)
-    return smoothstep(distance / np.float32(width))
+    _, down = face_axes(landmarks)
+    heights = (nodes + np.array(box[:2]) - landmarks[30]) @ down / max(float((landmarks[33] - landmarks[30]) @ down), 0.1 * unit) - 0.3
+    outline = np.concatenate([rim(landmarks, shape, unit, 0.1), shape[[16, 27, 0]]]) - np.array(box[:2])
+    step = (nodes[-1, -1] - nodes[0, 0]) / (np.array(x.shape[::-1]) - 1)
+    around = fill(outline / step, (x.shape[1], x.shape[0]), float(0.06 * unit / step.mean()))
+    return (smoothstep(distance / width) * smoothstep(heights) * smoothstep(around * 1.6 - 0.1))[..., None].astype(np.float32)
 
 
-def smoothstep(value: np.ndarray) -> np.ndarray:
+def smoothstep(value: Any) -> Any:
     """3t^2 - 2t^3 of the value clipped to 0..1."""
     t = np.clip(value, 0, 1)
     return t * t * (3 - 2 * t)
@@ -178,7 +203,7 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
         height = np.where(np.sin(angle) < 0, -(up - grow), low + grow)
         return centre + np.outer(np.cos(angle) * (half + grow), right) + np.outer(np.sin(angle) * height, down)
 
-    outer = outline(feather * 3 + 0.06 * unit)
+    outer = outline(2.4 * feather)
     pad = 3 * feather + 2
     origin = np.array(crop[:2])
     first = np.maximum(np.floor(outer.min(0) - pad).astype(int) - origin, 0)
@@ -200,10 +225,18 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
     """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of ``sigma`` pixels."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    soft = mask.astype(np.float32) * np.float32(1 / 255)
-    return cv2.GaussianBlur(soft, (0, 0), sigma) if sigma > 0.3 else soft
+    # A wide blur has no detail: it is drawn small and spread, so that its cost does not grow with its width.
+    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 3.0)))
+    small = (-(-size[0] // shrink), -(-size[1] // shrink))
+    mask = np.zeros(small[::-1], np.uint8)
+    points = (outline + 0.5) / shrink - 0.5
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    soft: np.ndarray = mask.astype(np.float32) * np.float32(1 / 255)
+    if sigma > 0.3:
+        soft = cv2.GaussianBlur(soft, (0, 0), sigma / shrink)
+    if shrink > 1:
+        soft = cv2.resize(soft, (small[0] * shrink, small[1] * shrink), interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+    return soft
 
 
 def cells(picture: np.ndarray) -> np.ndarray:
@@ -221,19 +254,22 @@ def fit_tone(base: np.ndarray, patch: np.ndarray, skin: np.ndarray) -> np.ndarra
     Returns:
         float32[gh, gw, 3], natural log of the gain.
     """
-    weight = skin[..., None] + np.float32(1e-4)
-    sums = [cells(picture) * weight for picture in (base, patch)]
-    near = [cv2.GaussianBlur(s, (0, 0), 3.0) for s in sums]
-    overall = [s.sum((0, 1)) for s in sums]
-    mass = cv2.GaussianBlur(weight[..., 0], (0, 0), 3.0)[..., None]
+    own: np.ndarray = cells(base) + 4
+    other: np.ndarray = cells(patch) + 4
+    apart = np.log(own / other).mean(-1)
+    seen = apart[skin > 0.5]
+    # Cells that the ring as a whole does not bear out show a shadow that moved, a fold, or something before the face: they count little.
+    usual = np.float32(np.median(seen) if len(seen) else 0)
+    weight: np.ndarray = (skin / (1 + ((apart - usual) / np.float32(0.2)) ** 2) + np.float32(1e-4))[..., None]
+    mass, few = cv2.GaussianBlur(weight, (0, 0), 3.0)[..., None], np.float32(0.02)
+    sums = [picture * weight for picture in (own, other)]
     # Where no skin is near, the whole ring decides.
-    few = np.float32(0.02)
-    level = [(n + few * o / weight.sum()) / (mass + few) + 4 for n, o in zip(near, overall)]
+    level = [(cv2.GaussianBlur(s, (0, 0), 3.0) + few * s.sum((0, 1)) / weight.sum()) / (mass + few) for s in sums]
     return np.clip(np.log(level[0] / level[1]), -0.7, 0.7).astype(np.float32)
 
 
-def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """`cv2.remap` maps (float32[h, w] each) that bring an exemplar's patch to the wanted shape.
+def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`cv2.remap` maps that bring an exemplar's patch to the wanted shape, and where that patch has pixels: float32[h, w] each.
 
     Args:
         shape: float32[68, 2], upright pixels of the target frame.
@@ -251,7 +287,10 @@ def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> t
     # Both the grid's positions and the head's motion are affine between nodes: apply the motion there, then spread.
     there_nodes = (field.grid + nodes + np.array(box[:2])) @ motion[:, :2].T + motion[:, 2]
     there_nodes = (there_nodes - patch.origin) * patch.scale
-    return Field(there_nodes.astype(np.float32), crop).dense()
+    last = np.array(patch.rgb.shape[1::-1]) - 1
+    inside = np.clip(np.minimum(there_nodes, last - there_nodes).min(-1) / (0.03 * unit * patch.scale) + 1, 0, 1)
+    shown = cv2.resize(inside.astype(np.float32), crop, interpolation=cv2.INTER_LINEAR)
+    return *Field(there_nodes.astype(np.float32), crop).dense(), shown
 
 
 def pyramid_blend(difference: np.ndarray, weight: np.ndarray, levels: int) -> np.ndarray:
@@ -322,9 +361,7 @@ def composite(
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
     alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.05) * 4)
-    map_x = dx + np.arange(rgb.shape[1], dtype=np.float32)
-    map_y = dy + np.arange(rgb.shape[0], dtype=np.float32)[:, None]
-    result = cv2.remap(rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    result = cv2.remap(rgb, *field.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     mask = mouth_mask(shape, box, unit, options)
     if mask is None:
         return Composite(result, alpha)
@@ -332,16 +369,17 @@ def composite(
     region = np.s_[y1:y2, x1:x2]
     base = result[region].astype(np.float32)
     place = (box[0] + x1, box[1] + y1, box[0] + x2, box[1] + y2)
-    mouth = cv2.remap(patch.rgb, *patch_positions(shape, patch, place, unit), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    mouth = mouth.astype(np.float32)
+    map_x, map_y, shown = patch_positions(shape, patch, place, unit)
+    mouth = cv2.remap(patch.rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     tone = fit_tone(base, mouth, mask.skin)
     if memory is not None and not joined:
         tone = (tone + memory.tone) / 2
     mouth *= spread(np.exp(tone), mouth)
     memory = remember(base, mouth, mask.skin, tone, memory, joined)
+    weight = mask.weight * shown * float(smoothstep(np.float32(blend)))
     mouth += spread(memory.echo, mouth)
     levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
-    added = pyramid_blend(mouth - base, mask.weight * smoothstep(np.float32(blend)), levels)
+    added = pyramid_blend(mouth - base, weight, levels)
     base += added * mask.reach[..., None]
     result[region] = np.clip(base + 0.5, 0, 255).astype(np.uint8)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))

@@ -74,7 +74,7 @@ class PatchStore:
         self._file = None
         if self.bytes > limit:
             # Unlinked on creation where the system can: nothing is left behind even if the process is killed.
-            self._file = tempfile.TemporaryFile(prefix="retalk-patches-")
+            self._file = tempfile.TemporaryFile(prefix="retalk-patches-")  # noqa: SIM115  (closed by `close`)
             self._pixels: np.ndarray = np.memmap(self._file, np.uint8, "w+", shape=(self.bytes,))
         else:
             self._pixels = np.empty(self.bytes, np.uint8)

@@ -17,7 +17,7 @@ from operators.exemplar.still import LipLine, still_composite
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import EncoderOptions, Preset, encode_segment
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -39,8 +39,8 @@ class RenderOptions(MaskOptions):
         patches_mib: mebibytes of exemplar patches held in memory; beyond it they go to a temporary file.
     """
 
-    crf: int = EncoderOptions.crf
-    preset: str = EncoderOptions.preset
+    crf: float = EncoderOptions.crf
+    preset: Preset = EncoderOptions.preset
     patches_mib: int = 512
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from operators.exemplar.composite import Box, Composite, base_points, border_window, fill, smoothstep
+from operators.exemplar.composite import Box, Composite, base_points, fill, moving_region, smoothstep
 from operators.exemplar.warp import LOWER_INNER, UPPER_INNER, Field, face_axes, face_unit, grid_nodes, order_lips, solve_field, unfold
 from operators.faces.geometry import NOSE, OUTER_LIPS
 
@@ -132,7 +132,7 @@ def split_face(landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box
     right, down = face_axes(shape)
     crop = (box[2] - box[0], box[3] - box[1])
     nodes = grid_nodes(crop, max(2.0, unit / 28))
-    window = border_window(nodes, box, size, 0.12 * unit)[..., None]
+    window = moving_region(nodes, landmarks, shape, box, size, unit)
     moves = landmarks - shape
     # Along the split the lower lip moves as its landmarks say, whatever the upper lip a pixel above does.
     lip_moves = along_lip(moves, LOWER_INNER)
@@ -210,10 +210,9 @@ def still_composite(
     _, down = face_axes(shape)
     line = find_lip_line(rgb, box[:2], landmarks, line)
     split = split_face(landmarks, shape, line, box, size)
-    x, y = np.arange(crop[0], dtype=np.float32), np.arange(crop[1], dtype=np.float32)[:, None]
     upper, rest = split.upper.dense(), split.rest.dense()
-    moved = cv2.remap(rgb, rest[0] + x, rest[1] + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    kept = cv2.remap(rgb, upper[0] + x, upper[1] + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    moved = cv2.remap(rgb, *split.rest.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    kept = cv2.remap(rgb, *split.upper.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     # Where both layers move alike there is no gap to see through, whatever the soft edges of the masks say.
     apart = smoothstep(np.hypot(rest[0] - upper[0], rest[1] - upper[1]) - 0.25)
     hole = (split.teeth * apart * between_corners(shape, box, crop))[..., None]

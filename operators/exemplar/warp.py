@@ -93,12 +93,11 @@ class Field:
     grid: np.ndarray
     size: tuple[int, int]
 
-    def positions(self, origin: tuple[float, float] = (0.0, 0.0)) -> tuple[np.ndarray, np.ndarray]:
-        """Where every pixel of the crop is read from: two float32[h, w] maps for `cv2.remap`, relative to ``origin`` within the crop."""
+    def positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where every pixel of the crop is read from: two float32[h, w] maps for `cv2.remap`."""
         dx, dy = self.dense()
-        width, height = self.size
-        dx += np.arange(width, dtype=np.float32) - np.float32(origin[0])
-        dy += (np.arange(height, dtype=np.float32) - np.float32(origin[1]))[:, None]
+        dx += np.arange(self.size[0], dtype=np.float32)
+        dy += np.arange(self.size[1], dtype=np.float32)[:, None]
         return dx, dy
 
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
