@@ -2,10 +2,10 @@
 
     python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
 
-Every clip of FOLDER that has sound gives its speech to other clips' videos. Reported for each pair: Pearson r of the inner-lip opening of
-the result with that of the real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for the undubbed video (the baseline:
-what chance gives), flicker of the result over that of the source, and CPU seconds per second of output after start-up. Openings are measured
-by plain dlib on the decoded files (`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
+Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r of the inner-lip opening of the result with that of the
+real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for the undubbed video (the baseline: what chance gives),
+flicker of the result over that of the source, and CPU seconds per second of output after start-up. Openings are measured by plain dlib
+on the decoded files (`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
 """
 
 from __future__ import annotations

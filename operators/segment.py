@@ -43,7 +43,7 @@ class Segment:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture in pixels."""
-        return int(self._row["width"]), int(self._row["height"])
+        return int(self._row["frame_width"]), int(self._row["frame_height"])
 
     @property
     def n_frames(self) -> int:
@@ -128,7 +128,7 @@ class Segment:
 PLAN = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("segment_id", "title", "video", "work", "options", "dubs", "error")),
-        *(pa.field(name, pa.int32(), nullable=False) for name in ("segment", "width", "height")),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("segment", "frame_width", "frame_height")),
         *(
             pa.field(name, pa.int64(), nullable=False)
             for name in (

@@ -24,7 +24,7 @@ def row(
     """A row as it reaches the stage: a segment of frames [start, start + T), the pieces of one dub of it."""
     count, asked = len(landmarks), len(source)
     columns = {
-        **{"width": size[0], "height": size[1], "start": start, "stop": start + count, "halo_start": start, "halo_stop": start + count},
+        **{"frame_width": size[0], "frame_height": size[1], "start": start, "stop": start + count, "halo_start": start, "halo_stop": start + count},
         **{"time_base_num": 1, "time_base_den": rate, "out_origin": 0, "segment_id": "title/0/en/0"},
         **{"pts": np.arange(start, start + count), "source": source, "out_pts": np.arange(asked), "out_start": 0},
         **{"landmarks": landmarks.astype(np.float32), "boxes": np.zeros([count, 4], np.float32), "valid": np.ones(count, bool)},
