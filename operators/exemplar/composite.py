@@ -138,7 +138,7 @@ def rim(landmarks: np.ndarray, shape: np.ndarray, unit: float, beyond: float = 0
 
 
 def moving_region(nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int], unit: float) -> np.ndarray:
-    """Where the target's own face may move: float32[gh, gw, 1], smoothly 0 above the base of the nose, beyond the rim and on the crop's border.
+    """Where the target's own face may move: float32[gh, gw, 1], smoothly 0 above the nose's base, beyond the rim, on the crop's border.
 
     Those sides of the crop that are the picture's own border count as inside.
     """
