@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
 import av.container
 import av.error
@@ -65,13 +66,16 @@ def check_audible(samples: np.ndarray, url: str) -> None:
         raise SilentAudioError(f"{url}: the audio is silent throughout (peak {peak:.6f}, below -60 dBFS); give a file with speech in it")
 
 
-def audio_blocks(url: str, rate: int | None = None, layout: str | None = None) -> Iterator[tuple[np.ndarray, int]]:
-    """Decode the first (or default) audio stream piece by piece, with silence where it has holes, resampled.
+def audio_blocks(
+    url: str, rate: int | None = None, layout: str | None = None, index: int | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Decode an audio stream piece by piece, with silence where it has holes, resampled.
 
     Args:
         url: fsspec URL.
         rate: samples per second; the stream's own if None.
         layout: FFmpeg channel layout to mix to, e.g. ``"mono"``; the stream's own if None.
+        index: of the stream in the file; the default audio stream, else the first, if None.
 
     Yields:
         float32[channels, n], n > 0, and the rate.
@@ -83,7 +87,7 @@ def audio_blocks(url: str, rate: int | None = None, layout: str | None = None) -
     resampler: AudioResampler | None = None
     some = False
     with open_input(url) as container:
-        stream = audio_stream(container, url)
+        stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
         for piece in _continuous(container, stream, url):
             if piece is not None and resampler is None:
@@ -96,17 +100,21 @@ def audio_blocks(url: str, rate: int | None = None, layout: str | None = None) -
         raise NoAudioError(f"{url}: the audio stream holds no sample; give a file with speech in it")
 
 
-def audio_stream(container: av.container.InputContainer, url: str) -> AudioStream:
-    """The default audio stream, else the first. The demuxer is told to skip all others.
+def find_audio(container: av.container.InputContainer, url: str) -> AudioStream:
+    """The default audio stream, else the first.
 
     Raises:
         NoAudioError: there is none.
-        MediaError: there is no decoder for it.
     """
     if not container.streams.audio:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise NoAudioError(f"{url}: no audio stream, the file holds {kinds}; give a file with speech")
-    stream = next((s for s in container.streams.audio if s.disposition & Disposition.default), container.streams.audio[0])
+    return next((s for s in container.streams.audio if s.disposition & Disposition.default), container.streams.audio[0])
+
+
+def _opened_stream(container: av.container.InputContainer, url: str, index: int | None) -> AudioStream:
+    """An audio stream that can be decoded, with the demuxer told to skip all others."""
+    stream = find_audio(container, url) if index is None else cast(AudioStream, container.streams[index])
     if stream.codec_context is None or not stream.codec_context.sample_rate:
         raise MediaError(f"{url}: the audio stream cannot be decoded (unknown codec or sample rate); convert it first")
     for other in container.streams:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import av
 import av.container
 import av.error
-import av.video.stream
 from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
 
 from operators.media.errors import MediaError
 from operators.media.storage import fingerprint, open_media
@@ -56,10 +57,21 @@ def is_picture(container: av.container.InputContainer) -> bool:
     return any(container.format.name == name or container.format.name.endswith(name) for name in PICTURE_FORMATS)
 
 
-def video_stream(container: av.container.InputContainer, url: str) -> av.video.stream.VideoStream:
-    """The video stream that is dubbed: the default one, else the first; cover art and thumbnails are no video.
+def video_stream(container: av.container.InputContainer, url: str) -> VideoStream:
+    """`find_video`, with the demuxer told to skip all other streams.
 
-    The demuxer is told to skip all other streams.
+    Raises:
+        MediaError: as `find_video`.
+    """
+    stream = find_video(container, url)
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    return stream
+
+
+def find_video(container: av.container.InputContainer, url: str) -> VideoStream:
+    """The video stream that is dubbed: the default one, else the first; cover art and thumbnails are no video.
 
     Raises:
         MediaError: there is none, or no decoder for it.
@@ -72,7 +84,12 @@ def video_stream(container: av.container.InputContainer, url: str) -> av.video.s
     stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
     if stream.codec_context is None or not stream.width or not stream.height:
         raise MediaError(f"{url}: the video stream cannot be decoded (unknown codec or no picture size); convert it first")
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = Discard.all
     return stream
+
+
+def clock_origin(container: av.container.InputContainer) -> Fraction:
+    """Seconds at which the container's time line starts: 0, or where times are clock readings the earliest start of its audio and video."""
+    if not container.format.flags & CLOCK_TIMES:
+        return Fraction(0)
+    starts = [(s.start_time, s.time_base) for s in container.streams if s.type in ("audio", "video")]
+    return min((time * base for time, base in starts if time is not None and base), default=Fraction(0))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import av.container
 import av.error
 import numpy as np
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.container import describe
 from operators.media.errors import DecodeError, MediaError
 from operators.media.timeline import NO_TIME, Timeline
+
+#: Seconds: a longer stay of the last frame is taken for a mistake of the container.
+LONGEST_LAST = 10
 
 
 def seconds(time: int | None, stream: VideoStream) -> str:
@@ -26,19 +31,20 @@ def is_entry(picture: VideoFrame) -> bool:
     return picture.pict_type == PictureType.I or (picture.key_frame and picture.pict_type not in (PictureType.P, PictureType.B))
 
 
-def packets(container: av.container.InputContainer, stream: VideoStream, url: str) -> Iterator[Packet[VideoStream]]:
-    """The stream's packets and the empty one at the end that flushes the decoder.
+def packets(container: av.container.InputContainer, streams: VideoStream | Sequence[Stream], url: str) -> Iterator[Packet[Any]]:
+    """Packets of a stream or of several, and at the end an empty one for each that flushes its decoder.
 
     Raises:
         DecodeError: the file cannot be read on.
     """
     time = None
     try:
-        for packet in container.demux(stream):
-            time = packet.pts if packet.pts is not None else time
+        for packet in container.demux(streams):
+            time = packet.pts * packet.time_base if packet.pts is not None else time
             yield packet
     except av.error.FFmpegError as error:
-        raise DecodeError(f"{url}: cannot be read on after {seconds(time, stream)} ({describe(error)}); the file is damaged") from error
+        after = "its beginning" if time is None else f"{float(time):.3f} s"
+        raise DecodeError(f"{url}: cannot be read on after {after} ({describe(error)}); the file is damaged") from error
 
 
 def pictures(container: av.container.InputContainer, stream: VideoStream, url: str) -> Iterator[VideoFrame]:
@@ -102,7 +108,18 @@ def packet_timeline(container: av.container.InputContainer, stream: VideoStream,
     ordered = np.array([times[i] for i in shown], np.int64)
     if not len(ordered) or ordered[0] != head or (np.diff(ordered) <= 0).any():
         return None
-    return Timeline(ordered, np.flatnonzero([keys[i] for i in shown]), durations[shown[-1]])
+    return Timeline(ordered, np.flatnonzero([keys[i] for i in shown]), _last_duration(stream, int(ordered[-1]), durations[shown[-1]]))
+
+
+def _last_duration(stream: VideoStream, last: int, said: int) -> int:
+    """Duration of the frame that is shown last.
+
+    Packets of an MP4 file last until the next one in decoding order; what is true of the last frame is the end of the track.
+    """
+    if stream.start_time is None or not stream.duration or not stream.time_base:
+        return said
+    rest = stream.start_time + stream.duration - last
+    return rest if 0 < rest * stream.time_base < LONGEST_LAST else said
 
 
 def scanned_timeline(container: av.container.InputContainer, stream: VideoStream, url: str) -> Timeline:

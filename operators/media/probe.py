@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from operators.media.audio import audio_blocks
 from operators.media.color import UNSPECIFIED, ColorTags
-from operators.media.container import CLOCK_TIMES, is_picture, open_input, video_stream
+from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
 from operators.media.errors import MediaError
 from operators.media.formats import working_format, working_tags
@@ -174,7 +174,7 @@ def _probe_video(url: str, size: int, stamp: str) -> VideoInfo:
 def _describe(url: str, container: av.container.InputContainer, stream: VideoStream, head: VideoFrame, timeline: Timeline) -> VideoInfo:
     assert stream.time_base is not None
     clock = bool(container.format.flags & CLOCK_TIMES)
-    origin = _origin(container, stream.time_base) if clock else 0
+    origin = math.floor(clock_origin(container) / stream.time_base)
     still = is_picture(container) and len(timeline.times) == 1
     rate = STILL_RATE if still else _rate(stream, timeline)
     pts, time_base, last_duration = timeline.clean(stream.time_base, 1 / rate, origin)
@@ -245,14 +245,6 @@ def _average_rate(stream: VideoStream, pts: np.ndarray, last_duration: int, time
     measured = Fraction(len(pts)) / ((int(pts[-1] - pts[0]) + last_duration) * time_base)
     said = stream.average_rate
     return said if said and abs(said / measured - 1) < Fraction(1, 1000) else measured.limit_denominator(1_000_000)
-
-
-def _origin(container: av.container.InputContainer, time_base: Fraction) -> int:
-    """The earliest start of an audio or video stream, in units of ``time_base``."""
-    starts = [
-        s.start_time * s.time_base for s in container.streams if s.type in ("audio", "video") and s.start_time is not None and s.time_base
-    ]
-    return math.floor(min(starts) / time_base) if starts else 0
 
 
 def _codec_name(stream: Stream) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import av
 import av.error
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
@@ -19,9 +20,12 @@ from operators.media.container import describe
 from operators.media.errors import MediaError
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
-from operators.media.storage import atomic_write
+from operators.media.storage import atomic_write, suffix
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+#: Containers that hold rational times exactly (Matroska rounds to milliseconds).
+SUFFIXES = (".mp4", ".mov")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,8 @@ def encode_segment(
         ValueError: there is no frame, times do not ascend, or a frame is of another kind than the video.
         MediaError: the encoder fails.
     """
+    if suffix(url) not in SUFFIXES:
+        raise ValueError(f"{url}: the name of a segment must end in {' or '.join(SUFFIXES)}, which keep times exactly")
     with atomic_write(url) as path:
         try:
             count = _encode(path, frames, info, options)
@@ -100,48 +106,71 @@ def mp4_options(time_base_denominator: int) -> dict[str, str]:
 
 
 def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, options: EncoderOptions) -> int:
-    durations: dict[int, int] = {}
-    count = 0
     with av.open(f"file:{path}", "w", container_options=mp4_options(info.time_base.denominator)) as container:
         stream = _add_stream(container, info, options)
-        for frame, pts, following in _with_next(frames):
+        sink = _Sink(container, stream)
+        end = 0
+        for frame, pts in frames:
             if frame.layout != info.layout:
-                raise ValueError(
-                    f"frame {frame.index} at pts {pts} is not of the video {info.url}: {frame.layout} instead of {info.layout}"
-                )
-            if following is not None and following <= pts:
-                raise ValueError(f"{path.name}: presentation times must ascend, {following} follows {pts}")
-            durations[pts] = (following if following is not None else pts + natural_duration(info, frame.index)) - pts
+                raise ValueError(f"frame {frame.index} at pts {pts} is not of {info.url}: {frame.layout} instead of {info.layout}")
             picture = frame.picture
-            picture.pts, picture.time_base, picture.pict_type = pts, info.time_base, PictureType.NONE
-            _mux(container, stream, stream.encode(picture), durations)
-            count += 1
-        if not count:
-            raise ValueError(f"{path.name}: no frames to encode")
-        _mux(container, stream, stream.encode(None), durations)
-    return count
+            picture.pts, picture.time_base, picture.pict_type = int(pts), info.time_base, PictureType.NONE
+            sink.expect(int(pts))
+            sink.write(stream.encode(picture))
+            end = int(pts) + natural_duration(info, frame.index)
+        sink.write(stream.encode(None))
+        sink.close(end)
+        return sink.frames
+
+
+class _Sink:
+    """Muxes packets with decoding times such that the file says the end of the last frame, whatever the intervals between frames.
+
+    An MP4 file holds differences of decoding times only, and the duration of the packet that is last in decoding order.
+    """
+
+    def __init__(self, container: OutputContainer, stream: VideoStream) -> None:
+        self._container, self._stream = container, stream
+        self._pts: list[int] = []
+        self._held: Packet[VideoStream] | None = None
+        self._written = 0
+
+    @property
+    def frames(self) -> int:
+        return len(self._pts)
+
+    def expect(self, pts: int) -> None:
+        """The next frame that is given to the encoder."""
+        if self._pts and pts <= self._pts[-1]:
+            raise ValueError(f"presentation times must ascend, {pts} follows {self._pts[-1]}")
+        self._pts.append(pts)
+
+    def write(self, packets: list[Packet[VideoStream]]) -> None:
+        """Packets in decoding order."""
+        depth = self._stream.codec_context.reorder_depth
+        for packet in packets:
+            i = self._written
+            packet.dts = self._pts[i - depth] if i >= depth else self._pts[0] - depth + i
+            self._flush()
+            self._held = packet
+            self._written += 1
+
+    def close(self, end: int) -> None:
+        """Write the last packet so that the file ends at ``end``."""
+        if self._held is None or self._held.dts is None:
+            raise ValueError("no frames to encode")
+        depth = self._stream.codec_context.reorder_depth
+        self._held.duration = end - self._held.dts - depth
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            self._container.mux(self._held)
 
 
 def natural_duration(info: VideoInfo, index: int) -> int:
     """Duration of a frame in its video, in ``info.time_base``."""
     return int(info.pts[index + 1] - info.pts[index]) if index + 1 < info.n_frames else info.last_duration
-
-
-def _mux(container: OutputContainer, stream: VideoStream, packets: list[Any], durations: dict[int, int]) -> None:
-    for packet in packets:
-        packet.duration = durations.pop(packet.pts)
-        container.mux(packet)
-
-
-def _with_next(frames: Iterable[tuple[Frame, int]]) -> Iterator[tuple[Frame, int, int | None]]:
-    """Each frame with its time and the next one's."""
-    held: tuple[Frame, int] | None = None
-    for frame, pts in frames:
-        if held is not None:
-            yield (*held, int(pts))
-        held = frame, int(pts)
-    if held is not None:
-        yield (*held, None)
 
 
 def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOptions) -> VideoStream:

@@ -1,0 +1,157 @@
+"""Put a title together: encoded segments concatenated by packets, speech, and everything else that the source holds."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import av
+import av.error
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from operators.media.audio import audio_blocks, find_audio
+from operators.media.concat import segment_ends, video_packets
+from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
+from operators.media.errors import MediaError
+from operators.media.languages import QUICKTIME_CODES, language_code
+from operators.media.soundtrack import RATE, aac_packets, add_aac
+from operators.media.storage import atomic_write, suffix
+from operators.media.tracks import Carrier, Cut, content_tags, copy_chapters
+from operators.media.writer import mp4_options
+
+#: Output containers by suffix, with FFmpeg's names.
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+Audio = Literal["replace", "add", "keep"]
+
+
+def assemble(
+    output: str,
+    segments: Sequence[str],
+    video: str,
+    speech: str | None = None,
+    audio: Audio = "replace",
+    language: str | None = None,
+) -> list[str]:
+    """Write the finished title, whole or not at all.
+
+    The segments' pictures are copied bit for bit with the presentation times, orientation and colours that they carry. Of the source come
+    other audio, subtitles, further video tracks, cover art, attachments, chapters and metadata, by copy and cut at the output's end. The
+    same inputs give the same bytes.
+
+    Args:
+        output: fsspec URL; its suffix chooses the container: .mp4, .m4v, .mov or .mkv.
+        segments: fsspec URLs of segments by `operators.media.writer.encode_segment`, in output order, times ascending over all of them.
+        video: fsspec URL of the source.
+        speech: fsspec URL of any file with an audio stream; its time 0 (see `operators.media.audio`) is put at the first frame's time, to
+            the nearest sample of 48 kHz. Encoded as AAC and cut at the output's end. None: as with ``audio="keep"``.
+        audio: "replace": the speech takes the place of the source's first (default) audio track. "add": it becomes a further track
+            after them. "keep": the source's audio only.
+        language: language of the speech (ISO 639 code or a tag such as ``pt-BR``).
+
+    Returns:
+        What could not be carried over as it was, in words; empty when all could.
+
+    Raises:
+        ValueError: no segment, or an unknown choice or suffix.
+        MediaError: a segment, the source or the speech cannot be read, or segments do not fit together.
+    """
+    if not segments:
+        raise ValueError(f"{output}: nothing to assemble, no segments")
+    if suffix(output) not in FORMATS:
+        raise ValueError(f"{output}: the name of an output must end in one of {', '.join(FORMATS)}")
+    if audio not in get_args(Audio):
+        raise ValueError(f"audio {audio!r} must be one of {', '.join(get_args(Audio))}")
+    with atomic_write(output) as path:
+        try:
+            return _write(path, FORMATS[suffix(output)], segments, video, None if audio == "keep" else speech, audio, language)
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
+
+
+def _write(path: Path, name: str, segments: Sequence[str], video: str, speech: str | None, audio: Audio, language: str | None) -> list[str]:
+    ends = segment_ends(segments)
+    begin, end = ends.start * ends.time_base, ends.end * ends.time_base
+    with ExitStack() as stack:
+        template = video_stream(stack.enter_context(open_input(segments[0])), segments[0])
+        source = stack.enter_context(open_input(video))
+        dubbed = find_video(source, video)
+        options = _muxer_options(name, ends.time_base, [s.codec_context.sample_rate for s in source.streams.audio if s.codec_context])
+        container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
+        container.metadata.update(content_tags(source.metadata))
+        carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end))
+        picture = _add_video(container, template, dubbed)
+        packets: list[Iterable[Packet[Any]]] = [video_packets(segments, picture, ends, shown_durations=name == "matroska")]
+        replaced = find_audio(source, video).index if audio == "replace" and speech is not None and source.streams.audio else None
+        if speech is not None and audio == "replace":
+            packets.append(_add_speech(container, name, speech, language, begin, end, Disposition.default, carrier.warnings))
+        carrier.add([s for s in source.streams if s.index not in (dubbed.index, replaced)])
+        if speech is not None and audio == "add":
+            first = Disposition(0) if source.streams.audio else Disposition.default
+            packets.append(_add_speech(container, name, speech, language, begin, end, first, carrier.warnings))
+        copy_chapters(source, container, carrier.cut)
+        rounded = False
+        for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
+            rounded = rounded or (packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1)
+            container.mux(packet)
+        if rounded and name == "matroska":
+            carrier.warnings.append("Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them")
+        return carrier.warnings
+
+
+def _decoding_time(packet: Packet[Any]) -> Fraction:
+    assert packet.dts is not None
+    return packet.dts * packet.time_base
+
+
+def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict[str, str]:
+    """Options of the muxer: exact times, the index in front (MP4), and nothing that differs from run to run."""
+    if name == "matroska":
+        # Without the second option all times are moved to make the first decoding time 0.
+        return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+    scale = time_base.denominator
+    for rate in (RATE, *rates):
+        # Edit lists count in the movie's time scale: a common multiple also holds the starts of audio tracks exactly.
+        common = math.lcm(scale, rate)
+        scale = common if common < 1 << 31 else scale
+    return {**mp4_options(time_base.denominator), "movie_timescale": str(scale), "movflags": "+faststart"}
+
+
+def _add_video(container: OutputContainer, template: VideoStream, dubbed: VideoStream) -> Stream:
+    """The picture's stream: as the segments are encoded, with the source's tags."""
+    stream: Stream = container.add_stream_from_template(template, opaque=True)
+    stream.metadata.update(content_tags(dubbed.metadata))
+    stream.disposition = dubbed.disposition | Disposition.default
+    return stream
+
+
+def _add_speech(
+    container: OutputContainer,
+    name: str,
+    speech: str,
+    language: str | None,
+    begin: Fraction,
+    end: Fraction,
+    disposition: Disposition,
+    warnings: list[str],
+) -> Iterator[Packet[Any]]:
+    """Add the speech's track and give its packets."""
+    with open_input(speech) as source:
+        channels = min(2, find_audio(source, speech).codec_context.channels)
+    stream = add_aac(container, channels)
+    stream.disposition = disposition
+    if language:
+        code = language_code(language)
+        if code is None:
+            warnings.append(f"language {language!r} is no ISO 639 code: the speech is not tagged with it")
+        else:
+            stream.metadata["language"] = QUICKTIME_CODES.get(code, code) if name == "mov" else code
+    blocks = (block for block, _ in audio_blocks(speech, RATE, "mono" if channels == 1 else "stereo"))
+    return aac_packets(stream, blocks, begin, end)

@@ -1,0 +1,119 @@
+"""Concatenate encoded segments by packets, with decoding times made anew for the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from operators.media.container import open_input, video_stream
+from operators.media.decoding import packets
+from operators.media.errors import MediaError
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """The time line of concatenated segments, in units of ``time_base`` seconds.
+
+    Attributes:
+        start: time of the first frame.
+        end: time at which the last frame ends.
+        room: from the time at which the last packet is decoded to the end, if packets are decoded as soon as the frame before them by
+            the reordering depth is shown.
+    """
+
+    start: int
+    end: int
+    room: int
+    time_base: Fraction
+
+
+def segment_ends(segments: Sequence[str]) -> Ends:
+    """Where the first segment begins and the last one ends.
+
+    Raises:
+        MediaError: a segment cannot be read.
+    """
+    with open_input(segments[0]) as container:
+        start, _, time_base = _span(video_stream(container, segments[0]), segments[0])
+    with open_input(segments[-1]) as container:
+        stream, found = _read_segment(container, segments[-1])
+        _, end, _ = _span(stream, segments[-1])
+        tail = sorted(int(p.pts) for p in found if p.pts is not None)[-1 - stream.codec_context.reorder_depth :]
+    return Ends(start, end, end - tail[0] if len(tail) > stream.codec_context.reorder_depth else 0, time_base)
+
+
+def _span(stream: VideoStream, url: str) -> tuple[int, int, Fraction]:
+    """A segment's start and end and their unit."""
+    if stream.start_time is None or not stream.duration or stream.time_base is None:
+        raise MediaError(f"{url}: not a segment of this program, it does not tell its duration")
+    return stream.start_time, stream.start_time + stream.duration, stream.time_base
+
+
+def video_packets(segments: Sequence[str], target: Stream, ends: Ends, shown_durations: bool) -> Iterator[Packet[Any]]:
+    """All packets of all segments, by decoding order over the whole title.
+
+    Presentation times are the segments' own. Decoding times follow from them: the i-th packet is decoded when the frame is shown that is
+    ``depth`` places before it, ``depth`` being the encoder's reordering depth.
+
+    Args:
+        segments: fsspec URLs.
+        target: the output's video stream.
+        ends: of these segments.
+        shown_durations: give packets the duration for which their frame is shown. Otherwise the last packet is given one that makes the
+            whole end at ``ends.end`` (see `operators.media.writer`).
+
+    Raises:
+        MediaError: a segment cannot be read, is encoded with other headers than the first, or does not follow the one before it.
+    """
+    header: bytes | None = None
+    delay: list[int] = []
+    lead = 0
+    for number, url in enumerate(segments):
+        with open_input(url) as container:
+            stream, found = _read_segment(container, url)
+            pts = sorted(int(p.pts) for p in found if p.pts is not None)
+            if header is None:
+                header, delay = stream.codec_context.extradata, _lead(stream, pts, ends)
+                lead = ends.start - delay[0] if delay else 0
+            if stream.codec_context.extradata != header or stream.time_base != ends.time_base:
+                raise MediaError(f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them")
+            if (number and delay and pts[0] <= delay[-1]) or (number and not delay and pts[0] < ends.start):
+                raise MediaError(f"{url}: begins at {pts[0]} before the segment ahead of it has ended; segments must ascend in time")
+            shown = dict(zip(pts, np.diff([*pts, _span(stream, url)[1]]).tolist(), strict=True))
+            decode = [*delay, *pts]
+            for i, packet in enumerate(found):
+                assert packet.pts is not None
+                packet.dts = decode[i]
+                assert packet.dts <= packet.pts, "the encoder reorders deeper than it says"
+                packet.duration = shown[packet.pts]
+                if not shown_durations and number == len(segments) - 1 and i == len(found) - 1:
+                    packet.duration = ends.end - packet.dts - lead
+                packet.stream = target
+                yield packet
+            delay = decode[len(found) :]
+
+
+def _read_segment(container: InputContainer, url: str) -> tuple[VideoStream, list[Packet[Any]]]:
+    stream = video_stream(container, url)
+    found = [packet for packet in packets(container, stream, url) if packet.size]
+    if not found or not found[0].is_keyframe or any(packet.pts is None for packet in found):
+        raise MediaError(f"{url}: not a segment of this program, it does not begin with a key frame")
+    return stream, found
+
+
+def _lead(stream: VideoStream, pts: list[int], ends: Ends) -> list[int]:
+    """Decoding times of the packets before those that take the first frames' times: a frame interval apart if the end has room for it."""
+    depth = stream.codec_context.reorder_depth
+    if not depth:
+        return []
+    interval = pts[1] - pts[0] if len(pts) > 1 else ends.end - ends.start
+    step = max(1, min(interval, ends.room // (depth + 1)))
+    return [pts[0] - (depth - i) * step for i in range(depth)]

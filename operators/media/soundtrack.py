@@ -1,0 +1,58 @@
+"""Audio tracks that are encoded anew: the speech of a dub, and tracks that an output container cannot hold as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+RATE = 48000
+#: Bits per second for one channel and for two.
+BIT_RATES = {1: 128_000, 2: 192_000}
+
+
+def add_aac(container: OutputContainer, channels: int) -> AudioStream:
+    """A new AAC stream of 48 kHz with one or two channels."""
+    stream = container.add_stream("aac", rate=RATE, layout="mono" if channels == 1 else "stereo", time_base=Fraction(1, RATE))
+    stream.codec_context.thread_count = 1
+    stream.bit_rate = BIT_RATES[channels]
+    return stream
+
+
+def aac_packets(stream: AudioStream, blocks: Iterable[np.ndarray], start: Fraction, end: Fraction) -> Iterator[Packet[Any]]:
+    """Encode samples.
+
+    Silence is put before them from time 0 on, so that every track begins at 0 and players have no offset to get wrong.
+
+    Args:
+        stream: made by `add_aac`.
+        blocks: float32[channels, n] at 48 kHz.
+        start: time of the first sample in seconds, to the nearest sample; at least 0.
+        end: time in seconds at which samples are cut.
+    """
+    begin, limit = max(0, round(start * RATE)), round(end * RATE)
+    channels = stream.codec_context.channels
+    position = 0
+    for block in _with_silence(blocks, begin, channels):
+        samples = np.ascontiguousarray(block[:, : limit - position])
+        if not samples.shape[1]:
+            break
+        frame = AudioFrame.from_ndarray(samples, format="fltp", layout=stream.codec_context.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, position, Fraction(1, RATE)
+        position += samples.shape[1]
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _with_silence(blocks: Iterable[np.ndarray], samples: int, channels: int) -> Iterator[np.ndarray]:
+    while samples > 0:
+        part = min(samples, RATE)
+        yield np.zeros([channels, part], np.float32)
+        samples -= part
+    yield from blocks

@@ -1,0 +1,217 @@
+"""What an output takes from its source beside the dubbed picture: audio, subtitles, further pictures, attachments, chapters."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, Discard, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+
+from operators.media.audio import audio_blocks
+from operators.media.container import describe, open_input
+from operators.media.decoding import packets
+from operators.media.soundtrack import RATE, aac_packets, add_aac
+
+#: Tags in which a muxer describes its own file, not the content.
+_FILE_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes", "bps"}
+#: Subtitles that are text, and what they become in a container that cannot hold their format.
+_TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
+_TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
+_PICTURE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+#: Data streams that are written anew from chapters and from the time code tag.
+_DERIVED_DATA = ("text", "tmcd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """The output's time line: the source's times less ``origin``, until ``end``; in seconds."""
+
+    origin: Fraction
+    end: Fraction
+
+
+def content_tags(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata without what the old file's muxer wrote about itself."""
+    own = {key for key in metadata if key.lower().split("-")[0] in _FILE_TAGS or key.startswith("_STATISTICS")}
+    return {key: value for key, value in metadata.items() if key not in own}
+
+
+class Carrier:
+    """Carries streams of a source over to an output: by copy where the container can hold them, else as AAC or as its own kind of text.
+
+    Attributes:
+        warnings: what was changed or left out, in words.
+    """
+
+    def __init__(self, container: OutputContainer, name: str, source: InputContainer, url: str, cut: Cut) -> None:
+        self.container, self.name, self.source, self.url, self.cut = container, name, source, url, cut
+        self.warnings: list[str] = []
+        self._copies: dict[int, Stream] = {}
+        self._texts: dict[int, SubtitleStream] = {}
+        self._encoded: dict[int, AudioStream] = {}
+
+    def add(self, streams: Sequence[Stream]) -> None:
+        """Add these streams of the source to the output; before its header is written."""
+        for stream in streams:
+            if stream.type == "attachment":
+                self._attach(stream)
+            elif stream.type == "video" and stream.disposition & Disposition.attached_pic and self.name == "matroska":
+                self._attach_cover(stream)
+            elif stream.type in ("audio", "video", "subtitle"):
+                self._carry(stream)
+            elif not (stream.type == "data" and _tag(stream) in _DERIVED_DATA):
+                self._leave(stream, f"{self.name} cannot hold it")
+
+    def packets(self) -> list[Iterator[Packet[Any]]]:
+        """Packets of all added streams, each iterator by decoding order, cut at the output's end."""
+        encoded = [self._encode(index, target) for index, target in self._encoded.items()]
+        return [*encoded, self._copied()] if self._copies or self._texts else encoded
+
+    def _carry(self, stream: Stream) -> None:
+        reason = _refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
+        if not reason:
+            target = self.container.add_stream_from_template(stream, opaque=True)
+            self._copies[stream.index] = target
+        elif stream.type == "audio" and stream.codec_context is not None:
+            target = self._encoded[stream.index] = add_aac(self.container, min(2, cast(AudioStream, stream).codec_context.channels))
+            self.warnings.append(f"{_label(stream)}: encoded as AAC ({self.name}: {reason})")
+        elif stream.codec_context is not None and stream.codec_context.name in _TEXT:
+            target = self._texts[stream.index] = self._add_text(stream)
+            self.warnings.append(f"{_label(stream)}: converted to {target.codec_context.name} ({self.name}: {reason})")
+        else:
+            self._leave(stream, reason)
+            return
+        target.metadata.update(content_tags(stream.metadata))
+        target.disposition = stream.disposition
+
+    def _leave(self, stream: Stream, reason: str) -> None:
+        self.warnings.append(f"{_label(stream)}: left out ({reason})")
+
+    def _attach(self, stream: Stream) -> None:
+        if self.name != "matroska":
+            self._leave(stream, f"{self.name} holds no attachments")
+            return
+        attachment = cast(AttachmentStream, stream)
+        name = attachment.name or f"attachment-{stream.index}"
+        self.container.add_attachment(name, attachment.mimetype or "application/octet-stream", attachment.data)
+
+    def _attach_cover(self, stream: Stream) -> None:
+        """Cover art, which Matroska keeps as an attachment."""
+        codec = stream.codec_context.name if stream.codec_context is not None else ""
+        if codec not in _PICTURE_TYPES:
+            self._leave(stream, f"{codec or 'unknown'} is no picture format of Matroska attachments")
+            return
+        with open_input(self.url) as source:
+            cover = next((packet for packet in source.demux([source.streams[stream.index]]) if packet.size), None)
+            if cover is not None:
+                self.container.add_attachment(*_PICTURE_TYPES[codec], bytes(cover))
+
+    def _add_text(self, stream: Stream) -> SubtitleStream:
+        target = self.container.add_stream(_TEXT_OF[self.name], time_base=Fraction(1, 1000))
+        assert isinstance(target, SubtitleStream)
+        assert isinstance(stream, SubtitleStream)
+        stream.codec_context.open(strict=False)
+        target.codec_context.subtitle_header = stream.codec_context.subtitle_header
+        return target
+
+    def _encode(self, index: int, target: AudioStream) -> Iterator[Packet[Any]]:
+        layout = "mono" if target.codec_context.channels == 1 else "stereo"
+        with open_input(self.url) as source:
+            start = next(s.start_time * s.time_base for s in source.streams.video if s.start_time is not None and s.time_base)
+        blocks = (block for block, _ in audio_blocks(self.url, RATE, layout, index))
+        return aac_packets(target, blocks, start - self.cut.origin, self.cut.end)
+
+    def _copied(self) -> Iterator[Packet[Any]]:
+        wanted = {*self._copies, *self._texts}
+        for stream in self.source.streams:
+            stream.discard = Discard.default if stream.index in wanted else Discard.all
+        following: dict[int, int] = {}
+        for packet in packets(self.source, [s for s in self.source.streams if s.index in wanted], self.url):
+            if not packet.size:
+                continue
+            index = packet.stream_index
+            _place(packet, round(self.cut.origin / packet.time_base), following.get(index, 0))
+            following[index] = (packet.dts or 0) + (packet.duration or 0)
+            if self._beyond(packet):
+                continue
+            if index in self._copies:
+                packet.stream = self._copies[index]
+                yield packet
+            else:
+                yield from _converted(packet, self._texts[index])
+
+    def _beyond(self, packet: Packet[Any]) -> bool:
+        """Whether a packet begins at the output's end or later; a subtitle that lasts beyond it is shortened."""
+        assert packet.pts is not None
+        if packet.stream.disposition & Disposition.attached_pic:
+            return False
+        begins = packet.pts * packet.time_base
+        if packet.stream.type == "subtitle" and packet.duration and begins < self.cut.end:
+            packet.duration = min(packet.duration, int((self.cut.end - begins) / packet.time_base))
+        return begins >= self.cut.end
+
+
+def _refusal(stream: Stream, name: str) -> str:
+    """Why a container format cannot hold a copy of a stream; empty where it can.
+
+    Found by writing a header with this stream alone: FFmpeg's tables of codecs know less than its muxers.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=name) as trial:
+            copy = trial.add_stream_from_template(stream, opaque=True)
+            copy.disposition = stream.disposition
+            trial.start_encoding()
+    except av.error.FFmpegError as error:
+        return describe(error)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _tag(stream: Stream) -> str:
+    return str(getattr(stream, "codec_tag", "") or getattr(stream, "name", "") or "")
+
+
+def _label(stream: Stream) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
+    return f"{stream.type} track {stream.index} ({', '.join(filter(None, [codec, stream.language]))})"
+
+
+def _place(packet: Packet[Any], shift: int, following: int) -> None:
+    """Move a packet's times by ``-shift``; one without times follows the packet before it."""
+    dts = packet.dts if packet.dts is not None else packet.pts
+    pts = packet.pts if packet.pts is not None else packet.dts
+    packet.dts = dts - shift if dts is not None else following
+    packet.pts = pts - shift if pts is not None else following
+
+
+def _converted(packet: Packet[Any], target: SubtitleStream) -> Iterator[Packet[Any]]:
+    """A text subtitle in another format, with its own times."""
+    subtitle = packet.stream.codec_context.decode2(packet)
+    if subtitle is None or not len(subtitle):
+        return
+    text = target.codec_context.encode_subtitle(subtitle)
+    text.pts = text.dts = packet.pts
+    text.duration, text.time_base, text.stream = packet.duration, packet.time_base, target
+    yield text
+
+
+def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) -> None:
+    """Chapters that begin before the output's end, shortened to it."""
+    kept: list[Any] = []
+    for chapter in source.chapters():
+        base = chapter["time_base"] or Fraction(1, 1000)
+        shift = round(cut.origin / base)
+        start, end = chapter["start"] - shift, min(chapter["end"] - shift, int(cut.end / base))
+        if start * base < cut.end:
+            kept.append({**chapter, "start": start, "end": end, "time_base": base})
+    container.set_chapters(kept)
