@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.media.assemble import assemble
-
 from operators.media.storage import filesystem
 from pipelines.plan import job_key
 from pipelines.state import Record, RunDirectory, sha256_file
@@ -87,7 +86,7 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             if sha256_file(path) != job.receipts[name]["sha256"]:
                 run.forget(job.title, [path])
                 raise ValueError(f"{path}: the encoded segment is gone or damaged; run again: it is computed anew")
-        assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
+        job.notes += assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
         fs, path = filesystem(dub.output)
         job.seconds["assemble"] = time.perf_counter() - began
         record = job.record("done", size=int(fs.size(path)))

@@ -117,6 +117,7 @@ class Collector:
                     job.trace = meta.get("traceback", "")
                     self._fail(job, row["error"])
             return
+        self.computed += 1
         found = self.jobs.get((row["title"], row["dub"]))
         if found is not None:
             self._receive(found, row, meta)
@@ -128,7 +129,6 @@ class Collector:
             if row["frames"] != job.pieces[name]:
                 self._fail(job, f"{row['path']}: {row['frames']} frames were encoded where {job.pieces[name]} were planned")
                 return
-            self.computed += 1
             self.frames_done += job.pieces[name]
             job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
             for stage, seconds in meta.get("seconds", {}).items():

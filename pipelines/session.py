@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 # A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
@@ -48,8 +49,23 @@ def ray_session(
             before_start()
         store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
         cpus = max(machine_cpus(), int(-(-min_cpus // 1)))
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, configure_logging=verbose, **store, **quiet)
+        with nullcontext() if verbose else _silent_stderr():
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, configure_logging=verbose, **store, **quiet)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what is written to this process's standard error: Ray's core announces there that its log level was set."""
+    sys.stderr.flush()
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)

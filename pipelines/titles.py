@@ -14,7 +14,7 @@ AudioRule = Literal["replace", "add", "keep"]
 LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
 AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
 #: Containers that the encoded segments can be copied into.
-SUFFIXES = (".mp4", ".mkv", ".mov")
+SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
 
 
 @dataclass(frozen=True)

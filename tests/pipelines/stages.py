@@ -51,7 +51,8 @@ class Brightness(Stage):
 
 @dataclass(frozen=True)
 class MisbehaveOptions:
-    """`segment`: the only one that is hit, -1 for all. `kill` and `fail` name titles. A kill happens until `folder` holds `times` marks."""
+    """`kill` and `fail` name the title that is hit, `segment` and `dub` where (-1 and "": everywhere). With a `folder` it happens until that
+    holds `times` marks: a cause that goes away."""
 
     kill: str = ""
     fail: str = ""
@@ -63,16 +64,16 @@ class MisbehaveOptions:
 
 def misbehave(options: MisbehaveOptions, segment: Segment, dub: str) -> None:
     """Raise or die if this row is meant."""
-    if options.segment not in (-1, segment["segment"]) or options.dub not in ("", dub):
+    if segment.title not in (options.kill, options.fail) or options.segment not in (-1, segment["segment"]) or options.dub not in ("", dub):
         return
-    if segment.title == options.fail:
-        raise ValueError(f"{segment.video}: told to fail at frame {segment.core[0]}")
+    if options.folder:
+        marks = len(list(Path(options.folder).glob("mark-*")))
+        if marks >= options.times:
+            return
+        Path(options.folder, f"mark-{marks}").touch()
     if segment.title == options.kill:
-        marks = list(Path(options.folder).glob("kill-*")) if options.folder else []
-        if len(marks) < options.times:
-            if options.folder:
-                Path(options.folder, f"kill-{len(marks)}").touch()
-            os._exit(1)
+        os._exit(1)
+    raise ValueError(f"{segment.video}: told to fail at frame {segment.core[0]}")
 
 
 class Misbehave(Stage):
@@ -159,6 +160,18 @@ class Broken(Stage):
     name = "broken"
     reads = pa.schema([tensor("brightness", "float32", "T")])
     writes = pa.schema([tensor("promised", "float32", "T")])
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        return {}
+
+
+class NeedsWeights(Stage):
+    """Cannot be set up."""
+
+    name = "needs_weights"
+
+    def setup(self, device: str) -> None:
+        raise ValueError("weights.pth is missing: get it first")
 
     def process(self, segment: Segment) -> dict[str, Any]:
         return {}

@@ -194,7 +194,7 @@ def test_wrong_container_is_an_error(footage: Path, tmp_path: Path) -> None:
     base = title_of(footage, tmp_path)
     dubs: Sequence[Dub] = [dataclasses.replace(base.dubs[0], output="out.gif")]
     mark, _ = plan(dataclasses.replace(base, dubs=tuple(dubs)), tmp_path)
-    assert "out.gif: an output's name ends in .mp4, .mkv, .mov" in mark["dubs"][0]["error"]
+    assert "out.gif: an output's name ends in .mp4, .m4v, .mkv, .mov" in mark["dubs"][0]["error"]
 
 
 def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Path) -> None:
