@@ -31,7 +31,7 @@ USABLE_RANGE, USABLE_TOP = 0.06, 0.06
 LONG_SILENCE = 0.45
 #: The wanted opening may be this many times as nervous (mean second difference in time) as the speaker's own, but anybody who talks may be
 #: as nervous as `CALM_TALK` (per frame of 40 ms).
-NERVOUS, CALM_TALK = 1.0, 0.008
+NERVOUS, CALM_TALK = 1.3, 0.009
 #: Smoothing in time, frames of 40 ms: of everything (costs no correlation, gains some), and what is tried beside it on all but closures.
 SMOOTHING, MORE_SMOOTHING = 0.6, (0.0, 0.5, 0.7, 0.85, 1.0, 1.2)
 #: How far the sounds that need shut lips pull to the closed level at most, and the width (frames of 40 ms) that such a closure is given so
