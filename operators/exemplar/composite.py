@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import Patch
 from operators.exemplar.warp import Field, face_axes, face_unit, grid_nodes, order_lips, similarity, solve_field, unfold
 from operators.faces.geometry import CHIN, JAW, MOUTH, NOSE, OUTER_LIPS
@@ -219,7 +220,7 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     core = fill(mid + (lips - mid) * 1.12, size, 0.02 * unit)
     weight = np.maximum(weight, core)
     reach = np.minimum(fill(outer - shift, size, feather), 1)
-    skin = cells(fill(outline(0) - shift, size, 0)) * (1 - cells(fill(mid + (lips - mid) * 1.18, size, 0)))
+    skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (1 - cells(fill(mid + (lips - mid) * 1.18, size, 0)))
     return MouthMask(box, weight, reach, skin)
 
 
@@ -377,6 +378,14 @@ def composite(
     mouth *= spread(np.exp(tone), mouth)
     memory = remember(base, mouth, mask.skin, tone, memory, joined)
     weight = mask.weight * shown * float(smoothstep(np.float32(blend)))
+    cover = covered(base, mouth, mask.skin)
+    if cover is not None:
+        # What hides the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
+        own = rgb[region].astype(np.float32)
+        still = covered(own, mouth, mask.skin)
+        cover = cover if still is None else np.maximum(cover, still)
+        weight *= 1 - cover
+        base += (own - base) * (cover * mask.reach)[..., None]
     mouth += spread(memory.echo, mouth)
     levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
     added = pyramid_blend(mouth - base, weight, levels)
