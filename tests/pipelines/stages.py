@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ class Brightness(Stage):
 
 @dataclass(frozen=True)
 class MisbehaveOptions:
-    """`kill` and `fail` name the title that is hit, `segment` and `dub` where (-1 and "": everywhere). With a `folder` it happens until that
-    holds `times` marks: a cause that goes away."""
+    """`kill` and `fail` name the title that is hit, `segment` and `dub` where (-1 and "": everywhere). With a `folder` it happens until
+    that holds `times` marks: a cause that goes away."""
 
     kill: str = ""
     fail: str = ""
@@ -121,11 +122,15 @@ class MisbehaveDub(Stage):
 
 
 class Paint(Stage):
-    """Paints the level into a corner of each output frame and writes the segment. Appends a line to `log` for each segment it computes."""
+    """Paints the level into a corner of each output frame and writes the segment.
+
+    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until that file is there.
+    """
 
     @dataclass(frozen=True)
     class PaintOptions:
         log: str = ""
+        wait: str = ""
 
     name = "paint"
     per = "dub"
@@ -143,6 +148,8 @@ class Paint(Stage):
         if options.log:
             with open(options.log, "a") as log:
                 log.write(f"{segment.segment_id}\n")
+        while options.wait and segment["segment"] == 2 and not Path(options.wait).exists():
+            time.sleep(0.02)
         return {"path": target, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
 
     def _frames(self, segment: Segment) -> Iterator[tuple[Frame, int]]:

@@ -237,7 +237,7 @@ def test_bad_titles_are_rows_of_the_ledger_and_the_others_finish(footage: Path, 
 
 
 def test_a_bad_night_on_ray(calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """At once: files that cannot be dubbed, a segment that always kills its worker, one that fails; everything else finishes as on a calm day."""
+    """At once: files that cannot be dubbed, a segment that always kills its worker, one that fails; the others finish as on a calm day."""
     bad = bad_titles(tmp_path, footage)
     rows: list[dict[str, Any]] = [{"id": n, "video": v, "speech": s, "output": f"{n}.mp4"} for n, (v, s, _) in bad.items()]
     options = {
@@ -288,5 +288,5 @@ def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp
 
 
 def test_the_networks_engine_is_refused_clearly() -> None:
-    with pytest.raises(ConfigError, match="engine retalk: its stages .* not part of this version; use --engine exemplar"):
+    with pytest.raises(ConfigError, match=r"engine retalk: its stages .* not part of this version; use --engine exemplar"):
         run([], run_dir="/nowhere", engine="retalk")
