@@ -35,12 +35,12 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
         FileNotFoundError: the model files of the backend asked for are missing; names them.
         ValueError: unknown name.
     """
-    from operators.faces import fan_backend
     from operators.faces.dlib_backend import DlibBackend
+    from operators.faces.fan_backend import FaceAlignmentBackend, missing_weights
 
     if name not in ("auto", "dlib", "face-alignment"):
         raise ValueError(f"face backend {name!r} is unknown: use auto, dlib or face-alignment")
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
-    if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and not fan_backend.missing_weights()):
-        return fan_backend.FaceAlignmentBackend(device)
+    if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and not missing_weights()):
+        return FaceAlignmentBackend(device)
     return DlibBackend()

