@@ -99,11 +99,21 @@ def _write(path: Path, name: str, segments: Sequence[str], video: str, speech: s
         copy_chapters(source, container, carrier.cut)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
+            assert packet.pts is not None
             rounded = rounded or (packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1)
             container.mux(packet)
         if rounded and name == "matroska":
             carrier.warnings.append("Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them")
-        return carrier.warnings
+    if name == "mov" and speech is not None and language and not _tagged(path, language):
+        carrier.warnings.append(f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it")
+    return carrier.warnings
+
+
+def _tagged(path: Path, language: str) -> bool:
+    """Whether a track of the file is tagged with the language."""
+    code = language_code(language) or language
+    with av.open(f"file:{path}") as written:
+        return any(stream.language in (code, QUICKTIME_CODES.get(code)) for stream in written.streams.audio)
 
 
 def _decoding_time(packet: Packet[Any]) -> Fraction:
@@ -149,9 +159,9 @@ def _add_speech(
     stream.disposition = disposition
     if language:
         code = language_code(language)
-        if code is None:
+        if code is None and name != "mov":
             warnings.append(f"language {language!r} is no ISO 639 code: the speech is not tagged with it")
-        else:
+        elif code is not None:
             stream.metadata["language"] = QUICKTIME_CODES.get(code, code) if name == "mov" else code
     blocks = (block for block, _ in audio_blocks(speech, RATE, "mono" if channels == 1 else "stereo"))
     return aac_packets(stream, blocks, begin, end)

@@ -64,6 +64,8 @@ def video_stream(container: av.container.InputContainer, url: str) -> VideoStrea
         MediaError: as `find_video`.
     """
     stream = find_video(container, url)
+    # Segments are decoded side by side: threads inside one decoder would only add up.
+    stream.codec_context.thread_count = 1
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all

@@ -86,7 +86,8 @@ def working_tags(decoded: str, tags: ColorTags) -> ColorTags:
         return dataclasses.replace(tags, range=LIMITED_RANGE, matrix=BT709)
     if decoded.startswith(("yuvj", "mono")):
         return dataclasses.replace(tags, range=FULL_RANGE)
-    return tags
+    # Where nothing is said Y'CbCr has the limited range, and H.264 says nothing where it has.
+    return dataclasses.replace(tags, range=tags.range or LIMITED_RANGE)
 
 
 def planes(picture: VideoFrame) -> list[np.ndarray]:

@@ -15,10 +15,10 @@ _CODES = (
     "uguig ukukr ururd uzuzb veven vivie vovol wawln wowol xhxho yiyid yoyor zazha zhzho zuzul "
 )
 _THREE_LETTERS = {code[:2]: code[2:] for code in _CODES.split()}
-#: QuickTime files know fewer languages, some by their ISO 639-2/B codes.
+#: QuickTime files hold about half of the languages, by codes of their own or by those of ISO 639-2/B.
 QUICKTIME_CODES = {
     **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "mya": "bur", "hye": "arm", "kat": "geo", "mkd": "mac"},
-    **{"msa": "may", "fas": "per", "ron": "rum", "slk": "slo", "sqi": "alb", "bod": "tib", "cym": "wel", "eus": "baq", "ces": "cze"},
+    **{"msa": "may", "fas": "per", "sqi": "alb", "bod": "tib", "cym": "wel", "eus": "baq", "swe": "sve", "nob": "nor", "nno": "nor"},
 }
 
 

@@ -11,13 +11,10 @@ import dataclasses
 import functools
 import math
 import struct
-from collections.abc import Iterable
 from fractions import Fraction
-from typing import cast
 
 import av.container
 import numpy as np
-from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
@@ -31,6 +28,7 @@ from operators.media.decoding import packet_timeline, pictures, scanned_timeline
 from operators.media.errors import MediaError
 from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout, Orientation
+from operators.media.hdr import hdr_parameters, side_data
 from operators.media.integrity import check_complete
 from operators.media.storage import fingerprint
 from operators.media.timeline import NO_TIME, Timeline
@@ -70,6 +68,7 @@ class VideoInfo:
         layout: pixel format, colours and orientation of the frames that `read_frames` gives.
         sample_aspect_ratio: width of a pixel divided by its height.
         interlaced: frames hold two fields.
+        hdr: mastering display and content light level, as parameters of x264; empty without them.
         time_base: seconds of one unit of `pts`; the numerator is 1.
         pts: int64[n], presentation time of each frame, strictly ascending.
         last_duration: duration of the last frame in units of `time_base`.
@@ -95,6 +94,7 @@ class VideoInfo:
     layout: FrameLayout
     sample_aspect_ratio: Fraction
     interlaced: bool
+    hdr: str
     time_base: Fraction
     pts: np.ndarray
     last_duration: int
@@ -178,11 +178,8 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
     still = is_picture(container) and len(timeline.times) == 1
     rate = STILL_RATE if still else _rate(stream, timeline)
     pts, time_base, last_duration = timeline.clean(stream.time_base, 1 / rate, origin)
-    if clock and len(pts) > 1 and (np.diff(pts) * time_base > LONGEST_GAP).any():
-        at = float(int(pts[np.argmax(np.diff(pts))]) * time_base)
-        raise MediaError(
-            f"{url}: time stamps jump by more than {LONGEST_GAP} s at {at:.3f} s; remux the recording to repair its time stamps"
-        )
+    if clock:
+        _check_clock(url, timeline.times, stream.time_base)
     orientation = _orientation(head)
     context = stream.codec_context
     tags = _tags(head, context)
@@ -209,6 +206,7 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
         layout=layout,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
         interlaced=head.interlaced_frame,
+        hdr=hdr_parameters(head),
         time_base=time_base,
         pts=pts,
         last_duration=last_duration,
@@ -229,6 +227,15 @@ def _tags(picture: VideoFrame, context: VideoCodecContext) -> ColorTags:
         return value if value != unspecified else int(getattr(context, name))
 
     return ColorTags(either("color_range", 0), *(either(name, UNSPECIFIED) for name in ("colorspace", "color_primaries", "color_trc")))
+
+
+def _check_clock(url: str, times: np.ndarray, time_base: Fraction) -> None:
+    """Refuse a recording whose clock jumps: nothing says how long the frames around the jump last."""
+    known = times[times != NO_TIME]
+    jumps = np.flatnonzero(np.abs(np.diff(known)) > LONGEST_GAP / time_base)
+    if len(jumps):
+        before, after = (float(int(known[jumps[0] + i]) * time_base) for i in (0, 1))
+        raise MediaError(f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them")
 
 
 def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:
@@ -253,10 +260,8 @@ def _codec_name(stream: Stream) -> str:
 
 def _display_matrix(picture: VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers of the picture's display matrix (16.16 and 2.30 fixed point), None without one."""
-    for data in cast("Iterable[SideData]", picture.side_data):
-        if data.type == SideDataType.DISPLAYMATRIX:
-            return struct.unpack("=9i", bytes(data)[:36])
-    return None
+    data = side_data(picture, SideDataType.DISPLAYMATRIX)
+    return None if data is None else struct.unpack("=9i", data[:36])
 
 
 def _orientation(picture: VideoFrame) -> Orientation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import av.container
 from av.video.frame import VideoFrame
@@ -15,6 +16,11 @@ from operators.media.formats import to_working
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.timeline import NO_TIME
+
+#: Seconds before an entry point to seek to, tried in turn.
+AIM = (Fraction(0), Fraction(1, 2), Fraction(3))
+#: Entry points before the wanted one that are recognised when a seek goes further back than asked.
+NEAR = 64
 
 
 class _LostError(Exception):
@@ -41,9 +47,9 @@ def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) 
     if not 0 <= start <= stop <= info.n_frames:
         raise ValueError(f"{url}: frames {start} to {stop} are not inside the video's {info.n_frames}")
     index = start
-    for entry in [*info.timeline.starts(start), 0]:
+    for entry, back in _attempts(info, start):
         try:
-            for picture in _from_entry(url, info, entry, index, stop):
+            for picture in _from_entry(url, info, entry, back, index, stop):
                 yield Frame(index, int(info.pts[index]), picture, info.layout)
                 index += 1
         except (_LostError, DecodeError):
@@ -53,7 +59,15 @@ def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) 
             return
 
 
-def _from_entry(url: str, info: VideoInfo, entry: int, start: int, stop: int) -> Iterator[VideoFrame]:
+def _attempts(info: VideoInfo, start: int) -> list[tuple[int, int]]:
+    """Entry points to decode from, with how long before each to seek (in the stream's time base); last the file's beginning.
+
+    Containers with an index find the entry point itself. In others a seek goes by decoding times and lands behind it, so aim earlier.
+    """
+    return [*((entry, round(back / info.source_time_base)) for entry in info.timeline.starts(start) for back in AIM), (0, 0)]
+
+
+def _from_entry(url: str, info: VideoInfo, entry: int, back: int, start: int, stop: int) -> Iterator[VideoFrame]:
     """Working pictures of frames [start, stop), decoded from frame ``entry`` on (0: from the beginning of the file)."""
     if start == stop:
         return
@@ -61,7 +75,7 @@ def _from_entry(url: str, info: VideoInfo, entry: int, start: int, stop: int) ->
     with open_input(url) as container:
         stream = video_stream(container, url)
         if entry:
-            container.seek(int(times[entry]), stream=stream)
+            container.seek(int(times[entry]) - back, stream=stream)
         for position, picture in _numbered(container, stream, url, info, entry):
             if position < start:
                 continue
@@ -88,7 +102,8 @@ def _numbered(
     After a seek the first one that counts is an entry point named in the timeline, ``entry`` or one before it.
     """
     times = info.timeline.times
-    entries = {int(times[k]): int(k) for k in info.timeline.keys if k <= entry and times[k] != NO_TIME}
+    keys = info.timeline.keys
+    entries = {int(times[k]): int(k) for k in keys[keys <= entry][-NEAR:] if times[k] != NO_TIME}
     position = -1 if entry == 0 else None
     for picture in pictures(container, stream, url):
         if position is None:

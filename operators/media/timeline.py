@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +13,10 @@ import numpy as np
 NO_TIME = -(1 << 63)
 #: Parts into which a unit of time is cut where frames without a time must be put between others.
 FINER = 1000
+#: Frames by which a frame's place in decoding and in presentation order differ at most (H.264 and HEVC: 16 pictures are held).
+LONGEST_REORDERING = 16
+#: Units of time below 1 / FINEST seconds are made coarser where no time needs them.
+FINEST = 10_000_000
 #: Time scales of MP4 files are signed 32-bit integers.
 LARGEST_DENOMINATOR = (1 << 31) - 1
 
@@ -53,21 +58,41 @@ class Timeline:
             known and ascending they are the stream's own; frames without a usable time are spread between their neighbours, in a finer
             time base.
         """
-        known = _longest_ascending(self.times)
-        whole = len(known) == len(self.times)
+        raw = _sorted_if_shuffled(self.times)
+        known = _longest_ascending(raw)
+        whole = len(known) == len(raw)
         finer = 1 if whole else max(1, min(FINER, LARGEST_DENOMINATOR // time_base.denominator))
         scale, base = time_base.numerator * finer, Fraction(1, time_base.denominator * finer)
         tick = max(1, round(step / base))
         last = self.last_duration * scale if self.last_duration > 0 else tick
         if whole:
-            return (self.times - origin) * scale, base, int(last)
-        index = np.arange(len(self.times))
+            return _reduced((raw - origin) * scale, base, int(last))
+        index = np.arange(len(raw))
         if not len(known):
-            return index * tick, base, tick
-        times = np.interp(index, known, (self.times[known] - origin) * scale)
+            return _reduced(index * tick, base, tick)
+        times = np.interp(index, known, (raw[known] - origin) * scale)
         times += (np.minimum(index - known[0], 0) + np.maximum(index - known[-1], 0)) * tick
         ascending = np.maximum.accumulate(np.rint(times).astype(np.int64) - index) + index
-        return ascending, base, int(last)
+        return _reduced(ascending, base, int(last))
+
+
+def _reduced(times: np.ndarray, base: Fraction, last: int) -> tuple[np.ndarray, Fraction, int]:
+    """The same times in a coarser unit where theirs is needlessly fine (raw streams count in 1/1200000000 s)."""
+    if base.denominator <= FINEST:
+        return times, base, last
+    common = math.gcd(int(np.gcd.reduce(times)), last, base.denominator)
+    return times // common, base * common, last // common
+
+
+def _sorted_if_shuffled(times: np.ndarray) -> np.ndarray:
+    """Sorted times where all are there, but not in the decoder's order.
+
+    Demuxers guess times that the container does not store (H.264 in AVI) and give them to the wrong frames within a reordering delay.
+    """
+    order = np.argsort(times, kind="stable")
+    if NO_TIME in times or (np.abs(order - np.arange(len(times))) > LONGEST_REORDERING).any():
+        return times
+    return times[order]
 
 
 def _longest_ascending(times: np.ndarray) -> np.ndarray:
@@ -81,6 +106,8 @@ def _longest_ascending(times: np.ndarray) -> np.ndarray:
         if time == NO_TIME:
             continue
         length = bisect.bisect_left(tails, time)
+        if length < len(tails) and tails[length] == time:
+            continue
         previous[i] = tail_at[length - 1] if length else -1
         if length == len(tails):
             tails.append(time)

@@ -177,6 +177,8 @@ def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOpt
     layout = info.layout
     # Macroblock tree is off: with B-frames its AVX-512 code reads memory that nothing has written, and the bytes differ from run to run.
     x264 = f"open-gop=0:stitchable=1:mbtree=0:keyint={options.keyint}:lookahead-threads=1"
+    if info.hdr:
+        x264 += f":{info.hdr}"
     stream = container.add_stream(
         "libx264",
         rate=info.average_rate,

@@ -1,0 +1,37 @@
+"""Static HDR metadata of a picture (SMPTE ST 2086 and CTA-861.3), in the words of x264."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import cast
+
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+
+
+def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
+    """A picture's side data of one kind as FFmpeg's structure, None without any."""
+    for data in cast("Iterable[SideData]", picture.side_data):
+        if data.type == kind:
+            return bytes(data)
+    return None
+
+
+def hdr_parameters(picture: VideoFrame) -> str:
+    """x264 parameters that repeat the picture's mastering display and content light level, empty without them."""
+    parameters = []
+    mastering = side_data(picture, SideDataType.MASTERING_DISPLAY_METADATA)
+    if mastering is not None and len(mastering) >= 88:
+        numbers = struct.unpack("=22i", mastering[:88])
+        values = [n / d if d else 0.0 for n, d in zip(numbers[0:20:2], numbers[1:20:2], strict=True)]
+        rx, ry, gx, gy, bx, by, wx, wy = (round(v * 50000) for v in values[:8])
+        darkest, brightest = (round(v * 10000) for v in values[8:])
+        if numbers[20] and numbers[21]:
+            parameters.append(f"mastering-display=G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({brightest},{darkest})")
+    light = side_data(picture, SideDataType.CONTENT_LIGHT_LEVEL)
+    if light is not None and len(light) >= 8:
+        peak, average = struct.unpack("=2I", light[:8])
+        parameters.append(f"cll={peak},{average}")
+    return ":".join(parameters)

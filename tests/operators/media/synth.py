@@ -1,0 +1,153 @@
+"""Media files of all kinds, written with PyAV alone (never with the code under test)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+
+def picture(i: int, width: int, height: int, pix_fmt: str = "yuv420p") -> VideoFrame:
+    """A moving, textured picture: a drifting gradient with a bright square and noise that never repeats."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    noise = np.random.default_rng(i).integers(0, 24, (height, width))
+    rgb = np.stack([(x * 2 + 5 * i) % 200, (y * 3 + 2 * i) % 220, (x + y + 7 * i) % 180], axis=-1) + noise[..., None]
+    left, top = (3 * i) % max(1, width - 24), (2 * i) % max(1, height - 20)
+    rgb[top : top + 16, left : left + 20] = (230, 60 + i % 90, 40)
+    frame = VideoFrame.from_ndarray(np.clip(rgb, 0, 255).astype(np.uint8), format="rgb24")
+    return frame if pix_fmt == "rgb24" else frame.reformat(format=pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+
+
+def write_video(
+    path: Path,
+    count: int = 24,
+    size: tuple[int, int] = (96, 64),
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 12800),
+    rate: Fraction = Fraction(25),
+    options: Mapping[str, str] | None = None,
+    muxer: Mapping[str, str] | None = None,
+    container_format: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    matrix: Sequence[int] | None = None,
+    interlaced: bool = False,
+) -> list[int]:
+    """Write ``count`` frames of `picture` and return their presentation times in ``time_base``."""
+    times = list(pts) if pts is not None else [round(i / rate / time_base) for i in range(count)]
+    with av.open(str(path), "w", format=container_format, container_options=dict(muxer or {})) as container:
+        stream = container.add_stream(codec, rate=rate, options=dict(options or {}), width=size[0], height=size[1], pix_fmt=pix_fmt)
+        stream.codec_context.time_base = time_base
+        stream.codec_context.thread_count = 1
+        for name, value in (attributes or {}).items():
+            setattr(stream.codec_context, name, value)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        if interlaced:
+            stream.codec_context.flags |= 1 << 18
+        for i, time in enumerate(times):
+            frame = picture(i, *size, pix_fmt)
+            frame.pts, frame.time_base = time, time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return times
+
+
+@dataclasses.dataclass
+class Track:
+    """A stream for `remux`: packets with times in ``time_base``, taken from another file or given as bytes."""
+
+    template: Any
+    packets: list[tuple[bytes, int | None, int | None, int, bool]]
+    time_base: Fraction
+
+
+def read_track(path: Path, index: int = 0) -> Track:
+    """All packets of a stream: bytes, pts, dts, duration, key."""
+    with av.open(str(path)) as container:
+        stream = container.streams[index]
+        packets = [(bytes(p), p.pts, p.dts, p.duration or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
+        return Track(None, packets, stream.time_base or Fraction(1, 1000))
+
+
+def remux(source: Path, target: Path, packets: Iterable[tuple[bytes, int | None, int | None, int, bool]], **options: str) -> None:
+    """Copy the first stream of a file with other packets or other times."""
+    with av.open(str(source)) as container, av.open(str(target), "w", container_options=dict(options)) as out:
+        template = container.streams[0]
+        stream = out.add_stream_from_template(template, opaque=True)
+        for data, pts, dts, duration, key in packets:
+            packet: Packet[Any] = Packet(data)
+            packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, key
+            packet.time_base, packet.stream = template.time_base, stream
+            out.mux(packet)
+
+
+def damage(source: Path, target: Path, packet: int) -> None:
+    """Copy a file's video with twelve bytes in the middle of one packet replaced."""
+    packets = read_track(source).packets
+    data, *rest = packets[packet]
+    broken = bytearray(data)
+    middle = len(broken) // 2
+    broken[middle : middle + 12] = np.random.default_rng(1).bytes(12)
+    remux(source, target, [*packets[:packet], (bytes(broken), *rest), *packets[packet + 1 :]])
+
+
+def tone(seconds: float, rate: int = 48000, hertz: float = 440.0, channels: int = 1, level: float = 0.4) -> np.ndarray:
+    """float32[channels, n], a sine."""
+    wave = level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    return np.repeat(wave[None].astype(np.float32), channels, axis=0)
+
+
+def write_audio(path: Path, samples: np.ndarray, rate: int = 48000, codec: str = "pcm_s16le") -> None:
+    """Write float32[channels, n] as one audio file."""
+    with av.open(str(path), "w") as container:
+        mux_audio(container, samples, rate, codec)
+
+
+def mux_audio(container: Any, samples: np.ndarray, rate: int, codec: str, start: int = 0, **metadata: str) -> None:
+    """Add an audio track with samples from time ``start`` (in samples) on and write all of it."""
+    layout = "mono" if len(samples) == 1 else "stereo"
+    stream = container.add_stream(codec, rate=rate, layout=layout)
+    stream.metadata.update(metadata)
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def decode_plain(path: Path | str) -> list[tuple[int | None, str]]:
+    """Times and digests of all frames as a plain PyAV decode of the first video gives them."""
+    with av.open(str(path)) as container:
+        return [(frame.pts, digest(frame)) for frame in container.decode(video=0)]
+
+
+def digest(frame: VideoFrame) -> str:
+    """SHA-1 of a picture's samples without their padding."""
+    sha = hashlib.sha1()
+    for plane in frame.planes:
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+        width = plane.width * (2 if frame.format.components[0].bits > 8 else 1)
+        sha.update(np.ascontiguousarray(rows[:, :width]).tobytes())
+    return sha.hexdigest()
+
+
+#: Display matrices (16.16 and 2.30 fixed point) that turn the coded picture clockwise by quarter turns.
+TURNS = {
+    0: (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30),
+    90: (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30),
+    180: (-65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30),
+    270: (0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30),
+}
+#: The coded picture mirrored left to right.
+MIRROR = (-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
