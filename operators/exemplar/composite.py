@@ -175,12 +175,14 @@ class MouthMask:
     Attributes:
         box: x1, y1, x2, y2 relative to the face's crop.
         weight: float32[h, w], share of the exemplar, 1 on the lips, 0 outside.
+        grain: float32[h, w], its share of the finest detail.
         reach: float32[h, w], where blending may change pixels at all; 1 wherever weight is not 0, smoothly 0 at the border.
         skin: float32[gh, gw] of `TONE_CELLS`, skin around the mouth that both pictures show.
     """
 
     box: Box
     weight: np.ndarray
+    grain: np.ndarray
     reach: np.ndarray
     skin: np.ndarray
 
@@ -219,9 +221,11 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     mid = lips.mean(0)
     core = fill(mid + (lips - mid) * 1.12, size, 0.02 * unit)
     weight = np.maximum(weight, core)
+    # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand still in moving noise.
+    grain = np.minimum(fill(mid + (lips - mid) * 1.3, size, 0.04 * unit), weight)
     reach = np.minimum(fill(outer - shift, size, feather), 1)
     skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (1 - cells(fill(mid + (lips - mid) * 1.18, size, 0)))
-    return MouthMask(box, weight, reach, skin)
+    return MouthMask(box, weight, grain, reach, skin)
 
 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
@@ -294,19 +298,20 @@ def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> t
     return *Field(there_nodes.astype(np.float32), crop).dense(), shown
 
 
-def pyramid_blend(difference: np.ndarray, weight: np.ndarray, levels: int) -> np.ndarray:
+def pyramid_blend(difference: np.ndarray, weight: np.ndarray, grain: np.ndarray, levels: int) -> np.ndarray:
     """What of a difference picture is added to the base: each band of its Laplacian pyramid by the mask at that band's resolution.
 
     Args:
         difference: float32[h, w, 3].
         weight: float32[h, w].
+        grain: float32[h, w], the mask of the finest band.
         levels: bands; the coarsest holds the rest.
     """
     steps = []
-    for _ in range(levels):
+    for level in range(levels):
         size = (difference.shape[1], difference.shape[0])
         coarse = cv2.pyrDown(difference)
-        steps.append((difference - cv2.pyrUp(coarse, dstsize=size)) * weight[..., None])
+        steps.append((difference - cv2.pyrUp(coarse, dstsize=size)) * (weight if level else grain)[..., None])
         difference, weight = coarse, cv2.pyrDown(weight)
     result = difference * weight[..., None]
     for band in reversed(steps):
@@ -377,18 +382,19 @@ def composite(
         tone = (tone + memory.tone) / 2
     mouth *= spread(np.exp(tone), mouth)
     memory = remember(base, mouth, mask.skin, tone, memory, joined)
-    weight = mask.weight * shown * float(smoothstep(np.float32(blend)))
+    # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips coincide.
+    share = shown * float(smoothstep(2.0 * blend - 0.5))
     cover = covered(base, mouth, mask.skin)
     if cover is not None:
         # What hides the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
         own = rgb[region].astype(np.float32)
         still = covered(own, mouth, mask.skin)
         cover = cover if still is None else np.maximum(cover, still)
-        weight *= 1 - cover
+        share *= 1 - cover
         base += (own - base) * (cover * mask.reach)[..., None]
     mouth += spread(memory.echo, mouth)
     levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
-    added = pyramid_blend(mouth - base, weight, levels)
+    added = pyramid_blend(mouth - base, mask.weight * share, mask.grain * share, levels)
     base += added * mask.reach[..., None]
     result[region] = np.clip(base + 0.5, 0, 255).astype(np.uint8)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))
