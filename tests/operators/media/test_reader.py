@@ -148,7 +148,11 @@ def test_remote_files_are_read_by_seeking(zoo: Zoo, monkeypatch: pytest.MonkeyPa
     with fsspec.open("memory://reader/a.mp4", "wb") as file:
         file.write(zoo("cfr.mp4").read_bytes())
     closed = []
-    monkeypatch.setattr(MemoryFile, "close", lambda file: closed.append(file))
+
+    def close(file: MemoryFile) -> None:
+        closed.append(file)
+
+    monkeypatch.setattr(MemoryFile, "close", close)
     info = probe_video("memory://reader/a.mp4")
     remote = [p for *_, p in fingerprints("memory://reader/a.mp4", 30, 34, info)]
     assert remote == [p for *_, p in fingerprints(zoo("cfr.mp4"), 30, 34, probe_video(str(zoo("cfr.mp4"))))]
