@@ -325,6 +325,8 @@ def _speech_length(url: str, size: int, stamp: str) -> Fraction:
 def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
     """What the user should know about a speech that is longer or shorter than the video."""
     difference = float(speech - info.duration)
+    if info.n_frames == 1:
+        return []
     if dub.length in ("keep", "trim") and difference > 0.1:
         return [f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"]
     if dub.length == "keep" and difference < -0.1:

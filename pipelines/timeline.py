@@ -62,7 +62,7 @@ def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, 
         speech: length of the speech in seconds; it starts with the first frame.
         rule: ``keep``: the video's length; ``trim``: ends with the shorter of both; ``freeze``, ``loop``, ``pingpong``: a video that is
             shorter than the speech is extended by holding its last frame, starting again, or running back and forth (the frames at
-            both turns are shown once).
+            both turns are shown once). A single frame, such as a still picture, has no length of its own: every rule holds it.
 
     Returns:
         Runs in output order with strictly ascending times; the first output frame is source frame 0. A frame is part of the output if
@@ -73,6 +73,8 @@ def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, 
     assert rule in ("keep", "trim", "freeze", "loop", "pingpong"), rule
     end = origin + _ceil(speech / time_base)  # first unit that the speech does not cover
     whole = Run(0, 1, np.asarray(pts, np.int64))
+    if n == 1:
+        rule = "freeze"
     if rule == "keep":
         return [whole]
     if rule == "trim":
@@ -80,7 +82,7 @@ def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, 
     start = int(pts[-1]) + last
     if start >= end:
         return [whole]
-    if rule == "freeze" or n == 1:
+    if rule == "freeze":
         return [whole, Run(n - 1, 0, _hold(pts, last, end))]
     durations = frame_durations(pts, last)
     forwards = whole.pts - origin

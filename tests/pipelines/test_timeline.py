@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.timeline import Run, frame_durations, split, timeline
-from pipelines.titles import LENGTH_RULES
+from pipelines.titles import LENGTH_RULES, LengthRule
 
 TB = Fraction(1, 10)
 
@@ -112,3 +112,11 @@ def test_properties_over_random_videos(rule: str) -> None:
 def _random_bounds(generator: np.random.Generator, n: int) -> list[tuple[int, int]]:
     inner = sorted(set(generator.integers(1, n, int(generator.integers(0, 5))).tolist())) if n > 1 else []
     return list(itertools.pairwise([0, *inner, n]))
+
+
+@pytest.mark.parametrize("rule", LENGTH_RULES)
+def test_a_single_frame_is_held_for_the_speech(rule: LengthRule) -> None:
+    runs = timeline(np.array([0]), 40, Fraction(1, 1000), Fraction(2), rule)
+    shown = np.concatenate([run.pts for run in runs])
+    assert shown.tolist() == list(range(0, 2000, 40))
+    assert {run.start for run in runs} == {0}
