@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 
 from operators.columns import scalar, tensor
 from operators.exemplar.choose import Mouthful, best_path
@@ -14,7 +15,7 @@ from operators.exemplar.fit import Speaker, Wanted, fit_speaker, wanted_mouths
 from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_frames
 from operators.exemplar.pose import PoseTrack, track_pose
 from operators.exemplar.shapes import wanted_shapes
-from operators.faces.geometry import MOUTH
+from operators.faces.geometry import MOUTH, eye_distance
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -22,6 +23,12 @@ from operators.stage import Stage
 EDGE = 0.12
 #: Landmarks that move faster than this (eye distances a second) are blurred in the picture.
 BLUR_SPEED = 0.8
+#: Eye distance in pixels below which a face is left alone.
+SMALLEST_FACE = 4.0
+#: A mouth is opened to at most this many times the exemplar's opening plus this much: pulling apart lips that hardly part invents teeth.
+REACH = (1.35, 0.025)
+#: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much as the eye would see.
+SUDDEN = 0.05
 
 
 class ChooseMouths(Stage):
@@ -39,7 +46,6 @@ class ChooseMouths(Stage):
     reads = pa.schema(
         [
             tensor("landmarks", "float32", "T", 68, 2),
-            tensor("boxes", "float32", "T", 4),
             tensor("valid", "bool", "T"),
             *(tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")),
         ]
@@ -57,7 +63,8 @@ class ChooseMouths(Stage):
         start, _ = segment.frames
         target = segment.source - start
         landmarks, valid = np.asarray(segment["landmarks"], np.float32), np.asarray(segment["valid"], bool)
-        valid = valid & np.isfinite(landmarks).all((1, 2))
+        # A face of a few pixels has no pose and no mouth.
+        valid = valid & np.isfinite(landmarks).all((1, 2)) & (eye_distance(np.nan_to_num(landmarks)) > SMALLEST_FACE)
         own = np.where(valid[:, None, None], landmarks, 0).astype(np.float32)[target]
         nothing = {"exemplar": np.full(len(target), -1, np.int64), "shape": own, "blend": np.zeros(len(target), np.float32), "still": False}
         times = segment.out_pts.astype(np.float64) * float(segment.time_base)
@@ -71,6 +78,7 @@ class ChooseMouths(Stage):
         for run in runs(blend > 0):
             part = Wanted(wanted.opening[run], wanted.width[run], wanted.closure[run])
             chosen = window.choose(target[run], part, times[run])
+            part = window.within_reach(chosen, part, times[run])
             shape[run] = window.shapes(target[run], chosen, part, blend[run], times[run])
             shown[run] = chosen + start
         return {"exemplar": shown, "shape": shape, "blend": blend.astype(np.float32), "still": not window.speaker.moves}
@@ -116,6 +124,14 @@ class Window:
         looks, burden = self.looks()[candidates], self.burden()[candidates]
         return candidates[best_path(ask, offer.take(candidates), candidates, looks, burden, step)]
 
+    def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
+        """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is inside."""
+        if not self.speaker.moves:
+            return wanted
+        beyond = np.maximum(wanted.opening - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
+        less = np.maximum(gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
+        return dataclasses.replace(wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet)))
+
     def looks(self) -> np.ndarray:
         """float64[T, 7], what a viewer would see jump at a join: opening, width, the lips' own shape, pose. One unit is a visible step."""
         own = (self.frontal - self.model(self.mouths.opening, self.mouths.width, self.pose.angles))[:, MOUTH] / self.mouths.eye
@@ -126,11 +142,12 @@ class Window:
         return np.concatenate([lips, self.pose.angles[:, :2] / 5.0], -1)
 
     def burden(self) -> np.ndarray:
-        """float64[T], cost of frames in which the mouth's surroundings move fast, hence are blurred."""
+        """float64[T], cost of frames that are blurred by motion or whose lips change so suddenly that smoothed landmarks miss them."""
         middle = self.landmarks[:, 27:36].mean(1)
         speed = np.linalg.norm(np.gradient(middle, axis=0), axis=1) if len(middle) > 1 else np.zeros(1)
         relative = speed / self.seconds / (self.pose.scale * self.mouths.eye)
-        return np.clip(relative / BLUR_SPEED - 1, 0, 4)
+        sudden = np.abs(_speed(_speed(self.mouths.opening, self.seconds), self.seconds))
+        return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 0.5, 0, 2)
 
     def shapes(self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Landmarks float32[N, 68, 2] to warp to; see `operators.exemplar.shapes.wanted_shapes`."""

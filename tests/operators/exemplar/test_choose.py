@@ -20,7 +20,7 @@ def mouths(opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarr
 def test_same_as_brute_force() -> None:
     rng = np.random.default_rng(0)
     frames = np.array([10, 11, 12, 15, 16])
-    for trial in range(5):
+    for trial in range(3):
         source, wanted = mouths(rng.uniform(0, 0.2, 5)), mouths(rng.uniform(0, 0.2, 5))
         looks = np.stack([source.opening / 0.03, rng.normal(size=5)], -1)
         burden = rng.uniform(0, 1, 5)

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from operators.columns import check_columns
-from operators.exemplar.choose_stage import ChooseMouths, ease, runs
+from operators.exemplar.choose_stage import ChooseMouths, Window, ease, runs
 from operators.faces.geometry import eye_distance, lip_opening
 from operators.metrics import flicker
 from operators.segment import Segment
@@ -24,10 +24,17 @@ def row(
     """A row as it reaches the stage: a segment of frames [start, start + T), the pieces of one dub of it."""
     count, asked = len(landmarks), len(source)
     columns = {
-        **{"frame_width": size[0], "frame_height": size[1], "start": start, "stop": start + count, "halo_start": start, "halo_stop": start + count},
+        **{
+            "frame_width": size[0],
+            "frame_height": size[1],
+            "start": start,
+            "stop": start + count,
+            "halo_start": start,
+            "halo_stop": start + count,
+        },
         **{"time_base_num": 1, "time_base_den": rate, "out_origin": 0, "segment_id": "title/0/en/0"},
         **{"pts": np.arange(start, start + count), "source": source, "out_pts": np.arange(asked), "out_start": 0},
-        **{"landmarks": landmarks.astype(np.float32), "boxes": np.zeros([count, 4], np.float32), "valid": np.ones(count, bool)},
+        **{"landmarks": landmarks.astype(np.float32), "valid": np.ones(count, bool)},
         **{"opening": speech_like(asked, 11, rate), "mouth_width": speech_like(asked, 12, rate), "closure": np.zeros(asked)},
         **{"silence": np.zeros(asked), "strength": np.ones(asked)},
     }
@@ -146,6 +153,46 @@ def test_a_smile_that_never_speaks_is_treated_as_a_still_picture() -> None:
     out = process(row(face.landmarks, np.arange(150)))
     assert out["still"]
     assert np.array_equal(out["exemplar"], np.arange(150))
+
+
+def test_no_mouth_is_pulled_much_further_open_than_its_exemplar() -> None:
+    opening = np.full(150, 0.03)
+    opening[100:112] = 0.12 + 0.02 * np.hanning(12)
+    # The open mouths are seen from far aside only: most of the speech must do with small ones.
+    angles = np.zeros([150, 3])
+    angles[95:117, 0] = 35
+    columns = row(talker(opening, angles=angles, noise=0.05).landmarks, np.arange(90))
+    out = process(columns)
+    assert not out["still"]
+    got, shown = lip_opening(out["shape"].astype(np.float64)), opening[out["exemplar"]]
+    assert (got < 1.6 * shown + 0.04).all()
+    assert got.std() > 0.005, "it speaks nevertheless"
+
+
+def test_blurred_and_sudden_frames_are_rather_not_shown() -> None:
+    face = talker(np.tile(0.03 + 0.1 * np.hanning(25), 6), noise=0.0)
+    swept = face.landmarks.copy()
+    swept[45:60, :, 0] += (8.0 * np.arange(15))[:, None]
+    swept[60:, :, 0] += 8.0 * 14
+    window = Window(swept, np.ones(150, bool), np.arange(150) / 25, SIZE)
+    assert window.burden()[48:58].min() > 1
+    assert window.burden()[65:].max() == 0
+    face = talker(np.repeat([0.03, 0.18, 0.03], 50))
+    window = Window(face.landmarks, np.ones(150, bool), np.arange(150) / 25, SIZE)
+    assert window.burden()[[49, 50, 99, 100]].min() > 0.5
+    assert window.burden()[[40, 60, 90, 110]].max() == 0
+
+
+@pytest.mark.parametrize("noise", [3.0, 20.0])
+@pytest.mark.parametrize("count", [1, 2, 3, 14])
+def test_nonsense_is_survived(count: int, noise: float) -> None:
+    rng = np.random.default_rng(count)
+    face = talker(np.full(count, 0.1), angles=rng.normal(0, 20, (count, 3)), noise=noise)
+    valid = rng.random(count) < 0.8
+    out = process(row(face.landmarks, rng.integers(0, count, 25), valid=valid, strength=rng.random(25), closure=rng.random(25)))
+    assert np.abs(out["shape"]).max() < 5000
+    specks = process(row(np.full((count, 68, 2), 50.0), rng.integers(0, count, 25)))
+    assert (specks["exemplar"] == -1).all()
 
 
 def test_a_real_talking_head(carphone: Path) -> None:

@@ -71,6 +71,29 @@ def test_joins_do_not_jump() -> None:
     assert flicker(shapes(of, wanted, target, chosen)) < 1.2 * flicker(of.landmarks)
 
 
+def test_a_join_between_different_lips_is_eased() -> None:
+    base = window(noise=0.05)
+    landmarks = base.landmarks.copy()
+    landmarks[:, 55:60, 1] += 4 * np.sin(np.arange(COUNT) / 12)[:, None].astype(np.float32)
+    of = Window(landmarks, np.ones(COUNT, bool), base.times, SIZE)
+    wanted, target = ask(), np.arange(COUNT)
+    # Lower lips at their thinnest, then at their fullest.
+    chosen = np.where(np.arange(COUNT) < 100, 56, 94)
+    thick = shapes(of, wanted, target, chosen)
+    lip = thick[:, 57, 1] - thick[:, 66, 1]
+    assert abs(lip[110:].mean() - lip[:90].mean()) > 4
+    assert np.abs(np.diff(lip)).max() < 0.55 * abs(lip[110:].mean() - lip[:90].mean())
+
+
+def test_the_outlines_jitter_is_not_kept() -> None:
+    base = window(noise=0.05)
+    landmarks = base.landmarks.copy()
+    landmarks[:, 3:14] += np.random.default_rng(4).normal(0, 1.5, (COUNT, 1, 2)).astype(np.float32)
+    of, wanted, target = Window(landmarks, np.ones(COUNT, bool), base.times, SIZE), ask(), np.arange(COUNT)
+    clean, got = shapes(base, wanted, target, target), shapes(of, wanted, target, target)
+    assert (got - clean)[:, 8].std() < 0.4 * (landmarks - base.landmarks)[:, 8].std()
+
+
 def test_pose_is_that_of_the_target() -> None:
     of, wanted = window(angles=nodding()), ask(40)
     straight, turned = np.full(40, 100), np.full(40, 150)
