@@ -146,7 +146,8 @@ class Window:
         middle = self.landmarks[:, 27:36].mean(1)
         speed = np.linalg.norm(np.gradient(middle, axis=0), axis=1) if len(middle) > 1 else np.zeros(1)
         relative = speed / self.seconds / (self.pose.scale * self.mouths.eye)
-        sudden = np.abs(_speed(_speed(self.mouths.opening, self.seconds), self.seconds))
+        sudden = np.zeros(len(self.times))
+        sudden[1:-1] = np.abs(np.diff(self.mouths.opening, 2)) * (0.04 / self.seconds) ** 2
         return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 0.5, 0, 2)
 
     def shapes(self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray) -> np.ndarray:
