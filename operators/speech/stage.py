@@ -1,0 +1,78 @@
+"""Stage `speak` of the engine `exemplar`: a dub's speech to the mouth that each output frame should show."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import tensor
+from operators.media.audio import check_audible, load_audio
+from operators.segment import Segment
+from operators.speech.predictor import MouthTrack, predict_mouth
+from operators.speech.sampling import sample_track, speech_strength
+from operators.speech.spectrum import SAMPLE_RATE
+from operators.stage import Stage
+
+#: Speeches whose tracks a worker keeps: the windows of one title come one after the other.
+KEPT_TRACKS = 8
+
+
+class Speak(Stage):
+    """Predicts opening, width, closure and silence of the mouth at the frames of one dub's piece.
+
+    The track is computed over the whole speech and standardised there, so that all pieces of a title agree; a worker keeps the last few.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """Options of `Speak`.
+
+        Attributes:
+            lag: seconds by which the mouth follows the sound; negative: it leads. 0 is in step on footage whose own sound is.
+            closure: 0..1, how far `opening` is pulled to the closed mouth at B, P and M.
+            phones: "auto": recognise phones where the recogniser works; "off": the spectrum alone.
+            ease: seconds over which the mouth returns to the frame's own after (and before) the speech.
+        """
+
+        lag: float = 0.0
+        closure: float = 0.6
+        phones: Literal["auto", "off"] = "auto"
+        ease: float = 0.2
+
+    name = "speak"
+    per = "dub"
+    writes = pa.schema([tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")])
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their ranges.
+
+        ``strength`` is 1 while the speech lasts and 0 where the frame keeps its own mouth.
+
+        Raises:
+            ValueError: the speech cannot be read (names the file), or an option is out of range.
+        """
+        options = self.options_for(segment)
+        if not 0.0 <= options.closure <= 1.0 or options.ease < 0.0:
+            raise ValueError(f"stage 'speak': closure must be within 0..1 and ease >= 0, got {options.closure} and {options.ease}")
+        track, duration = mouth_of(segment.speech, float(options.closure), options.phones)
+        times = segment.speech_times - options.lag
+        columns = {
+            "opening": sample_track(track.opening, times),
+            "mouth_width": sample_track(track.width, times),
+            "closure": np.clip(sample_track(track.closure, times, beyond=0.0), 0.0, 1.0),
+            "silence": np.clip(sample_track(track.silence, times, beyond=1.0), 0.0, 1.0),
+            "strength": speech_strength(times, duration, options.ease),
+        }
+        return columns
+
+
+@functools.lru_cache(maxsize=KEPT_TRACKS)
+def mouth_of(speech: str, closure: float, phones: Literal["auto", "off"]) -> tuple[MouthTrack, float]:
+    """The track of a whole speech file and its duration in seconds, kept for the next row of the same speech."""
+    samples = load_audio(speech, rate=SAMPLE_RATE)
+    check_audible(samples, speech)
+    return predict_mouth(samples, SAMPLE_RATE, closure=closure, phones=phones), len(samples) / SAMPLE_RATE
