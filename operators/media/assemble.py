@@ -113,7 +113,7 @@ def _tagged(path: Path, language: str) -> bool:
     """Whether a track of the file is tagged with the language."""
     code = language_code(language) or language
     with av.open(f"file:{path}") as written:
-        return any(stream.language in (code, QUICKTIME_CODES.get(code)) for stream in written.streams.audio)
+        return any(stream.language in (code, QUICKTIME_CODES.get(code, code)) for stream in written.streams.audio)
 
 
 def _decoding_time(packet: Packet[Any]) -> Fraction:

@@ -37,6 +37,8 @@ from operators.media.timeline import NO_TIME, Timeline
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
+#: AVFieldOrder values with the bottom field shown first.
+BOTTOM_FIRST = (3, 4)
 #: Seconds: a longer step between two frames of an MPEG stream is a break in its clock.
 LONGEST_GAP = 10
 
@@ -67,7 +69,7 @@ class VideoInfo:
         pix_fmt: FFmpeg's name of the decoded pixel format.
         layout: pixel format, colours and orientation of the frames that `read_frames` gives.
         sample_aspect_ratio: width of a pixel divided by its height.
-        interlaced: frames hold two fields.
+        fields: "" for progressive frames; "top" or "bottom" where frames hold two fields, by which of them is shown first.
         hdr: mastering display and content light level, as parameters of x264; empty without them.
         time_base: seconds of one unit of `pts`; the numerator is 1.
         pts: int64[n], presentation time of each frame, strictly ascending.
@@ -93,7 +95,7 @@ class VideoInfo:
     pix_fmt: str
     layout: FrameLayout
     sample_aspect_ratio: Fraction
-    interlaced: bool
+    fields: str
     hdr: str
     time_base: Fraction
     pts: np.ndarray
@@ -181,8 +183,8 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
     if clock:
         _check_clock(url, timeline.times, stream.time_base)
     orientation = _orientation(head)
+    tags = _tags(head, stream.codec_context)
     context = stream.codec_context
-    tags = _tags(head, context)
     layout = FrameLayout(
         working_format(head.format.name, head.width, head.height),
         working_tags(head.format.name, tags),
@@ -205,7 +207,7 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
         pix_fmt=head.format.name,
         layout=layout,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        interlaced=head.interlaced_frame,
+        fields="" if not head.interlaced_frame else "bottom" if context.field_order in BOTTOM_FIRST else "top",
         hdr=hdr_parameters(head),
         time_base=time_base,
         pts=pts,

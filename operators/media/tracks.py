@@ -27,8 +27,6 @@ _FILE_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "d
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
 _PICTURE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-#: Data streams that are written anew from chapters and from the time code tag.
-_DERIVED_DATA = ("text", "tmcd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Carrier:
                 self._attach_cover(stream)
             elif stream.type in ("audio", "video", "subtitle"):
                 self._carry(stream)
-            elif not (stream.type == "data" and _tag(stream) in _DERIVED_DATA):
+            elif not self._derived(stream):
                 self._leave(stream, f"{self.name} cannot hold it")
 
     def packets(self) -> list[Iterator[Packet[Any]]]:
@@ -92,6 +90,10 @@ class Carrier:
             return
         target.metadata.update(content_tags(stream.metadata))
         target.disposition = stream.disposition
+
+    def _derived(self, stream: Stream) -> bool:
+        """Whether a track only repeats the chapters or the time code, which the muxer writes anew from the output's tags."""
+        return "timecode" in stream.metadata or (stream.type == "data" and stream.name == "bin_data" and bool(self.source.chapters()))
 
     def _leave(self, stream: Stream, reason: str) -> None:
         self.warnings.append(f"{_label(stream)}: left out ({reason})")
@@ -175,10 +177,6 @@ def _refusal(stream: Stream, name: str) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _tag(stream: Stream) -> str:
-    return str(getattr(stream, "codec_tag", "") or getattr(stream, "name", "") or "")
 
 
 def _label(stream: Stream) -> str:

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 import av
 import av.error
-from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import PictureType
@@ -177,6 +176,8 @@ def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOpt
     layout = info.layout
     # Macroblock tree is off: with B-frames its AVX-512 code reads memory that nothing has written, and the bytes differ from run to run.
     x264 = f"open-gop=0:stitchable=1:mbtree=0:keyint={options.keyint}:lookahead-threads=1"
+    if info.fields and layout.height % 4 == 0:
+        x264 += ":tff=1" if info.fields == "top" else ":bff=1"
     if info.hdr:
         x264 += f":{info.hdr}"
     stream = container.add_stream(
@@ -195,7 +196,5 @@ def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOpt
     context.colorspace = layout.tags.matrix
     context.color_primaries = layout.tags.primaries
     context.color_trc = layout.tags.transfer
-    if info.interlaced and layout.height % 4 == 0:
-        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
     stream.set_display_matrix(info.display_matrix)
     return stream

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.packet import Packet
+from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
 
 
@@ -151,3 +152,91 @@ TURNS = {
 }
 #: The coded picture mirrored left to right.
 MIRROR = (-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+
+
+def write_rich(
+    path: Path, video: Path, audios: Sequence[tuple[np.ndarray, str, str]], subtitle: str | None = "mov_text", late: int = 0
+) -> None:
+    """A title as it comes: the video of a file, audio tracks (samples at 48 kHz, codec, language), a subtitle track, chapters, metadata.
+
+    Args:
+        path: file to write.
+        video: file whose first stream is copied.
+        audios: tracks.
+        subtitle: codec of the subtitle track, in Norwegian; none if None.
+    """
+    with av.open(str(video)) as source, av.open(str(path), "w", container_options={"movie_timescale": "12800"}) as out:
+        template = source.streams.video[0]
+        picture = out.add_stream_from_template(template, opaque=True)
+        picture.metadata["handler_name"] = "Main camera"
+        out.metadata.update({"title": "A title", "comment": "kept"})
+        tracks = []
+        for samples, codec, language in audios:
+            stream = out.add_stream(codec, rate=48000, layout="mono" if len(samples) == 1 else "stereo")
+            stream.metadata["language"] = language
+            tracks.append((stream, samples))
+        text = out.add_stream(subtitle, time_base=Fraction(1, 1000)) if subtitle else None
+        if text is not None:
+            text.metadata["language"] = "nor"
+            text.codec_context.subtitle_header = ASS_HEADER
+        out.set_chapters(
+            [
+                {"id": i, "start": 500 * i, "end": 500 * (i + 1), "time_base": Fraction(1, 1000), "metadata": {"title": f"Part {i}"}}
+                for i in range(4)
+            ]
+        )
+        for packet in source.demux(template):
+            if packet.size:
+                packet.stream = picture
+                out.mux(packet)
+        for stream, samples in tracks:
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=stream.layout.name)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+        if text is not None:
+            for i in range(3):
+                line = SubtitleSet.create(text=f"0,0,Default,,0,0,0,,Line {i}".encode(), start=0, end=400, pts=600 * i)
+                packet = text.codec_context.encode_subtitle(line)
+                packet.pts = packet.dts = 600 * i
+                packet.duration, packet.time_base, packet.stream = 400, Fraction(1, 1000), text
+                out.mux(packet)
+
+
+ASS_HEADER = (
+    b"[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, "
+    b"BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
+    b"MarginR, MarginV, Encoding\nStyle: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0\n\n[Events]\n"
+    b"Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+)
+
+
+def burst(seconds: float, at: float, rate: int = 48000, seed: int = 3) -> np.ndarray:
+    """float32[1, n] of silence with a tenth of a second of noise ``at`` seconds: its place can be found to the sample."""
+    samples = np.zeros([1, round(seconds * rate)], np.float32)
+    noise = np.random.default_rng(seed).normal(0, 0.2, round(0.1 * rate)).astype(np.float32)
+    noise = np.convolve(noise, np.hanning(9) / np.hanning(9).sum(), "same").astype(np.float32)
+    samples[0, round(at * rate) : round(at * rate) + len(noise)] = noise
+    return samples
+
+
+def find_burst(path: Path | str, track: int, rate: int = 48000, seed: int = 3) -> int:
+    """Sample, counted from the file's time 0, at which the noise of `burst` begins in an audio track."""
+    noise = burst(0.1, 0, rate, seed)[0]
+    parts, first = [], None
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        for frame in container.decode(stream):
+            if first is None:
+                first = round((frame.pts or 0) * (frame.time_base or Fraction(1, rate)) * rate)
+            parts.append(frame.to_ndarray()[0])
+    samples = np.concatenate(parts)
+    match = np.correlate(samples, noise, "valid")
+    return (first or 0) + int(np.argmax(match))
+
+
+def audio_packets(path: Path | str, track: int) -> list[tuple[Fraction, bytes]]:
+    """Times in seconds and bytes of an audio track's packets."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[track]
+        return [((p.pts or 0) * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
