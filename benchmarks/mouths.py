@@ -55,7 +55,7 @@ class Instrument:
         return np.mean(np.array(shapes, np.float64), axis=0)
 
     def measure(self, path: str | Path, *, enlarge: int = 1) -> Mouths:
-        """Landmarks of every frame of a file; ``enlarge`` measures small pictures at a multiple of their size."""
+        """Landmarks of every frame of a file, px of its own; ``enlarge`` looks at small pictures at a multiple of their size."""
         times, points, found, box, age = [], [], [], None, 0
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
@@ -68,6 +68,6 @@ class Instrument:
                     box = self.detect(gray)
                 age += 1
                 found.append(box is not None)
-                points.append(self.landmarks(gray, box) if box is not None else np.zeros((68, 2)))
+                points.append(self.landmarks(gray, box) / enlarge if box is not None else np.zeros((68, 2)))
                 times.append(float(frame.pts * frame.time_base))
         return Mouths(np.array(times) - times[0], np.array(points), np.array(found))
