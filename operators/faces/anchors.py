@@ -77,15 +77,15 @@ def find_anchors(
         url: video.
         info: what `probe_video` said of it.
         shots: source frames [start, stop) of each.
-        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left beginning with 0, or the path or URL
-            of a picture of the person.
+        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left beginning with 0, or the path or
+            URL of a picture of the person.
         backend: finds faces; dlib if None.
 
     Returns:
         float32[4] in upright pixels for each shot, or None where that person is not seen.
 
     Raises:
-        FaceError: no sampled frame of the title shows a face, the number or the person of the picture is nowhere, or the picture shows no face.
+        FaceError: no sampled frame of the title shows a face, the number or the pictured person is nowhere, or the picture shows no face.
         ValueError: ``face`` is no rule.
     """
     rule = parse_rule(face)

@@ -134,9 +134,9 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
     good = np.zeros(len(evidence), bool)
     for t in np.flatnonzero(seen.present & ~seen.doubtful):
         good[t] = plausible(seen.landmarks[t], size, max_yaw)
-    blocked = occluded(evidence)
+    blocked = occluded(np.where(seen.present, evidence, 0.0))
     good &= ~blocked
-    bridgeable = (seen.present | seen.ghost) & ~blocked
+    bridgeable = (seen.present & ~blocked) | (seen.ghost & (evidence < 2))
     for start, stop in runs(~good):
         inside = start > 0 and stop < len(good)
         if inside and stop - start <= GAP and bridgeable[start:stop].all():

@@ -1,0 +1,146 @@
+"""Which frames are usable, from observations made up to show one thing each."""
+
+import numpy as np
+import pytest
+
+from operators.faces.appearance import COLUMNS, ROWS, References
+from operators.faces.canonical import TEMPLATE
+from operators.faces.geometry import head_model
+from operators.faces.validity import ABSENT, CONTEXT, GAP, MARGIN, Observations, fill, occluded, occlusion, plausible, usable
+from tests.operators.faces.test_geometry import SIZE as POSE_SIZE
+from tests.operators.faces.test_geometry import project
+
+SIZE = (480, 480)
+COUNT = 40
+
+
+def free() -> Observations:
+    """A face that is there and free in every frame."""
+    return Observations(
+        landmarks=np.tile(TEMPLATE, (COUNT, 1, 1)),
+        motion=np.tile(np.eye(2, 3), (COUNT, 1, 1)),
+        spread=np.full(COUNT, 0.005),
+        score=np.where(np.arange(COUNT) % 3 == 0, 1.5, np.nan),
+        doubtful=np.zeros(COUNT, bool),
+        ghost=np.zeros(COUNT, bool),
+        patches=np.zeros((COUNT, ROWS, COLUMNS), np.float32),
+    )
+
+
+@pytest.fixture
+def references() -> References:
+    return References(np.zeros((4, ROWS, COLUMNS), np.float32), np.full(4, 0.005), np.full(4, 1.5))
+
+
+def moved(x: float, y: float) -> np.ndarray:
+    return TEMPLATE + np.array([x, y])
+
+
+def judged(seen: Observations, references: References) -> np.ndarray:
+    return usable(seen, occlusion(seen, references), SIZE, 50.0)
+
+
+def test_a_free_face_is_usable(references: References) -> None:
+    assert occlusion(free(), references).max() < 0.2
+    assert judged(free(), references).all()
+
+
+@pytest.mark.parametrize("sign", ["covered", "scattered", "both and doubt"])
+def test_each_sign_of_occlusion(sign: str, references: References) -> None:
+    seen = free()
+    if sign == "covered":
+        seen.patches[15:22, :, 5:12] = 2.0
+    elif sign == "scattered":
+        seen.spread[15:22] = 0.06
+    else:
+        seen.patches[15:22, :, 5] = 2.0
+        seen.spread[15:22] = 0.015
+        seen.score[15:22] = 0.9
+    valid = judged(seen, references)
+    assert not valid[15:22].any()
+    assert valid[: 15 - MARGIN - 2].all()
+    assert valid[22 + MARGIN + 2 :].all()
+
+
+def test_one_sign_that_is_weak_is_not_enough(references: References) -> None:
+    for change in ("patches", "spread", "score"):
+        seen = free()
+        if change == "patches":
+            seen.patches[15:22, :, 5] = 2.0
+        elif change == "spread":
+            seen.spread[15:22] = 0.012
+        else:
+            seen.score[15:22] = 0.6
+        assert judged(seen, references).all(), change
+
+
+def test_noise_of_a_frame_or_two_is_ignored_and_pauses_are_bridged() -> None:
+    evidence = np.zeros(COUNT)
+    evidence[10:12] = 1.2
+    assert not occluded(evidence).any()
+    evidence[20:24], evidence[26:30] = 1.2, 1.2
+    assert list(np.flatnonzero(occluded(evidence))) == list(range(20 - MARGIN, 30 + MARGIN))
+
+
+def test_short_gaps_are_filled_and_long_ones_are_not(references: References) -> None:
+    for length in (1, GAP, GAP + 1):
+        seen = free()
+        seen.landmarks[10 : 10 + length] = np.nan
+        seen.ghost[10 : 10 + length] = True
+        seen.landmarks[:10] += (8, 0)
+        valid = judged(seen, references)
+        assert valid[10 : 10 + length].all() == (length <= GAP)
+        filled = fill(seen.landmarks, valid)
+        if length <= GAP:
+            x = filled[9 : 11 + length, 30, 0]
+            np.testing.assert_allclose(np.diff(x), np.diff(x)[0])
+        else:
+            assert np.isnan(filled[10 : 10 + length]).all()
+
+
+def test_a_gap_that_shows_something_else_is_not_filled(references: References) -> None:
+    seen = free()
+    seen.landmarks[10:12] = np.nan
+    seen.ghost[10:12] = True
+    seen.patches[10:12] = 3.0
+    assert not judged(seen, references)[10:12].any()
+
+
+def test_absent_and_doubtful_frames_are_not_usable(references: References) -> None:
+    seen = free()
+    seen.landmarks[5:15] = np.nan
+    seen.doubtful[25:35] = True
+    evidence = occlusion(seen, references)
+    assert (evidence[5:15] == ABSENT).all()
+    valid = usable(seen, evidence, SIZE, 50.0)
+    assert not valid[5:15].any()
+    assert not valid[25:35].any()
+    assert valid[:5].all()
+
+
+def test_faces_cut_by_the_edge_tiny_or_turned_are_not_plausible() -> None:
+    assert plausible(TEMPLATE, SIZE, 50.0)
+    assert not plausible(moved(230, 0), SIZE, 50.0)
+    assert plausible(moved(0, 100), SIZE, 50.0)  # the chin is cut, the mouth is there
+    assert not plausible(moved(0, 160), SIZE, 50.0)
+    assert not plausible(TEMPLATE / 16, SIZE, 50.0)
+    for yaw in (-60, -30, 0, 30, 60):
+        assert plausible(project(head_model(), yaw, 0, 0), POSE_SIZE, 50.0) == (abs(yaw) <= 50)
+    squashed = TEMPLATE.copy()
+    squashed[[27, 30]] = squashed[[30, 27]]  # a nose upside down
+    assert not plausible(squashed, SIZE, 50.0)
+
+
+def test_a_frame_depends_on_its_context_only(references: References) -> None:
+    seen = free()
+    random = np.random.default_rng(3)
+    seen.patches += random.choice([0, 1], (COUNT, 1, COLUMNS), p=[0.9, 0.1]).astype(np.float32)
+    seen.spread = random.uniform(0.004, 0.012, COUNT)
+    whole = judged(seen, references)
+    assert 0 < whole.sum() < COUNT
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        return values[3:37]
+
+    part = Observations(*(cut(getattr(seen, field)) for field in Observations.__dataclass_fields__))
+    np.testing.assert_array_equal(judged(part, references)[CONTEXT:-CONTEXT], whole[3 + CONTEXT : 37 - CONTEXT])
