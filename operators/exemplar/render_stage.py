@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
-from operators.exemplar.composite import MaskOptions, Memory, composite, face_box
+from operators.exemplar.composite import Memory, composite
+from operators.exemplar.jaw import face_box
+from operators.exemplar.masks import MaskOptions
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.still import LipLine, still_composite
 from operators.media.frames import Frame

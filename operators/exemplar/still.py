@@ -11,7 +11,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-from operators.exemplar.composite import Box, Composite, base_points, fill, moving_region, smoothstep
+from operators.exemplar.composite import Composite
+from operators.exemplar.jaw import base_points, moving_region
+from operators.exemplar.masks import Box, fill, smoothstep
 from operators.exemplar.warp import LOWER_INNER, UPPER_INNER, Field, face_axes, face_unit, grid_nodes, order_lips, solve_field, unfold
 from operators.faces.geometry import NOSE, OUTER_LIPS
 

@@ -4,20 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.exemplar.composite import (
-    MaskOptions,
-    base_field,
-    composite,
-    face_box,
-    fit_tone,
-    mouth_mask,
-    pyramid_blend,
-    rim,
-)
+from operators.exemplar.composite import composite, fit_tone, pyramid_blend
+from operators.exemplar.jaw import face_box
+from operators.exemplar.masks import MaskOptions, mouth_mask
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.warp import face_axes, face_unit
-from operators.faces.geometry import CHIN, MOUTH, lip_opening
-from tests.operators.exemplar.footage import carphone, find_landmarks, open_mouth, put_mouth
+from operators.faces.geometry import CHIN, lip_opening
+from tests.operators.exemplar.footage import carphone, find_landmarks, put_mouth
 
 SIZE = (528, 432)
 
@@ -135,37 +128,6 @@ def test_a_join_glides_on_the_skin():
     away = [np.abs(s - steps[0]).mean() for s in steps[1:]]
     assert away[0] < 0.75 * jump
     assert away[0] < away[1] < away[2] <= 1.05 * jump
-
-
-def test_a_closing_mouth_leaves_no_second_chin():
-    _, landmarks, _ = carphone()
-    wide = open_mouth(landmarks[2], 0.14)
-    shut = landmarks[2]
-    box = face_box(wide, shut, SIZE)
-    x, y = base_field(wide, shut, box, SIZE).positions()
-    unit, (_, down) = face_unit(wide), face_axes(wide)
-
-    def read_at(point):
-        column, row = np.round(point - box[:2]).astype(int)
-        return np.array([x[row, column] + box[0], y[row, column] + box[1]])
-
-    # The new chin shows the old one; where that was, and all the way down, lies what was below it.
-    np.testing.assert_allclose(read_at(shut[CHIN]), wide[CHIN], atol=0.03 * unit)
-    for share in (0.0, 0.02, 0.05, 0.1):
-        assert read_at(wide[CHIN] + share * unit * down) @ down > wide[CHIN] @ down
-    # The rim stays where it is.
-    for point in rim(wide, shut, unit):
-        assert np.linalg.norm(read_at(point) - point) < 0.03 * unit
-
-
-def test_base_field_never_folds():
-    _, landmarks, _ = carphone()
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        shape = open_mouth(landmarks[0], rng.uniform(-0.2, 0.5)) + 0
-        shape[MOUTH] += rng.normal(0, 4, (20, 2))
-        field = base_field(landmarks[0], shape.astype(np.float32), face_box(landmarks[0], shape, SIZE), SIZE)
-        assert field.jacobian().min() > 0
 
 
 def test_pyramid_blend_of_a_full_mask_is_the_difference_itself():

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.exemplar.composite import MaskOptions, composite, face_box, mouth_mask
+from operators.exemplar.composite import composite
+from operators.exemplar.jaw import face_box
+from operators.exemplar.masks import MaskOptions, mouth_mask
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.warp import face_unit

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.exemplar.composite import face_box
+from operators.exemplar.jaw import face_box
 from operators.exemplar.still import best_path, find_lip_line, still_composite
 from operators.exemplar.warp import LOWER_INNER, UPPER_INNER, face_unit
 from operators.faces.geometry import CHIN, lip_opening

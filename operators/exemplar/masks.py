@@ -1,0 +1,123 @@
+"""Soft masks in a crop: where an exemplar's pixels go, and which skin both pictures show. Used by `composite`, `jaw` and `still`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+
+from operators.exemplar.warp import face_axes
+from operators.faces.geometry import CHIN, OUTER_LIPS
+
+Box = tuple[int, int, int, int]
+
+#: Cells (width, height) of the grid over the mouth's region on which tones are compared.
+TONE_CELLS = (24, 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskOptions:
+    """Where the exemplar's pixels go, in fractions of the face unit or of the gaps between features.
+
+    Attributes:
+        side: beyond the corners of the mouth, face units.
+        up: share of the gap between upper lip and nose.
+        down: share of the gap between lower lip and chin.
+        feather: softness (Gaussian sigma) of the border, face units.
+        levels: levels of the blending pyramid at most.
+    """
+
+    side: float = 0.20
+    up: float = 0.55
+    down: float = 0.60
+    feather: float = 0.05
+    levels: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class MouthMask:
+    """Masks of the mouth region inside its own crop.
+
+    Attributes:
+        box: x1, y1, x2, y2 relative to the face's crop.
+        weight: float32[h, w], share of the exemplar, 1 on the lips, 0 outside.
+        grain: float32[h, w], its share of the finest detail.
+        reach: float32[h, w], where blending may change pixels at all; 1 wherever weight is not 0, smoothly 0 at the border.
+        skin: float32[gh, gw] of `TONE_CELLS`, skin around the mouth that both pictures show.
+    """
+
+    box: Box
+    weight: np.ndarray
+    grain: np.ndarray
+    reach: np.ndarray
+    skin: np.ndarray
+
+
+def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) -> MouthMask | None:
+    """Masks around the wanted mouth; None where the crop does not show it."""
+    right, down = face_axes(shape)
+    corners = shape[[48, 54]].astype(np.float64)
+    centre = corners.mean(0)
+    along = shape[OUTER_LIPS] - centre
+    top, bottom = float((along @ down).min()), float((along @ down).max())
+    nose, chin = float((shape[33] - centre) @ down), float((shape[CHIN] - centre) @ down)
+    up = top - options.up * max(top - nose, 0.0)
+    low = bottom + options.down * max(chin - bottom, 0.0)
+    half = float(np.abs(along @ right).max()) + options.side * unit
+    feather = options.feather * unit
+
+    def outline(grow: float) -> np.ndarray:
+        """A closed curve of two half ellipses, grown by pixels."""
+        angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+        height = np.where(np.sin(angle) < 0, -(up - grow), low + grow)
+        return centre + np.outer(np.cos(angle) * (half + grow), right) + np.outer(np.sin(angle) * height, down)
+
+    outer = outline(2.4 * feather)
+    pad = 3 * feather + 2
+    origin = np.array(crop[:2])
+    first = np.maximum(np.floor(outer.min(0) - pad).astype(int) - origin, 0)
+    last = np.minimum(np.ceil(outer.max(0) + pad).astype(int) + 1 - origin, [crop[2] - crop[0], crop[3] - crop[1]])
+    if (last - first).min() < 8:
+        return None
+    box = (int(first[0]), int(first[1]), int(last[0]), int(last[1]))
+    size, shift = (box[2] - box[0], box[3] - box[1]), origin + first
+    lips = shape[OUTER_LIPS] - shift
+    weight = fill(outline(0) - shift, size, feather)
+    # Lips and what is between them are the exemplar's alone, however narrow the gaps to nose and chin are.
+    mid = lips.mean(0)
+    core = fill(mid + (lips - mid) * 1.12, size, 0.02 * unit)
+    weight = np.maximum(weight, core)
+    # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand still in moving noise.
+    grain = np.minimum(fill(mid + (lips - mid) * 1.3, size, 0.04 * unit), weight)
+    reach = np.minimum(fill(outer - shift, size, feather), 1)
+    skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (1 - cells(fill(mid + (lips - mid) * 1.18, size, 0)))
+    return MouthMask(box, weight, grain, reach, skin)
+
+
+def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
+    """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of ``sigma`` pixels."""
+    # A wide blur has no detail: it is drawn small and spread, so that its cost does not grow with its width.
+    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 3.0)))
+    small = (-(-size[0] // shrink), -(-size[1] // shrink))
+    mask = np.zeros(small[::-1], np.uint8)
+    points = (outline + 0.5) / shrink - 0.5
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    soft: np.ndarray = mask.astype(np.float32) * np.float32(1 / 255)
+    if sigma > 0.3:
+        soft = cv2.GaussianBlur(soft, (0, 0), sigma / shrink)
+    if shrink > 1:
+        soft = cv2.resize(soft, (small[0] * shrink, small[1] * shrink), interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+    return soft
+
+
+def cells(picture: np.ndarray) -> np.ndarray:
+    """A picture (float32[h, w] or [h, w, 3]) averaged into `TONE_CELLS`."""
+    return cv2.resize(picture, TONE_CELLS, interpolation=cv2.INTER_AREA)
+
+
+def smoothstep(value: Any) -> Any:
+    """3t^2 - 2t^3 of the value clipped to 0..1."""
+    t = np.clip(value, 0, 1)
+    return t * t * (3 - 2 * t)
