@@ -27,7 +27,7 @@ in the ledger; 2 wrong usage, nothing has run; 130 interrupted."""
 
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV or Parquet. A row: id, video, speech, output, and optionally face, length, audio, language and any option of a
-stage ("choose.amplitude": 1.2, see `retalk stages`). Several dubs of one video: id, video, dubs: [{language, speech, output}, ...]; the
+stage ("speak.lag": 0.04, see `retalk stages`). Several dubs of one video: id, video, dubs: [{language, speech, output}, ...]; the
 video is analysed once. speech is any file with an audio stream. Relative inputs lie in the manifest's folder or the working directory,
 relative outputs in DIR. A title that cannot be dubbed (missing or damaged file, no face, silent speech ...) is a failed row of the ledger;
 the others finish."""
@@ -35,7 +35,7 @@ the others finish."""
 LENGTH_HELP = """\
 when speech and video differ in length. keep (default): the video's length; longer speech is cut (and it is said), after shorter speech
 the video keeps its own mouth. trim: ends with the shorter of both. freeze, loop, pingpong: a shorter video is extended by holding its last
-frame, starting again, or running back and forth"""
+frame, starting again, or running back and forth. A still picture is always held for the speech"""
 
 FACE_HELP = """\
 whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
@@ -169,7 +169,7 @@ def _add_stages(commands: Any) -> None:
 
 
 def settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["choose.amplitude=1.2"]`` as ``{"choose": {"amplitude": "1.2"}}``.
+    """``["speak.lag=0.04"]`` as ``{"speak": {"lag": "0.04"}}``.
 
     Raises:
         UsageError: one has another form.

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.media.storage import exists, filesystem, join
 from pipelines.board import Board
@@ -31,7 +31,7 @@ def show_failures(report: Report, verbose: bool) -> None:
     """Print the titles that failed with their reasons, and what the user should know of the others."""
     for record in report.records:
         for note in record["notes"] or []:
-            print(f"note: {record['title']}: {note}", file=sys.stderr)
+            print(f"note: {record['title']} [{record['dub']}]: {note}", file=sys.stderr)
     for record in report.failed:
         print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
         if verbose and record.get("traceback"):
@@ -99,9 +99,11 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
         print(stage_table(built))
         return DONE
     for spec in built.stages:
+        kinds = get_type_hints(type(spec.options))
         for field in dataclasses.fields(spec.options):
-            kind = str(field.type).removeprefix("typing.")
-            print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({kind})")
+            kind = kinds[field.name]
+            allowed = " | ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
+            print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
     return DONE
 
 

@@ -196,18 +196,17 @@ class _Runner:
             return self._stream(connected, placed)
 
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
-        from pipelines.graph import start_board, stream
+        from pipelines.graph import AssemblerPool, start_board, stream
 
-        limits = self.profile.assemble
-        task = ray.remote(assemble_dub).options(num_cpus=limits.num_cpus, max_retries=2)
-        workers = ThreadPoolExecutor(limits.at_once, "assemble")
+        pool = AssemblerPool(self.profile.assemble.num_cpus)
+        workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
 
         def finish(job: DubJob) -> None:
             workers.submit(assemble_remotely, job)
 
         def assemble_remotely(job: DubJob) -> None:
             try:
-                collector.ended(ray.get(task.remote(job, self.keep_segments)))
+                collector.ended(pool.run(job, self.keep_segments))
             except ray.exceptions.RayError as problem:
                 record = job.record("failed", f"assemble: {_reason(problem)}")
                 self.directory.write_record(record)
@@ -232,6 +231,7 @@ class _Runner:
                 workers.shutdown(wait=True)
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
+            pool.stop()
             ray.kill(board)
         if error:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")

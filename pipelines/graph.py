@@ -8,6 +8,7 @@ backpressure holds the planners back when the pools behind are busy. One row is 
 from __future__ import annotations
 
 import logging
+import queue
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 import pipelines.session  # noqa: F401  (sets Ray's environment)
+from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table
+from pipelines.state import Record
 from pipelines.titles import Title
 from pipelines.worker import Group, GroupSpec
 
@@ -64,6 +67,49 @@ class GroupActor:
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         yield from self._group(table)
+
+
+class Assembler:
+    """Assembles dubs in a process of its own, one after the other; a task for each would start a process for each."""
+
+    def run(self, job: DubJob, keep_segments: bool) -> Record:
+        return assemble_dub(job, keep_segments)
+
+
+class AssemblerPool:
+    """A few `Assembler` actors, started as they are needed. `run` is called from as many threads as there may be actors."""
+
+    def __init__(self, num_cpus: float) -> None:
+        self._num_cpus = num_cpus
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._all: list[Any] = []
+
+    def run(self, job: DubJob, keep_segments: bool) -> Record:
+        """Assemble in an idle actor.
+
+        Raises:
+            ray.exceptions.RayError: the actor died three times over this dub.
+        """
+        import ray
+
+        try:
+            actor = self._idle.get_nowait()
+        except queue.Empty:
+            options = {"num_cpus": self._num_cpus, "max_restarts": -1, "max_task_retries": 2}
+            actor = ray.remote(Assembler).options(**options).remote()
+            self._all.append(actor)
+        try:
+            record: Record = ray.get(actor.run.remote(job, keep_segments))
+            return record
+        finally:
+            self._idle.put(actor)
+
+    def stop(self) -> None:
+        """End the actors."""
+        import ray
+
+        for actor in self._all:
+            ray.kill(actor)
 
 
 def start_board() -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video, ``id``, ``video`` and
 ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``, ``audio``, ``language`` and any option of the
-engine's stages, as ``"choose.amplitude": 1.2`` or ``"choose": {"amplitude": 1.2}``.
+engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
 
 What makes the table itself doubtful (unreadable, unknown columns, two rows with the same id or output) raises `ManifestError` before
 anything runs; a row that cannot be used becomes a title with an error, and the others run.
@@ -165,13 +165,19 @@ def _unknown(row: Mapping[str, Any], engine: Engine) -> list[str]:
     for prefix, keys in (("", row), *nested):
         for key, value in keys.items():
             names = [key] if key not in options or not isinstance(value, dict) else [f"{key}.{name}" for name in value]
-            for name in names:
-                if name not in known:
-                    near = difflib.get_close_matches(str(name), known, 1, 0.5)
-                    found.append(
-                        f"{prefix}column {name!r} is unknown" + (f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
-                    )
+            found += [f"{prefix}{_hint(str(name), known, options)}" for name in names if name not in known]
     return found
+
+
+def _hint(name: str, known: list[str], options: dict[str, list[str]]) -> str:
+    """What to say of an unknown column."""
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    if near and near[0] not in options:
+        return f"column {name!r} is unknown: did you mean {near[0]!r}?"
+    stage = name.partition(".")[0]
+    if stage in options:
+        return f"column {name!r} is unknown: stage {stage} has the options {', '.join(options[stage]) or '(none)'}"
+    return f"column {name!r} is unknown; known: {', '.join(known)}"
 
 
 class _RowError(ValueError):

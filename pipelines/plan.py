@@ -327,9 +327,9 @@ def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
     difference = float(speech - info.duration)
     if info.n_frames == 1:
         return []
-    if dub.length in ("keep", "trim") and difference > 0.1:
+    if dub.length in ("keep", "trim") and difference > 0.25:
         return [f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"]
-    if dub.length == "keep" and difference < -0.1:
+    if dub.length == "keep" and difference < -0.25:
         return [f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth (length trim ends there)"]
     return []
 

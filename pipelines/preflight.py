@@ -82,7 +82,7 @@ def check_store(
     for pool, stages in groups:
         edge = engine.edges[engine.names.index(stages[0])]
         rows = pool.bounds(cpus)[0] * (pool.in_flight + 1)
-        size = row_bytes(edge, frames)
+        size = row_bytes(edge, frames, core)
         total += rows * size
         lines.append(f"  before {pool.name}: {rows} rows × {size / MIB:.1f} MiB")
     if total > store:

@@ -90,7 +90,7 @@ class Progress:
         state = self._meter.read(self._state())
         stages = self._board()["stages"]
         at = " ".join(f"{name} {int(stages[name]['rows'])}" for name in self._stages if name in stages)
-        eta = f"{duration(state['eta'])} left" if state["eta"] is not None else "…"
+        eta = f"{duration(state['eta'])} left" if state["eta"] is not None else "starting" if not stages else "…"
         failed = f", {state['failed']} failed" if state["failed"] else ""
         titles = f"{state['ended']}/{state['titles']} titles{failed}"
         if self._bar is not None:

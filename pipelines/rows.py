@@ -52,11 +52,12 @@ def empty_row(schema: pa.Schema, values: Mapping[str, Any]) -> Row:
     return {field.name: values[field.name] if field.name in values else empty_value(field) for field in schema}
 
 
-def row_bytes(schema: pa.Schema, frames: int) -> int:
-    """Bytes of a row whose time axes are `frames` long; strings are not counted."""
+def row_bytes(schema: pa.Schema, frames: int, core: int | None = None) -> int:
+    """Bytes of a row whose time axes are `frames` long, `core` of them core frames (all by default); strings are not counted."""
+    lengths = {"T": frames, "N": frames if core is None else core, "C": frames if core is None else core}
     total = 0
     for field in schema:
         spec = tensor_spec(field)
         if spec is not None:
-            total += int(np.prod([frames if isinstance(size, str) else size for size in spec[1]])) * spec[0].itemsize
+            total += int(np.prod([lengths[size] if isinstance(size, str) else size for size in spec[1]])) * spec[0].itemsize
     return total

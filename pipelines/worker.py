@@ -128,7 +128,8 @@ class Group:
         stage = self.stages[index - self.first]
         segment, start = Segment(row), time.perf_counter()
         start_frame, stop_frame = segment.frames
-        sizes = {"T": stop_frame - start_frame, "N": len(row["source"]) if "source" in row else -1}
+        core = segment.core[1] - segment.core[0]
+        sizes = {"T": stop_frame - start_frame, "C": core, "N": len(row["source"]) if "source" in row else -1}
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error = ""

@@ -46,7 +46,7 @@ def test_dub_makes_the_output_and_leaves_nothing_else(
 
 def test_dub_says_what_is_cut(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert dub(footage, tmp_path / "x.mp4", configs, speech="long.wav") == 0
-    assert "note: x: the speech is 1.3 s longer than the video and is cut" in capsys.readouterr().err
+    assert "note: x [dub]: the speech is 1.3 s longer than the video and is cut" in capsys.readouterr().err
 
 
 def test_failed_title_is_exit_code_3(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,120 @@
+"""The embedded engine through the whole graph, on real footage: the same bytes with and without Ray and from any profile."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from operators.media.reader import read_frames
+from pipelines import cli
+from pipelines.dub import Report, run
+from pipelines.voice import speak
+from tests.pipelines.conftest import make_video, profile_config
+
+FRAMES = 45
+
+
+@pytest.fixture(scope="module")
+def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with talk.mp4 (carphone, three times its size), faceless.mp4, en.wav and de.wav."""
+    folder = tmp_path_factory.mktemp("talk")
+    with av.open(str(folder / "talk.mp4"), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=30, width=528, height=432, pix_fmt="yuv420p", options={"preset": "superfast", "crf": "12"}
+        )
+        for frame in read_frames(str(carphone), 0, FRAMES):
+            image = cv2.resize(frame.rgb(), (528, 432), interpolation=cv2.INTER_CUBIC)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+    make_video(folder / "faceless.mp4", frames=12)
+    speak("Bob may buy a big apple.", folder / "en.wav", words_per_minute=180)
+    speak("Wir machen das.", folder / "de.wav", voice="de")
+    return folder
+
+
+def manifest(inputs: Path) -> list[dict[str, Any]]:
+    dubs = [
+        {"language": "eng", "speech": str(inputs / "en.wav"), "output": "eng.mp4", "length": "pingpong"},
+        {"language": "deu", "speech": str(inputs / "de.wav"), "output": "deu.mkv", "render.crf": 20},
+    ]
+    return [
+        {"id": "talk", "video": str(inputs / "talk.mp4"), "dubs": dubs},
+        {"id": "nobody", "video": str(inputs / "faceless.mp4"), "speech": str(inputs / "en.wav"), "output": "nobody.mp4"},
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    folder = tmp_path_factory.mktemp("plain")
+    return folder, run(manifest(inputs), run_dir=str(folder), engine="exemplar", profile=profile_config(1, segment_frames=11), ray=False)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("eng.mp4", "deu.mkv")}
+
+
+def test_the_mouth_moves_and_the_rest_stays(plain: tuple[Path, Report], inputs: Path) -> None:
+    folder, report = plain
+    errors = {(record["title"], record["dub"]): record["error"] for record in report.records}
+    assert errors[("talk", "eng")] == errors[("talk", "deu")] == ""
+    source, result = (
+        [f.luma().astype(int) for f in read_frames(str(path), 0, FRAMES)] for path in (inputs / "talk.mp4", folder / "eng.mp4")
+    )
+    difference = np.mean([np.abs(a - b) for a, b in zip(source, result)], axis=0)
+    changed = np.argwhere(cv2.boxFilter(difference, -1, (9, 9)) > 4)
+    assert len(changed) > 500, "a mouth is drawn"
+    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
+    assert (bottom - top) * (right - left) < 0.25 * difference.size, "in one place"
+    outside = np.ones(difference.shape, bool)
+    outside[max(0, top - 16) : bottom + 16, max(0, left - 16) : right + 16] = False
+    assert difference[outside].mean() < 2, "nothing but the encoder's noise elsewhere"
+
+
+def test_a_title_without_a_face_fails_alone(plain: tuple[Path, Report]) -> None:
+    _, report = plain
+    (record,) = report.failed
+    assert record["title"] == "nobody"
+    assert "faceless.mp4" in record["error"]
+    assert "no face" in record["error"]
+
+
+def test_ray_and_the_shipped_profile_give_the_same_bytes(
+    plain: tuple[Path, Report], inputs: Path, tmp_path: Path, ray_session: Any
+) -> None:
+    folder, before = plain
+    report = run(manifest(inputs), run_dir=str(tmp_path), engine="exemplar", profile="laptop")
+    assert report.exit_code == 3
+    assert digests(tmp_path) == digests(folder)
+    assert report.computed == before.computed
+
+
+def test_the_command_line_without_an_engine_takes_the_embedded_one(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out" / "x.mp4"
+    arguments = [
+        "dub",
+        str(inputs / "talk.mp4"),
+        str(inputs / "de.wav"),
+        "-o",
+        str(output),
+        "--no-ray",
+        "--quiet",
+        "--set",
+        "render.crf=30",
+    ]
+    assert cli.main([*arguments, "--length", "trim"]) == 0
+    assert [path.name for path in output.parent.iterdir()] == ["x.mp4"]
+    assert cli.main(["stages"]) == 0
+    assert [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if "`" in line] == [
+        "detect",
+        "speak",
+        "choose",
+        "render",
+    ]
