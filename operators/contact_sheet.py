@@ -45,7 +45,7 @@ def compare(
     result: Sequence[np.ndarray],
     boxes: Sequence[tuple[int, int, int, int]],
     *,
-    columns: int = 8,
+    columns: int | None = None,
     whole: int = 3,
     height: int = 160,
 ) -> np.ndarray:
@@ -55,7 +55,7 @@ def compare(
         original: frames uint8[h,w,3] RGB.
         result: the dubbed frames at the same places.
         boxes: the mouth box of each frame; close-ups are cut there from both.
-        columns: close-ups in one row.
+        columns: close-ups in one row; None: as many as the whole frames above are wide.
         whole: how many whole frames stand on top.
         height: of a close-up, px; whole frames are twice as high.
 
@@ -66,6 +66,7 @@ def compare(
         raise ValueError(f"{len(original)} original frames, {len(result)} results and {len(boxes)} boxes do not pair up")
     picks = np.unique(np.linspace(0, len(original) - 1, whole).round().astype(int))
     rows = [strip([p for i in picks for p in (original[i], result[i])], 2 * height)]
+    columns = columns or max(1, rows[0].shape[1] // height)
     for start in range(0, len(original), columns):
         part = range(start, min(start + columns, len(original)))
         cut = [(i, np.s_[boxes[i][1] : boxes[i][3], boxes[i][0] : boxes[i][2]]) for i in part]

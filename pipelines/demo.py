@@ -83,7 +83,7 @@ def footage(folder: Path) -> list[tuple[str, Path, Path]]:
     return titles
 
 
-def contact_sheet(original: Path, result: Path, path: Path, frames: int = 16) -> bool:
+def contact_sheet(original: Path, result: Path, path: Path, frames: int = 24) -> bool:
     """Write original and result side by side as one PNG; False where no face is found to look at.
 
     The frames are consecutive and come from the middle of the result; a still picture stands beside each of them.
