@@ -99,7 +99,7 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
     """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of ``sigma`` pixels."""
     # A wide blur has no detail: it is drawn small and spread, so that its cost does not grow with its width.
-    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 3.0)))
+    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 5.0)))
     small = (-(-size[0] // shrink), -(-size[1] // shrink))
     mask = np.zeros(small[::-1], np.uint8)
     points = (outline + 0.5) / shrink - 0.5
