@@ -51,8 +51,9 @@ class RenderMouths(Stage):
 
     Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and opened (`still`), whatever frame
     ``exemplar`` names. Patches wider than `patches.MAX_WIDTH` (faces beyond some 1200 pixels) are kept reduced: such mouths are a little
-    softer than their surroundings. Frames whose ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded. Memory: patches (see
-    `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs backwards.
+    softer than their surroundings. Frames whose ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded.
+
+    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs backwards.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded piece, which lies at ``segment["target"]``.
