@@ -13,8 +13,8 @@ import numpy as np
 
 #: Steps through the source that are no joins, with their price, while it runs forwards or backwards (the second is mirrored): on, hold,
 #: skip one. Running backwards costs a little each frame, turning round more: a mouth must not tremble between two frames.
-STEPS = ((1, 0.0), (0, 0.42), (2, 0.4))
-BACKWARDS, TURN = 0.1, 1.1
+STEPS = ((1, 0.0), (0, 0.7), (2, 0.4))
+BACKWARDS, TURN = 0.1, 1.2
 #: A join costs this much at least; costs of frames are per 40 ms, so that a run of good frames pays for one.
 JOIN = 1.6
 #: Joins are tried from this many best states only.

@@ -28,7 +28,7 @@ SMALLEST_FACE = 4.0
 #: A mouth is opened to at most this many times the exemplar's opening plus this much: pulling apart lips that hardly part invents teeth.
 REACH = (1.35, 0.025)
 #: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much as the eye would see.
-SUDDEN = 0.05
+SUDDEN = 0.08
 
 
 class ChooseMouths(Stage):
@@ -148,7 +148,7 @@ class Window:
         relative = speed / self.seconds / (self.pose.scale * self.mouths.eye)
         sudden = np.zeros(len(self.times))
         sudden[1:-1] = np.abs(np.diff(self.mouths.opening, 2)) * (0.04 / self.seconds) ** 2
-        return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 0.5, 0, 2)
+        return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 1, 0, 1)
 
     def shapes(self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Landmarks float32[N, 68, 2] to warp to; see `operators.exemplar.shapes.wanted_shapes`."""
