@@ -20,6 +20,8 @@ from operators.media.storage import fingerprint, open_media
 READ_BLOCK = 1 << 18
 #: AVFMT_TS_DISCONT: time stamps are clock readings (MPEG transport and program streams), they start anywhere and may jump.
 CLOCK_TIMES = 0x0200
+#: A picture's name is a name, not a pattern for numbered ones.
+_LITERAL = {"pattern_type": "none"}
 #: Demuxers that read one picture.
 PICTURE_FORMATS = ("image2", "_pipe")
 #: Video streams that are no video: cover art, thumbnails.
@@ -37,7 +39,7 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
     source: Any = open_media(url)
     try:
         try:
-            container = av.open(source, "r", buffer_size=READ_BLOCK, metadata_errors="replace")
+            container = av.open(source, "r", buffer_size=READ_BLOCK, metadata_errors="replace", container_options=_LITERAL)
         except av.error.FFmpegError as error:
             raise MediaError(f"{url}: not a media file that can be read ({describe(error)}); check that it plays") from error
         with container:

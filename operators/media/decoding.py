@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from operators.media.container import describe
 from operators.media.errors import DecodeError, MediaError
-from operators.media.timeline import NO_TIME, Timeline
+from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
 
 #: Seconds: a longer stay of the last frame is taken for a mistake of the container.
 LONGEST_LAST = 10
@@ -108,7 +108,10 @@ def packet_timeline(container: av.container.InputContainer, stream: VideoStream,
     ordered = np.array([times[i] for i in shown], np.int64)
     if not len(ordered) or ordered[0] != head or (np.diff(ordered) <= 0).any():
         return None
-    return Timeline(ordered, np.flatnonzero([keys[i] for i in shown]), _last_duration(stream, int(ordered[-1]), durations[shown[-1]]))
+    # The packet of the frame shown at place p is number shown[p]: at most this many others are decoded before it and shown after it.
+    reordering = int(max(0, (np.array(shown) - np.arange(len(shown))).max()))
+    last = _last_duration(stream, int(ordered[-1]), durations[shown[-1]])
+    return Timeline(ordered, np.flatnonzero([keys[i] for i in shown]), last, min(reordering, LONGEST_REORDERING))
 
 
 def _last_duration(stream: VideoStream, last: int, said: int) -> int:

@@ -7,7 +7,7 @@ is used as it is. Others are converted once, right after decoding:
 * more than 10 bits: reduced to 10, the most that x264 encodes;
 * 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop a chroma sample in half, so
   an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
-* R'G'B' and palettes: Y'CbCr 4:4:4, BT.709, limited range; alpha is dropped.
+* R'G'B' and palettes: Y'CbCr 4:4:4 (still pictures: 4:2:0), BT.709, limited range; alpha is dropped.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ WORKING = (
     *("gray", "gray10le", "yuv420p", "yuv420p10le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
 )
-_EXACT = (
-    Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-)
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _SAMPLING = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
 BT709 = 1
 
@@ -60,13 +58,21 @@ class WorkingFormat:
 
 
 @functools.lru_cache(maxsize=64)
-def working_format(decoded: str, width: int, height: int) -> WorkingFormat:
-    """The working format for pictures that are decoded as ``decoded`` (an FFmpeg pixel format name) in this coded size."""
+def working_format(decoded: str, width: int, height: int, still: bool = False) -> WorkingFormat:
+    """The working format for pictures that are decoded as ``decoded`` (an FFmpeg pixel format name) in this coded size.
+
+    Args:
+        decoded: FFmpeg's name of the pixel format.
+        width, height: coded size.
+        still: the file is a still picture, made into a video that should play everywhere: 4:2:0 where the size is even.
+    """
     source = av.VideoFormat(decoded, 16, 16)
     color = [c for c in source.components if not c.is_alpha]
     depth = 8 if max(c.bits for c in color) <= 8 else 10
     tail = "" if depth == 8 else "10le"
     if source.is_rgb or source.has_palette or decoded.startswith("xyz"):
+        if still and width % 2 == height % 2 == 0:
+            return WorkingFormat("yuv420p", (1, 1), 8, "yuv420p", from_rgb=True)
         return WorkingFormat(f"yuv444p{tail}", (0, 0), depth, f"yuv444p{tail}", from_rgb=True)
     if len(color) < 3:
         return WorkingFormat(f"gray{tail}", (0, 0), depth, f"gray{tail}")
@@ -110,10 +116,12 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
     """A decoded picture in the working format: itself, or a converted one with the same time stamps."""
     if picture.format.name == working.name:
         return picture
-    colors: dict[str, Any] = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"} if working.from_rgb else {}
     converted = picture
-    if picture.format.name != working.planar:
-        converted = picture.reformat(format=working.planar, interpolation=_EXACT, threads=1, **colors)
+    if working.from_rgb:
+        colors: dict[str, Any] = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"}
+        converted = picture.reformat(format=working.planar, interpolation=_EXACT | Interpolation.AREA, threads=1, **colors)
+    elif picture.format.name != working.planar:
+        converted = picture.reformat(format=working.planar, interpolation=_EXACT | Interpolation.POINT, threads=1)
     if working.planar != working.name:
         converted = _repeat_chroma(converted, working.name)
     converted.pts, converted.time_base = picture.pts, picture.time_base

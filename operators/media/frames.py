@@ -16,44 +16,7 @@ from av.video.frame import VideoFrame
 
 from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
 from operators.media.formats import WorkingFormat, planes, writable_planes
-
-Box = tuple[int, int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Orientation:
-    """How the coded picture becomes upright: turned clockwise, then mirrored left to right."""
-
-    rotation: int = 0
-    mirrored: bool = False
-
-    def upright(self, coded: np.ndarray) -> np.ndarray:
-        """A view [h,w,...] of the coded picture as it is shown."""
-        turned = np.rot90(coded, -(self.rotation // 90))
-        return turned[:, ::-1] if self.mirrored else turned
-
-    def coded(self, upright: np.ndarray) -> np.ndarray:
-        """The inverse of `upright`, a view."""
-        turned = upright[:, ::-1] if self.mirrored else upright
-        return np.rot90(turned, self.rotation // 90)
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the upright picture for those of the coded one, and the other way round."""
-        return (height, width) if self.rotation in (90, 270) else (width, height)
-
-    def coded_box(self, box: Box, width: int, height: int) -> Box:
-        """The box in the coded picture of ``width`` x ``height`` for one in the upright picture."""
-        x1, y1, x2, y2 = box
-        upright_width, _ = self.size(width, height)
-        if self.mirrored:
-            x1, x2 = upright_width - x2, upright_width - x1
-        if self.rotation == 90:
-            return y1, height - x2, y2, height - x1
-        if self.rotation == 180:
-            return width - x2, height - y2, width - x1, height - y1
-        if self.rotation == 270:
-            return width - y2, x1, width - y1, x2
-        return x1, y1, x2, y2
+from operators.media.orientation import Box, Orientation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import struct
 from fractions import Fraction
 
 import av.container
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -27,9 +25,10 @@ from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, ope
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
 from operators.media.errors import MediaError
 from operators.media.formats import working_format, working_tags
-from operators.media.frames import FrameLayout, Orientation
-from operators.media.hdr import hdr_parameters, side_data
+from operators.media.frames import FrameLayout
 from operators.media.integrity import check_complete
+from operators.media.orientation import read_orientation
+from operators.media.sidedata import hdr_parameters
 from operators.media.storage import fingerprint
 from operators.media.timeline import NO_TIME, Timeline
 
@@ -182,11 +181,11 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
     pts, time_base, last_duration = timeline.clean(stream.time_base, 1 / rate, origin)
     if clock:
         _check_clock(url, timeline.times, stream.time_base)
-    orientation = _orientation(head)
+    orientation, matrix = read_orientation(head, url, still)
     tags = _tags(head, stream.codec_context)
     context = stream.codec_context
     layout = FrameLayout(
-        working_format(head.format.name, head.width, head.height),
+        working_format(head.format.name, head.width, head.height, still),
         working_tags(head.format.name, tags),
         orientation,
         head.width,
@@ -201,7 +200,7 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
         coded_height=head.height,
         rotation=orientation.rotation,
         mirrored=orientation.mirrored,
-        display_matrix=_display_matrix(head),
+        display_matrix=matrix,
         codec=context.name,
         container=container.format.name,
         pix_fmt=head.format.name,
@@ -258,26 +257,6 @@ def _average_rate(stream: VideoStream, pts: np.ndarray, last_duration: int, time
 
 def _codec_name(stream: Stream) -> str:
     return stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown")
-
-
-def _display_matrix(picture: VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers of the picture's display matrix (16.16 and 2.30 fixed point), None without one."""
-    data = side_data(picture, SideDataType.DISPLAYMATRIX)
-    return None if data is None else struct.unpack("=9i", data[:36])
-
-
-def _orientation(picture: VideoFrame) -> Orientation:
-    """What the display matrix says, to the nearest quarter turn; none where it turns by another angle."""
-    matrix = _display_matrix(picture)
-    if matrix is None:
-        return Orientation()
-    a, b, _, c, d, _, _, _, _ = matrix
-    # A point (x, y) is shown at (a x + c y, b x + d y), y downwards; mirroring left to right changes the sign of the first row only.
-    angle = math.degrees(math.atan2(b, d))
-    quarter = round(angle / 90)
-    if not (b or d) or abs(angle - 90 * quarter) > 1:
-        return Orientation()
-    return Orientation(quarter % 4 * 90, mirrored=a * d - b * c < 0)
 
 
 def is_still_image(url: str) -> bool:

@@ -29,11 +29,13 @@ class Timeline:
         times: int64[n], presentation time of each frame in the stream's time base, by presentation order; `NO_TIME` where there is none.
         keys: int64[k], indices of frames that decode without earlier ones.
         last_duration: duration of the last frame in the stream's time base, 0 if unknown.
+        reordering: places by which a packet comes later in the file than its frame is shown, at most; 0 if unknown.
     """
 
     times: np.ndarray
     keys: np.ndarray
     last_duration: int
+    reordering: int = 0
 
     def starts(self, start: int) -> list[int]:
         """Frames at which decoding can start so that frame ``start`` comes out right, the nearest first, two at most.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -92,6 +93,12 @@ def remux(source: Path, target: Path, packets: Iterable[tuple[bytes, int | None,
             packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, key
             packet.time_base, packet.stream = template.time_base, stream
             out.mux(packet)
+
+
+def with_exif(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG file with an Exif segment that holds the orientation tag."""
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff + jpeg[2:]
 
 
 def damage(source: Path, target: Path, packet: int) -> None:

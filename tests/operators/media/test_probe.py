@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from operators.media.errors import DecodeError, MediaError, NoAudioError
 from operators.media.probe import is_still_image, probe_audio, probe_video
+from operators.media.reader import read_frames
 from tests.operators.media import synth
 from tests.operators.media.conftest import GOP, VFR
 
@@ -22,14 +25,9 @@ Zoo = Callable[[str], Path]
 def test_all_of_a_plain_file(zoo: Zoo) -> None:
     info = probe_video(str(zoo("cfr.mp4")))
     assert (info.width, info.height, info.coded_width, info.coded_height) == (96, 64, 96, 64)
-    assert (info.codec, info.pix_fmt, info.rotation, info.mirrored, info.interlaced, info.still) == (
-        "h264",
-        "yuv420p",
-        0,
-        False,
-        False,
-        False,
-    )
+    assert (info.codec, info.pix_fmt, info.rotation, info.fields) == ("h264", "yuv420p", 0, "")
+    assert not info.mirrored
+    assert not info.still
     assert info.time_base == Fraction(1, 12800)
     assert info.pts.tolist() == [512 * i for i in range(40)]
     assert (info.average_rate, info.duration, info.start) == (25, Fraction(8, 5), 0)
@@ -135,6 +133,35 @@ def test_still_picture_is_a_video_of_one_frame(zoo: Zoo) -> None:
         assert (info.still, info.n_frames, info.average_rate, info.duration) == (True, 1, 25, Fraction(1, 25))
         assert (info.width, info.height) == size
     assert not is_still_image(str(zoo("cfr.mp4")))
+
+
+@pytest.mark.parametrize(
+    ("tag", "turn", "mirrored"), [(1, 0, False), (2, 0, True), (3, 180, False), (5, 90, True), (6, 90, False), (8, 270, False)]
+)
+def test_exif_orientation_of_photographs(zoo: Zoo, tmp_path: Path, tag: int, turn: int, mirrored: bool) -> None:
+    """Telephones store pictures as the sensor lies; the picture shown is compared with OpenCV's, which knows Exif too."""
+    (tmp_path / "a.jpg").write_bytes(synth.with_exif(zoo("still.jpg").read_bytes(), tag))
+    info = probe_video(str(tmp_path / "a.jpg"))
+    assert (info.rotation, info.mirrored) == (turn, mirrored)
+    theirs = cv2.cvtColor(cv2.imread(str(tmp_path / "a.jpg")), cv2.COLOR_BGR2RGB).astype(int)
+    ours = next(read_frames(str(tmp_path / "a.jpg"), 0, 1)).rgb()
+    assert np.abs(ours - theirs).mean() < 4
+
+
+def test_reordering_is_known_before_decoding(zoo: Zoo) -> None:
+    assert probe_video(str(zoo("prores.mov"))).timeline.reordering == 0
+    assert probe_video(str(zoo("open.mp4"))).timeline.reordering == 2
+
+
+def test_names_are_taken_literally(zoo: Zoo, tmp_path: Path) -> None:
+    for name, source in (("frame%03d.png", "still.png"), ("a:b #1.mp4", "cfr.mp4")):
+        shutil.copy(zoo(source), tmp_path / name)
+        assert probe_video(str(tmp_path / name)).width == 96
+
+
+def test_description_travels_between_processes(zoo: Zoo) -> None:
+    info = pickle.loads(pickle.dumps(probe_video(str(zoo("vfr.mp4")))))
+    assert [frame.pts for frame in read_frames(info.url, 3, 6, info)] == VFR[3:6]
 
 
 def test_cover_art_is_no_video(zoo: Zoo, tmp_path: Path) -> None:

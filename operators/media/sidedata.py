@@ -1,4 +1,4 @@
-"""Static HDR metadata of a picture (SMPTE ST 2086 and CTA-861.3), in the words of x264."""
+"""Side data of pictures; static HDR metadata (SMPTE ST 2086 and CTA-861.3) in the words of x264."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from av.video.frame import VideoFrame
 
 
 def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
-    """A picture's side data of one kind as FFmpeg's structure, None without any."""
-    for data in cast("Iterable[SideData]", picture.side_data):
-        if data.type == kind:
-            return bytes(data)
-    return None
+    """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list it."""
+    try:
+        listed = cast("Iterable[SideData]", picture.side_data)
+    except ValueError:
+        # PyAV 18 does not know all kinds that FFmpeg 8 attaches (Exif is one) and then gives none.
+        return None
+    return next((bytes(data) for data in listed if data.type == kind), None)
 
 
 def hdr_parameters(picture: VideoFrame) -> str:
