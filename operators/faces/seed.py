@@ -16,8 +16,8 @@ from operators.faces.search import find_at_scale, separation
 
 #: A face within this `separation` of the anchor is the anchor's person; one further off must be recognised.
 NEAR = 1.0
-#: The detector may doubt a face where one is expected.
-DOUBTFUL = -0.3
+#: The detector may doubt a face a little where one is expected.
+DOUBTFUL = -0.15
 #: Tilts tried where no upright face is found near the anchor.
 TILTS = (-35.0, 35.0)
 

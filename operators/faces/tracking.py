@@ -2,7 +2,7 @@
 
 What is known of frame t depends on frames t - `MEMORY` to t and on nothing before, wherever reading began: that is the halo. A grid frame
 (`on_grid`) looks for the face afresh. Where it fails (the HOG detector sees faces from the front only) the track that the previous grid
-frame began goes on, once. Where there is no track, every third frame looks near the anchor.
+frame began goes on, once. Where there is no track, every frame looks near the anchor.
 
 So the state in a block from grid frame g to the next depends on frames from g - `GRID` on: a track that an older seed began has ended by
 then, and one begun between grid frames ends at the next grid frame that does not see the face.
@@ -118,7 +118,7 @@ class Tracker:
             self._follow(before, motion, index, picture)
         else:
             self._look = None
-            if index % CONFIRM == 0 and not grid:
+            if not grid:
                 self._look, self._doubtful, self._credit = self._seeder.near(picture, tilted=False), False, 0
         return self._sighting(before, motion, picture)
 

@@ -53,9 +53,9 @@ def test_a_face_that_leaves_and_returns(backend: DlibBackend, anchor: np.ndarray
     there = [s is not None and not s.ghost for s in sightings]
     assert all(there[:13])
     assert not any(there[13:26])
-    assert all(there[27:])  # 27 is on the grid
+    assert all(there[26:])
     assert [t for t, s in enumerate(sightings) if s is not None and s.ghost] == list(range(13, 13 + GHOST))
-    back = sightings[27]
+    back = sightings[26]
     assert back is not None
     assert back.motion is None
 

@@ -1,0 +1,121 @@
+"""Choosing the person: a title of three shots, a man and a woman side by side, the woman alone, a wall."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from operators.faces.anchors import LEAST, MOST, TITLE, FaceError, find_anchors, parse_rule, sample_shots
+from operators.faces.dlib_backend import DlibBackend
+from operators.media.probe import VideoInfo, probe_video
+from tests.operators.faces.footage import astronaut, carphone, encode, swaying
+
+SHOTS = [(0, 40), (40, 70), (70, 90)]
+
+
+def woman(count: int, size: int) -> list[np.ndarray]:
+    portrait = cv2.resize(astronaut()[0:300, 70:370], (size, size), interpolation=cv2.INTER_CUBIC)
+    return swaying(portrait, count, 6)[0]
+
+
+@pytest.fixture(scope="module")
+def title(tmp_path_factory: pytest.TempPathFactory) -> str:
+    both = [np.hstack([man, lady]) for man, lady in zip(carphone()[:40], woman(40, 432), strict=True)]
+    alone = [cv2.copyMakeBorder(lady, 0, 0, 300, 228, cv2.BORDER_CONSTANT, value=(90, 90, 90)) for lady in woman(30, 432)]
+    wall = [np.full_like(both[0], 120)] * 20
+    return encode(tmp_path_factory.mktemp("anchors") / "title.mp4", [*both, *alone, *wall])
+
+
+@pytest.fixture(scope="module")
+def info(title: str) -> VideoInfo:
+    return probe_video(title)
+
+
+def centres(anchors: list[np.ndarray | None]) -> list[float | None]:
+    return [None if a is None else float((a[0] + a[2]) / 2) for a in anchors]
+
+
+MAN, WOMAN, ALONE = 240, 750, 525
+
+
+@pytest.mark.parametrize(
+    ("face", "wanted"),
+    [
+        ("left", [MAN, ALONE, None]),
+        ("right", [WOMAN, ALONE, None]),
+        ("0", [MAN, ALONE, None]),
+        ("1", [WOMAN, None, None]),
+        ("largest", [MAN, ALONE, None]),
+    ],
+)
+def test_rules_by_place(title: str, info: VideoInfo, backend: DlibBackend, face: str, wanted: list[float | None]) -> None:
+    anchors = find_anchors(title, info, SHOTS, face, backend)
+    for found, at in zip(centres(anchors), wanted, strict=True):
+        assert (found is None) == (at is None)
+        assert at is None or found == pytest.approx(at, abs=45)
+    assert anchors[0] is not None
+    assert anchors[0].dtype == np.float32
+    assert anchors[0].shape == (4,)
+
+
+def test_reference_picture_finds_the_person(
+    title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    portrait = tmp_path / "she.png"
+    cv2.imwrite(str(portrait), cv2.resize(astronaut(), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)[:, ::-1, ::-1])
+    with caplog.at_level(logging.INFO):
+        found = centres(find_anchors(title, info, SHOTS, str(portrait), backend))
+    assert found[0] == pytest.approx(WOMAN, abs=45)
+    assert found[1] == pytest.approx(ALONE, abs=45)
+    assert found[2] is None
+    assert "0 (0." in caplog.text
+    he = tmp_path / "he.jpg"
+    cv2.imwrite(str(he), carphone()[100][..., ::-1])
+    found = centres(find_anchors(title, info, SHOTS, str(he), backend))
+    assert found[0] == pytest.approx(MAN, abs=45)
+    assert found[1:] == [None, None]
+
+
+def test_what_cannot_be_found_is_said(title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match=r"title\.mp4: no face found in any of the 1 shots"):
+        find_anchors(title, info, SHOTS[2:], "largest", backend)
+    with pytest.raises(FaceError, match="more than 2 faces at once"):
+        find_anchors(title, info, SHOTS, "5", backend)
+    he = tmp_path / "he.jpg"
+    cv2.imwrite(str(he), carphone()[100][..., ::-1])
+    with pytest.raises(FaceError, match=r"nobody in it looks like .*he\.jpg: the nearest face is 0\.\d+ away"):
+        find_anchors(title, info, SHOTS[1:2], str(he), backend)
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((300, 300, 3), 90, np.uint8))
+    with pytest.raises(FaceError, match=r"wall\.png: no face found in the picture"):
+        find_anchors(title, info, SHOTS, str(wall), backend)
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    with pytest.raises(FaceError, match=r"text\.jpg: cannot be read as a picture"):
+        find_anchors(title, info, SHOTS, str(text), backend)
+    with pytest.raises(FaceError, match="no such file"):
+        find_anchors(title, info, SHOTS, str(tmp_path / "none.jpg"), backend)
+
+
+def test_rules_are_listed_in_the_error() -> None:
+    assert parse_rule("largest") == "largest"
+    assert parse_rule("3") == 3
+    assert parse_rule("some/where.PNG") == "reference"
+    with pytest.raises(ValueError, match=r"middle.*use largest, left, right, a number"):
+        parse_rule("middle")
+
+
+def test_samples_are_bounded_spread_and_inside_the_shot(info: VideoInfo) -> None:
+    shots = [(0, 1), (1, 4), (4, 90), (100, 10_000), *((10_000 + 30 * i, 10_030 + 30 * i) for i in range(2000))]
+    samples = sample_shots(info, shots)
+    assert samples[0] == [0]
+    assert sum(map(len, samples)) <= TITLE + len(shots)
+    for (start, stop), frames in zip(shots, samples, strict=True):
+        assert 1 <= len(frames) <= MOST
+        assert all(start <= frame < stop for frame in frames)
+        assert frames == sorted(set(frames))
+    few = sample_shots(info, [(0, 90), (90, 100)])
+    assert len(few[0]) == 7
+    assert len(few[1]) == LEAST
