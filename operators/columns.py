@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-#: Names of time axes in a tensor's declared shape: T = decoded source frames of a segment, halo included; N = frames of the output.
-TIME_AXES = ("T", "N")
+#: Names of time axes in a tensor's declared shape: T = decoded source frames of a segment, halo included; C = its core frames;
+#: N = frames of the output.
+TIME_AXES = ("T", "C", "N")
 
 
 def tensor(name: str, dtype: str, *shape: int | str) -> pa.Field:
@@ -18,13 +19,13 @@ def tensor(name: str, dtype: str, *shape: int | str) -> pa.Field:
     Args:
         name: column name.
         dtype: numpy dtype name, e.g. ``"float32"``.
-        shape: sizes; the strings ``"T"`` and ``"N"`` mark time axes (see `TIME_AXES`), at most the first axis.
+        shape: sizes; the strings ``"T"``, ``"C"`` and ``"N"`` mark time axes (see `TIME_AXES`), at most the first axis.
 
     Returns:
         A `pyarrow.Field` of a list type whose metadata keep dtype and shape; `check_columns` reads them.
     """
     if not shape or any(isinstance(s, str) and (s not in TIME_AXES or i > 0) for i, s in enumerate(shape)):
-        raise ValueError(f"column {name!r}: shape {shape} must be sizes, with 'T' or 'N' allowed on the first axis only")
+        raise ValueError(f"column {name!r}: shape {shape} must be sizes, with 'T', 'C' or 'N' allowed on the first axis only")
     metadata = {b"dtype": np.dtype(dtype).name.encode(), b"shape": ",".join(map(str, shape)).encode()}
     return pa.field(name, pa.list_(pa.from_numpy_dtype(np.dtype(dtype))), nullable=False, metadata=metadata)
 
@@ -60,7 +61,7 @@ def check_columns(stage: str, schema: pa.Schema, columns: Mapping[str, Any], siz
         stage: name for messages.
         schema: declared columns.
         columns: actual values.
-        sizes: what ``T`` and ``N`` are for this row.
+        sizes: what ``T``, ``C`` and ``N`` are for this row.
 
     Raises:
         ValueError: a column is missing, undeclared, or has another dtype or shape than declared.

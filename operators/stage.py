@@ -44,6 +44,14 @@ class Stage(ABC):
         del options
         return 0, 0
 
+    def model_files(self, options: Any) -> tuple[str, ...]:
+        """Networks and model files (names of the weights' catalogue) that `setup` or `process` will load, for these options.
+
+        They are looked for before anything runs. Where options have a field ``weights``, that names the home where they lie.
+        """
+        del options
+        return ()
+
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
         """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or ``"cuda"``."""
 

@@ -19,6 +19,7 @@ STYLE_DIM = 512
 STYLE_SIZE = 256  # the reference is read at this size
 LOW_SIZE = 96  # L-Net's size
 PADDING = 2  # reflected around the low-resolution picture; grows x4, then cropped off
+REACH = 5  # low-resolution rows beyond a row of the result that it depends on: four convolutions and three enlargements
 
 
 def resize(x: Tensor, size: int) -> Tensor:
@@ -74,7 +75,7 @@ class ENet(nn.Module):
         gt = faces[:, 3:] if gt is None else gt
         return self.low_res(mel, resize(torch.cat([faces[:, :3], gt], dim=1), LOW_SIZE))
 
-    def enhance(self, low: Tensor, faces: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
+    def enhance(self, low: Tensor, faces: Tensor, noises: Sequence[Tensor] | None = None, top: int = 0) -> Tensor:
         """E-Net's own part.
 
         Args:
@@ -82,19 +83,24 @@ class ENet(nn.Module):
             faces: (B, 6, H, W) float RGB 0..1; only the reference, channels 3-5, is read.
             noises: four pictures (B or 1, 1, h, w) with h = w = 200, 200, 400, 400, scaled by the checkpoint's noise strengths. The
                 original draws fresh standard normal numbers at every call; None adds none: the same inputs give the same output.
+            top: first row of the result that is wanted, a multiple of 4: the rows above, on which it does not depend, are not computed.
 
         Returns:
-            (B, 3, 384, 384) float32 RGB about 0..1, not clamped.
+            (B, 3, 384 - top, 384) float32 RGB about 0..1, not clamped.
         """
         code = self.style_code(faces[:, 3:])
-        x = skip = F.pad(low, (PADDING,) * 4, mode="reflect")
-        noise = iter(noises if noises is not None else [None] * len(self.style_convs))
+        scale = 2 ** len(self.to_rgbs)
+        assert top % scale == 0, top
+        first = max(0, top // scale + PADDING - REACH)
+        x = skip = F.pad(low, (PADDING,) * 4, mode="reflect")[:, :, first:]
+        scales = [2 ** (i // 2 + 1) for i in range(len(self.style_convs))]
+        noise = iter([None] * len(scales) if noises is None else [n[:, :, first * s :] for n, s in zip(noises, scales)])
         for i, to_rgb in enumerate(self.to_rgbs):
             x = self.style_convs[2 * i](x, code, next(noise))
             x = self.style_convs[2 * i + 1](x, code, next(noise))
             skip = to_rgb(x, code, skip)
-        crop = PADDING * 2 ** len(self.to_rgbs)
-        return skip[..., crop:-crop, crop:-crop]
+        crop = PADDING * scale
+        return skip[..., crop + top - first * scale : -crop, crop:-crop]
 
     def forward(
         self, mel: Tensor, faces: Tensor, gt: Tensor | None = None, noises: Sequence[Tensor] | None = None

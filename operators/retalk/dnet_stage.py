@@ -1,0 +1,164 @@
+"""The stage "dnet": the same face with a steady expression, as the reference that L-Net and E-Net draw from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import tensor
+from operators.retalk import coefficients, enhance, framing
+from operators.retalk.align3d import five_points
+from operators.retalk.coefficients import SCALE, SLICES
+from operators.retalk.framing import CROP
+from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.recon3d_stage import picture_coefficients
+from operators.retalk.source import PICTURES, TEMPLATES, check_expression, template
+from operators.segment import Segment
+from operators.stage import Stage
+
+#: The reference is read at 256 (E-Net's style) and 96 (L-Net): nothing larger is handed on.
+REFERENCE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class DNetOptions:
+    """Options of `EditExpression`.
+
+    Attributes:
+        enabled: False: the frame's own face is the reference.
+        expression: neutral, smile, a picture of a face whose expression is taken, or a file of 64 numbers (.npy, .txt, .csv).
+        enhance: gpen: the reference is enhanced at 512 pixels before it is reduced to 256, as in the original; none: it is not.
+        weights: home of other model files than the official ones.
+    """
+
+    enabled: bool = True
+    expression: str = "neutral"
+    enhance: Literal["gpen", "none"] = "none"
+    weights: str = ""
+
+
+class EditExpression(Stage):
+    """D-Net.
+
+    Writes:
+        reference: uint8[C, 256, 256, 3] RGB, the face box of the edited picture; 0 where not valid.
+
+    Raises:
+        ValueError: `DNetOptions.expression` is no template and no readable file, or a picture without a face.
+    """
+
+    name = "dnet"
+    Options: ClassVar[type] = DNetOptions
+    reads = pa.schema(
+        [
+            tensor("valid", "bool", "T"),
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("coeffs", "float32", "T", 262),
+            tensor("crop_boxes", "int64", "T", 4),
+            tensor("crops", "uint8", "C", CROP, CROP, 3),
+            tensor("face_boxes", "int64", "C", 4),
+        ]
+    )
+    writes = pa.schema([tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3)])
+
+    def halo(self, options: DNetOptions) -> tuple[int, int]:
+        """The window of coefficients."""
+        return (coefficients.BEFORE, coefficients.AFTER) if options.enabled else (0, 0)
+
+    def model_files(self, options: DNetOptions) -> tuple[str, ...]:
+        """See `Stage.model_files`."""
+        if not options.enabled:
+            return ()
+        check_expression(options.expression)
+        target: tuple[str, ...] = ("expression.mat",) if options.expression in TEMPLATES else ()
+        if options.expression.lower().endswith(PICTURES):
+            target = ("face3d", "similarity_Lm3D_all.mat")
+        return ("dnet", *target, *(("gpen",) if options.enhance == "gpen" else ()))
+
+    def setup(self, device: str) -> None:
+        """Load the networks."""
+        cv2.setNumThreads(1)
+        self.networks = shared_networks(device, self.options.weights)
+        if self.options.enabled:
+            self.networks.module("dnet")
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """See the class."""
+        options: DNetOptions = self.options_for(segment)
+        first = segment.core[0] - segment.frames[0]
+        valid, crops = np.asarray(segment["valid"], bool), np.asarray(segment["crops"])
+        boxes, face_boxes = np.asarray(segment["crop_boxes"]), np.asarray(segment["face_boxes"])
+        chosen = np.flatnonzero(valid[first : first + len(crops)])
+        reference = np.zeros((len(crops), REFERENCE, REFERENCE, 3), np.uint8)
+        if not len(chosen):
+            return {"reference": reference}
+        pictures = crops[chosen]
+        if options.enabled:
+            target = target_expression(options.expression, self.networks)
+            rows, valid_runs = np.asarray(segment["coeffs"]), framing.runs(valid)
+            windows = np.stack([window(rows, boxes, first + int(c), valid_runs, target) for c in chosen])
+            pictures = self.networks.edit(pictures, windows)
+        for c, picture in zip(chosen, pictures, strict=True):
+            box, into = boxes[first + c], framing.into_box(boxes[first + c], CROP)
+            better = picture
+            if options.enabled and options.enhance == "gpen":
+                points = framing.transform(into, np.asarray(segment["landmarks"])[first + c].astype(np.float64))
+                better = enhanced(picture, five_points(points), self.networks)
+            matrix = framing.compose(framing.into_box(face_boxes[c], REFERENCE), framing.inverse(framing.into_box(box, CROP)))
+            reference[c] = cv2.warpAffine(better, matrix, (REFERENCE, REFERENCE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return {"reference": reference}
+
+
+def window(rows: np.ndarray, boxes: np.ndarray, t: int, valid_runs: list[tuple[int, int]], expression: np.ndarray) -> np.ndarray:
+    """D-Net's input float32[73, 26] for frame ``t``: neighbours inside its run of valid frames, in its own crop.
+
+    Args:
+        rows: float32[T, 262].
+        boxes: int64[T, 4].
+        t: index into both.
+        valid_runs: `framing.runs`.
+        expression: float32[64].
+    """
+    start, stop = next(run for run in valid_runs if run[0] <= t < run[1])
+    around = np.clip(np.arange(t - coefficients.BEFORE, t + coefficients.AFTER + 1), start, stop - 1)
+    moved = rows[around].copy()
+    moved[:, SCALE:] = framing.move_pose(moved[:, SCALE:], boxes[around], boxes[t])
+    parts = [moved[:, SLICES["exp"]], moved[:, SLICES["angle"]], moved[:, SLICES["trans"]], moved[:, SCALE:]]
+    columns = np.concatenate(parts, axis=1).T.astype(np.float32)
+    columns[: len(expression)] = expression[:, None]
+    return columns
+
+
+def enhanced(picture: np.ndarray, points: np.ndarray, networks: Networks) -> np.ndarray:
+    """A D-Net picture uint8[256, 256, 3] with its face, five points float[5, 2], enhanced; a smooth border instead of a parsing."""
+    forward, back, _ = enhance.alignment(points)
+    face = networks.enhance(enhance.aligned_face(picture, forward)[None])[0]
+    inside = np.zeros((enhance.SIZE, enhance.SIZE), np.float32)
+    inside[40:-40, 40:-40] = 1
+    weight = cv2.warpAffine(cv2.GaussianBlur(inside, (0, 0), 20), back, (CROP, CROP))[..., None]
+    # 512 pixels are shown on far fewer: averaged, not sampled.
+    small = cv2.warpAffine(cv2.GaussianBlur(face, (0, 0), 0.7), back, (CROP, CROP))
+    return np.rint(weight * small + (1 - weight) * picture).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=16)
+def target_expression(expression: str, networks: Networks) -> np.ndarray:
+    """float32[64] that `DNetOptions.expression` stands for."""
+    check_expression(expression)
+    if not expression.lower().endswith(PICTURES):
+        return template(expression, networks.registry)
+    from operators.retalk.detectors import NetworkDetectors
+
+    bgr = cv2.imread(expression, cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"expression {expression}: cannot be read as a picture")
+    picture = np.ascontiguousarray(bgr[..., ::-1])
+    landmarks = NetworkDetectors(networks).clip_landmarks(0, picture)
+    if landmarks is None:
+        raise ValueError(f"expression {expression}: no face found in the picture")
+    return picture_coefficients(picture, landmarks, networks)[SLICES["exp"]].astype(np.float32)

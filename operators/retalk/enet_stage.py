@@ -1,0 +1,231 @@
+"""The stage "enet": small speaking faces to full ones, restored, with the mask of what is pasted."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import tensor
+from operators.retalk import enhance, framing, restore
+from operators.retalk.align3d import five_points
+from operators.retalk.batches import SIDE
+from operators.retalk.dnet_stage import REFERENCE
+from operators.retalk.emotion import UpperFace, action_units
+from operators.retalk.framing import CROP
+from operators.retalk.lnet_stage import LIPS
+from operators.retalk.model_files import Restoration, restoration_files
+from operators.retalk.nets import shared_networks
+from operators.segment import Segment
+from operators.stage import Stage
+
+#: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask rises. The networks are shown
+#: the upper half (192 rows) as it is.
+RISE_FROM, RISE_TO = 176, 216
+#: First row that E-Net computes: what lies above is the frame's own.
+TOP = 160
+#: Grey around an aligned face, RGB; the original's, whose pictures are BGR.
+GREY = (132, 133, 135)
+
+
+@dataclasses.dataclass(frozen=True)
+class ENetOptions:
+    """Options of `DrawFaces`.
+
+    Attributes:
+        enabled: False: L-Net's small face is enlarged instead.
+        restoration: gfpgan-1.3, gfpgan-1.4, gpen or none: what restores mouth and teeth.
+        upper_face: original, angry, surprise or sad.
+        mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
+        feather: pixels of the 384 box over which the mask fades at its outline.
+        weights: home of other model files than the official ones.
+    """
+
+    enabled: bool = True
+    restoration: Restoration = "gfpgan-1.3"
+    upper_face: Literal["original", "angry", "surprise", "sad"] = "original"
+    mask: Literal["parsed", "ellipse"] = "parsed"
+    feather: float = 8.0
+    weights: str = ""
+
+
+class DrawFaces(Stage):
+    """E-Net, restoration of the mouth, parsing, and upper-face emotion.
+
+    Writes:
+        face: uint8[N, 384, 384, 3] RGB of the face box; above the mask the frame's own.
+        mask: uint8[N, 384, 384], 0 ... 255: where it is pasted. 0 everywhere where ``strength`` is 0.
+    """
+
+    name = "enet"
+    per = "dub"
+    Options: ClassVar[type] = ENetOptions
+    reads = pa.schema(
+        [
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("crop_boxes", "int64", "T", 4),
+            tensor("crops", "uint8", "C", CROP, CROP, 3),
+            tensor("face_boxes", "int64", "C", 4),
+            tensor("faces", "uint8", "C", SIDE, SIDE, 3),
+            tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3),
+            tensor("lips", "float32", "N", LIPS, LIPS, 3),
+            tensor("strength", "float32", "N"),
+        ]
+    )
+    writes = pa.schema([tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("mask", "uint8", "N", SIDE, SIDE)])
+
+    def model_files(self, options: ENetOptions) -> tuple[str, ...]:
+        """See `Stage.model_files`."""
+        parts = [*(("ENet.pth",) if options.enabled else ()), *restoration_files(options.restoration)]
+        parts += ["parsenet"] if options.mask == "parsed" or options.restoration != "none" else []
+        return (*parts, *(("ganimation",) if options.upper_face != "original" else ()))
+
+    def setup(self, device: str) -> None:
+        """Load the networks."""
+        cv2.setNumThreads(1)
+        self.networks = shared_networks(device, self.options.weights)
+        if self.options.enabled:
+            self.networks.module("enet", low_res=False)
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """See the class."""
+        options: ENetOptions = self.options_for(segment)
+        strength = np.asarray(segment["strength"])
+        count = len(strength)
+        columns = {"face": np.zeros((count, SIDE, SIDE, 3), np.uint8), "mask": np.zeros((count, SIDE, SIDE), np.uint8)}
+        # A micro-batch at a time: what lies between the networks is not kept for a whole row.
+        size = max(1, self.networks.compute.batch)
+        chosen = np.flatnonzero(strength > 0)
+        for start in range(0, len(chosen), size):
+            part = chosen[start : start + size]
+            columns["face"][part], columns["mask"][part] = self._draw(segment, part, options)
+        return columns
+
+    def _draw(self, segment: Segment, part: np.ndarray, options: ENetOptions) -> tuple[np.ndarray, np.ndarray]:
+        """Faces and masks of output frames ``part``."""
+        source = segment.source[part]
+        core, t = source - segment.core[0], source - segment.frames[0]
+        own, lips = np.asarray(segment["faces"])[core], np.asarray(segment["lips"])[part]
+        lower = self._lower(lips, np.asarray(segment["reference"])[core], options)
+        if options.upper_face != "original":
+            own = self._emote(own, options.upper_face)
+        rise = ramp()[:, None, None]
+        faces = own.copy()
+        faces[:, TOP:] = np.rint(rise[TOP:] * lower + (1 - rise[TOP:]) * own[:, TOP:]).astype(np.uint8)
+        boxes = np.asarray(segment["face_boxes"])[core]
+        into = [framing.into_box(box, SIDE) for box in boxes]
+        points = np.stack([framing.transform(m, p) for m, p in zip(into, np.asarray(segment["landmarks"], np.float64)[t], strict=True)])
+        around = [
+            framing.compose(m, framing.inverse(framing.into_box(box, CROP)))
+            for m, box in zip(into, np.asarray(segment["crop_boxes"])[t], strict=True)
+        ]
+        crops = np.asarray(segment["crops"])[core]
+        faces, masks = self._restore(faces, points, crops, around, options)
+        whole = options.upper_face != "original"
+        return faces, np.stack([outline(m, p, options.feather, whole) for m, p in zip(masks, points, strict=True)])
+
+    def _lower(self, lips: np.ndarray, reference: np.ndarray, options: ENetOptions) -> np.ndarray:
+        """float32[n, 384 - TOP, 384, 3] RGB 0 ... 255: the drawn faces from row `TOP` on."""
+        if options.enabled:
+            drawn = self.networks.faces(np.ascontiguousarray(lips[..., ::-1]), np.ascontiguousarray(reference[..., ::-1]), top=TOP)[
+                ..., ::-1
+            ]
+        else:
+            drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[:, TOP:]
+        return np.clip(drawn, 0, 1) * 255.0
+
+    def _emote(self, faces: np.ndarray, name: UpperFace) -> np.ndarray:
+        """Faces uint8[n, 384, 384, 3] RGB with another look of brows and eyes.
+
+        GANimation sees 128 pixels: what it changes is enlarged and added, so that the picture keeps its own detail.
+        """
+        bgr = faces[..., ::-1].astype(np.float32) / 255
+        neutral = np.stack([cv2.resize(cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA), (SIDE, SIDE)) for f in bgr])
+        change = (self.networks.emote(bgr, action_units(name)) - neutral)[..., ::-1] * 255
+        return np.clip(np.rint(faces + change * (1 - ramp()[:, None, None])), 0, 255).astype(np.uint8)
+
+    def _restore(
+        self, faces: np.ndarray, points: np.ndarray, crops: np.ndarray, around: list[np.ndarray], options: ENetOptions
+    ) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        """Faces with mouth and teeth restored, and float32[384, 384] of where the parser sees the face (None: it was not asked)."""
+        parsed = options.mask == "parsed"
+        if options.restoration == "none" and not parsed:
+            return faces, [None] * len(faces)
+        five = [five_points(p) for p in points]
+        matrices = [enhance.alignment(p)[0] if options.restoration == "gpen" else restore.alignment(p) for p in five]
+        aligned = np.stack([in_context(*arguments) for arguments in zip(faces, crops, around, matrices, strict=True)])
+        restored = aligned if options.restoration == "none" else self.networks.restore(aligned, options.restoration)
+        labels = self.networks.parse(restored)
+        result, masks = [], list[np.ndarray | None]()
+        for face, better, label, matrix in zip(faces, restored, labels, matrices, strict=True):
+            back = framing.inverse(matrix)
+            if options.restoration != "none":
+                mouth = cv2.GaussianBlur(np.isin(label, enhance.MOUTH_LABELS).astype(np.float32), (0, 0), 4)
+                weight = cv2.warpAffine(mouth, back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
+                shown = cv2.warpAffine(better, back, (SIDE, SIDE))
+                face = np.rint(weight * shown + (1 - weight) * face).astype(np.uint8)  # noqa: PLW2901
+            result.append(face)
+            skin = np.isin(label, enhance.FACE_LABELS).astype(np.float32)
+            masks.append(cv2.warpAffine(skin, back, (SIDE, SIDE)) if parsed else None)
+        return np.stack(result), masks
+
+
+def ramp() -> np.ndarray:
+    """float32[384]: 0 above `RISE_FROM`, 1 below `RISE_TO`, smooth between."""
+    x = np.clip((np.arange(SIDE, dtype=np.float32) - RISE_FROM) / (RISE_TO - RISE_FROM), 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """An aligned face for the restoring network, uint8[512, 512, 3]: the drawn one, and around it the frame's crop.
+
+    Args:
+        face: uint8[384, 384, 3].
+        crop: uint8[256, 256, 3], the head.
+        around: float64[2, 3] from the crop into the face box.
+        matrix: float64[2, 3] from the face box into the aligned square.
+    """
+    size = (restore.SIZE, restore.SIZE)
+    canvas = cv2.warpAffine(crop, framing.compose(matrix, around), size, borderMode=cv2.BORDER_CONSTANT, borderValue=GREY)
+    cv2.warpAffine(face, matrix, size, dst=canvas, borderMode=cv2.BORDER_TRANSPARENT)
+    return canvas
+
+
+def outline(parsed: np.ndarray | None, points: np.ndarray, feather: float, whole: bool) -> np.ndarray:
+    """Where the drawn face is pasted.
+
+    The frame's own jaw must be covered too: where the new mouth is more closed, the old chin would show below the new one.
+
+    Args:
+        parsed: float32[384, 384], face by the parser; None: an ellipse around the landmarks instead.
+        points: float[68, 2], the frame's landmarks in the box.
+        feather: pixels over which it fades.
+        whole: the upper face changes as well.
+
+    Returns:
+        uint8[384, 384].
+    """
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    jaw = np.concatenate([points[0:17], points[26:16:-1]]) if parsed is not None else ellipse(points)
+    cv2.fillPoly(canvas, [np.rint(jaw * 16).astype(np.int32)], 255, shift=4)
+    mask = canvas.astype(np.float32) / 255
+    if parsed is not None:
+        mask = np.maximum(mask, parsed)
+    # Fading inwards only: beyond the face, and at the border of the box, nothing is pasted.
+    mask[:, [0, -1]] = mask[[0, -1]] = 0
+    distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    faded = np.clip(distance / max(feather, 1e-3), 0, 1)
+    soft = faded * faded * (3 - 2 * faded)
+    return np.rint(soft * (1.0 if whole else ramp()[:, None]) * 255).astype(np.uint8)
+
+
+def ellipse(points: np.ndarray) -> np.ndarray:
+    """float[64, 2]: an ellipse through the jaw's widest points and the chin, around the mouth's middle."""
+    mouth, chin = points[48:68].mean(0), points[8]
+    across = (points[13] - points[3]) / 2
+    down = (chin - mouth) * 1.02
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    return mouth + np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * down

@@ -1,0 +1,215 @@
+"""The networks as the stages call them: pictures in, pictures out, in micro-batches on one device.
+
+Weights are loaded on first use, by the registry's rules. Pictures are RGB unless a name says BGR: the original feeds L-Net, E-Net and
+GANimation pictures in the order B, G, R, whatever its comments say, so that their official weights expect it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import retalk_models
+from operators.retalk.batches import SIDE
+from operators.retalk.emotion import ACTION_UNITS
+from operators.retalk.model_files import RESTORATIONS, home_registry
+
+#: GANimation sees faces of this size.
+EMOTION_SIZE = 128
+Loader = Callable[..., nn.Module]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """How networks run.
+
+    Attributes:
+        device: torch device.
+        exact: the networks as they are built, float32; False: their fast forms (`retalk_models.forms`).
+        batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not depend on how many follow it.
+        dtype: ``float32``, or on a GPU ``bfloat16`` or ``float16``.
+    """
+
+    device: str = "cpu"
+    exact: bool = False
+    batch: int = 1
+    dtype: str = "float32"
+
+    @staticmethod
+    def of(device: str) -> Compute:
+        """What pays on a device: measured by `benchmarks/engine.py` on the CPU; on a GPU bfloat16 in batches of 16."""
+        return Compute(device, batch=16, dtype="bfloat16") if device.startswith("cuda") else Compute(device)
+
+
+class Networks:
+    """The networks of the engine on one device, each loaded when it is first called.
+
+    Args:
+        compute: how they run.
+        weights: home of other model files than the official ones (`home_registry`).
+        loader: in the place of `retalk_models.load`; takes the network's name and options, gives the module on the CPU.
+    """
+
+    def __init__(self, compute: Compute = Compute(), weights: str = "", loader: Loader | None = None) -> None:
+        self.compute = compute
+        self.registry = home_registry(weights)
+        self._loader = loader or functools.partial(retalk_models.load, registry=self.registry)
+        self._modules: dict[str, nn.Module] = {}
+
+    def module(self, name: str, file: str | None = None, **options: Any) -> nn.Module:
+        """A network, loaded and in the form that `Compute` says.
+
+        Raises:
+            WeightsError: its files are missing or wrong.
+        """
+        key = f"{name} {file} {sorted(options.items())}"
+        if key not in self._modules:
+            made = self._loader(name, **({"file": file} if file else {}), **options).to(self.compute.device)
+            self._modules[key] = made if self.compute.exact else _fast(made, self.compute)
+        return self._modules[key]
+
+    def run(self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it returns (float32 or uint8)."""
+        size, count = batch or self.compute.batch, len(arrays[0])
+        fill = self.compute.device.startswith("cuda")
+        results = []
+        with torch.inference_mode():
+            for start in range(0, count, size):
+                parts = [torch.from_numpy(np.array(a[start : start + size])) for a in arrays]
+                n = len(parts[0])
+                if fill and n < size:
+                    parts = [torch.cat([p, p[-1:].expand(size - n, *p.shape[1:])]) for p in parts]
+                results.append(function(*(p.to(self.compute.device) for p in parts))[:n].cpu().numpy())
+        return np.concatenate(results)
+
+    # --- the networks ---------------------------------------------------------------------------------------------------------------
+    def coefficients(self, crops: np.ndarray) -> np.ndarray:
+        """3DMM numbers float32[n, 257] of `align3d.align` crops uint8[n, 224, 224, 3]."""
+        net = self.module("face3d")
+        return self.run(lambda x: net(_planes(x) / 255.0), crops)
+
+    def edit(self, crops: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        """D-Net: faces uint8[n, 256, 256, 3] with the expression and pose of windows float32[n, 73, 26]."""
+        net = self.module("dnet")
+        return self.run(lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2), crops, windows)
+
+    def lips(self, mel: np.ndarray, pairs_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """L-Net (E-Net's ``low_res``): speaking faces.
+
+        Args:
+            mel: float[n, 80, 16].
+            pairs_bgr: float32[n, 384, 384, 6] 0 ... 1, or of any other size; uint8 counts 0 ... 255. Masked face and reference.
+            batch: items at a time, the micro-batch by default.
+
+        Returns:
+            float32[n, 96, 96, 3] BGR, 0 ... 1.
+        """
+        net = self.module("lnet")
+        size = 96
+
+        def call(m: Tensor, pair: Tensor) -> Tensor:
+            x = F.interpolate(_planes(pair) / (255.0 if pair.dtype == torch.uint8 else 1.0), (size, size), mode="bilinear")
+            return net(m[:, None], x).permute(0, 2, 3, 1)
+
+        return self.run(call, mel.astype(np.float32), pairs_bgr, batch=batch)
+
+    def faces(self, lips: np.ndarray, reference_bgr: np.ndarray, batch: int | None = None, top: int = 0) -> np.ndarray:
+        """E-Net without L-Net: faces of full size with the identity of the reference.
+
+        Args:
+            lips: float32[n, 96, 96, 3] BGR 0 ... 1.
+            reference_bgr: [n, h, w, 3] of any size, float32 0 ... 1 or uint8.
+            batch: items at a time, the micro-batch by default.
+            top: first row that is wanted, a multiple of 4; those above are not computed.
+
+        Returns:
+            float32[n, 384 - top, 384, 3] BGR, about 0 ... 1, not clamped.
+        """
+        net: Any = self.module("enet", low_res=False)
+        rows = {"top": top} if top else {}
+
+        def call(low: Tensor, reference: Tensor) -> Tensor:
+            seen = _planes(reference) / (255.0 if reference.dtype == torch.uint8 else 1.0)
+            return net.enhance(_planes(low), torch.cat([seen, seen], 1), **rows).permute(0, 2, 3, 1)
+
+        return self.run(call, lips, reference_bgr, batch=batch)
+
+    def enhance(self, faces: np.ndarray) -> np.ndarray:
+        """GPEN on aligned faces uint8[n, 512, 512, 3]."""
+        net = self.module("gpen")
+        return self.run(lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces)
+
+    def restore(self, faces: np.ndarray, name: str = "gfpgan-1.3") -> np.ndarray:
+        """GFPGAN (or GPEN) on aligned faces uint8[n, 512, 512, 3].
+
+        Args:
+            faces: aligned by `restore.alignment` (GPEN: by `enhance.alignment`).
+            name: one of `RESTORATIONS`. GFPGAN adds the noise stored with its weights, the same in every frame: the original's fresh noise
+                in every frame is a grain that flickers, and gives other pictures each time.
+        """
+        network, file = RESTORATIONS[name]
+        if network == "gpen":
+            return self.enhance(faces)
+        net = self.module(network, file=file)
+        return self.run(lambda x: _pictures((net(_signed(x), return_rgb=False)[0].clamp(-1, 1) + 1) / 2, rounded=True), faces)
+
+    def parse(self, faces: np.ndarray) -> np.ndarray:
+        """ParseNet's labels uint8[n, h, w] of aligned faces uint8[n, h, w, 3], 512 x 512 as it was trained."""
+        net = self.module("parsenet")
+
+        def call(x: Tensor) -> Tensor:
+            scaled = (_planes(x.double() if self.compute.exact else x) / 255 * 2 - 1).float()
+            return net(scaled)[0].argmax(1).to(torch.uint8)
+
+        return self.run(call, faces)
+
+    def emote(self, faces_bgr: np.ndarray, units: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """GANimation: faces float32[n, 384, 384, 3] BGR 0 ... 1 with the action units float32[17], at 128 pixels and enlarged."""
+        net = self.module("ganimation")
+        assert units.shape == (len(ACTION_UNITS),)
+
+        def call(x: Tensor) -> Tensor:
+            small = F.interpolate(_planes(x) * 2 - 1, (EMOTION_SIZE, EMOTION_SIZE), mode="bilinear", align_corners=False)
+            target = torch.from_numpy(units).to(small).expand(len(small), -1)
+            colour, keep, _ = net(small, target)
+            mixed = (keep * small + (1 - keep) * colour) / 2 + 0.5
+            return F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+
+        return self.run(call, faces_bgr, batch=batch)
+
+
+@functools.lru_cache(maxsize=4)
+def shared_networks(device: str, weights: str = "") -> Networks:
+    """This process's networks on a device: stages that are fused into one worker load each network once."""
+    return Networks(Compute.of(device), weights)
+
+
+def _fast(module: nn.Module, compute: Compute) -> nn.Module:
+    from retalk_models.forms import Form, optimise
+
+    cuda = compute.device.startswith("cuda")
+    return optimise(module, Form(channels_last=cuda, dtype=getattr(torch, compute.dtype)))
+
+
+def _planes(pictures: Tensor) -> Tensor:
+    """[n, h, w, c] of any dtype -> float [n, c, h, w]; float64 stays."""
+    x = pictures.permute(0, 3, 1, 2)
+    return x.contiguous() if x.is_floating_point() else x.float()
+
+
+def _signed(pictures: Tensor) -> Tensor:
+    """uint8 [n, h, w, 3] -> float32 [n, 3, h, w] in -1 ... 1."""
+    return (_planes(pictures) / 255.0 - 0.5) / 0.5
+
+
+def _pictures(x: Tensor, rounded: bool = False) -> Tensor:
+    """float [n, 3, h, w] in 0 ... 1 -> uint8 [n, h, w, 3], truncated as the original does unless ``rounded``."""
+    scaled = x.float() * 255.0
+    return (scaled.round() if rounded else scaled).to(torch.uint8).permute(0, 2, 3, 1)
