@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ PLAN_TABLE = pa.schema(
 )
 #: The plan is written again when it has grown by this factor: few writes, and a reader sees most of it.
 PLAN_GROWTH = 1.5
+#: Seconds between two writings of the ledger while a run lasts.
+LEDGER_PERIOD = 30.0
 
 
 class Collector:
@@ -42,6 +45,8 @@ class Collector:
         self.titles = {title.id: title for title in titles}
         self.jobs: dict[tuple[str, str], DubJob] = {}
         self.records: dict[tuple[str, str], Record] = {}
+        self.ledger = {(record["title"], record["dub"]): record for record in run.records()}
+        self._ledger_written = time.monotonic()
         self.planned: set[str] = set()
         self.computed = 0
         self.reused = 0
@@ -156,7 +161,9 @@ class Collector:
     def ended(self, record: Record) -> None:
         """Note how a dub ended. May be called from any thread."""
         with self._lock:
-            self.records[record["title"], record["dub"]] = record
+            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = record
+            if time.monotonic() - self._ledger_written > LEDGER_PERIOD:
+                self.write_ledger()
 
     def abort(self, error: str) -> None:
         """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it stands."""
@@ -185,6 +192,11 @@ class Collector:
             "planned": self.frames_planned,
             "done": self.frames_done,
         }
+
+    def write_ledger(self) -> None:
+        """Write the ledger: this run's records and earlier ones of the same directory."""
+        self.run.write_ledger([self.ledger[key] for key in sorted(self.ledger)])
+        self._ledger_written = time.monotonic()
 
     def write_plan(self) -> None:
         """Write ``plan.parquet``."""

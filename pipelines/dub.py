@@ -8,6 +8,7 @@ print(report.exit_code, report.records[0]["error"])
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from pipelines import preflight
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
 from pipelines.collect import Collector
-from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, load_engine, load_profile, names
+from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile
 from pipelines.engine import Engine
 from pipelines.local import run_local
 from pipelines.lock import RunLock
@@ -30,6 +31,7 @@ from pipelines.progress import Progress
 from pipelines.state import Record, RunDirectory, write_text
 from pipelines.titles import Title
 from pipelines.worker import GroupSpec
+from retalk_models.registry import available
 
 #: Exit codes of the command line.
 DONE, FAILED, USAGE = 0, 3, 2
@@ -67,13 +69,14 @@ def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
     """
     if engine == "auto":
-        # The networks' engine will be taken where its weights are; the embedded one needs none.
-        engine = "exemplar"
-    if engine == "retalk" and "retalk" not in names("engines"):
-        raise ConfigError(
-            "engine retalk: its stages (networks with the official weights) are not part of this version; "
-            "use --engine exemplar, which needs no weights"
-        )
+        return resolve_engine("retalk" if _networks_are_here() else "exemplar", options)
+    if engine == "retalk":
+        try:
+            Engine(load_engine("retalk"))
+        except ConfigError as problem:
+            raise ConfigError(
+                f"engine retalk cannot run in this version ({problem}); use --engine exemplar, which needs no weights"
+            ) from problem
     config = load_engine(engine) if isinstance(engine, str) else engine
     built = Engine(config)
     if options:
@@ -84,6 +87,17 @@ def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str
         ]
         built = Engine(config.model_copy(update={"stages": stages}))
     return built
+
+
+def _networks_are_here() -> bool:
+    """Whether the networks' engine can run: its stages are part of this version and its weights are in the cache."""
+    if not available("lnet"):
+        return False  # said without importing torch, which takes seconds
+    try:
+        preflight.check_weights(Engine(load_engine("retalk")))
+    except UsageError:
+        return False
+    return True
 
 
 def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool) -> list[tuple[PoolConfig, GroupSpec]]:
@@ -134,6 +148,7 @@ def run(
     else:
         rows = [(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)]
         titles = parse_rows(rows, built, directory.url, defaults=defaults)
+    preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_writable(directory.url, titles)
     with RunLock(directory.url) as lock:
         about = {
@@ -242,14 +257,16 @@ class _Runner:
         records = [collector.records[key] for key in sorted(collector.records)]
         missing = [(t.id, d.dub) for t in self.titles for d in t.dubs if (t.id, d.dub) not in collector.records]
         assert not missing, f"titles without a record: {missing}"
-        self.directory.write_ledger(self.directory.records())
+        collector.write_ledger()
         return Report(self.directory.url, records, collector.computed, collector.reused)
 
 
 def _reason(problem: BaseException) -> str:
-    """Ray's errors are long: the last line says what it was."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return f"{type(problem).__name__}: {lines[-1] if lines else ''}"
+    """Ray's errors are long: what a traceback in them ends with says what it was."""
+    lines = str(problem).strip().splitlines()
+    starts = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Timeout)\w*: ", line)]
+    text = " ".join(line.strip() for line in lines[starts[-1] :]) if starts else (lines[-1] if lines else "")
+    return f"{type(problem).__name__}: {text}"
 
 
 def side_directory(output: str) -> str:

@@ -137,6 +137,8 @@ def parse_rows(
     Raises:
         ManifestError: unknown columns (the nearest known one is suggested), or an id or output that appears twice.
     """
+    if not rows:
+        raise ManifestError("there are no titles to dub")
     problems = [f"{where}: {problem}" for where, row in rows if isinstance(row, dict) for problem in _unknown(row, engine)]
     titles = [_title(where, number, row, engine, outputs, folder, defaults or {}) for number, (where, row) in enumerate(rows, 1)]
     ids: dict[str, str] = {}

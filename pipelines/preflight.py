@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,31 @@ MIB = 1 << 20
 
 class PreflightError(UsageError):
     """The run would crawl or fail; the message gives the numbers and what to change."""
+
+
+def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> None:
+    """Look for the model files that the stages will load.
+
+    Args:
+        engine: whose stages.
+        overrides: the titles' options, for those choose networks too.
+
+    Raises:
+        PreflightError: naming the missing files and the command that brings them.
+    """
+    wanted: dict[str, set[str]] = {}
+    for title in overrides:
+        for spec in engine.stages:
+            options = dataclasses.replace(spec.options, **title.get(spec.name, {}))
+            if names := spec.stage.model_files(options):
+                wanted.setdefault(getattr(options, "weights", ""), set()).update(names)
+    for home, files in sorted(wanted.items()):
+        from operators.retalk.model_files import check_files
+
+        try:
+            check_files(sorted(files), home)
+        except ValueError as problem:
+            raise PreflightError(f"engine {engine.name}: {problem}\nor use --engine exemplar, which needs no weights") from problem
 
 
 def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:

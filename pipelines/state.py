@@ -160,7 +160,8 @@ class RunDirectory:
         if not fs.isdir(root):
             return []
         found = []
-        for path, content in fs.cat([p for p in fs.find(root) if p.endswith(".json")] or [], on_error="omit").items():
+        paths = [path for path in fs.find(root) if path.endswith(".json")]
+        for path, content in fs.cat(paths, on_error="omit").items() if paths else ():
             try:
                 record = json.loads(content)
             except ValueError:

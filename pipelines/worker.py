@@ -136,6 +136,7 @@ class Group:
         try:
             columns = stage.process(segment)
             check_columns(stage.name, stage.writes, columns, sizes)
+            to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
             row = {name: value for name, value in {**row, **columns}.items() if name in keep.names or name in (*PLAN.names, "dub")}
         except Exception as problem:
             error = f"{stage.name}: {problem}" if isinstance(problem, ValueError) else f"{stage.name}: {type(problem).__name__}: {problem}"

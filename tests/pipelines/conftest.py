@@ -67,7 +67,7 @@ def make_speech(path: Path, seconds: float = 2.0, amplitude: float = 0.3) -> Pat
 
 def engine_config(*between: str, options: dict[str, dict[str, Any]] | None = None, **fields: Any) -> EngineConfig:
     """The test engine: brightness, level, paint, with further stages where they belong."""
-    per_segment = [name for name in between if name in ("Misbehave", "Broken")]
+    per_segment = [name for name in between if name in ("Misbehave", "Broken", "WrongScalar")]
     per_dub = [name for name in between if name not in per_segment]
     names = ["Brightness", *per_segment, "Level", *per_dub, "Paint"]
     stages = [{"stage": f"{STAGES}:{name}", "options": (options or {}).get(name, {})} for name in names]

@@ -172,6 +172,16 @@ class Broken(Stage):
         return {}
 
 
+class WrongScalar(Stage):
+    """Writes a text where a number is declared."""
+
+    name = "wrong_scalar"
+    writes = pa.schema([scalar("count", pa.int64())])
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        return {"count": "many"}
+
+
 class NeedsWeights(Stage):
     """Cannot be set up."""
 

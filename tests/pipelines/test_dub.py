@@ -15,8 +15,8 @@ import pytest
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.config import ConfigError
-from pipelines.dub import Report, run
+from pipelines.config import UsageError
+from pipelines.dub import Report, resolve_engine, run
 from pipelines.lock import LockedError, RunLock
 from pipelines.preflight import PreflightError
 from tests.pipelines.conftest import STAGES, engine_config, make_speech, make_video, profile_config
@@ -287,6 +287,11 @@ def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp
         run(rows, run_dir="memory://memo/run", engine=engine, profile=profile)
 
 
-def test_the_networks_engine_is_refused_clearly() -> None:
-    with pytest.raises(ConfigError, match=r"engine retalk: its stages .* not part of this version; use --engine exemplar"):
-        run([], run_dir="/nowhere", engine="retalk")
+def test_the_networks_engine_is_refused_clearly(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="use --engine exemplar"):
+        run(catalogue(footage)[:1], run_dir=str(tmp_path / "run"), engine="retalk")
+    with pytest.raises(UsageError, match="no titles"):
+        run([], run_dir=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    assert resolve_engine("auto").name == "exemplar"

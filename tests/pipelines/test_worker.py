@@ -125,6 +125,12 @@ def test_columns_are_checked_at_the_stages_edge(footage: Path, tmp_path: Path) -
     assert row["error"] == "broken: stage 'broken': columns ['promised'] are declared but absent"
 
 
+def test_values_that_arrow_refuses_are_the_stages_error(footage: Path, tmp_path: Path) -> None:
+    (row,) = run_groups(engine_config("WrongScalar"), [("brightness", "wrong_scalar")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert row["error"].startswith("wrong_scalar: ")
+    assert "many" in row["error"]
+
+
 def test_marks_pass_untouched(tmp_path: Path) -> None:
     mark = empty_row(PLANNED, {"segment_id": "t", "title": "t", "segment": -1, "meta": '{"dubs": []}'})
     (end,) = run_groups(engine_config(), [("brightness",), ("level", "paint")], mark, tmp_path)
