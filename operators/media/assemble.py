@@ -136,7 +136,9 @@ def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict
 
 def _add_video(container: OutputContainer, template: VideoStream, dubbed: VideoStream) -> Stream:
     """The picture's stream: as the segments are encoded, with the source's tags."""
-    stream: Stream = container.add_stream_from_template(template, opaque=True)
+    stream = container.add_stream_from_template(template, opaque=True)
+    if template.average_rate:
+        stream.codec_context.framerate = template.average_rate
     stream.metadata.update(content_tags(dubbed.metadata))
     stream.disposition = dubbed.disposition | Disposition.default
     return stream

@@ -28,8 +28,11 @@ LONGEST_HOLE = Fraction(1, 25)
 DAMAGE = 0.01
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
-#: Mixing down keeps within -1..1: two equal channels give the same one.
-MIX = {"rematrix_maxval": "1.0"}
+#: What a channel adds to the left and to the right when more than two are mixed down (ITU-R BS.775, annex 4).
+MIX = {
+    **{"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (0.7071, 0.7071), "LFE": (0.0, 0.0), "BC": (0.5, 0.5)},
+    **{"BL": (0.7071, 0.0), "SL": (0.7071, 0.0), "BR": (0.0, 0.7071), "SR": (0.0, 0.7071)},
+}
 #: Samples handed on at a time at least.
 BLOCK = 1 << 15
 
@@ -74,7 +77,7 @@ def audio_blocks(
     Args:
         url: fsspec URL.
         rate: samples per second; the stream's own if None.
-        layout: FFmpeg channel layout to mix to, e.g. ``"mono"``; the stream's own if None.
+        layout: "mono" or "stereo" to mix more channels down; the stream's own if None.
         index: of the stream in the file; the default audio stream, else the first, if None.
 
     Yields:
@@ -90,14 +93,29 @@ def audio_blocks(
         stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
         for piece in _continuous(container, stream, url):
-            if piece is not None and resampler is None:
-                resampler = AudioResampler("fltp", layout or piece.layout, rate or piece.sample_rate, options=MIX)
-            for frame in resampler.resample(piece) if resampler is not None else []:
-                if frame.samples:
+            mixed = None if piece is None else _mixed(piece, layout)
+            if mixed is not None and resampler is None:
+                resampler = AudioResampler("fltp", mixed.layout.name, rate or mixed.sample_rate)
+            for frame in resampler.resample(mixed) if resampler is not None else []:
+                if frame is not None and frame.samples:
                     some = True
                     yield frame.to_ndarray(), frame.sample_rate
     if not some:
         raise NoAudioError(f"{url}: the audio stream holds no sample; give a file with speech in it")
+
+
+def _mixed(frame: AudioFrame, layout: str | None) -> AudioFrame:
+    """A planar float frame mixed down to "mono" or "stereo" such that equal channels give the same one and nothing gets louder."""
+    names = [channel.name for channel in frame.layout.channels]
+    target = {"mono": 1, "stereo": 2}.get(layout or "", len(names))
+    if target >= len(names):
+        return frame
+    sides = np.array([MIX.get(name, (0.5, 0.5)) for name in names] if len(names) > 2 else np.eye(2), np.float32).T
+    weights = sides / np.maximum(sides.sum(axis=1, keepdims=True), 1e-6)
+    weights = weights.mean(axis=0, keepdims=True) if target == 1 else weights
+    mixed = AudioFrame.from_ndarray(np.ascontiguousarray(weights @ frame.to_ndarray()), format="fltp", layout=layout or "mono")
+    mixed.sample_rate = frame.sample_rate
+    return mixed
 
 
 def find_audio(container: av.container.InputContainer, url: str) -> AudioStream:

@@ -46,8 +46,16 @@ def segment_ends(segments: Sequence[str]) -> Ends:
     with open_input(segments[-1]) as container:
         stream, found = _read_segment(container, segments[-1])
         _, end, _ = _span(stream, segments[-1])
-        tail = sorted(int(p.pts) for p in found if p.pts is not None)[-1 - stream.codec_context.reorder_depth :]
-    return Ends(start, end, end - tail[0] if len(tail) > stream.codec_context.reorder_depth else 0, time_base)
+        depth = _depth(found)
+        tail = sorted(int(p.pts) for p in found if p.pts is not None)[-1 - depth :]
+    return Ends(start, end, end - tail[0] if len(tail) > depth else 0, time_base)
+
+
+def _depth(found: list[Packet[Any]]) -> int:
+    """The encoder's reordering depth: segments begin that many units of time before their first frame is shown (see `writer`)."""
+    assert found[0].pts is not None
+    assert found[0].dts is not None
+    return found[0].pts - found[0].dts
 
 
 def _span(stream: VideoStream, url: str) -> tuple[int, int, Fraction]:
@@ -81,7 +89,7 @@ def video_packets(segments: Sequence[str], target: Stream, ends: Ends, shown_dur
             stream, found = _read_segment(container, url)
             pts = sorted(int(p.pts) for p in found if p.pts is not None)
             if header is None:
-                header, delay = stream.codec_context.extradata, _lead(stream, pts, ends)
+                header, delay = stream.codec_context.extradata, _lead(_depth(found), pts, ends)
                 lead = ends.start - delay[0] if delay else 0
             if stream.codec_context.extradata != header or stream.time_base != ends.time_base:
                 raise MediaError(f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them")
@@ -109,9 +117,8 @@ def _read_segment(container: InputContainer, url: str) -> tuple[VideoStream, lis
     return stream, found
 
 
-def _lead(stream: VideoStream, pts: list[int], ends: Ends) -> list[int]:
+def _lead(depth: int, pts: list[int], ends: Ends) -> list[int]:
     """Decoding times of the packets before those that take the first frames' times: a frame interval apart if the end has room for it."""
-    depth = stream.codec_context.reorder_depth
     if not depth:
         return []
     interval = pts[1] - pts[0] if len(pts) > 1 else ends.end - ends.start

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import av.container
@@ -17,6 +19,7 @@ from operators.media.container import describe
 from operators.media.errors import DecodeError, MediaError
 from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
 
+_TAGGED_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 #: Seconds: a longer stay of the last frame is taken for a mistake of the container.
 LONGEST_LAST = 10
 
@@ -119,10 +122,15 @@ def _last_duration(stream: VideoStream, last: int, said: int) -> int:
 
     Packets of an MP4 file last until the next one in decoding order; what is true of the last frame is the end of the track.
     """
-    if stream.start_time is None or not stream.duration or not stream.time_base:
-        return said
-    rest = stream.start_time + stream.duration - last
-    return rest if 0 < rest * stream.time_base < LONGEST_LAST else said
+    end = None
+    if stream.start_time is not None and stream.duration:
+        end = stream.start_time + stream.duration
+    elif not said and stream.time_base and (tag := _TAGGED_DURATION.fullmatch(stream.metadata.get("DURATION", ""))):
+        # Matroska has durations of video frames in a tag at best.
+        hours, minutes, seconds_ = (Fraction(part) for part in tag.groups())
+        end = round((3600 * hours + 60 * minutes + seconds_) / stream.time_base)
+    rest = 0 if end is None else end - last
+    return rest if stream.time_base and 0 < rest * stream.time_base < LONGEST_LAST else said
 
 
 def scanned_timeline(container: av.container.InputContainer, stream: VideoStream, url: str) -> Timeline:

@@ -19,7 +19,6 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
 
 from operators.media.color import FULL_RANGE, LIMITED_RANGE, ColorTags
 
@@ -28,7 +27,10 @@ WORKING = (
     *("gray", "gray10le", "yuv420p", "yuv420p10le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
 )
-_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+#: Flags of swscale (SWS_* of libswscale/swscale.h; older PyAV names only some of them).
+_POINT, _AREA = 0x10, 0x20
+#: Accurate rounding, full chroma input and interpolation, the same result on every processor.
+_EXACT = 0x40000 | 0x4000 | 0x2000 | 0x80000
 _SAMPLING = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
 BT709 = 1
 
@@ -97,19 +99,9 @@ def working_tags(decoded: str, tags: ColorTags) -> ColorTags:
 
 
 def planes(picture: VideoFrame) -> list[np.ndarray]:
-    """Read-only views of a planar picture's planes, uint8 or uint16 [h,w].
-
-    Each view holds its own reference to the picture's buffers: it stays valid, and unchanged, whatever happens to the picture.
-    """
-    return [np.from_dlpack(plane) for plane in picture.planes]
-
-
-def writable_planes(picture: VideoFrame) -> list[np.ndarray]:
-    """Views to write through, after the picture has been made the only owner of its buffers (they are copied if the decoder or a view
-    from `planes` still refers to them)."""
-    picture.make_writable()
+    """Views of a planar picture's planes, uint8 or uint16 [h,w]. They keep the picture alive, and do not survive its `make_writable`."""
     dtype = np.uint16 if picture.format.components[0].bits > 8 else np.uint8
-    return [np.frombuffer(memoryview(p), dtype).reshape(p.height, -1)[:, : p.width] for p in picture.planes]
+    return [np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, : plane.width] for plane in picture.planes]
 
 
 def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
@@ -119,9 +111,9 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
     converted = picture
     if working.from_rgb:
         colors: dict[str, Any] = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"}
-        converted = picture.reformat(format=working.planar, interpolation=_EXACT | Interpolation.AREA, threads=1, **colors)
+        converted = picture.reformat(format=working.planar, interpolation=_EXACT | _AREA, threads=1, **colors)
     elif picture.format.name != working.planar:
-        converted = picture.reformat(format=working.planar, interpolation=_EXACT | Interpolation.POINT, threads=1)
+        converted = picture.reformat(format=working.planar, interpolation=_EXACT | _POINT, threads=1)
     if working.planar != working.name:
         converted = _repeat_chroma(converted, working.name)
     converted.pts, converted.time_base = picture.pts, picture.time_base
@@ -131,7 +123,7 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
 def _repeat_chroma(picture: VideoFrame, name: str) -> VideoFrame:
     """A 4:4:4 picture in which each chroma sample of a subsampled one is repeated over the luma samples that it covers."""
     full = VideoFrame(picture.width, picture.height, name)
-    for source, target in zip(planes(picture), writable_planes(full), strict=True):
+    for source, target in zip(planes(picture), planes(full), strict=True):
         height, width = target.shape
         across, down = -(-width // source.shape[1]), -(-height // source.shape[0])
         target[:] = source.repeat(down, 0)[:height].repeat(across, 1)[:, :width]

@@ -15,7 +15,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
-from operators.media.formats import WorkingFormat, planes, writable_planes
+from operators.media.formats import WorkingFormat, planes
 from operators.media.orientation import Box, Orientation
 
 
@@ -53,12 +53,14 @@ class Frame:
         pts: presentation time in units of the video's time base.
     """
 
-    __slots__ = ("_layout", "_picture", "index", "pts")
+    __slots__ = ("_layout", "_picture", "_private", "index", "pts")
 
     def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
         self.index = index
         self.pts = pts
         self._picture = picture
+        #: Nobody else refers to the picture's samples: they may be written to.
+        self._private = False
         self._layout = layout
 
     @property
@@ -69,6 +71,7 @@ class Frame:
     @property
     def picture(self) -> VideoFrame:
         """The frame as PyAV holds it, in coded orientation, to be read or encoded; never to be written to."""
+        self._private = False
         return self._picture
 
     @property
@@ -78,11 +81,15 @@ class Frame:
 
     def samples(self) -> list[np.ndarray]:
         """Read-only views of the Y', Cb and Cr planes (Y' alone for gray) in coded orientation, uint8 or, with 10 bits, uint16."""
-        return planes(self._picture)
+        self._private = False
+        views = planes(self._picture)
+        for view in views:
+            view.flags.writeable = False
+        return views
 
     def luma(self) -> np.ndarray:
         """uint8[h,w], luma code values of the upright picture (10 bits are cut to 8); a read-only view where possible."""
-        luma = self._layout.orientation.upright(planes(self._picture)[0])
+        luma = self._layout.orientation.upright(self.samples()[0])
         return luma if luma.dtype == np.uint8 else (luma >> (self._layout.format.depth - 8)).astype(np.uint8)
 
     def rgb(self, box: Box | None = None) -> np.ndarray:
@@ -138,7 +145,10 @@ class Frame:
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
         weight = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(alpha), np.float32), *border, cv2.BORDER_CONSTANT, value=0.0)
         colors = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(rgb), np.float32), *border, cv2.BORDER_REPLICATE)
-        targets = writable_planes(self._picture)
+        if not self._private:
+            # Views, copies and the decoder go on referring to the old samples.
+            self._picture, self._private = _duplicate(self._picture), True
+        targets = planes(self._picture)
         sx, sy = layout.format.chroma
         for target, value in zip(targets, cv2.split(cv2.transform(colors, layout.to_yuv))):  # gray has one target
             part, share = value * weight, weight
@@ -151,7 +161,8 @@ class Frame:
 
     def copy(self) -> Frame:
         """An independent frame with the same picture. Samples are shared until one of the two is written to."""
-        return Frame(self.index, self.pts, _reference(self._picture), self._layout)
+        self._private = False
+        return Frame(self.index, self.pts, self._picture, self._layout)
 
     def _checked(self, box: Box | None) -> Box:
         width, height = self.size
@@ -175,13 +186,15 @@ def _blend(target: np.ndarray, part: np.ndarray, share: np.ndarray) -> None:
     target[:] = own.astype(target.dtype)
 
 
-def _reference(picture: VideoFrame) -> VideoFrame:
-    """A second picture that refers to the same samples."""
+def _duplicate(picture: VideoFrame) -> VideoFrame:
+    """A picture with samples of its own and everything else (times, colours, fields, side data) the same."""
     with _graph_lock:
         graph = _reference_graph(picture.width, picture.height, picture.format.name)
         graph.push(picture)
         second = graph.pull()
     assert isinstance(second, VideoFrame)
+    # It refers to the same samples as the first, so that this copies them.
+    second.make_writable()
     return second
 
 

@@ -28,7 +28,7 @@ from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout
 from operators.media.integrity import check_complete
 from operators.media.orientation import read_orientation
-from operators.media.sidedata import hdr_parameters
+from operators.media.sidedata import first_field, hdr_parameters
 from operators.media.storage import fingerprint
 from operators.media.timeline import NO_TIME, Timeline
 
@@ -36,8 +36,6 @@ from operators.media.timeline import NO_TIME, Timeline
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
-#: AVFieldOrder values with the bottom field shown first.
-BOTTOM_FIRST = (3, 4)
 #: Seconds: a longer step between two frames of an MPEG stream is a break in its clock.
 LONGEST_GAP = 10
 
@@ -206,7 +204,7 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
         pix_fmt=head.format.name,
         layout=layout,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        fields="" if not head.interlaced_frame else "bottom" if context.field_order in BOTTOM_FIRST else "top",
+        fields=first_field(head),
         hdr=hdr_parameters(head),
         time_base=time_base,
         pts=pts,

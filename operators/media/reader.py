@@ -75,8 +75,8 @@ def _from_entry(url: str, info: VideoInfo, entry: int, back: int, start: int, st
     with open_input(url) as container:
         stream = video_stream(container, url)
         # A decoder that must find out how far pictures are reordered drops some when it learns it late.
-        context = stream.codec_context
-        context.reorder_depth = max(context.reorder_depth, info.timeline.reordering)
+        if hasattr(stream.codec_context, "reorder_depth"):  # PyAV 18
+            stream.codec_context.reorder_depth = max(stream.codec_context.reorder_depth, info.timeline.reordering)
         if entry:
             container.seek(int(times[entry]) - back, stream=stream)
         for position, picture in _numbered(container, stream, url, info, entry):

@@ -1,11 +1,14 @@
-"""Side data of pictures; static HDR metadata (SMPTE ST 2086 and CTA-861.3) in the words of x264."""
+"""What else is known of a picture: side data, order of fields; static HDR metadata (SMPTE ST 2086 and CTA-861.3) in the words of x264."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import cast
 
+import av.error
+from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
@@ -19,6 +22,25 @@ def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
         # PyAV 18 does not know all kinds that FFmpeg 8 attaches (Exif is one) and then gives none.
         return None
     return next((bytes(data) for data in listed if data.type == kind), None)
+
+
+def first_field(picture: VideoFrame) -> str:
+    """ "top" or "bottom" by the field that is shown first, empty for a progressive picture."""
+    if not picture.interlaced_frame:
+        return ""
+    # PyAV does not show the flag; a filter lets those pictures pass that have it.
+    graph = Graph()
+    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25))
+    select, sink = graph.add("select", "eq(interlace_type,BOTTOMFIRST)"), graph.add("buffersink")
+    source.link_to(select)
+    select.link_to(sink)
+    graph.configure()
+    graph.push(picture)
+    try:
+        graph.pull()
+    except (av.error.BlockingIOError, av.error.EOFError):
+        return "top"
+    return "bottom"
 
 
 def hdr_parameters(picture: VideoFrame) -> str:

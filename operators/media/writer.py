@@ -52,6 +52,11 @@ class EncoderOptions:
         if self.keyint < 1:
             raise ValueError(f"keyint {self.keyint} must be at least 1")
 
+    @property
+    def reordering(self) -> int:
+        """Packets that come before one whose frame is shown before theirs: x264's B-frames, of which one in a run is a reference."""
+        return 0 if self.preset == "ultrafast" or self.keyint == 1 else 2
+
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSegment:
@@ -91,8 +96,10 @@ def encode_segment(
             raise MediaError(f"{url}: cannot be encoded ({describe(error)})") from error
         data = path.stat().st_size
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return EncodedSegment(count, data, digest)
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return EncodedSegment(count, data, digest.hexdigest())
 
 
 def mp4_options(time_base_denominator: int) -> dict[str, str]:
@@ -107,7 +114,7 @@ def mp4_options(time_base_denominator: int) -> dict[str, str]:
 def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, options: EncoderOptions) -> int:
     with av.open(f"file:{path}", "w", container_options=mp4_options(info.time_base.denominator)) as container:
         stream = _add_stream(container, info, options)
-        sink = _Sink(container, stream)
+        sink = _Sink(container, options.reordering)
         end = 0
         for frame, pts in frames:
             if frame.layout != info.layout:
@@ -128,8 +135,8 @@ class _Sink:
     An MP4 file holds differences of decoding times only, and the duration of the packet that is last in decoding order.
     """
 
-    def __init__(self, container: OutputContainer, stream: VideoStream) -> None:
-        self._container, self._stream = container, stream
+    def __init__(self, container: OutputContainer, depth: int) -> None:
+        self._container, self._depth = container, depth
         self._pts: list[int] = []
         self._held: Packet[VideoStream] | None = None
         self._written = 0
@@ -146,10 +153,11 @@ class _Sink:
 
     def write(self, packets: list[Packet[VideoStream]]) -> None:
         """Packets in decoding order."""
-        depth = self._stream.codec_context.reorder_depth
         for packet in packets:
             i = self._written
-            packet.dts = self._pts[i - depth] if i >= depth else self._pts[0] - depth + i
+            packet.dts = self._pts[i - self._depth] if i >= self._depth else self._pts[0] - self._depth + i
+            assert packet.pts is not None
+            assert packet.dts <= packet.pts, "the encoder reorders deeper than its options say"
             self._flush()
             self._held = packet
             self._written += 1
@@ -158,8 +166,7 @@ class _Sink:
         """Write the last packet so that the file ends at ``end``."""
         if self._held is None or self._held.dts is None:
             raise ValueError("no frames to encode")
-        depth = self._stream.codec_context.reorder_depth
-        self._held.duration = end - self._held.dts - depth
+        self._held.duration = end - self._held.dts - self._depth
         self._flush()
 
     def _flush(self) -> None:

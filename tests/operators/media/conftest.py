@@ -45,7 +45,7 @@ ZOO: dict[str, dict[str, object]] = {
     "dv411.mkv": {"count": 8, "codec": "ffv1", "pix_fmt": "yuv411p", "time_base": MS},
     "nv12.nut": {"count": 6, "codec": "rawvideo", "pix_fmt": "nv12"},
     "twelve.mkv": {"count": 6, "codec": "ffv1", "pix_fmt": "yuv420p12le", "time_base": MS},
-    "interlaced.mp4": {"count": 16, "options": {"x264-params": "keyint=8:tff=1"}, "interlaced": True},
+    "interlaced.mp4": {"count": 16, "options": {"x264-params": "keyint=8"}, "fields": "bottom"},
     "fragmented.mp4": {"count": 40, "options": GOP, "muxer": {"movflags": "frag_keyframe+empty_moov"}},
     "animation.gif": {"count": 8, "codec": "gif", "pix_fmt": "rgb8", "time_base": Fraction(1, 100)},
     "still.png": {"count": 1, "codec": "png", "pix_fmt": "rgb24", "container_format": "image2", "muxer": {"update": "1"}},

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.filter import Graph
 from av.packet import Packet
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
@@ -44,7 +45,7 @@ def write_video(
     container_format: str | None = None,
     attributes: Mapping[str, Any] | None = None,
     matrix: Sequence[int] | None = None,
-    interlaced: bool = False,
+    fields: str = "",
 ) -> list[int]:
     """Write ``count`` frames of `picture` and return their presentation times in ``time_base``."""
     times = list(pts) if pts is not None else [round(i / rate / time_base) for i in range(count)]
@@ -56,14 +57,28 @@ def write_video(
             setattr(stream.codec_context, name, value)
         if matrix is not None:
             stream.set_display_matrix(matrix)
-        if interlaced:
-            stream.codec_context.flags |= 1 << 18
+        if fields:
+            stream.codec_context.flags |= 1 << 18  # AV_CODEC_FLAG_INTERLACED_DCT
         for i, time in enumerate(times):
             frame = picture(i, *size, pix_fmt)
             frame.pts, frame.time_base = time, time_base
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(with_fields(frame, fields) if fields else frame))
         container.mux(stream.encode(None))
     return times
+
+
+def with_fields(frame: VideoFrame, fields: str) -> VideoFrame:
+    """The frame marked as two fields, the "top" or "bottom" one first: a flag that only a filter can set."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    mark, sink = graph.add("setfield", {"top": "tff", "bottom": "bff"}[fields]), graph.add("buffersink")
+    source.link_to(mark)
+    mark.link_to(sink)
+    graph.configure()
+    graph.push(frame)
+    marked = graph.pull()
+    assert isinstance(marked, VideoFrame)
+    return marked
 
 
 @dataclasses.dataclass

@@ -62,15 +62,12 @@ def test_every_kind_of_video_is_kept_in_kind(zoo: Zoo, tmp_path: Path, name: str
         assert 10 * np.log10(255**2 / np.mean(difference**2)) > 38
 
 
-def test_field_order_is_kept(zoo: Zoo, tmp_path: Path) -> None:
-    for order, name in ((2, "tff"), (3, "bff")):
-        synth.write_video(tmp_path / "a.mp4", 6, options={"x264-params": f"{name}=1"}, interlaced=True)
-        info = probe_video(str(tmp_path / "a.mp4"))
-        encode_segment(str(tmp_path / "b.mp4"), own_times(info, 0, 6), info)
-        with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(tmp_path / "b.mp4")) as segment:
-            assert source.streams.video[0].codec_context.field_order == order
-            assert segment.streams.video[0].codec_context.field_order == order
-        assert info.fields == ("top" if name == "tff" else "bottom")
+@pytest.mark.parametrize("fields", ["top", "bottom"])
+def test_field_order_is_kept(tmp_path: Path, fields: str) -> None:
+    synth.write_video(tmp_path / "a.mp4", 6, fields=fields)
+    info = probe_video(str(tmp_path / "a.mp4"))
+    encode_segment(str(tmp_path / "b.mp4"), own_times(info, 0, 6), info)
+    assert (info.fields, probe_video(str(tmp_path / "b.mp4")).fields) == (fields, fields)
 
 
 def test_tags_for_wide_gamut_and_hdr_are_kept(tmp_path: Path) -> None:
