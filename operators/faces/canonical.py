@@ -10,9 +10,9 @@ import numpy as np
 
 from operators.faces.geometry import EYES, MOUTH, eye_distance, head_model
 
-#: Side of the crop and of the face box in its middle, pixels. dlib answers in whole pixels: in a smaller crop their rounding shows.
-SIDE = 480
-BOX = 320
+#: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
+SIDE = 360
+BOX = 240
 #: Face boxes of dlib's detector are this many eye distances wide and centred this far below the eyes (mean over frontal faces).
 BOX_EYES = 2.35
 BOX_BELOW_EYES = 0.45
