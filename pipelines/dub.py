@@ -223,7 +223,7 @@ class _Runner:
             try:
                 collector.ended(pool.run(job, self.keep_segments))
             except ray.exceptions.RayError as problem:
-                record = job.record("failed", f"assemble: {_reason(problem)}")
+                record = job.record("failed", f"assemble: {_last_words(problem)}")
                 self.directory.write_record(record)
                 collector.ended(record)
 
@@ -237,7 +237,7 @@ class _Runner:
                     try:
                         row = next(rows, None)
                     except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
-                        error = _reason(problem)
+                        error = self._reason(problem)
                         break
                     if row is None:
                         break
@@ -252,6 +252,11 @@ class _Runner:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)
 
+    def _reason(self, problem: Exception) -> str:
+        if type(problem).__name__ == "ExecutionTimeoutError":
+            return f"no progress for {self.profile.watchdog_seconds:g} s, watchdog_seconds of profile {self.profile.name}: something hangs"
+        return _last_words(problem)
+
     def _report(self, collector: Collector) -> Report:
         collector.write_plan()
         records = [collector.records[key] for key in sorted(collector.records)]
@@ -261,7 +266,7 @@ class _Runner:
         return Report(self.directory.url, records, collector.computed, collector.reused)
 
 
-def _reason(problem: BaseException) -> str:
+def _last_words(problem: BaseException) -> str:
     """Ray's errors are long: what a traceback in them ends with says what it was."""
     lines = str(problem).strip().splitlines()
     starts = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Timeout)\w*: ", line)]

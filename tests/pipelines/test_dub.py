@@ -213,6 +213,20 @@ def test_what_is_done_is_left_alone_until_something_changes(footage: Path, tmp_p
     assert computed == [4, 0, 4, 4, 4, 4, 4]
 
 
+def test_a_hang_ends_by_the_watchdog_and_the_rest_is_kept(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+    """The third segment never ends. The run does, says so, and a later one takes up the two segments before it."""
+    engine = engine_config(options={"Paint": {"wait": str(tmp_path / "never")}})
+    rows, profile = catalogue(footage)[:1], profile_config(1).model_copy(update={"watchdog_seconds": 20})
+    report = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile)
+    assert report.exit_code == 3
+    assert "the run stopped before this title was done" in report.records[0]["error"]
+    assert "no progress for 20 s, watchdog_seconds of profile test" in report.records[0]["error"]
+    (tmp_path / "never").touch()
+    again = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, ray=False)
+    assert (again.exit_code, again.reused + again.computed) == (0, 4)
+    assert again.reused >= 2, "the hanging worker, let go, may have committed its segment as well"
+
+
 def test_second_run_in_the_same_directory_is_refused(footage: Path, tmp_path: Path) -> None:
     with RunLock(str(tmp_path)), pytest.raises(LockedError, match="another run is at work here"):
         go(catalogue(footage)[:1], tmp_path)
