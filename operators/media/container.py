@@ -22,6 +22,8 @@ READ_BLOCK = 1 << 18
 CLOCK_TIMES = 0x0200
 #: A picture's name is a name, not a pattern for numbered ones.
 _LITERAL = {"pattern_type": "none"}
+#: Tags in an unknown encoding are no reason to refuse a file; PyAV 19 takes them without being asked.
+_TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 #: Demuxers that read one picture.
 PICTURE_FORMATS = ("image2", "_pipe")
 #: Video streams that are no video: cover art, thumbnails.
@@ -39,7 +41,7 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
     source: Any = open_media(url)
     try:
         try:
-            container = av.open(source, "r", buffer_size=READ_BLOCK, metadata_errors="replace", container_options=_LITERAL)
+            container = av.open(source, "r", buffer_size=READ_BLOCK, container_options=_LITERAL, **_TOLERANT)
         except av.error.FFmpegError as error:
             raise MediaError(f"{url}: not a media file that can be read ({describe(error)}); check that it plays") from error
         with container:

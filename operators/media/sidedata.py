@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from fractions import Fraction
-from typing import cast
 
 import av.error
 from av.filter import Graph
-from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
@@ -17,11 +14,11 @@ from av.video.frame import VideoFrame
 def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
     """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list it."""
     try:
-        listed = cast("Iterable[SideData]", picture.side_data)
+        data = picture.side_data.get(kind)  # type: ignore[call-overload]
     except ValueError:
         # PyAV 18 does not know all kinds that FFmpeg 8 attaches (Exif is one) and then gives none.
         return None
-    return next((bytes(data) for data in listed if data.type == kind), None)
+    return None if data is None else bytes(data)
 
 
 def first_field(picture: VideoFrame) -> str:
