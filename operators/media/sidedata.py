@@ -14,11 +14,23 @@ from av.video.frame import VideoFrame
 def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
     """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list it."""
     try:
-        data = picture.side_data.get(kind)  # type: ignore[call-overload]
+        data = _without_profile(picture).side_data.get(kind)  # type: ignore[call-overload]
     except ValueError:
         # PyAV 18 does not know all kinds that FFmpeg 8 attaches (Exif is one) and then gives none.
         return None
     return None if data is None else bytes(data)
+
+
+def _without_profile(picture: VideoFrame) -> VideoFrame:
+    """The picture without its ICC profile: PyAV 17 and 18 free the name of one (PNG files carry it) twice, and the process dies."""
+    graph = Graph()
+    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25))
+    delete, sink = graph.add("sidedata", "mode=delete:type=ICC_PROFILE"), graph.add("buffersink")
+    source.link_to(delete)
+    delete.link_to(sink)
+    graph.configure()
+    graph.push(picture)
+    return graph.pull()  # type: ignore[return-value]
 
 
 def first_field(picture: VideoFrame) -> str:
