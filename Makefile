@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Where no constraint is known for your platform: make test CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt
 
-.PHONY: demo test lint clean venv
+.PHONY: demo parity-demo test lint clean venv
 
 venv: $(STAMP)
 
@@ -28,6 +28,10 @@ test: lint
 
 demo: $(STAMP)
 	$(BIN)/python -m pipelines.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
+
+# Frames of the original's recorded run beside ours (needs ../shared/parity): out/parity-demo/*.png
+parity-demo: $(STAMP)
+	$(BIN)/python -m benchmarks.parity_demo
 
 clean:
 	rm -rf $(VENV) demo-out

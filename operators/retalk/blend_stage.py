@@ -39,6 +39,10 @@ class BlendOptions:
     crf: float = EncoderOptions.crf
     preset: Preset = EncoderOptions.preset
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.levels <= 8:
+            raise ValueError(f"levels {self.levels} must be from 1 to 8")
+
 
 class PasteFaces(Stage):
     """Compositing in the face's box at native resolution; everything outside the mask stays the decoded source, sample for sample.
@@ -67,10 +71,8 @@ class PasteFaces(Stage):
         cv2.setNumThreads(1)
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        """Raises MediaError where the video cannot be read or the piece not be written, ValueError for options out of range."""
+        """Raises MediaError where the video cannot be read or the piece not be written."""
         options, info = self.options_for(segment), probe_video(segment.video)
-        if not 1 <= options.levels <= 8:
-            raise ValueError(f"levels {options.levels} must be from 1 to 8")
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
         made = encode_segment(segment["target"], self._frames(segment, info, options.levels), info, encoder)
         return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}

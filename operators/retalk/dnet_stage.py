@@ -41,6 +41,9 @@ class DNetOptions:
     enhance: Literal["gpen", "none"] = "none"
     weights: str = ""
 
+    def __post_init__(self) -> None:
+        check_expression(self.expression)
+
 
 class EditExpression(Stage):
     """D-Net.
@@ -74,7 +77,6 @@ class EditExpression(Stage):
         """See `Stage.model_files`."""
         if not options.enabled:
             return ()
-        check_expression(options.expression)
         target: tuple[str, ...] = ("expression.mat",) if options.expression in TEMPLATES else ()
         if options.expression.lower().endswith(PICTURES):
             target = ("face3d", "similarity_Lm3D_all.mat")
@@ -149,7 +151,6 @@ def enhanced(picture: np.ndarray, points: np.ndarray, networks: Networks) -> np.
 @functools.lru_cache(maxsize=16)
 def target_expression(expression: str, networks: Networks) -> np.ndarray:
     """float32[64] that `DNetOptions.expression` stands for."""
-    check_expression(expression)
     if not expression.lower().endswith(PICTURES):
         return template(expression, networks.registry)
     from operators.retalk.detectors import NetworkDetectors

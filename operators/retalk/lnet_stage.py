@@ -46,6 +46,10 @@ class LNetOptions:
     ease: float = 0.2
     weights: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1 or self.ease < 0:
+            raise ValueError(f"strength {self.strength} must be from 0 to 1, ease {self.ease} at least 0 seconds")
+
 
 class SpeakFaces(Stage):
     """L-Net.
@@ -78,10 +82,8 @@ class SpeakFaces(Stage):
         self.networks.module("lnet")
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        """Raises ValueError for options out of range, and MediaError where the speech cannot be read."""
+        """Raises MediaError where the speech cannot be read."""
         options: LNetOptions = self.options_for(segment)
-        if not 0 <= options.strength <= 1 or options.ease < 0:
-            raise ValueError(f"strength {options.strength} must be from 0 to 1, ease {options.ease} at least 0 seconds")
         spectrogram = heard(segment.speech, options.silence == "close")
         times = segment.speech_times - options.lag
         valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]

@@ -28,7 +28,7 @@ from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_
 from operators.retalk.model_files import Restoration, restoration_files
 from operators.retalk.nets import Networks, shared_networks
 from operators.retalk.original import Box, Steps
-from operators.retalk.source import check_expression, speech_mel, standard_points, template
+from operators.retalk.source import PICTURES, check_expression, speech_mel, standard_points, template
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -160,6 +160,11 @@ class DNetOriginalOptions(ParityOptions):
 
     expression: str = "neutral"
 
+    def __post_init__(self) -> None:
+        check_expression(self.expression)
+        if self.expression.lower().endswith(PICTURES):
+            raise ValueError(f"expression {self.expression}: a picture is for engine retalk; the original's release cannot take one")
+
 
 class DNetOriginal(ParityStage):
     """Stabilised pictures, enhanced (BGR), and the oriented square of the face in each."""
@@ -180,7 +185,6 @@ class DNetOriginal(ParityStage):
     def process(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options, detectors, steps = self.options_for(segment), self.detectors(segment), Steps(self.networks)
-        check_expression(options.expression)
         expression = template(options.expression, self.networks.registry)
         low, high = segment.core[0] - segment.frames[0], segment.core[1] - segment.frames[0]
         # The segment's rows end where the title's do, or further away than a window reaches; the source's own row is among them: ratio 1.

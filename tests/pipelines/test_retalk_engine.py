@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,67 +13,26 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import scipy.io.wavfile
 import torch
 
 from benchmarks.reference_loop import reference_loop
-from operators.media.color import rgb_to_yuv
-from operators.media.probe import probe_video
-from operators.media.reader import read_frames
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
-from pipelines.config import PoolConfig, ProfileConfig, load_engine
+from pipelines.config import ProfileConfig, UsageError, load_engine
 from pipelines.dub import Report, run
-from tests.conftest import PARITY
 from tests.parity import assert_close
-from tests.retalk_home import NESTINGS, make_home, standard_landmarks
+from tests.pipelines.conftest import make_speech
+from tests.recorded_run import E2E, FINE, parity_run, pictures, profile, recipe_home, recorded_clip
 
-E2E = PARITY / "e2e"
 needs_fixture = pytest.mark.skipif(not E2E.is_dir(), reason="no recorded run of the original beside this checkout")
-#: Encoded so that it is decoded to within a grey level: 10 bits, 4:4:4.
-FINE = {"crf": 0}
-
-
-def profile(segment_frames: int, pools: int = 1) -> ProfileConfig:
-    """Two threads for the networks, in one worker or split where the engine fans out."""
-    split = [("all", [])] if pools == 1 else [("segment", ["detect", "recon3d", "dnet"]), ("dub", [])]
-    made = [PoolConfig(name=name, stages=stages, size=1, num_cpus=2 / pools, in_flight=1) for name, stages in split]
-    plan = PoolConfig(name="plan", size=1, num_cpus=0, in_flight=1)
-    return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=900)
-
-
-def write_exact(path: Path, rgb: np.ndarray, rate: int) -> Path:
-    """A video whose decoded frames are exactly these uint8[T, h, w, 3]: lossless, 4:4:4 with 10 bits and full range."""
-    height, width = rgb.shape[1:3]
-    matrix = rgb_to_yuv(1, True, 10, height)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=rate, width=width, height=height, pix_fmt="yuv444p10le")
-        stream.codec_context.color_range, stream.codec_context.colorspace = 2, 1
-        for index, picture in enumerate(rgb):
-            planes = np.rint(picture.astype(np.float64) @ matrix[:, :3].T + matrix[:, 3]).clip(0, 1023).astype(np.uint16)
-            frame = av.VideoFrame(width, height, "yuv444p10le")
-            for plane, values in zip(frame.planes, planes.transpose(2, 0, 1), strict=True):
-                rows = np.zeros((height, plane.line_size // 2), np.uint16)
-                rows[:, :width] = values
-                plane.update(rows.tobytes())
-            frame.pts, frame.time_base = index, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    assert (np.stack([f.rgb() for f in read_frames(str(path), 0, len(rgb))]) == rgb).all()
-    return path
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model files for both modes."""
-    expression, five = (
-        np.linspace(-1, 1, 64).astype(np.float32),
-        np.array([[-0.3, 0.3, 0.2], [0.3, 0.3, 0.2], [0, 0, 0.5], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]]),
-    )
-    if E2E.is_dir():
-        recorded = np.load(E2E / "inputs.npz")
-        expression, five = recorded["expression_center"], recorded["lm3d_5x3"]
-    return make_home(tmp_path_factory.mktemp("home"), [f for f in NESTINGS if f != "30_net_gen.pth"], expression, standard_landmarks(five))
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Model files for both modes: gigabytes, so they go with this module's last test."""
+    folder = recipe_home(tmp_path_factory.mktemp("home"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 class Remembered:
@@ -118,47 +79,6 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     real = Networks.module
     monkeypatch.setattr(Networks, "module", lambda self, *args, **options: Remembered(real(self, *args, **options), answers))
     return answers
-
-
-def recorded_clip(folder: Path, frames: int | None = None) -> tuple[Path, Path, Path]:
-    """The original's input as files: video, speech, detector answers."""
-    with np.load(E2E / "inputs.npz") as arrays:
-        given = dict(arrays)
-    folder.mkdir(parents=True, exist_ok=True)
-    video = write_exact(folder / "source.mkv", given["frames_bgr"][:frames, ..., ::-1], int(given["fps"]))
-    scipy.io.wavfile.write(folder / "speech.wav", 16000, given["wav"])
-    answers = {
-        "clip_landmarks": given["lm_dlib_frame0"][None],
-        "source_landmarks": given["lm68_source256"],
-        "enhanced_landmarks": given["lm68_enhanced256"],
-        "face_boxes": given["s3fd_boxes_x1y1x2y2"],
-        "reference_boxes": given["gpen_ref_box_score"],
-        "reference_points": given["gpen_ref_pts5"],
-        "final_boxes": given["gpen_final_box_score"],
-        "final_points": given["gpen_final_pts5"],
-        "restoration_points": given["gfpgan_pts5"],
-    }
-    np.savez(folder / "recorded.npz", **answers)
-    return video, folder / "speech.wav", folder / "recorded.npz"
-
-
-def parity_run(
-    folder: Path, clip: tuple[Path, Path, Path], home: Path, chosen: ProfileConfig, ray: bool = False, length: str = "loop"
-) -> Report:
-    video, speech, recorded = clip
-    options: dict[str, dict[str, Any]] = {
-        name: {"recorded": str(recorded), "weights": str(home)} for name in ("detect", "recon3d", "dnet", "lnet", "enet", "blend")
-    }
-    options["blend"].update(FINE)
-    rows = [{"id": "clip", "video": str(video), "speech": str(speech), "output": str(folder / "out.mp4"), "length": length}]
-    report = run(rows, run_dir=str(folder), engine=load_engine("retalk-parity"), profile=chosen, options=options, ray=ray)
-    assert not report.failed, report.failed
-    return report
-
-
-def pictures(video: Path) -> np.ndarray:
-    """All frames uint8[T, h, w, 3] RGB."""
-    return np.stack([frame.rgb() for frame in read_frames(str(video), 0, probe_video(str(video)).n_frames)])
 
 
 def assert_like(ours: np.ndarray, theirs: np.ndarray) -> None:
@@ -219,3 +139,84 @@ def test_parity_mode_on_ray_equals_the_plain_loop(tmp_path: Path, home: Path, ra
     parity_run(tmp_path / "ray", clip, home, profile(50, pools=2), ray=True, length="keep")
     parity_run(tmp_path / "local", clip, home, profile(50, pools=2), length="keep")
     assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
+
+
+def talking_clip(folder: Path, frames: int) -> tuple[Path, Path]:
+    """The astronaut under a moving camera, 25 frames a second, and speech for the first two frames."""
+    import skimage.data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    astronaut = skimage.data.astronaut()
+    views = [astronaut[:256, 60 + 2 * index : 380 + 2 * index] for index in range(frames)]
+    video = folder / "astronaut.mp4"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=320, height=256, pix_fmt="yuv420p", options={"crf": "12"})
+        for index, view in enumerate(views):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    make_speech(folder / "speech.wav", 0.08)
+    return video, folder / "speech.wav"
+
+
+def default_run(
+    folder: Path, clip: tuple[Path, Path], home: Path, chosen: ProfileConfig, enet: dict[str, Any], ray: bool = False
+) -> Report:
+    """The default mode; 8-bit crf 0 is lossless: what is decoded from the output is what the stages made."""
+    options: dict[str, dict[str, Any]] = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet")}
+    options |= {"lnet": {"weights": str(home), "ease": 0}, "enet": {"weights": str(home), **enet}, "blend": dict(FINE)}
+    rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
+    report = run(rows, run_dir=str(folder), engine=load_engine("retalk"), profile=chosen, options=options, ray=ray)
+    assert not report.failed, report.failed
+    return report
+
+
+def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: Path, remembering: dict[str, Any]) -> None:
+    clip = talking_clip(tmp_path / "clip", 5)
+    default_run(tmp_path / "whole", clip, home, profile(50), {})
+    source, made = pictures(clip[0]), pictures(tmp_path / "whole" / "out.mp4")
+    changed = (made != source).any(-1)
+    assert [bool(frame.any()) for frame in changed] == [True, True, False, False, False]  # the own mouth after the speech
+    landmarks = NetworkDetectors(Networks()).clip_landmarks(0, source[0])
+    assert landmarks is not None
+    x, y = np.rint(landmarks[48:68].mean(0)).astype(int)
+    assert changed[0, y - 2 : y + 3, x - 5 : x + 6].mean() > 0.8
+    assert not changed[:2, : landmarks[27:31, 1].min()].any(), "eyes and brows were touched"
+    left, right = landmarks[:, 0].min(), landmarks[:, 0].max()
+    assert not changed[0, :, : left - 12].any()
+    assert not changed[0, :, right + 12 :].any()
+    asked = len(remembering)
+    default_run(tmp_path / "cut", clip, home, profile(1), {})
+    assert (pictures(tmp_path / "cut" / "out.mp4") == made).all()
+    assert len(remembering) == asked, "with another segment length the networks were asked something else"
+
+
+def test_default_mode_on_ray_equals_the_plain_loop(tmp_path: Path, home: Path, ray_session: Any) -> None:
+    clip, lean = talking_clip(tmp_path / "clip", 2), {"restoration": "none", "mask": "ellipse"}
+    default_run(tmp_path / "ray", clip, home, profile(50, pools=2), lean, ray=True)
+    default_run(tmp_path / "local", clip, home, profile(50, pools=2), lean)
+    assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
+
+
+def test_without_weights_nothing_runs_and_the_one_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
+    options = {"dnet": {"enhance": "gpen"}}
+    rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
+    with pytest.raises(UsageError, match=r"DNet\.pt[\s\S]*GPEN-BFR-512\.pth[\s\S]*retalk models pull .*DNet\.pt[\s\S]*--engine exemplar"):
+        run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options=options, ray=False)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> None:
+    rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
+    wrong: list[tuple[str, str, Any, str]] = [
+        ("dnet", "expression", "grumpy", "neutral, smile"),
+        ("enet", "restoration", "magic", "gfpgan-1.4"),
+        ("enet", "upper_face", "bored", "surprise"),
+        ("lnet", "strength", 2.0, "from 0 to 1"),
+        ("blend", "levels", 0, "from 1 to 8"),
+    ]
+    for stage, option, value, allowed in wrong:
+        with pytest.raises(UsageError, match=re.escape(allowed)):
+            run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options={stage: {option: value}}, ray=False)
