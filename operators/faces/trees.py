@@ -53,7 +53,9 @@ def load_trees(path: Path) -> Trees:
     """
     from operators.faces.tree_kernels import read_floats, read_forests, read_integer
 
-    data = np.fromfile(path, np.uint8)
+    content = np.fromfile(path, np.uint8)
+    # The compiled loops do not check bounds: behind a file that ends early they read zeros, which are no tree.
+    data = np.concatenate([content, np.zeros(1 << 18, np.uint8)])
 
     def integers(at: int, count: int) -> tuple[list[int], int]:
         values = []
@@ -89,6 +91,6 @@ def load_trees(path: Path) -> Trees:
             at = read_floats(data, at, offsets[level].reshape(-1))
     except (ValueError, IndexError, MemoryError) as error:
         raise ValueError(f"{path} is no shape predictor of dlib: {error}") from error
-    if at != len(data):
-        raise ValueError(f"{path} is no shape predictor of dlib: {len(data) - at} bytes are left over")
+    if at != len(content):
+        raise ValueError(f"{path} is no shape predictor of dlib: {len(content)} bytes where {at} were expected")
     return Trees(shape.reshape(-1, 2), anchors, offsets, pairs, thresholds, leaves, scales)

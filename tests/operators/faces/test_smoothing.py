@@ -20,8 +20,8 @@ def face(speaking: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
     for t, transform in enumerate(transforms):
         points = TEMPLATE.copy()
         if speaking:
-            points[[56, 57, 58, 65, 66, 67]] += (0, 12 * np.sin(np.pi * t / 5) ** 2)
-        true.append(apply(transform, points * 0.5))
+            points[[56, 57, 58, 65, 66, 67]] += (0, 9 * np.sin(np.pi * t / 5) ** 2)
+        true.append(apply(transform, points * 0.667))
     noisy = np.array(true) + np.random.default_rng(seed).normal(0, NOISE, (COUNT, 68, 2))
     motion = np.full((COUNT, 2, 3), np.nan)
     for t in range(1, COUNT):

@@ -85,6 +85,6 @@ def test_the_grid_is_of_the_title() -> None:
 
 
 def test_motion_between_different_pictures_is_unknown() -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (2, 480, 480)).astype(np.uint8)
-    points = np.random.default_rng(2).uniform(100, 380, (68, 2))
+    noise = np.random.default_rng(1).integers(0, 256, (2, 360, 360)).astype(np.uint8)
+    points = np.random.default_rng(2).uniform(75, 285, (68, 2))
     assert head_motion(noise[0], noise[1], points) is None

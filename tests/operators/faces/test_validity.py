@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from operators.faces.appearance import COLUMNS, ROWS, References
-from operators.faces.canonical import TEMPLATE
+from operators.faces.canonical import EYE, SIDE, TEMPLATE
 from operators.faces.geometry import head_model
 from operators.faces.validity import ABSENT, CONTEXT, GAP, MARGIN, Observations, fill, occluded, occlusion, plausible, usable
 from tests.operators.faces.test_geometry import SIZE as POSE_SIZE
 from tests.operators.faces.test_geometry import project
 
-SIZE = (480, 480)
+SIZE = (SIDE, SIDE)
 COUNT = 40
 
 
@@ -33,7 +33,8 @@ def references() -> References:
 
 
 def moved(x: float, y: float) -> np.ndarray:
-    return TEMPLATE + np.array([x, y])
+    """The face, shifted by eye distances."""
+    return TEMPLATE + np.array([x, y]) * EYE
 
 
 def judged(seen: Observations, references: References) -> np.ndarray:
@@ -120,10 +121,10 @@ def test_absent_and_doubtful_frames_are_not_usable(references: References) -> No
 
 def test_faces_cut_by_the_edge_tiny_or_turned_are_not_plausible() -> None:
     assert plausible(TEMPLATE, SIZE, 50.0)
-    assert not plausible(moved(230, 0), SIZE, 50.0)
-    assert plausible(moved(0, 100), SIZE, 50.0)  # the chin is cut, the mouth is there
-    assert not plausible(moved(0, 160), SIZE, 50.0)
-    assert not plausible(TEMPLATE / 16, SIZE, 50.0)
+    assert not plausible(moved(1.7, 0), SIZE, 50.0)
+    assert plausible(moved(0, 0.73), SIZE, 50.0)  # the chin is cut, the mouth is there
+    assert not plausible(moved(0, 1.18), SIZE, 50.0)
+    assert not plausible(TEMPLATE / 12, SIZE, 50.0)
     for yaw in (-60, -30, 0, 30, 60):
         assert plausible(project(head_model(), yaw, 0, 0), POSE_SIZE, 50.0) == (abs(yaw) <= 50)
     squashed = TEMPLATE.copy()
