@@ -48,8 +48,8 @@ class Hourglass(nn.Module):
         for level in range(DEPTH, 0, -1):
             self.add_module(f"b1_{level}", ConvBlock(CHANNELS, CHANNELS))
             self.add_module(f"b2_{level}", ConvBlock(CHANNELS, CHANNELS))
-            if level == 1:
-                self.b2_plus_1 = ConvBlock(CHANNELS, CHANNELS)
+        self.b2_plus_1 = ConvBlock(CHANNELS, CHANNELS)
+        for level in range(1, DEPTH + 1):
             self.add_module(f"b3_{level}", ConvBlock(CHANNELS, CHANNELS))
 
     def forward(self, x: Tensor, level: int = DEPTH) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retalk_models.layers.stylegan2 import demodulation
+from retalk_models.layers.stylegan2 import demodulation, filter_energy
 from retalk_models.layers.upfirdn import Blur
 
 STYLE_DIM = 512
@@ -23,7 +23,7 @@ CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
 
 def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
     """sqrt 2 * LReLU(0.2) of ``x`` + ``bias`` (one a channel)."""
-    return F.leaky_relu(x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2)), 0.2) * math.sqrt(2)
+    return F.leaky_relu(x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2)), 0.2, inplace=True) * math.sqrt(2)
 
 
 class FusedLeakyReLU(nn.Module):
@@ -37,8 +37,24 @@ class FusedLeakyReLU(nn.Module):
         return fused_leaky_relu(x, self.bias)
 
 
-class EqualConv2d(nn.Module):
-    """Convolution without bias whose stored weight is divided by the root of its fan-in."""
+class Equalised(nn.Module):
+    """A layer of equalised learning rate: its stored ``weight`` counts ``scale`` times."""
+
+    scale: float
+    weight: nn.Parameter
+
+    def scaled_weight(self) -> Tensor:
+        """The weight that is used."""
+        return self.weight if self.scale == 1 else self.weight * self.scale
+
+    def fold(self) -> nn.Module:
+        """Itself, with the scale inside the weight."""
+        self.weight, self.scale = nn.Parameter(self.scaled_weight().detach(), requires_grad=False), 1.0
+        return self
+
+
+class EqualConv2d(Equalised):
+    """Convolution without bias, its weight divided by the root of its fan-in."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -47,11 +63,11 @@ class EqualConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, stride=self.stride)
+        return F.conv2d(x, self.scaled_weight(), stride=self.stride)
 
 
-class EqualLinear(nn.Module):
-    """Linear layer of equalised learning rate ``lr``, with `fused_leaky_relu` if ``activation``."""
+class EqualLinear(Equalised):
+    """Linear layer of learning rate ``lr``, with `fused_leaky_relu` if ``activation``."""
 
     def __init__(self, cin: int, cout: int, lr: float = 1.0, *, activation: bool = False) -> None:
         super().__init__()
@@ -63,8 +79,8 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.activation:
-            return fused_leaky_relu(F.linear(x, self.weight * self.scale), self.bias * self.lr)
-        return F.linear(x, self.weight * self.scale, self.bias * self.lr)
+            return fused_leaky_relu(F.linear(x, self.scaled_weight()), self.bias * self.lr)
+        return F.linear(x, self.scaled_weight(), self.bias * self.lr)
 
 
 class PixelNorm(nn.Module):
@@ -75,47 +91,53 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-class ModulatedConv2d(nn.Module):
+class ModulatedConv2d(Equalised):
     """Modulated convolution of equalised learning rate; with ``up`` a transposed one (stride 2) and a blur.
 
     As in `retalk_models.layers.stylegan2` the activations are scaled, not each sample's weights.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int, *, demodulate: bool = True, up: bool = False) -> None:
+    energy: Tensor | None
+
+    def __init__(self, cin: int, cout: int, kernel: int, *, up: bool = False) -> None:
         super().__init__()
-        self.demodulate = demodulate
         self.up = up
         self.scale = 1 / math.sqrt(cin * kernel**2)
+        self.register_buffer("energy", None, persistent=False)  # known beforehand once `fold` was called
         self.weight = nn.Parameter(torch.empty(1, cout, cin, kernel, kernel))
         if up:
             self.blur = Blur((1, 1), gain=4.0)  # what zero insertion takes away
         self.modulation = EqualLinear(STYLE_DIM, cin)
 
-    def forward(self, x: Tensor, latent: Tensor) -> Tensor:
-        style, weight = self.modulation(latent), self.weight[0] * self.scale
-        x = x * style[:, :, None, None].to(x.dtype)
+    def forward(self, x: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """-> the convolved picture before demodulation, and the style (B, in)."""
+        style, weight = self.modulation(latent), self.scaled_weight()[0]
+        x = (x * style[:, :, None, None].to(x.dtype)).to(weight.dtype)
         if self.up:
-            y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # 2H + 1
-        else:
-            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if self.demodulate:
-            y = y * demodulation(weight, style)[:, :, None, None].to(y.dtype)
-        return self.blur(y) if self.up else y
+            return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)), style  # H -> 2H + 1 -> 2H
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2), style
+
+    def demodulation(self, style: Tensor) -> Tensor:
+        """The factor (B, out, 1, 1) that gives the modulated filters unit norm. The blur lets it pass."""
+        return demodulation(filter_energy(self.scaled_weight()[0]) if self.energy is None else self.energy, style)
+
+    def fold(self) -> nn.Module:
+        """Itself, with the scale inside the weight and the filters' energies known beforehand."""
+        super().fold()
+        self.energy = filter_energy(self.weight[0])
+        return self
 
 
 class NoiseInjection(nn.Module):
-    """The encoder's map, times a learned strength, put behind the channels."""
+    """Holds the strength of the encoder map that `StyledConv` puts behind its channels."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(1))
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        return torch.cat([x, (self.weight * noise).to(x.dtype)], dim=1)
-
 
 class StyledConv(nn.Module):
-    """Modulated convolution, encoder map behind it, fused leaky ReLU: 2 * ``cout`` channels come out."""
+    """Modulated convolution, encoder map times its strength behind it, fused leaky ReLU: 2 * ``cout`` channels come out."""
 
     def __init__(self, cin: int, cout: int, *, up: bool = False) -> None:
         super().__init__()
@@ -124,22 +146,27 @@ class StyledConv(nn.Module):
         self.activate = FusedLeakyReLU(2 * cout)
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
-        return self.activate(self.noise(self.conv(x, latent), noise))
+        y, style = self.conv(x, latent)
+        # sqrt 2 * LReLU(a) = LReLU(sqrt 2 * a): demodulation, strength, bias and gain in one pass over each half.
+        bias_y, bias_noise = (self.activate.bias.to(y.dtype) * math.sqrt(2)).reshape(1, -1, 1, 1).chunk(2, dim=1)
+        y = torch.addcmul(bias_y, y, (self.conv.demodulation(style) * math.sqrt(2)).to(y.dtype))
+        noise = torch.addcmul(bias_noise, noise.to(y.dtype), (self.noise.weight * math.sqrt(2)).to(y.dtype))
+        return F.leaky_relu(torch.cat([y, noise], dim=1), 0.2, inplace=True)
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB, plus ``bias``, plus the picture so far enlarged x2 with the blur kernel."""
+    """1x1 modulated convolution to RGB without demodulation, plus ``bias``, plus the picture so far enlarged x2 with the blur kernel."""
 
     def __init__(self, cin: int, *, up: bool = True) -> None:
         super().__init__()
         if up:
             self.upsample = Blur((2, 1), up=2, gain=4.0)
-        self.conv = ModulatedConv2d(cin, 3, 1, demodulate=False)
+        self.conv = ModulatedConv2d(cin, 3, 1)
         self.bias = nn.Parameter(torch.empty(1, 3, 1, 1))
 
     def forward(self, x: Tensor, latent: Tensor, skip: Tensor | None) -> Tensor:
         """-> (B, 3, H, W) float32: the picture is summed over many resolutions."""
-        y = self.conv(x, latent).float() + self.bias
+        y = self.conv(x, latent)[0].float() + self.bias
         return y if skip is None else y + self.upsample(skip)
 
 

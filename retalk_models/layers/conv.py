@@ -40,12 +40,24 @@ class SpectralConv2d(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return F.conv2d(x, self.weight(), self.bias, padding=self.padding)
 
+    def fold(self) -> nn.Module:
+        """The same as a plain convolution, or as `PhaseUpConv2d`."""
+        cout, cin, kernel, _ = self.weight_orig.shape
+        conv = (UpConv2d if self.upsample else nn.Conv2d)(cin, cout, kernel, padding=self.padding, device="meta")
+        conv.weight = nn.Parameter(self.weight().detach(), requires_grad=False)
+        conv.bias = nn.Parameter(self.bias.detach(), requires_grad=False)
+        return conv.fold() if isinstance(conv, UpConv2d) else conv
+
 
 class UpConv2d(nn.Conv2d):
     """A 3x3 convolution (padding 1, zeros or reflection) on the input enlarged x2 (nearest)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+    def fold(self) -> nn.Module:
+        """The same with fewer products."""
+        return PhaseUpConv2d(self)
 
 
 class PhaseUpConv2d(nn.Module):
@@ -71,11 +83,12 @@ class PhaseUpConv2d(nn.Module):
         height, width = x.shape[-2:]
         y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=self.pad_mode), self.weight, self.bias)
         phases = y.unflatten(1, (2, 2, -1))  # (B, row phase, column phase, C, H+1, W+1)
-        rows = [
-            torch.stack([phases[:, p, q, :, p : p + height, q : q + width] for q in (0, 1)], dim=-1).flatten(-2)  # (B, C, H, 2W)
-            for p in (0, 1)
-        ]
-        return torch.stack(rows, dim=-2).flatten(-3, -2)
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        out = torch.empty(len(x), phases.shape[3], 2 * height, 2 * width, dtype=y.dtype, device=y.device, memory_format=layout)
+        for p in (0, 1):
+            for q in (0, 1):
+                out[:, :, p::2, q::2] = phases[:, p, q, :, p : p + height, q : q + width]
+        return out
 
 
 class ConvNorm(nn.Module):
@@ -101,7 +114,7 @@ class ConvNorm(nn.Module):
         self.model = nn.Sequential(conv, LayerNorm2d(cout))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.model(x), 0.1)
+        x = F.leaky_relu(self.model(x), 0.1, inplace=True)
         return F.avg_pool2d(x, 2) if self.down else x
 
 
@@ -143,7 +156,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv_block(x)
-        return F.relu(y + x if self.residual else y)
+        return F.relu(y + x if self.residual else y, inplace=True)
 
 
 def audio_encoder() -> nn.Sequential:

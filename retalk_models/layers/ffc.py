@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retalk_models.layers.norms import AdaIN
+from retalk_models.layers.norms import AdaIN, FoldedAdaIN
 
 
 class FourierUnit(nn.Module):
     """A 1x1 convolution on the spectrum: real and imaginary parts interleaved on channels (c0 re, c0 im, c1 re, ...)."""
+
+    CONV_NORM: ClassVar = (("conv_layer", "bn"),)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -92,3 +96,45 @@ class FFCBlock(nn.Module):
         local, global_ = self.conv1(local, global_, feature)
         local, global_ = self.conv2(local, global_, feature)
         return x + torch.cat([local, global_], dim=1)
+
+    def fold(self) -> nn.Module:
+        """The same on undivided channels."""
+        return FoldedFFCBlock(self)
+
+
+class FoldedFFCLayer(nn.Module):
+    """`FFCLayer` on undivided channels: padded once, two 3x3 convolutions instead of three, one norm instead of two."""
+
+    def __init__(self, layer: FFCLayer) -> None:
+        super().__init__()
+        ffc = layer.ffc
+        self.num_local = ffc.convl2l.out_channels
+        self.to_local = without_padding(torch.cat([ffc.convl2l.weight, ffc.convg2l.weight], dim=1))
+        self.local_to_global = without_padding(ffc.convl2g.weight)
+        self.global_to_global = ffc.convg2g
+        self.norm = FoldedAdaIN([layer.bn_l, layer.bn_g])
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        global_ = self.local_to_global(padded[:, : self.num_local]) + self.global_to_global(x[:, self.num_local :])
+        y = torch.cat([self.to_local(padded), global_], dim=1)
+        return F.leaky_relu(self.norm(y, feature), 0.01, inplace=True)
+
+
+class FoldedFFCBlock(nn.Module):
+    """`FFCBlock` of two `FoldedFFCLayer` s."""
+
+    def __init__(self, block: FFCBlock) -> None:
+        super().__init__()
+        self.conv1 = FoldedFFCLayer(block.conv1)
+        self.conv2 = FoldedFFCLayer(block.conv2)
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        return x + self.conv2(self.conv1(x, feature), feature)
+
+
+def without_padding(weight: Tensor) -> nn.Conv2d:
+    """A convolution of given weights on an input that is padded already."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], bias=False, device="meta")
+    conv.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    return conv

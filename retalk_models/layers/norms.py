@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,13 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[1:]
         return F.layer_norm(x, size, self.weight.expand(size), self.bias.expand(size), 1e-5)
+
+    def fold(self) -> nn.Module:
+        """Group norm with a single group: the same, without weights spread over the picture."""
+        norm = nn.GroupNorm(1, len(self.weight), eps=1e-5)
+        norm.weight = nn.Parameter(self.weight.detach().flatten(), requires_grad=False)
+        norm.bias = nn.Parameter(self.bias.detach().flatten(), requires_grad=False)
+        return norm
 
 
 class AdaIN(nn.Module):
@@ -40,3 +49,33 @@ class AdaIN(nn.Module):
         gamma = self.mlp_gamma(hidden)[:, :, None, None]
         beta = self.mlp_beta(hidden)[:, :, None, None]
         return F.instance_norm(x, eps=1e-5) * (1 + gamma) + beta
+
+    def fold(self) -> nn.Module:
+        """`FoldedAdaIN` of this one alone."""
+        return FoldedAdaIN([self])
+
+
+class FoldedAdaIN(nn.Module):
+    """Several `AdaIN` s of the same feature on pictures that lie behind one another on the channel axis: two linear layers for all."""
+
+    def __init__(self, norms: Sequence[AdaIN]) -> None:
+        super().__init__()
+        shared = [norm.mlp_shared[0] for norm in norms]
+        self.shared = linear(torch.cat([layer.weight for layer in shared]), torch.cat([layer.bias for layer in shared]))
+        gamma = torch.block_diag(*(norm.mlp_gamma.weight for norm in norms))
+        beta = torch.block_diag(*(norm.mlp_beta.weight for norm in norms))
+        biases = [1 + torch.cat([norm.mlp_gamma.bias for norm in norms]), torch.cat([norm.mlp_beta.bias for norm in norms])]
+        self.affine = linear(torch.cat([gamma, beta]), torch.cat(biases))
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        """``x`` (B, C, H, W), ``feature`` (B, F) -> (B, C, H, W)."""
+        scale, shift = self.affine(F.relu(self.shared(feature)))[:, :, None, None].to(x.dtype).chunk(2, dim=1)
+        return torch.addcmul(shift, F.instance_norm(x, eps=1e-5), scale)
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A linear layer of given weights."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return layer

@@ -16,18 +16,24 @@ def upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def demodulation(weight: Tensor, style: Tensor) -> Tensor:
+def filter_energy(weight: Tensor) -> Tensor:
+    """Sums of squares over each filter's taps: (out, in, k, k) -> (out, in), in float32 whatever the weights are."""
+    return weight.float().square().sum(dim=(2, 3))
+
+
+def demodulation(energy: Tensor, style: Tensor) -> Tensor:
     """Reciprocal norms of the modulated filters.
 
     Args:
-        weight: (out, in, k, k).
+        energy: (out, in) from `filter_energy`.
         style: (B, in) scales of the input channels.
 
     Returns:
-        (B, out), in float32 whatever the weights are: sums of some thousand squares.
+        (B, out, 1, 1) float32.
     """
-    energy = weight.float().square().sum(dim=(2, 3))  # (out, in)
-    return torch.rsqrt(F.linear(style.float().square(), energy) + 1e-8)
+    # Not a matrix product, which autocast would run in half precision.
+    squares = (style.float().square()[:, None] * energy).sum(dim=2)
+    return torch.rsqrt(squares + 1e-8)[:, :, None, None]
 
 
 class ModulatedConv2d(nn.Module):
@@ -36,21 +42,39 @@ class ModulatedConv2d(nn.Module):
     Keys ``weight`` (1, out, in, k, k), ``modulation`` (linear layer from the style code).
     """
 
+    energy: Tensor | None
+
     def __init__(self, cin: int, cout: int, kernel: int, style_dim: int, *, demodulate: bool = True, up: bool = False) -> None:
         super().__init__()
         self.demodulate = demodulate
         self.up = up
+        self.register_buffer("energy", None, persistent=False)  # known beforehand once `fold` was called
         self.weight = nn.Parameter(torch.empty(1, cout, cin, kernel, kernel))
         self.modulation = nn.Linear(style_dim, cin)
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """``x`` (B, in, H, W), ``code`` (B, style_dim) -> (B, out, H, W), twice the size with ``up``."""
+    def forward(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve, but leave the demodulation to whoever adds the bias: that is one pass over the picture less.
+
+        Args:
+            x: (B, in, H, W).
+            code: (B, style_dim).
+
+        Returns:
+            (B, out, H, W), twice the size with ``up``, and the factor (B, out, 1, 1) or (1, 1, 1, 1) that it must be multiplied with.
+        """
         style, weight = self.modulation(code), self.weight[0]
         x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
-            x = upsample(x)
+            x = upsample(x)  # scaling and resampling commute: fewer samples are scaled this way round
         y = F.conv2d(x.to(weight.dtype), weight, padding=weight.shape[-1] // 2)
-        return y * demodulation(weight, style)[:, :, None, None].to(y.dtype) if self.demodulate else y
+        if not self.demodulate:
+            return y, y.new_ones(1, 1, 1, 1)
+        return y, demodulation(filter_energy(weight) if self.energy is None else self.energy, style)
+
+    def fold(self) -> nn.Module:
+        """Itself, with the filters' energies known beforehand."""
+        self.energy = filter_energy(self.weight[0])
+        return self
 
 
 class StyleConv(nn.Module):
@@ -64,10 +88,11 @@ class StyleConv(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor, noise: Tensor | None) -> Tensor:
         """``noise`` (B or 1, 1, H, W) of the output's size, None for none."""
-        y = torch.add(self.bias.to(x.dtype), self.modulated_conv(x, code), alpha=2**0.5)
+        y, factor = self.modulated_conv(x, code)
+        y = torch.addcmul(self.bias.to(y.dtype), y, (factor * 2**0.5).to(y.dtype))
         if noise is not None:
             y = y + (self.weight * noise).to(y.dtype)
-        return F.leaky_relu(y, 0.2)
+        return F.leaky_relu(y, 0.2, inplace=True)
 
 
 class ToRGB(nn.Module):
@@ -81,7 +106,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor, skip: Tensor | None) -> Tensor:
         """-> (B, 3, H, W) float32: the picture is summed over many resolutions."""
-        y = self.modulated_conv(x, code).float() + self.bias
+        y = self.modulated_conv(x, code)[0].float() + self.bias
         if skip is None:
             return y
         return y + (upsample(skip) if self.up else skip)
@@ -101,7 +126,7 @@ class ResBlock(nn.Module):
         self.skip = nn.Conv2d(cin, cout, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.leaky_relu(self.conv1(x), 0.2)
+        y = F.leaky_relu(self.conv1(x), 0.2, inplace=True)
         y = upsample(y) if self.up else F.avg_pool2d(y, 2)
-        y = F.leaky_relu(self.conv2(y), 0.2)
+        y = F.leaky_relu(self.conv2(y), 0.2, inplace=True)
         return y + (upsample(self.skip(x)) if self.up else self.skip(F.avg_pool2d(x, 2)))

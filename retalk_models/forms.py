@@ -1,0 +1,181 @@
+"""Fast forms of the networks for inference, each held to its exact form by a test, and which of them to use where.
+
+`retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimise` rewrites it in place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+#: Methods that callers may call, beside ``forward``.
+ENTRIES = ("forward", "lowres", "enhance", "style_code", "forward_lip", "forward_lipfeat", "forward_aud")
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How a network is to run.
+
+    Attributes:
+        fold: constants computed beforehand: spectral norms and batch norms inside the convolutions, nearest enlargement without its
+            redundant products, Fourier blocks on undivided channels, filter energies. float32 differences about 1e-5.
+        channels_last: activations and weights with the channel as the innermost axis.
+        dtype: ``torch.float32``, or ``torch.bfloat16``/``torch.float16`` for convolutions and linear layers under autocast; norms,
+            spectra, warps, RGB sums and outputs stay float32.
+        compile: `torch.compile`; needs a C++ compiler on the CPU, Triton on a GPU. Each new input shape compiles again.
+    """
+
+    fold: bool = True
+    channels_last: bool = False
+    dtype: torch.dtype = torch.float32
+    compile: bool = False
+
+
+def optimise(module: nn.Module, form: Form | None = None) -> nn.Module:
+    """Turn a network with its final weights into a faster form, in place.
+
+    Its ``state_dict`` no longer has the official keys; it cannot be trained. Move it to its device before.
+
+    Args:
+        module: from `retalk_models.build` or `load`, float32.
+        form: default: folded, float32.
+
+    Returns:
+        The same module.
+
+    Raises:
+        ValueError: float16 on the CPU, where torch runs it slower than float32.
+    """
+    form = form or Form()
+    device = next(module.parameters()).device
+    if form.dtype == torch.float16 and device.type == "cpu":
+        raise ValueError("float16 is slower than float32 on the CPU: choose torch.bfloat16 there")
+    with torch.no_grad():
+        if form.fold:
+            fold(module)
+        if form.channels_last:
+            use_channels_last(module)
+        if form.dtype != torch.float32:
+            use_dtype(module, form.dtype, device.type)
+    if form.compile:
+        module.compile()
+    return module
+
+
+def fold(module: nn.Module) -> None:
+    """Compute constants beforehand: batch norms first, then whatever a layer's own ``fold`` offers."""
+    for parent in module.modules():
+        for conv, norm in norm_pairs(parent):
+            fold_norm(parent, conv, norm)
+    replace_folded(module)
+
+
+def norm_pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of the convolutions or linear layers whose output goes through a batch norm and nowhere else.
+
+    Neighbours in a `Sequential`, and the pairs that a class lists as ``CONV_NORM``.
+    """
+    if isinstance(parent, nn.Sequential):
+        names = list(parent._modules)
+        yield from itertools.pairwise(names)
+    yield from getattr(parent, "CONV_NORM", ())
+
+
+def fold_norm(parent: nn.Module, conv_name: str, norm_name: str) -> None:
+    """Put one batch norm into the convolution before it; nothing happens where the pair is something else."""
+    conv, norm = getattr(parent, conv_name), parent
+    *path, leaf = norm_name.split(".")
+    for step in path:
+        norm = getattr(norm, step)
+        if isinstance(norm, nn.Identity):
+            return
+    holder, norm = norm, getattr(norm, leaf)
+    if not isinstance(norm, BATCH_NORMS):
+        return
+    if isinstance(conv, nn.Linear):
+        setattr(parent, conv_name, fuse_linear_bn_eval(conv, norm))
+    elif isinstance(conv, CONVS):
+        setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d)))
+    else:
+        return
+    setattr(holder, leaf, nn.Identity())
+
+
+def replace_folded(module: nn.Module) -> None:
+    """Each layer that has a ``fold`` gives way to what it returns; parents before their children."""
+    for name, child in list(module.named_children()):
+        folded = child.fold() if hasattr(child, "fold") else child
+        if folded is not child:
+            setattr(module, name, folded)
+        replace_folded(folded)
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Weights and inputs of 2-D networks with the channel innermost; activations follow. 3-D convolutions are left as they are."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.weight = nn.Parameter(layer.weight.to(memory_format=torch.channels_last), requires_grad=False)
+
+    def arrange(value: Any) -> Any:
+        return value.contiguous(memory_format=torch.channels_last) if isinstance(value, Tensor) and value.ndim == 4 else value
+
+    for name in entries(module):
+        method = getattr(module, name)
+
+        @wraps(method)
+        def call(*args: Any, _method: Any = method, **kwargs: Any) -> Any:
+            return _method(*map(arrange, args), **{key: arrange(value) for key, value in kwargs.items()})
+
+        setattr(module, name, call)
+
+
+def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
+    """Weights of convolutions and linear layers in ``dtype``, calls under autocast: weights are not cast again at each call.
+
+    Parts that a class lists as ``KEEP_FLOAT32`` stay out of it.
+    """
+    kept = [part for owner in module.modules() for part in map(owner.get_submodule, getattr(owner, "KEEP_FLOAT32", ()))]
+    untouched = {id(layer) for part in kept for layer in part.modules()}
+    for part in kept:
+        part.forward = torch.autocast(device_type, enabled=False)(part.forward)  # type: ignore[method-assign]
+    for layer in module.modules():
+        if id(layer) in untouched:
+            continue
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, nn.Parameter) and (isinstance(layer, (*CONVS, nn.Linear)) or weight.ndim >= 4):
+            layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+            if isinstance(getattr(layer, "bias", None), nn.Parameter) and isinstance(layer, (*CONVS, nn.Linear)):
+                layer.bias = nn.Parameter(layer.bias.to(dtype), requires_grad=False)
+    for name in entries(module):
+        setattr(module, name, torch.autocast(device_type, dtype)(getattr(module, name)))
+
+
+def entries(module: nn.Module) -> list[str]:
+    """Methods of `ENTRIES` that this network has."""
+    return [name for name in ENTRIES if name in type(module).__dict__]
+
+
+#: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
+CONTIGUOUS = ("lnet", "ganimation", "syncnet")
+
+
+def fastest(name: str, device: str) -> Form:
+    """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel positions show.
+
+    float32 on the CPU although bfloat16 is twice as fast on processors that have it: the same inputs must give the same bytes on every
+    worker, and on other processors it is slower. On a GPU nothing has been measured yet; float32 until it is (docs/benchmarks.md).
+
+    Args:
+        name: the network.
+        device: a torch device string.
+    """
+    return Form(channels_last=name not in CONTIGUOUS or torch.device(device).type != "cpu")
