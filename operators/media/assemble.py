@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -87,7 +88,7 @@ def _write(path: Path, name: str, segments: Sequence[str], video: str, speech: s
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(content_tags(source.metadata))
         carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end))
-        picture = _add_video(container, template, dubbed)
+        picture = _add_video(container, name, template, dubbed, carrier.warnings)
         packets: list[Iterable[Packet[Any]]] = [video_packets(segments, picture, ends, shown_durations=name == "matroska")]
         replaced = find_audio(source, video).index if audio == "replace" and speech is not None and source.streams.audio else None
         if speech is not None and audio == "replace":
@@ -134,14 +135,38 @@ def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict
     return {**mp4_options(time_base.denominator), "movie_timescale": str(scale), "movflags": "+faststart"}
 
 
-def _add_video(container: OutputContainer, template: VideoStream, dubbed: VideoStream) -> Stream:
+def _add_video(container: OutputContainer, name: str, template: VideoStream, dubbed: VideoStream, warnings: list[str]) -> Stream:
     """The picture's stream: as the segments are encoded, with the source's tags."""
+    tags = content_tags(dubbed.metadata)
+    key = next((key for key in tags if key.lower() == "timecode"), None)
+    if key and name != "matroska" and (reason := _refuses_timecode(name, template, tags[key])):
+        warnings.append(f"time code {tags.pop(key)}: left out ({name}: {reason})")
     stream = container.add_stream_from_template(template, opaque=True)
     if template.average_rate:
         stream.codec_context.framerate = template.average_rate
-    stream.metadata.update(content_tags(dubbed.metadata))
+    stream.metadata.update(tags)
     stream.disposition = dubbed.disposition | Disposition.default
     return stream
+
+
+def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
+    """Why the muxer would not write a time code (a broken tag, a rate it does not go with), empty if it would. Found by trying."""
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format=name) as trial:
+            stream = trial.add_stream_from_template(template, opaque=True)
+            if template.average_rate:
+                stream.codec_context.framerate = template.average_rate
+            stream.metadata["timecode"] = timecode
+            packet: Packet[Any] = Packet(bytes(8))
+            packet.pts = packet.dts = 0
+            packet.duration, packet.is_keyframe, packet.time_base, packet.stream = 1, True, Fraction(1, 25), stream
+            trial.mux(packet)
+    except av.error.FFmpegError as error:
+        return describe(error)
+    file.seek(0)
+    with av.open(file) as written:
+        return "" if any("timecode" in {key.lower() for key in stream.metadata} for stream in written.streams) else "not a valid time code"
 
 
 def _add_speech(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -57,11 +58,12 @@ def fingerprint(url: str) -> tuple[str, int, str]:
         MediaError: the file is missing, a directory or empty.
     """
     fs, path = filesystem(url)
-    if not fs.exists(path):
-        raise MediaError(f"{url}: no such file; check the path")
-    if fs.isdir(path):
+    try:
+        info = fs.info(path)
+    except FileNotFoundError as error:
+        raise MediaError(f"{url}: no such file; check the path") from error
+    if info["type"] == "directory":
         raise MediaError(f"{url}: is a directory; name a media file inside it")
-    info = fs.info(path)
     size = int(info.get("size") or 0)
     if size == 0:
         raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
@@ -126,10 +128,14 @@ def atomic_write(url: str) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
+    """Make a rename survive a power cut, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems refuse to sync a folder; the rename is atomic all the same.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 

@@ -93,7 +93,8 @@ class Carrier:
 
     def _derived(self, stream: Stream) -> bool:
         """Whether a track only repeats the chapters or the time code, which the muxer writes anew from the output's tags."""
-        return "timecode" in stream.metadata or (stream.type == "data" and stream.name == "bin_data" and bool(self.source.chapters()))
+        chapters = stream.type == "data" and stream.name == "bin_data" and bool(self.source.chapters())
+        return chapters or "timecode" in map(str.lower, stream.metadata)
 
     def _leave(self, stream: Stream, reason: str) -> None:
         self.warnings.append(f"{_label(stream)}: left out ({reason})")
@@ -137,6 +138,7 @@ class Carrier:
         for stream in self.source.streams:
             stream.discard = Discard.default if stream.index in wanted else Discard.all
         following: dict[int, int] = {}
+        written: dict[int, int] = {}
         for packet in packets(self.source, [s for s in self.source.streams if s.index in wanted], self.url):
             if not packet.size:
                 continue
@@ -145,6 +147,7 @@ class Carrier:
             following[index] = (packet.dts or 0) + (packet.duration or 0)
             if self._beyond(packet):
                 continue
+            _ascend(packet, written)
             if index in self._copies:
                 packet.stream = self._copies[index]
                 yield packet
@@ -190,6 +193,17 @@ def _place(packet: Packet[Any], shift: int, following: int) -> None:
     pts = packet.pts if packet.pts is not None else packet.dts
     packet.dts = dts - shift if dts is not None else following
     packet.pts = pts - shift if pts is not None else following
+
+
+def _ascend(packet: Packet[Any], written: dict[int, int]) -> None:
+    """Give a packet a decoding time after its predecessor's: muxers refuse what broken recordings hold."""
+    assert packet.dts is not None
+    assert packet.pts is not None
+    last = written.get(packet.stream_index)
+    if last is not None and packet.dts <= last:
+        packet.dts = last + 1
+        packet.pts = max(packet.pts, packet.dts)
+    written[packet.stream_index] = packet.dts
 
 
 def _converted(packet: Packet[Any], target: SubtitleStream) -> Iterator[Packet[Any]]:

@@ -160,7 +160,7 @@ def test_subtitles_chapters_and_metadata_are_carried(rich: Path, tmp_path: Path,
 def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path) -> None:
     """A Matroska file with SubRip subtitles, WavPack audio and an attachment, into MP4."""
     path = tmp_path / "rich.mkv"
-    synth.write_rich(path, zoo("cfr.mp4"), [(synth.tone(2), "aac", "eng"), (synth.burst(2, 1.0), "wavpack", "fra")], "subrip")
+    synth.write_rich(path, zoo("cfr.mp4"), [(synth.burst(2, 0.7), "aac", "eng"), (synth.burst(2, 1.0), "wavpack", "fra")], "subrip")
     attached = tmp_path / "attached.mkv"
     with av.open(str(path)) as source, av.open(str(attached), "w") as out:
         copies = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
@@ -189,6 +189,8 @@ def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path)
         lines = [p for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
         assert [(float((p.pts or 0) * p.time_base), bytes(p)[2:]) for p in lines] == [(0, b"Line 0"), (0.6, b"Line 1"), (1.2, b"Line 2")]
     assert abs(synth.find_burst(tmp_path / "out.mp4", 1) - 48000) <= 1
+    # Matroska counts AAC's encoder delay in milliseconds.
+    assert abs(synth.find_burst(tmp_path / "out.mp4", 0) - synth.find_burst(path, 0)) <= 24
     # Matroska holds all of it.
     assert assemble(str(tmp_path / "out.mkv"), urls, info.url) == []
     with av.open(str(tmp_path / "out.mkv")) as container:
@@ -232,6 +234,42 @@ def test_audio_of_a_program_stream_stays_with_its_pictures(clips: Path | None, z
         info = probe_video(str(clips / "grid_bbaf2n.mpg"))
         assemble(str(tmp_path / "grid.mp4"), segments_of(info, [0, 75]), info.url)
         assert [data for _, data in synth.audio_packets(tmp_path / "grid.mp4", 0)] == [data for _, data in synth.audio_packets(info.url, 0)]
+
+
+@pytest.mark.parametrize(("timecode", "kept"), [("01:00:00:00", True), ("nonsense", False)])
+def test_time_code_is_carried_or_reported(zoo: Zoo, tmp_path: Path, timecode: str, kept: bool) -> None:
+    """The track that holds it is written anew from the tag."""
+    with av.open(str(zoo("cfr.mp4"))) as video, av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = out.add_stream_from_template(video.streams[0], opaque=True)
+        stream.metadata["timecode"] = timecode
+        for packet in video.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    info = probe_video(str(tmp_path / "a.mkv"))
+    writes = kept and int(av.__version__.split(".")[0]) >= 18  # older PyAV cannot tell the muxer the frame rate
+    warnings = assemble(str(tmp_path / "out.mov"), segments_of(info, [0, 40]), info.url)
+    assert [timecode in warning for warning in warnings] == [True] * (not writes)
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert (timecode in {stream.metadata.get("timecode") for stream in container.streams}) == writes
+
+
+def test_audio_whose_times_stand_still_is_carried(zoo: Zoo, tmp_path: Path) -> None:
+    synth.write_rich(tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.tone(1.5), "aac", "eng")], subtitle=None)
+    times = {30: 29, 31: 29}
+    with av.open(str(tmp_path / "a.mkv")) as source, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        copies = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
+        found = [packet for packet in source.demux() if packet.size]
+        sound = [packet for packet in found if packet.stream_index == 1]
+        original = [packet.pts for packet in sound]
+        for late, early in times.items():
+            sound[late].pts = sound[late].dts = original[early]
+        for packet in found:
+            packet.stream = copies[packet.stream_index]
+            out.mux(packet)
+    info = probe_video(str(tmp_path / "b.mkv"))
+    assert assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, 40]), info.url) == []
+    assert len(synth.audio_packets(tmp_path / "out.mp4", 0)) == len(sound)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
