@@ -140,6 +140,8 @@ class Frame:
                 f"paste of {rgb.dtype}{list(rgb.shape)} with alpha {list(alpha.shape)} into box {box}: "
                 f"need uint8[{y2 - y1},{x2 - x1},3] and alpha of that size"
             )
+        if not alpha.any():
+            return
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
