@@ -117,6 +117,20 @@ def test_two_people_are_told_apart(tmp_path: Path, stage: DetectFaces, backend: 
     assert (left["boxes"][left["valid"], 2] < 528).all()
 
 
+def test_a_person_who_walks_is_followed_by_who_it_is(tmp_path: Path, stage: DetectFaces, backend: DlibBackend) -> None:
+    portrait = astronaut()[0:300, 90:330]
+    frames = []
+    for t in range(48):
+        picture = np.full((300, 960, 3), 150, np.uint8)
+        picture[:, 15 * t : 15 * t + 240] = portrait
+        frames.append(picture)
+    columns = run(stage, encode(tmp_path / "walk.mp4", frames), backend)
+    assert columns["valid"].all()
+    x = columns["landmarks"][:, 30, 0]
+    np.testing.assert_allclose(np.diff(x), 15, atol=1.5)
+    assert np.abs(np.diff(x, 2)).mean() < 0.3
+
+
 def test_nobody_is_dubbed_where_there_is_no_anchor(stage: DetectFaces) -> None:
     columns = stage.process(segment(str(CARPHONE), (0, 20), (0, 120), None))
     check_columns("detect", stage.writes, columns, {"T": 20})
