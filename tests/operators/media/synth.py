@@ -50,7 +50,11 @@ def write_video(
     """Write ``count`` frames of `picture` and return their presentation times in ``time_base``."""
     times = list(pts) if pts is not None else [round(i / rate / time_base) for i in range(count)]
     with av.open(str(path), "w", format=container_format, container_options=dict(muxer or {})) as container:
-        stream = container.add_stream(codec, rate=rate, options=dict(options or {}), width=size[0], height=size[1], pix_fmt=pix_fmt)
+        settings = dict(options or {})
+        if codec.startswith("libx264"):
+            # Two files of the same pictures must be the same: x264's macroblock tree is not deterministic on every processor.
+            settings["x264-params"] = ":".join(filter(None, [settings.get("x264-params"), "mbtree=0"]))
+        stream = container.add_stream(codec, rate=rate, options=settings, width=size[0], height=size[1], pix_fmt=pix_fmt)
         stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1
         for name, value in (attributes or {}).items():
