@@ -57,7 +57,9 @@ def enlarged(source: Path, target: Path, times: int) -> None:
     """Write a video whose pictures are ``times`` as large, timestamps kept."""
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         video = reader.streams.video[0]
-        stream = writer.add_stream("libx264", rate=video.average_rate or Fraction(30), options={"crf": "14", "preset": "fast"})
+        stream = writer.add_stream(
+            "libx264", rate=video.average_rate or Fraction(30), options={"crf": "14", "preset": "fast", "x264-params": "mbtree=0:threads=1"}
+        )
         stream.width, stream.height, stream.pix_fmt = video.width * times, video.height * times, "yuv420p"
         stream.codec_context.time_base = video.time_base or Fraction(1, 30)
         for frame in reader.decode(video):
