@@ -113,7 +113,7 @@ def fold_norm(parent: nn.Module, conv_name: str, norm_name: str) -> None:
 def replace_folded(module: nn.Module) -> None:
     """Each layer that has a ``fold`` gives way to what it returns; parents before their children."""
     for name, child in list(module.named_children()):
-        folded = child.fold() if hasattr(child, "fold") else child
+        folded: nn.Module = child.fold() if callable(getattr(child, "fold", None)) else child  # type: ignore[operator]
         if folded is not child:
             setattr(module, name, folded)
         replace_folded(folded)
@@ -150,11 +150,10 @@ def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
     for layer in module.modules():
         if id(layer) in untouched:
             continue
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, nn.Parameter) and (isinstance(layer, (*CONVS, nn.Linear)) or weight.ndim >= 4):
-            layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-            if isinstance(getattr(layer, "bias", None), nn.Parameter) and isinstance(layer, (*CONVS, nn.Linear)):
-                layer.bias = nn.Parameter(layer.bias.to(dtype), requires_grad=False)
+        plain = isinstance(layer, (*CONVS, nn.Linear))
+        for key, value in list(layer.named_parameters(recurse=False)):
+            if plain or (key == "weight" and value.ndim >= 4):
+                setattr(layer, key, nn.Parameter(value.to(dtype), requires_grad=False))
     for name in entries(module):
         setattr(module, name, torch.autocast(device_type, dtype)(getattr(module, name)))
 

@@ -87,8 +87,8 @@ class PixelNorm(nn.Module):
     """Root mean square over the features becomes 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
-        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+        y = x.float()
+        return (y * torch.rsqrt(y.square().mean(dim=1, keepdim=True) + 1e-8)).to(x.dtype)
 
 
 class ModulatedConv2d(Equalised):

@@ -60,8 +60,8 @@ class FoldedAdaIN(nn.Module):
 
     def __init__(self, norms: Sequence[AdaIN]) -> None:
         super().__init__()
-        shared = [norm.mlp_shared[0] for norm in norms]
-        self.shared = linear(torch.cat([layer.weight for layer in shared]), torch.cat([layer.bias for layer in shared]))
+        shared = [next(norm.mlp_shared.children()) for norm in norms]
+        self.shared = linear(*(torch.cat([layer.get_parameter(key) for layer in shared]) for key in ("weight", "bias")))
         gamma = torch.block_diag(*(norm.mlp_gamma.weight for norm in norms))
         beta = torch.block_diag(*(norm.mlp_beta.weight for norm in norms))
         biases = [1 + torch.cat([norm.mlp_gamma.bias for norm in norms]), torch.cat([norm.mlp_beta.bias for norm in norms])]

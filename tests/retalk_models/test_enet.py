@@ -24,8 +24,10 @@ def test_two_stages_equal_the_whole(subject: Subject) -> None:
     with torch.inference_mode():
         low = subject.module.lowres(mel, faces)
         image = own.enhance(low, faces)
+        lower = own.enhance(low, faces, top=160)
     assert_close("low", low.numpy(), subject.outputs["out_low_res"], 1e-6)
     assert_close("image", image.numpy(), subject.outputs["out"], 1e-6)
+    assert_close("lower part", lower.numpy(), subject.outputs["out"][:, :, 160:], 1e-5)
 
 
 @pytest.mark.parametrize("subject", ["enet"], indirect=True)

@@ -45,6 +45,16 @@ def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
         assert gap <= BFLOAT16_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
 
 
+@pytest.mark.parametrize("subject", ["lnet", "s3fd", "wav2lip"], indirect=True)
+def test_weights_cast_as_a_whole_run_on_cast_inputs(subject: Subject) -> None:
+    """``load(name, dtype=torch.bfloat16)``: no spectrum, norm or final activation asks for float32 weights or inputs."""
+    module = subject.fresh().to(torch.bfloat16)
+    forward = module.forward
+    module.forward = lambda *tensors: forward(*(tensor.bfloat16() for tensor in tensors))
+    for key, gap in worst(run(subject.name, module, inputs(subject.name)), subject.outputs).items():
+        assert gap <= BFLOAT16_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
+
+
 def test_compiled_form_is_exact_to_rounding() -> None:
     """`torch.compile` on GPEN's mapping network, eight linear layers: compiling a whole network takes minutes on a CPU."""
     torch.manual_seed(0)
