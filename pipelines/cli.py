@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import signal
 import sys
@@ -17,6 +18,7 @@ retalk: visual dubbing. New speech in, the same video out, with the mouths that 
 
   retalk dub VIDEO SPEECH -o OUT.mp4       one title
   retalk run MANIFEST -o DIR               a catalogue; run it again and it goes on where it stood
+  retalk submit MANIFEST -o DIR            the same on a Ray cluster
   retalk plan MANIFEST                     what a run would do, and the problems it would meet
   retalk status DIR                        how a run stands
   retalk stages                            the stages of an engine, with the columns they read and write
@@ -24,6 +26,9 @@ retalk: visual dubbing. New speech in, the same video out, with the mouths that 
 
 All paths may be fsspec URLs (s3://, gs://, file://, ...). Exit codes: 0 all done; 3 some titles failed, and which and why is printed and
 in the ledger; 2 wrong usage, nothing has run; 130 interrupted."""
+
+#: Entry points of further commands: functions that add a parser to argparse's subparsers.
+COMMANDS = "retalk.commands"
 
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV or Parquet. A row: id, video, speech, output, and optionally face, length, audio, language and any option of a
@@ -58,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
         from pipelines import models_cli
 
         models_cli.add_parser(commands)
+    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
+    for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        entry.load()(commands)
     return top
 
 
@@ -127,6 +135,12 @@ def _add_dub(commands: Any) -> None:
 
 def _add_run(commands: Any) -> None:
     command = _command(commands, "run", "dub a catalogue", MANIFEST_HELP)
+    add_run_arguments(command)
+    command.set_defaults(run=_run)
+
+
+def add_run_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `retalk run`, which `retalk submit` takes too."""
     command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
     command.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
@@ -134,7 +148,6 @@ def _add_run(commands: Any) -> None:
     _add_title_options(command)
     _add_engine_options(command)
     _add_run_options(command)
-    command.set_defaults(run=_run)
 
 
 def _add_plan(commands: Any) -> None:

@@ -17,9 +17,10 @@ from pipelines.dub import DONE, FAILED, Report, resolve_engine, run, side_direct
 from pipelines.engine import stage_table
 from pipelines.manifest import read_manifest
 from pipelines.plan import Planner, PlanSpec
+from pipelines.preflight import PreflightError
 from pipelines.progress import duration
 from pipelines.rows import Row
-from pipelines.session import machine_cpus, ray_session
+from pipelines.session import ray_session
 from pipelines.state import remove
 from pipelines.titles import Title
 
@@ -49,8 +50,12 @@ def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any]
     except KeyboardInterrupt:
         print(f"interrupted: the same command goes on where it stood (work is kept in {directory})", file=sys.stderr)
         return 130
+    except PreflightError:
+        if not _kept(directory):
+            remove(directory, recursive=True)
+        raise
     show_failures(report, options["verbose"])
-    kept = _kept(report) or options["keep_segments"]
+    kept = _kept(directory) or options["keep_segments"]
     if report.exit_code == DONE or not kept:
         if not options["keep_segments"]:
             remove(directory, recursive=True)
@@ -69,9 +74,9 @@ def _absolute(output: str) -> str:
     return output if "://" in output else str(Path(output).absolute())
 
 
-def _kept(report: Report) -> bool:
+def _kept(directory: str) -> bool:
     """Whether the run directory holds committed segments."""
-    fs, path = filesystem(join(report.run_dir, "receipts"))
+    fs, path = filesystem(join(directory, "receipts"))
     return bool(fs.isdir(path) and fs.find(path))
 
 
@@ -134,7 +139,7 @@ def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iter
     from pipelines.graph import start_board, stream
 
     profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
-    with ray_session(machine_cpus(), store_mib) as ray:
+    with ray_session(store_mib) as ray:
         name, board = start_board()
         yield from stream(titles, spec, [], profile, name)
         ray.kill(board)

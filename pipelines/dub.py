@@ -197,13 +197,12 @@ class _Runner:
         return self._report(collector)
 
     def with_ray(self, verbose: bool) -> Report:
-        from pipelines.session import machine_cpus, ray_session
+        from pipelines.session import ray_session
 
         preflight.check_shared_urls(self.directory.url, self.titles)
         placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True)
         pools = [pool for pool, _ in placed]
-        cpus, _ = preflight.minimum([self.profile.plan, *pools], machine_cpus())
-        with ray_session(cpus, self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
+        with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
             resources = connected.cluster_resources()
             preflight.check_resources(self.profile, pools, resources)
             layout = [(pool, spec.stages) for pool, spec in placed]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import uuid
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,6 +158,8 @@ def stream(
         if isinstance(handler, logging.StreamHandler):
             # What matters is in the rows' errors or raised here; Ray's own log file keeps the rest.
             handler.setLevel(logging.CRITICAL)
+    # A pool larger than a short catalogue is no mistake.
+    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
     cpus = int(ray.cluster_resources().get("CPU", 1))
     context = ray.data.DataContext.get_current().copy()
     context.target_max_block_size = 1

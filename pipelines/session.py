@@ -18,20 +18,17 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 
 def machine_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs that this process may use; a machine with one counts as two, so that the smallest profile runs there too, if more slowly."""
+    return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @contextmanager
-def ray_session(
-    min_cpus: float, store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None
-) -> Iterator[Any]:
+def ray_session(store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None) -> Iterator[Any]:
     """Give the connected `ray` module; what was started here is stopped at the end.
 
     Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this machine.
 
     Args:
-        min_cpus: CPUs (logical) that a Ray started here has at least: a machine with fewer runs its pools more slowly.
         store_mib: object store of a Ray started here, None for Ray's own choice.
         verbose: show the workers' output.
         before_start: called if a Ray is to be started here.
@@ -48,9 +45,8 @@ def ray_session(
         if before_start is not None:
             before_start()
         store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
-        cpus = max(machine_cpus(), int(-(-min_cpus // 1)))
         with nullcontext() if verbose else _silent_stderr():
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, configure_logging=verbose, **store, **quiet)
+            ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
     try:
         yield ray
     finally:

@@ -102,5 +102,5 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ray_session() -> Iterator[Any]:
     """One Ray of two CPUs for all tests of this folder."""
     os.environ.pop("RAY_ADDRESS", None)
-    with pipelines.session.ray_session(2, 200) as ray:
+    with pipelines.session.ray_session(200) as ray:
         yield ray

@@ -301,6 +301,12 @@ def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp
         run(rows, run_dir="memory://memo/run", engine=engine, profile=profile)
 
 
+def test_a_profile_that_would_crawl_is_refused(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+    with pytest.raises(PreflightError, match=r"profile node-8gpu holds at least \d+ (C|G)PUs at once, Ray has"):
+        run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine_config(), profile="node-8gpu")
+    assert not list(tmp_path.glob("*.mp4"))
+
+
 def test_the_networks_engine_is_refused_clearly(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="use --engine exemplar"):
