@@ -67,7 +67,8 @@ def optimise(module: nn.Module, form: Form | None = None) -> nn.Module:
         if form.dtype != torch.float32:
             use_dtype(module, form.dtype, device.type)
     if form.compile:
-        module.compile()
+        for name in entries(module):  # `Module.compile` would leave all but ``forward`` as they are
+            setattr(module, name, torch.compile(getattr(module, name)))
     return module
 
 
