@@ -32,7 +32,7 @@ from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.retalk import parity_stages, quads
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
-from operators.retalk.nets import Compute, Networks, shared_networks
+from operators.retalk.nets import Compute, Networks, fast, shared_networks
 from operators.retalk.source import load_expressions, standard_points
 from pipelines.config import PoolConfig, ProfileConfig, load_engine
 from pipelines.dub import run
@@ -219,12 +219,11 @@ def make_models(folder: Path) -> Path:
 
 def detector(name: str, networks: Networks) -> torch.nn.Module:
     """A detector with made-up weights, in the form of `networks`."""
-    from operators.retalk.nets import _fast
     from retalk_models import build
 
     net = build(name)
     net.load_state_dict(made_up(name))
-    return net if networks.compute.exact else _fast(net, networks.compute)
+    return net if networks.compute.exact else fast(net, name, networks.compute)
 
 
 def cut_clip(folder: Path, video: str, frames: int) -> Path:

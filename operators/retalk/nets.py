@@ -72,7 +72,7 @@ class Networks:
         key = f"{name} {file} {sorted(options.items())}"
         if key not in self._modules:
             made = self._loader(name, **({"file": file} if file else {}), **options).to(self.compute.device)
-            self._modules[key] = made if self.compute.exact else _fast(made, self.compute)
+            self._modules[key] = made if self.compute.exact else fast(made, name, self.compute)
         return self._modules[key]
 
     def run(self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None) -> np.ndarray:
@@ -191,11 +191,12 @@ def shared_networks(device: str, weights: str = "") -> Networks:
     return Networks(Compute.of(device), weights)
 
 
-def _fast(module: nn.Module, compute: Compute) -> nn.Module:
-    from retalk_models.forms import Form, optimise
+def fast(module: nn.Module, name: str, compute: Compute) -> nn.Module:
+    """A network's fastest form on its device, in place."""
+    from retalk_models.forms import fastest, optimise
 
-    cuda = compute.device.startswith("cuda")
-    return optimise(module, Form(channels_last=cuda, dtype=getattr(torch, compute.dtype)))
+    form = fastest(name, compute.device)
+    return optimise(module, dataclasses.replace(form, dtype=getattr(torch, compute.dtype)))
 
 
 def _planes(pictures: Tensor) -> Tensor:

@@ -157,6 +157,7 @@ def test_mask_covers_the_jaw_and_leaves_the_eyes_and_the_boxs_border() -> None:
         assert (mask[:, [0, -1]] == 0).all()
         x, y = np.rint(points[48:68].mean(0)).astype(int)
         assert mask[y, x] == 255
+        assert (mask[:300, : int(points[0, 0]) - enet_stage.NEAR] == 0).all(), "far from the face"
         # No hard edge: steps of the mask are small.
         assert np.abs(np.diff(mask.astype(int), axis=1)).max() < 90
 
