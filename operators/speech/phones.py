@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 #: Longest stretch decoded at once, and the part of it in which a cut is looked for (frames of 10 ms).
 CHUNK, CUT_FROM, CHUNK_LEFT = 60 * TRACK_RATE, 30 * TRACK_RATE, 10 * TRACK_RATE
-#: Silence that is this far below the loudest speech (natural log of power) is not decoded where it is longer than `KEPT_SILENCE` frames.
-INAUDIBLE, KEPT_SILENCE = 10.0, 50
+#: What is this far below the loudest speech (natural log of power) is not decoded, but for so many frames next to louder ones: it would
+#: bias the recogniser's cepstral mean.
+INAUDIBLE, KEPT_SILENCE = 9.0, 20
 #: A frame of the recogniser begins 10 ms x k and is 25.6 ms long: its middle lies so many frames after our frame k's.
 FRAME_SHIFT = 1.28
 PEAK = 0.7
-#: Noise mixed in, relative to the peak (-75 dB): the models know no digital silence and would hear it in the gaps of synthetic speech.
-DITHER = 10 ** (-75 / 20)
+#: Noise mixed in, relative to the peak (-80 dB): the models know no digital silence and would hear it in the gaps of synthetic speech.
+DITHER = 10 ** (-80 / 20)
 #: Samples of the shortest sound that the recogniser takes: a few of its frames.
 SHORTEST = SAMPLE_RATE // 20
 #: Seconds without a phone that count as silence.
@@ -70,7 +71,7 @@ def recognise_phones(samples: np.ndarray, level: np.ndarray) -> list[Phone]:
 
 
 def audible_frames(level: np.ndarray) -> np.ndarray:
-    """bool[n]: frames worth decoding: within `INAUDIBLE` of the loudest, or within half a second of such a frame."""
+    """bool[n]: frames worth decoding: within `INAUDIBLE` of the loudest, or within 0.2 s of such a frame."""
     loud = smooth(level, 3)
     loud = loud > loud.max() - INAUDIBLE
     return widen(loud.astype(np.uint8), KEPT_SILENCE) > 0

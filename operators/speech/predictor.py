@@ -37,6 +37,8 @@ DIGITAL_SILENCE = 14.0
 SHORTEST_SILENCE = 0.12
 #: How far below loud speech a band can fall.
 FLOOR = 12.0
+#: A silent mouth rests no further closed than this; real ones are at -1.6 to -0.4 in pauses.
+REST = -1.3
 #: Bound of the standardised tracks.
 LIMIT = 4.0
 
@@ -94,6 +96,7 @@ def predict_mouth(
         bilabial = closures((phone for phone in found if phone.label in ("B", "P", "M")), n_frames)
         opening += closure * bilabial * np.minimum(np.percentile(opening[spoken], 5) - opening, 0.0)
         opening = standardise(opening, spoken)
+    opening += silence * np.maximum(REST - opening, 0.0)
     width = standardise(_width(levels, found, spoken), spoken)
     opening, width, shut, silence = (track.astype(np.float32) for track in (opening, width, shut, silence))
     return MouthTrack(opening, width, shut, silence, tuple(found))

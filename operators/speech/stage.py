@@ -58,6 +58,8 @@ class Speak(Stage):
         options = self.options_for(segment)
         if not 0.0 <= options.closure <= 1.0 or options.ease < 0.0:
             raise ValueError(f"stage 'speak': closure must be within 0..1 and ease >= 0, got {options.closure} and {options.ease}")
+        if options.phones not in ("auto", "off"):
+            raise ValueError(f"stage 'speak': phones must be 'auto' or 'off', got {options.phones!r}")
         track, duration = mouth_of(segment.speech, float(options.closure), options.phones)
         times = segment.speech_times - options.lag
         columns = {
