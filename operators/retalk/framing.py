@@ -85,12 +85,14 @@ def face_boxes(landmarks: np.ndarray, valid: np.ndarray, pads: tuple[int, int, i
     Returns:
         int64[T, 4] x1, y1, x2, y2 inside the picture; 0 where not valid.
     """
-    low, high = landmarks.min(1), landmarks.max(1)
+    least, most = landmarks.min(1), landmarks.max(1)
     brows = landmarks[:, 17:27, 1].min(1)
-    top = brows - FOREHEAD * (high[:, 1] - brows)
-    boxes = smooth(np.stack([low[:, 0], top, high[:, 0], high[:, 1]], 1), valid)
+    top = brows - FOREHEAD * (most[:, 1] - brows)
+    boxes = smooth(np.stack([least[:, 0], top, most[:, 0], most[:, 1]], 1), valid)
     boxes += np.array([-pads[2], -pads[0], pads[3], pads[1]])
-    boxes = np.rint(boxes).clip(0, [*size, *size]).astype(np.int64)
+    limits = np.array(size)
+    low = np.rint(boxes[:, :2]).clip(0, limits - 2)  # a box holds at least two pixels, wherever the face has gone
+    boxes = np.concatenate([low, np.maximum(np.rint(boxes[:, 2:]).clip(0, limits), low + 2)], axis=1).astype(np.int64)
     return np.where(valid[:, None], boxes, 0)
 
 

@@ -62,6 +62,19 @@ def test_boxes_follow_the_head_calmly_and_do_not_depend_on_the_segment() -> None
         assert (part == boxes[start:stop]).all()
 
 
+def test_face_boxes_hold_the_face_and_stay_in_the_picture() -> None:
+    landmarks = walk(40)
+    size = (360, 300)
+    boxes = framing.face_boxes(landmarks, np.ones(40, bool), (0, 20, 0, 0), size)
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= size).all()
+    assert (boxes[:, 2:] - boxes[:, :2] >= 2).all()
+    inside = landmarks[0, :, 0]
+    assert boxes[0, 0] <= inside.min() + 3
+    assert boxes[0, 2] >= inside.max() - 3
+    assert boxes[0, 3] >= landmarks[0, :, 1].max() + 17  # the padding below the chin
+
+
 def test_short_runs_of_frames_are_smoothed_too() -> None:
     values = np.linspace(0, 9, 10)[:, None] + RNG.normal(0, 0.1, (10, 1))
     valid = np.ones(10, bool)
