@@ -64,8 +64,10 @@ def parser() -> argparse.ArgumentParser:
 
         models_cli.add_parser(commands)
     # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
-    for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
-        entry.load()(commands)
+    # Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a checkout may be an old egg-info.
+    found = {entry.name: entry for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=COMMANDS)}
+    for name in sorted(found):
+        found[name].load()(commands)
     return top
 
 

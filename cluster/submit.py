@@ -1,0 +1,196 @@
+"""`retalk submit`: `retalk run` as a job of a Ray cluster. A thin layer on Ray's JobSubmissionClient.
+
+Found by the command line through the entry-point group ``retalk.commands``, for imports point left only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import MANIFEST_HELP, add_run_arguments
+from pipelines.config import UsageError
+
+TEXT = """\
+The job is `retalk run` on the head node, with the options given here; its workers are the cluster's. Its log is shown while it runs, and
+its exit code is this command's: 0 all done, 3 some titles failed, 2 wrong usage and nothing has run; 1 if the cluster could not run it or
+was lost. Submit the same again, it goes on where it stood. Ctrl-C leaves the job running and says how to follow and how to stop it.
+
+What a relative path names here (MANIFEST, a REFERENCE picture, .yaml files of --engine and --profile) is sent along; absolute paths and
+URLs are left as they are: the cluster's nodes must see them. So must the inputs of the manifest's rows, unless they lie in --working-dir.
+--profile is autoscaling unless said otherwise.
+
+"""
+ADDRESS = "RAY_API_SERVER_ADDRESS"
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add `submit` to the subparsers of `retalk`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "submit",
+        help="dub a catalogue on a Ray cluster",
+        description=f"Dub a catalogue on a Ray cluster.\n\n{TEXT}{MANIFEST_HELP}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(command)
+    command.add_argument(
+        "--address",
+        default=os.environ.get(ADDRESS),
+        metavar="URL",
+        help=f"the cluster's dashboard, http://HEAD:8265 (default: ${ADDRESS}). Ray's own variables for tokens and certificates apply",
+    )
+    command.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an environment variable of the job and its workers; may be repeated. Ray's dashboard shows it: not for secrets",
+    )
+    command.add_argument(
+        "--working-dir",
+        metavar="FOLDER",
+        help="send this folder (at most 512 MiB; what .gitignore and .rayignore name is left out) and run in it: relative paths are meant "
+        "in it, those of the manifest's rows too. Default: send only the files named on the command line",
+    )
+    command.add_argument("--submission-id", metavar="ID", help="name of the job (default: retalk- and 8 random digits)")
+    command.add_argument("--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0")
+    command.set_defaults(run=submit, profile="autoscaling")
+    return command
+
+
+def submit(args: argparse.Namespace) -> int:
+    """Handle a parsed `retalk submit`; returns the exit code.
+
+    Raises:
+        UsageError: wrong usage, or the cluster does not answer or does not take the job; nothing has run.
+    """
+    if not args.address:
+        raise UsageError(f"--address is missing: the URL of the cluster's dashboard, http://HEAD:8265 (or set {ADDRESS})")
+    if not args.address.startswith(("http://", "https://")):
+        raise UsageError(f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265")
+    if args.no_ray:
+        raise UsageError("--no-ray: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`")
+    if "://" not in args.output and not os.path.isabs(args.output):
+        raise UsageError(f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share")
+    job_id = args.submission_id or f"retalk-{secrets.token_hex(4)}"
+    if not JOB_ID.fullmatch(job_id):
+        raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")
+    environment = variables(args.env)
+    from cluster.jobs import Jobs
+
+    jobs = Jobs(args.address)
+    with bundle(args) as (folder, names):
+        runtime_env: dict[str, Any] = {"env_vars": environment, **({"working_dir": folder} if folder else {})}
+        jobs.start(entrypoint(args, names), job_id, runtime_env)
+    print(f"job {job_id} on {args.address}\n{hints(args.address, job_id)}", file=sys.stderr, flush=True)
+    if args.no_wait:
+        return 0
+    try:
+        return jobs.follow(job_id, sys.stdout)
+    except KeyboardInterrupt:
+        print(f"\nno longer following; the job goes on\n{hints(args.address, job_id)}", file=sys.stderr)
+        return 130
+
+
+def hints(address: str, job_id: str) -> str:
+    """How to follow and how to stop a job, as commands for a shell."""
+    lines = []
+    for what, words in (("follow", ["logs", "--follow"]), ("stop", ["stop"])):
+        lines.append(f"  {what}: " + shlex.join(["ray", "job", *words, "--address", address, job_id]))
+    return "\n".join(lines)
+
+
+def variables(texts: Sequence[str]) -> dict[str, str]:
+    """``["A=1"]`` as ``{"A": "1"}``.
+
+    Raises:
+        UsageError: one has another form. Values are never shown.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not ENV_NAME.fullmatch(name):
+            raise UsageError(f"--env {name}: must be NAME=VALUE, NAME of letters, digits and _")
+        found[name] = value
+    return found
+
+
+def _named_files(args: argparse.Namespace) -> dict[str, str]:
+    """Options whose value names a file, with that value."""
+    wanted = {"manifest": args.manifest}
+    for name in ("engine", "profile"):
+        if getattr(args, name).endswith((".yaml", ".yml")):
+            wanted[name] = getattr(args, name)
+    if args.face.lower().endswith(PICTURES):
+        wanted["face"] = args.face
+    return wanted
+
+
+@contextmanager
+def bundle(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str]]]:
+    """What is sent to the cluster: a folder (None: nothing), and how the files of the command line are named in the job.
+
+    Raises:
+        UsageError: a relative path names no file here, or two files would have the same name.
+    """
+    named = {name: path for name, path in _named_files(args).items() if "://" not in path}
+    if args.working_dir is not None:
+        root = Path(args.working_dir)
+        if not root.is_dir():
+            raise UsageError(f"--working-dir {root}: no such folder")
+        for path in named.values():
+            if not os.path.isabs(path) and not (root / path).is_file():
+                raise UsageError(f"{path}: no such file in --working-dir {root}")
+        yield str(root.resolve()), {}
+        return
+    sent: dict[str, str] = {}
+    for name, path in named.items():
+        if os.path.isabs(path):
+            continue
+        if not Path(path).is_file():
+            raise UsageError(f"{path}: no such file here (an absolute path or a URL is looked for on the cluster)")
+        if any(Path(path).name == Path(named[other]).name and path != named[other] for other in sent):
+            raise UsageError(f"{path}: another file of this name is sent too; rename one, or use --working-dir")
+        sent[name] = path
+    if not sent:
+        yield None, {}
+        return
+    with tempfile.TemporaryDirectory(prefix="retalk-submit-") as folder:
+        for path in sent.values():
+            shutil.copyfile(path, Path(folder) / Path(path).name)
+        yield folder, {name: Path(path).name for name, path in sent.items()}
+
+
+def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
+    """The job's command: `retalk run` with every option that differs from its default, quoted for a shell.
+
+    Args:
+        args: parsed `retalk submit`.
+        names: values in place of those in `args`, see `bundle`.
+    """
+    words = ["retalk", "run"]
+    run = argparse.ArgumentParser(add_help=False)
+    add_run_arguments(run)
+    for action in run._actions:
+        value = names.get(action.dest, getattr(args, action.dest))
+        if not action.option_strings or value == action.default:
+            continue
+        option = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            words.append(option)
+        else:  # one word, so that a value with a leading - stays a value
+            words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
+    return shlex.join([*words, "--", names.get("manifest", args.manifest)])

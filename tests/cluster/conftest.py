@@ -1,0 +1,87 @@
+"""A real Ray head of its own: own ports, own temporary folder, ended by the ids of its own processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without another Ray's settings, with this Python's scripts first on the path."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def processes_naming(folder: str) -> list[int]:
+    """Ids of the processes whose command line names a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if folder.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has just ended, or is another user's
+    return found
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[str]:
+    """The dashboard's URL of a Ray head with four (logical) CPUs."""
+    folder = tempfile.mkdtemp(prefix="rt")  # short: the paths of Ray's sockets are limited
+    port, dashboard, client, agent = free_ports(4)
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}", f"--port={port}"),
+        *(f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"),
+        *("--node-ip-address=127.0.0.1", "--num-cpus=4", "--num-gpus=0", "--object-store-memory=300000000", "--disable-usage-stats"),
+    ]
+    log = Path(folder) / "start.log"
+    with log.open("w") as out:
+        head = subprocess.Popen(command, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    address = f"http://127.0.0.1:{dashboard}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/api/version", timeout=5):
+                    break
+            except OSError:
+                assert head.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for pid in {head.pid, *processes_naming(folder)}:
+                try:
+                    os.kill(pid, sign)
+                except ProcessLookupError:
+                    continue
+            time.sleep(2)
+        head.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

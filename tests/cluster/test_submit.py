@@ -1,0 +1,141 @@
+"""What `retalk submit` sends: the command, the files, the environment; and what it refuses. See test_jobs.py for real jobs."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cluster import jobs
+from cluster.submit import bundle, entrypoint, hints, variables
+from pipelines import cli
+from pipelines.config import UsageError
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    return cli.parser().parse_args(["submit", *arguments])
+
+
+def command(*arguments: str) -> list[str]:
+    return shlex.split(entrypoint(parse(*arguments), {}))
+
+
+def test_the_command_is_run_with_the_same_options() -> None:
+    arguments = ["--face=left", "--length=trim", "--engine=exemplar", "--set=speak.lag=0.04", "--set=render.crf=20", "--keep-segments"]
+    words = command("s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--address", "http://h:8265", "--env", "A=b")
+    assert words[:2] == ["retalk", "run"]
+    again = cli.parser().parse_args(words[1:])
+    asked = cli.parser().parse_args(["run", "s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--profile=autoscaling"])
+    assert vars(again) == vars(asked)
+
+
+@pytest.mark.parametrize("evil", ["x; touch injected", "$(touch injected)", "`id`", "a b'\"", "-rf", "--quiet", "&& true\nid"])
+def test_no_value_is_read_by_the_shell_or_as_an_option(evil: str) -> None:
+    words = command(f"--output=/{evil}", f"--face={evil}", f"--set=a.b={evil}", "--address=http://h", "--", evil)
+    again = cli.parser().parse_args(words[1:])
+    assert (again.manifest, again.output, again.face, again.settings) == (evil, f"/{evil}", evil, [f"a.b={evil}"])
+    assert again.quiet is False
+
+
+def test_relative_files_are_sent_and_absolute_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("in/m.jsonl", "in/who.jpg", "mine.yaml", "unused.txt"):
+        (tmp_path / name).write_text(name)
+    args = parse("in/m.jsonl", "-o", "/shared/out", "--face", "in/who.jpg", "--profile", "mine.yaml", "--engine", "/shared/e.yaml")
+    with bundle(args) as (folder, names):
+        assert folder is not None
+        assert {path.name: path.read_text() for path in Path(folder).iterdir()} == {
+            "m.jsonl": "in/m.jsonl",
+            "who.jpg": "in/who.jpg",
+            "mine.yaml": "mine.yaml",
+        }
+        words = shlex.split(entrypoint(args, names))
+    assert not Path(folder).exists()
+    assert words[-1] == "m.jsonl"
+    assert {"--face=who.jpg", "--profile=mine.yaml", "--engine=/shared/e.yaml"} <= set(words)
+    with bundle(parse("s3://b/m.jsonl", "-o", "s3://b/out")) as sent:
+        assert sent == (None, {})
+    with bundle(parse("m.jsonl", "-o", "/out", "--working-dir", "in")) as sent:
+        assert sent == (str(tmp_path / "in"), {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["m.jsonl", "-o", "/out"], "--address is missing"),
+        (["m.jsonl", "-o", "/out", "--address", "ray://h:10001"], "such as http://HEAD:8265"),
+        (["m.jsonl", "-o", "out", "--address", "http://h:8265"], "-o out: must be a URL"),
+        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--no-ray"], "--no-ray"),
+        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--submission-id", "a b"], "--submission-id a b"),
+        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--env", "=1"], "--env"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    assert cli.main(["submit", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--working-dir", "."], ["--working-dir", "nowhere"]):
+        with pytest.raises(UsageError, match="no such"), bundle(parse("m.jsonl", "-o", "/out", *more)):
+            pass
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.yaml").write_text("")
+    (tmp_path / "m.jsonl").write_text("")
+    arguments = parse("m.jsonl", "-o", "/out", "--engine", "a/x.yaml", "--profile", "b/x.yaml")
+    with pytest.raises(UsageError, match="another file of this name"), bundle(arguments):
+        pass
+
+
+def test_variables_and_their_values_stay_unseen() -> None:
+    assert variables(["A=1", "B_2=x=y", "C="]) == {"A": "1", "B_2": "x=y", "C": ""}
+    with pytest.raises(UsageError) as problem:
+        variables(["A-B=secret"])
+    assert "secret" not in str(problem.value)
+
+
+def test_the_hints_are_commands() -> None:
+    follow, stop = (shlex.split(line)[1:] for line in hints("http://h:8265", "one").splitlines())
+    assert follow == ["ray", "job", "logs", "--follow", "--address", "http://h:8265", "one"]
+    assert stop == ["ray", "job", "stop", "--address", "http://h:8265", "one"]
+
+
+class BreakingServer:
+    """In place of Ray's client, for what a real head does not do on request: connections that break after every few characters."""
+
+    def __init__(self, log: str, breaks: int, **info: Any) -> None:
+        self.log, self.breaks = log, breaks
+        self.info = {"status": SimpleNamespace(value="FAILED", is_terminal=lambda: self.breaks < 0), "message": "lost", **info}
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        self.breaks -= 1
+        for start in range(0, len(self.log), 4):
+            if self.breaks >= 0 and start >= 8:
+                raise RuntimeError("closed")
+            yield self.log[start : start + 4]
+
+    def get_job_info(self, job_id: str) -> Any:
+        return SimpleNamespace(**self.info)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, 3), (2, 2), (None, 1), (-9, 137)])
+def test_a_broken_connection_repeats_and_loses_no_log(code: int | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PAUSE", 0.0)
+    log, out = "line one\nline two\nthe end\n", io.StringIO()
+    following = object.__new__(jobs.Jobs)
+    following.address, following.client = "http://h", BreakingServer(log, 2, driver_exit_code=code)  # type: ignore[assignment]
+    assert following.follow("x", out) == expected
+    assert out.getvalue().startswith(log)
+    assert ("could not run the job: lost" in out.getvalue()) == (code is None)
