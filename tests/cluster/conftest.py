@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,16 +38,19 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def processes_naming(folder: str) -> list[int]:
-    """Ids of the processes whose command line names a folder."""
-    found = []
+def descendants(root: int) -> list[int]:
+    """Ids of a process and of all that it has started and that are still under it."""
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+        if entry.name.isdigit():
             try:
-                if folder.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it has just ended, or is another user's
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+            children.setdefault(parent, []).append(int(entry.name))
+    found = [root]
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
     return found
 
 
@@ -76,12 +80,12 @@ def ray_head() -> Iterator[str]:
                 time.sleep(0.5)
         yield address
     finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            for pid in {head.pid, *processes_naming(folder)}:
-                try:
-                    os.kill(pid, sign)
-                except ProcessLookupError:
-                    continue
-            time.sleep(2)
+        ours = descendants(head.pid)
+        head.terminate()  # ends its services in order; what is left is ended by its id
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            head.wait(3)
+        for pid in ours:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         head.wait(30)
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import subprocess
 from pathlib import Path
 
 import av
 import pytest
 
+from cluster.jobs import Jobs
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from tests.cluster.conftest import BIN, environment
@@ -66,13 +69,6 @@ def test_a_job_with_a_good_and_a_bad_title_then_again(ray_head: str, inputs: Pat
     assert (out / "good.mp4").stat().st_mtime_ns == written, "what is done stays"
 
 
-def test_wrong_usage_inside_the_job_is_exit_code_2(ray_head: str, tmp_path: Path) -> None:
-    (tmp_path / "m.jsonl").write_text("{not json\n")
-    ended = submit(ray_head, tmp_path, "m.jsonl", "-o", str(tmp_path / "out"))
-    assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "m.jsonl" in ended.stdout
-
-
 def test_no_wait_returns_and_the_name_is_taken(ray_head: str, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text("{not json\n")
     arguments = ("m.jsonl", "-o", str(tmp_path / "out"), "--no-wait", "--submission-id", "once")
@@ -87,3 +83,20 @@ def test_a_cluster_that_does_not_answer_is_wrong_usage(tmp_path: Path) -> None:
     ended = submit("http://127.0.0.1:9", tmp_path, "m.jsonl", "-o", str(tmp_path / "out"))
     assert ended.returncode == 2, ended.stderr
     assert "http://127.0.0.1:9" in ended.stderr
+
+
+def test_ctrl_c_leaves_the_job_whose_wrong_usage_is_exit_code_2(ray_head: str, tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text("{not json\n")
+    command = [str(BIN / "retalk"), "submit", "--address", ray_head, "--submission-id", "left", "m.jsonl", "-o", str(tmp_path / "out")]
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    assert any(line.startswith("job left on") for line in iter(running.stderr.readline, "")), "Ray's own lines come before it"
+    running.send_signal(signal.SIGINT)
+    _, more = running.communicate(timeout=60)
+    assert running.returncode == 130, more
+    assert "the job goes on" in more
+    assert f"ray job stop --address {ray_head} left" in more
+    # The job itself was not stopped: it comes to its own end, which is that of a wrong manifest.
+    end = io.StringIO()
+    assert Jobs(ray_head).follow("left", end) == 2
+    assert "m.jsonl" in end.getvalue()
