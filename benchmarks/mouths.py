@@ -37,13 +37,17 @@ class Instrument:
 
     def detect(self, gray: np.ndarray) -> np.ndarray | None:
         """float64[4] box x1, y1, x2, y2 of the largest face of uint8[h,w], None where there is none."""
+        found = None
         for side in (480, 960):
             scale = side / max(gray.shape)
             small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
             if boxes := self._detector(small, 0):
                 box = max(boxes, key=lambda b: b.area())
-                return np.array([box.left(), box.top(), box.right(), box.bottom()], np.float64) / scale
-        return None
+                found = np.array([box.left(), box.top(), box.right(), box.bottom()], np.float64) / scale
+                # Boxes at the detector's smallest size (80 px) are coarse, and landmarks from a coarse box are wrong.
+                if box.width() > 100:
+                    break
+        return found
 
     def landmarks(self, gray: np.ndarray, box: np.ndarray) -> np.ndarray:
         """float64[68,2] of a face inside a box."""
