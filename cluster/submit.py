@@ -95,10 +95,10 @@ def submit(args: argparse.Namespace) -> int:
     with bundle(args) as (folder, names):
         runtime_env: dict[str, Any] = {"env_vars": environment, **({"working_dir": folder} if folder else {})}
         jobs.start(entrypoint(args, names), job_id, runtime_env)
-    print(f"job {job_id} on {args.address}\n{hints(args.address, job_id)}", file=sys.stderr, flush=True)
-    if args.no_wait:
-        return 0
     try:
+        print(f"job {job_id} on {args.address}\n{hints(args.address, job_id)}", file=sys.stderr, flush=True)
+        if args.no_wait:
+            return 0
         return jobs.follow(job_id, sys.stdout)
     except KeyboardInterrupt:
         print(f"\nno longer following; the job goes on\n{hints(args.address, job_id)}", file=sys.stderr)
