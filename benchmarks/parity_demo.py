@@ -1,7 +1,7 @@
 """`make parity-demo`: the original's recorded run and this engine's parity mode, frame beside frame, as PNG.
 
 Needs ../shared/parity (the recording and the recipe of its weights). The weights are made up, so the pictures are meaningless; that they
-are the same is not. Three columns: the original's frame, ours (made by the graph, encoded, decoded again), eight times the difference.
+are the same is not. Three columns: the original's frame, ours (made by the graph), eight times the difference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.recorded_run import E2E, parity_run, pictures, profile, recipe_home, recorded_clip
+from tests.recorded_run import E2E, parity_run, profile, recipe_home, recorded_clip, rendered
 
 
 def main() -> None:
@@ -28,9 +28,9 @@ def main() -> None:
         folder = Path(temporary)
         print("making weights by the recipe (a minute), then six frames through the networks (minutes) ...", flush=True)
         parity_run(folder / "run", recorded_clip(folder / "clip"), recipe_home(folder / "home"), profile(50))
-        ours = pictures(folder / "run" / "out.mp4")
+        ours = rendered(folder / "run")
     theirs = np.load(E2E / "final_frames.npz")["frames_bgr"]
-    for number, (a, b) in enumerate(zip(theirs, ours[..., ::-1], strict=False)):
+    for number, (a, b) in enumerate(zip(theirs, ours, strict=True)):
         difference = np.abs(a.astype(int) - b)
         row = np.concatenate([a, b, np.clip(difference * 8, 0, 255).astype(np.uint8)], axis=1)
         cv2.imwrite(str(output / f"frame{number}.png"), row)

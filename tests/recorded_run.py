@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import scipy.io.wavfile
 
@@ -19,7 +20,7 @@ from tests.conftest import PARITY
 from tests.retalk_home import NESTINGS, make_home, standard_landmarks
 
 E2E = PARITY / "e2e"
-#: Encoded so that it is decoded to within a grey level: 10 bits, 4:4:4.
+#: The finest that x264 encodes: lossless with 8 bits, to within about a grey level with 10.
 FINE = {"crf": 0}
 
 
@@ -91,11 +92,17 @@ def parity_run(
     options: dict[str, dict[str, Any]] = {
         name: {"recorded": str(recorded), "weights": str(home)} for name in ("detect", "recon3d", "dnet", "lnet", "enet", "blend")
     }
-    options["blend"].update(FINE)
+    options["blend"].update(FINE, pictures=str(folder / "pictures"))
     rows = [{"id": "clip", "video": str(video), "speech": str(speech), "output": str(folder / "out.mp4"), "length": length}]
     report = run(rows, run_dir=str(folder), engine=load_engine("retalk-parity"), profile=chosen, options=options, ray=ray)
     assert not report.failed, report.failed
     return report
+
+
+def rendered(folder: Path) -> np.ndarray:
+    """The frames uint8[N, h, w, 3] BGR of a `parity_run` before they were encoded."""
+    read = [cv2.imread(str(path)) for path in sorted((folder / "pictures").glob("*.png"))]
+    return np.stack([picture for picture in read if picture is not None])
 
 
 def pictures(video: Path) -> np.ndarray:

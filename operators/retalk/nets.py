@@ -202,7 +202,8 @@ def fast(module: nn.Module, name: str, compute: Compute) -> nn.Module:
 def _planes(pictures: Tensor) -> Tensor:
     """[n, h, w, c] of any dtype -> float [n, c, h, w]; float64 stays."""
     x = pictures.permute(0, 3, 1, 2)
-    return x.contiguous() if x.is_floating_point() else x.float()
+    # One layout whatever came in: bilinear sampling rounds differently in another.
+    return (x if x.is_floating_point() else x.float()).contiguous()
 
 
 def _signed(pictures: Tensor) -> Tensor:

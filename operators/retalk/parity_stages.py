@@ -8,6 +8,7 @@ on the segment length. Where the original ends before the video or the speech do
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -315,9 +316,14 @@ class ENetOriginal(ParityStage):
 
 @dataclasses.dataclass(frozen=True)
 class BlendOriginalOptions(ParityOptions):
-    """`ParityOptions`; the restoring network; the encoder's crf and preset."""
+    """`ParityOptions`; the restoring network; the encoder's crf and preset.
+
+    Attributes:
+        pictures: a local folder into which each rendered frame is also written before it is encoded, as PNG named by its number.
+    """
 
     restoration: Restoration = "gfpgan-1.3"
+    pictures: str = ""
     crf: float = EncoderOptions.crf
     preset: Preset = EncoderOptions.preset
 
@@ -347,6 +353,10 @@ class BlendOriginal(ParityStage):
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, 8)):
             if segment["speaks"][k]:
                 box: Any = tuple(int(v) for v in segment["face_box"][k])
-                final = steps.finish(bgr(frame), np.asarray(segment["face"][k]), box, segment.out_start + k, detectors).final
+                out = segment.out_start + k
+                final = steps.finish(bgr(frame), np.asarray(segment["face"][k]), box, out, detectors).final
+                if options.pictures:
+                    os.makedirs(options.pictures, exist_ok=True)
+                    cv2.imwrite(os.path.join(options.pictures, f"{out:06d}.png"), final)
                 frame.paste((0, 0, width, height), np.ascontiguousarray(final[..., ::-1]), whole)
             yield frame, int(segment.out_pts[k])
