@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, Protocol
 
 import numpy as np
@@ -35,7 +36,6 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
         FileNotFoundError: the model files of the backend asked for are missing; names them.
         ValueError: unknown name.
     """
-    from operators.faces.dlib_backend import DlibBackend
     from operators.faces.fan_backend import FaceAlignmentBackend, missing_weights
 
     if name not in ("auto", "dlib", "face-alignment"):
@@ -43,4 +43,12 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
     if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and not missing_weights()):
         return FaceAlignmentBackend(device)
+    return _shared_dlib()
+
+
+@functools.cache
+def _shared_dlib() -> FaceBackend:
+    """One for the process: loading takes a second, and it keeps no state."""
+    from operators.faces.dlib_backend import DlibBackend
+
     return DlibBackend()
