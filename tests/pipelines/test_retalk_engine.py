@@ -134,6 +134,7 @@ def check_the_loop(clip: tuple[Path, Path, Path], home: Path) -> None:
         assert_like(ours.final, theirs)
 
 
+@pytest.mark.slow
 @needs_fixture
 def test_parity_mode_on_ray_equals_the_plain_loop(tmp_path: Path, home: Path, ray_session: Any) -> None:
     clip = recorded_clip(tmp_path / "clip", frames=1)
