@@ -129,7 +129,7 @@ def chunks_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def lasting(times: np.ndarray, columns: int, ease: float) -> np.ndarray:
     """float64[n]: 1 while the speech lasts, eased to 0 over ``ease`` seconds behind it, 0 before it."""
-    after = times - columns / mel.COLUMNS_PER_SECOND
+    after = times - (columns - 1) / mel.COLUMNS_PER_SECOND  # a spectrogram has one column more than whole hops
     faded = 0.5 + 0.5 * np.cos(np.pi * np.clip(after / max(ease, 1e-6), 0, 1))
     return np.where(times < -1e-6, 0.0, faded)
 
