@@ -43,11 +43,14 @@ class BrightSpots(torch.nn.Module):
 
 @pytest.fixture
 def networks(hub: Path, monkeypatch: pytest.MonkeyPatch) -> FaceAlignmentBackend:
-    # Its two small functions for peaks take half a minute to compile and milliseconds to run uncompiled.
-    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    from face_alignment import utils
     from face_alignment.detection.sfd.net_s3fd import s3fd
     from face_alignment.models import FAN
 
+    # Its small functions for peaks take half a minute to compile and milliseconds to run uncompiled.
+    for name, function in list(vars(utils).items()):
+        if hasattr(function, "py_func"):
+            monkeypatch.setattr(utils, name, function.py_func)
     torch.manual_seed(0)
     torch.save(s3fd().state_dict(), hub / DETECTOR_FILE)
     torch.save(FAN(4).state_dict(), hub / LANDMARKS_FILE)
