@@ -17,3 +17,7 @@ class NoAudioError(MediaError):
 
 class SilentAudioError(MediaError):
     """The audio is silent throughout (see `operators.media.audio.check_audible`)."""
+
+
+class StorageError(MediaError, OSError):
+    """A storage does not answer or refuses; the message names the URL, what the storage said and what to do."""

@@ -1,21 +1,28 @@
-"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all."""
+"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all.
+
+Storage that is not on this machine is asked again when it cannot answer now (`operators.media.patience`).
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from operators.media.errors import MediaError
+from operators.media.patience import Patient
+from operators.media.scratch import scratch_folder
 
 #: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
 COPY_BLOCK = 8 << 20
@@ -24,8 +31,13 @@ OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", 
 
 
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The fsspec file system of a URL and the path inside it."""
+    """The fsspec file system of a URL and the path inside it.
+
+    Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise `StorageError` when it still cannot.
+    """
     fs, path = fsspec.core.url_to_fs(str(url))
+    if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
+        fs = cast(fsspec.AbstractFileSystem, Patient(fs))
     return fs, str(path)
 
 
@@ -93,8 +105,8 @@ def local_copy(url: str) -> Iterator[Path]:
         yield local
         return
     fs, path = filesystem(url)
-    with tempfile.TemporaryDirectory(prefix="retalk-") as folder:
-        copy = Path(folder) / (Path(path).name or "file")
+    with scratch_folder() as folder:
+        copy = folder / (Path(path).name or "file")
         with fs.open(path, "rb") as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target, COPY_BLOCK)
         yield copy
@@ -111,7 +123,7 @@ def atomic_write(url: str) -> Iterator[Path]:
     local = local_path(url)
     if local is not None:
         local.parent.mkdir(parents=True, exist_ok=True)
-        temporary = local.with_name(f".{local.stem[:80]}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{local.suffix}")
+        temporary = local.with_name(_temporary_name(local.name))
         try:
             yield temporary
             with temporary.open("rb+") as written:
@@ -121,8 +133,8 @@ def atomic_write(url: str) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
         return
-    with tempfile.TemporaryDirectory(prefix="retalk-") as folder:
-        temporary = Path(folder) / f"upload{suffix(url)}"
+    with scratch_folder() as folder:
+        temporary = folder / f"upload{suffix(url)}"
         yield temporary
         _upload(temporary, url)
 
@@ -146,16 +158,60 @@ def _upload(source: Path, url: str) -> None:
     Object stores show an object when its upload is complete; elsewhere the file is sent under a temporary name and renamed.
     """
     fs, path = filesystem(url)
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if protocols & OBJECT_STORES:
+    if _shows_whole_objects(fs):
         fs.put_file(str(source), path)
         return
     folder = fs._parent(path)
     fs.makedirs(folder, exist_ok=True)
-    temporary = f"{folder.rstrip('/')}/.{uuid.uuid4().hex}.part"
+    temporary = f"{folder.rstrip('/')}/{_temporary_name(Path(path).name)}"
     try:
         fs.put_file(str(source), temporary)
         fs.mv(temporary, path)
     finally:
         if fs.exists(temporary):
             fs.rm_file(temporary)
+
+
+def _shows_whole_objects(fs: fsspec.AbstractFileSystem) -> bool:
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(protocols & OBJECT_STORES)
+
+
+# --- what killed writers leave ----------------------------------------------------------------------------------------------------------
+def _mark(name: str) -> str:
+    """What the temporary names of a file begin with: hidden, and told from those of other files whose names begin alike."""
+    return f".{Path(name).stem[:60]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
+
+
+def _temporary_name(name: str) -> str:
+    return f"{_mark(name)}{os.getpid()}-{uuid.uuid4().hex[:8]}.part{Path(name).suffix}"
+
+
+_TEMPORARY = re.compile(r"(?P<mark>\..*\.[0-9a-f]{8}\.)(?P<pid>\d+)-[0-9a-f]{8}\.part(\.\w*)?", re.DOTALL)
+
+
+def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
+    """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no living process writes.
+
+    Args:
+        folder: URL of a folder.
+        names: files in it whose temporary ones are removed; None: those of all files in the folder and in all folders below.
+        keep_own: leave those that this process writes.
+
+    Returns:
+        URLs of what was removed.
+    """
+    fs, path = filesystem(folder)
+    if _shows_whole_objects(fs) or not fs.isdir(path):
+        return []
+    marks = None if names is None else {_mark(name) for name in names}
+    removed = []
+    for found in fs.find(path) if marks is None else fs.ls(path, detail=False):
+        match = _TEMPORARY.fullmatch(found.rstrip("/").rsplit("/", 1)[-1])
+        if match and (marks is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
+            try:
+                fs.rm_file(found)
+            except FileNotFoundError:
+                continue  # its writer was alive after all and has just ended
+            removed.append(str(fs.unstrip_protocol(found)))
+    return removed

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from operators.media import storage
+import tests.drills.faulty  # noqa: F401  (registers faulty://)
+from operators.media import scratch, storage
 from operators.media.errors import MediaError
 
 
@@ -123,3 +127,43 @@ def test_fingerprint_changes_with_the_content_and_refuses_what_is_no_file(tmp_pa
     os.utime(path, (2, 2))
     assert storage.fingerprint(str(path)) != first
     assert first[1] == 3
+
+
+@pytest.mark.parametrize("scheme", ["", "faulty://"])
+def test_what_a_killed_writer_leaves_is_swept(tmp_path: Path, scheme: str) -> None:
+    """Hidden files of killed writers go; those of a living process, of other files and of people stay."""
+    code = (
+        "import os, tests.drills.faulty\n"
+        "from operators.media import storage\n"
+        "real = os.replace\n"
+        "os.replace = lambda *a: os._exit(9)\n"
+        f"with storage.atomic_write({scheme + str(tmp_path)!r} + os.sys.argv[1]) as path: path.write_bytes(b'half')\n"
+    )
+    for name in ("/a.mp4", "/deep/a.mp4", "/other.mp4"):
+        assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == 9
+    people = tmp_path / ".a.draft.part.mp4"
+    people.touch()
+    left = sorted(path.name for path in tmp_path.rglob("*.part*"))
+    assert len(left) == 4, left
+    with storage.atomic_write(str(tmp_path / "b.mp4")) as path:
+        path.touch()
+        assert len(storage.sweep(scheme + str(tmp_path), ["a.mp4"])) == 1
+        assert len(storage.sweep(scheme + str(tmp_path))) == 2
+        assert path.exists()
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [people.name, "b.mp4"]
+
+
+def test_a_killed_process_scratch_folder_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from operators.media.scratch import scratch_folder\nimport os\nwith scratch_folder() as f: (f / 'x').touch(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False).returncode == 9
+    (dead,) = tmp_path.iterdir()
+    os.utime(dead, (1, 1))
+    with scratch.scratch_folder() as mine:
+        assert not dead.exists()
+        os.utime(mine, (1, 1))
+        scratch.sweep_scratch.cache_clear()
+        with scratch.scratch_folder() as other:
+            assert mine.exists(), "it is in use"
+            assert other != mine
+    assert not list(tmp_path.iterdir())
