@@ -46,6 +46,12 @@ FACE_HELP = """\
 whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
 the person (REFERENCE.jpg)"""
 
+STATUS_HELP = """\
+From the run directory alone: works from any machine that sees it, while a run is going on (its figures are at most 5 s old) and after it.
+Says which titles are done, failed, running and waiting, frames per second, the time left, and how busy each stage is: "busy 3.2 of 8" is
+the work of 3.2 actors of a pool of at most 8. A run that died (its last heartbeat is old, or its process is gone) is said to have.
+Exit code 3 if titles have failed."""
+
 AUDIO_HELP = """\
 replace (default): the speech takes the place of the video's first audio track; add: it is added; keep: the video's audio stays as it is"""
 
@@ -169,8 +175,10 @@ def _add_plan(commands: Any) -> None:
 
 
 def _add_status(commands: Any) -> None:
-    command = _command(commands, "status", "show how a run stands", "Works while a run is going on and after it.")
-    command.add_argument("directory", metavar="DIR", help="the run directory")
+    command = _command(commands, "status", "show how a run stands", STATUS_HELP)
+    command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
+    command.add_argument("--watch", action="store_true", help="look again every 5 s until the run ends")
+    command.add_argument("--json", action="store_true", help="for machines: one JSON object a line, failed records included")
     command.set_defaults(run=_status)
 
 
@@ -237,7 +245,7 @@ def _plan(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from pipelines.status import show_status
 
-    return show_status(args.directory)
+    return show_status(args.directory, args.json, args.watch)
 
 
 def _stages(args: argparse.Namespace) -> int:

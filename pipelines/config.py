@@ -107,6 +107,48 @@ class AssembleConfig(_Strict):
     at_once: int = Field(default=4, ge=1)
 
 
+class NodeGroup(_Strict):
+    """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus` are what Ray sees of one."""
+
+    name: str
+    cpus: float = Field(ge=0)
+    gpus: float = Field(default=0, ge=0)
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    price: float | None = Field(default=None, ge=0, description="of one node for one hour, in the profile's currency")
+
+    @model_validator(mode="after")
+    def _range(self) -> NodeGroup:
+        if self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+class StageRate(_Strict):
+    """What one actor needs for one stage, as `retalk profile` measured it: ``seconds + per_megapixel * megapixels`` a frame."""
+
+    seconds: float = Field(ge=0)
+    per_megapixel: float = Field(default=0, ge=0)
+    rss_mib: float | None = Field(default=None, ge=0, description="memory of a process with this stage alone")
+    gpu_mib: float | None = Field(default=None, ge=0)
+
+
+class Rates(_Strict):
+    """Rates of an engine's stages (and of ``plan`` and ``assemble``), and what they were measured on."""
+
+    measured: str
+    megapixels: list[float] = Field(default_factory=list, description="picture sizes of the footage")
+    stages: dict[str, StageRate]
+
+
+class LimitsConfig(_Strict):
+    """What a title may be at most; larger ones are failed titles of the ledger. They keep a broken or hostile file from eating a node."""
+
+    max_megapixels: float = Field(default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2")
+    max_hours: float = Field(default=12.0, gt=0, description="of a video, and of a speech")
+    max_gib: float = Field(default=512.0, gt=0, description="size of a file")
+
+
 class EnginePools(_Strict):
     """Pools for one engine, in place of the profile's general ones."""
 
@@ -126,6 +168,10 @@ class ProfileConfig(_Strict):
     pools: list[PoolConfig] = Field(min_length=1)
     default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the last one")
     engines: dict[str, EnginePools] = Field(default_factory=dict)
+    limits: LimitsConfig = LimitsConfig()
+    nodes: list[NodeGroup] = Field(default_factory=list, description="what the machines are; none: this machine")
+    currency: str = "USD"
+    rates: dict[str, Rates] = Field(default_factory=dict, description="by engine, written by `retalk profile`")
 
     @model_validator(mode="after")
     def _names(self) -> ProfileConfig:
@@ -135,9 +181,16 @@ class ProfileConfig(_Strict):
             for what, values in (("pool", names), ("stage", stages)):
                 if twice := sorted({v for v in values if values.count(v) > 1}):
                     raise ValueError(f"{where}: {what} {twice[0]!r} is named twice")
+        groups = [group.name for group in self.nodes]
+        if twice := sorted({name for name in groups if groups.count(name) > 1}):
+            raise ValueError(f"nodes: group {twice[0]!r} is named twice")
         if self.default is not None and self.default not in [pool.name for pool in self.pools]:
             raise ValueError(f"default: no pool is named {self.default!r}")
         return self
+
+    def pools_of(self, engine: str) -> list[PoolConfig]:
+        """The pools that an engine's stages are placed in."""
+        return self.engines[engine].pools if engine in self.engines else self.pools
 
     def place(self, engine: str, stages: list[str]) -> list[tuple[PoolConfig, list[str]]]:
         """Which pool runs which stages, in the engine's order; neighbours in the same pool are fused into one actor.
@@ -149,7 +202,7 @@ class ProfileConfig(_Strict):
         Raises:
             ConfigError: a pool's stages do not follow each other in this engine.
         """
-        pools = self.engines[engine].pools if engine in self.engines else self.pools
+        pools = self.pools_of(engine)
         general = engine not in self.engines and self.default is not None
         fallback = next(pool for pool in pools if pool.name == self.default) if general else pools[-1]
         placed: list[tuple[PoolConfig, list[str]]] = []

@@ -26,8 +26,11 @@ from pipelines.engine import Engine
 from pipelines.local import run_local
 from pipelines.lock import RunLock
 from pipelines.manifest import parse_rows, read_manifest
+from pipelines.metrics import RunMetrics
 from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
+from pipelines.runlog import RunLog, form_of, forms
+from pipelines.session import machine_cpus
 from pipelines.state import Record, RunDirectory, write_text
 from pipelines.titles import Title
 from pipelines.worker import GroupSpec
@@ -192,7 +195,9 @@ class _Runner:
             self.lock.check()
             collector.take(row)
 
-        with Progress(collector.state, board.snapshot, self.engine.names, self.progress):
+        alone = {form_of(machine_cpus(), 0): 1}
+        log = self._log(groups_of(self.engine, self.profile, self.directory.url, isolated=False), 1)
+        with Progress(collector.state, board.snapshot, self.engine.names, self.progress, log, lambda: alone):
             run_local(self.titles, self.plan, groups, take, board)
         return self._report(collector)
 
@@ -230,7 +235,10 @@ class _Runner:
         name, board = start_board()
         error = ""
         try:
-            with Progress(collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress):
+            log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
+            metrics = RunMetrics(self.directory.url.rstrip("/").rsplit("/", 1)[-1])
+            look = (collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress)
+            with Progress(*look, log, lambda: forms(ray.nodes()), metrics):
                 rows = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
                     try:
@@ -250,6 +258,10 @@ class _Runner:
         if error:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)
+
+    def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
+        pools = {s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1]) for pool, spec in placed for s in spec.stages}
+        return RunLog(self.directory.url, self.engine.name, self.profile, pools)
 
     def _reason(self, problem: Exception) -> str:
         if type(problem).__name__ == "ExecutionTimeoutError":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 import time
 from typing import Any
@@ -13,18 +14,23 @@ from operators.media.storage import exists, filesystem, join
 from pipelines.config import UsageError
 from pipelines.lock import holder
 from pipelines.progress import duration
+from pipelines.runlog import SILENT, read_logs
 from pipelines.state import RunDirectory, read_json
 
 DONE, FAILED = 0, 3
+#: Seconds between two looks of ``--watch``.
+WATCH_PERIOD = 5.0
 
 
 def read_status(url: str) -> dict[str, Any]:
     """Counts of a run.
 
     Returns:
-        ``running`` (the lock's content or None), ``started`` (seconds since the epoch), ``titles``, ``dubs`` (of the manifest), ``done``,
-        ``failed`` (records), ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames`` (of these, receipts or
-        done).
+        ``state``: "running"; "silent" (its process holds the directory, but writes no log any more); "died" (it ended without a word: see
+        ``died``, the lock it left); "finished"; or "stopped" (interrupted, with work left). ``running``: the lock's content or None.
+        ``started`` (seconds since the epoch), ``engine``, ``profile``, ``titles``, ``dubs`` (of the manifest), ``done``, ``failed``
+        (records), ``left`` (dubs). ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames`` (of these, receipts
+        or done). ``log``: the newest run's log (`pipelines.runlog`) or None, with its ``age`` in seconds.
 
     Raises:
         UsageError: the directory holds no run.
@@ -35,48 +41,127 @@ def read_status(url: str) -> dict[str, Any]:
         raise UsageError(f"{url}: holds no run (no run.json)")
     records = run.records()
     done = {(record["title"], record["dub"]) for record in records if record["state"] == "done"}
+    failed = [record for record in records if record["state"] == "failed"]
+    lock, logs = holder(run.url), read_logs(run.url)
+    log = logs[-1] if logs and logs[-1]["started"] >= about["started"] - 60 else None
+    left = max(0, about["dubs"] - len(done) - len(failed))
     status: dict[str, Any] = {
-        "running": holder(run.url),
+        "state": "",
+        "running": lock,
+        "died": None,
         **{name: about[name] for name in ("started", "titles", "dubs", "engine", "profile")},
         "done": len(done),
-        "failed": [record for record in records if record["state"] == "failed"],
-        **dict.fromkeys(("segments", "frames", "committed", "committed_frames"), 0),
+        "failed": failed,
+        "left": left,
+        **_committed(run, done),
+        "log": {**log, "age": round(time.time() - log["updated"], 1)} if log is not None else None,
     }
-    fs, receipts = filesystem(join(run.url, "receipts"))
-    names = {path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)} if fs.isdir(receipts) else set()
-    table = join(run.url, "plan.parquet")
-    if exists(table):
-        fs, path = filesystem(table)
-        with fs.open(path, "rb") as file:
-            for piece in pq.read_table(file).to_pylist():
-                committed = (piece["title"], piece["dub"]) in done or piece["name"] in names
-                status["segments"] += 1
-                status["frames"] += piece["frames"]
-                status["committed"] += committed
-                status["committed_frames"] += piece["frames"] * committed
+    remains = read_json(join(run.url, "lock.json"))
+    if lock is not None:
+        status["state"] = "silent" if log is not None and status["log"]["age"] > SILENT and log["outcome"] == "running" else "running"
+    elif isinstance(remains, dict) and "beat" in remains:
+        status["state"], status["died"] = "died", remains
+    else:
+        status["state"] = "finished" if left == 0 else "stopped"
     return status
 
 
-def show_status(url: str) -> int:
-    """Print how a run stands; exit code 3 if titles have failed."""
-    status = read_status(url)
+def _committed(run: RunDirectory, done: set[tuple[str, str]]) -> dict[str, int]:
+    """Segments and frames of the plan, and how many of them have a receipt or belong to finished dubs."""
+    counts = dict.fromkeys(("segments", "frames", "committed", "committed_frames"), 0)
+    table = join(run.url, "plan.parquet")
+    if not exists(table):
+        return counts
+    fs, receipts = filesystem(join(run.url, "receipts"))
+    names = {path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)} if fs.isdir(receipts) else set()
+    fs, path = filesystem(table)
+    with fs.open(path, "rb") as file:
+        for piece in pq.read_table(file).to_pylist():
+            committed = (piece["title"], piece["dub"]) in done or piece["name"] in names
+            counts["segments"] += 1
+            counts["frames"] += piece["frames"]
+            counts["committed"] += committed
+            counts["committed_frames"] += piece["frames"] * committed
+    return counts
+
+
+def describe(url: str, status: dict[str, Any]) -> list[str]:
+    """A status for people, line by line."""
     started = datetime.datetime.fromtimestamp(status["started"]).strftime("%Y-%m-%d %H:%M:%S")
-    running = status["running"]
-    left = status["dubs"] - status["done"] - len(status["failed"])
-    state = (
-        f"running (process {running['pid']} on {running['machine'].split()[0]})" if running else "finished" if left <= 0 else "not running"
-    )
-    print(f"{url}: {state}; engine {status['engine']}, profile {status['profile']}, started {started}")
-    print(f"dubs: {status['dubs']} of {status['titles']} titles: {status['done']} done, {len(status['failed'])} failed, {left} to go")
-    print(
-        f"segments planned: {status['segments']}, committed: {status['committed']} ({status['committed_frames']}/{status['frames']} frames)"
-    )
-    if running and status["committed_frames"]:
-        elapsed = time.time() - status["started"]
-        fps = status["committed_frames"] / elapsed
-        print(f"{fps:.1f} frames/s, about {duration((status['frames'] - status['committed_frames']) / fps)} left for what is planned")
-    for record in status["failed"]:
-        print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
-    if left > 0 and not running:
-        print("run the same `retalk run` again: it goes on where it stood")
+    lock, log = status["running"] or status["died"], status["log"]
+    who = f"process {lock['pid']} on {str(lock.get('machine', '?')).split()[0]}" if lock else ""
+    words = {
+        "running": f"running ({who})",
+        "silent": f"running ({who}), but it has written nothing for {duration(log['age']) if log else '?'}: it may hang",
+        "died": f"DIED: {who} ended without a word, last seen {_ago(lock)}",
+        "finished": "finished",
+        "stopped": "not running",
+    }
+    lines = [f"{url}: {words[status['state']]}; engine {status['engine']}, profile {status['profile']}, started {started}"]
+    ended = f"{status['done']} done, {len(status['failed'])} failed, {status['left']} to go"
+    lines.append(f"dubs: {status['dubs']} of {status['titles']} titles: {ended}")
+    live = status["state"] in ("running", "silent")
+    if live and log is not None:
+        at_work = max(0, log["planned_titles"] - log["ended"])
+        lines.append(f"titles: {log['ended']} ended, {at_work} running, {log['titles'] - log['ended'] - at_work} waiting")
+    frames = f"{status['committed_frames']}/{status['frames']} frames"
+    lines.append(f"segments planned: {status['segments']}, committed: {status['committed']} ({frames})")
+    if log is not None:
+        eta = f", about {duration(log['eta'])} left" if live and log["eta"] is not None else ""
+        now = f", {log['recent_fps']:.1f} in the last minute" if live else ""
+        lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}: {log['fps']:.1f} frames/s{now}{eta}")
+        lines += stage_lines(log)
+    return lines
+
+
+def _ago(lock: dict[str, Any] | None) -> str:
+    return f"{duration(max(0.0, time.time() - float(lock['beat'])))} ago" if lock else "?"
+
+
+def stage_lines(log: dict[str, Any]) -> list[str]:
+    """A log's stages as a table."""
+    rows = [["stage", "pool", "rows", "frames", "s/frame", "busy", "at work", "errors"]]
+    elapsed = max(1e-3, float(log["elapsed"]))
+    for name, count in log["stages"].items():
+        each = f"{count['seconds'] / count['frames']:.4f}" if count["frames"] else "-"
+        busy = f"{count['seconds'] / elapsed:.2f} of {count['most']}"
+        rows.append(
+            [
+                name,
+                count["pool"],
+                *(str(int(count[k])) for k in ("rows", "frames")),
+                each,
+                busy,
+                str(count["running"]),
+                str(count["errors"]),
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
+    """Print how a run stands, once or until it ends; exit code 3 if titles have failed.
+
+    Args:
+        url: the run directory.
+        as_json: one JSON object on a line in place of text, for machines.
+        watch: look again every few seconds until nobody works in the directory any more.
+    """
+    while True:
+        status = read_status(url)
+        if as_json:
+            print(json.dumps(status), flush=True)
+        else:
+            if watch and sys.stdout.isatty():
+                print("\033[H\033[2J", end="")
+            print("\n".join(describe(url, status)), flush=True)
+        if not watch or status["running"] is None:
+            break
+        time.sleep(WATCH_PERIOD)
+    if not as_json:
+        for record in status["failed"]:
+            print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
+        if status["left"] > 0 and not status["running"]:
+            print("run the same `retalk run` again: it goes on where it stood")
     return FAILED if status["failed"] else DONE
