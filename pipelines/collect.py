@@ -56,6 +56,8 @@ class Collector:
         self._plan: list[dict[str, Any]] = []
         self._plan_written = 0
         self._lock = threading.Lock()
+        #: What could not be written into the run directory, in words; the run goes on.
+        self.unwritten = ""
 
     # --- rows ---------------------------------------------------------------------------------------------------------------------
     def take(self, row: Row) -> None:
@@ -100,8 +102,10 @@ class Collector:
             ]
             if plan["state"] == "done":
                 record = self.run.read_record(row["title"], dub["dub"])
-                assert record is not None
-                self.ended(record)
+                if record is None:
+                    self.failed(job, "its record was deleted or damaged while the run was at work; run again")
+                else:
+                    self.ended(record)
                 continue
             self.jobs[row["title"], dub["dub"]] = job
             self.reused += job.reused
@@ -111,7 +115,14 @@ class Collector:
             elif job.complete:
                 self._finish(job)
         if len(self._plan) > self._plan_written * PLAN_GROWTH:
-            self.write_plan()
+            self._written_later(self.write_plan)
+
+    def _written_later(self, write: Callable[[], None]) -> None:
+        """Write what is written again at the end of the run: a failure now is no reason to stop."""
+        try:
+            write()
+        except OSError as problem:
+            self.unwritten = str(problem)
 
     def _segment(self, row: Row) -> None:
         meta = json.loads(row["meta"]) if row["meta"] else {}
@@ -154,8 +165,16 @@ class Collector:
 
     def _fail(self, job: DubJob, error: str) -> None:
         self.jobs.pop((job.title, job.dub["dub"]), None)
+        self.failed(job, error)
+
+    def failed(self, job: DubJob, error: str) -> None:
+        """Record that a dub has failed. May be called from any thread."""
         record = job.record("failed", error)
-        self.run.write_record(record)
+        try:
+            self.run.write_record(record)
+        except OSError as problem:
+            # A full disk is what it may have failed of. It is in the report, and a later run does not need the record.
+            self.unwritten = str(problem)
         self.ended(record)
 
     def ended(self, record: Record) -> None:
@@ -163,7 +182,8 @@ class Collector:
         with self._lock:
             self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = record
             if time.monotonic() - self._ledger_written > LEDGER_PERIOD:
-                self.write_ledger()
+                self._ledger_written = time.monotonic()
+                self._written_later(self.write_ledger)
 
     def abort(self, error: str) -> None:
         """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it stands."""

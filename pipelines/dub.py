@@ -7,6 +7,7 @@ print(report.exit_code, report.records[0]["error"])
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from operators.media.storage import join
+from operators.media.storage import join, sweep
 from pipelines import preflight
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
@@ -27,11 +28,12 @@ from pipelines.local import run_local
 from pipelines.lock import RunLock
 from pipelines.manifest import parse_rows, read_manifest
 from pipelines.metrics import RunMetrics
+from pipelines.ownership import about, check_owner
 from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.session import machine_cpus
-from pipelines.state import Record, RunDirectory, write_text
+from pipelines.state import DISTRUSTED, Record, RunDirectory, write_text
 from pipelines.titles import Title
 from pipelines.worker import GroupSpec
 from retalk_models.registry import available
@@ -49,12 +51,14 @@ class Report:
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
         computed: segments (pieces) that were computed now.
         reused: segments that an earlier run had committed.
+        noticed: what was found damaged in the run directory and was not used.
     """
 
     run_dir: str
     records: list[Record] = field(default_factory=list)
     computed: int = 0
     reused: int = 0
+    noticed: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Record]:
@@ -153,18 +157,34 @@ def run(
         titles = parse_rows(rows, built, directory.url, defaults=defaults)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_writable(directory.url, titles)
+    noticed = check_owner(directory.url)
     with RunLock(directory.url) as lock:
-        about = {
-            "engine": built.name,
-            "profile": chosen.name,
-            "titles": len(titles),
-            "dubs": sum(len(t.dubs) for t in titles),
-            "started": time.time(),
-        }
-        write_text(join(directory.url, "run.json"), json.dumps(about))
+        said = about(engine=built.name, profile=chosen.name, titles=len(titles), dubs=sum(len(t.dubs) for t in titles), started=time.time())
+        write_text(join(directory.url, "run.json"), json.dumps(said))
+        tidy(directory, titles)
         runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress)
         report = runner.with_ray(verbose) if ray else runner.without_ray()
-    return report
+        # Again: workers that were killed have left files in this run too.
+        tidy(directory, titles)
+    return dataclasses.replace(report, noticed=noticed + report.noticed)
+
+
+def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
+    """Remove what killed writers have left in the run directory and beside the outputs. The caller holds the lock."""
+    folders: dict[str, list[str]] = {}
+    for output in (dub.output for title in titles for dub in title.dubs if "/" in dub.output):
+        folder, name = output.rsplit("/", 1)
+        folders.setdefault(folder, []).append(name)
+    try:
+        sweep(directory.url)
+        for folder, names in folders.items():
+            sweep(folder, names)
+    except OSError as problem:
+        raise UnwritableError(f"{directory.url}: cannot be tidied up: {problem}") from problem
+
+
+class UnwritableError(UsageError):
+    """The run's state cannot be written; the message says why. What is committed is safe."""
 
 
 class _Runner:
@@ -227,9 +247,7 @@ class _Runner:
             try:
                 collector.ended(pool.run(job, self.keep_segments))
             except ray.exceptions.RayError as problem:
-                record = job.record("failed", f"assemble: {_last_words(problem)}")
-                self.directory.write_record(record)
-                collector.ended(record)
+                collector.failed(job, f"assemble: {_last_words(problem)}")
 
         collector = Collector(self.directory, self.engine.name, self.titles, finish)
         name, board = start_board()
@@ -269,12 +287,18 @@ class _Runner:
         return _last_words(problem)
 
     def _report(self, collector: Collector) -> Report:
-        collector.write_plan()
+        # Ray promises that every row comes out; should it not, no title goes without its record.
+        collector.abort("segments of this title have got lost on the way; run again: what is committed is not computed again")
         records = [collector.records[key] for key in sorted(collector.records)]
-        missing = [(t.id, d.dub) for t in self.titles for d in t.dubs if (t.id, d.dub) not in collector.records]
-        assert not missing, f"titles without a record: {missing}"
-        collector.write_ledger()
-        return Report(self.directory.url, records, collector.computed, collector.reused)
+        try:
+            collector.write_plan()
+            collector.write_ledger()
+        except OSError as problem:
+            ended = ", ".join(f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed"))
+            failures = "".join(f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done")
+            raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
+        noticed = sorted({note for record in records for note in record["notes"] or [] if note.startswith(DISTRUSTED)})
+        return Report(self.directory.url, records, collector.computed, collector.reused, noticed)
 
 
 def _last_words(problem: BaseException) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -40,14 +44,31 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _parse(lock: Any) -> dict[str, Any] | None:
+    """A lock's content; None if this is not one."""
+    if not isinstance(lock, dict) or not all(isinstance(lock.get(name), str) for name in ("owner", "machine")):
+        return None
+    return lock if all(isinstance(lock.get(name), (int, float)) for name in ("pid", "beat")) else None
+
+
 def holder(url: str) -> dict[str, Any] | None:
     """The run that holds a run directory now: ``{owner, machine, pid, started, beat}``; None if nobody alive does."""
-    lock = read_json(join(url, "lock.json"))
-    if not isinstance(lock, dict) or not {"owner", "machine", "pid", "beat"} <= lock.keys():
-        return None
-    if lock["machine"] == _machine() and not _alive(int(lock["pid"])):
+    lock = _parse(read_json(join(url, "lock.json")))
+    if lock is None or (lock["machine"] == _machine() and not _alive(int(lock["pid"]))):
         return None
     return lock if time.time() - float(lock["beat"]) < STALE else None
+
+
+def _watched_holder(url: str) -> dict[str, Any] | None:
+    """As `holder`, but a run on another machine is dead only when its heart is seen not to beat: the machines' clocks may differ."""
+    lock = _parse(read_json(join(url, "lock.json")))
+    if lock is None or lock["machine"] == _machine():
+        return holder(url)
+    if abs(time.time() - float(lock["beat"])) < STALE:
+        return lock
+    time.sleep(1.5 * BEAT)
+    later = _parse(read_json(join(url, "lock.json")))
+    return later if later is not None and later["beat"] != lock["beat"] else None
 
 
 class RunLock:
@@ -77,13 +98,11 @@ class RunLock:
         )
 
     def __enter__(self) -> RunLock:
-        if (lock := holder(self.url)) is not None:
-            raise self._refuse(lock)
         local = local_path(self.path)
-        if local is not None:
-            self._claim(str(local))
-        self._write()
-        if local is None:
+        if local is None or not self._claim(str(local)):
+            if (lock := _watched_holder(self.url)) is not None:
+                raise self._refuse(lock)
+            self._write()
             # No exclusive create on object stores: of two that write at once, the one whose lock is there a moment later has it.
             time.sleep(1.0)
             lock = read_json(self.path)
@@ -92,38 +111,41 @@ class RunLock:
         self._thread.start()
         return self
 
-    def _claim(self, path: str) -> None:
-        """Of several runs that find a dead or no lock, let one through: the exclusive creation of a file beside it decides."""
+    def _claim(self, path: str) -> bool:
+        """Of several runs that find a dead or no lock, let one through: who holds the kernel's lock of a file beside it decides.
+
+        Returns:
+            False where the file system has no such locks.
+        """
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        claim = f"{path}.claim"
-        try:
-            descriptor = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            if time.time() - os.path.getmtime(claim) < STALE:
-                raise LockedError(f"{self.url}: another run is just starting here; wait for it") from None
-            os.utime(claim)
-            descriptor = os.open(claim, os.O_WRONLY)
-        os.close(descriptor)
-        try:
-            if (lock := holder(self.url)) is not None:
+        with _exclusive(f"{path}.claim") as held:
+            if held is None:
+                return False
+            if not held:
+                raise LockedError(f"{self.url}: another run is just starting here; wait for it")
+            if (lock := _watched_holder(self.url)) is not None:
                 raise self._refuse(lock)
             self._write()
-        finally:
-            os.unlink(claim)
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        if not self.lost.is_set():
-            remove(self.path)
+        try:
+            lock = read_json(self.path)
+            if isinstance(lock, dict) and lock.get("owner") == self.owner:
+                remove(self.path)
+        except OSError:
+            # The storage is away: the lock is a dead run's in half a minute, and what the run has to say matters more.
+            return
 
     def _keep(self) -> None:
         while not self._stop.wait(BEAT):
-            lock = read_json(self.path)
-            if isinstance(lock, dict) and lock.get("owner") != self.owner:
-                self.lost.set()
-                return
             try:
+                lock = read_json(self.path)
+                if isinstance(lock, dict) and lock.get("owner") != self.owner:
+                    self.lost.set()
+                    return
                 self._write()
             except OSError:
                 # The next beat tries again; if the store stays away for long, others may take over and `check` tells.
@@ -137,3 +159,30 @@ class RunLock:
         """
         if self.lost.is_set():
             raise LockedError(f"{self.url}: another run has taken this directory over while this one stood still; this one stops")
+
+
+@contextlib.contextmanager
+def _exclusive(path: str) -> Iterator[bool | None]:
+    """Hold a file's kernel lock, which goes with the process: True, False if another process has it, None where there are none."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                yield None
+                return
+            yield False
+            return
+        # Whoever held it before has deleted the file when done: the lock counts on the file that is there now.
+        try:
+            same = os.fstat(descriptor).st_ino == os.stat(path).st_ino
+        except FileNotFoundError:
+            same = False
+        try:
+            yield same
+        finally:
+            if same:
+                os.unlink(path)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,6 @@
 """The run directory: plans, receipts, records of finished dubs, the ledger. Any fsspec URL; every file appears whole or not at all.
 
+run.json                        what runs here; by it the directory is known to be ours (`pipelines.ownership`)
 plan.parquet                    one row per piece that was planned
 plans/TITLE-KEY.json            shots and anchors of a title, so that a resumed run does not look for them again
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
@@ -7,6 +8,9 @@ receipts/TITLE/NAME.json        one small file per committed segment; NAME carri
 records/TITLE/DUB.json          one per dub that ended: done or failed
 ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
 lock.json                       who is running
+
+What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is another title's, is not trusted: the
+work that it stands for is done again, and the user is told.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.media.storage import atomic_write, filesystem, join, local_path
+from operators.media.storage import atomic_write, exists, filesystem, join, local_path
 from pipelines.titles import slug
 
 Record = dict[str, Any]
+#: What a note begins with that says which state was found and not used.
+DISTRUSTED = "not trusted: "
 
 #: Columns of the ledger, one row per title and dub.
 LEDGER = pa.schema(
@@ -57,11 +63,36 @@ def read_json(url: str) -> Any | None:
     """A JSON file's content; None where there is no such file or it is damaged (damaged state is not trusted, the work is done again)."""
     fs, path = filesystem(url)
     try:
-        return json.loads(fs.cat_file(path))
-    except FileNotFoundError:
+        content = fs.cat_file(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
-    except (ValueError, UnicodeDecodeError):
+    return parse_json(content)
+
+
+def parse_json(content: bytes) -> Any | None:
+    """What a JSON file holds, None if it is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
         return None
+
+
+def write_sealed(url: str, data: Mapping[str, Any]) -> None:
+    """Write a JSON object whole, with a hash of its content under ``seal``."""
+    write_text(url, json.dumps({**data, "seal": content_key(dict(data))}, sort_keys=True))
+
+
+def unseal(content: Any) -> dict[str, Any] | None:
+    """The object that `write_sealed` was given; None if this is not what it wrote."""
+    if not isinstance(content, dict) or "seal" not in content:
+        return None
+    data = {name: value for name, value in content.items() if name != "seal"}
+    return data if content_key(data) == content["seal"] else None
+
+
+def read_sealed(url: str) -> dict[str, Any] | None:
+    """The content of a sealed file; None where there is none or it is damaged."""
+    return unseal(read_json(url))
 
 
 def sha256_file(url: str) -> str | None:
@@ -72,7 +103,7 @@ def sha256_file(url: str) -> str | None:
         with fs.open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return digest.hexdigest()
 
@@ -113,31 +144,38 @@ class RunDirectory:
     # --- receipts -----------------------------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
         """Commit a segment: from now on it is not computed again."""
-        name = receipt["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        write_text(join(self.receipts(title), f"{name}.json"), json.dumps(receipt, sort_keys=True))
+        write_sealed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), receipt)
 
-    def committed(self, title: str) -> dict[str, dict[str, Any]]:
-        """Receipts of a title by the name of the segment's file, those only whose file is there with the size and hash they state."""
+    def committed(self, title: str, distrusted: list[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Receipts of a title by the name of the segment's file, those only whose file is there with the hash they state.
+
+        Args:
+            title: its id.
+            distrusted: what was found and is not used is noted here, in words.
+        """
         fs, folder = filesystem(self.receipts(title))
         good: dict[str, dict[str, Any]] = {}
         if not fs.isdir(folder):
             return good
-        for path in fs.ls(folder, detail=False):
+        for path in sorted(fs.ls(folder, detail=False)):
             name = path.rsplit("/", 1)[-1].removesuffix(".json")
-            receipt = read_json(join(self.receipts(title), f"{name}.json")) if not name.startswith(".") else None
-            if not isinstance(receipt, dict) or not {"path", "sha256", "frames", "bytes"} <= receipt.keys():
+            if name.startswith("."):
                 continue
+            receipt = read_sealed(join(self.receipts(title), f"{name}.json"))
             # The receipt may have been copied with its directory: the file is looked for in this one.
-            target = join(self.segments(title), receipt["path"].rsplit("/", 1)[-1])
-            if sha256_file(target) == receipt["sha256"]:
-                good[name] = {**receipt, "path": target}
+            target = join(self.segments(title), f"{name}.mp4")
+            if problem := _distrust(receipt, title, name) or _differs(receipt, target):
+                if distrusted is not None:
+                    distrusted.append(f"receipt {name}: {problem}")
+                continue
+            assert receipt is not None
+            good[name] = {**receipt, "path": target}
         return good
 
     def forget(self, title: str, paths: list[str]) -> None:
         """Delete encoded segments with their receipts: the receipt first, so that none is without its file."""
         for path in paths:
-            name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-            remove(join(self.receipts(title), f"{name}.json"))
+            remove(join(self.receipts(title), f"{segment_name(path)}.json"))
             remove(path)
         for folder in (self.receipts(title), self.segments(title)):
             fs, path = filesystem(folder)
@@ -147,26 +185,31 @@ class RunDirectory:
     # --- records and ledger -------------------------------------------------------------------------------------------------------
     def write_record(self, record: Record) -> None:
         """Write how a dub ended."""
-        write_text(self.record(record["title"], record["dub"]), json.dumps(record, sort_keys=True))
+        write_sealed(self.record(record["title"], record["dub"]), record)
 
-    def read_record(self, title: str, dub: str) -> Record | None:
-        """How a dub ended when it was run last, if it was."""
-        record = read_json(self.record(title, dub))
-        return record if isinstance(record, dict) and record.get("state") in ("done", "failed") else None
+    def read_record(self, title: str, dub: str, distrusted: list[str] | None = None) -> Record | None:
+        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in `distrusted`."""
+        content = read_json(self.record(title, dub))
+        record = unseal(content)
+        if record is not None and _is_record(record) and (record["title"], record["dub"]) == (title, dub):
+            return record
+        if distrusted is not None and (content is not None or exists(self.record(title, dub))):
+            distrusted.append(f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}")
+        return None
 
     def records(self) -> list[Record]:
-        """All records, by title and dub."""
+        """All records, by title and dub; damaged ones and those that lie in another's place are left out."""
         fs, root = filesystem(join(self.url, "records"))
         if not fs.isdir(root):
             return []
         found = []
-        paths = [path for path in fs.find(root) if path.endswith(".json")]
-        for path, content in fs.cat(paths, on_error="omit").items() if paths else ():
-            try:
-                record = json.loads(content)
-            except ValueError:
+        paths = [path for path in fs.find(root) if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith(".")]
+        for path, answer in fs.cat(paths, on_error="return").items() if paths else ():
+            if isinstance(answer, FileNotFoundError):
                 continue
-            if isinstance(record, dict) and {"title", "dub", "state"} <= record.keys() and not path.rsplit("/", 1)[-1].startswith("."):
+            content = fs.cat_file(path) if isinstance(answer, Exception) else answer
+            record = unseal(parse_json(content))
+            if record is not None and _is_record(record) and path.endswith(f"/{slug(record['title'])}/{slug(record['dub'])}.json"):
                 found.append(record)
         return sorted(found, key=lambda record: (record["title"], record["dub"]))
 
@@ -175,6 +218,35 @@ class RunDirectory:
         rows = [{name: record.get(name) for name in LEDGER.names} for record in records]
         write_text(join(self.url, "ledger.jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
         write_table(join(self.url, "ledger.parquet"), pa.Table.from_pylist(rows, schema=LEDGER))
+
+
+def segment_name(path: str) -> str:
+    """The name of an encoded segment, without folder and suffix; its receipt has the same."""
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def _distrust(receipt: dict[str, Any] | None, title: str, name: str) -> str:
+    """Why a receipt is not used; empty if it is."""
+    if receipt is None:
+        return "damaged"
+    kinds = {"title": str, "path": str, "sha256": str, "frames": int, "bytes": int}
+    if not all(isinstance(receipt.get(key), kind) for key, kind in kinds.items()):
+        return "not a receipt"
+    if receipt["title"] != title or segment_name(receipt["path"]) != name:
+        return f"of another segment ({segment_name(receipt['path'])} of {receipt['title']})"
+    return ""
+
+
+def _differs(receipt: dict[str, Any] | None, target: str) -> str:
+    """In what way a segment's file is not what its receipt says; empty if it is."""
+    digest = sha256_file(target)
+    if receipt is None or digest == receipt["sha256"]:
+        return ""
+    return "its file is gone" if digest is None else "its file was changed"
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    return all(isinstance(record.get(name), str) for name in ("title", "dub", "state")) and record["state"] in ("done", "failed")
 
 
 def write_table(url: str, table: pa.Table) -> None:

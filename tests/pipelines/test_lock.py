@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from pipelines import lock as lock_module
 from pipelines.lock import LockedError, RunLock, holder
+from pipelines.state import write_text
 
 
 def test_second_run_is_refused_and_the_first_lets_go(tmp_path: Path) -> None:
@@ -42,7 +44,8 @@ def test_a_dead_process_on_this_machine_is_taken_over_at_once(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("age", "free"), [(0.0, False), (lock_module.STALE - 5, False), (lock_module.STALE + 1, True)])
-def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, age: float, free: bool) -> None:
+def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, free: bool) -> None:
+    monkeypatch.setattr(lock_module, "BEAT", 0.02)
     foreign = {"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time() - age}
     (tmp_path / "lock.json").write_text(json.dumps(foreign))
     if free:
@@ -53,8 +56,70 @@ def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, age: float, f
             pass
 
 
-def test_a_damaged_lock_is_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "lock.json").write_text("{")
+@pytest.mark.parametrize("ahead", [-1000.0, 1000.0])
+def test_a_run_elsewhere_whose_clock_is_wrong_is_alive_while_its_heart_beats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    monkeypatch.setattr(lock_module, "BEAT", 0.1)
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.is_set():
+            lock = {"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time() + ahead}
+            write_text(str(tmp_path / "lock.json"), json.dumps(lock))
+            stop.wait(0.02)
+
+    other = threading.Thread(target=beat)
+    other.start()
+    try:
+        while not (tmp_path / "lock.json").exists():
+            time.sleep(0.01)
+        with pytest.raises(LockedError, match="process 1 on elsewhere"), RunLock(str(tmp_path)):
+            pass
+    finally:
+        stop.set()
+        other.join()
+    with RunLock(str(tmp_path)):
+        assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
+
+
+def test_of_many_that_start_at_once_one_runs(tmp_path: Path) -> None:
+    """Eight processes find a dead run's lock at the same time."""
+    (tmp_path / "lock.json").write_text(json.dumps({"owner": "x", "machine": lock_module._machine(), "pid": 1 << 22, "beat": time.time()}))
+    code = (
+        "import sys, time\nfrom pipelines.lock import LockedError, RunLock\n"
+        "sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()\n"
+        f"try:\n with RunLock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.readline()\n"
+        "except LockedError: print('refused', flush=True)"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    pipes = [(run.stdin, run.stdout) for run in runs]
+    assert all(out is not None and out.readline() == "ready\n" for _, out in pipes)
+    for into, _ in pipes:
+        assert into is not None
+        into.write("\n")
+        into.flush()
+    said = [out.readline().strip() for _, out in pipes if out is not None]
+    for run in runs:
+        run.communicate("\n")
+    assert sorted(said) == ["held", *["refused"] * 7]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_killed_while_it_starts_leaves_the_way_free(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom pipelines.lock import RunLock\nRunLock._write = lambda self: os.kill(os.getpid(), 9)\n"
+        f"RunLock({str(tmp_path)!r}).__enter__()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with RunLock(str(tmp_path)):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"owner": 1}', '{"owner": "x", "machine": "m", "pid": "p", "beat": "b"}', "\x00\xff"])
+def test_a_damaged_lock_is_no_lock(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock.json").write_text(content)
     with RunLock(str(tmp_path)):
         pass
 

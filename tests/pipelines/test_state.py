@@ -26,22 +26,42 @@ def put(run: RunDirectory, name: str, content: bytes, **changes: object) -> str:
     fs, inner = filesystem(path)
     fs.makedirs(fs._parent(inner), exist_ok=True)
     fs.pipe_file(inner, content)
-    receipt = {"path": path, "sha256": hashlib.sha256(content).hexdigest(), "frames": 3, "bytes": len(content)}
+    receipt = {"title": "t/1", "path": path, "sha256": hashlib.sha256(content).hexdigest(), "frames": 3, "bytes": len(content)}
     run.write_receipt("t/1", {**receipt, **changes})
     return path
 
 
-def test_committed_are_receipts_whose_file_is_whole(run: RunDirectory) -> None:
+def test_committed_are_receipts_whose_file_is_whole_and_the_others_are_told(run: RunDirectory) -> None:
+    """Torn, edited, foreign and exchanged receipts, changed and missing files: none is used, each is named with its reason."""
     assert run.committed("t/1") == {}
     good, changed, gone = (put(run, name, name.encode()) for name in ("good", "changed", "gone"))
-    fs, inner = filesystem(changed)
-    fs.pipe_file(inner, b"chANGED")
+    for name in ("torn", "edited"):
+        put(run, name, b"x")
+    put(run, "short", b"short", frames="three")
+    put(run, "theirs", b"theirs", title="t/2")
+    fs, folder = filesystem(run.receipts("t/1"))
+    fs.pipe_file(filesystem(changed)[1], b"chANGED")
     fs.rm_file(filesystem(gone)[1])
-    write_text(join(run.receipts("t/1"), "damaged.json"), "{")
-    write_text(join(run.receipts("t/1"), "foreign.json"), '{"hello": 1}')
-    committed = run.committed("t/1")
+    receipt = fs.cat_file(f"{folder}/torn.json")
+    fs.pipe_file(f"{folder}/torn.json", receipt[: len(receipt) // 2])
+    fs.pipe_file(f"{folder}/edited.json", fs.cat_file(f"{folder}/edited.json").replace(b'"frames": 3', b'"frames": 2'))
+    fs.pipe_file(f"{folder}/foreign.json", b'{"hello": 1}')
+    fs.pipe_file(f"{folder}/copied.json", fs.cat_file(f"{folder}/good.json"))
+    fs.pipe_file(filesystem(join(run.segments("t/1"), "copied.mp4"))[1], b"good")
+    distrusted: list[str] = []
+    committed = run.committed("t/1", distrusted)
     assert list(committed) == ["good"]
     assert (committed["good"]["frames"], committed["good"]["path"]) == (3, good)
+    assert dict(line.removeprefix("receipt ").split(": ", 1) for line in distrusted) == {
+        "changed": "its file was changed",
+        "copied": "of another segment (good of t/1)",
+        "edited": "damaged",
+        "foreign": "damaged",
+        "gone": "its file is gone",
+        "short": "not a receipt",
+        "theirs": "of another segment (theirs of t/2)",
+        "torn": "damaged",
+    }
 
 
 def test_a_moved_run_directory_still_serves(tmp_path: Path) -> None:
@@ -66,10 +86,17 @@ def test_records_and_ledger(run: RunDirectory) -> None:
         run.write_record({"title": title, "dub": dub, "state": state, "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
     assert [(r["title"], r["dub"]) for r in run.records()] == [("a", "x"), ("a", "y"), ("b", "x")]
     assert (run.read_record("a", "y") or {})["state"] == "failed"
-    assert run.read_record("a", "z") is None
+    distrusted: list[str] = []
+    assert run.read_record("a", "z", distrusted) is None
+    assert distrusted == []
     write_text(run.record("a", "y"), "{")
-    assert run.read_record("a", "y") is None
-    assert len(run.records()) == 2
+    fs, _ = filesystem(run.url)
+    fs.pipe_file(filesystem(run.record("a", "x"))[1], fs.cat_file(filesystem(run.record("b", "x"))[1]))
+    assert run.read_record("a", "y", distrusted) is None
+    assert run.read_record("a", "x", distrusted) is None
+    assert distrusted == ["record of dub y: damaged", "record of dub x: of another title or dub"]
+    assert [record["title"] for record in run.records()] == ["b"]
+    run.write_record({"title": "a", "dub": "x", "state": "done", "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
     run.write_ledger(run.records())
     with fsspec.open(join(run.url, "ledger.jsonl")) as file:
         lines = [json.loads(line) for line in file.read().decode().splitlines()]
