@@ -21,6 +21,8 @@ retalk: visual dubbing. New speech in, the same video out, with the mouths that 
   retalk submit MANIFEST -o DIR            the same on a Ray cluster
   retalk plan MANIFEST                     what a run would do, and the problems it would meet
   retalk status DIR                        how a run stands
+  retalk report DIR                        what it has done and cost, beside the forecast
+  retalk profile -o PROFILE.yaml           measure the stages on this machine
   retalk stages                            the stages of an engine, with the columns they read and write
   retalk models                            weights of the networks
 
@@ -46,11 +48,20 @@ FACE_HELP = """\
 whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
 the person (REFERENCE.jpg)"""
 
+PLAN_HELP = """\
+Probes every title, looks for shots and faces, and prints segments and problems. With rates (`retalk profile` measures them and writes them
+into a profile; else those of earlier runs in DIR) it forecasts CPU-hours, GPU-hours and the time, and with the price of a node-hour in the
+profile (nodes: [{name, cpus, gpus, min, max, price}]) the money. Without rates it says that they are unknown."""
+
 STATUS_HELP = """\
 From the run directory alone: works from any machine that sees it, while a run is going on (its figures are at most 5 s old) and after it.
 Says which titles are done, failed, running and waiting, frames per second, the time left, and how busy each stage is: "busy 3.2 of 8" is
 the work of 3.2 actors of a pool of at most 8. A run that died (its last heartbeat is old, or its process is gone) is said to have.
 Exit code 3 if titles have failed."""
+
+REPORT_HELP = """\
+Seconds, CPU- and GPU-hours of each stage, node-hours and money, beside the forecast that `retalk plan MANIFEST -o DIR` made, and failed
+titles grouped by reason. Printed as Markdown, and kept in DIR/report/report.md and report.json. Exit code 3 if titles have failed."""
 
 AUDIO_HELP = """\
 replace (default): the speech takes the place of the video's first audio track; add: it is added; keep: the video's audio stays as it is"""
@@ -64,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_plan(commands)
     _add_status(commands)
+    _add_report(commands)
     _add_stages(commands)
     if importlib.util.find_spec("pipelines.models_cli") is not None:
         from pipelines import models_cli
@@ -159,16 +171,22 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_plan(commands: Any) -> None:
-    command = _command(
-        commands, "plan", "show what a run would do", f"Probes every title; computes and writes nothing else.\n\n{MANIFEST_HELP}"
-    )
+    command = _command(commands, "plan", "show what a run would do, and what it would cost", f"{PLAN_HELP}\n\n{MANIFEST_HELP}")
     command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
     command.add_argument(
-        "-o", "--output", metavar="DIR", help="run directory of the run that is thought of: what it has done already is left out"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="run directory of the run that is thought of: what it has done already is left out, and the forecast is kept there for "
+        "`retalk report`",
     )
     command.add_argument(
-        "--profile", default="laptop", help="for the length of segments: laptop (default), node-8gpu, autoscaling, or a .yaml file"
+        "--profile",
+        action="append",
+        metavar="PROFILE",
+        help="forecast for laptop (default), node-8gpu, autoscaling or a .yaml file; may be repeated: segments are those of the first",
     )
+    command.add_argument("--json", action="store_true", help="for machines: one JSON object with titles, problems, work and forecasts")
     _add_title_options(command)
     _add_engine_options(command)
     command.set_defaults(run=_plan)
@@ -180,6 +198,13 @@ def _add_status(commands: Any) -> None:
     command.add_argument("--watch", action="store_true", help="look again every 5 s until the run ends")
     command.add_argument("--json", action="store_true", help="for machines: one JSON object a line, failed records included")
     command.set_defaults(run=_status)
+
+
+def _add_report(commands: Any) -> None:
+    command = _command(commands, "report", "show what a run has done and cost", REPORT_HELP)
+    command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
+    command.add_argument("--json", action="store_true", help="print report.json")
+    command.set_defaults(run=_report)
 
 
 def _add_stages(commands: Any) -> None:
@@ -237,15 +262,22 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from pipelines.commands import show_plan
+    from pipelines.plan_command import show_plan
 
-    return show_plan(args.manifest, args.output, args.engine, args.profile, settings(args.settings), _defaults(args))
+    profiles = args.profile or ["laptop"]
+    return show_plan(args.manifest, args.output, args.engine, profiles, settings(args.settings), _defaults(args), args.json)
 
 
 def _status(args: argparse.Namespace) -> int:
     from pipelines.status import show_status
 
     return show_status(args.directory, args.json, args.watch)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pipelines.report import show_report
+
+    return show_report(args.directory, args.json)
 
 
 def _stages(args: argparse.Namespace) -> int:

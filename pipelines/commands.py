@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from operators.media.storage import exists, filesystem, join
-from pipelines.board import Board
-from pipelines.config import PoolConfig, load_profile
-from pipelines.dub import DONE, FAILED, Report, resolve_engine, run, side_directory
+from operators.media.storage import filesystem, join
+from pipelines.dub import DONE, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
-from pipelines.manifest import read_manifest
-from pipelines.plan import Planner, PlanSpec
 from pipelines.preflight import PreflightError
 from pipelines.progress import duration
-from pipelines.rows import Row
-from pipelines.session import ray_session
 from pipelines.state import remove
-from pipelines.titles import Title
-
-#: From so many titles on, planning them in parallel is worth starting Ray.
-PARALLEL_TITLES = 8
 
 
 def show_failures(report: Report, verbose: bool) -> None:
@@ -110,67 +98,3 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
             allowed = " | ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
             print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
     return DONE
-
-
-def show_plan(
-    manifest: str, directory: str | None, engine: str, profile: str, settings: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
-) -> int:
-    """`retalk plan`: probe every title and print what a run would do. Exit code 3 if some title could not be dubbed."""
-    built, chosen = resolve_engine(engine, settings), load_profile(profile)
-    with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
-        titles = read_manifest(manifest, built, directory or scratch, defaults)
-        # With a run directory that exists, shots and faces that are found are kept for the run; else nothing is written.
-        where = directory if directory and exists(directory) else scratch
-        spec = PlanSpec(built.config, where, chosen.segment_frames)
-        marks = [json.loads(row["meta"]) for row in _planned(titles, spec, chosen.store_mib) if row["segment"] < 0]
-    order = {title.id: number for number, title in enumerate(titles)}
-    marks.sort(key=lambda mark: order[mark["title"]["id"]])
-    print(_plan_table(marks))
-    return FAILED if any(dub["state"] == "failed" for mark in marks for dub in mark["dubs"]) else DONE
-
-
-def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iterator[Row]:
-    """The planner's rows for all titles, by Ray where there are many."""
-    if len(titles) < PARALLEL_TITLES:
-        planner = Planner(spec, Board())
-        for title in titles:
-            yield from planner.plan(title)
-        return
-    from pipelines.graph import start_board, stream
-
-    profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
-    with ray_session(store_mib) as ray:
-        name, board = start_board()
-        yield from stream(titles, spec, [], profile, name)
-        ray.kill(board)
-
-
-def _plan_table(marks: list[dict[str, Any]]) -> str:
-    """The plan for people: a line a dub, the sums, and the problems in full."""
-    rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
-    problems, notes = [], []
-    for mark in marks:
-        for plan in mark["dubs"]:
-            todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
-            state = {"run": f"{len(todo)} to do", "done": "done already", "failed": "FAILS"}[plan["state"]]
-            size = f"{mark['width']}x{mark['height']}" if "width" in mark else "?"
-            length = duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
-            numbers = [str(plan["frames"] or mark.get("frames", "?")), length, str(mark.get("shots", "?")), str(len(plan["pieces"]) or "?")]
-            rows.append([mark["title"]["id"], plan["dub"]["dub"], size, *numbers, state])
-            if plan["state"] == "failed":
-                problems.append(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}")
-            notes += [f"{mark['title']['id']} [{plan['dub']['dub']}]: {note}" for note in plan["notes"]]
-        if mark.get("faceless_shots"):
-            notes.append(
-                f"{mark['title']['id']}: in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
-            )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    plans = [plan for mark in marks for plan in mark["dubs"]]
-    todo = [piece for plan in plans if plan["state"] == "run" for piece in plan["pieces"] if not piece["receipt"]]
-    hours = sum(plan["video_seconds"] for plan in plans if plan["state"] == "run") / 3600
-    lines += [
-        "",
-        f"{len(marks)} titles, {len(plans)} dubs: {len(todo)} segments to do, {hours:.2f} hours of video, {len(problems)} problems",
-    ]
-    return "\n".join([*lines, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)])

@@ -41,7 +41,8 @@ class RunLog:
         stamp = datetime.datetime.fromtimestamp(self.started, datetime.timezone.utc).strftime("%Y%m%dT%H%M%S")
         self.path = join(url, FOLDER, f"{stamp}-{uuid.uuid4().hex[:6]}.json")
         who = {"pid": os.getpid(), "machine": socket.gethostname()}
-        self._about = {"started": self.started, "engine": engine, "profile": profile.name, **who}
+        priced = {"nodes": [group.model_dump() for group in profile.nodes], "currency": profile.currency}
+        self._about = {"started": self.started, "engine": engine, "profile": profile.name, **who, **priced}
         plan = profile.plan
         self.placed = {"plan": (plan.name, plan.num_cpus, plan.num_gpus, plan.max or plan.size or 1), **placed}
         self._nodes: dict[str, float] = {}

@@ -1,0 +1,141 @@
+"""`retalk plan`: probe every title, and say what a run would do, what it would meet, and what it would cost."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from operators.media.storage import exists, join
+from pipelines.board import Board
+from pipelines.config import PoolConfig, ProfileConfig, load_profile
+from pipelines.dub import DONE, FAILED, resolve_engine
+from pipelines.engine import Engine
+from pipelines.forecast import Work, describe, find_rates, forecast, to_json
+from pipelines.manifest import read_manifest
+from pipelines.plan import Planner, PlanSpec
+from pipelines.progress import duration
+from pipelines.rows import Row
+from pipelines.runlog import read_logs
+from pipelines.session import machine_cpus, ray_session
+from pipelines.state import RunDirectory, write_text
+from pipelines.titles import Title
+
+#: From so many titles on, planning them in parallel is worth starting Ray.
+PARALLEL_TITLES = 8
+FORECAST = "forecast.json"
+
+
+def show_plan(
+    manifest: str,
+    directory: str | None,
+    engine: str,
+    profiles: Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    as_json: bool = False,
+) -> int:
+    """Print what a run would do. Exit code 3 if some title could not be dubbed.
+
+    Args:
+        manifest: URL of the manifest.
+        directory: run directory of the run that is thought of, or None. The forecast is kept there, and
+            where a run was begun, what is found out about its titles.
+        engine: name or path.
+        profiles: names or paths; the first one's segments are planned, each gets a forecast.
+        settings: engine-wide options.
+        defaults: of titles.
+        as_json: one JSON object for machines.
+    """
+    built, chosen = resolve_engine(engine, settings), [load_profile(profile) for profile in profiles]
+    work, marks = Work(), []
+    with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
+        titles = read_manifest(manifest, built, directory or scratch, defaults)
+        run = RunDirectory(directory).url if directory else scratch
+        # In the directory of a run shots and faces that are found are kept for it.
+        where = run if exists(join(run, "run.json")) else scratch
+        for row in _planned(titles, PlanSpec(built.config, where, chosen[0].segment_frames), chosen[0].store_mib):
+            work.take(row)
+            if row["segment"] < 0:
+                marks.append(json.loads(row["meta"]))
+        forecasts = forecasts_of(built, chosen, work, run)
+    order = {title.id: number for number, title in enumerate(titles)}
+    marks.sort(key=lambda mark: order[mark["title"]["id"]])
+    content = to_json(work, forecasts, time.time())
+    if directory:
+        write_text(join(run, FORECAST), json.dumps(content))
+    table, problems, notes = plan_table(marks)
+    if as_json:
+        titles_json = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
+        print(json.dumps({**content, "titles": titles_json, "problems": problems, "notes": notes}))
+    else:
+        print("\n".join([*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]))
+        print("\n".join(line for one in forecasts for line in describe(one)))
+    return FAILED if problems else DONE
+
+
+def forecasts_of(engine: Engine, profiles: Sequence[ProfileConfig], work: Work, where: str) -> list[dict[str, Any]]:
+    """A forecast for each profile, with rates from the profile or from earlier runs in the run directory."""
+    logs, records = read_logs(where), RunDirectory(where).records()
+    found = []
+    for profile in profiles:
+        rates, source = find_rates(profile, engine.name, logs, records)
+        found.append(forecast(engine, profile, work, rates, source, machine_cpus()))
+    return found
+
+
+def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iterator[Row]:
+    """The planner's rows for all titles, by Ray where there are many."""
+    if len(titles) < PARALLEL_TITLES:
+        planner = Planner(spec, Board())
+        for title in titles:
+            yield from planner.plan(title)
+        return
+    from pipelines.graph import start_board, stream
+
+    profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
+    with ray_session(store_mib) as ray:
+        name, board = start_board()
+        yield from stream(titles, spec, [], profile, name)
+        ray.kill(board)
+
+
+def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for plan in mark["dubs"]:
+        todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
+        yield {
+            **{"dub": plan["dub"]["dub"], "state": plan["state"], "error": plan["error"], "notes": plan["notes"]},
+            **{"frames": plan["frames"], "video_seconds": plan["video_seconds"]},
+            **{"segments": len(plan["pieces"]), "segments_to_do": len(todo)},
+            **{name: mark.get(name) for name in ("width", "height", "shots", "faceless_shots")},
+        }
+
+
+def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[str]]:
+    """The plan for people: a line a dub and the sums; the problems in full; and what else should be known."""
+    rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
+    problems, notes = [], []
+    for mark in marks:
+        for plan in mark["dubs"]:
+            todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
+            state = {"run": f"{len(todo)} to do", "done": "done already", "failed": "FAILS"}[plan["state"]]
+            size = f"{mark['width']}x{mark['height']}" if "width" in mark else "?"
+            length = duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
+            numbers = [str(plan["frames"] or mark.get("frames", "?")), length, str(mark.get("shots", "?")), str(len(plan["pieces"]) or "?")]
+            rows.append([mark["title"]["id"], plan["dub"]["dub"], size, *numbers, state])
+            if plan["state"] == "failed":
+                problems.append(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}")
+            notes += [f"{mark['title']['id']} [{plan['dub']['dub']}]: {note}" for note in plan["notes"]]
+        if mark.get("faceless_shots"):
+            notes.append(
+                f"{mark['title']['id']}: in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
+            )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    plans = [plan for mark in marks for plan in mark["dubs"]]
+    todo = [piece for plan in plans if plan["state"] == "run" for piece in plan["pieces"] if not piece["receipt"]]
+    hours = sum(plan["video_seconds"] for plan in plans if plan["state"] == "run") / 3600
+    sums = f"{len(marks)} titles, {len(plans)} dubs: {len(todo)} segments to do, {hours:.2f} hours of video, {len(problems)} problems"
+    return [*lines, "", sums], problems, notes
