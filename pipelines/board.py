@@ -14,6 +14,7 @@ class Board:
     def __init__(self) -> None:
         self._begun: dict[str, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
+        self._decided: dict[str, Any] = {}
 
     def begin(self, key: str) -> int:
         """Note that a row is being begun; returns how often it was, this time included, without having ended."""
@@ -23,6 +24,24 @@ class Board:
     def end(self, key: str) -> None:
         """Note that a row ended, well or with an error: its attempts are forgotten."""
         self._begun.pop(key, None)
+
+    def decide(self, key: str, decision: Any) -> None:
+        """Keep what was decided for a title, to the end of the run: planned again after its worker died, it gets the same rows."""
+        self._decided[key] = decision
+
+    def decided(self, key: str) -> Any:
+        """What was decided earlier in this run, None if nothing was."""
+        return self._decided.get(key)
+
+    def note(self, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
+        """Several calls in one: names of methods with their arguments."""
+        for name, arguments in calls:
+            getattr(self, name)(*arguments)
+
+    def begin_after(self, calls: list[tuple[str, tuple[Any, ...]]], key: str) -> int:
+        """`note`, then `begin`."""
+        self.note(calls)
+        return self.begin(key)
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""
@@ -43,3 +62,5 @@ class BoardClient(Protocol):
     def begin(self, key: str) -> int: ...
     def end(self, key: str) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
+    def decide(self, key: str, decision: Any) -> None: ...
+    def decided(self, key: str) -> Any: ...

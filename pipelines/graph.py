@@ -1,14 +1,15 @@
 """The Ray Data graph: titles -> planner pool -> one actor pool per group of stages -> rows for the driver.
 
 Planning is the first operator of the same dataset, so that titles stream: the first one is dubbed while later ones are planned, and
-backpressure holds the planners back when the pools behind are busy. One row is one block: blocks are never combined
-(`target_max_block_size`), so each segment is scheduled for itself and a fan-out spreads over the next pool.
+backpressure holds the planners back when the pools behind are busy. One bundle of rows (`pipelines.bundles`) is one block: Ray neither
+combines nor splits them (`target_max_block_size`), so each is scheduled for itself and a fan-out spreads over the next pool.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -19,55 +20,89 @@ import pyarrow as pa
 import pipelines.session  # noqa: F401  (sets Ray's environment)
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
+from pipelines.bundles import Bundling, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
-from pipelines.plan import PLANNED, Planner, PlanSpec
+from pipelines.plan import PLANNED, Planner, PlanSpec, plan_bundles
 from pipelines.rows import Row, from_table
 from pipelines.state import Record
 from pipelines.titles import Title
 from pipelines.worker import Group, GroupSpec
 
 NAMESPACE = "retalk"
+#: Seconds that a worker's notes to the board may wait.
+NOTES_PERIOD = 1.0
 
 
 class BoardHandle:
-    """The board in its actor, as workers see it."""
+    """The board in its actor, as workers see it.
+
+    What need not be waited for is gathered and sent along with the next `begin`, at the end of a bundle, or after a second.
+    """
 
     def __init__(self, name: str) -> None:
         import ray
 
         self._ray: Any = ray
         self._board: Any = ray.get_actor(name, namespace=NAMESPACE)
+        self._notes: list[tuple[str, tuple[Any, ...]]] = []
+        self._sent = time.monotonic()
 
     def begin(self, key: str) -> int:
-        attempts: int = self._ray.get(self._board.begin.remote(key))
+        attempts: int = self._ray.get(self._board.begin_after.remote(self._taken(), key))
         return attempts
 
     def end(self, key: str) -> None:
-        self._board.end.remote(key)
+        self._note("end", key)
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
-        self._board.stage_done.remote(stage, frames, seconds, error)
+        self._note("stage_done", stage, frames, seconds, error)
+
+    def decide(self, key: str, decision: Any) -> None:
+        self._ray.get(self._board.decide.remote(key, decision))
+
+    def decided(self, key: str) -> Any:
+        return self._ray.get(self._board.decided.remote(key))
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if self._notes:
+            self._board.note.remote(self._taken())
+
+    def _note(self, method: str, *arguments: Any) -> None:
+        self._notes.append((method, arguments))
+        if time.monotonic() - self._sent > NOTES_PERIOD:
+            self.flush()
+
+    def _taken(self) -> list[tuple[str, tuple[Any, ...]]]:
+        notes, self._notes, self._sent = self._notes, [], time.monotonic()
+        return notes
 
 
 class PlanActor:
-    """A planner in an actor pool."""
+    """A planner in an actor pool: a table with lists of titles (as JSON) in, packed rows out."""
 
-    def __init__(self, spec: PlanSpec, board: str) -> None:
-        self._planner = Planner(spec, BoardHandle(board))
+    def __init__(self, spec: PlanSpec, board: str, bundling: Bundling) -> None:
+        self._board = BoardHandle(board)
+        self._planner = Planner(spec, self._board)
+        self._bundling = bundling
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        yield from self._planner(table)
+        for titles in table.column("titles").to_pylist():
+            yield from plan_bundles(self._planner, [Title.from_json(text) for text in titles], self._bundling)
+        self._board.flush()
 
 
 class GroupActor:
     """A group of stages in an actor pool."""
 
-    def __init__(self, spec: GroupSpec, board: str) -> None:
-        self._group = Group(spec, BoardHandle(board))
+    def __init__(self, spec: GroupSpec, board: str, block_frames: int) -> None:
+        self._board = BoardHandle(board)
+        self._group = Group(spec, self._board, block_frames)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         yield from self._group(table)
+        self._board.flush()
 
 
 class Assembler:
@@ -120,10 +155,13 @@ def start_board() -> tuple[str, Any]:
         Its name for `BoardHandle`, and the actor's handle.
     """
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     name = f"board-{uuid.uuid4().hex[:12]}"
-    # No CPU: it must never wait behind the pools. Restarted when its node dies; attempts are then counted anew.
-    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+    # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote()
     return name, actor
 
 
@@ -166,20 +204,35 @@ def stream(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = profile.watchdog_seconds
-    common: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+    common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+    widths = [pool.bounds(cpus)[1] for pool, _ in placed]
+    bundling = Bundling(profile.block_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
     with ray.data.DataContext.current(context):
-        items = [{"title": title.to_json()} for title in titles]
+        texts, step = [title.to_json() for title in titles], bundling.titles_per_task
+        items = [{"titles": texts[start : start + step]} for start in range(0, len(texts), step)]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = dataset.map_batches(
-            PlanActor, fn_constructor_args=(plan, board), compute=_pool(profile.plan, cpus), num_cpus=profile.plan.num_cpus, **common
+            PlanActor,
+            fn_constructor_args=(plan, board, bundling),
+            compute=_pool(profile.plan, cpus),
+            num_cpus=profile.plan.num_cpus,
+            **common,
         )
         for pool, spec in placed:
             gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
             dataset = dataset.map_batches(
-                GroupActor, fn_constructor_args=(spec, board), compute=_pool(pool, cpus), num_cpus=pool.num_cpus, **gpus, **common
+                GroupActor,
+                fn_constructor_args=(spec, board, bundling.frames),
+                compute=_pool(pool, cpus),
+                num_cpus=pool.num_cpus,
+                **gpus,
+                **common,
             )
         schema = FINAL if placed else PLANNED
         # No prefetching: a receipt is seen when it is there, not when the next one is.
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for index in range(table.num_rows):
-                yield from_table(table, schema, index)
+            rows = unpack(table, schema)
+            if placed:
+                yield from rows.to_pylist()  # no tensors in it
+            else:
+                yield from (from_table(rows, schema, index) for index in range(rows.num_rows))

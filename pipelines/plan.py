@@ -15,7 +15,7 @@ import math
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -29,10 +29,11 @@ from operators.media.reader import read_frames
 from operators.media.storage import filesystem, fingerprint, suffix
 from operators.segment import PLAN
 from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of
 from pipelines.config import EngineConfig
-from pipelines.engine import META, Engine
+from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
-from pipelines.rows import Row, empty_row, to_table
+from pipelines.rows import Row, empty_row
 from pipelines.shots import find_shots
 from pipelines.state import RunDirectory, content_key, read_json, write_text
 from pipelines.timeline import Piece, split, timeline
@@ -96,12 +97,6 @@ class Planner:
         self.engine = Engine(spec.engine)
         self.run = RunDirectory(spec.run)
 
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Titles as JSON in column ``title`` in, planned rows out, each as a table of its own."""
-        for text in table.column("title").to_pylist():
-            for row in self.plan(Title.from_json(text)):
-                yield to_table(row, PLANNED)
-
     def plan(self, title: Title) -> Iterator[Row]:
         """Plan one title: its mark, then its rows."""
         began, key = time.perf_counter(), f"{title.id} plan"
@@ -110,15 +105,23 @@ class Planner:
         rows: list[Row] = []
         dubs: list[DubPlan] = []
         error, trace = title.error, ""
+        # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
+        decision = self.board.decided(key)
         try:
             if attempts > MAX_ATTEMPTS:
                 error = (
                     f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
                 )
             if not error:
-                dubs = self._dubs(title)
-                if any(dub.state == "run" for dub in dubs):
-                    summary, rows = self._segments(title, dubs)
+                dubs = self._dubs(title, decision and decision["done"])
+                running = any(dub.state == "run" for dub in dubs)
+                if decision is None:
+                    committed = self.run.committed(title.id) if running else {}
+                    receipts = {name: {k: receipt[k] for k in RECEIPT.names} for name, receipt in committed.items()}
+                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts}
+                    self.board.decide(key, decision)
+                if running:
+                    summary, rows = self._segments(title, dubs, decision["committed"])
                     mark.update(summary)
         except Exception as problem:
             error = str(problem) if isinstance(problem, ValueError) else f"plan: {type(problem).__name__}: {problem}"
@@ -135,8 +138,8 @@ class Planner:
         yield from rows
 
     # --- what is asked ------------------------------------------------------------------------------------------------------------
-    def _dubs(self, title: Title) -> list[DubPlan]:
-        """Each dub's content key, and whether it is done already or cannot be run. Touches no media.
+    def _dubs(self, title: Title, done: list[str] | None) -> list[DubPlan]:
+        """Each dub's content key, and whether it is done already (those of `done`, where that is known) or cannot be run. Touches no media.
 
         Raises:
             MediaError: the video cannot be found.
@@ -154,15 +157,16 @@ class Planner:
             except ValueError as problem:
                 plan.state, plan.error = "failed", str(problem)
                 continue
-            record = self.run.read_record(title.id, dub.dub)
-            if (
-                record
-                and record["state"] == "done"
-                and record.get("key") == job_key(plan.key, dub)
-                and _size(dub.output) == record.get("size")
-            ):
+            if dub.dub in done if done is not None else self._is_done(title, plan):
                 plan.state = "done"
         return plans
+
+    def _is_done(self, title: Title, plan: DubPlan) -> bool:
+        """Whether a record of the same inputs and options is there, and its output."""
+        record = self.run.read_record(title.id, plan.dub.dub)
+        if not record or record["state"] != "done" or record.get("key") != job_key(plan.key, plan.dub):
+            return False
+        return _size(plan.dub.output) == record.get("size")
 
     def dub_key(self, title: Title, dub: Dub, video: tuple[str, int, str]) -> str:
         """Hash of all that decides the content of this dub's encoded segments."""
@@ -175,7 +179,7 @@ class Planner:
         return content_key(version(), engine, segments, options, _face_identity(title.face), dub.length, video, fingerprint(dub.speech))
 
     # --- what is to be done -------------------------------------------------------------------------------------------------------
-    def _segments(self, title: Title, dubs: list[DubPlan]) -> tuple[dict[str, Any], list[Row]]:
+    def _segments(self, title: Title, dubs: list[DubPlan], committed: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[Row]]:
         """Rows of a title, and what the mark says of it. Notes speech that cannot be used in its dub."""
         info = probe_video(title.video)
         speech = {}
@@ -197,7 +201,6 @@ class Planner:
             return summary, []
         shots, anchors = self._shots_and_anchors(title, info)
         bounds, shot_of = cut_segments(shots, info, self.engine.config.windows, self.spec.segment_frames)
-        committed = self.run.committed(title.id)
         spoken: dict[int, list[dict[str, Any]]] = defaultdict(list)
         halo = self.engine.halo(title.options)
         halos = [halo_range(bound, shots[shot], halo) for bound, shot in zip(bounds, shot_of)]
@@ -296,6 +299,21 @@ class Planner:
             "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
             "meta": "",
         }
+
+
+def plan_bundles(planner: Planner, titles: Iterable[Title], bundling: Bundling) -> Iterator[pa.Table]:
+    """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
+    together = bundling.titles_per_task > 1
+    bundler = Bundler(PLANNED, bundling.frames, MAX_ROWS if together else 1)
+    for title in titles:
+        mark, *rows = planner.plan(title)
+        if not together:
+            bundler.rows_limit = bundling.rows(len(rows))
+        for row in (mark, *rows):
+            yield from bundler.add(row, *frames_of(row))
+        if not together:
+            yield from bundler.rest()
+    yield from bundler.rest()
 
 
 def job_key(key: str, dub: Dub) -> str:

@@ -20,13 +20,15 @@ import cv2
 import pyarrow as pa
 
 from operators.columns import check_columns, tensor_spec
+from operators.media.storage import join
 from operators.segment import PLAN, Segment
 from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.bundles import Bundler, frames_of, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
 from pipelines.fanout import fan_out
 from pipelines.rows import Row, empty_row, from_table, to_table
-from pipelines.state import RunDirectory
+from pipelines.state import RunDirectory, read_json, sha256_file
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class Group:
     Args:
         spec: which, and how.
         board: attempts and counters.
+        block_frames: frames of resulting rows that go together in a block; a row with more is alone.
 
     Raises:
         Exception: whatever a stage's `setup` raises.
     """
 
-    def __init__(self, spec: GroupSpec, board: BoardClient) -> None:
+    def __init__(self, spec: GroupSpec, board: BoardClient, block_frames: int = 1) -> None:
+        self.block_frames = block_frames
         limit_process(spec.device, spec.isolated)
         self.engine, self.spec, self.board = Engine(spec.engine), spec, board
         self.run = RunDirectory(spec.run)
@@ -70,6 +74,8 @@ class Group:
         self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
         assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
         self.after = self.first + len(self.stages)
+        self.last = self.after == len(self.engine.stages)
+        self.again = False  # a worker has died over this bundle: some of it may be committed
         self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
         for stage in self.stages:
             stage.setup(spec.device)
@@ -82,10 +88,19 @@ class Group:
         return "+".join(self.spec.stages)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Run a table of rows (`rows.to_table`) and yield each resulting row as a table of its own."""
-        for index in range(table.num_rows):
-            for row in self.process(from_table(table, self.input, index)):
-                yield to_table(row, self.output)
+        """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
+        rows = unpack(table, self.input)
+        key = f"{rows.column('segment_id')[0]} {self.name} bundle"
+        self.again = self.last and self.board.begin(key) > 1
+        bundler = Bundler(self.output, self.block_frames, rows.num_rows)
+        for index in range(rows.num_rows):
+            row = from_table(rows, self.input, index)
+            size = frames_of(row)
+            for result in self.process(row):
+                yield from bundler.add(result, *size)
+        if self.last:
+            self.board.end(key)
+        yield from bundler.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
         """Run one row; yields one row, or one for each dub and piece where the fan-out is in this group.
@@ -102,6 +117,9 @@ class Group:
 
         Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
         """
+        if self.again and "target" in row and (kept := self._committed(row)) is not None:
+            yield kept
+            return
         key = f"{row['segment_id']} {self.name}"
         if self.board.begin(key) > MAX_ATTEMPTS:
             frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
@@ -149,7 +167,7 @@ class Group:
 
     def _finish(self, row: Row) -> Row:
         """A row as it leaves the group; behind the last stage its receipt is committed."""
-        if self.after == len(self.engine.stages):
+        if self.last:
             if not row["error"]:
                 row = self._commit(row)
             return empty_row(FINAL, row)
@@ -157,6 +175,17 @@ class Group:
             tensors = {field.name for field in self.output if tensor_spec(field) is not None}
             return empty_row(self.output, {name: value for name, value in row.items() if name not in tensors})
         return {name: row[name] for name in self.output.names}
+
+    def _committed(self, row: Row) -> Row | None:
+        """The final row of a piece that another worker committed before it died, None where there is none."""
+        name = row["target"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        receipt = read_json(join(self.run.receipts(row["title"]), f"{name}.json"))
+        if not isinstance(receipt, dict) or receipt.get("frames") != len(row["source"]):
+            return None
+        if sha256_file(row["target"]) != receipt.get("sha256"):
+            return None
+        values = {"path": row["target"], **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
+        return empty_row(FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {})})})
 
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again."""

@@ -11,6 +11,7 @@ import pytest
 
 from operators.media.probe import probe_video
 from pipelines.board import MAX_ATTEMPTS, Board
+from pipelines.bundles import pack, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import Engine
 from pipelines.fanout import piece_spec
@@ -60,13 +61,13 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
 
 def run_groups(config: EngineConfig, groups: list[tuple[str, ...]], row: Row, run: Path, board: Board | None = None) -> list[Row]:
     """A row through groups one after the other, as tables between them, as in Ray."""
-    tables = [to_table(row, PLANNED)]
+    tables = [pack([row], PLANNED)]
     group = None
     for stages in groups:
         group = Group(GroupSpec(config, stages, str(run)), board or Board())
         tables = [result for table in tables for result in group(table)]
     assert group is not None
-    return [from_table(table, group.output) for table in tables]
+    return [from_table(unpack(table, group.output), group.output) for table in tables]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Stages without work of their own, so that what is measured is the graph around them. Used by `benchmarks/scale.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import scalar, tensor
+from operators.media.probe import probe_video
+from operators.media.reader import read_frames
+from operators.media.storage import atomic_write
+from operators.media.writer import EncoderOptions, encode_segment
+from operators.segment import Segment
+from operators.stage import Stage
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """`wait` is slept for each frame, in seconds; the times are noted in `log`."""
+
+    wait: float = 0.0
+    log: str = ""
+
+
+class Look(Stage):
+    """Once a segment: one number a frame, which costs nothing."""
+
+    name = "look"
+    Options = LookOptions
+    writes = pa.schema([tensor("seen", "float32", "T")])
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        start, stop = segment.frames
+        note(self.options, "look", stop - start)
+        return {"seen": np.zeros(stop - start, np.float32)}
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """`stored` is the encoded file that every piece becomes; the rest as in `LookOptions`."""
+
+    stored: str = ""
+    wait: float = 0.0
+    log: str = ""
+
+
+class Store(Stage):
+    """Once a dub: a file that was encoded before becomes the piece."""
+
+    name = "store"
+    per = "dub"
+    Options = StoreOptions
+    reads = pa.schema([tensor("seen", "float32", "T")])
+    writes = pa.schema(
+        [scalar(name, pa.string()) for name in ("path", "sha256")] + [scalar(name, pa.int64()) for name in ("frames", "bytes")]
+    )
+
+    def setup(self, device: str) -> None:
+        self._content = Path(self.options.stored).read_bytes()
+        self._digest = hashlib.sha256(self._content).hexdigest()
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        note(self.options, "store", len(segment.source))
+        with atomic_write(segment["target"]) as path:
+            path.write_bytes(self._content)
+        return {"path": segment["target"], "sha256": self._digest, "frames": len(segment.source), "bytes": len(self._content)}
+
+
+def note(options: Any, stage: str, frames: int) -> None:
+    """Sleep as asked, and append when to the log: ``stage pid start end`` in seconds."""
+    start = time.time()
+    if options.wait:
+        time.sleep(options.wait * frames)
+    if options.log:
+        with open(options.log, "a") as log:
+            log.write(f"{stage} {os.getpid()} {start:.4f} {time.time():.4f}\n")
+
+
+class Scale(Stage):
+    """Once a segment, on real frames: the mean luma of each, and a 64x64 crop of it in RGB."""
+
+    name = "scale"
+    writes = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 64, 64, 3)])
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        start, stop = segment.frames
+        level = np.zeros(stop - start, np.float32)
+        crops = np.zeros((stop - start, 64, 64, 3), np.uint8)
+        for t, frame in enumerate(read_frames(segment.video, start, stop)):
+            level[t], crops[t] = frame.luma().mean(), frame.rgb((0, 0, 64, 64))
+        return {"level": level, "crops": crops}
+
+
+class Paint(Stage):
+    """Once a dub, on real frames: the crop comes back as it was, and the piece is encoded."""
+
+    name = "paint"
+    per = "dub"
+    reads = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 64, 64, 3)])
+    writes = Store.writes
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        info, first = probe_video(segment.video), segment.frames[0]
+        times = dict(zip(segment.source.tolist(), segment.out_pts.tolist(), strict=True))
+        low, high = min(times), max(times) + 1
+
+        def painted() -> Any:
+            for frame in read_frames(segment.video, low, high, info):
+                frame.paste((0, 0, 64, 64), segment["crops"][frame.index - first], np.ones((64, 64), np.float32))
+                yield frame, times[frame.index]
+
+        written = encode_segment(segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast"))
+        return {"path": segment["target"], "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
