@@ -237,17 +237,19 @@ class _Runner:
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
         from pipelines.graph import AssemblerPool, start_board, stream
 
-        pool = AssemblerPool(self.profile.assemble.num_cpus)
+        pool = AssemblerPool(self.profile.assemble.num_cpus, self.keep_segments)
         workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
 
         def finish(job: DubJob) -> None:
-            workers.submit(assemble_remotely, job)
+            pool.put(job)
+            workers.submit(assemble_waiting)
 
-        def assemble_remotely(job: DubJob) -> None:
-            try:
-                collector.ended(pool.run(job, self.keep_segments))
-            except ray.exceptions.RayError as problem:
-                collector.failed(job, f"assemble: {_last_words(problem)}")
+        def assemble_waiting() -> None:
+            for job, result in pool.run():
+                if isinstance(result, Exception):
+                    collector.failed(job, f"assemble: {_last_words(result)}")
+                else:
+                    collector.ended(result)
 
         collector = Collector(self.directory, self.engine.name, self.titles, finish)
         name, board = start_board()

@@ -7,8 +7,10 @@ combines nor splits them (`target_max_block_size`), so each is scheduled for its
 
 from __future__ import annotations
 
+import collections
 import logging
 import queue
+import threading
 import time
 import uuid
 import warnings
@@ -32,6 +34,8 @@ from pipelines.worker import Group, GroupSpec
 NAMESPACE = "retalk"
 #: Seconds that a worker's notes to the board may wait.
 NOTES_PERIOD = 1.0
+#: Dubs that an assembler is sent at once, at most, and their frames.
+MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
 
 class BoardHandle:
@@ -108,24 +112,32 @@ class GroupActor:
 class Assembler:
     """Assembles dubs in a process of its own, one after the other; a task for each would start a process for each."""
 
-    def run(self, job: DubJob, keep_segments: bool) -> Record:
-        return assemble_dub(job, keep_segments)
+    def run(self, jobs: list[DubJob], keep_segments: bool) -> list[Record]:
+        return [assemble_dub(job, keep_segments) for job in jobs]
 
 
 class AssemblerPool:
-    """A few `Assembler` actors, started as they are needed. `run` is called from as many threads as there may be actors."""
+    """A few `Assembler` actors, started as they are needed, and the dubs that wait for them: short ones are sent several at a time.
 
-    def __init__(self, num_cpus: float) -> None:
-        self._num_cpus = num_cpus
+    `run` is called from as many threads as there may be actors.
+    """
+
+    def __init__(self, num_cpus: float, keep_segments: bool) -> None:
+        self._num_cpus, self._keep_segments = num_cpus, keep_segments
+        self._waiting: collections.deque[DubJob] = collections.deque()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._all: list[Any] = []
+        self._lock = threading.Lock()
 
-    def run(self, job: DubJob, keep_segments: bool) -> Record:
-        """Assemble in an idle actor.
+    def put(self, job: DubJob) -> None:
+        """Let a complete dub wait."""
+        self._waiting.append(job)
 
-        Raises:
-            ray.exceptions.RayError: the actor died three times over this dub.
-        """
+    def run(self) -> Iterator[tuple[DubJob, Record | Exception]]:
+        """Assemble some of the dubs that wait, in an idle actor; gives each with its record, or with why its actor died three times."""
+        jobs = self._taken()
+        if not jobs:
+            return
         import ray
 
         try:
@@ -135,10 +147,30 @@ class AssemblerPool:
             actor = ray.remote(Assembler).options(**options).remote()
             self._all.append(actor)
         try:
-            record: Record = ray.get(actor.run.remote(job, keep_segments))
-            return record
+            yield from self._assembled(actor, jobs)
         finally:
             self._idle.put(actor)
+
+    def _assembled(self, actor: Any, jobs: list[DubJob]) -> Iterator[tuple[DubJob, Record | Exception]]:
+        import ray
+
+        try:
+            yield from zip(jobs, ray.get(actor.run.remote(jobs, self._keep_segments)), strict=True)
+        except ray.exceptions.RayError as problem:
+            if len(jobs) == 1:
+                yield jobs[0], problem
+                return
+            for job in jobs:  # one of them did it
+                yield from self._assembled(actor, [job])
+
+    def _taken(self) -> list[DubJob]:
+        jobs: list[DubJob] = []
+        frames = 0
+        with self._lock:
+            while self._waiting and len(jobs) < MAX_ASSEMBLED and (not jobs or frames + self._waiting[0].frames <= FRAMES_ASSEMBLED):
+                jobs.append(self._waiting.popleft())
+                frames += jobs[-1].frames
+        return jobs
 
     def stop(self) -> None:
         """End the actors."""

@@ -79,6 +79,7 @@ class DubPlan:
         return dataclasses.asdict(self)
 
 
+@functools.cache
 def version() -> str:
     """Version of this package, part of every content key."""
     return importlib.metadata.version("retalk")
