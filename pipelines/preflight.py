@@ -163,5 +163,5 @@ def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     """
     urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
     for url in urls:
-        if url and local_path(url) is None and "memory" in filesystem(url)[0].protocol:
+        if "://" in url and local_path(url) is None and "memory" in filesystem(url)[0].protocol:
             raise PreflightError(f"{url}: memory:// is seen by one process only; use --no-ray (ray=False), or another storage")

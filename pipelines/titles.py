@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -48,7 +47,7 @@ class Title:
 
     def to_json(self) -> str:
         """The title as one JSON line; `Title.from_json` gives it back."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps({**vars(self), "dubs": [vars(dub) for dub in self.dubs]}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Title:
