@@ -63,6 +63,11 @@ REPORT_HELP = """\
 Seconds, CPU- and GPU-hours of each stage, node-hours and money, beside the forecast that `retalk plan MANIFEST -o DIR` made, and failed
 titles grouped by reason. Printed as Markdown, and kept in DIR/report/report.md and report.json. Exit code 3 if titles have failed."""
 
+PROFILE_HELP = """\
+Runs each stage of the engine in a process of its own on the beginning of a video, at full and at half size, and writes a profile for this
+machine: pools by work and memory, the object store, and the rates that `retalk plan` forecasts with. The reasons stand in it as comments.
+Takes a minute or a few on an otherwise idle machine; give footage of your own kind for rates that hold for it."""
+
 AUDIO_HELP = """\
 replace (default): the speech takes the place of the video's first audio track; add: it is added; keep: the video's audio stays as it is"""
 
@@ -76,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_status(commands)
     _add_report(commands)
+    _add_profile(commands)
     _add_stages(commands)
     if importlib.util.find_spec("pipelines.models_cli") is not None:
         from pipelines import models_cli
@@ -207,6 +213,18 @@ def _add_report(commands: Any) -> None:
     command.set_defaults(run=_report)
 
 
+def _add_profile(commands: Any) -> None:
+    command = _command(commands, "profile", "measure the stages on this machine, and write a profile", PROFILE_HELP)
+    command.add_argument("-o", "--output", required=True, metavar="PROFILE.yaml", help="the profile to write; its name is the profile's")
+    command.add_argument("--video", help="footage to measure on, like your own (default: the demo's, enlarged)")
+    command.add_argument("--speech", help="its new speech")
+    command.add_argument("--seconds", type=float, default=8.0, help="how much of the video's beginning is used (default: 8)")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto (default): cuda where torch sees a GPU")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    _add_engine_options(command)
+    command.set_defaults(run=_profile)
+
+
 def _add_stages(commands: Any) -> None:
     command = _command(
         commands, "stages", "list an engine's stages", "One Markdown table: what each stage reads, writes and needs around a segment."
@@ -278,6 +296,13 @@ def _report(args: argparse.Namespace) -> int:
     from pipelines.report import show_report
 
     return show_report(args.directory, args.json)
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from pipelines.profile_command import write_profile
+
+    chosen = settings(args.settings)
+    return write_profile(args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet)
 
 
 def _stages(args: argparse.Namespace) -> int:

@@ -54,6 +54,8 @@ def by_stage(board: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The board's counters by stage, with the rows ``running`` in a pool at the pool's first stage."""
     stages: dict[str, dict[str, Any]] = {name: {**count, "running": 0} for name, count in board["stages"].items()}
     for key in board.get("running", ()):
+        if key.endswith(" bundle"):  # its rows are listed too
+            continue
         first = key.rsplit(" ", 1)[-1].split("+")[0]
         empty = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0}
         stages.setdefault(first, empty)["running"] += 1
