@@ -26,7 +26,7 @@ import pyarrow as pa
 from operators.media.audio import audio_blocks, check_audible
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.media.storage import filesystem, fingerprint, suffix
+from operators.media.storage import exists, filesystem, fingerprint, suffix
 from operators.segment import PLAN
 from pipelines.board import MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of
@@ -35,7 +35,7 @@ from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
 from pipelines.shots import find_shots
-from pipelines.state import RunDirectory, content_key, read_json, write_text
+from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, slug
 from pipelines.windows import cut_segments, halo_range
@@ -97,6 +97,7 @@ class Planner:
         self.spec, self.board = spec, board
         self.engine = Engine(spec.engine)
         self.run = RunDirectory(spec.run)
+        self._distrusted: list[str] = []
 
     def plan(self, title: Title) -> Iterator[Row]:
         """Plan one title: its mark, then its rows."""
@@ -106,6 +107,7 @@ class Planner:
         rows: list[Row] = []
         dubs: list[DubPlan] = []
         error, trace = title.error, ""
+        self._distrusted = []
         # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
         decision = self.board.decided(key)
         try:
@@ -117,7 +119,7 @@ class Planner:
                 dubs = self._dubs(title, decision and decision["done"])
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
-                    committed = self.run.committed(title.id) if running else {}
+                    committed = self.run.committed(title.id, self._distrusted) if running else {}
                     receipts = {name: {k: receipt[k] for k in RECEIPT.names} for name, receipt in committed.items()}
                     decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts}
                     self.board.decide(key, decision)
@@ -131,6 +133,8 @@ class Planner:
         if error:
             dubs = dubs or [DubPlan(dub, "") for dub in title.dubs]
             dubs = [dub if dub.state == "done" else dataclasses.replace(dub, state="failed", error=dub.error or error) for dub in dubs]
+        if self._distrusted and dubs:
+            next((dub for dub in dubs if dub.state == "run"), dubs[0]).notes.append(_said(self._distrusted))
         mark.update(dubs=[dub.to_dict() for dub in dubs], seconds=round(time.perf_counter() - began, 4), traceback=trace)
         self.board.end(key)
         self.board.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
@@ -164,7 +168,7 @@ class Planner:
 
     def _is_done(self, title: Title, plan: DubPlan) -> bool:
         """Whether a record of the same inputs and options is there, and its output."""
-        record = self.run.read_record(title.id, plan.dub.dub)
+        record = self.run.read_record(title.id, plan.dub.dub, self._distrusted)
         if not record or record["state"] != "done" or record.get("key") != job_key(plan.key, plan.dub):
             return False
         return _size(plan.dub.output) == record.get("size")
@@ -249,8 +253,10 @@ class Planner:
             version(), fingerprint(title.video), _face_identity(title.face), self.engine.config.detect_shots, self.engine.config.find_faces
         )
         cache = self.run.plan(title.id, key)
-        known = read_json(cache)
-        if isinstance(known, dict) and known.get("n_frames") == info.n_frames and {"shots", "anchors"} <= known.keys():
+        known = read_sealed(cache)
+        if known is None and exists(cache):
+            self._distrusted.append("shots and anchors: damaged")
+        if known is not None and known.get("title") == title.id and known.get("n_frames") == info.n_frames:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
         shots = [(0, info.n_frames)]
         if self.engine.config.detect_shots and info.n_frames > 1:
@@ -260,8 +266,8 @@ class Planner:
             from operators.faces.anchors import find_anchors
 
             anchors = find_anchors(title.video, info, shots, title.face)
-        found = {"n_frames": info.n_frames, "shots": shots, "anchors": [None if a is None else [float(v) for v in a] for a in anchors]}
-        write_text(cache, json.dumps(found))
+        plain = [None if a is None else [float(v) for v in a] for a in anchors]
+        write_sealed(cache, {"title": title.id, "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors
 
     def _row(
@@ -315,6 +321,12 @@ def plan_bundles(planner: Planner, titles: Iterable[Title], bundling: Bundling) 
         if not together:
             yield from bundler.rest()
     yield from bundler.rest()
+
+
+def _said(distrusted: list[str]) -> str:
+    """What the user is told of state that was found and not used."""
+    more = f" and {len(distrusted) - 3} more" if len(distrusted) > 3 else ""
+    return f"{DISTRUSTED}{'; '.join(distrusted[:3])}{more}: the work is done again"
 
 
 def job_key(key: str, dub: Dub) -> str:

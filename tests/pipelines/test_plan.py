@@ -19,6 +19,7 @@ from pipelines.config import EngineConfig, Windows
 from pipelines.fanout import fan_out
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table, to_table
+from pipelines.state import read_sealed, write_sealed
 from pipelines.titles import LENGTH_RULES, Dub, Title
 from pipelines.windows import cut_segments, halo_range
 from tests.pipelines.conftest import engine_config, make_speech, make_video
@@ -211,8 +212,14 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
     """A second plan takes shots and anchors from the run directory; a damaged file there is not trusted."""
     plan(title_of(footage, tmp_path), tmp_path)
     (cache,) = (tmp_path / "plans").iterdir()
-    known = json.loads(cache.read_text())
-    cache.write_text(json.dumps({**known, "shots": [[0, 24]], "anchors": [None]}))
+    known = read_sealed(str(cache)) or {}
+    write_sealed(str(cache), {**known, "shots": [[0, 24]], "anchors": [None]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 1
-    cache.write_text("{")
+    good = cache.read_text()
+    for damaged in ("{", good.replace("24", "23"), "[]"):
+        cache.write_text(damaged)
+        mark, _ = plan(title_of(footage, tmp_path), tmp_path)
+        assert mark["shots"] == 2
+        assert mark["dubs"][0]["notes"] == ["not trusted: shots and anchors: damaged: the work is done again"]
+    write_sealed(str(cache), {**known, "title": "another", "shots": [[0, 24]], "anchors": [None]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 2
