@@ -35,6 +35,7 @@ class Faults:
         denied: these always fail for lack of permission.
         full: writing these fails half-way: no space left.
         kill: reading these kills the process.
+        count: a file on this machine that grows by a byte with each failure that passes.
     """
 
     rate: float = 0.0
@@ -44,6 +45,7 @@ class Faults:
     denied: str = ""
     full: str = ""
     kill: str = ""
+    count: str = ""
 
     def variable(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -98,6 +100,9 @@ class FaultyFileSystem(fsspec.AbstractFileSystem):
         if self.failures[kind, path] < faults.most and digest[0] < 256 * faults.rate:
             self.failures[kind, path] += 1
             self.counts[kind] += 1
+            if faults.count:
+                with open(faults.count, "a") as file:
+                    file.write(".")
             raise PASSING[digest[1] % len(PASSING)]()
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:

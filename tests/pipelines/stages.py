@@ -19,7 +19,7 @@ from operators.columns import scalar, tensor
 from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import EncodedSegment, EncoderOptions, encode_segment
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -140,11 +140,11 @@ class Paint(Stage):
         [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
     )
 
+    def encode(self, segment: Segment) -> EncodedSegment:
+        return encode_segment(segment["target"], self._frames(segment), probe_video(segment.video), FAST)
+
     def process(self, segment: Segment) -> dict[str, Any]:
-        info = probe_video(segment.video)
-        target = segment["target"]
-        written = encode_segment(target, self._frames(segment), info, FAST)
-        options = self.options_for(segment)
+        target, written, options = segment["target"], self.encode(segment), self.options_for(segment)
         if options.log:
             with open(options.log, "a") as log:
                 log.write(f"{segment.segment_id}\n")

@@ -1,0 +1,175 @@
+"""Drills in which processes die: workers, the driver, whole nodes; rows that kill whoever touches them; a hang."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.drills import processes
+from benchmarks.drills.catalogue import Setting, configure, footage, setting
+from benchmarks.drills.check import Calm, Flight, calm_of, check, committed, look
+from tests.drills.faulty import VARIABLE, Faults
+
+FAILED, DONE = 3, 0
+
+
+def calm_run(folder: Path, titles: int, prefix: str = "") -> tuple[Setting, Calm]:
+    """A run without Ray that nothing disturbs."""
+    inputs = folder / "inputs"
+    inputs.mkdir(parents=True, exist_ok=True)
+    at = setting(folder / "calm", footage(inputs), titles, prefix)
+    running = processes.start(at, configure(at), None, "--no-ray")
+    assert running.wait(600) == DONE, processes.said(at)
+    calm = calm_of(at)
+    check(at, None, {})
+    return at, calm
+
+
+def kill_workers(folder: Path, titles: int = 50, kills: int = 20, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
+    """SIGKILL of random workers of one run: planners, stages, assemblers, the board."""
+    _, calm = calm_run(folder, titles)
+    at, flight, dice = setting(folder / "workers", folder / "inputs", titles), Flight(), random.Random(seed)
+    began = time.monotonic()
+    running = processes.start(at, configure(at, pause))
+    victims: list[str] = []
+    while running.poll() is None and len(victims) < kills:
+        time.sleep(dice.uniform(0.2, 1.0))
+        # Not before work has begun: a worker that never started anything is no drill.
+        alive = processes.workers(running.pid) if at.log.exists() else {}
+        if not alive:
+            continue
+        victim = dice.choice(sorted(alive))
+        before = committed(at, calm)
+        if processes.kill(victim):
+            look(at, calm, flight, before)
+            victims.append(alive[victim].removeprefix("ray::").split(".")[0].split("(")[-1].rstrip(")"))
+    code = running.wait(1200)
+    assert code == DONE, processes.said(at)
+    assert len(victims) == kills, f"the run ended after {len(victims)} kills: make it longer"
+    counts = check(at, calm, {}, flight)
+    return {"kills": len(victims), "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+
+
+def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
+    """SIGKILL of the driver at random moments, and the same command again after each, until it is done."""
+    _, calm = calm_run(folder, titles)
+    at, flight, dice = setting(folder / "driver", folder / "inputs", titles), Flight(), random.Random(seed)
+    began, runs = time.monotonic(), 0
+    files = configure(at, pause)
+    while True:
+        runs += 1
+        assert runs < 5 * kills + 5, "it does not get on"
+        running, lines = processes.start(at, files), len(at.written())
+        if len(flight.lines) < kills:
+            # Anywhere from the lock to well into the work; every fourth time while it is still starting.
+            if dice.random() < 0.75:
+                while running.poll() is None and len(at.written()) == lines:
+                    time.sleep(0.05)
+                time.sleep(dice.uniform(0.0, 3.0))
+            else:
+                time.sleep(dice.uniform(0.5, 8.0))
+            before, below = committed(at, calm), processes.descendants(running.pid)
+            if running.poll() is None:
+                processes.kill(running.pid)
+                running.wait()
+                left = processes.wait_gone(below)
+                assert not left, f"processes of the dead run live on: {[processes.command_of(pid) for pid in left]}"
+                look(at, calm, flight, before)
+                continue
+        code = running.wait(1200)
+        assert code == DONE, processes.said(at)
+        break
+    counts = check(at, calm, {}, flight)
+    return {"kills": len(flight.lines), "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+
+
+def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
+    """A piece that always kills its worker, a video that kills its planner, a speech that kills whoever puts the output together."""
+    inputs = folder / "inputs"
+    _, calm = calm_run(folder, titles, "faulty://")
+    at = setting(folder / "killers", inputs, titles, "faulty://")
+    (inputs / "deadly.mp4").write_bytes((inputs / "0.mp4").read_bytes())
+    at.rows[1]["video"] = f"faulty://{inputs}/deadly.mp4"
+    began = time.monotonic()
+    trouble = {"kill": "t003", "segment": 1, "dub": "deu"}
+    running = processes.start(at, configure(at, trouble=trouble), {VARIABLE: Faults(kill="deadly").variable()})
+    code = running.wait(1200)
+    assert code == FAILED, processes.said(at)
+    failed = {("t003", "deu"): "the worker died 3 times in a row on this segment", ("t001", "dub"): "killed its worker 3 times in a row"}
+    counts = check(at, calm, failed)
+    return {"kills": 6, **counts, "seconds": round(time.monotonic() - began)}
+
+
+def hang(folder: Path, titles: int = 10, watchdog: float = 25.0) -> dict[str, Any]:
+    """A title's segments never end: the watchdog ends the run; when the cause is gone the rest is done."""
+    _, calm = calm_run(folder, titles)
+    at, flight, began = setting(folder / "hang", folder / "inputs", titles), Flight(), time.monotonic()
+    files = configure(at, watchdog=watchdog, write={"hang": "t002", "until": str(at.folder / "gone")})
+    running = processes.start(at, files)
+    code = running.wait(600)
+    assert code == FAILED, processes.said(at)
+    assert f"no progress for {watchdog:g} s, watchdog_seconds of profile drill" in processes.said(at)
+    # What was under way stands still, so it is known after the end as well.
+    look(at, calm, flight, committed(at, calm))
+    done = sum("seconds" in path.name or True for path in at.out.iterdir())
+    assert 0 < done < len(at.outputs())
+    (at.folder / "gone").touch()
+    assert processes.start(at, files).wait(600) == DONE, processes.said(at)
+    counts = check(at, calm, {}, flight)
+    return {"kills": 0, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+
+
+@contextmanager
+def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
+    """A cluster of several raylets on this machine whose head does no work; ended with all its processes."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ.pop("RAY_ADDRESS", None)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "object_store_memory": 150 << 20})
+    try:
+        for node in nodes:
+            made.add_node(object_store_memory=150 << 20, **node)
+        yield made
+    finally:
+        made.shutdown()
+
+
+def kill_nodes(folder: Path, titles: int = 40, kills: int = 3, seed: int = 1, pause: float = 0.1) -> dict[str, Any]:
+    """SIGKILL of a node's raylet, which takes its workers and its object store with it; a new node joins each time."""
+    _, calm = calm_run(folder, titles)
+    at, flight, dice = setting(folder / "nodes", folder / "inputs", titles), Flight(), random.Random(seed)
+    began = time.monotonic()
+    with cluster([{"num_cpus": 1}, {"num_cpus": 1}, {"num_cpus": 1}]) as nodes:
+        running = processes.start(at, configure(at, pause), {"RAY_ADDRESS": nodes.address})
+        killed = 0
+        while running.poll() is None and killed < kills:
+            while running.poll() is None and not at.log.exists():
+                time.sleep(0.1)
+            time.sleep(dice.uniform(1.0, 4.0))
+            # One that is at work: there is nothing to lose on an idle one.
+            busy = [node for node in nodes.worker_nodes if processes.workers(raylet(node))]
+            if not busy:
+                continue
+            victim, before = dice.choice(busy), committed(at, calm)
+            processes.kill(raylet(victim))
+            look(at, calm, flight, before)
+            nodes.remove_node(victim, allow_graceful=False)
+            nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
+            killed += 1
+        code = running.wait(1200)
+    assert code == DONE, processes.said(at)
+    assert killed == kills, f"the run ended after {killed} kills: make it longer"
+    counts = check(at, calm, {}, flight)
+    return {"kills": killed, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+
+
+def raylet(node: Any) -> int:
+    """Process id of a node's raylet."""
+    (started,) = node.all_processes["raylet"]
+    return int(started.process.pid)

@@ -1,0 +1,88 @@
+"""Runs as processes of their own, and the processes below them: to be watched and killed by their ids."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.drills.catalogue import Setting
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(at: Setting, files: tuple[str, str, str], environment: Mapping[str, str] | None = None, *more: str) -> subprocess.Popen[bytes]:
+    """Start ``retalk run`` over a drill's catalogue; what it prints goes into a file beside it."""
+    manifest, engine, profile = files
+    command = [sys.executable, "-m", "benchmarks.drills.driver", "run", manifest, "-o", at.run_url, "--engine", engine]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    clean = {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **(environment or {})}
+    with (at.folder / "said.txt").open("ab") as said:
+        return subprocess.Popen(
+            [*command, "--profile", profile, "--quiet", *more], cwd=ROOT, env=clean, stdout=said, stderr=said, start_new_session=True
+        )
+
+
+def said(at: Setting) -> str:
+    """What the runs have printed."""
+    return (at.folder / "said.txt").read_text()
+
+
+def parents() -> dict[int, int]:
+    """Parent of each process."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+    return found
+
+
+def descendants(root: int) -> list[int]:
+    """Ids of all processes below one, without itself."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents().items():
+        children.setdefault(parent, []).append(pid)
+    found = [root]
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
+    return found[1:]
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def workers(root: int) -> dict[int, str]:
+    """Ray's workers below a process that have something to do, with what they call themselves."""
+    found = {pid: command_of(pid) for pid in descendants(root)}
+    return {pid: name for pid, name in found.items() if name.startswith("ray::") and not name.startswith("ray::IDLE")}
+
+
+def kill(pid: int) -> bool:
+    """SIGKILL; False if the process had ended."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_gone(pids: list[int], seconds: float = 30.0) -> list[int]:
+    """Wait until processes have ended (zombies count as ended); returns those that have not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [pid for pid in pids if command_of(pid)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)

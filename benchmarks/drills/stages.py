@@ -1,0 +1,84 @@
+"""The cheap test stages, with a log: which process began which segment or piece, and when."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operators.segment import Segment
+from tests.drills import faulty
+from tests.pipelines.stages import Brightness, Level, MisbehaveOptions, Paint, misbehave
+
+# Workers import this module: from here on they know faulty://.
+faulty.register()
+
+
+def note(log: str, stage: str, title: str, name: str) -> None:
+    """Append a line; a line this short is written in one piece."""
+    if log:
+        line = json.dumps({"stage": stage, "title": title, "name": name, "pid": os.getpid(), "time": time.time()})
+        with open(log, "a") as file:
+            file.write(f"{line}\n")
+
+
+@dataclass(frozen=True)
+class AnalyseOptions:
+    """`pause`: seconds that each segment takes beside its work."""
+
+    smooth: int = 2
+    log: str = ""
+    pause: float = 0.0
+
+
+class Analyse(Brightness):
+    """Brightness, with a log."""
+
+    name = "analyse"
+    Options = AnalyseOptions
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        options = self.options_for(segment)
+        note(options.log, self.name, segment.title, f"{segment['segment']:05d}")
+        time.sleep(options.pause)
+        return super().process(segment)
+
+
+class Trouble(Level):
+    """Level, which kills its worker or raises where its options say so."""
+
+    name = "trouble"
+    Options = MisbehaveOptions
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        misbehave(self.options_for(segment), segment, segment.dub)
+        own = segment["brightness"][segment.source - segment.frames[0]]
+        return {"level": own.clip(0, 255).astype("uint8")}
+
+
+class Write(Paint):
+    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there."""
+
+    @dataclass(frozen=True)
+    class WriteOptions:
+        log: str = ""
+        wait: str = ""
+        pause: float = 0.0
+        hang: str = ""
+        until: str = ""
+
+    name = "write"
+    Options = WriteOptions
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        options = self.options_for(segment)
+        note(options.log, self.name, segment.title, segment["target"].rsplit("/", 1)[-1].rsplit(".", 2)[0])
+        time.sleep(options.pause)
+        while options.hang == segment.title and not Path(options.until).exists():
+            time.sleep(0.05)
+        target = segment["target"]
+        written = self.encode(segment)
+        return {"path": target, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
