@@ -18,6 +18,8 @@ from pipelines.state import remove
 
 def show_failures(report: Report, verbose: bool) -> None:
     """Print the titles that failed with their reasons, and what the user should know of the others."""
+    for text in report.noticed:
+        print(f"note: {text}", file=sys.stderr)
     for record in report.records:
         for note in record["notes"] or []:
             print(f"note: {record['title']} [{record['dub']}]: {note}", file=sys.stderr)

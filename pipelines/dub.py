@@ -33,7 +33,7 @@ from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.session import machine_cpus
-from pipelines.state import DISTRUSTED, Record, RunDirectory, write_text
+from pipelines.state import Record, RunDirectory, write_text
 from pipelines.titles import Title
 from pipelines.worker import GroupSpec
 from retalk_models.registry import available
@@ -51,7 +51,7 @@ class Report:
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
         computed: segments (pieces) that were computed now.
         reused: segments that an earlier run had committed.
-        noticed: what was found damaged in the run directory and was not used.
+        noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
     """
 
     run_dir: str
@@ -166,7 +166,7 @@ def run(
         report = runner.with_ray(verbose) if ray else runner.without_ray()
         # Again: workers that were killed have left files in this run too.
         tidy(directory, titles)
-    return dataclasses.replace(report, noticed=noticed + report.noticed)
+    return dataclasses.replace(report, noticed=noticed)
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
@@ -299,8 +299,7 @@ class _Runner:
             ended = ", ".join(f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed"))
             failures = "".join(f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done")
             raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
-        noticed = sorted({note for record in records for note in record["notes"] or [] if note.startswith(DISTRUSTED)})
-        return Report(self.directory.url, records, collector.computed, collector.reused, noticed)
+        return Report(self.directory.url, records, collector.computed, collector.reused)
 
 
 def _last_words(problem: BaseException) -> str:
