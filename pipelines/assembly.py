@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operators.media.assemble import assemble
+from operators.media.redact import redact_all
 from operators.media.storage import filesystem
 from pipelines.plan import job_key
 from pipelines.state import Record, RunDirectory, sha256_file
@@ -46,7 +47,7 @@ class DubJob:
     def record(self, state: str, error: str = "", size: int = 0) -> Record:
         """The record of how this dub ended."""
         dub = Dub(**self.dub)
-        return {
+        record: Record = {
             "title": self.title,
             "dub": dub.dub,
             "state": state,
@@ -69,6 +70,8 @@ class DubJob:
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "traceback": self.trace,
         }
+        # What is written down and shown has no secrets of URLs in it; the key was made with them.
+        return {name: redact_all(value) for name, value in record.items()}
 
 
 def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,9 +17,17 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from operators.media.limits import MediaLimits
+from operators.media.redact import redact
+
 
 class UsageError(ValueError):
-    """What the user asked for cannot be done; nothing has run. The command line prints the message and ends with exit code 2."""
+    """What the user asked for cannot be done; nothing has run. The command line prints the message and ends with exit code 2.
+
+    The message has no secrets of URLs in it (`operators.media.redact`)."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class ConfigError(UsageError):
@@ -147,6 +156,10 @@ class LimitsConfig(_Strict):
     max_megapixels: float = Field(default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2")
     max_hours: float = Field(default=12.0, gt=0, description="of a video, and of a speech")
     max_gib: float = Field(default=512.0, gt=0, description="size of a file")
+
+    def media(self) -> MediaLimits:
+        """As `probe_video` takes them."""
+        return MediaLimits(**self.model_dump())
 
 
 class EnginePools(_Strict):
@@ -305,6 +318,21 @@ def load_profile(name_or_path: str) -> ProfileConfig:
         ConfigError: unknown name, or a wrong file.
     """
     return _load("profiles", name_or_path, ProfileConfig)
+
+
+def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """A profile with other limits.
+
+    Raises:
+        ConfigError: an unknown limit or a wrong value.
+    """
+    if not changed:
+        return profile
+    try:
+        limits = LimitsConfig.model_validate({**profile.limits.model_dump(), **changed})
+    except ValidationError as error:
+        raise ConfigError(explain(error, "--limit", LimitsConfig)) from error
+    return profile.model_copy(update={"limits": limits})
 
 
 def parse_options(options_type: type, values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.media.audio import audio_blocks, check_audible
+from operators.media.limits import MediaLimits
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.storage import exists, filesystem, fingerprint, suffix
@@ -55,6 +56,7 @@ class PlanSpec:
     engine: EngineConfig
     run: str
     segment_frames: int
+    limits: MediaLimits = MediaLimits()
 
 
 @dataclass
@@ -186,13 +188,13 @@ class Planner:
     # --- what is to be done -------------------------------------------------------------------------------------------------------
     def _segments(self, title: Title, dubs: list[DubPlan], committed: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[Row]]:
         """Rows of a title, and what the mark says of it. Notes speech that cannot be used in its dub."""
-        info = probe_video(title.video)
+        info = probe_video(title.video, self.spec.limits)
         speech = {}
         for plan in dubs:
             if plan.state != "run":
                 continue
             try:
-                speech[plan.dub.dub] = speech_length(plan.dub.speech)
+                speech[plan.dub.dub] = speech_length(plan.dub.speech, self.spec.limits)
             except ValueError as problem:
                 plan.state, plan.error = "failed", str(problem)
         summary: dict[str, Any] = {
@@ -334,21 +336,24 @@ def job_key(key: str, dub: Dub) -> str:
     return content_key(key, dub.output, dub.audio, dub.language)
 
 
-def speech_length(url: str) -> Fraction:
+def speech_length(url: str, limits: MediaLimits = MediaLimits()) -> Fraction:
     """Length of a speech in seconds, once it is known to be readable and not silent.
 
     Raises:
+        LimitError: the file is larger or the speech longer than allowed.
         MediaError: missing, unreadable, without an audio stream, or silent.
     """
-    return _speech_length(*fingerprint(url))
+    limits.check_file(url)
+    return _speech_length(*fingerprint(url), limits)
 
 
 @functools.lru_cache(maxsize=256)
-def _speech_length(url: str, size: int, stamp: str) -> Fraction:
+def _speech_length(url: str, size: int, stamp: str, limits: MediaLimits) -> Fraction:
     del size, stamp
     samples, peak = 0, 0.0
     for block, _ in audio_blocks(url, SPEECH_RATE, "mono"):
         samples, peak = samples + block.shape[1], max(peak, float(np.abs(block).max()))
+        limits.check_seconds(url, samples / SPEECH_RATE)
     check_audible(np.array([peak], np.float32), url)
     return Fraction(samples, SPEECH_RATE)
 

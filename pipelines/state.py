@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from operators.media.redact import redact_all
 from operators.media.storage import atomic_write, exists, filesystem, join, local_path
 from pipelines.titles import slug
 
@@ -144,7 +145,7 @@ class RunDirectory:
     # --- receipts -----------------------------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
         """Commit a segment: from now on it is not computed again."""
-        write_sealed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), receipt)
+        write_sealed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt)))
 
     def committed(self, title: str, distrusted: list[str] | None = None) -> dict[str, dict[str, Any]]:
         """Receipts of a title by the name of the segment's file, those only whose file is there with the hash they state.

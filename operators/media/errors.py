@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from operators.media.redact import redact
+
 
 class MediaError(ValueError):
-    """A file cannot be used; the message names the file, the cause and what to do."""
+    """A file cannot be used; the message names the file, the cause and what to do, without the secrets of URLs (`redact`)."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class DecodeError(MediaError):

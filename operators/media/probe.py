@@ -27,6 +27,7 @@ from operators.media.errors import MediaError
 from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout
 from operators.media.integrity import check_complete
+from operators.media.limits import MediaLimits
 from operators.media.orientation import read_orientation
 from operators.media.sidedata import first_field, hdr_parameters
 from operators.media.storage import fingerprint
@@ -139,14 +140,27 @@ class AudioInfo:
     channels: int
 
 
-def probe_video(url: str) -> VideoInfo:
+def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
     """Describe the video stream of a file. Remembered for a file until it changes.
 
+    Args:
+        url: the file.
+        limits: what it may be at most; looked at before anything is decoded, and again when all is known.
+
     Raises:
+        LimitError: a limit is exceeded.
         MediaError: the file is missing, a directory, empty, not media, truncated, or has no video stream that can be decoded.
         DecodeError: a frame cannot be decoded, where the whole file had to be decoded to know the frames' times.
     """
-    return _probe_video(*fingerprint(str(url)))
+    if limits is None:
+        return _probe_video(*fingerprint(str(url)))
+    limits.check_file(str(url))
+    with open_input(str(url)) as container:
+        limits.check_header(str(url), container)
+    info = _probe_video(*fingerprint(str(url)))
+    limits.check_size(str(url), info.width, info.height)
+    limits.check_seconds(str(url), float(info.duration))
+    return info
 
 
 @functools.lru_cache(maxsize=16)

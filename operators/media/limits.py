@@ -1,0 +1,52 @@
+"""Limits on what is read: they keep a broken or hostile file from eating a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av.container
+
+from operators.media.errors import MediaError
+from operators.media.storage import fingerprint
+
+GIB = 1 << 30
+
+
+class LimitError(MediaError):
+    """A file is larger, longer or wider than allowed; the message names the limit."""
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """What a file may be at most. Names are those of the profile's ``limits``."""
+
+    max_megapixels: float = 36.0
+    max_hours: float = 12.0
+    max_gib: float = 512.0
+
+    def check_file(self, url: str) -> None:
+        """Hold the file's size against `max_gib`, before it is opened."""
+        _, size, _ = fingerprint(url)
+        if size > self.max_gib * GIB:
+            raise LimitError(f"{url}: the file has {size / GIB:.4g} GiB, limits.max_gib allows {self.max_gib:g}: {HOW}")
+
+    def check_header(self, url: str, container: av.container.InputContainer) -> None:
+        """Hold what the container says of itself against the limits, before anything is decoded."""
+        for stream in container.streams.video:
+            self.check_size(url, stream.width or 0, stream.height or 0)
+        if container.duration:
+            self.check_seconds(url, container.duration / 1_000_000)
+
+    def check_size(self, url: str, width: int, height: int) -> None:
+        """Hold a picture's size against `max_megapixels`."""
+        if width * height > self.max_megapixels * 1e6:
+            size = f"{width}x{height} pixels ({width * height / 1e6:.4g} megapixels)"
+            raise LimitError(f"{url}: its pictures have {size}, limits.max_megapixels allows {self.max_megapixels:g}: {HOW}")
+
+    def check_seconds(self, url: str, seconds: float) -> None:
+        """Hold a duration against `max_hours`."""
+        if seconds > self.max_hours * 3600:
+            raise LimitError(f"{url}: it lasts {seconds / 3600:.4g} hours, limits.max_hours allows {self.max_hours:g}: {HOW}")
+
+
+HOW = "raise it in the profile or with --limit, or convert the file"
