@@ -114,6 +114,26 @@ def _add_title_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_guards(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="paths of the manifest must lie in this folder (outputs in the run directory too), symlinks and .. followed; may be repeated. "
+        "A title that names another place fails, and nothing of it is opened. For manifests that somebody else has written",
+    )
+    command.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="limits",
+        help="a limit in place of the profile's: max_megapixels (of a picture, 36), max_hours (of a video or speech, 12), max_gib (of a "
+        "file, 512); may be repeated. A title beyond it fails with its reason",
+    )
+
+
 def _add_engine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engine",
@@ -137,6 +157,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         default="laptop",
         help="how much of what runs at once: laptop (default), node-8gpu, autoscaling, or the path of a .yaml file",
     )
+    _add_guards(command)
     command.add_argument("--no-ray", action="store_true", help="run in a plain loop in this process: slower, same bytes, easy to debug")
     command.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
     command.add_argument("--quiet", action="store_true", help="show no progress")
@@ -193,6 +214,7 @@ def _add_plan(commands: Any) -> None:
         help="forecast for laptop (default), node-8gpu, autoscaling or a .yaml file; may be repeated: segments are those of the first",
     )
     command.add_argument("--json", action="store_true", help="for machines: one JSON object with titles, problems, work and forecasts")
+    _add_guards(command)
     _add_title_options(command)
     _add_engine_options(command)
     command.set_defaults(run=_plan)
@@ -250,6 +272,22 @@ def settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def limits(texts: Sequence[str]) -> dict[str, str]:
+    """``["max_hours=20"]`` as ``{"max_hours": "20"}``.
+
+    Raises:
+        UsageError: one has another form.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise UsageError(f"--limit {text}: must be NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _guards(args: argparse.Namespace) -> dict[str, Any]:
+    return {"roots": args.root, "limits": limits(args.limits)}
+
+
 def _defaults(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in ("face", "length", "audio", "language")}
 
@@ -264,6 +302,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "keep_segments": args.keep_segments,
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
+        **_guards(args),
     }
 
 
@@ -283,7 +322,8 @@ def _plan(args: argparse.Namespace) -> int:
     from pipelines.plan_command import show_plan
 
     profiles = args.profile or ["laptop"]
-    return show_plan(args.manifest, args.output, args.engine, profiles, settings(args.settings), _defaults(args), args.json)
+    chosen = settings(args.settings)
+    return show_plan(args.manifest, args.output, args.engine, profiles, chosen, _defaults(args), args.json, **_guards(args))
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from pipelines import preflight
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
 from pipelines.collect import Collector
-from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile
+from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile, with_limits
 from pipelines.engine import Engine
 from pipelines.local import run_local
 from pipelines.lock import RunLock
@@ -31,6 +31,7 @@ from pipelines.metrics import RunMetrics
 from pipelines.ownership import about, check_owner
 from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
+from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.session import machine_cpus
 from pipelines.state import Record, RunDirectory, write_text
@@ -127,6 +128,8 @@ def run(
     keep_segments: bool = False,
     progress: TextIO | None = None,
     verbose: bool = False,
+    roots: Sequence[str] = (),
+    limits: Mapping[str, float] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory, it goes on where it stood.
 
@@ -141,6 +144,8 @@ def run(
         keep_segments: do not delete encoded segments after assembly.
         progress: where progress is shown, e.g. `sys.stderr`.
         verbose: show what the workers print.
+        roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none: anywhere.
+        limits: in place of the profile's, by name.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
@@ -148,13 +153,14 @@ def run(
         LockedError: another run is at work in the run directory.
     """
     built = resolve_engine(engine, options)
-    chosen = load_profile(profile) if isinstance(profile, str) else profile
+    chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     directory = RunDirectory(run_dir)
     if isinstance(manifest, str):
         titles = read_manifest(manifest, built, directory.url, defaults)
     else:
         rows = [(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)]
         titles = parse_rows(rows, built, directory.url, defaults=defaults)
+    titles = confine(titles, roots, directory.url)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_writable(directory.url, titles)
     noticed = check_owner(directory.url)
@@ -202,7 +208,7 @@ class _Runner:
     ) -> None:
         self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
         self.keep_segments, self.progress = keep_segments, progress
-        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames)
+        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, limits=profile.limits.media())
 
     def without_ray(self) -> Report:
         board = Board()

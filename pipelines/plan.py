@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.media.audio import audio_blocks, check_audible
-from operators.media.limits import MediaLimits
+from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.storage import exists, filesystem, fingerprint, suffix
@@ -56,7 +56,7 @@ class PlanSpec:
     engine: EngineConfig
     run: str
     segment_frames: int
-    limits: MediaLimits = MediaLimits()
+    limits: MediaLimits = DEFAULT_LIMITS
 
 
 @dataclass
@@ -336,7 +336,7 @@ def job_key(key: str, dub: Dub) -> str:
     return content_key(key, dub.output, dub.audio, dub.language)
 
 
-def speech_length(url: str, limits: MediaLimits = MediaLimits()) -> Fraction:
+def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
     """Length of a speech in seconds, once it is known to be readable and not silent.
 
     Raises:

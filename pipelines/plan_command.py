@@ -8,15 +8,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from operators.media.redact import redact
 from operators.media.storage import exists, join
 from pipelines.board import Board
-from pipelines.config import PoolConfig, ProfileConfig, load_profile
+from pipelines.config import PoolConfig, ProfileConfig, load_profile, with_limits
 from pipelines.dub import DONE, FAILED, resolve_engine
 from pipelines.engine import Engine
 from pipelines.forecast import Work, describe, find_rates, forecast, to_json
 from pipelines.manifest import read_manifest
 from pipelines.plan import Planner, PlanSpec
 from pipelines.progress import duration
+from pipelines.roots import confine
 from pipelines.rows import Row
 from pipelines.runlog import read_logs
 from pipelines.session import machine_cpus, ray_session
@@ -36,6 +38,8 @@ def show_plan(
     settings: Mapping[str, Mapping[str, Any]],
     defaults: Mapping[str, Any],
     as_json: bool = False,
+    roots: Sequence[str] = (),
+    limits: Mapping[str, Any] | None = None,
 ) -> int:
     """Print what a run would do. Exit code 3 if some title could not be dubbed.
 
@@ -48,15 +52,17 @@ def show_plan(
         settings: engine-wide options.
         defaults: of titles.
         as_json: one JSON object for machines.
+        roots, limits: as for `pipelines.dub.run`.
     """
-    built, chosen = resolve_engine(engine, settings), [load_profile(profile) for profile in profiles]
+    built, chosen = resolve_engine(engine, settings), [with_limits(load_profile(profile), limits or {}) for profile in profiles]
     work, marks = Work(), []
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
-        titles = read_manifest(manifest, built, directory or scratch, defaults)
+        titles = confine(read_manifest(manifest, built, directory or scratch, defaults), roots, directory or scratch)
         run = RunDirectory(directory).url if directory else scratch
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
-        for row in _planned(titles, PlanSpec(built.config, where, chosen[0].segment_frames), chosen[0].store_mib):
+        spec = PlanSpec(built.config, where, chosen[0].segment_frames, limits=chosen[0].limits.media())
+        for row in _planned(titles, spec, chosen[0].store_mib):
             work.take(row)
             if row["segment"] < 0:
                 marks.append(json.loads(row["meta"]))
@@ -106,7 +112,7 @@ def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for plan in mark["dubs"]:
         todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
         yield {
-            **{"dub": plan["dub"]["dub"], "state": plan["state"], "error": plan["error"], "notes": plan["notes"]},
+            **{"dub": plan["dub"]["dub"], "state": plan["state"], "error": redact(plan["error"]), "notes": plan["notes"]},
             **{"frames": plan["frames"], "video_seconds": plan["video_seconds"]},
             **{"segments": len(plan["pieces"]), "segments_to_do": len(todo)},
             **{name: mark.get(name) for name in ("width", "height", "shots", "faceless_shots")},
@@ -126,7 +132,7 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
             numbers = [str(plan["frames"] or mark.get("frames", "?")), length, str(mark.get("shots", "?")), str(len(plan["pieces"]) or "?")]
             rows.append([mark["title"]["id"], plan["dub"]["dub"], size, *numbers, state])
             if plan["state"] == "failed":
-                problems.append(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}")
+                problems.append(redact(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}"))
             notes += [f"{mark['title']['id']} [{plan['dub']['dub']}]: {note}" for note in plan["notes"]]
         if mark.get("faceless_shots"):
             notes.append(

@@ -49,4 +49,6 @@ class MediaLimits:
             raise LimitError(f"{url}: it lasts {seconds / 3600:.4g} hours, limits.max_hours allows {self.max_hours:g}: {HOW}")
 
 
+#: What holds where nothing else is said.
+DEFAULT_LIMITS = MediaLimits()
 HOW = "raise it in the profile or with --limit, or convert the file"
