@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
@@ -11,7 +12,8 @@ MAX_ATTEMPTS = 3
 class Board:
     """Attempts by row, and counters by stage for the progress display. All methods are cheap."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: float = math.inf) -> None:
+        self._room = room  # bytes that may be added to the analysis cache
         self._begun: dict[str, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
         self._decided: dict[str, Any] = {}
@@ -32,6 +34,13 @@ class Board:
     def decided(self, key: str) -> Any:
         """What was decided earlier in this run, None if nothing was."""
         return self._decided.get(key)
+
+    def claim(self, size: int) -> bool:
+        """Take so many bytes of the analysis cache's room, if there are as many."""
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
 
     def note(self, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
         """Several calls in one: names of methods with their arguments."""
@@ -64,3 +73,4 @@ class BoardClient(Protocol):
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
     def decide(self, key: str, decision: Any) -> None: ...
     def decided(self, key: str) -> Any: ...
+    def claim(self, size: int) -> bool: ...

@@ -157,6 +157,13 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         default="laptop",
         help="how much of what runs at once: laptop (default), node-8gpu, autoscaling, or the path of a .yaml file",
     )
+    command.add_argument(
+        "--cache",
+        metavar="URL",
+        help="folder where analysis (shots, faces, landmarks) is kept for later runs, such as one that adds a language; several runs may "
+        "share it. Default: the run directory (retalk dub: nowhere); delete its analysis/ to be rid of it. Size: docs/architecture.md",
+    )
+    command.add_argument("--no-cache", action="store_true", help="keep and use no analysis")
     _add_guards(command)
     command.add_argument("--no-ray", action="store_true", help="run in a plain loop in this process: slower, same bytes, easy to debug")
     command.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
@@ -303,6 +310,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
         **_guards(args),
+        "cache": False if args.no_cache else args.cache,
     }
 
 

@@ -35,6 +35,8 @@ def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any]
     directory = side_directory(output)
     began = time.monotonic()
     row = {"id": name, "video": video, "speech": speech, "output": _absolute(output)}
+    # The run directory goes with the work: analysis is kept only where it is told to be.
+    options["cache"] = options.get("cache") or False
     try:
         report = run([row], run_dir=directory, defaults=defaults, **options)
     except KeyboardInterrupt:

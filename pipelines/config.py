@@ -116,6 +116,14 @@ class AssembleConfig(_Strict):
     at_once: int = Field(default=4, ge=1)
 
 
+class CacheConfig(_Strict):
+    """What stages compute once a segment is kept for later runs, such as one that adds a language."""
+
+    on: bool = True
+    bytes_per_frame: int = Field(default=4096, ge=0, description="a stage with larger columns (pixels) is computed anew")
+    max_gib: float = Field(default=50.0, gt=0, description="of a cache folder; when it is full nothing is added")
+
+
 class NodeGroup(_Strict):
     """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus` are what Ray sees of one."""
 
@@ -183,6 +191,7 @@ class ProfileConfig(_Strict):
     default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the last one")
     engines: dict[str, EnginePools] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
+    cache: CacheConfig = CacheConfig()
     nodes: list[NodeGroup] = Field(default_factory=list, description="what the machines are; none: this machine")
     currency: str = "USD"
     rates: dict[str, Rates] = Field(default_factory=dict, description="by engine, written by `retalk profile`")

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from operators.media.storage import join, sweep
 from pipelines import preflight
+from pipelines.analysis import CacheSpec, cache_room
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
 from pipelines.collect import Collector
@@ -108,12 +109,23 @@ def _networks_are_here() -> bool:
     return True
 
 
-def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool) -> list[tuple[PoolConfig, GroupSpec]]:
-    """The engine's groups of stages as the profile places them."""
+def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = "") -> list[tuple[PoolConfig, GroupSpec]]:
+    """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache, "" for none."""
+    placed = profile.place(engine.name, engine.names)
+    devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
+    kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
     return [
-        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, max(1, int(pool.num_cpus)), isolated))
-        for pool, stages in profile.place(engine.name, engine.names)
+        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, max(1, int(pool.num_cpus)), isolated, kept))
+        for pool, stages in placed
     ]
+
+
+def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:
+    """Where analysis is kept: a folder, or with True the run directory; "" for nowhere. None: as the profile says."""
+    chosen = profile.cache.on if cache is None else cache
+    if isinstance(chosen, str):
+        return RunDirectory(chosen).url
+    return run_dir if chosen else ""
 
 
 def run(
@@ -130,6 +142,7 @@ def run(
     verbose: bool = False,
     roots: Sequence[str] = (),
     limits: Mapping[str, float] | None = None,
+    cache: str | bool | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory, it goes on where it stood.
 
@@ -146,6 +159,8 @@ def run(
         verbose: show what the workers print.
         roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none: anywhere.
         limits: in place of the profile's, by name.
+        cache: fsspec URL of a folder where analysis is kept and looked for, True for the run directory, False for nowhere; None: as the
+            profile says.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
@@ -163,12 +178,15 @@ def run(
     titles = confine(titles, roots, directory.url)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_writable(directory.url, titles)
+    kept = cache_folder(cache, chosen, directory.url)
+    if kept not in ("", directory.url):
+        preflight.check_writable(kept, [])
     noticed = check_owner(directory.url)
     with RunLock(directory.url) as lock:
         said = about(engine=built.name, profile=chosen.name, titles=len(titles), dubs=sum(len(t.dubs) for t in titles), started=time.time())
         write_text(join(directory.url, "run.json"), json.dumps(said))
         tidy(directory, titles)
-        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress)
+        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress, kept)
         report = runner.with_ray(verbose) if ray else runner.without_ray()
         # Again: workers that were killed have left files in this run too.
         tidy(directory, titles)
@@ -205,33 +223,35 @@ class _Runner:
         lock: RunLock,
         keep_segments: bool,
         progress: TextIO | None,
+        cache: str,
     ) -> None:
         self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
-        self.keep_segments, self.progress = keep_segments, progress
-        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, limits=profile.limits.media())
+        self.keep_segments, self.progress, self.cache = keep_segments, progress, cache
+        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media())
+        self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
 
     def without_ray(self) -> Report:
-        board = Board()
+        board = Board(self.room)
         collector = Collector(
             self.directory, self.engine.name, self.titles, lambda job: collector.ended(assemble_dub(job, self.keep_segments))
         )
-        groups = [spec for _, spec in groups_of(self.engine, self.profile, self.directory.url, isolated=False)]
+        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=False, cache=self.cache)
 
         def take(row: dict[str, Any]) -> None:
             self.lock.check()
             collector.take(row)
 
         alone = {form_of(machine_cpus(), 0): 1}
-        log = self._log(groups_of(self.engine, self.profile, self.directory.url, isolated=False), 1)
+        log = self._log(placed, 1)
         with Progress(collector.state, board.snapshot, self.engine.names, self.progress, log, lambda: alone):
-            run_local(self.titles, self.plan, groups, take, board)
+            run_local(self.titles, self.plan, [spec for _, spec in placed], take, board)
         return self._report(collector)
 
     def with_ray(self, verbose: bool) -> Report:
         from pipelines.session import ray_session
 
         preflight.check_shared_urls(self.directory.url, self.titles)
-        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True)
+        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True, cache=self.cache)
         pools = [pool for pool, _ in placed]
         with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
             resources = connected.cluster_resources()
@@ -258,7 +278,7 @@ class _Runner:
                     collector.ended(result)
 
         collector = Collector(self.directory, self.engine.name, self.titles, finish)
-        name, board = start_board()
+        name, board = start_board(self.room)
         error = ""
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import math
 import queue
 import threading
 import time
@@ -67,6 +68,9 @@ class BoardHandle:
 
     def decided(self, key: str) -> Any:
         return self._ray.get(self._board.decided.remote(key))
+
+    def claim(self, size: int) -> bool:
+        return bool(self._ray.get(self._board.claim.remote(size)))
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -180,8 +184,8 @@ class AssemblerPool:
             ray.kill(actor)
 
 
-def start_board() -> tuple[str, Any]:
-    """Start the run's board; it lives as long as the returned handle.
+def start_board(room: float = math.inf) -> tuple[str, Any]:
+    """Start the run's board; it lives as long as the returned handle. `room`: bytes that may be added to the analysis cache.
 
     Returns:
         Its name for `BoardHandle`, and the actor's handle.
@@ -193,7 +197,7 @@ def start_board() -> tuple[str, Any]:
     # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote()
+    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room)
     return name, actor
 
 

@@ -27,8 +27,9 @@ from operators.media.audio import audio_blocks, check_audible
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.media.storage import exists, filesystem, fingerprint, suffix
+from operators.media.storage import exists, filesystem, fingerprint, join, suffix
 from operators.segment import PLAN
+from pipelines.analysis import code, libraries
 from pipelines.board import MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of
 from pipelines.config import EngineConfig
@@ -56,6 +57,7 @@ class PlanSpec:
     engine: EngineConfig
     run: str
     segment_frames: int
+    cache: str = ""  # folder for shots and anchors; "": the run directory
     limits: MediaLimits = DEFAULT_LIMITS
 
 
@@ -251,14 +253,13 @@ class Planner:
 
     def _shots_and_anchors(self, title: Title, info: VideoInfo) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
         """Shots and anchors of a title, from the run directory where an earlier run has found them."""
-        key = content_key(
-            version(), fingerprint(title.video), _face_identity(title.face), self.engine.config.detect_shots, self.engine.config.find_faces
-        )
-        cache = self.run.plan(title.id, key)
+        how = (version(), code("pipelines.shots"), libraries(), self.engine.config.detect_shots, self.engine.config.find_faces)
+        key = content_key(how, fingerprint(title.video), _face_identity(title.face))
+        cache = join(self.spec.cache or self.run.url, "plans", f"{key}.json")
         known = read_sealed(cache)
         if known is None and exists(cache):
             self._distrusted.append("shots and anchors: damaged")
-        if known is not None and known.get("title") == title.id and known.get("n_frames") == info.n_frames:
+        if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
         shots = [(0, info.n_frames)]
         if self.engine.config.detect_shots and info.n_frames > 1:
@@ -269,7 +270,7 @@ class Planner:
 
             anchors = find_anchors(title.video, info, shots, title.face)
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
-        write_sealed(cache, {"title": title.id, "n_frames": info.n_frames, "shots": shots, "anchors": plain})
+        write_sealed(cache, {"key": key, "video": title.video, "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors
 
     def _row(

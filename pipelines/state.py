@@ -2,7 +2,8 @@
 
 run.json                        what runs here; by it the directory is known to be ours (`pipelines.ownership`)
 plan.parquet                    one row per piece that was planned
-plans/TITLE-KEY.json            shots and anchors of a title, so that a resumed run does not look for them again
+plans/KEY.json                  shots and anchors of a title, so that a later run does not look for them again
+analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once a segment (`pipelines.analysis`)
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
 receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
 records/TITLE/DUB.json          one per dub that ended: done or failed
@@ -137,10 +138,6 @@ class RunDirectory:
     def record(self, title: str, dub: str) -> str:
         """File of a dub's record."""
         return join(self.url, "records", slug(title), f"{slug(dub)}.json")
-
-    def plan(self, title: str, key: str) -> str:
-        """File of a title's shots and anchors."""
-        return join(self.url, "plans", f"{slug(title)}-{key}.json")
 
     # --- receipts -----------------------------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:

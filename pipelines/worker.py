@@ -22,13 +22,14 @@ import pyarrow as pa
 from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
 from operators.segment import PLAN, Segment
+from pipelines.analysis import AnalysisCache, CacheSpec
 from pipelines.board import MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import Bundler, frames_of, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
 from pipelines.fanout import fan_out
 from pipelines.rows import Row, empty_row, from_table, to_table
-from pipelines.state import RunDirectory, read_json, sha256_file
+from pipelines.state import RunDirectory, read_sealed, sha256_file
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class GroupSpec:
     device: str = "cpu"
     threads: int = 1
     isolated: bool = False  # the process is the worker's own
+    cache: CacheSpec | None = None
 
 
 def limit_process(device: str, isolated: bool) -> None:
@@ -70,6 +72,7 @@ class Group:
         limit_process(spec.device, spec.isolated)
         self.engine, self.spec, self.board = Engine(spec.engine), spec, board
         self.run = RunDirectory(spec.run)
+        self.cache = AnalysisCache(spec.cache, self.engine, board) if spec.cache is not None else None
         self.first = self.engine.names.index(spec.stages[0])
         self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
         assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
@@ -151,10 +154,14 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error = ""
+        cache = self.cache if stage.per == "segment" else None
         try:
-            columns = stage.process(segment)
+            kept = cache.load(index, row) if cache is not None else None
+            columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
             to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
+            if cache is not None and kept is None:
+                cache.save(index, row, columns)
             row = {name: value for name, value in {**row, **columns}.items() if name in keep.names or name in (*PLAN.names, "dub")}
         except Exception as problem:
             error = f"{stage.name}: {problem}" if isinstance(problem, ValueError) else f"{stage.name}: {type(problem).__name__}: {problem}"
@@ -179,10 +186,10 @@ class Group:
     def _committed(self, row: Row) -> Row | None:
         """The final row of a piece that another worker committed before it died, None where there is none."""
         name = row["target"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        receipt = read_json(join(self.run.receipts(row["title"]), f"{name}.json"))
-        if not isinstance(receipt, dict) or receipt.get("frames") != len(row["source"]):
+        receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
+        if receipt is None or receipt["frames"] != len(row["source"]):
             return None
-        if sha256_file(row["target"]) != receipt.get("sha256"):
+        if sha256_file(row["target"]) != receipt["sha256"]:
             return None
         values = {"path": row["target"], **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {})})})

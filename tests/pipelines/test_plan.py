@@ -221,5 +221,5 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
         mark, _ = plan(title_of(footage, tmp_path), tmp_path)
         assert mark["shots"] == 2
         assert mark["dubs"][0]["notes"] == ["not trusted: shots and anchors: damaged: the work is done again"]
-    write_sealed(str(cache), {**known, "title": "another", "shots": [[0, 24]], "anchors": [None]})
+    write_sealed(str(cache), {**known, "key": "another", "shots": [[0, 24]], "anchors": [None]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 2
