@@ -48,7 +48,9 @@ def committed(at: Setting, calm: Calm) -> set[Piece]:
     for path in (at.run / "records").glob("*/[!.]*.json"):
         record = json.loads(path.read_text())
         if record["state"] == "done":
-            found |= {(title, name) for title, name in calm.begun["write"] if title == record["title"] and name.startswith(f"{record['dub']}.")}
+            found |= {
+                (title, name) for title, name in calm.begun["write"] if title == record["title"] and name.startswith(f"{record['dub']}.")
+            }
     return found
 
 

@@ -87,7 +87,9 @@ def full_outputs(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, 
         limit = None if mounted else largest * 2 // 3
         assert _limited(at, files, limit, ray) == FAILED, processes.said(at)
         ledger = [json.loads(line) for line in (at.run / "ledger.jsonl").read_text().splitlines()]
-        failed = {(r["title"], r["dub"]): "No space left on device" if mounted else "File too large" for r in ledger if r["state"] == "failed"}
+        failed = {
+            (r["title"], r["dub"]): "No space left on device" if mounted else "File too large" for r in ledger if r["state"] == "failed"
+        }
         check(at, calm, failed)
         kept = {key: path.read_bytes() for key, path in at.outputs().items() if key not in failed}
     assert 0 < len(failed) < len(at.outputs()), f"{len(failed)} of {len(at.outputs())} have failed"
