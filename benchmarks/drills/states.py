@@ -52,6 +52,7 @@ def damaged_state(folder: Path, ray: bool = False) -> dict[str, Any]:
     assert "note: t008 [deu]: not trusted: record of dub deu: of another title or dub" in words, words
     assert "note: t011 [dub]: not trusted: record of dub dub: damaged" in words, words
     assert "run.json is damaged" in words, words
+    (at.run / "receipts" / "t010" / "holiday.json").unlink()  # left alone: nobody knows whose it is
     return {"damages": 19, **check(at, calm, {}), "seconds": round(time.monotonic() - began)}
 
 
