@@ -79,7 +79,7 @@ def recomputed(at: Setting) -> Counter[str]:
 
 
 def check(at: Setting, calm: Calm | None, failed: dict[tuple[str, str], str], flight: Flight | None = None) -> dict[str, Any]:
-    """Every dub is done or failed with its reason, in the ledger once; outputs are whole, equal to the calm run's, and nothing else is left.
+    """Every dub is done or failed with its reason, in the ledger once; outputs are whole, the calm run's; nothing else is left.
 
     Args:
         at: the setting.

@@ -78,8 +78,11 @@ def kill(pid: int) -> bool:
     return True
 
 
-def wait_gone(pids: list[int], seconds: float = 30.0) -> list[int]:
-    """Wait until processes have ended (zombies count as ended); returns those that have not."""
+def wait_gone(pids: list[int], seconds: float = 120.0) -> list[int]:
+    """Wait until processes have ended (zombies count as ended); returns those that have not.
+
+    Ray's agents need long: each looks for its raylet every few seconds, several times.
+    """
     deadline = time.monotonic() + seconds
     while True:
         left = [pid for pid in pids if command_of(pid)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -69,7 +70,7 @@ def _writers(pieces: list[dict[str, Any]]) -> set[int]:
 def _idle(begun: list[float], first: float, last: float, usual: float) -> float:
     """Seconds beyond the usual between the pieces that one worker has begun."""
     moments = [first, *sorted(begun), last]
-    return sum(max(0.0, after - before - usual) for before, after in zip(moments, moments[1:]))
+    return sum(max(0.0, after - before - usual) for before, after in itertools.pairwise(moments))
 
 
 def resident(pid: int) -> int:
