@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from operators.media.redact import has_secret
 from pipelines.cli import MANIFEST_HELP, add_run_arguments
 from pipelines.config import UsageError
 
@@ -85,6 +86,9 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError("--no-ray: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`")
     if "://" not in args.output and not os.path.isabs(args.output):
         raise UsageError(f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share")
+    for url in (args.manifest, args.output, *args.root):
+        if has_secret(url):
+            raise UsageError(f"{url}: carries credentials, which Ray's dashboard would show; give the nodes their own (docs/cluster.md)")
     job_id = args.submission_id or f"retalk-{secrets.token_hex(4)}"
     if not JOB_ID.fullmatch(job_id):
         raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")

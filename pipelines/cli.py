@@ -7,9 +7,11 @@ import importlib.metadata
 import importlib.util
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from operators.media.redact import redact
 from pipelines.config import UsageError
 from pipelines.titles import AUDIO_RULES, LENGTH_RULES
 
@@ -374,6 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
+    except Exception:  # a mistake of ours: told in full, but for secrets that a library may have put into its words
+        print(redact(traceback.format_exc()), file=sys.stderr)
+        return 1
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from operators.media.redact import redact
 from operators.media.storage import filesystem, join
 from pipelines.dub import DONE, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
@@ -26,7 +27,7 @@ def show_failures(report: Report, verbose: bool) -> None:
     for record in report.failed:
         print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
         if verbose and record.get("traceback"):
-            print(record["traceback"], file=sys.stderr)
+            print(redact(record["traceback"]), file=sys.stderr)
 
 
 def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any], **options: Any) -> int:
@@ -40,7 +41,7 @@ def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any]
     try:
         report = run([row], run_dir=directory, defaults=defaults, **options)
     except KeyboardInterrupt:
-        print(f"interrupted: the same command goes on where it stood (work is kept in {directory})", file=sys.stderr)
+        print(redact(f"interrupted: the same command goes on where it stood (work is kept in {directory})"), file=sys.stderr)
         return 130
     except PreflightError:
         if not _kept(directory):
@@ -52,7 +53,7 @@ def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any]
         if not options["keep_segments"]:
             remove(directory, recursive=True)
     else:
-        print(f"work is kept in {directory}: run the same command again to go on, or delete it", file=sys.stderr)
+        print(redact(f"work is kept in {directory}: run the same command again to go on, or delete it"), file=sys.stderr)
     if report.exit_code == DONE:
         record = report.records[0]
         print(f"{record['output']}: {record['frames']} frames, {record['video_seconds']:.1f} s, in {duration(time.monotonic() - began)}")
@@ -84,7 +85,7 @@ def run_catalogue(manifest: str, directory: str, **options: Any) -> int:
     failed, seconds = len(report.failed), sum(r["video_seconds"] for r in report.records if r["state"] == "done")
     print(
         f"{len(report.records) - failed} done, {failed} failed; {duration(seconds)} of video in {duration(time.monotonic() - began)}; "
-        f"{report.computed} segments computed, {report.reused} taken from an earlier run; ledger: {join(report.run_dir, 'ledger.jsonl')}"
+        f"{report.computed} segments computed, {report.reused} taken from an earlier run; ledger: {redact(join(report.run_dir, 'ledger.jsonl'))}"
     )
     return report.exit_code
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from operators.media.redact import redact
 from operators.media.storage import join, sweep
 from pipelines import preflight
 from pipelines.analysis import CacheSpec, cache_room
@@ -282,7 +283,7 @@ class _Runner:
         error = ""
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
-            metrics = RunMetrics(self.directory.url.rstrip("/").rsplit("/", 1)[-1])
+            metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
             look = (collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress)
             with Progress(*look, log, lambda: forms(ray.nodes()), metrics):
                 rows = stream(self.titles, self.plan, placed, self.profile, name)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from operators.media.redact import redact
 from operators.media.storage import join
 from pipelines.config import NodeGroup, UsageError
 from pipelines.forecast import HOUR, cost_of, hours_of_forms
@@ -175,7 +176,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
 def show_report(url: str, as_json: bool = False) -> int:
     """Print the report and keep it as ``report/report.json`` and ``report/report.md``; exit code 3 if titles have failed."""
     report, run = read_report(url), RunDirectory(url)
-    text = markdown(url, report)
+    text = redact(markdown(url, report))
     write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
     write_text(join(run.url, "report", "report.md"), text)
     print(json.dumps(report) if as_json else text, end="\n" if as_json else "")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, join
 from pipelines.config import UsageError
 from pipelines.lock import holder
@@ -155,7 +156,7 @@ def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
         else:
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")
-            print("\n".join(describe(url, status)), flush=True)
+            print(redact("\n".join(describe(url, status))), flush=True)
         if not watch or status["running"] is None:
             break
         time.sleep(WATCH_PERIOD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,7 +15,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from operators.media.errors import MediaError
-from operators.media.storage import fingerprint, open_media
+from operators.media.storage import filesystem, fingerprint, open_media
 
 #: Bytes that FFmpeg asks of an fsspec file object at a time.
 READ_BLOCK = 1 << 18
@@ -22,6 +23,11 @@ READ_BLOCK = 1 << 18
 CLOCK_TIMES = 0x0200
 #: A picture's name is a name, not a pattern for numbered ones.
 _LITERAL = {"pattern_type": "none"}
+#: Demuxers that read other files than the one that is opened, or the network: a video must not make us read what it names.
+PLAYLISTS = {"concat", "dash", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest", "avisynth", "vapoursynth"}
+_OPENED = {**_LITERAL, "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
+#: How playlists begin.
+_PLAYLIST = re.compile(rb"\s*(#EXTM3U|ffconcat |<\?xml[^>]*\?>\s*<(MPD|CompositionPlaylist|AssetMap)|v=0\r?\n)")
 #: Tags in an unknown encoding are no reason to refuse a file; PyAV 19 takes them without being asked.
 _TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 #: Demuxers that read one picture.
@@ -41,14 +47,21 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
     source: Any = open_media(url)
     try:
         try:
-            container = av.open(source, "r", buffer_size=READ_BLOCK, container_options=_LITERAL, **_TOLERANT)
+            container = av.open(source, "r", buffer_size=READ_BLOCK, container_options=_OPENED, **_TOLERANT)
         except av.error.FFmpegError as error:
+            if _PLAYLIST.match(_head(url)):
+                raise MediaError(f"{url}: is a playlist that names other files; give the media file itself") from error
             raise MediaError(f"{url}: not a media file that can be read ({describe(error)}); check that it plays") from error
         with container:
             yield container
     finally:
         if not isinstance(source, str):
             source.close()
+
+
+def _head(url: str) -> bytes:
+    fs, path = filesystem(url)
+    return bytes(fs.cat_file(path, start=0, end=256))
 
 
 def describe(error: av.error.FFmpegError) -> str:
