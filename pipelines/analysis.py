@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor_spec
+from operators.media.redact import redact
 from operators.media.storage import atomic_write, exists, filesystem, fingerprint, join
 from operators.segment import Segment
 from pipelines.board import BoardClient
@@ -130,7 +131,7 @@ class AnalysisCache:
         video = _fingerprint(row["video"])
         planned = [np.asarray(row[name]).tobytes().hex() if name == "anchor" else int(row[name]) for name in PLANNED]
         key = content_key(video, planned, [self._stage(spec, row) for spec in self.engine.stages[: index + 1]], libraries())
-        folder = f"{slug(str(row['video']).rsplit('/', 1)[-1])}-{content_key(video)[:8]}"
+        folder = f"{slug(redact(str(row['video'])).rsplit('/', 1)[-1])}-{content_key(video)[:8]}"
         name = f"{self.engine.names[index]}-{int(row['segment']):05d}-{key}.arrow"
         return join(self.spec.url, FOLDER, folder, name), key
 

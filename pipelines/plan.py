@@ -27,6 +27,7 @@ from operators.media.audio import audio_blocks, check_audible
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
+from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, fingerprint, join, suffix
 from operators.segment import PLAN
 from pipelines.analysis import code, libraries
@@ -270,7 +271,7 @@ class Planner:
 
             anchors = find_anchors(title.video, info, shots, title.face)
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
-        write_sealed(cache, {"key": key, "video": title.video, "n_frames": info.n_frames, "shots": shots, "anchors": plain})
+        write_sealed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors
 
     def _row(

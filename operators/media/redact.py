@@ -12,13 +12,13 @@ _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@:'\"]*):(?!\d{1,5}/)([^\
 #: ``token@`` of a URL that is fetched over the network by name and password.
 _TOKEN = re.compile(r"((?:https?|ftps?|sftp|ssh|webdav|smb|git)://)([^\s/@'\"]+)@", re.IGNORECASE)
 #: A URL's query: signatures, tokens, keys. Any of it may be one.
-_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]+")
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]+?(?=[:;,.)\]}]*(?:[\s'\"]|$))")
 #: Credentials that libraries print on their own, as ``name=value`` or ``"name": "value"``.
 _NAMED = re.compile(
     r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|aws_secret_access_key|aws_access_key_id|aws_session_token|"
     r"secret_access_key|account_key|sas_token|Authorization)['\"]?\s*[=:]\s*['\"]?(?:Bearer\s+|Basic\s+)?|"
     r"\b(?:password|secret|token|signature)=)"
-    r"([^\s&'\",;)]{4,})",
+    r"((?!Bearer\b|Basic\b|\*\*\*)[^\s&'\",;)]{4,})",
     re.IGNORECASE,
 )
 
