@@ -154,7 +154,7 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error = ""
-        cache = self.cache if stage.per == "segment" else None
+        cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
             kept = cache.load(index, row) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
