@@ -85,7 +85,8 @@ def run_catalogue(manifest: str, directory: str, **options: Any) -> int:
     failed, seconds = len(report.failed), sum(r["video_seconds"] for r in report.records if r["state"] == "done")
     print(
         f"{len(report.records) - failed} done, {failed} failed; {duration(seconds)} of video in {duration(time.monotonic() - began)}; "
-        f"{report.computed} segments computed, {report.reused} taken from an earlier run; ledger: {redact(join(report.run_dir, 'ledger.jsonl'))}"
+        f"{report.computed} segments computed, {report.reused} taken from an earlier run; "
+        f"ledger: {redact(join(report.run_dir, 'ledger.jsonl'))}"
     )
     return report.exit_code
 
