@@ -17,7 +17,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.registry import known_implementations, registry
 
 from operators.media.storage import exists, filesystem, join, local_path
 from pipelines.config import ConfigError, UsageError
@@ -28,6 +30,8 @@ from pipelines.titles import AUDIO_RULES, LENGTH_RULES, Dub, Title
 ROW_KEYS = ("id", "video", "dubs", "face")
 DUB_KEYS = ("speech", "output", "language", "length", "audio")
 MAX_PROBLEMS = 20
+#: Characters of a path or URL; bytes of a manifest.
+MAX_NAME, MAX_MANIFEST = 8192, 1 << 30
 
 
 class ManifestError(UsageError):
@@ -48,7 +52,9 @@ def read_rows(url: str) -> list[tuple[str, dict[str, Any] | str]]:
         raise ManifestError(f"{url}: no such file")
     if fs.isdir(path):
         raise ManifestError(f"{url}: is a directory; give a .jsonl, .csv or .parquet file")
-    kind = path.lower().rsplit(".", 1)[-1]
+    kind = (path.split("?", 1)[0] if "://" in path else path).lower().rsplit(".", 1)[-1]
+    if (fs.size(path) or 0) > MAX_MANIFEST:
+        raise ManifestError(f"{url}: the manifest is larger than 1 GiB; split it")
     readers = {"jsonl": _read_jsonl, "ndjson": _read_jsonl, "json": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
     if kind not in readers:
         raise ManifestError(f"{url}: a manifest is a .jsonl, .csv or .parquet file")
@@ -102,10 +108,11 @@ def _read_csv(url: str, content: bytes) -> list[tuple[str, dict[str, Any] | str]
 
 def _read_parquet(url: str, content: bytes) -> list[tuple[str, dict[str, Any] | str]]:
     try:
-        table = pq.read_table(io.BytesIO(content))
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{url}: not a Parquet file ({error})") from error
-    return [(f"{url} row {number}", row) for number, row in enumerate(table.to_pylist(), 1)]
+        # Arrow's errors are of many kinds (also NotImplementedError and KeyError), and texts may be no UTF-8.
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise ManifestError(f"{url}: not a Parquet file that can be read ({error})") from error
+    return [(f"{url} row {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None) -> list[Title]:
@@ -196,7 +203,8 @@ def _title(
     row = {key: value for key, value in row.items() if value is not None}
     name = str(row["id"]).strip() if isinstance(row.get("id"), (str, int)) else ""
     try:
-        if not name or any(ord(c) < 32 for c in name):
+        if not name or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
+            name = ""
             raise _RowError("id: must be a text or a number")
         video = _path(row, "video", folder)
         dubs = _dubs(row, name, engine, outputs, folder, defaults)
@@ -204,7 +212,8 @@ def _title(
             if dub.output in (video, dub.speech):
                 raise _RowError(f"output {dub.output} is one of the inputs")
         face = _word(row, "face", defaults.get("face", "largest"))
-        if "/" in face or "." in face:
+        if "/" in face or "." in face or "::" in face:
+            _usable("face", face)
             face = resolve(face, folder)
         options = engine.check_overrides(_stage_options(row, engine), where)
         return Title(name, video, tuple(dubs), face, options, where)
@@ -212,12 +221,18 @@ def _title(
         text = str(problem) if str(problem).startswith(where) else f"{where}: {problem}"
         listed = row["dubs"] if isinstance(row.get("dubs"), list) else [row]
         failed = [Dub(_dub_name(entry, n), "", "") for n, entry in enumerate(listed or [row], 1) if isinstance(entry, dict)]
-        return Title(name or fallback, str(row.get("video", "")), tuple(failed) or (Dub("dub", "", ""),), where=where, error=text)
+        return Title(
+            name or fallback,
+            _printable(str(row.get("video", ""))),
+            tuple(failed) or (Dub("dub", "", ""),),
+            where=where,
+            error=_printable(text),
+        )
 
 
 def _dub_name(entry: Mapping[str, Any], number: int) -> str:
     language = entry.get("language")
-    return str(language) if language else ("dub" if number == 1 else f"dub-{number}")
+    return _printable(str(language)) if language else ("dub" if number == 1 else f"dub-{number}")
 
 
 def _dubs(row: dict[str, Any], name: str, engine: Engine, outputs: str, folder: str, defaults: Mapping[str, Any]) -> list[Dub]:
@@ -262,6 +277,7 @@ def _dub(
         language = _word(entry, "language", defaults.get("language", ""))
         values: dict[str, Any] = {**defaults, **{key: row[key] for key in ("length", "audio") if key in row}, **entry}
         output = _word(entry, "output", f"{name}.{language}.mp4" if "dubs" in row and language else f"{name}.mp4")
+        _usable("output", output)
         options = engine.check_overrides(_stage_options(entry, engine), "options", per_dub=True) if "dubs" in row else {}
         return Dub(
             dub=_dub_name(entry, number),
@@ -280,6 +296,8 @@ def _word(row: Mapping[str, Any], key: str, default: str) -> str:
     value = row.get(key, default)
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise _RowError(f"{key}: must be a text, got {value!r}")
+    if any(0xD800 <= ord(char) <= 0xDFFF for char in str(value)):
+        raise _RowError(f"{key}: {value!r} is no text")
     return str(value).strip()
 
 
@@ -296,14 +314,31 @@ def _path(row: Mapping[str, Any], key: str, folder: str) -> str:
         raise _RowError(f"{key}: is missing")
     if not isinstance(value, str) or not value.strip():
         raise _RowError(f"{key}: must be the path or URL of a file, got {value!r}")
+    _usable(key, value)
     return resolve(value.strip(), folder)
+
+
+def _usable(key: str, value: str) -> None:
+    """Refuse what can be no file's name anywhere. Nothing is opened."""
+    if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in value) or len(value) > MAX_NAME:
+        raise _RowError(f"{key}: {value[:80]!r} cannot be the name of a file")
+    *wrappers, target = value.split("::")
+    schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]
+    for scheme in schemes:
+        if scheme not in known_implementations and scheme not in registry:
+            raise _RowError(f"{key}: {value}: unknown kind of URL {scheme!r}")
+
+
+def _printable(text: str) -> str:
+    """A text of a row that cannot be used, such that it can be written down."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def resolve(path: str, folder: str) -> str:
     """A path as given when it is a URL or absolute; else below `folder` (the manifest's) where that exists, or below the working
     directory."""
-    if "://" in path or path.startswith("/"):
-        return path
+    if "://" in path or "::" in path or path.startswith("/"):
+        return path  # a URL: not even looked at here, for it may lie outside the roots
     if folder and exists(join(folder, path)):
         return join(folder, path)
     local = local_path(path)

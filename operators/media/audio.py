@@ -181,13 +181,16 @@ def _continuous(container: av.container.InputContainer, stream: AudioStream, url
             zero = start if zero is None else zero
             position = 0 if start is None or zero is None else round((start - zero) * decoded.sample_rate)
             if position > 0:
-                yield from _frames(np.zeros([len(decoded.layout.channels), position], np.float32), first)
+                yield from _silence(position, first)
         elif (decoded.sample_rate, decoded.layout.name) != (first.sample_rate, first.layout.name):
             raise MediaError(f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first")
         time = _time(decoded)
         at = position if time is None or zero is None else round((time - zero) * first.sample_rate)
         if at - position > LONGEST_HOLE * first.sample_rate:
-            held.append(np.zeros([len(first.layout.channels), at - position], np.float32))
+            if held:
+                yield from _frames(np.concatenate(held, axis=1), first)
+            held = []
+            yield from _silence(at - position, first)
             position = at
         for frame in convert.resample(decoded):
             samples = frame.to_ndarray()
@@ -203,6 +206,12 @@ def _continuous(container: av.container.InputContainer, stream: AudioStream, url
 
 def _time(frame: AudioFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+
+
+def _silence(samples: int, like: AudioFrame) -> Iterator[AudioFrame]:
+    """Silence in pieces of a bounded size: a damaged time stamp may ask for years of it."""
+    for begin in range(0, samples, 4 * BLOCK):
+        yield from _frames(np.zeros([len(like.layout.channels), min(4 * BLOCK, samples - begin)], np.float32), like)
 
 
 def _frames(samples: np.ndarray, like: AudioFrame) -> Iterator[AudioFrame]:

@@ -33,7 +33,8 @@ class MediaLimits:
     def check_header(self, url: str, container: av.container.InputContainer) -> None:
         """Hold what the container says of itself against the limits, before anything is decoded."""
         for stream in container.streams.video:
-            self.check_size(url, stream.width or 0, stream.height or 0)
+            if stream.codec_context is not None:  # else there is no decoder for it, and nothing to say
+                self.check_size(url, stream.width or 0, stream.height or 0)
         if container.duration:
             self.check_seconds(url, container.duration / 1_000_000)
 

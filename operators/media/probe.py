@@ -268,7 +268,8 @@ def _average_rate(stream: VideoStream, pts: np.ndarray, last_duration: int, time
 
 
 def _codec_name(stream: Stream) -> str:
-    return stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown")
+    # Not every stream without a decoder has a name of its own.
+    return stream.codec_context.name if stream.codec_context is not None else str(getattr(stream, "name", None) or "unknown")
 
 
 def is_still_image(url: str) -> bool:
