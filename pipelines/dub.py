@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from operators.media.redact import redact
 from operators.media.storage import join, sweep
-from pipelines import preflight
+from pipelines import preflight, preflight_cluster
 from pipelines.analysis import CacheSpec, cache_room
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
@@ -35,7 +35,7 @@ from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
 from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
-from pipelines.session import machine_cpus
+from pipelines.session import is_joined, machine_cpus
 from pipelines.state import Record, RunDirectory, write_text
 from pipelines.titles import Title
 from pipelines.worker import GroupSpec
@@ -178,6 +178,7 @@ def run(
         titles = parse_rows(rows, built, directory.url, defaults=defaults)
     titles = confine(titles, roots, directory.url)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
+    preflight.check_inputs(titles)
     preflight.check_writable(directory.url, titles)
     kept = cache_folder(cache, chosen, directory.url)
     if kept not in ("", directory.url):
@@ -190,7 +191,10 @@ def run(
         runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress, kept)
         report = runner.with_ray(verbose) if ray else runner.without_ray()
         # Again: workers that were killed have left files in this run too.
-        tidy(directory, titles)
+        try:
+            tidy(directory, titles)
+        except UnwritableError as problem:
+            noticed.append(str(problem))  # what has been done matters more
     return dataclasses.replace(report, noticed=noticed)
 
 
@@ -201,7 +205,7 @@ def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
         folder, name = output.rsplit("/", 1)
         folders.setdefault(folder, []).append(name)
     try:
-        sweep(directory.url)
+        directory.tidy()
         for folder, names in folders.items():
             sweep(folder, names)
     except OSError as problem:
@@ -253,13 +257,23 @@ class _Runner:
 
         preflight.check_shared_urls(self.directory.url, self.titles)
         placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True, cache=self.cache)
-        pools = [pool for pool, _ in placed]
+        joined = is_joined()
         with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
-            resources = connected.cluster_resources()
-            preflight.check_resources(self.profile, pools, resources)
-            layout = [(pool, spec.stages) for pool, spec in placed]
-            preflight.check_store(self.profile, self.engine, layout, resources.get("object_store_memory", 0), int(resources.get("CPU", 1)))
+            self._check(connected, placed, joined)
             return self._stream(connected, placed)
+
+    def _check(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], joined: bool) -> None:
+        """Refuse what would crawl on the connected Ray, or not start at all."""
+        pools, layout = [pool for pool, _ in placed], [(pool, spec.stages) for pool, spec in placed]
+        cluster = preflight_cluster.read_cluster(ray, self.profile, joined)
+        preflight.check_resources(self.profile, pools, cluster.now, cluster.grown, cluster.source)
+        preflight_cluster.check_actors_fit(self.profile, pools, cluster)
+        preflight_cluster.check_row_fits(self.profile, self.engine, layout, cluster)
+        if not cluster.waits:  # stores come with their nodes
+            store = cluster.now.get("object_store_memory", 0)
+            preflight.check_store(self.profile, self.engine, layout, store, int(cluster.now.get("CPU", 1)))
+        overrides = [title.options for title in self.titles] + [dub.options for title in self.titles for dub in title.dubs]
+        preflight_cluster.check_nodes(ray, preflight.wanted_files(self.engine, overrides), self.directory.url)
 
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
         from pipelines.graph import AssemblerPool, start_board, stream

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.media.redact import redact_all
-from operators.media.storage import atomic_write, exists, filesystem, join, local_path
+from operators.media.storage import atomic_write, exists, filesystem, join, local_path, sweep
 from pipelines.titles import slug
 
 Record = dict[str, Any]
@@ -175,10 +175,22 @@ class RunDirectory:
         for path in paths:
             remove(join(self.receipts(title), f"{segment_name(path)}.json"))
             remove(path)
-        for folder in (self.receipts(title), self.segments(title)):
-            fs, path = filesystem(folder)
-            if fs.isdir(path) and not fs.ls(path, detail=False):
-                fs.rmdir(path)
+
+    def tidy(self) -> list[str]:
+        """Remove what killed writers have left, and titles' folders that are empty.
+
+        Only while nobody else works here: a worker that has just made such a folder is about to write into it.
+
+        Returns:
+            URLs of the files of killed writers.
+        """
+        left = sweep(self.url)
+        for kind in ("receipts", "segments"):
+            fs, root = filesystem(join(self.url, kind))
+            for folder in fs.ls(root, detail=False) if fs.isdir(root) else []:
+                if fs.isdir(folder) and not fs.ls(folder, detail=False):
+                    fs.rmdir(folder)
+        return left
 
     # --- records and ledger -------------------------------------------------------------------------------------------------------
     def write_record(self, record: Record) -> None:

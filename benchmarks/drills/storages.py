@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from benchmarks.drills.catalogue import Setting, configure, setting
 from benchmarks.drills.check import check
 from benchmarks.drills.kills import DONE, FAILED, calm_run
 from tests.drills.faulty import VARIABLE, Faults
+
+Drill = Callable[[Path], dict[str, Any]]
 
 
 def shaky_store(folder: Path, titles: int = 30, rate: float = 0.15, ray: bool = True) -> dict[str, Any]:
@@ -78,13 +80,12 @@ def small_disk(folder: Path, mebibytes: float) -> Iterator[bool]:
 
 def full_outputs(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, Any]:
     """The folder of the outputs lies on a disk with room for some of them: the others fail of that; with more room all is assembled."""
-    _, calm = calm_run(folder, titles)
-    total = sum(path.stat().st_size for path in (folder / "calm" / "out").iterdir())
+    quiet, calm = calm_run(folder, titles)
+    sizes = [path.stat().st_size for path in quiet.outputs().values()]
     at, began = setting(folder / "full", folder / "inputs", titles), time.monotonic()
     files = configure(at)
-    with small_disk(at.out, total * 0.5 / (1 << 20)) as mounted:
-        largest = max(path.stat().st_size for path in (folder / "calm" / "out").iterdir())
-        limit = None if mounted else largest * 2 // 3
+    with small_disk(at.out, sum(sizes) * 0.5 / (1 << 20)) as mounted:
+        limit = None if mounted else max(sizes) * 2 // 3
         assert _limited(at, files, limit, ray) == FAILED, processes.said(at)
         ledger = [json.loads(line) for line in (at.run / "ledger.jsonl").read_text().splitlines()]
         failed = {

@@ -71,13 +71,19 @@ def test_a_moved_run_directory_still_serves(tmp_path: Path) -> None:
     assert Path(committed["x"]["path"]).read_bytes() == b"x"
 
 
-def test_forget_takes_file_and_receipt_and_empty_folders(run: RunDirectory) -> None:
+def test_forget_takes_file_and_receipt_and_tidy_the_empty_folders(run: RunDirectory) -> None:
     first, second = put(run, "a", b"a"), put(run, "b", b"b")
     run.forget("t/1", [first])
     assert (exists(first), list(run.committed("t/1"))) == (False, ["b"])
     run.forget("t/1", [second, second])
     assert run.committed("t/1") == {}
+    put(run, "c", b"c", title="t/2")
+    run.forget("t/1", [join(run.segments("t/1"), "c.mp4")])
+    fs, folder = filesystem(run.segments("t/1"))
+    fs.pipe_file(f"{folder}/.x.0123abcd.99-0123abcd.part.mp4", b"half")
+    assert [path.rsplit("/", 1)[-1] for path in run.tidy()] == [".x.0123abcd.99-0123abcd.part.mp4"]
     assert not exists(run.segments("t/1"))
+    assert not exists(run.receipts("t/1"))
 
 
 def test_records_and_ledger(run: RunDirectory) -> None:
