@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import tempfile
@@ -21,17 +22,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale_footage import encoded_piece, short_title
-from pipelines.config import EngineConfig, PoolConfig, ProfileConfig
+from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_speech, write_video
+from pipelines.config import CacheConfig, EngineConfig, PoolConfig, ProfileConfig, load_profile
 from pipelines.dub import Report, run
 
 STAGES = "benchmarks.scale_stages"
+MIB = 1 << 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(PARTS), default=None)
-    parser.add_argument("--rows", default="2500,5000,10000")
+    parser.add_argument("--rows", default="2500,5000,10000", help="lengths of the manifests")
+    parser.add_argument("--minutes", default="1,10", help="lengths of the titles")
+    parser.add_argument("--engine", choices=("cheap", "exemplar"), default="cheap", help="of part length")
     options = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory(prefix="retalk-scale-") as folder:
@@ -58,6 +62,7 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
         {
             "name": "no-op",
             "find_faces": False,
+            "detect_shots": False,
             "stages": [{"stage": f"{STAGES}:Look"}, {"stage": f"{STAGES}:Store", "options": {"stored": str(stored)}}],
         }
     )
@@ -67,8 +72,14 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             manifest = folder / f"{count}.jsonl"
             with manifest.open("w") as file:
                 for number in range(count):
-                    row = {"id": f"title-{number:05d}", "video": str(video), "speech": str(speech), "output": f"out/{number:05d}.mp4"}
-                    file.write(json.dumps(row) + "\n")
+                    row = {
+                        "id": f"title-{number:05d}",
+                        "video": str(video),
+                        "speech": str(speech),
+                        "output": f"out/{number:05d}.mp4",
+                        "audio": "keep",
+                    }
+                    file.write(json.dumps({**row, "audio": "keep"}) + "\n")
             first = FirstFile(folder / f"run-{count}" / "out")
             cpu, began = time.process_time(), time.monotonic()
             report = run(str(manifest), run_dir=str(folder / f"run-{count}"), engine=engine, profile=no_op_profile())
@@ -115,7 +126,177 @@ class FirstFile:
         self._thread.join()
 
 
-PARTS: dict[str, Any] = {"rows": rows}
+# --- length -----------------------------------------------------------------------------------------------------------------------
+def length(folder: Path, options: argparse.Namespace) -> None:
+    """The same pictures once a minute long and once ten minutes, each in a Ray and a process of its own."""
+    short = write_video(folder / "short.mp4", 48, 12, (1920, 1080))
+    if options.engine == "exemplar":
+        short = upscaled(folder / "short.mp4", carphone(), 48, (1920, 1080))
+    print(f"length: {options.engine} | minutes | driver MiB | largest worker MiB | workers MiB | object store MiB | spilled MiB | run s")
+    peaks = []
+    for minutes in [float(text) for text in options.minutes.split(",")]:
+        video = looped(folder / f"{minutes:g}.mp4", short, round(minutes * 15))
+        speech = write_speech(folder / f"{minutes:g}.wav", minutes * 60)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            peak = pool.apply(run_watched, (str(folder / f"run-{minutes:g}"), str(video), str(speech), options.engine))
+        peaks.append(peak)
+        figures = " | ".join(f"{peak[name] / MIB:.0f}" for name in ("driver", "worker", "workers", "store", "spilled"))
+        print(f"length: {options.engine} | {minutes:g} | {figures} | {peak['seconds']:.0f}", flush=True)
+    ratios = ", ".join(f"{name} {peaks[-1][name] / max(1, peaks[0][name]):.2f}" for name in ("driver", "worker", "workers", "store"))
+    print(f"length: {options.engine} | long / short: {ratios}")
+
+
+def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str, float]:
+    """Dub one title on a Ray of this process, and what that took at most; see `Watch`."""
+    from pipelines.session import ray_session
+
+    profile = load_profile("laptop")
+    config: Any = engine
+    if engine == "cheap":
+        stages = [{"stage": f"{STAGES}:Scale"}, {"stage": f"{STAGES}:Paint"}]
+        config = EngineConfig.model_validate({"name": "cheap", "find_faces": False, "detect_shots": False, "stages": stages})
+    began = time.monotonic()
+    with ray_session(profile.store_mib) as ray, Watch(ray) as watch:
+        row = {"id": "title", "video": video, "speech": speech, "output": "out.mp4", "audio": "keep"}
+        assert_done(run([row], run_dir=run_dir, engine=config, profile=profile), 1)
+    return {**watch.peaks, "seconds": time.monotonic() - began}
+
+
+class Watch:
+    """Context manager: peaks of memory while it lasts, in bytes, five times a second.
+
+    ``driver``, ``worker`` (the largest) and ``workers`` (all together) count what a process has for itself, without the shared memory of
+    the object store, which is ``store``; ``spilled`` is what went to disk.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+        state = get_state_from_address(ray.get_runtime_context().gcs_address)
+        self._store = lambda: get_memory_info_reply(state).store_stats
+        self.peaks = dict.fromkeys(("driver", "worker", "workers", "store", "spilled"), 0.0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            own, workers = private_memory(os.getpid()), [private_memory(pid) for pid in ray_workers(os.getpid())]
+            stats = self._store()
+            now = {"driver": own, "worker": max(workers, default=0), "workers": sum(workers), "store": stats.object_store_bytes_used}
+            now["spilled"] = stats.spilled_bytes_total
+            self.peaks = {name: max(peak, now[name]) for name, peak in self.peaks.items()}
+
+
+def private_memory(pid: int) -> float:
+    """Resident bytes of a process that are not shared memory, 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    fields = {name: float(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in lines) if value.endswith("kB")}
+    return fields.get("RssAnon", 0) + fields.get("RssFile", 0)
+
+
+def ray_workers(ancestor: int) -> list[int]:
+    """Processes of Ray's actors below a process."""
+    parents, found = {}, []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+    for pid in parents:
+        above = pid
+        while above in parents and above != ancestor:
+            above = parents[above]
+        if above == ancestor and pid != ancestor and command(pid).startswith("ray::"):
+            found.append(pid)
+    return found
+
+
+def command(pid: int) -> str:
+    """Command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+# --- skew -------------------------------------------------------------------------------------------------------------------------
+def skew(folder: Path, options: argparse.Namespace) -> None:
+    """A title a hundred times as long as the others, last in the manifest. The stages sleep, so that the figures are the graph's."""
+    from pipelines.session import ray_session
+
+    second = write_video(folder / "second.mp4", 25, 25, (256, 256))
+    film = looped(folder / "film.mp4", second, 100)
+    speech, log = write_speech(folder / "speech.wav", 1.0), folder / "log"
+    stages = [
+        {"stage": f"{STAGES}:Scale", "options": {"wait": 0.002, "log": str(log)}},
+        {"stage": f"{STAGES}:Paint", "options": {"wait": 0.02, "log": str(log)}},
+    ]
+    engine = EngineConfig.model_validate({"name": "skew", "find_faces": False, "detect_shots": False, "stages": stages})
+    row = {"speech": str(speech), "audio": "keep"}
+    rows = [{"id": f"short-{n}", "video": str(second), "output": f"{n}.mp4", **row} for n in range(100)]
+    rows.append({"id": "film", "video": str(film), "output": "film.mp4", **row})
+    small = {"num_cpus": 0.2, "in_flight": 2}
+    pools = [PoolConfig(name="first", stages=["scale"], size=1, **small), PoolConfig(name="rest", size=4, **small)]
+    profile = ProfileConfig(
+        name="skew", segment_frames=50, plan=PoolConfig(name="plan", size=1, **small), pools=pools, cache=CacheConfig(on=False)
+    )
+    with ray_session(512):
+        assert_done(run(rows, run_dir=str(folder / "run"), engine=engine, profile=profile), 101)
+    spans = [(start, end) for stage, _, start, end in read_log(log) if stage == "paint"]
+    begin, end = min(s for s, _ in spans), max(e for _, e in spans)
+    busy = sum(e - s for s, e in spans)
+    fifths = " ".join(f"{share:.0%}" for share in shares(spans, begin, end, 5))
+    print(f"skew: 100 titles of 1 s and one of 100 s, 4 workers that sleep 20 ms a frame, over {end - begin:.1f} s of the last pool")
+    print(f"skew: {busy / (end - begin) / 4:.0%} busy, fifth by fifth {fifths}, load {os.getloadavg()[0]:.1f}")
+
+
+def shares(spans: list[tuple[float, float]], begin: float, end: float, parts: int) -> list[float]:
+    """How busy four workers were in each part of a time."""
+    step = (end - begin) / parts
+    edges = [(begin + step * k, begin + step * (k + 1)) for k in range(parts)]
+    return [sum(max(0.0, min(e, high) - max(s, low)) for s, e in spans) / step / 4 for low, high in edges]
+
+
+def read_log(path: Path) -> list[tuple[str, str, float, float]]:
+    """Stage, process, start and end of each call."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return [(stage, pid, float(start), float(end)) for stage, pid, start, end in lines]
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------------------
+def cache(folder: Path, options: argparse.Namespace) -> None:
+    """A title of the embedded engine, then a further language with and without what is kept of the first."""
+    video = upscaled(folder / "title.mp4", carphone(), 120, (704, 576))
+    speech = [write_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
+
+    def dub(run_dir: str, count: int, cache: str | bool) -> float:
+        dubs = [{"language": name, "speech": str(file), "output": f"{name}.mp4"} for name, file in zip(("deu", "fra"), speech[:count])]
+        began = time.process_time()
+        row = {"id": "title", "video": str(video), "dubs": dubs}
+        assert_done(run([row], run_dir=str(folder / run_dir), engine="exemplar", ray=False, cache=cache), count)
+        return time.process_time() - began
+
+    dub("warm", 1, False)
+    first, more = dub("kept", 1, True), dub("kept", 2, True)
+    dub("lost", 1, False)
+    anew = dub("other", 2, False) - dub("single", 1, False)
+    size = sum(file.stat().st_size for file in (folder / "kept" / "analysis").rglob("*.arrow"))
+    print(f"cache: exemplar, 4 s of 704x576: {size / 120:.0f} bytes a frame, {size / 120 * 25 * 3600 / MIB:.0f} MiB an hour at 25 fps")
+    print(f"cache: CPU s: first language {first:.1f}, a further one later with the cache {more:.1f}; in the same run {anew:.1f}")
+
+
+PARTS: dict[str, Any] = {"rows": rows, "length": length, "skew": skew, "cache": cache}
 
 if __name__ == "__main__":
     main()

@@ -84,17 +84,19 @@ def note(options: Any, stage: str, frames: int) -> None:
 
 
 class Scale(Stage):
-    """Once a segment, on real frames: the mean luma of each, and a 64x64 crop of it in RGB."""
+    """Once a segment, on real frames: the mean luma of each, and a 256x256 crop of it in RGB."""
 
     name = "scale"
-    writes = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 64, 64, 3)])
+    Options = LookOptions
+    writes = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 256, 256, 3)])
 
     def process(self, segment: Segment) -> dict[str, Any]:
         start, stop = segment.frames
+        note(self.options, "scale", stop - start)
         level = np.zeros(stop - start, np.float32)
-        crops = np.zeros((stop - start, 64, 64, 3), np.uint8)
+        crops = np.zeros((stop - start, 256, 256, 3), np.uint8)
         for t, frame in enumerate(read_frames(segment.video, start, stop)):
-            level[t], crops[t] = frame.luma().mean(), frame.rgb((0, 0, 64, 64))
+            level[t], crops[t] = frame.luma().mean(), frame.rgb((0, 0, 256, 256))
         return {"level": level, "crops": crops}
 
 
@@ -103,17 +105,19 @@ class Paint(Stage):
 
     name = "paint"
     per = "dub"
-    reads = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 64, 64, 3)])
+    Options = LookOptions
+    reads = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 256, 256, 3)])
     writes = Store.writes
 
     def process(self, segment: Segment) -> dict[str, Any]:
+        note(self.options, "paint", len(segment.source))
         info, first = probe_video(segment.video), segment.frames[0]
         times = dict(zip(segment.source.tolist(), segment.out_pts.tolist(), strict=True))
         low, high = min(times), max(times) + 1
 
         def painted() -> Any:
             for frame in read_frames(segment.video, low, high, info):
-                frame.paste((0, 0, 64, 64), segment["crops"][frame.index - first], np.ones((64, 64), np.float32))
+                frame.paste((0, 0, 256, 256), segment["crops"][frame.index - first], np.ones((256, 256), np.float32))
                 yield frame, times[frame.index]
 
         written = encode_segment(segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast"))

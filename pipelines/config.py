@@ -183,7 +183,7 @@ class ProfileConfig(_Strict):
     description: str = ""
     segment_frames: int = Field(default=250, ge=1)
     store_mib: int | None = Field(default=None, ge=80, description="object store of a Ray that we start; None: Ray's default")
-    block_frames: int = Field(default=500, ge=1, description="short segments travel together, up to so many frames to decode")
+    block_frames: int | None = Field(default=None, ge=1, description="short segments travel together up to so many; None: segment_frames")
     watchdog_seconds: float = Field(default=1800, gt=0)
     plan: PoolConfig = PoolConfig(name="plan", size=1)
     assemble: AssembleConfig = AssembleConfig()

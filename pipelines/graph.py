@@ -242,7 +242,7 @@ def stream(
     context.execution_no_progress_timeout_s = profile.watchdog_seconds
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
-    bundling = Bundling(profile.block_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
+    bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
     with ray.data.DataContext.current(context):
         texts, step = [title.to_json() for title in titles], bundling.titles_per_task
         items = [{"titles": texts[start : start + step]} for start in range(0, len(texts), step)]
