@@ -26,7 +26,7 @@ PLAN_TABLE = pa.schema(
 )
 #: The plan is written again when it has grown by this factor: few writes, and a reader sees most of it.
 PLAN_GROWTH = 1.5
-#: Seconds between two writings of the ledger while a run lasts.
+#: Seconds between two writings of the ledger while a run lasts, at least.
 LEDGER_PERIOD = 30.0
 
 
@@ -46,7 +46,7 @@ class Collector:
         self.jobs: dict[tuple[str, str], DubJob] = {}
         self.records: dict[tuple[str, str], Record] = {}
         self.ledger = {(record["title"], record["dub"]): record for record in run.records()}
-        self._ledger_written = time.monotonic()
+        self._ledger_due = time.monotonic() + LEDGER_PERIOD
         self.planned: set[str] = set()
         self.computed = 0
         self.reused = 0
@@ -128,8 +128,9 @@ class Collector:
         meta = json.loads(row["meta"]) if row["meta"] else {}
         if row["error"]:
             # Errors from before the fan-out concern every dub of the title that waits for this segment.
-            for (title, dub), job in list(self.jobs.items()):
-                if title == row["title"] and row["dub"] in ("", dub) and self._waits(job, row):
+            for dub in self.titles[row["title"]].dubs:
+                job = self.jobs.get((row["title"], dub.dub))
+                if job is not None and row["dub"] in ("", dub.dub) and self._waits(job, row):
                     job.trace = meta.get("traceback", "")
                     self._fail(job, row["error"])
             return
@@ -181,9 +182,11 @@ class Collector:
         """Note how a dub ended. May be called from any thread."""
         with self._lock:
             self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = record
-            if time.monotonic() - self._ledger_written > LEDGER_PERIOD:
-                self._ledger_written = time.monotonic()
+            if time.monotonic() > self._ledger_due:
+                began = time.monotonic()
                 self._written_later(self.write_ledger)
+                # A long ledger is written less often, so that writing it never takes more than a fiftieth of the time.
+                self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 50 * (time.monotonic() - began))
 
     def abort(self, error: str) -> None:
         """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it stands."""
@@ -216,7 +219,6 @@ class Collector:
     def write_ledger(self) -> None:
         """Write the ledger: this run's records and earlier ones of the same directory."""
         self.run.write_ledger([self.ledger[key] for key in sorted(self.ledger)])
-        self._ledger_written = time.monotonic()
 
     def write_plan(self) -> None:
         """Write ``plan.parquet``."""
