@@ -47,8 +47,12 @@ def read_rows(url: str) -> list[tuple[str, dict[str, Any] | str]]:
     Raises:
         ManifestError: missing, empty, of an unknown kind, or not a table at all.
     """
-    fs, path = filesystem(url)
-    if not fs.exists(path):
+    try:
+        fs, path = filesystem(url)
+        known = fs.exists(path)
+    except Exception as error:  # credentials, networks, a package that is not installed: each storage has its own
+        raise ManifestError(f"{url}: cannot be read ({type(error).__name__}: {error})") from error
+    if not known:
         raise ManifestError(f"{url}: no such file")
     if fs.isdir(path):
         raise ManifestError(f"{url}: is a directory; give a .jsonl, .csv or .parquet file")

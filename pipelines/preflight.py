@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.media.storage import filesystem, join, local_path
+from operators.media.storage import filesystem, join
 from pipelines.config import PoolConfig, ProfileConfig, UsageError
 from pipelines.engine import Engine
 from pipelines.rows import row_bytes
@@ -25,6 +25,22 @@ class PreflightError(UsageError):
     """The run would crawl or fail; the message gives the numbers and what to change."""
 
 
+def wanted_files(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> dict[str, list[str]]:
+    """Networks and model files that the stages will load, by the home they lie in ("": the usual one).
+
+    Args:
+        engine: whose stages.
+        overrides: the titles' options, for those choose networks too.
+    """
+    wanted: dict[str, set[str]] = {}
+    for title in overrides:
+        for spec in engine.stages:
+            options = dataclasses.replace(spec.options, **title.get(spec.name, {}))
+            if names := spec.stage.model_files(options):
+                wanted.setdefault(getattr(options, "weights", ""), set()).update(names)
+    return {home: sorted(names) for home, names in sorted(wanted.items())}
+
+
 def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> None:
     """Look for the model files that the stages will load.
 
@@ -35,17 +51,11 @@ def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, 
     Raises:
         PreflightError: naming the missing files and the command that brings them.
     """
-    wanted: dict[str, set[str]] = {}
-    for title in overrides:
-        for spec in engine.stages:
-            options = dataclasses.replace(spec.options, **title.get(spec.name, {}))
-            if names := spec.stage.model_files(options):
-                wanted.setdefault(getattr(options, "weights", ""), set()).update(names)
-    for home, files in sorted(wanted.items()):
+    for home, files in wanted_files(engine, overrides).items():
         from operators.retalk.model_files import check_files
 
         try:
-            check_files(sorted(files), home)
+            check_files(files, home)
         except ValueError as problem:
             raise PreflightError(f"engine {engine.name}: {problem}\nor use --engine exemplar, which needs no weights") from problem
 
@@ -56,13 +66,21 @@ def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:
     return sum(n * pool.num_cpus for n, pool in zip(sizes, pools)), sum(n * pool.num_gpus for n, pool in zip(sizes, pools))
 
 
-def check_resources(profile: ProfileConfig, pools: Sequence[PoolConfig], resources: Mapping[str, float]) -> None:
-    """Compare the pools' minimums with what Ray has. Ray itself would not refuse: it would crawl.
+def check_resources(
+    profile: ProfileConfig,
+    pools: Sequence[PoolConfig],
+    resources: Mapping[str, float],
+    grown: Mapping[str, float] | None = None,
+    source: str = "",
+) -> None:
+    """Compare the pools' minimums with what Ray has, or can get. Ray itself would not refuse: it would crawl.
 
     Args:
         profile: for its name and planner pool.
         pools: the pools that this engine uses.
         resources: of `ray.cluster_resources()`.
+        grown: what a cluster that grows can come to have, None where it does not grow.
+        source: who says so.
 
     Raises:
         PreflightError: with the sums and the lines of the profile that add up to them.
@@ -72,7 +90,8 @@ def check_resources(profile: ProfileConfig, pools: Sequence[PoolConfig], resourc
     need = dict(zip(("CPU", "GPU"), minimum(every, cpus)))
     for kind, field in (("GPU", "num_gpus"), ("CPU", "num_cpus")):
         have = float(resources.get(kind, 0))
-        if need[kind] > have + 1e-6:
+        most = max(have, float(grown.get(kind, 0))) if grown is not None else have
+        if need[kind] > most + 1e-6:
             lines = [
                 f"  {pool.name}: {n} × {field} {each:g} = {n * each:g}"
                 for pool in every
@@ -80,10 +99,18 @@ def check_resources(profile: ProfileConfig, pools: Sequence[PoolConfig], resourc
                 if each
             ]
             raise PreflightError(
-                f"profile {profile.name} holds at least {need[kind]:g} {kind}s at once, Ray has {have:g}:\n"
+                f"profile {profile.name} holds at least {need[kind]:g} {kind}s at once, Ray has {have:g}"
+                + (f" and can grow to {most:g} ({source}):\n" if grown is not None else ":\n")
                 + "\n".join(lines)
                 + f"\nlower min (or size) or {field} of a pool, choose another profile, or add {kind}s"
             )
+
+
+def longest_row(profile: ProfileConfig, engine: Engine) -> tuple[int, int]:
+    """Frames of the longest row that may be under way, and those of them that are no halo."""
+    windows = engine.config.windows
+    core = profile.segment_frames if windows.kind == "frames" else int(windows.max_seconds * HIGH_RATE)
+    return core + sum(engine.halo({})), core
 
 
 def check_store(
@@ -102,8 +129,7 @@ def check_store(
         PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the time.
     """
     windows = engine.config.windows
-    core = profile.segment_frames if windows.kind == "frames" else int(windows.max_seconds * HIGH_RATE)
-    frames = core + sum(engine.halo({}))
+    frames, core = longest_row(profile, engine)
     total, lines = 0, []
     for pool, stages in groups:
         edge = engine.edges[engine.names.index(stages[0])]
@@ -155,6 +181,38 @@ def check_writable(run: str, titles: Sequence[Title]) -> None:
             ) from problem
 
 
+def check_inputs(titles: Sequence[Title]) -> None:
+    """Ask each storage for one of its inputs. A file that is not there is its title's failure; a run for which no storage answers at all
+    would be nothing but failures.
+
+    Raises:
+        PreflightError: naming the storages and what they say.
+    """
+    stores: dict[str, str] = {}
+    for title in titles:
+        for url in (title.video, *(dub.speech for dub in title.dubs)):
+            if url and not title.error:
+                stores.setdefault("/".join(url.split("/", 3)[:3]) if "://" in url else "", url)
+    problems = {}
+    for store, url in stores.items():
+        try:
+            fs, path = filesystem(url)
+            fs.exists(path) if store == "" else fs.info(path)
+        except FileNotFoundError as problem:
+            # fsspec's HTTP says so too where there was no connection at all.
+            if not isinstance(cause := problem.__cause__, OSError) or isinstance(cause, FileNotFoundError):
+                return
+            problems[store] = f"{store}: cannot be reached ({cause})"
+        except ImportError as problem:
+            problems[store] = f"{store}: {problem}; pip install 'retalk[cloud]' brings s3fs and gcsfs"
+        except Exception as problem:  # credentials, networks, timeouts: each library has its own
+            problems[store] = f"{store or url}: cannot be reached ({type(problem).__name__}: {problem})"
+        else:
+            return
+    if problems:
+        raise PreflightError("no storage of the inputs answers; check credentials and network:\n  " + "\n  ".join(problems.values()))
+
+
 def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     """Workers are processes of their own: a ``memory://`` URL means another memory there.
 
@@ -163,5 +221,5 @@ def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     """
     urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
     for url in urls:
-        if "://" in url and local_path(url) is None and "memory" in filesystem(url)[0].protocol:
+        if any(part.startswith("memory://") for part in url.split("::")):
             raise PreflightError(f"{url}: memory:// is seen by one process only; use --no-ray (ray=False), or another storage")

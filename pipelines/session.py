@@ -22,6 +22,13 @@ def machine_cpus() -> int:
     return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+def is_joined() -> bool:
+    """Whether `ray_session` will join a Ray that somebody else has started, as far as this process knows."""
+    import ray
+
+    return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
+
+
 @contextmanager
 def ray_session(store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None) -> Iterator[Any]:
     """Give the connected `ray` module; what was started here is stopped at the end.
