@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
+#: How a key ends that stands for a bundle of rows, not for a row.
+BUNDLE = " (bundle)"
 
 
 class Board:
@@ -62,7 +64,8 @@ class Board:
 
     def snapshot(self) -> dict[str, Any]:
         """``{"stages": {name: {rows, frames, seconds, errors}}, "running": [keys]}``."""
-        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": sorted(self._begun)}
+        running = sorted(key for key in self._begun if not key.endswith(BUNDLE))
+        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": running}
 
 
 class BoardClient(Protocol):

@@ -23,7 +23,7 @@ from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
 from operators.segment import PLAN, Segment
 from pipelines.analysis import AnalysisCache, CacheSpec
-from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.board import BUNDLE, MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import Bundler, frames_of, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
@@ -93,7 +93,7 @@ class Group:
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
-        key = f"{rows.column('segment_id')[0]} {self.name} bundle"
+        key = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
         self.again = self.last and self.board.begin(key) > 1
         bundler = Bundler(self.output, self.block_frames, rows.num_rows)
         for index in range(rows.num_rows):

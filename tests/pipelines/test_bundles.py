@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.board import MAX_ATTEMPTS, Board
+from pipelines.board import BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
 from pipelines.plan import PLANNED, Planner, PlanSpec, plan_bundles
 from pipelines.rows import Row, empty_row, from_table
@@ -141,7 +141,8 @@ def test_what_a_dead_worker_committed_is_not_computed_again(footage: Path, tmp_p
 
     calm = final(Board(), bundles[0][:3])
     assert len(log.read_text().split()) == 2
-    board.begin(f"{bundles[0][0]['segment_id']} {'+'.join(stages)} bundle")  # and died
+    board.begin(f"{bundles[0][0]['segment_id']} {'+'.join(stages)}{BUNDLE}")  # and died
+    assert board.snapshot()["running"] == []
     again = final(board, bundles[0][:5])
     assert log.read_text().split()[2:] == ["t0/2/dub/0", "t0/3/dub/0"]
     assert [{k: v for k, v in r.items() if k != "meta"} for r in again[:3]] == [{k: v for k, v in r.items() if k != "meta"} for r in calm]
