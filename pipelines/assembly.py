@@ -80,7 +80,7 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
     Killed anywhere in between, the next run finds either the receipts (and assembles again to the same bytes) or the record.
 
     Returns:
-        The record: ``done``, or ``failed`` with the reason. It is written already.
+        The record: ``done``, or ``failed`` with the reason. It is written already, if it can be.
     """
     run, dub, began = RunDirectory(job.run), Dub(**job.dub), time.perf_counter()
     paths = [job.receipts[name]["path"] for name in job.pieces]
@@ -96,9 +96,18 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
     except Exception as problem:
         text = str(problem) if isinstance(problem, ValueError) else f"assemble: {type(problem).__name__}: {problem}"
         record = job.record("failed", text)
-        run.write_record(record)
+        _write(run, record)
         return record
-    run.write_record(record)
-    if not keep_segments:
+    if _write(run, record) and not keep_segments:
         run.forget(job.title, paths)
     return record
+
+
+def _write(run: RunDirectory, record: Record) -> bool:
+    """Write a record down. Where that is not possible (a full disk) it says so itself, and the segments stay: a later run needs them."""
+    try:
+        run.write_record(record)
+    except OSError as problem:
+        record["notes"] = [*(record["notes"] or []), f"this record could not be written: {problem}"]
+        return False
+    return True

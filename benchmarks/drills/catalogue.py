@@ -90,13 +90,16 @@ def setting(folder: Path, inputs: Path, titles: int, prefix: str = "") -> Settin
     return made
 
 
-def configure(at: Setting, pause: float = 0.0, watchdog: float = 300.0, **options: dict[str, Any]) -> tuple[str, str, str]:
+def configure(
+    at: Setting, pause: float = 0.0, watchdog: float = 300.0, profile: dict[str, Any] | None = None, **options: dict[str, Any]
+) -> tuple[str, str, str]:
     """Write the manifest, the engine and the profile.
 
     Args:
         at: the setting.
         pause: seconds that each stage takes beside its work.
         watchdog: of the profile.
+        profile: what is different in it.
         options: further options of stages.
 
     Returns:
@@ -113,7 +116,7 @@ def configure(at: Setting, pause: float = 0.0, watchdog: float = 300.0, **option
         ],
     }
     pool = {"num_cpus": 0.2, "in_flight": 2}
-    profile = {
+    placed = {
         "name": "drill",
         "segment_frames": SEGMENT_FRAMES,
         "block_frames": 40,
@@ -125,11 +128,12 @@ def configure(at: Setting, pause: float = 0.0, watchdog: float = 300.0, **option
             {**pool, "name": "analyse", "stages": ["analyse"], "size": 1},
             {**pool, "name": "write", "stages": ["trouble", "write"], "size": 2},
         ],
+        **(profile or {}),
     }
     files = (at.folder / "manifest.jsonl", at.folder / "engine.yaml", at.folder / "profile.yaml")
     files[0].write_text("".join(json.dumps(row) + "\n" for row in at.rows))
     files[1].write_text(yaml.safe_dump(engine))
-    files[2].write_text(yaml.safe_dump(profile))
+    files[2].write_text(yaml.safe_dump(placed))
     return str(files[0]), str(files[1]), str(files[2])
 
 

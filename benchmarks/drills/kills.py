@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.drills import processes
+from benchmarks.drills import nodes, processes
 from benchmarks.drills.catalogue import Setting, configure, footage, setting
 from benchmarks.drills.check import Calm, Flight, calm_of, check, committed, look
 from tests.drills.faulty import VARIABLE, Faults
@@ -130,52 +127,30 @@ def hang(folder: Path, titles: int = 10, watchdog: float = 25.0) -> dict[str, An
     return {"kills": 0, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
 
 
-@contextmanager
-def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
-    """A cluster of several raylets on this machine whose head does no work; ended with all its processes."""
-    from ray.cluster_utils import Cluster
-
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ.pop("RAY_ADDRESS", None)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "object_store_memory": 150 << 20})
-    try:
-        for node in nodes:
-            made.add_node(object_store_memory=150 << 20, **node)
-        yield made
-    finally:
-        made.shutdown()
-
-
 def kill_nodes(folder: Path, titles: int = 40, kills: int = 3, seed: int = 1, pause: float = 0.1) -> dict[str, Any]:
     """SIGKILL of a node's raylet, which takes its workers and its object store with it; a new node joins each time."""
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "nodes", folder / "inputs", titles), Flight(), random.Random(seed)
     began = time.monotonic()
-    with cluster([{"num_cpus": 1}, {"num_cpus": 1}, {"num_cpus": 1}]) as nodes:
-        running = processes.start(at, configure(at, pause), {"RAY_ADDRESS": nodes.address})
+    with nodes.cluster([{"num_cpus": 1}, {"num_cpus": 1}, {"num_cpus": 1}]) as made:
+        running = processes.start(at, configure(at, pause), {"RAY_ADDRESS": made.address})
         killed = 0
         while running.poll() is None and killed < kills:
             while running.poll() is None and not at.log.exists():
                 time.sleep(0.1)
             time.sleep(dice.uniform(1.0, 4.0))
             # One that is at work: there is nothing to lose on an idle one.
-            busy = [node for node in nodes.worker_nodes if processes.workers(raylet(node))]
+            busy = [node for node in made.worker_nodes if processes.workers(nodes.raylet(node))]
             if not busy:
                 continue
             victim, before = dice.choice(busy), committed(at, calm)
-            processes.kill(raylet(victim))
+            processes.kill(nodes.raylet(victim))
             look(at, calm, flight, before)
-            nodes.remove_node(victim, allow_graceful=False)
-            nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
+            made.remove_node(victim, allow_graceful=False)
+            made.add_node(num_cpus=1, object_store_memory=nodes.STORE)
             killed += 1
         code = running.wait(1200)
     assert code == DONE, processes.said(at)
     assert killed == kills, f"the run ended after {killed} kills: make it longer"
     counts = check(at, calm, {}, flight)
     return {"kills": killed, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
-
-
-def raylet(node: Any) -> int:
-    """Process id of a node's raylet."""
-    (started,) = node.all_processes["raylet"]
-    return int(started.process.pid)

@@ -20,7 +20,9 @@ faulty.register()
 def note(log: str, stage: str, title: str, name: str) -> None:
     """Append a line; a line this short is written in one piece."""
     if log:
-        line = json.dumps({"stage": stage, "title": title, "name": name, "pid": os.getpid(), "time": time.time()})
+        # A Ray worker's parent is its node's raylet: so it is known on which node this runs.
+        who = {"pid": os.getpid(), "node": os.getppid(), "time": time.time()}
+        line = json.dumps({"stage": stage, "title": title, "name": name, **who})
         with open(log, "a") as file:
             file.write(f"{line}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -15,10 +16,13 @@ import pytest
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
+from pipelines import local
 from pipelines.config import UsageError
 from pipelines.dub import Report, resolve_engine, run
 from pipelines.lock import LockedError, RunLock
+from pipelines.ownership import about
 from pipelines.preflight import PreflightError
+from pipelines.state import Record, RunDirectory
 from tests.pipelines.conftest import STAGES, engine_config, make_speech, make_video, profile_config
 from tests.pipelines.test_plan import bad_titles
 
@@ -315,3 +319,45 @@ def test_the_networks_engine_is_refused_clearly(footage: Path, tmp_path: Path, m
         run([], run_dir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     assert resolve_engine("auto").name == "exemplar"
+
+
+def test_a_record_that_cannot_be_written_is_said_and_the_segments_stay(
+    calm: tuple[Path, Report], footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full just when a finished title is to be recorded: the output stands, and the next run assembles it again, no more."""
+
+    def full(self: RunDirectory, record: Record) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_record", full)
+        report = go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
+    states = {record["title"]: (record["state"], record["error"]) for record in report.records}
+    assert states["plain"] == ("done", "")
+    assert "No space left on device" in report.records[1]["notes"][-1]
+    assert "absent.mp4: no such file" in states["bad"][1]
+    again = go(catalogue(footage)[:1], tmp_path)
+    assert (again.exit_code, again.computed, again.reused) == (0, 0, 4)
+    assert digests(tmp_path) == {"plain.mp4": digests(calm[0])["plain.mp4"]}
+
+
+def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(about()))
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(UsageError, match=r"the ledger cannot be written .*; 1 done, 1 failed\nbad \[dub\]: .*absent.mp4: no such file"):
+        go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
+    assert (tmp_path / "plain.mp4").exists()
+
+
+def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = local.run_local
+
+    def lossy(titles: Any, plan: Any, groups: Any, take: Any, board: Any) -> None:
+        real(titles, plan, groups, lambda row: None if row["segment"] == 2 else take(row), board)
+
+    monkeypatch.setattr("pipelines.dub.run_local", lossy)
+    report = go(catalogue(footage)[:1], tmp_path)
+    assert "segments of this title have got lost on the way; run again" in report.records[0]["error"]
+    monkeypatch.undo()
+    again = go(catalogue(footage)[:1], tmp_path)
+    assert (again.exit_code, again.computed) == (0, 0), "it had been computed"
