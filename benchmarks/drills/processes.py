@@ -21,6 +21,7 @@ def start(at: Setting, files: tuple[str, str, str], environment: Mapping[str, st
     command = [sys.executable, "-m", "benchmarks.drills.driver", "run", manifest, "-o", at.run_url, "--engine", engine]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     clean = {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **(environment or {})}
+    clean["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [clean.get("PYTHONPATH")])])  # the workers' hook is imported from there
     with (at.folder / "said.txt").open("ab") as said:
         return subprocess.Popen(
             [*command, "--profile", profile, "--quiet", *more], cwd=ROOT, env=clean, stdout=said, stderr=said, start_new_session=True
