@@ -88,7 +88,17 @@ class ENet(nn.Module):
         Returns:
             (B, 3, 384 - top, 384) float32 RGB about 0..1, not clamped.
         """
-        code = self.style_code(faces[:, 3:])
+        return self.draw(low, self.style_code(faces[:, 3:]), noises, top)
+
+    def draw(self, low: Tensor, code: Tensor, noises: Sequence[Tensor] | None = None, top: int = 0) -> Tensor:
+        """`enhance` with an identity that is known already: it depends on the reference alone, not on what is said.
+
+        Args:
+            low: (B, 3, 96, 96).
+            code: (B, 512) from `style_code`.
+            noises: as in `enhance`.
+            top: as in `enhance`.
+        """
         scale = 2 ** len(self.to_rgbs)
         assert top % scale == 0, top
         first = max(0, top // scale + PADDING - REACH)

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 #: Methods that callers may call, beside ``forward``.
-ENTRIES = ("forward", "lowres", "enhance", "style_code", "forward_lip", "forward_lipfeat", "forward_aud")
+ENTRIES = ("forward", "lowres", "enhance", "style_code", "draw", "logits", "forward_lip", "forward_lipfeat", "forward_aud")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +121,11 @@ def replace_folded(module: nn.Module) -> None:
 
 
 def use_channels_last(module: nn.Module) -> None:
-    """Weights and inputs of 2-D networks with the channel innermost; activations follow. 3-D convolutions are left as they are."""
+    """Weights, constant pictures and inputs of 2-D layers with the channel innermost; activations follow. 3-D ones are left as they are."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layer.weight = nn.Parameter(layer.weight.to(memory_format=torch.channels_last), requires_grad=False)
+        for key, value in list(layer.named_parameters(recurse=False)):
+            if value.ndim == 4:
+                setattr(layer, key, nn.Parameter(value.to(memory_format=torch.channels_last), requires_grad=False))
 
     def arrange(value: Any) -> Any:
         return value.contiguous(memory_format=torch.channels_last) if isinstance(value, Tensor) and value.ndim == 4 else value

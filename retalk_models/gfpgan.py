@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB
+from retalk_models.layers.window import Window, whole
 
 STYLE_DIM = 512
 NUM_LATENTS = 16
@@ -28,6 +29,10 @@ class ConstantInput(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(1, channels, 4, 4))
+
+    def forward(self, batch: int) -> Tensor:
+        """The picture ``batch`` times, in its own memory format, which all that is made of it follows."""
+        return torch.cat([self.weight] * batch)
 
 
 class Noises(nn.Module):
@@ -71,20 +76,56 @@ class Decoder(nn.Module):
             return stored
         return [torch.randn(batch, *n.shape[1:], generator=generator).to(n.device, n.dtype) for n in stored]
 
-    def forward(self, codes: Tensor, scales: list[Tensor], shifts: list[Tensor], generator: torch.Generator | None) -> Tensor:
-        """``codes`` (B, 16, 512), ``scales`` and ``shifts`` at 8 px ... 512 px for the second half of the channels -> (B, 3, 512, 512)."""
+    def forward(
+        self, codes: Tensor, scales: list[Tensor], shifts: list[Tensor], generator: torch.Generator | None, parts: list[Window]
+    ) -> Tensor:
+        """Synthesis.
+
+        Args:
+            codes: (B, 16, 512).
+            scales: at 8 px ... 512 px, of ``parts``, for the second half of the channels.
+            shifts: the same.
+            generator: of `noise_pictures`.
+            parts: what is computed at 8 px ... 512 px (`parts_of`).
+
+        Returns:
+            (B, 3, h, w) of the last part.
+        """
         batch = len(codes)
         noise = self.noise_pictures(batch, generator)
-        x = self.style_conv1(self.constant_input.weight.expand(batch, -1, -1, -1), codes[:, 0], noise[0])
-        skip = self.to_rgb1(x, codes[:, 1], None)
-        for n, to_rgb in enumerate(self.to_rgbs):
-            i = 1 + 2 * n
-            x = self.style_convs[2 * n](x, codes[:, i], noise[i])
+        x = self.style_conv1(self.constant_input(batch), codes[:, 0], noise[0])
+        skip, seen = self.to_rgb1(x, codes[:, 1], None), whole(x)
+        for n, (to_rgb, part) in enumerate(zip(self.to_rgbs, parts, strict=True)):
+            i, half = 1 + 2 * n, part.halved()
+            x = self.style_convs[2 * n](half.of(x, seen), codes[:, i], part.of(noise[i]))
             same, transformed = x.chunk(2, dim=1)
             x = torch.cat([same, transformed * scales[n] + shifts[n]], dim=1)
-            x = self.style_convs[2 * n + 1](x, codes[:, i + 1], noise[i + 1])
-            skip = to_rgb(x, codes[:, i + 2], skip)
+            x = self.style_convs[2 * n + 1](x, codes[:, i + 1], part.of(noise[i + 1]))
+            skip, seen = to_rgb(x, codes[:, i + 2], half.of(skip, seen)), part
         return skip
+
+
+def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window], list[Window]]:
+    """What must be computed so that a window of the result is exact.
+
+    Args:
+        window: of the result.
+        levels: resolutions, each half of the one before, from ``size`` down.
+        size: of the result.
+
+    Returns:
+        Parts of the decoder and of the U-Net's way up at each resolution, the smallest first.
+    """
+    decoder, unet = [], []
+    drawn = conditioned = window
+    for _ in range(levels):
+        drawn = drawn.grown(3, size, size)  # an enlargement and two convolutions
+        # A condition is two convolutions away from the U-Net and is needed where the decoder's second convolution looks: two within.
+        conditioned = conditioned.joined(drawn).grown(4, size, size)  # an enlargement and three convolutions
+        decoder.append(drawn)
+        unet.append(conditioned)
+        drawn, conditioned, size = drawn.halved(), conditioned.halved(), size // 2
+    return decoder[::-1], unet[::-1]
 
 
 def condition(channels: int) -> nn.Sequential:
@@ -108,7 +149,9 @@ class GFPGAN(nn.Module):
         self.condition_scale = nn.ModuleList(condition(channels) for channels in up[1:])
         self.condition_shift = nn.ModuleList(condition(channels) for channels in up[1:])
 
-    def forward(self, image: Tensor, return_rgb: bool = True, generator: torch.Generator | None = None) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, image: Tensor, return_rgb: bool = True, generator: torch.Generator | None = None, window: Window | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Restore a face.
 
         Args:
@@ -116,10 +159,13 @@ class GFPGAN(nn.Module):
             return_rgb: also return the U-Net's own pictures (a training aid; they cost little).
             generator: None uses the noise stored with the checkpoint, so that the same picture gives the same result; a CPU generator draws
                 fresh noise as the original does.
+            window: the part of the result that is wanted: the same numbers there, and for a mouth a third of the work. None: all.
 
         Returns:
-            Image (B, 3, 512, 512) about -1..1, not clamped; seven pictures of 8 ... 512 px, or none. Float32 RGB.
+            Image (B, 3, 512, 512), or the window's (B, 3, h, w), about -1..1, not clamped; seven pictures of 8 ... 512 px (or the parts of
+            them that were computed), or none. Float32 RGB.
         """
+        wanted = window or whole(image)
         x = F.leaky_relu(self.conv_body_first(image), 0.2)
         skips = []
         for block in self.conv_body_down:
@@ -127,11 +173,15 @@ class GFPGAN(nn.Module):
             skips.append(x)
         x = F.leaky_relu(self.final_conv(x), 0.2)
         codes = self.final_linear(x.flatten(1)).unflatten(1, (NUM_LATENTS, STYLE_DIM))
-        scales, shifts, pictures = [], [], []
-        for i, block in enumerate(self.conv_body_up):
-            x = block(x + skips.pop())
-            scales.append(self.condition_scale[i](x))
-            shifts.append(self.condition_shift[i](x))
+        drawn, conditioned = parts_of(wanted, len(self.conv_body_up), image.shape[-1])
+        scales, shifts, pictures, seen = [], [], [], whole(x)
+        for i, (block, part, needed) in enumerate(zip(self.conv_body_up, conditioned, drawn, strict=True)):
+            half = part.halved()
+            x = block(half.of(x, seen) + half.of(skips.pop()))
+            scales.append(needed.of(self.condition_scale[i](x), part))
+            shifts.append(needed.of(self.condition_shift[i](x), part))
             if return_rgb:
                 pictures.append(self.toRGB[i](x).float())
-        return self.stylegan_decoder(codes, scales, shifts, generator), pictures
+            seen = part
+        image = self.stylegan_decoder(codes, scales, shifts, generator, drawn)
+        return wanted.of(image, drawn[-1]), pictures

@@ -177,6 +177,10 @@ class ConstantInput(nn.Module):
         super().__init__()
         self.input = nn.Parameter(torch.empty(1, channels, 4, 4))
 
+    def forward(self, batch: int) -> Tensor:
+        """The picture ``batch`` times, in its own memory format, which all that is made of it follows."""
+        return torch.cat([self.input] * batch)
+
 
 class Generator(nn.Module):
     """Mapping network and synthesis network."""
@@ -198,7 +202,7 @@ class Generator(nn.Module):
     def forward(self, code: Tensor, noises: list[Tensor]) -> Tensor:
         """``code`` (B, 512), ``noises`` the encoder's maps, 4 px first -> (B, 3, 512, 512)."""
         latent = self.style(code)
-        x = self.conv1(self.input.input.expand(len(code), -1, -1, -1), latent, noises[0])
+        x = self.conv1(self.input(len(code)), latent, noises[0])
         skip = self.to_rgb1(x, latent, None)
         for i, to_rgb in enumerate(self.to_rgbs):
             x = self.convs[2 * i](x, latent, noises[i + 1])

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers.conv import UpConv2d
+from retalk_models.layers.window import Window
 
 #: What the classes of the mask are, in the order of its channels.
 LABELS = (
@@ -84,3 +85,27 @@ class ParseNet(nn.Module):
         x = self.encoder(image)
         x = self.decoder(x + self.body(x))
         return self.out_mask_conv(x).float(), self.out_img_conv(x).float()
+
+    def logits(self, image: Tensor, window: Window | None = None) -> Tensor:
+        """The mask alone, of a part of the picture.
+
+        Args:
+            image: (B, 3, H, W) float RGB -1..1, H and W multiples of 16; 512 in training.
+            window: the part that is wanted; None: all. Of the decoder only what this part depends on is computed.
+
+        Returns:
+            Mask logits (B, 19, h, w) of the window, float32.
+        """
+        height, width = image.shape[-2:]
+        wanted = window or Window(0, height, 0, width)
+        plans = []
+        part = wanted.grown(1, height, width)  # what `out_mask_conv` needs
+        for _ in self.decoder:
+            first = part.grown(2, height, width)  # two convolutions; nearest enlargement spoils nothing
+            plans.append((first, part))
+            part, height, width = first.halved(), height // 2, width // 2
+        x = self.encoder(image)
+        x, seen = x + self.body(x), Window(0, height, 0, width)
+        for block, (first, part) in zip(self.decoder, reversed(plans), strict=True):
+            x, seen = part.of(block(first.halved().of(x, seen)), first), part
+        return wanted.of(self.out_mask_conv(x).float(), seen)

@@ -15,6 +15,7 @@ from operators.retalk import coefficients, enhance, framing
 from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SCALE, SLICES
 from operators.retalk.framing import CROP
+from operators.retalk.model_files import Precision
 from operators.retalk.nets import Networks, shared_networks
 from operators.retalk.recon3d_stage import picture_coefficients
 from operators.retalk.source import PICTURES, TEMPLATES, check_expression, template
@@ -23,6 +24,8 @@ from operators.stage import Stage
 
 #: The reference is read at 256 (E-Net's style) and 96 (L-Net): nothing larger is handed on.
 REFERENCE = 256
+#: Numbers of E-Net's code.
+IDENTITY = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +36,17 @@ class DNetOptions:
         enabled: False: the frame's own face is the reference.
         expression: neutral, smile, a picture of a face whose expression is taken, or a file of 64 numbers (.npy, .txt, .csv).
         enhance: gpen: the reference is enhanced at 512 pixels before it is reduced to 256, as in the original; none: it is not.
+        identity: E-Net's code of the reference is read here, once for all dubs; False: for enet.enabled=False, saves E-Net's files.
         weights: home of other model files than the official ones.
+        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
     """
 
     enabled: bool = True
     expression: str = "neutral"
     enhance: Literal["gpen", "none"] = "none"
+    identity: bool = True
     weights: str = ""
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         check_expression(self.expression)
@@ -50,6 +57,7 @@ class EditExpression(Stage):
 
     Writes:
         reference: uint8[C, 256, 256, 3] RGB, the face box of the edited picture; 0 where not valid.
+        identity: float32[C, 512], E-Net's code of it, which depends on nothing else: dubs of one video share it. 0 where there is none.
 
     Raises:
         ValueError: `DNetOptions.expression` is no template and no readable file, or a picture without a face.
@@ -67,7 +75,7 @@ class EditExpression(Stage):
             tensor("face_boxes", "int64", "C", 4),
         ]
     )
-    writes = pa.schema([tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3)])
+    writes = pa.schema([tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3), tensor("identity", "float32", "C", IDENTITY)])
 
     def halo(self, options: DNetOptions) -> tuple[int, int]:
         """The window of coefficients."""
@@ -75,19 +83,22 @@ class EditExpression(Stage):
 
     def model_files(self, options: DNetOptions) -> tuple[str, ...]:
         """See `Stage.model_files`."""
+        reader = ("ENet.pth",) if options.identity else ()
         if not options.enabled:
-            return ()
+            return reader
         target: tuple[str, ...] = ("expression.mat",) if options.expression in TEMPLATES else ()
         if options.expression.lower().endswith(PICTURES):
             target = ("face3d", "similarity_Lm3D_all.mat")
-        return ("dnet", *target, *(("gpen",) if options.enhance == "gpen" else ()))
+        return ("dnet", *target, *(("gpen",) if options.enhance == "gpen" else ()), *reader)
 
     def setup(self, device: str) -> None:
         """Load the networks."""
         cv2.setNumThreads(1)
-        self.networks = shared_networks(device, self.options.weights)
+        self.networks = shared_networks(device, self.options.weights, self.options.precision)
         if self.options.enabled:
             self.networks.module("dnet")
+        if self.options.identity:
+            self.networks.module("enet", low_res=False)
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
@@ -97,8 +108,9 @@ class EditExpression(Stage):
         boxes, face_boxes = np.asarray(segment["crop_boxes"]), np.asarray(segment["face_boxes"])
         chosen = np.flatnonzero(valid[first : first + len(crops)])
         reference = np.zeros((len(crops), REFERENCE, REFERENCE, 3), np.uint8)
+        identity = np.zeros((len(crops), IDENTITY), np.float32)
         if not len(chosen):
-            return {"reference": reference}
+            return {"reference": reference, "identity": identity}
         pictures = crops[chosen]
         if options.enabled:
             target = target_expression(options.expression, self.networks)
@@ -113,7 +125,9 @@ class EditExpression(Stage):
                 better = enhanced(picture, five_points(points), self.networks)
             matrix = framing.compose(framing.into_box(face_boxes[c], REFERENCE), framing.inverse(framing.into_box(box, CROP)))
             reference[c] = cv2.warpAffine(better, matrix, (REFERENCE, REFERENCE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return {"reference": reference}
+        if options.identity:
+            identity[chosen] = self.networks.identity(reference[chosen][..., ::-1])
+        return {"reference": reference, "identity": identity}
 
 
 def window(rows: np.ndarray, boxes: np.ndarray, t: int, valid_runs: list[tuple[int, int]], expression: np.ndarray) -> np.ndarray:

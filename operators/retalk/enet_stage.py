@@ -13,24 +13,28 @@ from operators.columns import tensor
 from operators.retalk import enhance, framing, restore
 from operators.retalk.align3d import five_points
 from operators.retalk.batches import SIDE
-from operators.retalk.dnet_stage import REFERENCE
+from operators.retalk.dnet_stage import IDENTITY
 from operators.retalk.emotion import UpperFace, action_units
 from operators.retalk.framing import CROP
 from operators.retalk.lnet_stage import LIPS
-from operators.retalk.model_files import Restoration, restoration_files
+from operators.retalk.model_files import Precision, Restoration, restoration_files
 from operators.retalk.nets import shared_networks
 from operators.segment import Segment
 from operators.stage import Stage
+from retalk_models.layers.window import Window
 
 #: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask rises. The networks are shown
 #: the upper half (192 rows) as it is.
 RISE_FROM, RISE_TO = 176, 216
 #: First row that E-Net computes: what lies above is the frame's own.
-TOP = 160
+TOP = RISE_FROM
 #: Pixels of the 384 box that the parser may go beyond the landmarks' outline.
 NEAR = 20
 #: What the parser is shown of the aligned 512 square: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
 PARSED = slice(192, 512), slice(64, 448)
+#: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must compute. Its result fades out over
+#: the last `FADE` pixels.
+MOUTH, FADE = Window(304, 464, 144, 368), 12
 #: Grey around an aligned face, RGB; the original's, whose pictures are BGR.
 GREY = (132, 133, 135)
 
@@ -40,12 +44,13 @@ class ENetOptions:
     """Options of `DrawFaces`.
 
     Attributes:
-        enabled: False: L-Net's small face is enlarged instead.
+        enabled: False: L-Net's small face is enlarged instead (dnet.identity=False then saves reading E-Net's code).
         restoration: gfpgan-1.3, gfpgan-1.4, gpen or none: what restores mouth and teeth.
         upper_face: original, angry, surprise or sad.
         mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
         feather: pixels of the 384 box over which the mask fades at its outline.
         weights: home of other model files than the official ones.
+        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
     """
 
     enabled: bool = True
@@ -54,6 +59,11 @@ class ENetOptions:
     mask: Literal["parsed", "ellipse"] = "parsed"
     feather: float = 8.0
     weights: str = ""
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.feather <= SIDE:
+            raise ValueError(f"feather {self.feather} must be from 0 to {SIDE} pixels")
 
 
 class DrawFaces(Stage):
@@ -74,7 +84,7 @@ class DrawFaces(Stage):
             tensor("crops", "uint8", "C", CROP, CROP, 3),
             tensor("face_boxes", "int64", "C", 4),
             tensor("faces", "uint8", "C", SIDE, SIDE, 3),
-            tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3),
+            tensor("identity", "float32", "C", IDENTITY),
             tensor("lips", "float32", "N", LIPS, LIPS, 3),
             tensor("strength", "float32", "N"),
         ]
@@ -90,7 +100,7 @@ class DrawFaces(Stage):
     def setup(self, device: str) -> None:
         """Load the networks."""
         cv2.setNumThreads(1)
-        self.networks = shared_networks(device, self.options.weights)
+        self.networks = shared_networks(device, self.options.weights, self.options.precision)
         if self.options.enabled:
             self.networks.module("enet", low_res=False)
 
@@ -113,7 +123,7 @@ class DrawFaces(Stage):
         source = segment.source[part]
         core, t = source - segment.core[0], source - segment.frames[0]
         own, lips = np.asarray(segment["faces"])[core], np.asarray(segment["lips"])[part]
-        lower = self._lower(lips, np.asarray(segment["reference"])[core], options)
+        lower = self._lower(lips, np.asarray(segment["identity"])[core], options)
         if options.upper_face != "original":
             own = self._emote(own, options.upper_face)
         rise = ramp()[:, None, None]
@@ -131,12 +141,12 @@ class DrawFaces(Stage):
         whole = options.upper_face != "original"
         return faces, np.stack([outline(m, p, options.feather, whole) for m, p in zip(masks, points, strict=True)])
 
-    def _lower(self, lips: np.ndarray, reference: np.ndarray, options: ENetOptions) -> np.ndarray:
+    def _lower(self, lips: np.ndarray, identity: np.ndarray, options: ENetOptions) -> np.ndarray:
         """float32[n, 384 - TOP, 384, 3] RGB 0 ... 255: the drawn faces from row `TOP` on."""
         if options.enabled:
-            drawn = self.networks.faces(np.ascontiguousarray(lips[..., ::-1]), np.ascontiguousarray(reference[..., ::-1]), top=TOP)[
-                ..., ::-1
-            ]
+            if not identity.any():
+                raise ValueError("E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it")
+            drawn = self.networks.draw(lips[..., ::-1], identity, top=TOP)[..., ::-1]
         else:
             drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[:, TOP:]
         return np.clip(drawn, 0, 1) * 255.0
@@ -161,21 +171,34 @@ class DrawFaces(Stage):
         five = [five_points(p) for p in points]
         matrices = [enhance.alignment(p)[0] if options.restoration == "gpen" else restore.alignment(p) for p in five]
         aligned = np.stack([in_context(*arguments) for arguments in zip(faces, crops, around, matrices, strict=True)])
-        restored = aligned if options.restoration == "none" else self.networks.restore(aligned, options.restoration)
+        restored = aligned.copy()
+        if options.restoration != "none":
+            restored[:, MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = self.networks.restore(aligned, options.restoration, MOUTH)
         labels = np.zeros(restored.shape[:3], np.uint8)
-        labels[:, PARSED[0], PARSED[1]] = self.networks.parse(np.ascontiguousarray(restored[:, PARSED[0], PARSED[1]]))
+        labels[:, PARSED[0], PARSED[1]] = self.networks.parse(restored[:, PARSED[0], PARSED[1]])
         result, masks = [], list[np.ndarray | None]()
         for face, better, label, matrix in zip(faces, restored, labels, matrices, strict=True):
             back = framing.inverse(matrix)
             if options.restoration != "none":
-                mouth = cv2.GaussianBlur(np.isin(label, enhance.MOUTH_LABELS).astype(np.float32), (0, 0), 4)
-                weight = cv2.warpAffine(mouth, back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
+                weight = cv2.warpAffine(mouth_weight(label), back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
                 shown = cv2.warpAffine(better, back, (SIDE, SIDE))
                 face = np.rint(weight * shown + (1 - weight) * face).astype(np.uint8)  # noqa: PLW2901
             result.append(face)
             skin = np.isin(label, enhance.FACE_LABELS).astype(np.float32)
             masks.append(cv2.warpAffine(skin, back, (SIDE, SIDE)) if parsed else None)
         return np.stack(result), masks
+
+
+def mouth_weight(labels: np.ndarray) -> np.ndarray:
+    """How much of the restored picture is taken, float32[512, 512]: all of it inside the mouth, none outside `MOUTH`.
+
+    Args:
+        labels: uint8[512, 512] of the parser.
+    """
+    mouth = np.zeros(labels.shape, np.float32)
+    inner = slice(MOUTH.top + FADE, MOUTH.bottom - FADE), slice(MOUTH.left + FADE, MOUTH.right - FADE)
+    mouth[inner] = np.isin(labels[inner], enhance.MOUTH_LABELS)
+    return cv2.GaussianBlur(mouth, (2 * FADE + 1, 2 * FADE + 1), FADE / 3)
 
 
 def ramp() -> np.ndarray:

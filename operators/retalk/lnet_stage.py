@@ -14,6 +14,7 @@ from operators.media.storage import fingerprint
 from operators.retalk import mel
 from operators.retalk.batches import SIDE
 from operators.retalk.dnet_stage import REFERENCE
+from operators.retalk.model_files import Precision
 from operators.retalk.nets import shared_networks
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
@@ -38,6 +39,7 @@ class LNetOptions:
         lag: seconds by which the mouth follows the sound.
         ease: seconds over which the frame's own mouth returns after the speech.
         weights: home of other model files than the official ones.
+        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
     """
 
     strength: float = 1.0
@@ -45,6 +47,7 @@ class LNetOptions:
     lag: float = 0.0
     ease: float = 0.2
     weights: str = ""
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1 or self.ease < 0:
@@ -78,7 +81,7 @@ class SpeakFaces(Stage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        self.networks = shared_networks(device, self.options.weights)
+        self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("lnet")
 
     def process(self, segment: Segment) -> dict[str, Any]:

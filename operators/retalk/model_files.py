@@ -9,6 +9,8 @@ from typing import Literal
 from retalk_models.registry import Registry
 from retalk_models.registry_catalog import Catalog, load_catalog
 
+#: What networks compute in. auto: float32 until something else has been measured on the device (`retalk_models.forms.fastest`).
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Restoration = Literal["gfpgan-1.3", "gfpgan-1.4", "gpen", "none"]
 #: Network that a restoration option stands for, and its file in the catalogue.
 RESTORATIONS = {

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 import retalk_models
 from operators.retalk.batches import SIDE
 from operators.retalk.emotion import ACTION_UNITS
-from operators.retalk.model_files import RESTORATIONS, home_registry
+from operators.retalk.model_files import RESTORATIONS, Precision, home_registry
+from retalk_models.layers.window import Window
+from retalk_models.memory import keep_freed_memory
 
 #: GANimation sees faces of this size.
 EMOTION_SIZE = 128
@@ -34,18 +36,23 @@ class Compute:
         device: torch device.
         exact: the networks as they are built, float32; False: their fast forms (`retalk_models.forms`).
         batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not depend on how many follow it.
-        dtype: ``float32``, or on a GPU ``bfloat16`` or ``float16``.
+        precision: of the fast forms; auto: what `forms.fastest` chooses for the network and the device.
     """
 
     device: str = "cpu"
     exact: bool = False
     batch: int = 1
-    dtype: str = "float32"
+    precision: Precision = "auto"
 
     @staticmethod
-    def of(device: str) -> Compute:
-        """What pays on a device: measured by `benchmarks/engine.py` on the CPU; on a GPU bfloat16 in batches of 16."""
-        return Compute(device, batch=16, dtype="bfloat16") if device.startswith("cuda") else Compute(device)
+    def of(device: str, precision: Precision = "auto") -> Compute:
+        """What pays on a device: single pictures on a CPU (measured, docs/benchmarks.md), batches of 16 on a GPU (not measured yet).
+
+        float16 is for GPUs: on a CPU, where it is slow, it means auto.
+        """
+        if device.startswith("cuda"):
+            return Compute(device, batch=16, precision=precision)
+        return Compute(device, precision="auto" if precision == "float16" else precision)
 
 
 class Networks:
@@ -78,16 +85,17 @@ class Networks:
     def run(self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None) -> np.ndarray:
         """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it returns (float32 or uint8)."""
         size, count = batch or self.compute.batch, len(arrays[0])
-        fill = self.compute.device.startswith("cuda")
+        transfer = Transfer(self.compute.device)
         results = []
         with torch.inference_mode():
             for start in range(0, count, size):
                 parts = [torch.from_numpy(np.array(a[start : start + size])) for a in arrays]
                 n = len(parts[0])
-                if fill and n < size:
+                if transfer.stream is not None and n < size:
                     parts = [torch.cat([p, p[-1:].expand(size - n, *p.shape[1:])]) for p in parts]
-                results.append(function(*(p.to(self.compute.device) for p in parts))[:n].cpu().numpy())
-        return np.concatenate(results)
+                results.append(transfer.back(function(*transfer.there(parts))[:n]))
+            transfer.finish()
+        return np.concatenate([result.numpy() for result in results])
 
     # --- the networks ---------------------------------------------------------------------------------------------------------------
     def coefficients(self, crops: np.ndarray) -> np.ndarray:
@@ -115,29 +123,46 @@ class Networks:
         size = 96
 
         def call(m: Tensor, pair: Tensor) -> Tensor:
-            x = F.interpolate(_planes(pair) / (255.0 if pair.dtype == torch.uint8 else 1.0), (size, size), mode="bilinear")
+            x = F.interpolate(_unit(pair), (size, size), mode="bilinear")
             return net(m[:, None], x).permute(0, 2, 3, 1)
 
         return self.run(call, mel.astype(np.float32), pairs_bgr, batch=batch)
 
-    def faces(self, lips: np.ndarray, reference_bgr: np.ndarray, batch: int | None = None, top: int = 0) -> np.ndarray:
-        """E-Net without L-Net: faces of full size with the identity of the reference.
+    def identity(self, reference_bgr: np.ndarray) -> np.ndarray:
+        """E-Net's code float32[n, 512] of whom a reference shows, [n, h, w, 3] of any size, float32 0 ... 1 or uint8."""
+        net: Any = self.module("enet", low_res=False)
+        return self.run(lambda reference: net.style_code(_unit(reference)).float(), reference_bgr)
+
+    def draw(self, lips: np.ndarray, identity: np.ndarray, top: int = 0) -> np.ndarray:
+        """`faces` with an identity that is known already, float32[n, 512].
 
         Args:
             lips: float32[n, 96, 96, 3] BGR 0 ... 1.
-            reference_bgr: [n, h, w, 3] of any size, float32 0 ... 1 or uint8.
-            batch: items at a time, the micro-batch by default.
+            identity: from `identity`.
             top: first row that is wanted, a multiple of 4; those above are not computed.
 
         Returns:
             float32[n, 384 - top, 384, 3] BGR, about 0 ... 1, not clamped.
         """
         net: Any = self.module("enet", low_res=False)
-        rows = {"top": top} if top else {}
+        return self.run(lambda low, code: net.draw(_planes(low), code, top=top).permute(0, 2, 3, 1), lips, identity)
+
+    def faces(self, lips: np.ndarray, reference_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """E-Net without L-Net: faces of full size with the identity of the reference.
+
+        Args:
+            lips: float32[n, 96, 96, 3] BGR 0 ... 1.
+            reference_bgr: [n, h, w, 3] of any size, float32 0 ... 1 or uint8.
+            batch: items at a time, the micro-batch by default.
+
+        Returns:
+            float32[n, 384, 384, 3] BGR, about 0 ... 1, not clamped.
+        """
+        net: Any = self.module("enet", low_res=False)
 
         def call(low: Tensor, reference: Tensor) -> Tensor:
-            seen = _planes(reference) / (255.0 if reference.dtype == torch.uint8 else 1.0)
-            return net.enhance(_planes(low), torch.cat([seen, seen], 1), **rows).permute(0, 2, 3, 1)
+            seen = _unit(reference)
+            return net.enhance(_planes(low), torch.cat([seen, seen], 1)).permute(0, 2, 3, 1)
 
         return self.run(call, lips, reference_bgr, batch=batch)
 
@@ -146,27 +171,41 @@ class Networks:
         net = self.module("gpen")
         return self.run(lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces)
 
-    def restore(self, faces: np.ndarray, name: str = "gfpgan-1.3") -> np.ndarray:
+    def restore(self, faces: np.ndarray, name: str = "gfpgan-1.3", window: Window | None = None) -> np.ndarray:
         """GFPGAN (or GPEN) on aligned faces uint8[n, 512, 512, 3].
 
         Args:
             faces: aligned by `restore.alignment` (GPEN: by `enhance.alignment`).
             name: one of `RESTORATIONS`. GFPGAN adds the noise stored with its weights, the same in every frame: the original's fresh noise
                 in every frame is a grain that flickers, and gives other pictures each time.
+            window: the part that is wanted; None: all. GFPGAN computes no more than it needs for that part.
+
+        Returns:
+            uint8[n, h, w, 3] of the window.
         """
         network, file = RESTORATIONS[name]
         if network == "gpen":
-            return self.enhance(faces)
+            restored = self.enhance(faces)
+            return restored if window is None else restored[:, window.top : window.bottom, window.left : window.right]
         net = self.module(network, file=file)
-        return self.run(lambda x: _pictures((net(_signed(x), return_rgb=False)[0].clamp(-1, 1) + 1) / 2, rounded=True), faces)
 
-    def parse(self, faces: np.ndarray) -> np.ndarray:
-        """ParseNet's labels uint8[n, h, w] of aligned faces uint8[n, h, w, 3], 512 x 512 as it was trained."""
-        net = self.module("parsenet")
+        def call(x: Tensor) -> Tensor:
+            return _pictures((net(_signed(x), return_rgb=False, window=window)[0].clamp(-1, 1) + 1) / 2, rounded=True)
+
+        return self.run(call, faces)
+
+    def parse(self, faces: np.ndarray, window: Window | None = None) -> np.ndarray:
+        """ParseNet's labels uint8[n, h, w] of aligned faces uint8[n, H, W, 3], 512 x 512 as it was trained.
+
+        Args:
+            faces: or parts of them; sides are multiples of 16.
+            window: the part whose labels are wanted; None: all.
+        """
+        net: Any = self.module("parsenet")
 
         def call(x: Tensor) -> Tensor:
             scaled = (_planes(x.double() if self.compute.exact else x) / 255 * 2 - 1).float()
-            return net(scaled)[0].argmax(1).to(torch.uint8)
+            return net.logits(scaled, window).argmax(1).to(torch.uint8)
 
         return self.run(call, faces)
 
@@ -186,9 +225,14 @@ class Networks:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_networks(device: str, weights: str = "") -> Networks:
+def shared_networks(device: str, weights: str = "", precision: Precision = "auto") -> Networks:
     """This process's networks on a device: stages that are fused into one worker load each network once."""
-    return Networks(Compute.of(device), weights)
+    if device.startswith("cuda"):
+        # The same inputs, the same bytes; and float32 means float32.
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False, False
+    else:
+        keep_freed_memory()
+    return Networks(Compute.of(device, precision), weights)
 
 
 def fast(module: nn.Module, name: str, compute: Compute) -> nn.Module:
@@ -196,7 +240,45 @@ def fast(module: nn.Module, name: str, compute: Compute) -> nn.Module:
     from retalk_models.forms import fastest, optimise
 
     form = fastest(name, compute.device)
-    return optimise(module, dataclasses.replace(form, dtype=getattr(torch, compute.dtype)))
+    if compute.precision != "auto":
+        form = dataclasses.replace(form, dtype=getattr(torch, compute.precision))
+    return optimise(module, form)
+
+
+class Transfer:
+    """Copies between the machine's memory and a GPU's, beside its computing; on a CPU nothing is copied.
+
+    Pictures travel as they are stored, mostly 8-bit, through pinned memory and on a stream of their own: while a micro-batch is computed
+    the next one is packed and sent. Conversions run on the device. Not run on a GPU yet.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    def there(self, parts: list[Tensor]) -> list[Tensor]:
+        """Tensors on the device."""
+        if self.stream is None:
+            return parts
+        with torch.cuda.stream(self.stream):
+            sent = [part.pin_memory().to(self.device, non_blocking=True) for part in parts]
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self.stream)
+        for tensor in sent:
+            tensor.record_stream(computing)
+        return sent
+
+    def back(self, result: Tensor) -> Tensor:
+        """A result on its way back; it is there after `finish`."""
+        if self.stream is None:
+            return result
+        arrived = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        return arrived.copy_(result, non_blocking=True)
+
+    def finish(self) -> None:
+        """Wait for all results."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).synchronize()
 
 
 def _planes(pictures: Tensor) -> Tensor:
@@ -204,6 +286,11 @@ def _planes(pictures: Tensor) -> Tensor:
     x = pictures.permute(0, 3, 1, 2)
     # One layout whatever came in: bilinear sampling rounds differently in another.
     return (x if x.is_floating_point() else x.float()).contiguous()
+
+
+def _unit(pictures: Tensor) -> Tensor:
+    """[n, h, w, c], uint8 or 0 ... 1 -> float32 [n, c, h, w] in 0 ... 1."""
+    return _planes(pictures) / (255.0 if pictures.dtype == torch.uint8 else 1.0)
 
 
 def _signed(pictures: Tensor) -> Tensor:

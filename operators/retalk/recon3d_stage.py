@@ -15,6 +15,7 @@ from operators.retalk import align3d, coefficients, framing
 from operators.retalk.batches import SIDE
 from operators.retalk.face_boxes import DEFAULT_PADS
 from operators.retalk.framing import CROP
+from operators.retalk.model_files import Precision
 from operators.retalk.nets import Networks, shared_networks
 from operators.retalk.source import standard_points
 from operators.segment import Segment
@@ -28,10 +29,12 @@ class Recon3dOptions:
     Attributes:
         pads: top, bottom, left, right, pixels by which the face box is larger than the face.
         weights: home of other model files than the official ones (`model_files.home_registry`).
+        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
     """
 
     pads: tuple[int, int, int, int] = DEFAULT_PADS
     weights: str = ""
+    precision: Precision = "auto"
 
 
 class Recon3d(Stage):
@@ -71,7 +74,7 @@ class Recon3d(Stage):
     def setup(self, device: str) -> None:
         """Load the network."""
         cv2.setNumThreads(1)
-        self.networks = shared_networks(device, self.options.weights)
+        self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("face3d")
         self._standard = standard_points(self.networks.registry)
 

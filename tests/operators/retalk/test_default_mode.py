@@ -156,7 +156,7 @@ def test_the_lower_face_alone_is_what_enet_draws_there() -> None:
     networks = Networks(loader=lambda name, **options: net)
     networks._modules["enet None [('low_res', False)]"] = net
     whole = networks.faces(low, reference)
-    part = networks.faces(low, reference, top=enet_stage.TOP)
+    part = networks.draw(low, networks.identity(reference), top=enet_stage.TOP)
     assert part.shape == (1, SIDE - enet_stage.TOP, SIDE, 3)
     np.testing.assert_allclose(part, whole[:, enet_stage.TOP :], atol=2e-4 * np.abs(whole).max())
 
