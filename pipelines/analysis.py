@@ -31,7 +31,7 @@ from operators.segment import Segment
 from pipelines.board import BoardClient
 from pipelines.engine import Engine, StageSpec
 from pipelines.rows import Row, from_table, to_table
-from pipelines.state import content_key
+from pipelines.state import DISTRUSTED, content_key
 from pipelines.titles import slug
 
 logger = logging.getLogger(__name__)
@@ -90,8 +90,9 @@ class AnalysisCache:
         self.spec, self.engine, self.board = spec, engine, board
         self._devices = dict(spec.devices)
 
-    def load(self, index: int, row: Row) -> dict[str, Any] | None:
-        """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or another's."""
+    def load(self, index: int, row: Row, distrusted: list[str]) -> dict[str, Any] | None:
+        """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or another's: the latter two are
+        noted in `distrusted`."""
         url, key = self.place(index, row)
         if not exists(url):
             return None
@@ -103,10 +104,10 @@ class AnalysisCache:
             columns = from_table(table.cast(schema), schema)
             if stated == {"key": key, "sha256": digest(columns, schema)}:
                 return columns
-            problem = "it states another key or checksum"
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # Arrow's errors are ValueError, OSError, KeyError
-            problem = f"{type(error).__name__}: {error}"
-        logger.warning("%s: cached analysis is damaged and computed again (%s)", url, problem)
+            problem = "another key or checksum"
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # Arrow's errors are of these kinds
+            problem = f"damaged ({type(error).__name__})"
+        distrusted.append(f"{DISTRUSTED}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again")
         return None
 
     def save(self, index: int, row: Row, columns: Mapping[str, Any]) -> None:

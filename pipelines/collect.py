@@ -150,6 +150,7 @@ class Collector:
             job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
             for stage, seconds in meta.get("seconds", {}).items():
                 job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
+            job.notes += [note for note in meta.get("notes", []) if note not in job.notes]
             if job.complete:
                 self._finish(job)
 

@@ -153,10 +153,10 @@ class Group:
         sizes = {"T": stop_frame - start_frame, "C": core, "N": len(row["source"]) if "source" in row else -1}
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
-        error = ""
+        error, notes = "", meta.get("notes", [])
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
-            kept = cache.load(index, row) if cache is not None else None
+            kept = cache.load(index, row, notes) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
             to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
@@ -168,6 +168,8 @@ class Group:
             meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
             row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
         seconds = time.perf_counter() - start
+        if notes:
+            meta["notes"] = notes
         meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)
         self.board.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
         return {**row, "meta": json.dumps(meta)}

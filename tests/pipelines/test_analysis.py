@@ -89,6 +89,8 @@ def test_damaged_and_foreign_files_are_computed_again(footage: Path, tmp_path: P
     report = dubbed(footage, tmp_path / "run", "deu", "fra")
     assert (sorted(analysed), report.exit_code) == (["title/0", "title/1", "title/2"], 0)
     assert flipped.read_bytes() == good, "and they are right again"
+    notes = {note for record in report.records for note in record["notes"] if note.startswith("not trusted: cached analysis")}
+    assert len(notes) == 3, "and the user is told"
     dubbed(footage, tmp_path / "calm", "deu", "fra", cache=False)
     assert digests(tmp_path / "run") == digests(tmp_path / "calm")
 
