@@ -6,7 +6,9 @@ Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelin
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +20,16 @@ from operators.segment import Segment
 @dataclasses.dataclass(frozen=True)
 class NoOptions:
     """A stage without options."""
+
+
+def option_help(options: type) -> dict[str, str]:
+    """What each option means: the entries under ``Attributes:`` of the docstrings of an `Options` class and of those it inherits from."""
+    found: dict[str, str] = {}
+    for cls in reversed(options.__mro__):
+        _, _, section = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\nAttributes:\n")
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE):
+            found[name] = " ".join(text.split())
+    return {field.name: found.get(field.name, "") for field in dataclasses.fields(options)}
 
 
 class Stage(ABC):

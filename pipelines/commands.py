@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.media.redact import redact
 from operators.media.storage import filesystem, join
+from operators.stage import option_help
 from pipelines.dub import DONE, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
 from pipelines.preflight import PreflightError
@@ -98,9 +100,14 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
         print(stage_table(built))
         return DONE
     for spec in built.stages:
-        kinds = get_type_hints(type(spec.options))
+        kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))
         for field in dataclasses.fields(spec.options):
             kind = kinds[field.name]
-            allowed = " | ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
+            if get_origin(kind) is Literal:
+                allowed = " | ".join(map(repr, get_args(kind)))
+            else:
+                allowed = str(kind) if get_origin(kind) else kind.__name__
             print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
+            if means[field.name]:
+                print(textwrap.fill(means[field.name], 120, initial_indent="    ", subsequent_indent="    "))
     return DONE

@@ -37,8 +37,8 @@ class DNetOptions:
         expression: neutral, smile, a picture of a face whose expression is taken, or a file of 64 numbers (.npy, .txt, .csv).
         enhance: gpen: the reference is enhanced at 512 pixels before it is reduced to 256, as in the original; none: it is not.
         identity: E-Net's code of the reference is read here, once for all dubs; False: for enet.enabled=False, saves E-Net's files.
-        weights: home of other model files than the official ones.
-        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
+        weights: home of other model files than the official ones (its folder ``models``).
+        precision: what networks compute in; auto: float32 until something else has been measured on the device.
     """
 
     enabled: bool = True

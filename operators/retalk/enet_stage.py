@@ -49,8 +49,8 @@ class ENetOptions:
         upper_face: original, angry, surprise or sad.
         mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
         feather: pixels of the 384 box over which the mask fades at its outline.
-        weights: home of other model files than the official ones.
-        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
+        weights: home of other model files than the official ones (its folder ``models``).
+        precision: what networks compute in; auto: float32 until something else has been measured on the device.
     """
 
     enabled: bool = True

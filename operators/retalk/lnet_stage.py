@@ -38,8 +38,8 @@ class LNetOptions:
         silence: close: pauses are heard as silence, so that the mouth closes whatever noise the recording has; hear: as recorded.
         lag: seconds by which the mouth follows the sound.
         ease: seconds over which the frame's own mouth returns after the speech.
-        weights: home of other model files than the official ones.
-        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
+        weights: home of other model files than the official ones (its folder ``models``).
+        precision: what networks compute in; auto: float32 until something else has been measured on the device.
     """
 
     strength: float = 1.0

@@ -28,8 +28,8 @@ class Recon3dOptions:
 
     Attributes:
         pads: top, bottom, left, right, pixels by which the face box is larger than the face.
-        weights: home of other model files than the official ones (`model_files.home_registry`).
-        precision: auto, float32, bfloat16 or float16 (`nets.Compute`).
+        weights: home of other model files than the official ones (its folder ``models``).
+        precision: what networks compute in; auto: float32 until something else has been measured on the device.
     """
 
     pads: tuple[int, int, int, int] = DEFAULT_PADS
