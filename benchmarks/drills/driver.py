@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 from pipelines.cli import main
 from tests.drills import faulty
 
+T = TypeVar("T")
 HOOK = "tests.drills.faulty.register"
 
 
@@ -17,9 +20,20 @@ def with_hook() -> None:
     real = ray.init
 
     def init(*arguments: object, **options: object) -> object:
-        return real(*arguments, **{**options, "runtime_env": {"worker_process_setup_hook": HOOK}})
+        return patiently(lambda: real(*arguments, **{**options, "runtime_env": {"worker_process_setup_hook": HOOK}}))
 
     ray.init = init
+
+
+def patiently(start: Callable[[], T], tries: int = 4) -> T:
+    """Start a Ray; again where this machine is so busy that Ray gives up after its half minute."""
+    while True:
+        try:
+            return start()
+        except Exception as problem:
+            tries -= 1
+            if "timed out during startup" not in str(problem) or not tries:
+                raise
 
 
 if __name__ == "__main__":

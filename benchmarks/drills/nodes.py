@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.drills import processes
+from benchmarks.drills.driver import patiently
 
 STORE = 100 << 20
 HEAD = "f" * 51 + "00000"
@@ -34,10 +35,11 @@ def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
 
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RAY_")}
     os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "object_store_memory": STORE})
+    head = {"num_cpus": 0, "num_gpus": 0, "object_store_memory": STORE}
+    made = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
         for node in nodes:
-            made.add_node(object_store_memory=STORE, **node)
+            patiently(lambda node=node: made.add_node(object_store_memory=STORE, **node))
         yield made
     finally:
         made.shutdown()
