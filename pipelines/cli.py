@@ -201,6 +201,11 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
     )
+    command.add_argument(
+        "--allow-failures",
+        action="store_true",
+        help="exit code 0 also where titles have failed: for schedulers that would run everything again; the ledger says which and why",
+    )
     _add_title_options(command)
     _add_engine_options(command)
     _add_run_options(command)
@@ -325,7 +330,8 @@ def _dub(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from pipelines.commands import run_catalogue
 
-    return run_catalogue(args.manifest, args.output, **_common(args))
+    code = run_catalogue(args.manifest, args.output, **_common(args))
+    return 0 if code == 3 and args.allow_failures else code
 
 
 def _plan(args: argparse.Namespace) -> int:

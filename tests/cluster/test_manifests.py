@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import ray
 import yaml
 
+from pipelines.cli import parser
 from pipelines.config import load_profile
 from pipelines.dub import groups_of, resolve_engine
 from pipelines.preflight import check_resources, check_store
@@ -177,6 +179,31 @@ def test_kuberay_groups_fit_the_profile(path: Path, engine: str) -> None:
     cpus, gpus = most(engine)
     assert total("maxReplicas", "num-cpus") >= cpus
     assert total("maxReplicas", "num-gpus") >= gpus
+
+
+def test_the_job_is_repeated_when_it_is_lost_not_when_titles_fail() -> None:
+    """KubeRay repeats whatever ends with another exit code than 0. The entrypoint is parsed by the real command line: KubeRay splits it
+    into words itself, so that nothing may need a shell."""
+    spec = load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]
+    assert spec["backoffLimit"] > 0
+    words = shlex.split(spec["entrypoint"])
+    assert words == spec["entrypoint"].split(), "no quotes"
+    assert not set("|&;<>$`") & set(spec["entrypoint"])
+    assert words[0] == "retalk"
+    args = parser().parse_args(words[1:])
+    assert args.allow_failures
+    assert (args.command, args.profile) == ("run", "autoscaling")
+    assert load_profile(args.profile)
+    assert resolve_engine(args.engine)
+
+
+def test_the_profile_and_the_manifests_mean_the_same_nodes() -> None:
+    groups = {group["groupName"]: group for group in cluster_of(CLUSTER / "kuberay" / "raycluster.yaml")["workerGroupSpecs"]}
+    assert set(groups) == {group.name for group in PROFILE.nodes}
+    for node in PROFILE.nodes:
+        start = groups[node.name]["rayStartParams"]
+        assert (node.cpus, node.gpus) == (int(start["num-cpus"]), int(start.get("num-gpus", "0")))
+        assert (node.min, node.max) == (groups[node.name]["minReplicas"], groups[node.name]["maxReplicas"])
 
 
 def test_the_two_manifests_describe_the_same_cluster() -> None:
