@@ -22,11 +22,12 @@ import pyarrow as pa
 
 import pipelines.session  # noqa: F401  (sets Ray's environment)
 from pipelines.assembly import DubJob, assemble_dub
+from pipelines.beats import BEAT
 from pipelines.board import Board
-from pipelines.bundles import Bundling, unpack
+from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
-from pipelines.plan import PLANNED, Planner, PlanSpec, plan_bundles
+from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table
 from pipelines.state import Record
 from pipelines.titles import Title
@@ -99,6 +100,27 @@ class PlanActor:
         for titles in table.column("titles").to_pylist():
             yield from plan_bundles(self._planner, [Title.from_json(text) for text in titles], self._bundling)
         self._board.flush()
+
+
+def plan_bundles(planner: Planner, titles: list[Title], bundling: Bundling) -> Iterator[pa.Table]:
+    """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
+    together = bundling.titles_per_task > 1
+    bundler = Bundler(PLANNED, bundling.frames, MAX_ROWS if together else 1)
+    for title in titles:
+        rows = []
+        for row in planner.steps(title):
+            if row["segment"] == BEAT:
+                yield from bundler.rest()
+                yield pack([row], PLANNED)
+            else:
+                rows.append(row)
+        if not together:
+            bundler.rows_limit = bundling.rows(len(rows) - 1)
+        for row in rows:
+            yield from bundler.add(row, *frames_of(row))
+        if not together:
+            yield from bundler.rest()
+    yield from bundler.rest()
 
 
 class GroupActor:
@@ -267,8 +289,11 @@ def stream(
         schema = FINAL if placed else PLANNED
         # No prefetching: a receipt is seen when it is there, not when the next one is.
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            rows = unpack(table, schema)
-            if placed:
-                yield from rows.to_pylist()  # no tensors in it
-            else:
-                yield from (from_table(rows, schema, index) for index in range(rows.num_rows))
+            yield from _rows(table, schema)
+
+
+def _rows(table: pa.Table, schema: pa.Schema) -> Iterator[Row]:
+    """The rows of a block, without beats."""
+    rows = unpack(table, schema)
+    plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
+    return (row for row in plain if row["segment"] != BEAT)

@@ -15,7 +15,7 @@ import math
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -31,13 +31,13 @@ from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, fingerprint, join, suffix
 from operators.segment import PLAN
 from pipelines.analysis import code, libraries
+from pipelines.beats import BEAT, Beats, beats_of
 from pipelines.board import MAX_ATTEMPTS, BoardClient
-from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of
 from pipelines.config import EngineConfig
 from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
-from pipelines.shots import find_shots
+from pipelines.shots import ShotFinder
 from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, slug
@@ -106,6 +106,10 @@ class Planner:
 
     def plan(self, title: Title) -> Iterator[Row]:
         """Plan one title: its mark, then its rows."""
+        return (row for row in self.steps(title) if row["segment"] != BEAT)
+
+    def steps(self, title: Title) -> Iterator[Row]:
+        """`plan`, with beats before the mark of a long title: rows that only say that its planner is alive (see `Beats`)."""
         began, key = time.perf_counter(), f"{title.id} plan"
         attempts = self.board.begin(key)
         mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
@@ -115,6 +119,7 @@ class Planner:
         self._distrusted = []
         # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
         decision = self.board.decided(key)
+        beats = Beats(title.id, decision["beats"] if decision else 0, PLANNED)
         try:
             if attempts > MAX_ATTEMPTS:
                 error = (
@@ -126,10 +131,14 @@ class Planner:
                 if decision is None:
                     committed = self.run.committed(title.id, self._distrusted) if running else {}
                     receipts = {name: {k: receipt[k] for k in RECEIPT.names} for name, receipt in committed.items()}
-                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts}
+                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts, "beats": 0}
                     self.board.decide(key, decision)
                 if running:
-                    summary, rows = self._segments(title, dubs, decision["committed"])
+                    info = probe_video(title.video, self.spec.limits)
+                    if beats_of(info.n_frames) != beats.total:
+                        beats.total = decision["beats"] = beats_of(info.n_frames)
+                        self.board.decide(key, decision)
+                    summary, rows = yield from self._segments(title, info, dubs, decision["committed"], beats)
                     mark.update(summary)
         except Exception as problem:
             error = str(problem) if isinstance(problem, ValueError) else f"plan: {type(problem).__name__}: {problem}"
@@ -143,6 +152,7 @@ class Planner:
         mark.update(dubs=[dub.to_dict() for dub in dubs], seconds=round(time.perf_counter() - began, 4), traceback=trace)
         self.board.end(key)
         self.board.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
+        yield from beats.rest()
         values = {"segment_id": title.id, "title": title.id, "video": title.video, "segment": -1, "error": error, "meta": json.dumps(mark)}
         yield empty_row(PLANNED, values)
         yield from rows
@@ -189,9 +199,10 @@ class Planner:
         return content_key(version(), engine, segments, options, _face_identity(title.face), dub.length, video, fingerprint(dub.speech))
 
     # --- what is to be done -------------------------------------------------------------------------------------------------------
-    def _segments(self, title: Title, dubs: list[DubPlan], committed: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], list[Row]]:
-        """Rows of a title, and what the mark says of it. Notes speech that cannot be used in its dub."""
-        info = probe_video(title.video, self.spec.limits)
+    def _segments(
+        self, title: Title, info: VideoInfo, dubs: list[DubPlan], committed: dict[str, dict[str, Any]], beats: Beats
+    ) -> Generator[Row, None, tuple[dict[str, Any], list[Row]]]:
+        """What the mark says of a title, and its rows; yields beats. Notes speech that cannot be used in its dub."""
         speech = {}
         for plan in dubs:
             if plan.state != "run":
@@ -209,7 +220,7 @@ class Planner:
         running = [plan for plan in dubs if plan.state == "run"]
         if not running:
             return summary, []
-        shots, anchors = self._shots_and_anchors(title, info)
+        shots, anchors = yield from self._shots_and_anchors(title, info, beats)
         bounds, shot_of = cut_segments(shots, info, self.engine.config.windows, self.spec.segment_frames)
         spoken: dict[int, list[dict[str, Any]]] = defaultdict(list)
         halo = self.engine.halo(title.options)
@@ -252,8 +263,10 @@ class Planner:
         windows = self.engine.config.windows
         return self.spec.segment_frames if windows.kind == "frames" else max(1, int(windows.max_seconds * info.average_rate))
 
-    def _shots_and_anchors(self, title: Title, info: VideoInfo) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
-        """Shots and anchors of a title, from the run directory where an earlier run has found them."""
+    def _shots_and_anchors(
+        self, title: Title, info: VideoInfo, beats: Beats
+    ) -> Generator[Row, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
+        """Shots and anchors of a title, from the cache where an earlier run has found them; yields beats."""
         how = (version(), code("pipelines.shots"), libraries(), self.engine.config.detect_shots, self.engine.config.find_faces)
         key = content_key(how, fingerprint(title.video), _face_identity(title.face))
         cache = join(self.spec.cache or self.run.url, "plans", f"{key}.json")
@@ -264,12 +277,16 @@ class Planner:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
         shots = [(0, info.n_frames)]
         if self.engine.config.detect_shots and info.n_frames > 1:
-            shots = find_shots(read_frames(title.video, 0, info.n_frames, info), info.n_frames)
+            finder = ShotFinder()
+            for frame in read_frames(title.video, 0, info.n_frames, info):
+                finder.add(frame)
+                yield from beats.looking(frame.index)
+            shots = finder.shots(info.n_frames)
         anchors: list[np.ndarray | None] = [None] * len(shots)
         if self.engine.config.find_faces:
-            from operators.faces.anchors import find_anchors
+            from operators.faces.anchors import search_anchors
 
-            anchors = find_anchors(title.video, info, shots, title.face)
+            anchors = yield from beats.searching(search_anchors(title.video, info, shots, title.face), len(shots))
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
         write_sealed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors
@@ -310,21 +327,6 @@ class Planner:
             "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
             "meta": "",
         }
-
-
-def plan_bundles(planner: Planner, titles: Iterable[Title], bundling: Bundling) -> Iterator[pa.Table]:
-    """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
-    together = bundling.titles_per_task > 1
-    bundler = Bundler(PLANNED, bundling.frames, MAX_ROWS if together else 1)
-    for title in titles:
-        mark, *rows = planner.plan(title)
-        if not together:
-            bundler.rows_limit = bundling.rows(len(rows))
-        for row in (mark, *rows):
-            yield from bundler.add(row, *frames_of(row))
-        if not together:
-            yield from bundler.rest()
-    yield from bundler.rest()
 
 
 def _said(distrusted: list[str]) -> str:

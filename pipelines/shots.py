@@ -31,15 +31,30 @@ def find_shots(frames: Iterable[Frame], n_frames: int) -> list[tuple[int, int]]:
     Returns:
         [start, stop) frame numbers of the shots, covering the title without gaps. A title without a cut is one shot.
     """
-    detector = AdaptiveDetector(min_scene_len=SHORTEST)
-    cuts: set[int] = set()
-    timecode = FrameTimecode(0, RATE)
+    finder = ShotFinder()
     for frame in frames:
-        timecode = FrameTimecode(frame.index, RATE)
-        cuts |= {cut.frame_num for cut in detector.process_frame(timecode, _small_bgr(frame))}
-    cuts |= {cut.frame_num for cut in detector.post_process(timecode)}
-    edges = [0, *sorted(cut for cut in cuts if 0 < cut < n_frames), n_frames]
-    return list(itertools.pairwise(edges))
+        finder.add(frame)
+    return finder.shots(n_frames)
+
+
+class ShotFinder:
+    """`find_shots`, frame by frame."""
+
+    def __init__(self) -> None:
+        self._detector = AdaptiveDetector(min_scene_len=SHORTEST)
+        self._cuts: set[int] = set()
+        self._timecode = FrameTimecode(0, RATE)
+
+    def add(self, frame: Frame) -> None:
+        """Look at the next frame."""
+        self._timecode = FrameTimecode(frame.index, RATE)
+        self._cuts |= {cut.frame_num for cut in self._detector.process_frame(self._timecode, _small_bgr(frame))}
+
+    def shots(self, n_frames: int) -> list[tuple[int, int]]:
+        """See `find_shots`; after the last frame."""
+        cuts = self._cuts | {cut.frame_num for cut in self._detector.post_process(self._timecode)}
+        edges = [0, *sorted(cut for cut in cuts if 0 < cut < n_frames), n_frames]
+        return list(itertools.pairwise(edges))
 
 
 def _small_bgr(frame: Frame) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -88,12 +88,28 @@ def find_anchors(
         FaceError: no sampled frame of the title shows a face, the number or the pictured person is nowhere, or the picture shows no face.
         ValueError: ``face`` is no rule.
     """
+    search = search_anchors(url, info, shots, face, backend)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            anchors: list[np.ndarray | None] = end.value
+            return anchors
+
+
+def search_anchors(
+    url: str, info: VideoInfo, shots: Sequence[tuple[int, int]], face: str = "largest", backend: FaceBackend | None = None
+) -> Generator[int, None, list[np.ndarray | None]]:
+    """`find_anchors` step by step: yields how many shots have been searched, and returns the anchors."""
     rule = parse_rule(face)
     backend = backend or make_backend("dlib", "cpu")
     reference = _describe_picture(face, backend) if rule == "reference" else None
     # The largest face is found first; by all other rules the small ones count as well.
     sides = LONG_SIDES if rule == "largest" else LONG_SIDES[1:]
-    people = [people_of_shot(url, info, samples, backend, sides) for samples in sample_shots(info, shots)]
+    people = []
+    for samples in sample_shots(info, shots):
+        people.append(people_of_shot(url, info, samples, backend, sides))
+        yield len(people)
     if not any(people):
         raise FaceError(
             f"{url}: no face found in any of the {len(shots)} shots; a face must be seen from the front, 20 pixels wide or more"

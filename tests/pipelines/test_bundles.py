@@ -12,7 +12,8 @@ import pytest
 
 from pipelines.board import BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
-from pipelines.plan import PLANNED, Planner, PlanSpec, plan_bundles
+from pipelines.graph import plan_bundles
+from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, empty_row, from_table
 from pipelines.state import RunDirectory
 from pipelines.titles import Dub, Title

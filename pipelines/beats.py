@@ -1,0 +1,66 @@
+"""Beats: rows by which the planner of a long title says that it is alive.
+
+Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is planned for longer than that. How
+many beats a title has depends on its number of frames alone, and all come before its mark, so that a title planned again gives the same
+rows. They pass through the groups like marks and end in `pipelines.graph.stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+import pyarrow as pa
+
+from pipelines.rows import Row, empty_row
+
+Found = TypeVar("Found")
+
+#: ``segment`` of a beat; a title's mark has -1.
+BEAT = -2
+#: Frames from one beat to the next; each is looked at twice, for cuts and for faces.
+FRAMES = 5000
+
+
+def beats_of(n_frames: int) -> int:
+    """Beats of a title: as many while cuts are looked for as while faces are."""
+    return 2 * (n_frames // FRAMES)
+
+
+class Beats:
+    """Gives the beats of one title as they are due.
+
+    Attributes:
+        title: its id.
+        total: how many there will have been before the mark.
+        schema: of planned rows.
+    """
+
+    def __init__(self, title: str, total: int, schema: pa.Schema) -> None:
+        self.title, self.total, self.schema = title, total, schema
+        self._given = 0
+
+    def until(self, count: int) -> Iterator[Row]:
+        """Those up to a number that have not been given."""
+        while self._given < min(count, self.total):
+            self._given += 1
+            yield empty_row(self.schema, {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": BEAT})
+
+    def looking(self, frame: int) -> Iterator[Row]:
+        """Those that are due when cuts have been looked for up to a frame."""
+        return self.until(min(frame // FRAMES, self.total // 2))
+
+    def searching(self, search: Generator[int, None, Found], shots: int) -> Generator[Row, None, Found]:
+        """Those that are due while faces are searched: `search` yields how many shots it has been through. Returns what it returns."""
+        half = self.total // 2
+        while True:
+            try:
+                done = next(search)
+            except StopIteration as end:
+                found: Found = end.value
+                return found
+            yield from self.until(half + half * done // shots)
+
+    def rest(self) -> Iterator[Row]:
+        """Those that have not been given."""
+        return self.until(self.total)
