@@ -33,8 +33,10 @@ def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
     """A cluster of several raylets on this machine whose head does no work; ended with all its processes."""
     from ray.cluster_utils import Cluster
 
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RAY_")}
-    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
+    # The workers take their environment from their node, not from the driver.
+    ours = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RAY_") or name in ours}
+    os.environ.update(ours)
     head = {"num_cpus": 0, "num_gpus": 0, "object_store_memory": STORE}
     made = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
@@ -43,7 +45,7 @@ def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
         yield made
     finally:
         made.shutdown()
-        for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
+        for name in ours:
             os.environ.pop(name)
         os.environ.update(kept)
 
@@ -110,7 +112,8 @@ def autoscaling(kinds: dict[str, dict[str, Any]], idle_minutes: float) -> Iterat
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     switches = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1"}
     ours = {"RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD}
-    environment = {**kept, "PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **switches, **ours}
+    known = {"PATH": path, "PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**kept, **known, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **switches, **ours}
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--autoscaling-config={folder}/cluster.json"),
         *(f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE}"),
