@@ -277,14 +277,14 @@ def stream(
             **common,
         )
         for pool, spec in placed:
-            gpus = {"num_gpus": pool.num_gpus} if pool.num_gpus else {}
+            # A block is one bundle whatever the batch; where a pool books GPUs, Ray insists on a number.
+            gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
             dataset = dataset.map_batches(
                 GroupActor,
                 fn_constructor_args=(spec, board, bundling.frames),
                 compute=_pool(pool, cpus),
                 num_cpus=pool.num_cpus,
-                **gpus,
-                **common,
+                **{**common, **gpus},
             )
         schema = FINAL if placed else PLANNED
         # No prefetching: a receipt is seen when it is there, not when the next one is.
