@@ -18,8 +18,10 @@ import torch
 from benchmarks.reference_loop import reference_loop
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
+from operators.stage import option_help
 from pipelines.config import ProfileConfig, UsageError, load_engine
 from pipelines.dub import Report, run
+from pipelines.engine import Engine
 from tests.parity import assert_close
 from tests.pipelines.conftest import make_speech
 from tests.recorded_run import E2E, FINE, parity_run, pictures, profile, recipe_home, recorded_clip, rendered
@@ -222,3 +224,10 @@ def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> 
     for stage, option, value, allowed in wrong:
         with pytest.raises(UsageError, match=re.escape(allowed)):
             run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options={stage: {option: value}}, ray=False)
+
+
+@pytest.mark.parametrize("engine", ["retalk", "retalk-parity", "exemplar"])
+def test_every_option_says_what_it_means(engine: str) -> None:
+    for spec in Engine(load_engine(engine)).stages:
+        for name, text in option_help(type(spec.options)).items():
+            assert len(text) > 10, f"{spec.name}.{name}: nothing under Attributes"
