@@ -36,6 +36,8 @@ from pipelines.worker import Group, GroupSpec
 NAMESPACE = "retalk"
 #: Seconds that a worker's notes to the board may wait.
 NOTES_PERIOD = 1.0
+#: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
+QUEUED = 4.0
 #: Dubs that an assembler is sent at once, at most, and their frames.
 MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
@@ -259,6 +261,7 @@ def stream(
     cpus = int(ray.cluster_resources().get("CPU", 1))
     context = ray.data.DataContext.get_current().copy()
     context.target_max_block_size = 1
+    context.downstream_capacity_backpressure_ratio = QUEUED
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = profile.watchdog_seconds

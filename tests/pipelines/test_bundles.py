@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,23 @@ def test_many_short_titles_on_ray_with_one_that_kills(footage: Path, tmp_path: P
     go(rows[:1], tmp_path / "calm")
     assert set(digests(tmp_path / "run").values()) == set(digests(tmp_path / "calm").values())
     assert len(digests(tmp_path / "run")) == 39
+
+
+def test_what_waits_in_front_of_a_slow_pool_is_bounded(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+    """The last stage stands still at its third segment. The first one, in a pool of its own, stops soon after, and not at the end of the
+    title: memory does not grow with a title's length."""
+    go_on = tmp_path / "go-on"
+    options = {"Paint": {"wait": str(go_on)}}
+    make_video(tmp_path / "long.mp4", frames=80, sound=False)
+    rows = [{**catalogue(footage)[0], "video": str(tmp_path / "long.mp4")}]
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(go, rows, tmp_path / "run", ray=True, pools=2, frames=2, stage_options=options)
+        analysed: list[int] = []
+        while len(analysed) < 10 or analysed[-10] != analysed[-1] or analysed[-1] < 3:
+            assert not running.done(), running.result()
+            analysed.append(len(list((tmp_path / "run" / "analysis").rglob("*.arrow"))))
+            time.sleep(0.5)
+        go_on.touch()
+        report = running.result()
+    assert (report.exit_code, report.computed) == (0, 40)
+    assert analysed[-1] < 20, "it had stopped by itself"
