@@ -12,7 +12,7 @@ from pipelines.state import parse_json, read_json, read_sealed
 #: Version of the run directory's format, in run.json.
 FORMAT = 1
 #: Names that a run writes into its directory.
-STATE = ("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet", "plans", "segments", "receipts", "records")
+STATE = ("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet", "plans", "segments", "receipts", "records", "runs")
 #: Files looked at in search of one that is ours.
 LOOKED_AT = 20
 

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from operators.media.redact import redact
@@ -74,15 +76,17 @@ def _committed(run: RunDirectory, done: set[tuple[str, str]]) -> dict[str, int]:
     if not exists(table):
         return counts
     fs, receipts = filesystem(join(run.url, "receipts"))
-    names = {path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)} if fs.isdir(receipts) else set()
+    names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)] if fs.isdir(receipts) else []
     fs, path = filesystem(table)
     with fs.open(path, "rb") as file:
-        for piece in pq.read_table(file).to_pylist():
-            committed = (piece["title"], piece["dub"]) in done or piece["name"] in names
-            counts["segments"] += 1
-            counts["frames"] += piece["frames"]
-            counts["committed"] += committed
-            counts["committed_frames"] += piece["frames"] * committed
+        plan = pq.read_table(file, columns=["title", "dub", "name", "frames"])
+    # A catalogue has hundreds of thousands of pieces: no loop over them here.
+    dubs = pc.binary_join_element_wise(plan["title"], plan["dub"], "\0")
+    ended = pc.is_in(dubs, pa.array([f"{title}\0{dub}" for title, dub in done], pa.string()))
+    committed = pc.or_(ended, pc.is_in(plan["name"], pa.array(names, pa.string())))
+    counts["segments"], counts["frames"] = plan.num_rows, pc.sum(plan["frames"]).as_py() or 0
+    counts["committed"] = pc.sum(committed).as_py() or 0
+    counts["committed_frames"] = pc.sum(pc.filter(plan["frames"], committed)).as_py() or 0
     return counts
 
 
