@@ -278,7 +278,7 @@ class _Runner:
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
         from pipelines.graph import AssemblerPool, start_board, stream
 
-        pool = AssemblerPool(self.profile.assemble.num_cpus, self.keep_segments)
+        pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
         workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
 
         def finish(job: DubJob) -> None:

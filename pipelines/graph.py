@@ -150,8 +150,8 @@ class AssemblerPool:
     `run` is called from as many threads as there may be actors.
     """
 
-    def __init__(self, num_cpus: float, keep_segments: bool) -> None:
-        self._num_cpus, self._keep_segments = num_cpus, keep_segments
+    def __init__(self, num_cpus: float, at_once: int, keep_segments: bool) -> None:
+        self._num_cpus, self._at_once, self._keep_segments = num_cpus, at_once, keep_segments
         self._waiting: collections.deque[DubJob] = collections.deque()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._all: list[Any] = []
@@ -195,7 +195,8 @@ class AssemblerPool:
         jobs: list[DubJob] = []
         frames = 0
         with self._lock:
-            while self._waiting and len(jobs) < MAX_ASSEMBLED and (not jobs or frames + self._waiting[0].frames <= FRAMES_ASSEMBLED):
+            share = min(MAX_ASSEMBLED, -(-len(self._waiting) // self._at_once))
+            while len(jobs) < share and (not jobs or frames + self._waiting[0].frames <= FRAMES_ASSEMBLED):
                 jobs.append(self._waiting.popleft())
                 frames += jobs[-1].frames
         return jobs

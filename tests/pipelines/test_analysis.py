@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from pipelines import analysis
 from pipelines.analysis import AnalysisCache, CacheSpec
 from pipelines.board import Board
+from pipelines.cli import _common, main, parser
 from pipelines.config import CacheConfig, ProfileConfig
-from pipelines.dub import Report, run
+from pipelines.dub import Report, cache_folder, run
 from pipelines.engine import Engine
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.pipelines.stages import Brightness
@@ -127,3 +129,30 @@ def test_large_columns_and_a_full_cache_are_left_out(footage: Path, tmp_path: Pa
     assert len(files(tmp_path / "full")) == 2, "8 bytes a frame, 8 frames and 8 frames; the room is 150"
     dubbed(footage, tmp_path / "full", "deu", "fra", profile=full)
     assert len(files(tmp_path / "full")) == 2
+
+
+def test_command_line(footage: Path, tmp_path: Path) -> None:
+    """`retalk run` keeps analysis in its directory unless told otherwise; `retalk dub` only where it is told to."""
+
+    def chosen(*arguments: str) -> str | bool | None:
+        cache: str | bool | None = _common(parser().parse_args(["run", "m.csv", "-o", "d", *arguments]))["cache"]
+        return cache
+
+    assert (chosen(), chosen("--cache", "memory://b/c"), chosen("--no-cache")) == (None, "memory://b/c", False)
+    assert cache_folder(None, profile_config(), "/run") == cache_folder(True, profile_config(), "/run") == "/run"
+    assert (cache_folder(False, profile_config(), "/run"), cache_folder("memory://b/c/", profile_config(), "/run")) == ("", "memory://b/c")
+    engine = tmp_path / "test.yaml"
+    engine.write_text(yaml.safe_dump(engine_config().model_dump()))
+    command = [
+        "dub",
+        str(footage / "a.mp4"),
+        str(footage / "exact.wav"),
+        "-o",
+        str(tmp_path / "out.mp4"),
+        "--engine",
+        str(engine),
+        "--no-ray",
+    ]
+    assert main([*command, "--quiet"]) == main([*command, "--quiet", "--cache", str(tmp_path / "kept")]) == 0
+    assert len(files(tmp_path / "kept")) == 2, "one segment for each of the two shots"
+    assert not list(tmp_path.glob(".out.mp4.retalk"))

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.assembly import DubJob
 from pipelines.board import BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
-from pipelines.graph import plan_bundles
+from pipelines.graph import AssemblerPool, plan_bundles
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, empty_row, from_table
 from pipelines.state import RunDirectory
@@ -184,3 +185,23 @@ def test_what_waits_in_front_of_a_slow_pool_is_bounded(footage: Path, tmp_path: 
         report = running.result()
     assert (report.exit_code, report.computed) == (0, 40)
     assert analysed[-1] < 20, "it had stopped by itself"
+
+
+def test_assemblers_share_the_dubs_that_wait() -> None:
+    """Short dubs go several at a time, but not all to one assembler; long ones go alone; none is taken twice or left."""
+
+    def job(number: int, frames: int) -> DubJob:
+        return DubJob("run", f"t{number}", "v.mp4", {}, "key", "test", {}, [], frames, 1.0)
+
+    def taken(frames: list[int], at_once: int) -> list[list[str]]:
+        pool = AssemblerPool(0, at_once, False)
+        for number, count in enumerate(frames):
+            pool.put(job(number, count))
+        batches = [[taken.title for taken in pool._taken()] for _ in frames]
+        assert [title for batch in batches for title in batch] == [f"t{number}" for number in range(len(frames))]
+        return [batch for batch in batches if batch]
+
+    assert [len(batch) for batch in taken([25] * 8, 1)] == [8]
+    assert [len(batch) for batch in taken([25] * 8, 4)] == [2, 2, 1, 1, 1, 1]
+    assert max(len(batch) for batch in taken([25] * 100, 1)) == 16
+    assert [len(batch) for batch in taken([100_000, 25, 100_000, 25, 25], 1)] == [1, 1, 1, 2]
