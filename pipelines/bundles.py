@@ -24,6 +24,8 @@ MAX_BYTES = 16 << 20
 MAX_ROWS = 64
 #: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles is not waited for at the end.
 MAX_TITLES, PLANNER_TASKS = 16, 16
+#: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
+QUEUED = 2
 #: Bundles that each worker of the largest pool has at least over a run, as far as there are rows.
 WORKER_BUNDLES = 4
 

@@ -24,7 +24,7 @@ import pipelines.session  # noqa: F401  (sets Ray's environment)
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.beats import BEAT
 from pipelines.board import Board
-from pipelines.bundles import MAX_ROWS, Bundler, Bundling, frames_of, pack, unpack
+from pipelines.bundles import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
 from pipelines.plan import PLANNED, Planner, PlanSpec
@@ -36,8 +36,6 @@ from pipelines.worker import Group, GroupSpec
 NAMESPACE = "retalk"
 #: Seconds that a worker's notes to the board may wait.
 NOTES_PERIOD = 1.0
-#: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
-QUEUED = 4.0
 #: Dubs that an assembler is sent at once, at most, and their frames.
 MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
