@@ -135,6 +135,8 @@ class Planner:
                     self.board.decide(key, decision)
                 if running:
                     info = probe_video(title.video, self.spec.limits)
+                    if not (title.face in FACES or title.face.isdigit()):
+                        probe_video(title.face, self.spec.limits)  # a picture is a file like others
                     if beats_of(info.n_frames) != beats.total:
                         beats.total = decision["beats"] = beats_of(info.n_frames)
                         self.board.decide(key, decision)

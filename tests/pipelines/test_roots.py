@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -140,6 +142,13 @@ def test_limits_on_videos_and_speech(tree: Path, limit: str, value: float, messa
     (record,) = run([row], tree, limits={limit: value}).records
     assert record["state"] == "failed"
     assert re.search(message, record["error"]), record["error"]
+
+
+def test_limits_on_the_picture_of_a_face(tree: Path) -> None:
+    cv2.imwrite(str(tree / "in" / "face.png"), np.zeros((80, 60, 3), np.uint8))
+    row = {"id": "a", "video": str(tree / "in" / "a.mp4"), "speech": str(tree / "in" / "a.wav"), "output": "a.mp4"}
+    (record,) = run([{**row, "face": str(tree / "in" / "face.png")}], tree, limits={"max_megapixels": 0.004}).records
+    assert "face.png: its pictures have 60x80 pixels" in record["error"]
 
 
 def test_limits_of_a_profile() -> None:
