@@ -9,6 +9,8 @@ receipts/TITLE/NAME.json        one small file per committed segment; NAME carri
 records/TITLE/DUB.json          one per dub that ended: done or failed
 ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
 lock.json                       who is running
+runs/START-ID.json              one per invocation: how far it is, its stages, the nodes it had (see `pipelines.runlog`)
+forecast.json, report/          what `retalk plan -o` and `retalk report` have written
 
 What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is another title's, is not trusted: the
 work that it stands for is done again, and the user is told.
