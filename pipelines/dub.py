@@ -79,7 +79,7 @@ def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
     """
     if engine == "auto":
-        return resolve_engine("retalk" if _networks_are_here() else "exemplar", options)
+        return resolve_engine("retalk" if _networks_are_here(options or {}) else "exemplar", options)
     if engine == "retalk":
         try:
             Engine(load_engine("retalk"))
@@ -99,12 +99,12 @@ def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str
     return built
 
 
-def _networks_are_here() -> bool:
-    """Whether the networks' engine can run: its stages are part of this version and its weights are in the cache."""
-    if not available("lnet"):
+def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the networks' engine can run: its stages are part of this version and its weights are in the cache, or where options say."""
+    if not available("lnet") and not any(values.get("weights") for values in options.values()):
         return False  # said without importing torch, which takes seconds
     try:
-        preflight.check_weights(Engine(load_engine("retalk")))
+        preflight.check_weights(resolve_engine("retalk", options))
     except UsageError:
         return False
     return True

@@ -1,7 +1,7 @@
 """Harness of the parity tests: weights by recipe, goldens, comparison. Serves the networks and the pure functions alike.
 
-``RETALK_PARITY_GOLDENS=<dir>`` takes the goldens (``<dir>/<net>/golden.npz``, ``<dir>/functions/*.npz``) from another folder of the same
-layout; manifests are always those of ``../shared/parity``.
+``RETALK_PARITY_GOLDENS=<dir>`` takes the goldens (``<dir>/<net>/golden.npz``, ``<dir>/functions/*.npz``, ``<dir>/e2e/*.npz``) from another
+folder of the same layout; manifests are always those of ``../shared/parity``.
 """
 
 from __future__ import annotations

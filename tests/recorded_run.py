@@ -14,12 +14,14 @@ import scipy.io.wavfile
 from operators.media.color import rgb_to_yuv
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.config import PoolConfig, ProfileConfig, load_engine
+from pipelines.config import EngineConfig, PoolConfig, ProfileConfig, load_engine
 from pipelines.dub import Report, run
 from tests.conftest import PARITY
+from tests.parity import goldens
 from tests.retalk_home import NESTINGS, make_home, standard_landmarks
 
-E2E = PARITY / "e2e"
+#: Of RETALK_PARITY_GOLDENS, where that folder has a recorded run.
+E2E = next((folder / "e2e" for folder in (goldens(), PARITY) if folder is not None and (folder / "e2e").is_dir()), PARITY / "e2e")
 #: The finest that x264 encodes: lossless with 8 bits, to within about a grey level with 10.
 FINE = {"crf": 0}
 
@@ -86,7 +88,13 @@ def recorded_clip(folder: Path, frames: int | None = None) -> tuple[Path, Path, 
 
 
 def parity_run(
-    folder: Path, clip: tuple[Path, Path, Path], home: Path, chosen: ProfileConfig, ray: bool = False, length: str = "loop"
+    folder: Path,
+    clip: tuple[Path, Path, Path],
+    home: Path,
+    chosen: ProfileConfig,
+    ray: bool = False,
+    length: str = "loop",
+    engine: EngineConfig | None = None,
 ) -> Report:
     video, speech, recorded = clip
     options: dict[str, dict[str, Any]] = {
@@ -94,7 +102,7 @@ def parity_run(
     }
     options["blend"].update(FINE, pictures=str(folder / "pictures"))
     rows = [{"id": "clip", "video": str(video), "speech": str(speech), "output": str(folder / "out.mp4"), "length": length}]
-    report = run(rows, run_dir=str(folder), engine=load_engine("retalk-parity"), profile=chosen, options=options, ray=ray)
+    report = run(rows, run_dir=str(folder), engine=engine or load_engine("retalk-parity"), profile=chosen, options=options, ray=ray)
     assert not report.failed, report.failed
     return report
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.reference_loop import reference_loop
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
 from operators.stage import option_help
 from pipelines.config import ProfileConfig, UsageError, load_engine
-from pipelines.dub import Report, run
+from pipelines.dub import Report, resolve_engine, run
 from pipelines.engine import Engine
+from retalk_models.registry_catalog import load_catalog
 from tests.parity import assert_close
 from tests.pipelines.conftest import make_speech
+from tests.pipelines.remembering import RememberingNetworks, answers, remembering_engine
 from tests.recorded_run import E2E, FINE, parity_run, pictures, profile, recipe_home, recorded_clip, rendered
 
 needs_fixture = pytest.mark.skipif(not E2E.is_dir(), reason="no recorded run of the original beside this checkout")
@@ -37,52 +37,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-class Remembered:
-    """A network that, asked the same again, gives the same answer without computing it: a second run costs only what differs.
-
-    A batch is asked picture by picture, so that other batches of the same pictures are no other questions.
-    """
-
-    def __init__(self, net: torch.nn.Module, answers: dict[str, Any]) -> None:
-        self.net, self.answers = net, answers
-
-    def _ask(self, method: Callable[..., Any], *args: torch.Tensor, **kwargs: Any) -> Any:
-        return joined([self._one(method, [a[i : i + 1] for a in args], kwargs) for i in range(len(args[0]))])
-
-    def _one(self, method: Callable[..., Any], args: list[torch.Tensor], kwargs: dict[str, Any]) -> Any:
-        digest = hashlib.sha256(f"{type(self.net).__name__} {method.__name__} {kwargs}".encode())
-        for tensor in args:
-            digest.update(f"{tensor.shape} {tensor.dtype}".encode() + tensor.contiguous().numpy().tobytes())
-        key = digest.hexdigest()
-        if key not in self.answers:
-            self.answers[key] = method(*args, **kwargs)
-        return self.answers[key]
-
-    def __call__(self, *args: torch.Tensor, **kwargs: Any) -> Any:
-        return self._ask(self.net.forward, *args, **kwargs)
-
-    def enhance(self, *args: torch.Tensor, **kwargs: Any) -> Any:
-        return self._ask(self.net.enhance, *args, **kwargs)
-
-
-def joined(parts: list[Any]) -> Any:
-    """Answers for single pictures as the answer for the batch."""
-    if isinstance(parts[0], torch.Tensor):
-        return torch.cat(parts)
-    if isinstance(parts[0], dict):
-        return {key: joined([part[key] for part in parts]) for key in parts[0]}
-    return type(parts[0])(None if values[0] is None else joined(list(values)) for values in zip(*parts, strict=True))
-
-
-@pytest.fixture
-def remembering(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Networks of this process remember their answers; what they are asked is still made by the stages, every time."""
-    answers: dict[str, Any] = {}
-    real = Networks.module
-    monkeypatch.setattr(Networks, "module", lambda self, *args, **options: Remembered(real(self, *args, **options), answers))
-    return answers
-
-
 def assert_like(ours: np.ndarray, theirs: np.ndarray) -> None:
     """The bound of the parity material for pictures: 8-bit truncation sits between the stages."""
     difference = np.abs(ours.astype(int) - theirs.astype(int))
@@ -90,31 +44,46 @@ def assert_like(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert (difference <= 2).mean() >= 0.99
 
 
+@needs_fixture
+def test_parity_mode_equals_the_original_for_any_segment_length_and_on_ray(tmp_path: Path, home: Path, ray_session: Any) -> None:
+    """All six frames of the original's recorded run; those that it shows again, and its steps one by one, are in the slow test below."""
+    clip, engine = recorded_clip(tmp_path / "clip"), remembering_engine("retalk-parity")
+    parity_run(tmp_path / "whole", clip, home, profile(50), length="keep", engine=engine)
+    whole, theirs = rendered(tmp_path / "whole"), np.load(E2E / "final_frames.npz")["frames_bgr"]
+    assert len(whole) == min(len(pictures(clip[0])), len(theirs))
+    assert_like(whole, theirs[: len(whole)])
+    asked = answers(home)
+    parity_run(tmp_path / "cut", clip, home, profile(4), length="keep", engine=engine)
+    assert (rendered(tmp_path / "cut") == whole).all()
+    parity_run(tmp_path / "ray", clip, home, profile(3, pools=2), ray=True, length="keep", engine=engine)
+    assert (rendered(tmp_path / "ray") == whole).all()
+    assert answers(home) == asked, "with another segment length or on Ray the networks were asked something else"
+
+
 @pytest.mark.slow
 @needs_fixture
-def test_parity_mode_equals_the_original_for_any_segment_length(tmp_path: Path, home: Path, remembering: dict[str, Any]) -> None:
-    clip = recorded_clip(tmp_path / "clip")
+def test_every_step_and_the_whole_recorded_run_equal_the_original(tmp_path: Path, home: Path) -> None:
+    clip, engine = recorded_clip(tmp_path / "clip"), remembering_engine("retalk-parity")
     check_the_loop(clip, home)
-    asked = len(remembering)
-    parity_run(tmp_path / "whole", clip, home, profile(50))
+    asked = answers(home)
+    parity_run(tmp_path / "whole", clip, home, profile(4), engine=engine)
     whole, theirs = rendered(tmp_path / "whole"), np.load(E2E / "final_frames.npz")["frames_bgr"]
     assert len(whole) == len(theirs)
     assert_like(whole, theirs)
-    assert len(remembering) == asked, "loop and stages asked the networks different things"
+    assert answers(home) == asked, "loop and stages asked the networks different things"
     encoded, source = pictures(tmp_path / "whole" / "out.mp4"), pictures(clip[0])
-    assert len(encoded) == 10  # the speech's length; the original leaves out the last two, which stay as they were
-    assert np.abs(encoded[:8, ..., ::-1].astype(int) - whole).mean() < 1
-    assert np.abs(encoded[8:].astype(int) - source[2:4]).mean() < 1
-    parity_run(tmp_path / "cut", clip, home, profile(4))
-    assert (rendered(tmp_path / "cut") == whole).all()
-    assert len(remembering) == asked, "with another segment length the networks were asked something else"
+    # The speech's length; the original leaves out the last few, which stay as they were.
+    assert len(encoded) > len(whole)
+    assert np.abs(encoded[: len(whole), ..., ::-1].astype(int) - whole).mean() < 1
+    rest = np.arange(len(whole), len(encoded)) % len(source)
+    assert np.abs(encoded[len(whole) :].astype(int) - source[rest]).mean() < 1
 
 
 def check_the_loop(clip: tuple[Path, Path, Path], home: Path) -> None:
     """The benchmarks' baseline on the original's input, step by step."""
     with np.load(E2E / "inputs.npz") as arrays:
         given = dict(arrays)
-    networks = Networks(weights=str(home))
+    networks = RememberingNetworks(Networks(weights=str(home)), home / "answers")
     detectors = RecordedDetectors(str(clip[2]), NetworkDetectors(networks))
     record = reference_loop(
         *(given["frames_bgr"], given["wav"], float(given["fps"]), networks, detectors),
@@ -127,22 +96,14 @@ def check_the_loop(clip: tuple[Path, Path, Path], home: Path) -> None:
     assert_like(np.stack(record.enhanced), references["enhanced_ref_bgr"])
     faces = np.stack(record.faces).transpose(0, 3, 1, 2)[:, :, ::4, ::4]
     assert np.abs(faces - outputs["enet_pred_s4"]).mean() < 0.5 / 255
-    for number in (0, 7):
-        assert_like(record.finished[number].pasted, outputs[f"pasted_bgr_{number}"])
-    assert_like(record.finished[0].restored, outputs["gfpgan_frame_0"])
-    assert_like(record.finished[0].blended, outputs["mouth_blended_0"])
+    names = {"pasted_bgr": "pasted", "gfpgan_frame": "restored", "mouth_blended": "blended"}
+    steps = [key.rsplit("_", 1) for key in outputs if key.rsplit("_", 1)[0] in names]
+    assert {kind for kind, _ in steps} == set(names)
+    for kind, number in steps:
+        assert_like(getattr(record.finished[int(number)], names[kind]), outputs[f"{kind}_{number}"])
     finals = np.load(E2E / "final_frames.npz")["frames_bgr"]
     for ours, theirs in zip(record.finished, finals, strict=True):
         assert_like(ours.final, theirs)
-
-
-@pytest.mark.slow
-@needs_fixture
-def test_parity_mode_on_ray_equals_the_plain_loop(tmp_path: Path, home: Path, ray_session: Any) -> None:
-    clip = recorded_clip(tmp_path / "clip", frames=1)
-    parity_run(tmp_path / "ray", clip, home, profile(50, pools=2), ray=True, length="keep")
-    parity_run(tmp_path / "local", clip, home, profile(50, pools=2), length="keep")
-    assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
 
 
 def talking_clip(folder: Path, frames: int) -> tuple[Path, Path]:
@@ -170,13 +131,14 @@ def default_run(
     """The default mode; 8-bit crf 0 is lossless: what is decoded from the output is what the stages made."""
     options: dict[str, dict[str, Any]] = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet")}
     options |= {"lnet": {"weights": str(home), "ease": 0}, "enet": {"weights": str(home), **enet}, "blend": dict(FINE)}
+    engine = remembering_engine("retalk")
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
-    report = run(rows, run_dir=str(folder), engine=load_engine("retalk"), profile=chosen, options=options, ray=ray)
+    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, ray=ray)
     assert not report.failed, report.failed
     return report
 
 
-def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: Path, remembering: dict[str, Any]) -> None:
+def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: Path) -> None:
     clip = talking_clip(tmp_path / "clip", 5)
     default_run(tmp_path / "whole", clip, home, profile(50), {})
     source, made = pictures(clip[0]), pictures(tmp_path / "whole" / "out.mp4")
@@ -190,10 +152,10 @@ def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: 
     left, right = landmarks[:, 0].min(), landmarks[:, 0].max()
     assert not changed[0, :, : left - 12].any()
     assert not changed[0, :, right + 12 :].any()
-    asked = len(remembering)
+    asked = answers(home)
     default_run(tmp_path / "cut", clip, home, profile(1), {})
     assert (pictures(tmp_path / "cut" / "out.mp4") == made).all()
-    assert len(remembering) == asked, "with another segment length the networks were asked something else"
+    assert answers(home) == asked, "with another segment length the networks were asked something else"
 
 
 def test_default_mode_on_ray_equals_the_plain_loop(tmp_path: Path, home: Path, ray_session: Any) -> None:
@@ -210,6 +172,23 @@ def test_without_weights_nothing_runs_and_the_one_command_is_named(tmp_path: Pat
     with pytest.raises(UsageError, match=r"DNet\.pt[\s\S]*GPEN-BFR-512\.pth[\s\S]*retalk models pull .*DNet\.pt[\s\S]*--engine exemplar"):
         run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options=options, ray=False)
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_auto_takes_the_networks_where_their_weights_are(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path))
+    assert resolve_engine("auto").name == "exemplar"
+    own = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet", "enet")}
+    assert resolve_engine("auto", own).name == "retalk"
+    assert resolve_engine("auto", {**own, "enet": {}}).name == "exemplar"  # not all of them
+    # The official files are known by their names and sizes until they are read.
+    catalog, needed = load_catalog(), {"ENet.pth", "GFPGANv1.3.pth", "expression.mat", "similarity_Lm3D_all.mat"}
+    (tmp_path / "models").mkdir()
+    for entry in catalog.files_of(["face3d", "dnet", "lnet", "parsenet", *needed]):
+        with open(tmp_path / "models" / entry.file, "wb") as file:
+            file.truncate(entry.size or entry.about or 1000)
+    assert resolve_engine("auto").name == "retalk"
+    (tmp_path / "models" / "DNet.pt").unlink()
+    assert resolve_engine("auto").name == "exemplar"
 
 
 def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> None:
