@@ -98,7 +98,7 @@ def test_arguments_that_argparse_refuses() -> None:
 
 
 def test_help_is_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["dub"], ["run"], ["plan"], ["status"], ["stages"]):
+    for command in ([], ["dub"], ["run"], ["plan"], ["status"], ["report"], ["profile"], ["stages"]):
         with pytest.raises(SystemExit) as ended:
             cli.main([*command, "--help"])
         assert ended.value.code == 0

@@ -191,3 +191,24 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert learnt["rates"] == "earlier runs in the run directory"
     paint = next(stage for stage in learnt["stages"] if stage["stage"] == "paint")
     assert paint["seconds"] == pytest.approx(actual["stages"]["paint"]["seconds"], rel=1e-6), "24 frames again"
+
+
+def test_planning_by_ray_finds_the_same_work(
+    footage: Path, tmp_path: Path, ray_session: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"id": f"t{n}", "video": str(footage / name), "speech": str(footage / "long.wav"), "output": f"{n}.mp4", "length": "loop"}
+        for n, name in enumerate(("a.mp4", "b.mp4", "absent.mp4"))
+    ]
+    manifest, engine = tmp_path / "m.jsonl", tmp_path / "engine.yaml"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    engine.write_text(yaml.safe_dump(engine_config().model_dump()))
+    found = []
+    for least in (100, 1):
+        monkeypatch.setattr("pipelines.plan_command.PARALLEL_TITLES", least)
+        assert cli.main(["plan", str(manifest), "--engine", str(engine), "--json"]) == 3
+        content = json.loads(capsys.readouterr().out)
+        found.append([content["work"], content["titles"], content["problems"]])
+    assert found[0] == found[1]
+    assert found[0][0]["segments"] > 2
+    assert [title["state"] for title in found[0][1]] == ["run", "run", "failed"]

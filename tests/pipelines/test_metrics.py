@@ -68,7 +68,7 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
     ]
     wanted, seen = {exported(name) for name in METRICS} | asked(), set[str]()
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             samples = scrape(ray_session)
             seen |= samples.keys()
