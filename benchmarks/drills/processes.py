@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.drills.catalogue import Setting
 
+KINDS = ("MapWorker", "Assembler", "Board")
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,9 +66,12 @@ def command_of(pid: int) -> str:
 
 
 def workers(root: int) -> dict[int, str]:
-    """Ray's workers below a process that have something to do, with what they call themselves."""
+    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the board.
+
+    Ray's own helpers are not among them: a raylet ends itself when its agent dies, which is the drill of the nodes.
+    """
     found = {pid: command_of(pid) for pid in descendants(root)}
-    return {pid: name for pid, name in found.items() if name.startswith("ray::") and not name.startswith("ray::IDLE")}
+    return {pid: name for pid, name in found.items() if name.startswith("ray::") and any(kind in name for kind in KINDS)}
 
 
 def kill(pid: int) -> bool:
