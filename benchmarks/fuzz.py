@@ -290,14 +290,15 @@ def try_probe(path: Path) -> None:
 
 
 # --- running ----------------------------------------------------------------------------------------------------------------------------
-def worker(target: str, seed: int, seconds: float, folder: Path) -> None:
-    """Fuzz in this process. Each input lies in `folder` while it is tried; a finding's stays, with what came out beside it."""
+def worker(target: str, seed: int, seconds: float, folder: Path, inputs: int = 1 << 60) -> None:
+    """Fuzz in this process, for a time or a number of inputs. Each input lies in `folder` while it is tried; a finding's stays, with what
+    came out beside it."""
     from pipelines.config import UsageError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     files = seeds() if target == "probe" else {}
     until, count = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
+    while time.monotonic() < until and count < inputs:
         random_ = random.Random(f"{target} {seed} {count}")
         if target == "probe":
             suffix = random_.choice(sorted(files))
@@ -322,7 +323,7 @@ def worker(target: str, seed: int, seconds: float, folder: Path) -> None:
         (folder / "count").write_text(str(count))
 
 
-def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20) -> tuple[int, list[Finding]]:
+def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20, inputs: int = 1 << 60) -> tuple[int, list[Finding]]:
     """Fuzz in child processes, which may crash or hang.
 
     Args:
@@ -331,27 +332,22 @@ def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20) -
         seed: of the mutations.
         folder: where inputs lie, and those of findings stay.
         most: findings after which it gives up.
+        inputs: how many are enough.
 
     Returns:
         How many inputs were tried, and the findings.
     """
     tried, findings, until = 0, list[Finding](), time.monotonic() + seconds
-    while time.monotonic() < until and len(findings) < most:
+    while time.monotonic() < until and len(findings) < most and tried < inputs:
         for name in ("now", "count"):
             (folder / name).unlink(missing_ok=True)
         left = max(1.0, until - time.monotonic())
+        asked = {"worker": folder, "seconds": left, "seed": seed, "target": target, "inputs": inputs - tried}
         arguments = [
             sys.executable,
             "-m",
             "benchmarks.fuzz",
-            "--worker",
-            str(folder),
-            "--seconds",
-            str(left),
-            "--seed",
-            str(seed),
-            "--target",
-            target,
+            *(word for name, value in asked.items() for word in (f"--{name}", str(value))),
         ]
         with (folder / "log").open("w") as log:
             child = subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -385,16 +381,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", choices=TARGETS, help="default: both")
     parser.add_argument("--keep", type=Path, help="where inputs of findings are kept (default: a new temporary folder)")
+    parser.add_argument("--inputs", type=int, default=1 << 60, help="stop after so many inputs (default: when the time is over)")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.worker is not None:
-        worker(args.target, args.seed, args.seconds, args.worker)
+        worker(args.target, args.seed, args.seconds, args.worker, args.inputs)
         return 0
     keep = args.keep or Path(tempfile.mkdtemp(prefix="retalk-fuzz-"))
     keep.mkdir(parents=True, exist_ok=True)
     bad = 0
     for target in [args.target] if args.target else TARGETS:
-        tried, findings = fuzz(target, args.seconds, args.seed, keep)
+        tried, findings = fuzz(target, args.seconds, args.seed, keep, inputs=args.inputs)
         bad += len(findings)
         print(f"{target}: {tried} inputs in {args.seconds:g} s, {len(findings)} findings")
         for finding in findings:
