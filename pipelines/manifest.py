@@ -14,6 +14,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -296,11 +297,15 @@ def _dub(
         raise _RowError(f"{where}: {problem}" if where else str(problem)) from problem
 
 
+#: What no text holds (halves of surrogate pairs), and what no file's name holds.
+_NO_TEXT, _NO_NAME = re.compile("[\ud800-\udfff]"), re.compile("[\x00-\x1f\ud800-\udfff]")
+
+
 def _word(row: Mapping[str, Any], key: str, default: str) -> str:
     value = row.get(key, default)
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise _RowError(f"{key}: must be a text, got {value!r}")
-    if any(0xD800 <= ord(char) <= 0xDFFF for char in str(value)):
+    if _NO_TEXT.search(str(value)):
         raise _RowError(f"{key}: {value!r} is no text")
     return str(value).strip()
 
@@ -324,7 +329,7 @@ def _path(row: Mapping[str, Any], key: str, folder: str) -> str:
 
 def _usable(key: str, value: str) -> None:
     """Refuse what can be no file's name anywhere. Nothing is opened."""
-    if any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in value) or len(value) > MAX_NAME:
+    if len(value) > MAX_NAME or _NO_NAME.search(value):
         raise _RowError(f"{key}: {value[:80]!r} cannot be the name of a file")
     *wrappers, target = value.split("::")
     schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]

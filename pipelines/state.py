@@ -18,9 +18,12 @@ work that it stands for is done again, and the user is told.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -188,6 +191,10 @@ class RunDirectory:
         """
         left = sweep(self.url)
         for kind in ("receipts", "segments"):
+            local = local_path(join(self.url, kind))
+            if local is not None:
+                remove_empty(local)
+                continue
             fs, root = filesystem(join(self.url, kind))
             for folder in fs.ls(root, detail=False) if fs.isdir(root) else []:
                 if fs.isdir(folder) and not fs.ls(folder, detail=False):
@@ -259,6 +266,16 @@ def _differs(receipt: dict[str, Any] | None, target: str) -> str:
 
 def _is_record(record: dict[str, Any]) -> bool:
     return all(isinstance(record.get(name), str) for name in ("title", "dub", "state")) and record["state"] in ("done", "failed")
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the empty folders in a folder of this machine; there may be as many as titles, so the kernel says which are empty."""
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        try:
+            os.rmdir(entry.path)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
 
 
 def write_table(url: str, table: pa.Table) -> None:

@@ -190,6 +190,14 @@ def _temporary_name(name: str) -> str:
 _TEMPORARY = re.compile(r"(?P<mark>\..*\.[0-9a-f]{8}\.)(?P<pid>\d+)-[0-9a-f]{8}\.part(\.\w*)?", re.DOTALL)
 
 
+def _files_below(fs: fsspec.AbstractFileSystem, path: str) -> Iterable[str]:
+    """All files in a folder and in the folders below. On this machine without fsspec's cost for each."""
+    if isinstance(fs, LocalFileSystem):
+        return (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    files: list[str] = fs.find(path)
+    return files
+
+
 def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
     """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no living process writes.
 
@@ -206,7 +214,7 @@ def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True
         return []
     marks = None if names is None else {_mark(name) for name in names}
     removed = []
-    for found in fs.find(path) if marks is None else fs.ls(path, detail=False):
+    for found in _files_below(fs, path) if marks is None else fs.ls(path, detail=False):
         match = _TEMPORARY.fullmatch(found.rstrip("/").rsplit("/", 1)[-1])
         if match and (marks is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
             try:
