@@ -36,10 +36,10 @@ def recipe_home(folder: Path) -> Path:
     return make_home(folder, [file for file in NESTINGS if file != "30_net_gen.pth"], expression, standard_landmarks(five))
 
 
-def profile(segment_frames: int, pools: int = 1) -> ProfileConfig:
-    """Two threads for the networks, in one worker or split where the engine fans out."""
+def profile(segment_frames: int, pools: int = 1, workers: int = 1) -> ProfileConfig:
+    """Two cores in one pool or split where the engine fans out, and again among each pool's workers."""
     split = [("all", [])] if pools == 1 else [("segment", ["detect", "recon3d", "dnet"]), ("dub", [])]
-    made = [PoolConfig(name=name, stages=stages, size=1, num_cpus=2 / pools, in_flight=1) for name, stages in split]
+    made = [PoolConfig(name=name, stages=stages, size=workers, num_cpus=2 / pools / workers, in_flight=1) for name, stages in split]
     plan = PoolConfig(name="plan", size=1, num_cpus=0, in_flight=1)
     return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=900)
 
