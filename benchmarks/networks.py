@@ -26,12 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from operators.retalk.enet_stage import MOUTH, TOP
 from retalk_models import build
 from retalk_models.forms import Form, fastest, optimise
 from tests.retalk_models.recipe import subject_of
-
-#: Rows of a 384-row face that the default mode of the stage `enet` asks for start here.
-TOP = 160
 
 
 def picture(*shape: int, low: float = 0.0, high: float = 1.0) -> Callable[[int], Tensor]:
@@ -91,8 +89,10 @@ CASES = {
     "enet, own part": Case("enet", LOW_AND_FACES, "enhance", ENET),
     f"enet, rows from {TOP}": Case("enet", LOW_AND_FACES, "enhance", ENET, {"top": TOP}),
     "gfpgan": Case("gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False}),
+    "gfpgan, the mouth": Case("gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False, "window": MOUTH}),
     "gpen": Case("gpen", (picture(3, 512, 512, low=-1),)),
     "parsenet": Case("parsenet", (picture(3, 512, 512, low=-1),)),
+    "parsenet, eyes to chin": Case("parsenet", (picture(3, 320, 384, low=-1),), "logits"),
     "retinaface 640x360": Case("retinaface", (picture(3, 360, 640, low=-110, high=130),)),
     "s3fd 640x360": Case("s3fd", (picture(3, 360, 640, low=-110, high=130),)),
     "fan": Case("fan", (picture(3, 256, 256),)),
