@@ -23,9 +23,11 @@ MAX_BYTES = 16 << 20
 #: Rows in a bundle, at most.
 MAX_ROWS = 64
 #: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles is not waited for at the end.
-MAX_TITLES, PLANNER_TASKS = 16, 16
+MAX_TITLES, PLANNER_TASKS = 32, 16
 #: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
 QUEUED = 2
+#: How many times longer bundles may be in large catalogues, and titles that each worker has for each time.
+MAX_LONGER, WORKER_TITLES = 8, 16
 #: Bundles that each worker of the largest pool has at least over a run, as far as there are rows.
 WORKER_BUNDLES = 4
 
@@ -35,7 +37,7 @@ class Bundling:
     """How much goes together in a run. The default is one row each.
 
     Attributes:
-        frames: source frames to decode, halo included; a row with more is alone.
+        frames: source frames to decode, halo included, where there is no reason for more.
         titles: of the run.
         workers: of its largest pool.
         planners: planning workers.
@@ -45,6 +47,15 @@ class Bundling:
     titles: int = 1
     workers: int = 1
     planners: int = 1
+
+    @property
+    def block_frames(self) -> int:
+        """Source frames to decode that go together, halo included; a row with more is alone.
+
+        Where every worker has many titles before it, a bundle may be longer: it stays a small part of what a worker does, so that none is
+        waited for at the end.
+        """
+        return self.frames * max(1, min(MAX_LONGER, self.titles // (WORKER_TITLES * self.workers)))
 
     @property
     def titles_per_task(self) -> int:

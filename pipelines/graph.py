@@ -105,7 +105,7 @@ class PlanActor:
 def plan_bundles(planner: Planner, titles: list[Title], bundling: Bundling) -> Iterator[pa.Table]:
     """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
     together = bundling.titles_per_task > 1
-    bundler = Bundler(PLANNED, bundling.frames, MAX_ROWS if together else 1)
+    bundler = Bundler(PLANNED, bundling.block_frames, MAX_ROWS if together else 1)
     for title in titles:
         rows = []
         for row in planner.steps(title):
@@ -283,7 +283,7 @@ def stream(
             gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
             dataset = dataset.map_batches(
                 GroupActor,
-                fn_constructor_args=(spec, board, bundling.frames),
+                fn_constructor_args=(spec, board, bundling.block_frames),
                 compute=_pool(pool, cpus),
                 num_cpus=pool.num_cpus,
                 **{**common, **gpus},

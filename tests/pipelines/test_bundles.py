@@ -65,8 +65,9 @@ def test_bundles_are_bounded() -> None:
 def test_few_rows_are_spread_and_many_go_together() -> None:
     alone = Bundling(frames=500, titles=1, workers=8, planners=2)
     assert (alone.titles_per_task, alone.rows(8), alone.rows(32), alone.rows(320)) == (1, 1, 1, 10)
+    assert alone.block_frames == 500
     catalogue = Bundling(frames=500, titles=10_000, workers=8, planners=2)
-    assert (catalogue.titles_per_task, catalogue.rows(1)) == (16, 64)
+    assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (32, 64, 4000)
     some = Bundling(frames=500, titles=100, workers=256, planners=32)
     assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), "a hundred films go together, a hundred clips do not"
 
