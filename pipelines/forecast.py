@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.config import NodeGroup, PoolConfig, ProfileConfig, Rates, StageRate
 from pipelines.engine import Engine
+from pipelines.progress import duration
 from pipelines.rows import Row
 from pipelines.runlog import size_of
 from pipelines.state import Record
@@ -241,8 +242,8 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     if result["cpu_hours"] is None:
         return [head + result["notes"][0]]
     wall = result["wall_seconds"]
-    parts = [f"{result['gpu_hours']:.2f} GPU-hours", f"{result['cpu_hours']:.2f} CPU-hours"]
-    parts.append(f"{wall / HOUR:.2f} hours at least, bound by {result['bound_by']}" if wall is not None else "wall time unknown")
+    parts = [f"{result['gpu_hours']:.3g} GPU-hours", f"{result['cpu_hours']:.3g} CPU-hours"]
+    parts.append(f"{duration(wall)} at least, bound by {result['bound_by']}" if wall is not None else "wall time unknown")
     parts.append(f"{result['cost']:.2f} {result['currency']}" if result["cost"] is not None else "money unknown")
     return [head + "; ".join(parts), f"  rates: {result['rates']}", *(f"  {note}" for note in result["notes"])]
 
