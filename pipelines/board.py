@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
@@ -12,13 +14,29 @@ BUNDLE = " (bundle)"
 
 
 class Board:
-    """Attempts by row, and counters by stage for the progress display. All methods are cheap."""
+    """Attempts by row, and counters by stage for the progress display. All methods are cheap.
 
-    def __init__(self, room: float = math.inf) -> None:
-        self._room = room  # bytes that may be added to the analysis cache
+    Args:
+        room: bytes that may be added to the analysis cache.
+        folder: on this machine, where decisions are written down: a board that is started again after it was killed must know them, for
+            a title that is planned again otherwise gives other rows, and Ray takes them for those that it has. "": they are not.
+    """
+
+    def __init__(self, room: float = math.inf, folder: str = "") -> None:
+        self._room = room
+        self._file = Path(folder, "decisions.jsonl") if folder and Path(folder).is_dir() else None
         self._begun: dict[str, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
-        self._decided: dict[str, Any] = {}
+        self._decided: dict[str, Any] = dict(self._written())
+
+    def _written(self) -> list[tuple[str, Any]]:
+        """What an earlier process of this board has decided; a line that it was killed over is none."""
+        if self._file is None or not self._file.exists():
+            return []
+        lines = self._file.read_text(encoding="utf-8").split("\n")
+        if lines[-1]:
+            self._file.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
+        return [tuple(json.loads(line)) for line in lines[:-1]]
 
     def begin(self, key: str) -> int:
         """Note that a row is being begun; returns how often it was, this time included, without having ended."""
@@ -32,6 +50,10 @@ class Board:
     def decide(self, key: str, decision: Any) -> None:
         """Keep what was decided for a title, to the end of the run: planned again after its worker died, it gets the same rows."""
         self._decided[key] = decision
+        if self._file is not None:
+            line = json.dumps([key, decision])
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
 
     def decided(self, key: str) -> Any:
         """What was decided earlier in this run, None if nothing was."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from operators.media.redact import redact
+from operators.media.scratch import scratch_folder
 from operators.media.storage import join, sweep
 from pipelines import preflight, preflight_cluster
 from pipelines.analysis import CacheSpec, cache_room
@@ -260,7 +261,8 @@ class _Runner:
         joined = is_joined()
         with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
             self._check(connected, placed, joined)
-            return self._stream(connected, placed)
+            with scratch_folder() as folder:
+                return self._stream(connected, placed, str(folder))
 
     def _check(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], joined: bool) -> None:
         """Refuse what would crawl on the connected Ray, or not start at all."""
@@ -275,7 +277,7 @@ class _Runner:
         overrides = [title.options for title in self.titles] + [dub.options for title in self.titles for dub in title.dubs]
         preflight_cluster.check_nodes(ray, preflight.wanted_files(self.engine, overrides), self.directory.url)
 
-    def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]]) -> Report:
+    def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
         from pipelines.graph import AssemblerPool, start_board, stream
 
         pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
@@ -293,7 +295,7 @@ class _Runner:
                     collector.ended(result)
 
         collector = Collector(self.directory, self.engine.name, self.titles, finish)
-        name, board = start_board(self.room)
+        name, board = start_board(self.room, scratch)
         error = ""
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))

@@ -207,8 +207,8 @@ class AssemblerPool:
             ray.kill(actor)
 
 
-def start_board(room: float = math.inf) -> tuple[str, Any]:
-    """Start the run's board; it lives as long as the returned handle. `room`: bytes that may be added to the analysis cache.
+def start_board(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
+    """Start the run's board; it lives as long as the returned handle. Arguments as of `Board`; the folder is on this machine.
 
     Returns:
         Its name for `BoardHandle`, and the actor's handle.
@@ -220,7 +220,7 @@ def start_board(room: float = math.inf) -> tuple[str, Any]:
     # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room)
+    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
     return name, actor
 
 
