@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:
     return setting(folder / "calm", inputs, titles), calm_of(at)
 
 
-def kill_workers(folder: Path, titles: int = 50, kills: int = 20, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
-    """SIGKILL of random workers of one run: planners, stages, assemblers, the board."""
+def kill_workers(
+    folder: Path, titles: int = 50, kills: int = 20, seed: int = 1, pause: float = 0.05, kinds: Sequence[str] = ("",)
+) -> dict[str, Any]:
+    """SIGKILL of random workers of one run: planners, stages, assemblers, the board. `kinds`: by turns, what a victim's name has in it."""
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "workers", folder / "inputs", titles), Flight(), random.Random(seed)
     began = time.monotonic()
@@ -41,6 +44,8 @@ def kill_workers(folder: Path, titles: int = 50, kills: int = 20, seed: int = 1,
         time.sleep(dice.uniform(0.2, 1.0))
         # Not before work has begun: a worker that never started anything is no drill.
         alive = processes.workers(running.pid) if at.log.exists() else {}
+        wanted = kinds[len(victims) % len(kinds)]
+        alive = {pid: name for pid, name in alive.items() if wanted in name}
         if not alive:
             continue
         victim = dice.choice(sorted(alive))
@@ -53,6 +58,11 @@ def kill_workers(folder: Path, titles: int = 50, kills: int = 20, seed: int = 1,
     assert len(victims) == kills, f"the run ended after {len(victims)} kills: make it longer"
     counts = check(at, calm, {}, flight)
     return {"kills": len(victims), "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+
+
+def kill_board_and_planner(folder: Path, titles: int = 30) -> dict[str, Any]:
+    """The board, which knows what was decided for each title, and then the planner, which has to decide the same once more; thrice."""
+    return kill_workers(folder, titles, 6, kinds=("Board", "PlanActor"))
 
 
 def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
