@@ -22,7 +22,7 @@ from pipelines.roots import confine
 from pipelines.rows import Row
 from pipelines.runlog import read_logs
 from pipelines.session import machine_cpus, ray_session
-from pipelines.state import RunDirectory, write_text
+from pipelines.state import RunDirectory, read_json, write_text
 from pipelines.titles import Title
 
 #: From so many titles on, planning them in parallel is worth starting Ray.
@@ -70,8 +70,8 @@ def show_plan(
     order = {title.id: number for number, title in enumerate(titles)}
     marks.sort(key=lambda mark: order[mark["title"]["id"]])
     content = to_json(work, forecasts, time.time())
-    if directory:
-        write_text(join(run, FORECAST), json.dumps(content))
+    if directory and work.dubs:
+        write_text(join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)}))
     table, problems, notes = plan_table(marks)
     if as_json:
         titles_json = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
@@ -80,6 +80,15 @@ def show_plan(
         print("\n".join([*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]))
         print("\n".join(line for one in forecasts for line in describe(one)))
     return FAILED if problems else DONE
+
+
+def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The new forecasts, each with its work and time, and earlier ones for other profiles and engines."""
+    new = [{**one, "made": content["made"], "work": content["work"]} for one in content["forecasts"]]
+    known = read_json(url)
+    earlier = known.get("forecasts", []) if isinstance(known, dict) else []
+    replaced = {(one["profile"], one["engine"]) for one in new}
+    return [*new, *(one for one in earlier if isinstance(one, dict) and (one.get("profile"), one.get("engine")) not in replaced)]
 
 
 def forecasts_of(engine: Engine, profiles: Sequence[ProfileConfig], work: Work, where: str) -> list[dict[str, Any]]:

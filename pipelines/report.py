@@ -111,7 +111,7 @@ def read_report(url: str) -> dict[str, Any]:
     if isinstance(made, dict) and made.get("forecasts"):
         mine = [one for one in made["forecasts"] if (one["profile"], one["engine"]) == (about["profile"], about["engine"])]
         if mine:
-            chosen, since = {**mine[0], "work": made["work"]}, float(made["made"])
+            chosen, since = mine[0], float(mine[0]["made"])
     done = [record for record in records if record["state"] == "done"]
     dubs: dict[str, Any] = {"of": about["dubs"], "done": len(done), "failed": sum(r["state"] == "failed" for r in records)}
     dubs.update({kind: sum(record[kind] or 0 for record in done) for kind in ("frames", "segments", "reused", "video_seconds")})

@@ -164,6 +164,8 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert content["problems"][0].startswith("bad [dub]: ")
     assert content["work"]["dub"] == {"frames": 24, "frame_megapixels": pytest.approx(24 * 64 * 48 / 1e6)}
 
+    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]) == 3
+    capsys.readouterr()
     assert cli.main(["report", str(out)]) == 2, "a forecast is no run"
     run = ["run", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--no-ray", "--quiet"]
     assert cli.main(run) == 3
