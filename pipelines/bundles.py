@@ -62,6 +62,14 @@ class Bundling:
         """How many titles one planning task takes: one, unless there are many more than planners and workers."""
         return max(1, min(MAX_TITLES, self.titles // (PLANNER_TASKS * self.planners), self.titles // (WORKER_BUNDLES * self.workers)))
 
+    def tasks(self) -> Iterator[slice]:
+        """The titles of each planning task. The first ones are small, so that the first title comes out early."""
+        start = task = 0
+        while start < self.titles:
+            stop = start + min(self.titles_per_task, 1 << min(task // self.planners, 10))
+            yield slice(start, stop)
+            start, task = stop, task + 1
+
     def rows(self, planned: int) -> int:
         """How many rows of a title with so many may go together, if the run's other titles have as many: few rows are all spread."""
         return max(1, min(MAX_ROWS, self.titles * planned // (WORKER_BUNDLES * self.workers)))

@@ -268,8 +268,8 @@ def stream(
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
     bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
     with ray.data.DataContext.current(context):
-        texts, step = [title.to_json() for title in titles], bundling.titles_per_task
-        items = [{"titles": texts[start : start + step]} for start in range(0, len(texts), step)]
+        texts = [title.to_json() for title in titles]
+        items = [{"titles": texts[task]} for task in bundling.tasks()]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = dataset.map_batches(
             PlanActor,

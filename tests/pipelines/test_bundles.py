@@ -68,6 +68,9 @@ def test_few_rows_are_spread_and_many_go_together() -> None:
     assert alone.block_frames == 500
     catalogue = Bundling(frames=500, titles=10_000, workers=8, planners=2)
     assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (32, 64, 4000)
+    tasks = [list(range(10_000))[task] for task in catalogue.tasks()]
+    assert [len(task) for task in tasks[:12]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32], "the first title comes out early"
+    assert [title for task in tasks for title in task] == list(range(10_000))
     some = Bundling(frames=500, titles=100, workers=256, planners=32)
     assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), "a hundred films go together, a hundred clips do not"
 
