@@ -32,7 +32,7 @@ class BlendOptions:
     Attributes:
         levels: of the pyramid that joins face and frame: borders are blended over up to 2 ** levels pixels. 1: a plain soft edge.
         crf: constant rate factor of the encoder.
-        preset: its speed.
+        preset: speed of the encoder.
     """
 
     levels: int = 4

