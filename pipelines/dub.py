@@ -116,10 +116,7 @@ def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bo
     placed = profile.place(engine.name, engine.names)
     devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
     kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
-    return [
-        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, max(1, int(pool.num_cpus)), isolated, kept))
-        for pool, stages in placed
-    ]
+    return [(pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept)) for pool, stages in placed]
 
 
 def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:

@@ -42,6 +42,7 @@ from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, 
 from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, slug
 from pipelines.windows import cut_segments, halo_range
+from pipelines.worker import single_thread
 
 #: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
 FACES = ("largest", "left", "right")
@@ -102,6 +103,7 @@ class Planner:
         self.spec, self.board = spec, board
         self.engine = Engine(spec.engine)
         self.run = RunDirectory(spec.run)
+        single_thread()
         self._distrusted: list[str] = []
 
     def plan(self, title: Title) -> Iterator[Row]:

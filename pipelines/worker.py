@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import pyarrow as pa
+import threadpoolctl
 
 from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
@@ -40,7 +41,6 @@ class GroupSpec:
     stages: tuple[str, ...]
     run: str
     device: str = "cpu"
-    threads: int = 1
     isolated: bool = False  # the process is the worker's own
     cache: CacheSpec | None = None
 
@@ -53,6 +53,18 @@ def limit_process(device: str, isolated: bool) -> None:
     cv2.setNumThreads(1)
     if device == "cpu" and isolated:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def single_thread() -> None:
+    """Let the libraries that have been imported compute with one thread in this process.
+
+    Convolutions and matrix products round otherwise with two threads than with one: a result would depend on the profile. A pool uses as
+    many cores as it has actors.
+    """
+    threadpoolctl.threadpool_limits(1)
+    if "torch" in sys.modules:
+        # Only where a stage has brought it in: importing it costs seconds.
+        sys.modules["torch"].set_num_threads(1)
 
 
 class Group:
@@ -82,9 +94,7 @@ class Group:
         self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
         for stage in self.stages:
             stage.setup(spec.device)
-        if "torch" in sys.modules:
-            # Only where a stage has brought it in: importing it costs seconds.
-            sys.modules["torch"].set_num_threads(spec.threads)
+        single_thread()
 
     @property
     def name(self) -> str:
