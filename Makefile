@@ -23,12 +23,15 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
-	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest
+# Two processes: much of the time is waiting for Ray. A file's tests stay together.
+PYTEST := RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The neural engine on the original's whole recorded run too: some ten minutes more.
+test: lint
+	$(PYTEST)
+
+# The neural engine step by step and the large fault drills too: half an hour more.
 test-all: lint
-	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 demo: $(STAMP)
 	$(BIN)/python -m pipelines.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")

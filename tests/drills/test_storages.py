@@ -13,6 +13,7 @@ def test_calls_that_fail_now_and_then_are_repeated(drills: Path) -> None:
     assert storages.shaky_store(drills, titles=4, rate=0.08, ray=False)["done"] == 5
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_fails_its_titles_with_the_reason(drills: Path) -> None:
     storages.store_away(drills, titles=5, ray=False)
 

