@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
-#: How a key ends that stands for a bundle of rows, not for a row.
-BUNDLE = " (bundle)"
 
 
 class Board:
@@ -86,8 +84,7 @@ class Board:
 
     def snapshot(self) -> dict[str, Any]:
         """``{"stages": {name: {rows, frames, seconds, errors}}, "running": [keys]}``."""
-        running = sorted(key for key in self._begun if not key.endswith(BUNDLE))
-        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": running}
+        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": sorted(self._begun)}
 
 
 class BoardClient(Protocol):

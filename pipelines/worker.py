@@ -24,7 +24,7 @@ from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
 from operators.segment import PLAN, Segment
 from pipelines.analysis import AnalysisCache, CacheSpec
-from pipelines.board import BUNDLE, MAX_ATTEMPTS, BoardClient
+from pipelines.board import MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import Bundler, frames_of, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
@@ -90,7 +90,6 @@ class Group:
         assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
         self.after = self.first + len(self.stages)
         self.last = self.after == len(self.engine.stages)
-        self.again = False  # a worker has died over this bundle: some of it may be committed
         self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
         for stage in self.stages:
             stage.setup(spec.device)
@@ -103,16 +102,12 @@ class Group:
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
-        key = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
-        self.again = self.last and self.board.begin(key) > 1
         bundler = Bundler(self.output, self.block_frames, rows.num_rows)
         for index in range(rows.num_rows):
             row = from_table(rows, self.input, index)
             size = frames_of(row)
             for result in self.process(row):
                 yield from bundler.add(result, *size)
-        if self.last:
-            self.board.end(key)
         yield from bundler.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
@@ -130,7 +125,8 @@ class Group:
 
         Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
         """
-        if self.again and "target" in row and (kept := self._committed(row)) is not None:
+        # Another worker may have committed it and died, or been cut off, before its row was seen.
+        if self.last and "target" in row and (kept := self._committed(row)) is not None:
             yield kept
             return
         key = f"{row['segment_id']} {self.name}"
