@@ -194,11 +194,12 @@ class Group:
     def _committed(self, row: Row) -> Row | None:
         """The final row of a piece that another worker committed before it died, None where there is none."""
         name = row["target"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
-        if receipt is None or receipt["frames"] != len(row["source"]):
-            return None
-        if sha256_file(row["target"]) != receipt["sha256"]:
-            return None
+        try:
+            receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
+            if receipt is None or receipt["frames"] != len(row["source"]) or sha256_file(row["target"]) != receipt["sha256"]:
+                return None
+        except OSError:
+            return None  # what is wrong with the run directory is told when the piece is to be committed
         values = {"path": row["target"], **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {})})})
 

@@ -114,6 +114,12 @@ def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path)
     assert RunDirectory(str(tmp_path)).committed("t") == {}
 
 
+def test_a_receipt_that_cannot_be_read_is_an_error_of_its_piece_alone(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "receipts" / "t" / "de.00000.001.key.json").mkdir(parents=True)
+    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert [r["error"].partition(":")[0] for r in rows] == ["", "receipt", "", ""]
+
+
 def test_error_of_one_dub_leaves_the_others(footage: Path, tmp_path: Path) -> None:
     config = engine_config("MisbehaveDub", options={"MisbehaveDub": {"fail": "t", "dub": "de"}})
     rows = run_groups(config, [tuple(Engine(config).names)], planned_row(footage / "a.mp4", tmp_path), tmp_path)
