@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_speech, write_video
+from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_video
 from pipelines.config import CacheConfig, EngineConfig, EnginePools, PoolConfig, ProfileConfig, load_profile
 from pipelines.dub import Report, run
+from tests.pipelines.conftest import make_speech
 
 STAGES = "benchmarks.scale_stages"
 MIB = 1 << 20
@@ -161,7 +162,7 @@ def length(folder: Path, options: argparse.Namespace) -> None:
     peaks = []
     for minutes in [float(text) for text in options.minutes.split(",")]:
         video = looped(folder / f"{minutes:g}.mp4", short, round(minutes * 15))
-        speech = write_speech(folder / f"{minutes:g}.wav", minutes * 60)
+        speech = make_speech(folder / f"{minutes:g}.wav", minutes * 60)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             peak = pool.apply(run_watched, (str(folder / f"run-{minutes:g}"), str(video), str(speech), options.engine))
         peaks.append(peak)
@@ -266,7 +267,7 @@ def skew(folder: Path, options: argparse.Namespace) -> None:
 
     second = write_video(folder / "second.mp4", 25, 25, (256, 256))
     film = looped(folder / "film.mp4", second, 100)
-    speech, log = write_speech(folder / "speech.wav", 1.0), folder / "log"
+    speech, log = make_speech(folder / "speech.wav", 1.0), folder / "log"
     stages = [
         {"stage": f"{STAGES}:Scale", "options": {"wait": 0.002, "log": str(log)}},
         {"stage": f"{STAGES}:Paint", "options": {"wait": 0.02, "log": str(log)}},
@@ -307,7 +308,7 @@ def read_log(path: Path) -> list[tuple[str, str, float, float]]:
 def cache(folder: Path, options: argparse.Namespace) -> None:
     """A title of the embedded engine, then a further language with and without what is kept of the first."""
     video = upscaled(folder / "title.mp4", carphone(), 120, (704, 576))
-    speech = [write_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
+    speech = [make_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
 
     def dub(run_dir: str, count: int, cache: str | bool) -> float:
         dubs = [{"language": name, "speech": str(file), "output": f"{name}.mp4"} for name, file in zip(("deu", "fra"), speech[:count])]

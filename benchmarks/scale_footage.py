@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,19 +12,7 @@ import numpy as np
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, encode_segment
-
-
-def write_speech(path: Path, seconds: float) -> Path:
-    """A 16 kHz mono WAV with a tone that swells."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clock = np.arange(int(16000 * seconds)) / 16000
-    samples = 0.3 * np.sin(2 * np.pi * 220 * clock) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * clock))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
-    return path
+from tests.pipelines.conftest import make_speech
 
 
 def write_video(path: Path, frames: int, rate: int, size: tuple[int, int]) -> Path:
@@ -46,7 +33,7 @@ def write_video(path: Path, frames: int, rate: int, size: tuple[int, int]) -> Pa
 
 def short_title(folder: Path) -> tuple[Path, Path]:
     """Video and speech of one second."""
-    return write_video(folder / "second.mp4", 25, 25, (64, 48)), write_speech(folder / "second.wav", 1.0)
+    return write_video(folder / "second.mp4", 25, 25, (64, 48)), make_speech(folder / "second.wav", 1.0)
 
 
 def encoded_piece(folder: Path, video: Path) -> Path:

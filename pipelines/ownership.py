@@ -32,6 +32,18 @@ def read_about(url: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("retalk"), int) else None
 
 
+def require_about(url: str) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    found = read_about(url)
+    if found is None:
+        raise UsageError(f"{url}: holds no run (no run.json)")
+    return found
+
+
 def check_owner(url: str) -> list[str]:
     """Look whether a run may write here.
 

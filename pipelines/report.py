@@ -9,8 +9,9 @@ from typing import Any
 
 from operators.media.redact import redact
 from operators.media.storage import join
-from pipelines.config import NodeGroup, UsageError
+from pipelines.config import NodeGroup
 from pipelines.forecast import HOUR, cost_of, hours_of_forms
+from pipelines.ownership import require_about
 from pipelines.plan_command import FORECAST
 from pipelines.progress import duration
 from pipelines.runlog import read_logs
@@ -102,9 +103,7 @@ def read_report(url: str) -> dict[str, Any]:
         UsageError: the directory holds no run.
     """
     run = RunDirectory(url)
-    about = read_json(join(run.url, "run.json"))
-    if not isinstance(about, dict):
-        raise UsageError(f"{url}: holds no run (no run.json)")
+    about = require_about(run.url)
     records, logs = run.records(), read_logs(run.url)
     made = read_json(join(run.url, FORECAST))
     chosen, since = None, 0.0

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, join
-from pipelines.config import UsageError
 from pipelines.lock import holder
+from pipelines.ownership import require_about
 from pipelines.progress import duration
 from pipelines.runlog import SILENT, read_logs
 from pipelines.state import RunDirectory, read_json
@@ -39,9 +39,7 @@ def read_status(url: str) -> dict[str, Any]:
         UsageError: the directory holds no run.
     """
     run = RunDirectory(url)
-    about = read_json(join(run.url, "run.json"))
-    if not isinstance(about, dict):
-        raise UsageError(f"{url}: holds no run (no run.json)")
+    about = require_about(run.url)
     records = run.records()
     done = {(record["title"], record["dub"]) for record in records if record["state"] == "done"}
     failed = [record for record in records if record["state"] == "failed"]
