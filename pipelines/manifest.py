@@ -151,7 +151,8 @@ def parse_rows(
     """
     if not rows:
         raise ManifestError("there are no titles to dub")
-    problems = [f"{where}: {problem}" for where, row in rows if isinstance(row, dict) for problem in _unknown(row, engine)]
+    options = {spec.name: list(type(spec.options).__dataclass_fields__) for spec in engine.stages}
+    problems = [f"{where}: {problem}" for where, row in rows if isinstance(row, dict) for problem in _unknown(row, options)]
     titles = [_title(where, number, row, engine, outputs, folder, defaults or {}) for number, (where, row) in enumerate(rows, 1)]
     ids: dict[str, str] = {}
     files: dict[str, str] = {}
@@ -169,9 +170,8 @@ def parse_rows(
     return titles
 
 
-def _unknown(row: Mapping[str, Any], engine: Engine) -> list[str]:
-    """Columns of a row, and keys of its dubs, that mean nothing."""
-    options = {spec.name: list(type(spec.options).__dataclass_fields__) for spec in engine.stages}
+def _unknown(row: Mapping[str, Any], options: dict[str, list[str]]) -> list[str]:
+    """Columns of a row, and keys of its dubs, that mean nothing; `options` are the names of those of each stage."""
     known = [*ROW_KEYS, *DUB_KEYS, *options, *(f"{stage}.{name}" for stage, names in options.items() for name in names)]
     found = []
     dubs = row.get("dubs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,8 @@ def wanted_files(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, A
         overrides: the titles' options, for those choose networks too.
     """
     wanted: dict[str, set[str]] = {}
-    for title in overrides:
+    # Most titles of a catalogue have no options of their own, or the same.
+    for title in {json.dumps(values, sort_keys=True, default=repr): values for values in overrides}.values():
         for spec in engine.stages:
             options = dataclasses.replace(spec.options, **title.get(spec.name, {}))
             if names := spec.stage.model_files(options):

@@ -35,7 +35,11 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
     Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise `StorageError` when it still cannot.
     """
-    fs, path = fsspec.core.url_to_fs(str(url))
+    url = str(url)
+    if "://" not in url and "::" not in url:
+        # A plain path, found without taking URLs apart, which costs more than most of what is then done with it.
+        return LocalFileSystem(), str(LocalFileSystem._strip_protocol(url))
+    fs, path = fsspec.core.url_to_fs(url)
     if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
         fs = cast(fsspec.AbstractFileSystem, Patient(fs))
     return fs, str(path)
@@ -190,12 +194,13 @@ def _temporary_name(name: str) -> str:
 _TEMPORARY = re.compile(r"(?P<mark>\..*\.[0-9a-f]{8}\.)(?P<pid>\d+)-[0-9a-f]{8}\.part(\.\w*)?", re.DOTALL)
 
 
-def _files_below(fs: fsspec.AbstractFileSystem, path: str) -> Iterable[str]:
-    """All files in a folder and in the folders below. On this machine without fsspec's cost for each."""
+def _hidden(fs: fsspec.AbstractFileSystem, path: str, below: bool) -> list[str]:
+    """Hidden files in a folder, and in the folders below. On this machine without fsspec's cost for each."""
     if isinstance(fs, LocalFileSystem):
-        return (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    files: list[str] = fs.find(path)
-    return files
+        walk = os.walk(path) if below else [(path, [], os.listdir(path))]
+        return [f"{folder}/{name}" for folder, _, names in walk for name in names if name.startswith(".")]
+    found: list[str] = fs.find(path) if below else fs.ls(path, detail=False)
+    return [path for path in found if path.rstrip("/").rsplit("/", 1)[-1].startswith(".")]
 
 
 def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
@@ -212,11 +217,12 @@ def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True
     fs, path = filesystem(folder)
     if _shows_whole_objects(fs) or not fs.isdir(path):
         return []
-    marks = None if names is None else {_mark(name) for name in names}
+    hidden = _hidden(fs, path, below=names is None)
+    marks = {_mark(name) for name in names or ()} if hidden else set()
     removed = []
-    for found in _files_below(fs, path) if marks is None else fs.ls(path, detail=False):
+    for found in hidden:
         match = _TEMPORARY.fullmatch(found.rstrip("/").rsplit("/", 1)[-1])
-        if match and (marks is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
+        if match and (names is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
             try:
                 fs.rm_file(found)
             except FileNotFoundError:
