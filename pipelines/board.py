@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
+#: What the key of a bundle ends with, and that of a row which is counted beside its bundle.
+BUNDLE, IN_BUNDLE = " bundle", " in bundle"
 
 
 class Board:
@@ -57,6 +59,10 @@ class Board:
         """What was decided earlier in this run, None if nothing was."""
         return self._decided.get(key)
 
+    def begin_plan(self, key: str) -> tuple[int, Any]:
+        """`begin` and `decided`."""
+        return self.begin(key), self.decided(key)
+
     def claim(self, size: int) -> bool:
         """Take so many bytes of the analysis cache's room, if there are as many."""
         if size > self._room:
@@ -73,6 +79,11 @@ class Board:
         """`note`, then `begin`."""
         self.note(calls)
         return self.begin(key)
+
+    def begin_plan_after(self, calls: list[tuple[str, tuple[Any, ...]]], key: str) -> tuple[int, Any]:
+        """`note`, then `begin_plan`."""
+        self.note(calls)
+        return self.begin_plan(key)
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""
@@ -91,8 +102,8 @@ class BoardClient(Protocol):
     """What a worker needs of the board, in this process or in another."""
 
     def begin(self, key: str) -> int: ...
+    def begin_plan(self, key: str) -> tuple[int, Any]: ...
     def end(self, key: str) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
     def decide(self, key: str, decision: Any) -> None: ...
-    def decided(self, key: str) -> Any: ...
     def claim(self, size: int) -> bool: ...

@@ -67,8 +67,9 @@ class BoardHandle:
     def decide(self, key: str, decision: Any) -> None:
         self._ray.get(self._board.decide.remote(key, decision))
 
-    def decided(self, key: str) -> Any:
-        return self._ray.get(self._board.decided.remote(key))
+    def begin_plan(self, key: str) -> tuple[int, Any]:
+        found: tuple[int, Any] = self._ray.get(self._board.begin_plan_after.remote(self._taken(), key))
+        return found
 
     def claim(self, size: int) -> bool:
         return bool(self._ray.get(self._board.claim.remote(size)))

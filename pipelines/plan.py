@@ -113,14 +113,13 @@ class Planner:
     def steps(self, title: Title) -> Iterator[Row]:
         """`plan`, with beats before the mark of a long title: rows that only say that its planner is alive (see `Beats`)."""
         began, key = time.perf_counter(), f"{title.id} plan"
-        attempts = self.board.begin(key)
+        # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
+        attempts, decision = self.board.begin_plan(key)
         mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
         rows: list[Row] = []
         dubs: list[DubPlan] = []
         error, trace = title.error, ""
         self._distrusted = []
-        # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
-        decision = self.board.decided(key)
         beats = Beats(title.id, decision["beats"] if decision else 0, PLANNED)
         try:
             if attempts > MAX_ATTEMPTS:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from pipelines.board import BUNDLE, IN_BUNDLE
 from pipelines.runlog import PERIOD, RunLog
 
 #: Seconds between two looks at the run: on a terminal, in a log.
@@ -51,12 +52,12 @@ class Metrics(Protocol):
 
 
 def by_stage(board: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The board's counters by stage, with the rows ``running`` in a pool at the pool's first stage."""
+    """The board's counters by stage, with the rows and bundles ``running`` in a pool at the pool's first stage."""
     stages: dict[str, dict[str, Any]] = {name: {**count, "running": 0} for name, count in board["stages"].items()}
     for key in board.get("running", ()):
-        if key.endswith(" bundle"):  # its rows are listed too
+        if key.endswith(IN_BUNDLE):  # its bundle is listed too
             continue
-        first = key.rsplit(" ", 1)[-1].split("+")[0]
+        first = key.removesuffix(BUNDLE).rsplit(" ", 1)[-1].split("+")[0]
         empty = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0}
         stages.setdefault(first, empty)["running"] += 1
     return stages

@@ -24,7 +24,7 @@ from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
 from operators.segment import PLAN, Segment
 from pipelines.analysis import AnalysisCache, CacheSpec
-from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.board import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import Bundler, frames_of, unpack
 from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
@@ -94,6 +94,7 @@ class Group:
         for stage in self.stages:
             stage.setup(spec.device)
         single_thread()
+        self._counted, self._beside = True, ""
 
     @property
     def name(self) -> str:
@@ -102,12 +103,20 @@ class Group:
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
+        together = rows.num_rows > 1
+        bundle = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
+        # Asking the board for each of many short rows takes longer than they do. Only when a bundle has killed its worker are they counted
+        # one by one, to find the one that does it.
+        self._counted = not together or self.board.begin(bundle) > 1
+        self._beside = IN_BUNDLE if together else ""
         bundler = Bundler(self.output, self.block_frames, rows.num_rows)
         for index in range(rows.num_rows):
             row = from_table(rows, self.input, index)
             size = frames_of(row)
             for result in self.process(row):
                 yield from bundler.add(result, *size)
+        if together:
+            self.board.end(bundle)
         yield from bundler.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
@@ -129,8 +138,8 @@ class Group:
         if self.last and "target" in row and (kept := self._committed(row)) is not None:
             yield kept
             return
-        key = f"{row['segment_id']} {self.name}"
-        if self.board.begin(key) > MAX_ATTEMPTS:
+        key = f"{row['segment_id']} {self.name}{self._beside}"
+        if self._counted and self.board.begin(key) > MAX_ATTEMPTS:
             frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
             row = {
                 **row,
@@ -138,7 +147,8 @@ class Group:
             }
         for index in range(position, self.after + 1):
             if index == self.engine.fan_out and "dubs" in row:
-                self.board.end(key)
+                if self._counted:
+                    self.board.end(key)
                 for part in fan_out(row):
                     if index == self.after:
                         yield self._finish(part)
@@ -147,7 +157,8 @@ class Group:
                 return
             if index < self.after and not row["error"]:
                 row = self._stage(row, index)
-        self.board.end(key)
+        if self._counted:
+            self.board.end(key)
         yield self._finish(row)
 
     def _stage(self, row: Row, index: int) -> Row:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.assembly import DubJob
-from pipelines.board import MAX_ATTEMPTS, Board
+from pipelines.board import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
 from pipelines.graph import AssemblerPool, plan_bundles
 from pipelines.plan import PLANNED, Planner, PlanSpec
@@ -117,11 +117,30 @@ def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stage
     board = Board()
     (bundle, *_) = planned(footage, tmp_path, board, titles=64, frames=500)
     name = "+".join(stages)
+    board.begin(f"t0 {name}{BUNDLE}")  # a worker died, nobody knows over which row
     for _ in range(MAX_ATTEMPTS):
-        board.begin(f"t0/2 {name}")
+        board.begin(f"t0/2 {name}{IN_BUNDLE}")
     group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), board, 500)
     results = [result for bundle in rows_of(list(group(pack(bundle[:5], PLANNED))), group.output) for result in bundle]
     assert [(r["segment"], "died 3 times" in r["error"]) for r in results] == [(-1, False), (0, False), (1, False), (2, True), (3, False)]
+
+
+def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(footage: Path, tmp_path: Path) -> None:
+    class Asked(Board):
+        def begin(self, key: str) -> int:
+            asked.append(key)
+            return super().begin(key)
+
+    board, asked = Asked(), list[str]()
+    (bundle, *_) = planned(footage, tmp_path, Board(), titles=64, frames=500)
+    group = Group(GroupSpec(engine_config(), ("brightness",), str(tmp_path)), board, 500)
+    list(group(pack(bundle[:3], PLANNED)))
+    assert asked == [f"t0 brightness{BUNDLE}"]
+    assert board.snapshot()["running"] == []
+    board.begin(asked[0])
+    list(group(pack(bundle[:3], PLANNED)))
+    assert asked[2:] == [f"t0 brightness{BUNDLE}", f"t0/0 brightness{IN_BUNDLE}", f"t0/1 brightness{IN_BUNDLE}"]
+    assert board.snapshot()["running"] == []
 
 
 def test_where_bundles_end_does_not_depend_on_errors(footage: Path, tmp_path: Path) -> None:
@@ -161,7 +180,7 @@ def test_many_short_titles_on_ray_with_one_that_kills(footage: Path, tmp_path: P
     rows = [{**plain, "id": f"t{n}", "output": f"t{n}.mp4"} for n in range(40)]
     options = {"MisbehaveDub": {"kill": "t17", "folder": str(tmp_path)}}
     report = go(rows, tmp_path / "run", "MisbehaveDub", ray=True, pools=2, stage_options=options)
-    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS
+    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS + 1, "once in a bundle whose rows were not counted"
     assert [(record["title"], "died 3 times" in record["error"]) for record in report.failed] == [("t17", True)]
     go(rows[:1], tmp_path / "calm")
     assert set(digests(tmp_path / "run").values()) == set(digests(tmp_path / "calm").values())

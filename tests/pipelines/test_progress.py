@@ -80,7 +80,7 @@ def test_a_board_that_does_not_answer_for_a_while_ends_nothing(tmp_path: Path, m
         calls.append(1)
         if 2 <= len(calls) <= 4:
             raise ConnectionError("gone")
-        running = ["a b/0 level", "a b/0 level bundle", "a plan"]
+        running = ["a b/0 level in bundle", "a b/0 level bundle", "a plan"]
         return {"stages": {"level": {"rows": len(calls), "frames": 5, "seconds": 1.0, "errors": 0}}, "running": running}
 
     stream = io.StringIO()
