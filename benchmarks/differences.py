@@ -219,16 +219,16 @@ def masks(f: Footage) -> Strip:
 
 def regions(f: Footage) -> Strip:
     aligned = restore.aligned_face(f.frame, restore.alignment(five_points(f.landmarks.astype(np.float64))))
-    rows, columns = enet_stage.PARSED
-    mouth = enet_stage.MOUTH
-    boxes = [
-        (np.array([columns.start, rows.start, columns.stop - 2, rows.stop - 2]), BLUE),
-        (np.array([mouth.left, mouth.top, mouth.right, mouth.bottom]), RED),
-    ]
+    matrix = restore.alignment(five_points(f.landmarks.astype(np.float64)))
+    into = framing.into_box(f.ours, SIDE)
+    inside = framing.transform(into, f.landmarks.astype(np.float64))
+    labelled = enet_stage.labelled(inside, framing.compose(matrix, framing.inverse(into)), 8, whole=False)
+    windows = ((enet_stage.PARSED, BLUE), (labelled, GREEN), (enet_stage.MOUTH, RED))
+    boxes = [(np.array([w.left, w.top, w.right - 2, w.bottom - 2]), colour) for w, colour in windows]
     face = drawn(f)
     dark = face.copy()
     dark[: enet_stage.TOP] //= 4
-    return [("parsed once (blue), restored (red)", marked(aligned, boxes)), ("rows that E-Net draws", dark)]
+    return [("parser sees (blue), labels (green), restored (red)", marked(aligned, boxes)), ("rows that E-Net draws", dark)]
 
 
 def lengths(f: Footage) -> Strip:

@@ -7,24 +7,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB
+from retalk_models.layers.window import View, Window
 from retalk_models.lnet import LNet
 
 STYLE_DIM = 512
 STYLE_SIZE = 256  # the reference is read at this size
 LOW_SIZE = 96  # L-Net's size
 PADDING = 2  # reflected around the low-resolution picture; grows x4, then cropped off
-REACH = 5  # low-resolution rows beyond a row of the result that it depends on: four convolutions and three enlargements
 
 
 def resize(x: Tensor, size: int) -> Tensor:
     """Bilinear without antialiasing: samples, does not average, when it shrinks."""
     return F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+
+
+def drawn_parts(window: Window, levels: int, height: int, width: int) -> list[Window]:
+    """What each resolution must show so that a window of the last, ``height`` x ``width``, is exact; the smallest first."""
+    parts = [window]
+    for _ in range(levels - 1):
+        around = parts[0].reached(2, height, width)  # two convolutions
+        height, width = height // 2, width // 2
+        parts.insert(0, around.sources(height, width))
+    return parts
 
 
 class ENet(nn.Module):
@@ -101,16 +112,19 @@ class ENet(nn.Module):
         """
         scale = 2 ** len(self.to_rgbs)
         assert top % scale == 0, top
-        first = max(0, top // scale + PADDING - REACH)
-        x = skip = F.pad(low, (PADDING,) * 4, mode="reflect")[:, :, first:]
-        scales = [2 ** (i // 2 + 1) for i in range(len(self.style_convs))]
-        noise = iter([None] * len(scales) if noises is None else [n[:, :, first * s :] for n, s in zip(noises, scales)])
-        for i, to_rgb in enumerate(self.to_rgbs):
-            x = self.style_convs[2 * i](x, code, next(noise))
-            x = self.style_convs[2 * i + 1](x, code, next(noise))
-            skip = to_rgb(x, code, skip)
-        crop = PADDING * scale
-        return skip[..., crop + top - first * scale : -crop, crop:-crop]
+        x = skip = View.whole(F.pad(low, (PADDING,) * 4, mode="reflect"))
+        crop, (height, width) = PADDING * scale, (x.height * scale, x.width * scale)
+        result = Window(crop + top, height - crop, crop, width - crop)
+        # The whole face is computed with its border, as the original does.
+        parts = drawn_parts(result if top else Window(0, height, 0, width), len(self.to_rgbs), height, width)
+        noise = iter([None] * len(self.style_convs) if noises is None else noises)
+        for i, (to_rgb, part) in enumerate(zip(self.to_rgbs, parts, strict=True)):
+            around = part.reached(1, 2 * x.height, 2 * x.width)
+            first: Any = self.style_convs[2 * i]
+            second: Any = self.style_convs[2 * i + 1]
+            x = second.part(first.part(x, code, next(noise), around), code, next(noise), part).cut(part)
+            skip = x._replace(x=to_rgb(x, code, skip))
+        return skip.of(result)
 
     def forward(
         self, mel: Tensor, faces: Tensor, gt: Tensor | None = None, noises: Sequence[Tensor] | None = None

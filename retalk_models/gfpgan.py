@@ -6,14 +6,14 @@ Attribute names, ``toRGB`` included, are the official checkpoint's keys (``GFPGA
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB
-from retalk_models.layers.window import Window, whole
+from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB, activated, convolved
+from retalk_models.layers.window import View, Window, whole
 
 STYLE_DIM = 512
 NUM_LATENTS = 16
@@ -83,26 +83,28 @@ class Decoder(nn.Module):
 
         Args:
             codes: (B, 16, 512).
-            scales: at 8 px ... 512 px, of ``parts``, for the second half of the channels.
+            scales: at 8 px ... 512 px, one sample around ``parts``, for the second half of the channels.
             shifts: the same.
             generator: of `noise_pictures`.
-            parts: what is computed at 8 px ... 512 px (`parts_of`).
+            parts: what is needed at 8 px ... 512 px (`parts_of`).
 
         Returns:
             (B, 3, h, w) of the last part.
         """
         batch = len(codes)
         noise = self.noise_pictures(batch, generator)
-        x = self.style_conv1(self.constant_input(batch), codes[:, 0], noise[0])
-        skip, seen = self.to_rgb1(x, codes[:, 1], None), whole(x)
+        x = View.whole(self.style_conv1(self.constant_input(batch), codes[:, 0], noise[0]))
+        skip = View.whole(self.to_rgb1(x, codes[:, 1], None))
         for n, (to_rgb, part) in enumerate(zip(self.to_rgbs, parts, strict=True)):
-            i, half = 1 + 2 * n, part.halved()
-            x = self.style_convs[2 * n](half.of(x, seen), codes[:, i], part.of(noise[i]))
-            same, transformed = x.chunk(2, dim=1)
-            x = torch.cat([same, transformed * scales[n] + shifts[n]], dim=1)
-            x = self.style_convs[2 * n + 1](x, codes[:, i + 1], part.of(noise[i + 1]))
-            skip, seen = to_rgb(x, codes[:, i + 2], half.of(skip, seen)), part
-        return skip
+            i, height, width = 1 + 2 * n, 2 * x.height, 2 * x.width
+            around = part.reached(1, height, width)
+            first: Any = self.style_convs[2 * n]
+            second: Any = self.style_convs[2 * n + 1]
+            same, transformed = first.part(x, codes[:, i], noise[i], around).of(around).chunk(2, dim=1)
+            x = View(torch.cat([same, transformed * scales[n] + shifts[n]], dim=1), around, height, width)
+            x = second.part(x, codes[:, i + 1], noise[i + 1], part).cut(part)
+            skip = View(to_rgb(x, codes[:, i + 2], skip), part, height, width)
+        return skip.x
 
 
 def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window], list[Window]]:
@@ -117,20 +119,33 @@ def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window]
         Parts of the decoder and of the U-Net's way up at each resolution, the smallest first.
     """
     decoder, unet = [], []
-    drawn = conditioned = window
+    drawn, conditioned = window, None
     for _ in range(levels):
-        drawn = drawn.grown(3, size, size)  # an enlargement and two convolutions
-        # A condition is two convolutions away from the U-Net and is needed where the decoder's second convolution looks: two within.
-        conditioned = conditioned.joined(drawn).grown(4, size, size)  # an enlargement and three convolutions
+        # The decoder's second convolution looks one sample further; a condition is needed there, two convolutions from the U-Net.
+        around = drawn.reached(3, size, size)
+        conditioned = around if conditioned is None else conditioned.joined(around)
         decoder.append(drawn)
         unet.append(conditioned)
-        drawn, conditioned, size = drawn.halved(), conditioned.halved(), size // 2
+        half = size // 2
+        drawn = drawn.reached(2, size, size).sources(half, half)
+        conditioned, size = ResBlock.sources(conditioned, half, half), half
     return decoder[::-1], unet[::-1]
 
 
-def condition(channels: int) -> nn.Sequential:
-    """U-Net features to a scale or a shift."""
-    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(channels, channels, 3, padding=1))
+class Condition(nn.ModuleList):
+    """U-Net features to a scale or a shift: 3x3 convolution, LReLU(0.2), 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)]
+        super().__init__([convs[0], nn.LeakyReLU(0.2), convs[1]])
+
+    def forward(self, features: View, wanted: Window) -> Tensor:
+        """-> (B, channels, h, w) of ``wanted``."""
+        first, _, last = self
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(last, nn.Conv2d)
+        y = activated(convolved(features, first, wanted.reached(1, features.height, features.width)))
+        return convolved(y, last, wanted).of(wanted)
 
 
 class GFPGAN(nn.Module):
@@ -146,8 +161,8 @@ class GFPGAN(nn.Module):
         self.toRGB = nn.ModuleList(nn.Conv2d(channels, 3, 1) for channels in up[1:])
         self.final_linear = nn.Linear(down[-1] * 4 * 4, NUM_LATENTS * STYLE_DIM)
         self.stylegan_decoder = Decoder()
-        self.condition_scale = nn.ModuleList(condition(channels) for channels in up[1:])
-        self.condition_shift = nn.ModuleList(condition(channels) for channels in up[1:])
+        self.condition_scale = nn.ModuleList(Condition(channels) for channels in up[1:])
+        self.condition_shift = nn.ModuleList(Condition(channels) for channels in up[1:])
 
     def forward(
         self, image: Tensor, return_rgb: bool = True, generator: torch.Generator | None = None, window: Window | None = None
@@ -174,14 +189,15 @@ class GFPGAN(nn.Module):
         x = F.leaky_relu(self.final_conv(x), 0.2)
         codes = self.final_linear(x.flatten(1)).unflatten(1, (NUM_LATENTS, STYLE_DIM))
         drawn, conditioned = parts_of(wanted, len(self.conv_body_up), image.shape[-1])
-        scales, shifts, pictures, seen = [], [], [], whole(x)
+        scales, shifts, pictures, features = [], [], [], View.whole(x)
         for i, (block, part, needed) in enumerate(zip(self.conv_body_up, conditioned, drawn, strict=True)):
-            half = part.halved()
-            x = block(half.of(x, seen) + half.of(skips.pop()))
-            scales.append(needed.of(self.condition_scale[i](x), part))
-            shifts.append(needed.of(self.condition_shift[i](x), part))
+            assert isinstance(block, ResBlock)
+            height, width = features.height, features.width
+            sources = ResBlock.sources(part, height, width)
+            features = block.part(View(features.of(sources) + sources.of(skips.pop()), sources, height, width), part)
+            around = needed.reached(1, features.height, features.width)
+            scales.append(self.condition_scale[i](features, around))
+            shifts.append(self.condition_shift[i](features, around))
             if return_rgb:
-                pictures.append(self.toRGB[i](x).float())
-            seen = part
-        image = self.stylegan_decoder(codes, scales, shifts, generator, drawn)
-        return wanted.of(image, drawn[-1]), pictures
+                pictures.append(self.toRGB[i](features.x).float())
+        return self.stylegan_decoder(codes, scales, shifts, generator, drawn), pictures

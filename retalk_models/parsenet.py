@@ -6,13 +6,13 @@ Attribute names are the official checkpoint's keys (``ParseNet-latest.pth``, 238
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retalk_models.layers.conv import UpConv2d
-from retalk_models.layers.window import Window
+from retalk_models.layers.conv import PhaseUpConv2d, UpConv2d
+from retalk_models.layers.window import View, Window, whole
 
 #: What the classes of the mask are, in the order of its channels.
 LABELS = (
@@ -50,8 +50,33 @@ class ConvLayer(nn.Module):
         self.norm = Norm(cout) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv2d(x))
-        return F.leaky_relu(x, 0.2) if self.relu else x
+        return self.finished(self.conv2d(x))
+
+    def finished(self, x: Tensor) -> Tensor:
+        """Norm and activation."""
+        x = self.norm(x)
+        return F.leaky_relu(x, 0.2, inplace=True) if self.relu else x
+
+    def part(self, view: View, wanted: Window) -> View:
+        """`forward`, not of a layer that shrinks, where only ``wanted`` of the result is needed."""
+        conv: Any = self.conv2d
+        if isinstance(conv, UpConv2d | PhaseUpConv2d):
+            # Nearest enlargement spoils nothing, the convolution behind it looks one sample further.
+            part = view.cut(enlarged_from(wanted, view.height, view.width))
+            return View(self.finished(conv(part.x)), part.seen.doubled(), 2 * view.height, 2 * view.width)
+
+        def reflected(x: Tensor, padding: tuple[int, int]) -> Tensor:
+            rows, columns = padding
+            padded = F.pad(x, (columns, columns, rows, rows), mode="reflect") if any(padding) else x
+            return F.conv2d(padded, conv.weight, conv.bias)
+
+        made = view.convolved(reflected, wanted)
+        return made._replace(x=self.finished(made.x))
+
+
+def enlarged_from(wanted: Window, height: int, width: int) -> Window:
+    """What of a picture of this size a convolution behind nearest enlargement x2 looks at for ``wanted``."""
+    return wanted.grown(1, 2 * height, 2 * width).halved()
 
 
 class ResBlock(nn.Module):
@@ -66,6 +91,17 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut_func(x) + self.conv2(self.conv1(x))
+
+    def part(self, view: View, wanted: Window) -> View:
+        """`forward` of a block that enlarges where only ``wanted`` of the result is needed, which is what it shows."""
+        y = self.conv2.part(self.conv1.part(view, wanted.reached(1, 2 * view.height, 2 * view.width)), wanted)
+        shortcut: Any = self.shortcut_func
+        return y._replace(x=shortcut.part(view, wanted).of(wanted) + y.of(wanted), seen=wanted)
+
+    @staticmethod
+    def sources(wanted: Window, height: int, width: int) -> Window:
+        """What of an input of this size ``wanted`` of the enlarged result depends on."""
+        return enlarged_from(wanted.reached(1, 2 * height, 2 * width), height, width)
 
 
 class ParseNet(nn.Module):
@@ -97,15 +133,15 @@ class ParseNet(nn.Module):
             Mask logits (B, 19, h, w) of the window, float32.
         """
         height, width = image.shape[-2:]
-        wanted = window or Window(0, height, 0, width)
-        plans = []
-        part = wanted.grown(1, height, width)  # what `out_mask_conv` needs
-        for _ in self.decoder:
-            first = part.grown(2, height, width)  # two convolutions; nearest enlargement spoils nothing
-            plans.append((first, part))
-            part, height, width = first.halved(), height // 2, width // 2
+        wanted = window or whole(image)
+        parts = [wanted.reached(1, height, width)]  # what `out_mask_conv` needs
+        for _ in range(len(self.decoder) - 1):
+            height, width = height // 2, width // 2
+            parts.append(ResBlock.sources(parts[-1], height, width))
         x = self.encoder(image)
-        x, seen = x + self.body(x), Window(0, height, 0, width)
-        for block, (first, part) in zip(self.decoder, reversed(plans), strict=True):
-            x, seen = part.of(block(first.halved().of(x, seen)), first), part
-        return wanted.of(self.out_mask_conv(x).float(), seen)
+        view = View.whole(x + self.body(x))
+        for block, part in zip(self.decoder, reversed(parts), strict=True):
+            step: Any = block
+            view = step.part(view, part)
+        mask: Any = self.out_mask_conv
+        return mask.part(view, wanted).of(wanted).float()

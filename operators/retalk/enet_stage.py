@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal
 
 import cv2
@@ -31,7 +32,9 @@ TOP = RISE_FROM
 #: Pixels of the 384 box that the parser may go beyond the landmarks' outline.
 NEAR = 20
 #: What the parser is shown of the aligned 512 square: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
-PARSED = slice(192, 512), slice(64, 448)
+PARSED = Window(192, 512, 64, 448)
+#: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own coarsest step.
+PARSER_STEP = 16
 #: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must compute. Its result fades out over
 #: the last `FADE` pixels.
 MOUTH, FADE = Window(304, 464, 144, 368), 12
@@ -174,8 +177,7 @@ class DrawFaces(Stage):
         restored = aligned.copy()
         if options.restoration != "none":
             restored[:, MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = self.networks.restore(aligned, options.restoration, MOUTH)
-        labels = np.zeros(restored.shape[:3], np.uint8)
-        labels[:, PARSED[0], PARSED[1]] = self.networks.parse(restored[:, PARSED[0], PARSED[1]])
+        labels = self._parse(restored, points, matrices, options)
         result, masks = [], list[np.ndarray | None]()
         for face, better, label, matrix in zip(faces, restored, labels, matrices, strict=True):
             back = framing.inverse(matrix)
@@ -187,6 +189,54 @@ class DrawFaces(Stage):
             skin = np.isin(label, enhance.FACE_LABELS).astype(np.float32)
             masks.append(cv2.warpAffine(skin, back, (SIDE, SIDE)) if parsed else None)
         return np.stack(result), masks
+
+    def _parse(self, aligned: np.ndarray, points: np.ndarray, matrices: list[np.ndarray], options: ENetOptions) -> np.ndarray:
+        """The parser's labels uint8[n, 512, 512] of aligned faces, where anything depends on them; 0 elsewhere."""
+        labels = np.zeros(aligned.shape[:3], np.uint8)
+        shown = aligned[:, PARSED.top : PARSED.bottom, PARSED.left : PARSED.right]
+        if self.networks.compute.batch > 1:  # pictures of a micro-batch have one shape
+            labels[:, PARSED.top : PARSED.bottom, PARSED.left : PARSED.right] = self.networks.parse(shown)
+            return labels
+        for label, picture, p, matrix in zip(labels, shown, points, matrices, strict=True):
+            asked = labelled(p, matrix, options.feather, options.upper_face != "original")
+            if asked.top == asked.bottom or asked.left == asked.right:
+                continue  # the alignment puts the face beside the square
+            found = self.networks.parse(picture[None], asked.moved(-PARSED.top, -PARSED.left))
+            label[asked.top : asked.bottom, asked.left : asked.right] = found[0]
+        return labels
+
+
+def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool) -> Window:
+    """The part of `PARSED` whose labels `mouth_weight` and `outline` let through to what is pasted.
+
+    It depends on the frame alone, not on its neighbours, nor on what is said.
+
+    Args:
+        points: float[68, 2], the frame's landmarks in the face box.
+        matrix: float64[2, 3] from the face box into the aligned square.
+        feather: of `outline`.
+        whole: of `outline`.
+
+    Returns:
+        A window of the square, its edges multiples of `PARSER_STEP`.
+    """
+    # Above this row the mask is 0, and its outline is too far away to fade a row that is pasted (`cv2.DIST_L2` counts a row 0.955).
+    first = 0 if whole else max(0, RISE_FROM - math.ceil(feather / 0.95) - 1)
+    jaw = points[0:27]
+    low, high = np.floor(jaw.min(0)) - NEAR - 1, np.ceil(jaw.max(0)) + NEAR + 1
+    face = seen_from(matrix, (low[0], max(low[1], first)), (high[0], high[1])).reached(1, restore.SIZE, restore.SIZE)
+    pasted = seen_from(matrix, (0, 0 if whole else RISE_FROM), (SIDE - 1, SIDE - 1)).reached(FADE + 1, restore.SIZE, restore.SIZE)
+    inner = Window(MOUTH.top + FADE, MOUTH.bottom - FADE, MOUTH.left + FADE, MOUTH.right - FADE)
+    return face.joined(inner.shared(pasted)).aligned(PARSER_STEP).shared(PARSED)
+
+
+def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Window:
+    """What of the aligned square lies under a rectangle of the face box, x and y of two corners, clipped to both."""
+    x1, y1, x2, y2 = np.clip([*low, *high], 0, SIDE - 1)
+    corners = framing.transform(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    side = restore.SIZE
+    return Window(*(int(np.clip(edge, 0, side)) for edge in (top, bottom, left, right)))
 
 
 def mouth_weight(labels: np.ndarray) -> np.ndarray:

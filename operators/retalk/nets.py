@@ -205,7 +205,7 @@ class Networks:
 
         def call(x: Tensor) -> Tensor:
             scaled = (_planes(x.double() if self.compute.exact else x) / 255 * 2 - 1).float()
-            return net.logits(scaled, window).argmax(1).to(torch.uint8)
+            return net.logits(scaled, window=window).argmax(1).to(torch.uint8)
 
         return self.run(call, faces)
 

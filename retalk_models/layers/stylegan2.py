@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retalk_models.layers.window import View, Window
+
 
 def upsample(x: Tensor) -> Tensor:
     """Bilinear x2 (align_corners off)."""
@@ -62,17 +64,46 @@ class ModulatedConv2d(nn.Module):
         Returns:
             (B, out, H, W), twice the size with ``up``, and the factor (B, out, 1, 1) or (1, 1, 1, 1) that it must be multiplied with.
         """
+        view = View.whole(x)
+        y, factor = self.part(view, code, view.seen.doubled() if self.up else view.seen)
+        return y.x, factor
+
+    def part(self, view: View, code: Tensor, wanted: Window) -> tuple[View, Tensor]:
+        """`forward` where only ``wanted`` of the result is needed."""
         style, weight = self.modulation(code), self.weight[0]
-        x = x * style[:, :, None, None].to(x.dtype)
-        if self.up:
-            x = upsample(x)  # scaling and resampling commute: fewer samples are scaled this way round
-        y = F.conv2d(x.to(weight.dtype), weight, padding=weight.shape[-1] // 2)
+        view = self.needed(view, wanted)
+        view = view._replace(x=view.x * style[:, :, None, None].to(view.x.dtype))
+        y = self.convolve(view, weight, None, wanted)
         if not self.demodulate:
-            return y, y.new_ones(1, 1, 1, 1)
+            return y, y.x.new_ones(1, 1, 1, 1)
         return y, demodulation(filter_energy(weight) if self.energy is None else self.energy, style)
 
+    def needed(self, view: View, wanted: Window) -> View:
+        """What of the input ``wanted`` of the result depends on."""
+        scale = 2 if self.up else 1
+        around = wanted.reached(self.weight.shape[-1] // 2, view.height * scale, view.width * scale)
+        return view.cut(around.sources(view.height, view.width) if self.up else around)
+
+    def convolve(self, view: View, weight: Tensor, bias: Tensor | None, wanted: Window) -> View:
+        """Enlarge if ``up``, and filter with a weight (out, in, k, k)."""
+        if self.up:
+            # Scaling and resampling commute: fewer samples are scaled this way round.
+            view = view.enlarged(wanted.reached(1, 2 * view.height, 2 * view.width))
+        if weight.shape[-1] == 1:
+            return view._replace(x=F.conv2d(view.x.to(weight.dtype), weight, bias))
+        return view.convolved(lambda x, padding: F.conv2d(x.to(weight.dtype), weight, bias, padding=padding), wanted)
+
+    def filters(self, code: Tensor) -> Tensor:
+        """The modulated filters of one sample's code (1, style_dim): float32 (out, in, k, k)."""
+        style = self.modulation(code)
+        scaled = self.weight[0].float() * style[0, :, None, None].float()
+        if not self.demodulate:
+            return scaled
+        assert self.energy is not None
+        return scaled * demodulation(self.energy, style)[0, :, None]
+
     def fold(self) -> nn.Module:
-        """Itself, with the filters' energies known beforehand."""
+        """Itself, with the filters' energies known beforehand; a single sample's filters are modulated instead of its picture."""
         self.energy = filter_energy(self.weight[0])
         return self
 
@@ -88,11 +119,22 @@ class StyleConv(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor, noise: Tensor | None) -> Tensor:
         """``noise`` (B or 1, 1, H, W) of the output's size, None for none."""
-        y, factor = self.modulated_conv(x, code)
-        y = torch.addcmul(self.bias.to(y.dtype), y, (factor * 2**0.5).to(y.dtype))
+        view = View.whole(x)
+        return self.part(view, code, noise, view.seen.doubled() if self.modulated_conv.up else view.seen).x
+
+    def part(self, view: View, code: Tensor, noise: Tensor | None, wanted: Window) -> View:
+        """`forward` where only ``wanted`` of the result is needed; ``noise`` is the whole picture's."""
+        conv = self.modulated_conv
+        if conv.energy is not None and len(code) == 1:
+            weight = (conv.filters(code) * 2**0.5).to(conv.weight.dtype)
+            made = conv.convolve(conv.needed(view, wanted), weight, self.bias.flatten().to(weight.dtype), wanted)
+            y = made.x
+        else:
+            made, factor = conv.part(view, code, wanted)
+            y = torch.addcmul(self.bias.to(made.x.dtype), made.x, (factor * 2**0.5).to(made.x.dtype))
         if noise is not None:
-            y = y + (self.weight * noise).to(y.dtype)
-        return F.leaky_relu(y, 0.2, inplace=True)
+            y = y + (self.weight * made.seen.of(noise)).to(y.dtype)
+        return made._replace(x=F.leaky_relu(y, 0.2, inplace=True))
 
 
 class ToRGB(nn.Module):
@@ -104,12 +146,20 @@ class ToRGB(nn.Module):
         self.modulated_conv = ModulatedConv2d(cin, 3, 1, style_dim, demodulate=False)
         self.bias = nn.Parameter(torch.empty(1, 3, 1, 1))
 
-    def forward(self, x: Tensor, code: Tensor, skip: Tensor | None) -> Tensor:
-        """-> (B, 3, H, W) float32: the picture is summed over many resolutions."""
-        y = self.modulated_conv(x, code)[0].float() + self.bias
+    def forward(self, features: View, code: Tensor, skip: View | None) -> Tensor:
+        """-> (B, 3, h, w) float32 of what ``features`` shows: the picture is summed over many resolutions."""
+        y = self._project(features.x, code).float() + self.bias
         if skip is None:
             return y
-        return y + (upsample(skip) if self.up else skip)
+        return y + (skip.enlarged(features.seen) if self.up else skip).of(features.seen)
+
+    def _project(self, x: Tensor, code: Tensor) -> Tensor:
+        conv = self.modulated_conv
+        if conv.energy is not None and len(code) == 1:
+            # A matrix product: torch's 1x1 convolution to three channels is several times slower on the CPU.
+            weight = conv.filters(code).flatten(1).to(x.dtype)
+            return (x.permute(0, 2, 3, 1) @ weight.T).permute(0, 3, 1, 2)
+        return conv(x, code)[0]
 
 
 class ResBlock(nn.Module):
@@ -126,7 +176,33 @@ class ResBlock(nn.Module):
         self.skip = nn.Conv2d(cin, cout, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.up:
+            view = View.whole(x)
+            return self.part(view, view.seen.doubled()).x
         y = F.leaky_relu(self.conv1(x), 0.2, inplace=True)
-        y = upsample(y) if self.up else F.avg_pool2d(y, 2)
-        y = F.leaky_relu(self.conv2(y), 0.2, inplace=True)
-        return y + (upsample(self.skip(x)) if self.up else self.skip(F.avg_pool2d(x, 2)))
+        y = F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)), 0.2, inplace=True)
+        return y + self.skip(F.avg_pool2d(x, 2))
+
+    @staticmethod
+    def sources(wanted: Window, height: int, width: int) -> Window:
+        """What of an input of this size ``wanted`` of the enlarged result depends on."""
+        return wanted.reached(1, 2 * height, 2 * width).sources(height, width).reached(1, height, width)
+
+    def part(self, view: View, wanted: Window) -> View:
+        """`forward` with ``up`` where only ``wanted`` of the result is needed, which is what it shows."""
+        around = wanted.reached(1, 2 * view.height, 2 * view.width)
+        half = around.sources(view.height, view.width)
+        y = activated(convolved(view, self.conv1, half)).enlarged(around)
+        y = activated(convolved(y, self.conv2, wanted))
+        skip = view._replace(x=self.skip(view.x)).enlarged(wanted)
+        return y._replace(x=y.of(wanted) + skip.of(wanted), seen=wanted)
+
+
+def convolved(view: View, conv: nn.Conv2d, wanted: Window) -> View:
+    """`View.convolved` with a layer whose padding is zeros."""
+    return view.convolved(lambda x, padding: F.conv2d(x, conv.weight, conv.bias, padding=padding), wanted)
+
+
+def activated(view: View) -> View:
+    """LReLU(0.2), in place."""
+    return view._replace(x=F.leaky_relu(view.x, 0.2, inplace=True))

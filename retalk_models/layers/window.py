@@ -1,14 +1,19 @@
 """Parts of pictures: what of each resolution a network must compute so that a part of its result is exact.
 
-A convolution of width 3 and a bilinear enlargement each spoil one sample along an edge that is not the picture's own; a window is grown by
-as much beforehand, and what is spoilt is cut off behind.
+A convolution of width 3 and a bilinear enlargement each look one sample beyond what they give. A window is grown by as much beforehand;
+what is computed without such a neighbour, at an edge that is not the picture's own, is cut off behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor
+
+#: A convolution of width 3 with so many samples of padding along rows and along columns, 0 or 1.
+Convolution = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 class Window(NamedTuple):
@@ -19,22 +24,46 @@ class Window(NamedTuple):
     left: int
     right: int
 
+    def reached(self, margin: int, height: int, width: int) -> Window:
+        """With ``margin`` samples around it, inside a picture of this size."""
+        return Window(
+            max(0, self.top - margin), min(height, self.bottom + margin), max(0, self.left - margin), min(width, self.right + margin)
+        )
+
     def grown(self, margin: int, height: int, width: int) -> Window:
         """With ``margin`` samples around it, its edges even, inside a picture of even size."""
+        return self.reached(margin, height, width).aligned(2)
 
-        def edges(start: int, stop: int, size: int) -> tuple[int, int]:
-            return max(0, (start - margin) // 2 * 2), min(size, -((-stop - margin) // 2) * 2)
-
-        return Window(*edges(self.top, self.bottom, height), *edges(self.left, self.right, width))
+    def aligned(self, unit: int) -> Window:
+        """The smallest window around it whose edges are multiples of ``unit``."""
+        return Window(self.top // unit * unit, -(-self.bottom // unit) * unit, self.left // unit * unit, -(-self.right // unit) * unit)
 
     def halved(self) -> Window:
         """The same part of the picture of half the size; for even edges."""
         assert not any(edge % 2 for edge in self), self
         return Window(*(edge // 2 for edge in self))
 
+    def doubled(self) -> Window:
+        """The same part of the picture of twice the size."""
+        return Window(*(edge * 2 for edge in self))
+
+    def sources(self, height: int, width: int) -> Window:
+        """What bilinear enlargement x2 looks at for it, in the picture of half the size: ``height`` x ``width``."""
+        found = Window((self.top - 1) // 2, self.bottom // 2 + 1, (self.left - 1) // 2, self.right // 2 + 1)
+        return found.reached(0, height, width)
+
     def joined(self, other: Window) -> Window:
         """The smallest window around both."""
         return Window(min(self.top, other.top), max(self.bottom, other.bottom), min(self.left, other.left), max(self.right, other.right))
+
+    def shared(self, other: Window) -> Window:
+        """What is in both; without rows or columns where nothing is."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Window(top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right)))
+
+    def moved(self, down: int, right: int) -> Window:
+        """The same in a picture that begins ``down`` rows and ``right`` columns earlier."""
+        return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
     def of(self, x: Tensor, inside: Window | None = None) -> Tensor:
         """This part of (..., H, W), which shows the whole picture or the window ``inside`` of it."""
@@ -46,3 +75,52 @@ class Window(NamedTuple):
 def whole(x: Tensor) -> Window:
     """All of (..., H, W)."""
     return Window(0, x.shape[-2], 0, x.shape[-1])
+
+
+class View(NamedTuple):
+    """A part of a picture, or of a map of features.
+
+    Attributes:
+        x: (B, C, h, w) of ``seen``. Samples outside what was asked for when it was made may be wrong.
+        seen: the part.
+        height: of the whole picture.
+        width: of the whole picture.
+    """
+
+    x: Tensor
+    seen: Window
+    height: int
+    width: int
+
+    @staticmethod
+    def whole(x: Tensor) -> View:
+        """All of (B, C, H, W)."""
+        return View(x, whole(x), x.shape[-2], x.shape[-1])
+
+    def of(self, wanted: Window) -> Tensor:
+        """(B, C, h, w) of a window; no copy."""
+        return wanted.of(self.x, self.seen)
+
+    def cut(self, wanted: Window) -> View:
+        """Less of it; no copy."""
+        return self._replace(x=self.of(wanted), seen=wanted)
+
+    def around(self, wanted: Window) -> View:
+        """What a convolution of width 3 needs for ``wanted``, and further columns: dropping rows is for nothing, a column costs a copy."""
+        needed = wanted.reached(1, self.height, self.width)
+        return self.cut(Window(needed.top, needed.bottom, self.seen.left, self.seen.right))
+
+    def convolved(self, convolution: Convolution, wanted: Window) -> View:
+        """A convolution's result, exact in ``wanted``. It pads only along axes where what is seen does not go on at both ends."""
+        part = self.around(wanted)
+        seen = part.seen
+        rows = 0 if seen.top < wanted.top and seen.bottom > wanted.bottom else 1
+        columns = 0 if seen.left < wanted.left and seen.right > wanted.right else 1
+        made = Window(seen.top + 1 - rows, seen.bottom - 1 + rows, seen.left + 1 - columns, seen.right - 1 + columns)
+        return self._replace(x=convolution(part.x, (rows, columns)), seen=made)
+
+    def enlarged(self, wanted: Window) -> View:
+        """Bilinear x2 (align_corners off), exact in ``wanted`` of the enlarged picture."""
+        part = self.cut(wanted.sources(self.height, self.width))
+        x = F.interpolate(part.x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return View(x, part.seen.doubled(), 2 * self.height, 2 * self.width)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from retalk_models.gfpgan import parts_of
-from retalk_models.layers.window import Window, whole
+from retalk_models.gfpgan import Condition, parts_of
+from retalk_models.layers.stylegan2 import ResBlock, convolved
+from retalk_models.layers.window import View, Window
 from retalk_models.memory import keep_freed_memory
 from tests.parity import assert_close
 from tests.retalk_models.recipe import Subject
@@ -43,23 +44,43 @@ def test_labels_of_a_part_are_those_of_the_whole(subject: Subject) -> None:
             assert_close(str(window), subject.module.logits(face, window).numpy(), cut(exact, window).numpy(), 1e-5)
 
 
-def test_parts_hold_what_convolutions_and_enlargements_look_at() -> None:
-    """A chain of the same shape with made-up layers: were a part too small by one sample, its border would differ."""
+@pytest.mark.parametrize("window", [Window(21, 40, 30, 47), Window(0, 9, 55, 64), Window(62, 64, 1, 2), Window(0, 64, 0, 64)])
+def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -> None:
+    """A U-Net's way up and a decoder with made-up layers: were a part too small by one sample, its border would differ."""
     torch.manual_seed(0)
-    steps = nn.ModuleList(nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), *convs(2)) for _ in range(4))
-    for window in (Window(21, 40, 30, 47), Window(0, 9, 55, 64), Window(0, 64, 0, 64)):
-        decoder, unet = parts_of(window, 4, 64)
-        x = torch.rand(1, 2, 4, 4)
-        y, seen = x, whole(x)
-        for step, part in zip(steps, decoder, strict=True):
-            x, y, seen = step(x), step(part.halved().of(y, seen)), part
-        assert_close(str(window), window.of(y, seen).detach().numpy(), cut(x, window).detach().numpy(), 1e-6)
-        assert all(small.joined(large) == large for small, large in zip(decoder, unet, strict=True))
-    assert unet[-1] == whole(x)
+    with torch.inference_mode():
+        size, levels = 64, 4
+        blocks = [ResBlock(2, 2, up=True) for _ in range(levels)]
+        conditions = [Condition(2) for _ in range(levels)]
+        convs = [(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)) for _ in range(levels)]
+        x = torch.rand(1, 2, size >> levels, size >> levels)
+
+        def made(wanted: Window) -> torch.Tensor:
+            features = picture = View.whole(x)
+            decoder, unet = parts_of(wanted, levels, size)
+            for block, condition, (first, second), drawn, conditioned in zip(blocks, conditions, convs, decoder, unet, strict=True):
+                features = block.part(features, conditioned)
+                around = drawn.reached(1, features.height, features.width)
+                bigger = picture.enlarged(around.reached(1, features.height, features.width))
+                sum_ = convolved(bigger, first, around).of(around) + condition(features, around)
+                picture = convolved(bigger._replace(x=sum_, seen=around), second, drawn).cut(drawn)
+            return picture.of(wanted)
+
+        assert_close(str(window), made(window).numpy(), cut(made(Window(0, size, 0, size)), window).numpy(), 1e-6)
 
 
-def convs(count: int) -> list[nn.Module]:
-    return [nn.Conv2d(2, 2, 3, padding=1) for _ in range(count)]
+def test_views_do_no_more_than_asked_for() -> None:
+    """A window inside is convolved without padding; the picture's own border is padded."""
+    picture, asked = torch.rand(1, 1, 20, 30), []
+
+    def convolution(x: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
+        asked.append((tuple(x.shape[-2:]), padding))
+        return nn.functional.conv2d(x, torch.ones(1, 1, 3, 3), padding=padding)
+
+    view, exact = View.whole(picture), nn.functional.conv2d(picture, torch.ones(1, 1, 3, 3), padding=1)
+    for window in (Window(5, 8, 4, 10), Window(0, 4, 7, 9), Window(3, 20, 0, 30)):
+        assert_close(str(window), view.convolved(convolution, window).of(window).numpy(), cut(exact, window).numpy(), 1e-6)
+    assert asked == [((5, 30), (0, 0)), ((5, 30), (1, 0)), ((18, 30), (1, 1))]
 
 
 def test_freed_memory_is_taken_again_without_asking_the_system() -> None:
