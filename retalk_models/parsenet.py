@@ -104,13 +104,66 @@ class ResBlock(nn.Module):
         return enlarged_from(wanted.reached(1, 2 * height, 2 * width), height, width)
 
 
+class Encoder(nn.Sequential):
+    """A `ConvLayer` and blocks that shrink."""
+
+    def fold(self) -> nn.Module:
+        """The same with fewer products."""
+        return FoldedEncoder(self)
+
+
+class FoldedEncoder(nn.Module):
+    """`Encoder` whose first layer, which nothing follows but convolutions, is part of them: of 3 channels and width 5 instead of 64 and 3.
+
+    At the border they are not the same, for features are reflected there and not the picture: the outermost samples are computed as before.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        first, block, *rest = encoder
+        assert isinstance(first, ConvLayer)
+        assert isinstance(block, ResBlock)
+        assert isinstance(block.shortcut_func, ConvLayer)
+        self.first, self.conv1, self.conv2, self.shortcut = first, block.conv1, block.conv2, block.shortcut_func
+        self.conv1_inside = composed(first.conv2d, block.conv1.conv2d)
+        self.shortcut_inside = composed(first.conv2d, block.shortcut_func.conv2d)
+        self.rest = nn.Sequential(*rest)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 256, H/16, W/16)."""
+        padded = F.pad(image, (1, 1, 1, 1), mode="reflect")
+        y, shortcut = self.conv1_inside(padded), self.shortcut_inside(padded)
+        for axis in (2, 3):
+            last = image.shape[axis] - 1
+            start = self.first(image.narrow(axis, 0, 3)).narrow(axis, 0, 2)
+            stop = self.first(image.narrow(axis, last - 2, 3)).narrow(axis, 1, 2)
+            y.narrow(axis, 0, 1).copy_(self.conv1.conv2d(start).narrow(axis, 0, 1))
+            y.narrow(axis, last, 1).copy_(self.conv1.conv2d(stop).narrow(axis, 1, 1))
+            # With steps of two the last one does not reach the other border.
+            shortcut.narrow(axis, 0, 1).copy_(self.shortcut.conv2d(start))
+        return self.rest(shortcut + self.conv2(self.conv1.finished(y)))
+
+
+def composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """Two 3x3 convolutions in a row as one of width 5, for a picture that the first one's padding already surrounds."""
+    a, b = first.weight.detach().double(), second.weight.detach().double()
+    weight = F.conv2d(a.transpose(0, 1), b.flip(2, 3), padding=2).transpose(0, 1)
+    bias = b.new_zeros(len(b)) if second.bias is None else second.bias.detach().double()
+    if first.bias is not None:
+        bias = bias + b.sum((2, 3)) @ first.bias.detach().double()
+    conv = nn.Conv2d(weight.shape[1], len(weight), 5, second.stride[0], padding=1, device="meta")
+    conv.weight = nn.Parameter(weight.to(first.weight).contiguous(), requires_grad=False)
+    conv.bias = nn.Parameter(bias.to(first.weight), requires_grad=False)
+    return conv
+
+
 class ParseNet(nn.Module):
     """Face parser, 21.3 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
         pairs = list(itertools.pairwise(CHANNELS))
-        self.encoder = nn.Sequential(ConvLayer(3, CHANNELS[0]), *(ResBlock(a, b, "down") for a, b in pairs))
+        self.encoder = Encoder(ConvLayer(3, CHANNELS[0]), *(ResBlock(a, b, "down") for a, b in pairs))
         self.body = nn.Sequential(*(ResBlock(CHANNELS[-1], CHANNELS[-1]) for _ in range(NUM_RES_BLOCKS)))
         self.decoder = nn.Sequential(*(ResBlock(b, a, "up") for a, b in reversed(pairs)))
         self.out_img_conv = ConvLayer(CHANNELS[0], 3)
