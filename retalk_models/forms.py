@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from retalk_models.layers import winograd
+from retalk_models.layers.stylegan2 import ModulatedConv2d
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 #: Methods that callers may call, beside ``forward``.
@@ -31,12 +34,14 @@ class Form:
         channels_last: activations and weights with the channel as the innermost axis.
         dtype: ``torch.float32``, or ``torch.bfloat16``/``torch.float16`` for convolutions and linear layers under autocast; norms,
             spectra, warps, RGB sums and outputs stay float32.
+        winograd: 3x3 convolutions of large maps with half the products (`layers.winograd`), in networks that know of it; CPU, float32.
         compile: `torch.compile`; needs a C++ compiler on the CPU, Triton on a GPU. Each new input shape compiles again.
     """
 
     fold: bool = True
     channels_last: bool = False
     dtype: torch.dtype = torch.float32
+    winograd: bool = False
     compile: bool = False
 
 
@@ -64,6 +69,8 @@ def optimise(module: nn.Module, form: Form | None = None) -> nn.Module:
             fold(module)
         if form.channels_last:
             use_channels_last(module)
+        if form.winograd and form.dtype == torch.float32 and device.type == "cpu":
+            use_winograd(module)
         if form.dtype != torch.float32:
             use_dtype(module, form.dtype, device.type)
     if form.compile:
@@ -140,6 +147,15 @@ def use_channels_last(module: nn.Module) -> None:
         setattr(module, name, call)
 
 
+def use_winograd(module: nn.Module) -> None:
+    """`layers.winograd` for the 3x3 convolutions that do not shrink."""
+    for layer in module.modules():
+        if isinstance(layer, ModulatedConv2d) and layer.weight.shape[3:] == (3, 3):
+            winograd.enable(layer, layer.weight[0])
+        elif type(layer) is nn.Conv2d and (layer.kernel_size, layer.stride, layer.groups) == ((3, 3), (1, 1), 1):
+            winograd.enable(layer, layer.weight)
+
+
 def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
     """Weights of convolutions and linear layers in ``dtype``, calls under autocast: weights are not cast again at each call.
 
@@ -165,6 +181,8 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in ENTRIES if name in type(module).__dict__]
 
 
+#: Networks that know of `layers.winograd`.
+WINOGRAD = ("enet", "gfpgan", "parsenet")
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
 
@@ -179,4 +197,5 @@ def fastest(name: str, device: str) -> Form:
         name: the network.
         device: a torch device string.
     """
-    return Form(channels_last=name not in CONTIGUOUS or torch.device(device).type != "cpu")
+    cpu = torch.device(device).type == "cpu"
+    return Form(channels_last=name not in CONTIGUOUS or not cpu, winograd=cpu and name in WINOGRAD)

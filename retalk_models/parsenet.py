@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retalk_models.layers import winograd
 from retalk_models.layers.conv import PhaseUpConv2d, UpConv2d
 from retalk_models.layers.window import View, Window, whole
 
@@ -50,7 +51,15 @@ class ConvLayer(nn.Module):
         self.norm = Norm(cout) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finished(self.conv2d(x))
+        return self.finished(
+            self.convolved(x, (1, 1)) if type(self.conv2d) is nn.Conv2d and self.conv2d.stride == (1, 1) else self.conv2d(x)
+        )
+
+    def convolved(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """An ordinary convolution with so many samples reflected above and below, left and right."""
+        rows, columns = padding
+        padded = F.pad(x, (columns, columns, rows, rows), mode="reflect") if any(padding) else x
+        return winograd.run(self.conv2d, padded, (0, 0))
 
     def finished(self, x: Tensor) -> Tensor:
         """Norm and activation."""
@@ -65,12 +74,7 @@ class ConvLayer(nn.Module):
             part = view.cut(enlarged_from(wanted, view.height, view.width))
             return View(self.finished(conv(part.x)), part.seen.doubled(), 2 * view.height, 2 * view.width)
 
-        def reflected(x: Tensor, padding: tuple[int, int]) -> Tensor:
-            rows, columns = padding
-            padded = F.pad(x, (columns, columns, rows, rows), mode="reflect") if any(padding) else x
-            return F.conv2d(padded, conv.weight, conv.bias)
-
-        made = view.convolved(reflected, wanted)
+        made = view.convolved(self.convolved, wanted)
         return made._replace(x=self.finished(made.x))
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retalk_models.layers import winograd
 from retalk_models.layers.window import View, Window
 
 
@@ -72,11 +73,26 @@ class ModulatedConv2d(nn.Module):
         """`forward` where only ``wanted`` of the result is needed."""
         style, weight = self.modulation(code), self.weight[0]
         view = self.needed(view, wanted)
-        view = view._replace(x=view.x * style[:, :, None, None].to(view.x.dtype))
-        y = self.convolve(view, weight, None, wanted)
+        view = self.resampled(view._replace(x=view.x * style[:, :, None, None].to(view.x.dtype)), wanted)
+        if weight.shape[-1] == 1:
+            y = view._replace(x=F.conv2d(view.x.to(weight.dtype), weight))
+        else:
+            y = view.convolved(lambda x, padding: F.conv2d(x.to(weight.dtype), weight, padding=padding), wanted)
         if not self.demodulate:
             return y, y.x.new_ones(1, 1, 1, 1)
         return y, demodulation(filter_energy(weight) if self.energy is None else self.energy, style)
+
+    def single(self, view: View, code: Tensor, bias: Tensor, wanted: Window) -> View:
+        """For one sample, once folded: 3x3 filters are modulated instead of its picture; with the bias, times sqrt 2."""
+
+        def convolution(x: Tensor, padding: tuple[int, int]) -> Tensor:
+            rows = winograd.filters_for(self, x, padding)
+            if rows is not None:
+                return winograd.convolve(x, self.modulated(rows, code) * 2**0.5, bias, padding)
+            weight = (self.modulated(self.weight, code)[0] * 2**0.5).to(self.weight.dtype)
+            return F.conv2d(x.to(weight.dtype), weight, bias.to(weight.dtype), padding=padding)
+
+        return self.resampled(self.needed(view, wanted), wanted).convolved(convolution, wanted)
 
     def needed(self, view: View, wanted: Window) -> View:
         """What of the input ``wanted`` of the result depends on."""
@@ -84,26 +100,21 @@ class ModulatedConv2d(nn.Module):
         around = wanted.reached(self.weight.shape[-1] // 2, view.height * scale, view.width * scale)
         return view.cut(around.sources(view.height, view.width) if self.up else around)
 
-    def convolve(self, view: View, weight: Tensor, bias: Tensor | None, wanted: Window) -> View:
-        """Enlarge if ``up``, and filter with a weight (out, in, k, k)."""
-        if self.up:
-            # Scaling and resampling commute: fewer samples are scaled this way round.
-            view = view.enlarged(wanted.reached(1, 2 * view.height, 2 * view.width))
-        if weight.shape[-1] == 1:
-            return view._replace(x=F.conv2d(view.x.to(weight.dtype), weight, bias))
-        return view.convolved(lambda x, padding: F.conv2d(x.to(weight.dtype), weight, bias, padding=padding), wanted)
+    def resampled(self, view: View, wanted: Window) -> View:
+        """Enlarged if ``up``. Scaling and resampling commute: fewer samples are scaled this way round."""
+        return view.enlarged(wanted.reached(1, 2 * view.height, 2 * view.width)) if self.up else view
 
-    def filters(self, code: Tensor) -> Tensor:
-        """The modulated filters of one sample's code (1, style_dim): float32 (out, in, k, k)."""
-        style = self.modulation(code)
-        scaled = self.weight[0].float() * style[0, :, None, None].float()
-        if not self.demodulate:
-            return scaled
-        assert self.energy is not None
-        return scaled * demodulation(self.energy, style)[0, :, None]
+    def modulated(self, weight: Tensor, code: Tensor) -> Tensor:
+        """Filters (n, out, in, k, l), made of this layer's by what is linear, modulated for a code (1, style_dim), in float32."""
+        style = self.modulation(code).float()
+        scale = style[0, :, None, None]
+        if self.demodulate:
+            assert self.energy is not None
+            scale = scale * demodulation(self.energy, style)[0, :, None]
+        return weight.float() * scale
 
     def fold(self) -> nn.Module:
-        """Itself, with the filters' energies known beforehand; a single sample's filters are modulated instead of its picture."""
+        """Itself, with the filters' energies known beforehand; `single` may be called."""
         self.energy = filter_energy(self.weight[0])
         return self
 
@@ -126,8 +137,7 @@ class StyleConv(nn.Module):
         """`forward` where only ``wanted`` of the result is needed; ``noise`` is the whole picture's."""
         conv = self.modulated_conv
         if conv.energy is not None and len(code) == 1:
-            weight = (conv.filters(code) * 2**0.5).to(conv.weight.dtype)
-            made = conv.convolve(conv.needed(view, wanted), weight, self.bias.flatten().to(weight.dtype), wanted)
+            made = conv.single(view, code, self.bias.flatten(), wanted)
             y = made.x
         else:
             made, factor = conv.part(view, code, wanted)
@@ -157,7 +167,7 @@ class ToRGB(nn.Module):
         conv = self.modulated_conv
         if conv.energy is not None and len(code) == 1:
             # A matrix product: torch's 1x1 convolution to three channels is several times slower on the CPU.
-            weight = conv.filters(code).flatten(1).to(x.dtype)
+            weight = conv.modulated(conv.weight, code)[0].flatten(1).to(x.dtype)
             return (x.permute(0, 2, 3, 1) @ weight.T).permute(0, 3, 1, 2)
         return conv(x, code)[0]
 
@@ -179,8 +189,8 @@ class ResBlock(nn.Module):
         if self.up:
             view = View.whole(x)
             return self.part(view, view.seen.doubled()).x
-        y = F.leaky_relu(self.conv1(x), 0.2, inplace=True)
-        y = F.leaky_relu(self.conv2(F.avg_pool2d(y, 2)), 0.2, inplace=True)
+        y = F.leaky_relu(winograd.run(self.conv1, x, (1, 1)), 0.2, inplace=True)
+        y = F.leaky_relu(winograd.run(self.conv2, F.avg_pool2d(y, 2), (1, 1)), 0.2, inplace=True)
         return y + self.skip(F.avg_pool2d(x, 2))
 
     @staticmethod
@@ -200,7 +210,7 @@ class ResBlock(nn.Module):
 
 def convolved(view: View, conv: nn.Conv2d, wanted: Window) -> View:
     """`View.convolved` with a layer whose padding is zeros."""
-    return view.convolved(lambda x, padding: F.conv2d(x, conv.weight, conv.bias, padding=padding), wanted)
+    return view.convolved(lambda x, padding: winograd.run(conv, x, padding), wanted)
 
 
 def activated(view: View) -> View:
