@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,8 @@ class Look(Stage):
 
     def process(self, segment: Segment) -> dict[str, Any]:
         start, stop = segment.frames
-        note(self.options, "look", stop - start)
-        return {"seen": np.zeros(stop - start, np.float32)}
+        with noted(self.options, "look", stop - start):
+            return {"seen": np.zeros(stop - start, np.float32)}
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,18 @@ class Store(Stage):
         self._digest = hashlib.sha256(self._content).hexdigest()
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        note(self.options, "store", len(segment.source))
-        with atomic_write(segment["target"]) as path:
+        with noted(self.options, "store", len(segment.source)), atomic_write(segment["target"]) as path:
             path.write_bytes(self._content)
         return {"path": segment["target"], "sha256": self._digest, "frames": len(segment.source), "bytes": len(self._content)}
 
 
-def note(options: Any, stage: str, frames: int) -> None:
-    """Sleep as asked, and append when to the log: ``stage pid start end`` in seconds."""
+@contextmanager
+def noted(options: Any, stage: str, frames: int) -> Iterator[None]:
+    """Sleep as asked before the block, and append to the log when all of it was: ``stage pid start end`` in seconds."""
     start = time.time()
     if options.wait:
         time.sleep(options.wait * frames)
+    yield
     if options.log:
         with open(options.log, "a") as log:
             log.write(f"{stage} {os.getpid()} {start:.4f} {time.time():.4f}\n")
@@ -92,11 +95,11 @@ class Scale(Stage):
 
     def process(self, segment: Segment) -> dict[str, Any]:
         start, stop = segment.frames
-        note(self.options, "scale", stop - start)
         level = np.zeros(stop - start, np.float32)
         crops = np.zeros((stop - start, 256, 256, 3), np.uint8)
-        for t, frame in enumerate(read_frames(segment.video, start, stop)):
-            level[t], crops[t] = frame.luma().mean(), frame.rgb((0, 0, 256, 256))
+        with noted(self.options, "scale", stop - start):
+            for t, frame in enumerate(read_frames(segment.video, start, stop)):
+                level[t], crops[t] = frame.luma().mean(), frame.rgb((0, 0, 256, 256))
         return {"level": level, "crops": crops}
 
 
@@ -110,7 +113,6 @@ class Paint(Stage):
     writes = Store.writes
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        note(self.options, "paint", len(segment.source))
         info, first = probe_video(segment.video), segment.frames[0]
         times = dict(zip(segment.source.tolist(), segment.out_pts.tolist(), strict=True))
         low, high = min(times), max(times) + 1
@@ -120,5 +122,6 @@ class Paint(Stage):
                 frame.paste((0, 0, 256, 256), segment["crops"][frame.index - first], np.ones((256, 256), np.float32))
                 yield frame, times[frame.index]
 
-        written = encode_segment(segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast"))
+        with noted(self.options, "paint", len(segment.source)):
+            written = encode_segment(segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast"))
         return {"path": segment["target"], "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}

@@ -25,7 +25,7 @@ MAX_ROWS = 64
 #: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles is not waited for at the end.
 MAX_TITLES, PLANNER_TASKS = 32, 16
 #: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
-QUEUED = 2
+QUEUED = 1
 #: How many times longer bundles may be in large catalogues, and titles that each worker has for each time.
 MAX_LONGER, WORKER_TITLES = 8, 16
 #: Bundles that each worker of the largest pool has at least over a run, as far as there are rows.
