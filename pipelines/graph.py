@@ -27,6 +27,7 @@ from pipelines.board import Board
 from pipelines.bundles import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
+from pipelines.order import planning_tasks, video_sizes
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table
 from pipelines.state import Record
@@ -270,7 +271,7 @@ def stream(
     bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
     with ray.data.DataContext.current(context):
         texts = [title.to_json() for title in titles]
-        items = [{"titles": texts[task]} for task in bundling.tasks()]
+        items = [{"titles": [texts[number] for number in task]} for task in planning_tasks(video_sizes(titles), bundling)]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = dataset.map_batches(
             PlanActor,
