@@ -21,7 +21,7 @@ from operators.retalk import quads
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks, fast
 from retalk_models import build
-from retalk_models.forms import Form, optimise
+from retalk_models.forms import fastest, optimise
 from tests.retalk_home import NESTINGS, made_up, make_home, standard_landmarks
 
 #: Networks as the stages ask for them.
@@ -112,7 +112,7 @@ def gmac(asked: collections.Counter[Any]) -> float:
     total = 0.0
     for (name, options, folded, method, shapes, kwargs), count in asked.items():
         module = build(name, **dict(options))
-        module = (optimise(module, Form()) if folded else module).to("meta")
+        module = (optimise(module, fastest(name, "cpu")) if folded else module).to("meta")
         args = [torch.zeros(shape, device="meta") if isinstance(shape, tuple) else shape for shape in shapes]
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             getattr(module, method)(*args, **dict(kwargs))

@@ -34,7 +34,7 @@ NEAR = 20
 #: What the parser is shown of the aligned 512 square: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
 PARSED = Window(192, 512, 64, 448)
 #: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own coarsest step.
-PARSER_STEP = 16
+PARSER_STEP = 8
 #: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must compute. Its result fades out over
 #: the last `FADE` pixels.
 MOUTH, FADE = Window(304, 464, 144, 368), 12

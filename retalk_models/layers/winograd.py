@@ -6,6 +6,8 @@ there the sums are whole rows, which is cheap, and rounding grows less.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ TILE, TAPS = 4, 6
 #: From the rows of a filter to those of its six.
 _FILTERS = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
 #: Channels and samples of the result from which it is faster than a direct convolution (measured).
-CHANNELS, SAMPLES = 64, 400
+CHANNELS, SAMPLES = 32, 200
 #: Bytes of a band of the picture that is worked on at a time: its six sums stay in the cache.
 BAND = 8 << 20
 
@@ -28,28 +30,29 @@ def row_filters(weight: Tensor) -> Tensor:
 
 
 class RowFilters:
-    """A layer's `row_filters`, made when they are first asked for: most layers see small pictures only, and they are twice the weights."""
+    """A layer's `row_filters`, made when they are first asked for: many layers see small pictures only, and they are twice the weights."""
 
-    def __init__(self, weight: Tensor) -> None:
-        self._weight = weight
+    def __init__(self) -> None:
         self._made: Tensor | None = None
 
-    def __call__(self) -> Tensor:
+    def of(self, weight: Tensor) -> Tensor:
+        """Those of a weight (out, in, 3, 3), or (1, out, in, 3, 3), that does not change."""
         if self._made is None:
-            self._made = row_filters(self._weight)
+            self._made = row_filters(weight.detach().reshape(weight.shape[-4:]))
         return self._made
 
 
-def enable(layer: nn.Module, weight: Tensor) -> None:
-    """Let `run` and its like take this way for a layer whose filters (out, in, 3, 3) do not change any more, if it has channels enough."""
-    if min(weight.shape[:2]) >= CHANNELS:
-        layer.rows = RowFilters(weight)  # type: ignore[assignment]
+def enable(layer: nn.Module) -> None:
+    """Let `run` and its like take this way for a layer whose ``weight`` does not change any more, if it has channels enough."""
+    weight: Any = layer.weight
+    if min(weight.shape[-4:-2]) >= CHANNELS:
+        layer.rows = RowFilters()  # type: ignore[assignment]
 
 
 def filters_for(layer: nn.Module, x: Tensor, padding: tuple[int, int]) -> Tensor | None:
     """`row_filters` of a layer that was enabled, if a picture is large enough to gain."""
-    rows = getattr(layer, "rows", None)
-    return rows() if rows is not None and fits(x, padding) else None
+    rows: Any = getattr(layer, "rows", None)
+    return rows.of(layer.weight) if rows is not None and fits(x, padding) else None
 
 
 def run(conv: nn.Conv2d, x: Tensor, padding: tuple[int, int]) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from operators.retalk import align3d, coefficients, enet_stage, face_boxes, framing, lnet_stage, mel
+from operators.retalk import align3d, coefficients, enet_stage, enhance, face_boxes, framing, lnet_stage, mel, restore
 from operators.retalk.batches import SIDE
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
@@ -17,6 +18,7 @@ from operators.retalk.nets import Networks
 from operators.retalk.parity_stages import smoothed_box
 from operators.retalk.source import check_expression, read_expression
 from retalk_models import build
+from retalk_models.layers.window import Window
 from tests.operators.retalk.test_functions import head
 
 RNG = np.random.default_rng(4)
@@ -173,6 +175,35 @@ def test_mask_covers_the_jaw_and_leaves_the_eyes_and_the_boxs_border() -> None:
         assert (mask[:300, : int(points[0, 0]) - enet_stage.NEAR] == 0).all(), "far from the face"
         # No hard edge: steps of the mask are small.
         assert np.abs(np.diff(mask.astype(int), axis=1)).max() < 90
+
+
+@pytest.mark.parametrize(("angle", "feather", "whole"), [(0, 8, False), (0, 60, False), (25, 8, False), (-40, 0, False), (15, 8, True)])
+def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(angle: float, feather: float, whole: bool) -> None:
+    turn = np.deg2rad(angle)
+    points = (face_in_box() - SIDE / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) * 0.9 + SIDE / 2
+    matrix = restore.alignment(align3d.five_points(points))
+    everywhere = np.zeros((restore.SIZE, restore.SIZE), np.uint8)
+    parsed, cells = enet_stage.PARSED, RNG.choice([0, 1, 10, 13], (40, 48)).astype(np.uint8)
+    everywhere[parsed.top : parsed.bottom, parsed.left : parsed.right] = cells.repeat(8, 0).repeat(8, 1)
+
+    def pasted(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        labels, inside = np.zeros_like(everywhere), np.s_[window.top : window.bottom, window.left : window.right]
+        labels[inside] = everywhere[inside]
+        back, size = framing.inverse(matrix), (SIDE, SIDE)
+        skin = cv2.warpAffine(np.isin(labels, enhance.FACE_LABELS).astype(np.float32), back, size)
+        mouth = cv2.warpAffine(enet_stage.mouth_weight(labels), back, size) * enet_stage.ramp()[:, None]
+        return enet_stage.outline(skin, points, feather, whole), mouth
+
+    def same(window: Window) -> bool:
+        return all((a == b).all() for a, b in zip(pasted(window), pasted(parsed), strict=True))
+
+    asked = enet_stage.labelled(points, matrix, feather, whole)
+    assert asked.joined(parsed) == parsed
+    assert same(asked)
+    if (angle, feather) == (0, 8):
+        less = [(24, 0, 0, 0), (0, -48, 0, 0), (0, 0, 40, 0), (0, 0, 0, -40)]
+        assert not any(same(Window(*np.add(asked, change))) for change in less), "it is no larger than it has to be"
+        assert (asked.bottom - asked.top) * (asked.right - asked.left) < 0.6 * (parsed.bottom - parsed.top) * (parsed.right - parsed.left)
 
 
 def test_composite_changes_nothing_outside_the_mask_and_puts_the_face_inside() -> None:
