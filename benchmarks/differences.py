@@ -228,7 +228,7 @@ def regions(f: Footage) -> Strip:
     face = drawn(f)
     dark = face.copy()
     dark[: enet_stage.TOP] //= 4
-    return [("parser sees (blue), labels (green), restored (red)", marked(aligned, boxes)), ("rows that E-Net draws", dark)]
+    return [("seen, labelled, restored", marked(aligned, boxes)), ("rows that E-Net draws", dark)]
 
 
 def lengths(f: Footage) -> Strip:

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from operators.retalk.enet_stage import MOUTH, TOP
 from retalk_models import build
-from retalk_models.forms import Form, fastest, optimise
+from retalk_models.forms import WINOGRAD, Form, fastest, optimise
 from tests.retalk_models.recipe import subject_of
 
 
@@ -104,6 +104,7 @@ CASES = {
 FORMS = {
     "folded": Form(),
     "folded, channels last": Form(channels_last=True),
+    "folded, channels last, winograd": Form(channels_last=True, winograd=("",)),
     "tf32": Form(channels_last=True),
     "bfloat16": Form(channels_last=True, dtype=torch.bfloat16),
     "float16": Form(channels_last=True, dtype=torch.float16),
@@ -113,9 +114,15 @@ FORMS = {
 }
 #: Measured unless others are named.
 DEFAULT = {
-    "cpu": ("folded", "folded, channels last", "bfloat16"),
-    "cuda": tuple(FORMS),
+    "cpu": ("folded", "folded, channels last", "folded, channels last, winograd", "bfloat16"),
+    "cuda": tuple(name for name, form in FORMS.items() if not form.winograd),
 }
+
+
+def form_of(name: str, network: str) -> Form:
+    """One of `FORMS` for a network: Winograd's products where the stages use them."""
+    form = FORMS[name]
+    return dataclasses.replace(form, winograd=WINOGRAD.get(network, ())) if form.winograd else form
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -177,7 +184,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
     torch.manual_seed(0)
     tensors = [make(batch).to(device) for make in case.inputs]
     entries = [Measured("exact", case.exact().to(device))]
-    entries += [Measured(name, optimise(case.exact().to(device), FORMS[name])) for name in forms]
+    entries += [Measured(name, optimise(case.exact().to(device), form_of(name, case.network))) for name in forms]
     with torch.inference_mode():
         for repeat in range(repeats + 1):  # the first warms up: it compiles, packs weights, takes memory
             for entry in entries:
@@ -196,7 +203,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
 
 def max_batch(case: Case, form: str, device: str, limit: int = 1024) -> int:
     """The largest power of two that fits into the GPU's memory."""
-    module, batch = optimise(case.exact().to(device), FORMS[form]), 1
+    module, batch = optimise(case.exact().to(device), form_of(form, case.network)), 1
     with torch.inference_mode():
         while batch <= limit:
             try:
@@ -259,7 +266,7 @@ def cost_table(cases: dict[str, Case], forms: list[str], batches: list[int], rep
     print("| --- | --- | --- | --- | --- | --- | --- | --- |" + " --- | --- |" * (device != "cpu"))
     for label, case in cases.items():
         counts = f"{gmac(case):.1f}, {gmac(case, Form()):.1f}"
-        chosen = next((name for name in forms if FORMS[name] == fastest(case.network, device)), "")
+        chosen = next((name for name in forms if form_of(name, case.network) == fastest(case.network, device)), "")
         for batch in batches:
             exact, *others = measure(case, forms, batch, repeats, device)
             for entry in (exact, *others):
