@@ -183,9 +183,9 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in ENTRIES if name in type(module).__dict__]
 
 
-#: Networks that know of `layers.winograd`, and their parts that take it: of E-Net's reading of who a face is the block that has three fifths of
-#: its products, for 9 MB more of each worker; the others would take 140 MB for the rest.
-WINOGRAD = {"enet": ("style_convs", "conv_body_down.0"), "gfpgan": ("",), "parsenet": ("",)}
+#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: up to half
+#: a second less of a source frame, 146 MB more of a worker, and further languages dearer beside the first (docs/benchmarks.md).
+WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
 

@@ -72,6 +72,6 @@ def test_a_further_language_costs_less_than_six_tenths_of_the_first(folder: Any)
         face.row.update(face.ask(dub))
     dubbed = sum(networks.counts.values()) - shared
     assert set(networks.counts) >= {"LNet.__call__", "ENet.draw", "GFPGAN.__call__", "ParseNet.logits"}
-    assert dubbed / (shared + dubbed) <= 0.57, networks.counts
+    assert dubbed / (shared + dubbed) <= 0.55, networks.counts
     # Nor is it so because the first costs more.
-    assert shared + dubbed <= 240, networks.counts
+    assert shared + dubbed <= 260, networks.counts
