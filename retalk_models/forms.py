@@ -183,8 +183,8 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in ENTRIES if name in type(module).__dict__]
 
 
-#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: up to half
-#: a second less of a source frame, 146 MB more of a worker, and further languages dearer beside the first (docs/benchmarks.md).
+#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: up to
+#: half a second less of a source frame, 146 MB more of a worker, further languages dearer beside the first (docs/benchmarks.md).
 WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
