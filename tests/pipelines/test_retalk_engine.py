@@ -17,13 +17,13 @@ from benchmarks.reference_loop import reference_loop
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
 from operators.stage import option_help
-from pipelines.config import ProfileConfig, UsageError, load_engine
+from pipelines.config import CacheConfig, ProfileConfig, UsageError, load_engine
 from pipelines.dub import Report, resolve_engine, run
 from pipelines.engine import Engine
 from retalk_models.registry_catalog import load_catalog
 from tests.parity import assert_close
 from tests.pipelines.conftest import make_speech
-from tests.pipelines.remembering import RememberingNetworks, answers, remembering_engine
+from tests.pipelines.remembering import Remembered, RememberingNetworks, answers, remembering_engine
 from tests.recorded_run import E2E, FINE, parity_run, pictures, profile, recipe_home, recorded_clip, rendered
 
 needs_fixture = pytest.mark.skipif(not E2E.is_dir(), reason="no recorded run of the original beside this checkout")
@@ -128,14 +128,14 @@ def talking_clip(folder: Path, frames: int) -> tuple[Path, Path]:
 
 
 def default_run(
-    folder: Path, clip: tuple[Path, Path], home: Path, chosen: ProfileConfig, enet: dict[str, Any], ray: bool = False
+    folder: Path, clip: tuple[Path, Path], home: Path, chosen: ProfileConfig, enet: dict[str, Any], ray: bool = False, **more: Any
 ) -> Report:
     """The default mode; 8-bit crf 0 is lossless: what is decoded from the output is what the stages made."""
     options: dict[str, dict[str, Any]] = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet")}
     options |= {"lnet": {"weights": str(home), "ease": 0}, "enet": {"weights": str(home), **enet}, "blend": dict(FINE)}
     engine = remembering_engine("retalk")
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
-    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, ray=ray)
+    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, ray=ray, **more)
     assert not report.failed, report.failed
     return report
 
@@ -167,6 +167,26 @@ def test_default_mode_gives_the_same_bytes_on_any_number_of_workers(tmp_path: Pa
     default_run(tmp_path / "ray", clip, home, profile(2, pools=2, workers=2), {}, ray=True)
     assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
     assert answers(home) == asked, "other workers asked the networks something else"
+
+
+def test_a_language_added_later_asks_no_network_of_the_analysis(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for D-Net's pictures in the cache: another run, for another language, only draws, and draws the same."""
+    clip, asked = talking_clip(tmp_path / "clip", 5), set[str]()
+    ask = Remembered._ask
+
+    def noted(self: Remembered, *call: Any) -> Any:
+        asked.add(self.name.split()[0])
+        return ask(self, *call)
+
+    monkeypatch.setattr(Remembered, "_ask", noted)
+    chosen = profile(50).model_copy(update={"cache": CacheConfig(bytes_per_frame=10_000_000)})
+    default_run(tmp_path / "one", clip, home, chosen, {}, cache=str(tmp_path / "kept"))
+    every, drawing = set(asked), {"lnet", "enet", "gfpgan", "parsenet"}
+    assert {"face3d", "dnet"} <= every - drawing
+    asked.clear()
+    default_run(tmp_path / "two", clip, home, chosen, {}, cache=str(tmp_path / "kept"))
+    assert asked == every & drawing
+    assert (tmp_path / "two" / "out.mp4").read_bytes() == (tmp_path / "one" / "out.mp4").read_bytes()
 
 
 def test_without_weights_nothing_runs_and_the_one_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
