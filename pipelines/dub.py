@@ -22,7 +22,7 @@ from operators.media.scratch import scratch_folder
 from operators.media.storage import join, sweep
 from pipelines import preflight, preflight_cluster
 from pipelines.analysis import CacheSpec, cache_room
-from pipelines.assembly import DubJob, assemble_dub
+from pipelines.assembly import assemble_dub
 from pipelines.board import Board
 from pipelines.collect import Collector
 from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile, with_limits
@@ -280,10 +280,6 @@ class _Runner:
         pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
         workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
 
-        def finish(job: DubJob) -> None:
-            pool.put(job)
-            workers.submit(assemble_waiting)
-
         def assemble_waiting() -> None:
             for job, result in pool.run():
                 if isinstance(result, Exception):
@@ -291,7 +287,7 @@ class _Runner:
                 else:
                     collector.ended(result)
 
-        collector = Collector(self.directory, self.engine.name, self.titles, finish)
+        collector = Collector(self.directory, self.engine.name, self.titles, pool.put)
         name, board = start_board(self.room, scratch)
         error = ""
         try:
@@ -299,17 +295,21 @@ class _Runner:
             metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
             look = (collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress)
             with Progress(*look, log, lambda: forms(ray.nodes()), metrics):
-                rows = stream(self.titles, self.plan, placed, self.profile, name)
+                blocks = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
                     try:
-                        row = next(rows, None)
+                        rows = next(blocks, None)
                     except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
                         error = self._reason(problem)
                         break
-                    if row is None:
+                    if rows is None:
                         break
                     self.lock.check()
-                    collector.take(row)
+                    for row in rows:
+                        collector.take(row)
+                    # All that have become complete together, so that short ones go to an assembler together.
+                    for _ in range(pool.wanted()):
+                        workers.submit(assemble_waiting)
                 workers.shutdown(wait=True)
         finally:
             workers.shutdown(wait=False, cancel_futures=True)

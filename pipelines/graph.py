@@ -16,6 +16,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +38,8 @@ from pipelines.worker import Group, GroupSpec
 NAMESPACE = "retalk"
 #: Seconds that a worker's notes to the board may wait.
 NOTES_PERIOD = 1.0
+#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `unhurried`.
+LARGE, LARGE_WAIT = 500, 0.25
 #: Dubs that an assembler is sent at once, at most, and their frames.
 MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
@@ -147,7 +150,7 @@ class Assembler:
 class AssemblerPool:
     """A few `Assembler` actors, started as they are needed, and the dubs that wait for them: short ones are sent several at a time.
 
-    `run` is called from as many threads as there may be actors.
+    `run` is called from as many threads as there may be actors: `wanted` times when something was put.
     """
 
     def __init__(self, num_cpus: float, at_once: int, keep_segments: bool) -> None:
@@ -161,23 +164,31 @@ class AssemblerPool:
         """Let a complete dub wait."""
         self._waiting.append(job)
 
+    def wanted(self) -> int:
+        """How many calls of `run` are worth while for what waits."""
+        return min(len(self._waiting), self._at_once)
+
     def run(self) -> Iterator[tuple[DubJob, Record | Exception]]:
-        """Assemble some of the dubs that wait, in an idle actor; gives each with its record, or with why its actor died three times."""
-        jobs = self._taken()
-        if not jobs:
-            return
+        """Assemble dubs until none waits, a few at a time, in an idle actor; gives each with its record, or with why its actor died three
+        times."""
+        while jobs := self._taken():
+            actor = self._actor()
+            try:
+                yield from self._assembled(actor, jobs)
+            finally:
+                self._idle.put(actor)
+
+    def _actor(self) -> Any:
+        """An idle actor, or a new one."""
         import ray
 
         try:
-            actor = self._idle.get_nowait()
+            return self._idle.get_nowait()
         except queue.Empty:
             options = {"num_cpus": self._num_cpus, "max_restarts": -1, "max_task_retries": 2}
             actor = ray.remote(Assembler).options(**options).remote()
             self._all.append(actor)
-        try:
-            yield from self._assembled(actor, jobs)
-        finally:
-            self._idle.put(actor)
+            return actor
 
     def _assembled(self, actor: Any, jobs: list[DubJob]) -> Iterator[tuple[DubJob, Record | Exception]]:
         import ray
@@ -235,10 +246,33 @@ def _pool(pool: PoolConfig, cpus: int) -> Any:
     return ActorPoolStrategy(min_size=low, max_size=high, initial_size=initial, max_tasks_in_flight_per_actor=pool.in_flight)
 
 
+@contextmanager
+def unhurried(titles: int) -> Iterator[None]:
+    """Let Ray Data's scheduler look around less often where a catalogue is large.
+
+    It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a large catalogue is a third of
+    all that a segment costs there; results wait a moment longer. Ray has no setting for it, only this constant of its own: where a version
+    has no such constant, nothing happens.
+    """
+    from ray.data._internal.execution import streaming_executor_state as scheduler
+
+    name = "WAIT_FOR_TASK_COMPLETION_TIMEOUT_S"
+    usual = getattr(scheduler, name, None)
+    if titles < LARGE or usual is None:
+        yield
+        return
+    setattr(scheduler, name, max(usual, LARGE_WAIT))
+    try:
+        yield
+    finally:
+        setattr(scheduler, name, usual)
+
+
 def stream(
     titles: list[Title], plan: PlanSpec, placed: list[tuple[PoolConfig, GroupSpec]], profile: ProfileConfig, board: str
-) -> Iterator[Row]:
-    """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they come, in any order.
+) -> Iterator[list[Row]]:
+    """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they come, in any order, in lists of
+    those that have come together.
 
     Args:
         titles: what to dub.
@@ -269,7 +303,7 @@ def stream(
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
     bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
-    with ray.data.DataContext.current(context):
+    with ray.data.DataContext.current(context), unhurried(len(titles)):
         texts = [title.to_json() for title in titles]
         items = [{"titles": [texts[number] for number in task]} for task in planning_tasks(video_sizes(titles), bundling)]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
@@ -293,11 +327,11 @@ def stream(
         schema = FINAL if placed else PLANNED
         # No prefetching: a receipt is seen when it is there, not when the next one is.
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from _rows(table, schema)
+            yield _rows(table, schema)
 
 
-def _rows(table: pa.Table, schema: pa.Schema) -> Iterator[Row]:
+def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
     """The rows of a block, without beats."""
     rows = unpack(table, schema)
     plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
-    return (row for row in plain if row["segment"] != BEAT)
+    return [row for row in plain if row["segment"] != BEAT]

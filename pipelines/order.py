@@ -25,7 +25,7 @@ PATIENCE = 30.0
 
 def video_sizes(titles: Sequence[Title]) -> list[int]:
     """Bytes of each title's video, 0 where that cannot be told quickly: a file that is not there is a matter of its planning."""
-    remote = {title.video.rsplit("/", 1)[0] for title in titles if local_path(title.video) is None}
+    remote = {title.video.rsplit("/", 1)[0] for title in titles if "://" in title.video and local_path(title.video) is None}
     listed: dict[str, int] = {}
     if remote:
         # One request tells the sizes of a thousand files; a folder of millions is given up on.
@@ -47,7 +47,7 @@ def _list(folders: list[str], found: dict[str, int]) -> None:
 
 
 def _local_size(url: str) -> int:
-    path = local_path(url)
+    path = local_path(url) if "://" in url else url
     try:
         return os.stat(path).st_size if path is not None else 0
     except OSError:

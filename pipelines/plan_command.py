@@ -113,7 +113,8 @@ def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iter
     profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
     with ray_session(store_mib) as ray:
         name, board = start_board()
-        yield from stream(titles, spec, [], profile, name)
+        for rows in stream(titles, spec, [], profile, name):
+            yield from rows
         ray.kill(board)
 
 

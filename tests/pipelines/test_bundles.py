@@ -15,7 +15,7 @@ import pytest
 from pipelines.assembly import DubJob
 from pipelines.board import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
-from pipelines.graph import AssemblerPool, plan_bundles
+from pipelines.graph import LARGE, LARGE_WAIT, AssemblerPool, plan_bundles, unhurried
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, empty_row, from_table
 from pipelines.state import RunDirectory
@@ -205,6 +205,17 @@ def test_what_waits_in_front_of_a_slow_pool_is_bounded(footage: Path, tmp_path: 
         report = running.result()
     assert (report.exit_code, report.computed) == (0, 40)
     assert analysed[-1] < 20, "it had stopped by itself"
+
+
+def test_a_large_catalogue_is_looked_at_less_often() -> None:
+    from ray.data._internal.execution import streaming_executor_state as scheduler
+
+    usual = scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S  # should a new Ray call it otherwise, this says so
+    with unhurried(LARGE - 1):
+        assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
+    with unhurried(LARGE):
+        assert usual < scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S == LARGE_WAIT
+    assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
 
 
 def test_assemblers_share_the_dubs_that_wait() -> None:
