@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from pathlib import Path
 
 import pytest
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
+
+# Tests interrupt processes they start; a suite in the background of a script (`make test &`) ignores SIGINT, and they would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def package_file(package: str, relative: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def test_stages_land_on_the_nodes_that_have_what_they_need(tmp_path: Path) -> No
     """A head without CPUs, a CPU node, a GPU node: nothing runs on the head; two halves of a GPU share it, and both pools grow."""
     at = catalogue(tmp_path, 6)
     with nodes.cluster([{"num_cpus": 5}, {"num_cpus": 1, "num_gpus": 1}]) as made:
-        head, cpu, gpu = (nodes.raylet(node) for node in (made.head_node, *made.worker_nodes))
+        head, has = nodes.raylet(made.head_node), nodes.raylets(os.getpid())
+        (gpu,) = (pid for pid in has if has[pid].get("GPU"))
+        (cpu,) = has.keys() - {head, gpu}
         files = configure(at, 0.4, profile={**PROFILE, "nodes": []})
         running = processes.start(at, files, {"RAY_ADDRESS": made.address})
         assert running.wait(400) == 0, processes.said(at)
