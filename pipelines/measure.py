@@ -28,6 +28,8 @@ from pipelines.titles import Title
 from pipelines.worker import Group, GroupSpec, limit_process
 
 MIB = 1 << 20
+#: Id of the title that comes first and is not timed: models are loaded and functions compiled over it.
+WARM = "warm"
 #: Seconds after which a stage that is measured counts as hanging.
 PATIENCE = 3600
 
@@ -107,10 +109,7 @@ def _plan(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[fl
     planner = Planner(PlanSpec(config, spec["run"], spec["segment_frames"]), Board())
     rows: list[Row] = []
     timed: dict[str, list[float]] = {}
-    texts = Path(spec["source"]).read_text().splitlines()
-    # Once for nothing, in another run directory, for what it finds is kept: models are loaded and functions compiled.
-    list(Planner(PlanSpec(config, f"{spec['run']}-warm", spec["segment_frames"]), Board()).plan(Title.from_json(texts[-1])))
-    for text in texts:
+    for text in Path(spec["source"]).read_text().splitlines():
         title = Title.from_json(text)
         began = time.perf_counter()
         made = list(planner.plan(title))
@@ -118,7 +117,8 @@ def _plan(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[fl
         mark = json.loads(made[0]["meta"])
         if problem := made[0]["error"] or next((dub["error"] for dub in mark["dubs"] if dub["error"]), ""):
             return [], PLANNED, {}, {"error": problem}
-        timed[title.id] = [mark["width"] * mark["height"] / 1e6, seconds, mark["frames"]]
+        if title.id != WARM:
+            timed[title.id] = [mark["width"] * mark["height"] / 1e6, seconds, mark["frames"]]
         rows += made
     return rows, PLANNED, timed, {}
 
@@ -134,16 +134,14 @@ def _stage(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[f
     timed: dict[str, list[float]] = {}
     for table in tables:
         row = from_table(table, group.input)
-        if row["segment"] >= 0 and not timed:
-            list(group.process(row))  # compilation, caches of the file system, first allocations
         began = time.perf_counter()
         made = list(group.process(row))
         seconds = time.perf_counter() - began
         out += made
-        if row["segment"] < 0:
-            continue
         if failed := next((one["error"] for one in made if one["error"]), ""):
             return [], group.output, {}, {"error": failed}
+        if row["segment"] < 0 or row["title"] == WARM:
+            continue
         parts = list(fan_out(row)) if per_dub and "source" not in row else [row]
         entry = timed.setdefault(row["title"], [row["frame_width"] * row["frame_height"] / 1e6, 0.0, 0])
         entry[1] += seconds

@@ -20,14 +20,14 @@ import numpy as np
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.storage import exists
+from operators.media.storage import exists, local_copy, suffix
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.collect import Collector
 from pipelines.config import EngineConfig, UsageError
 from pipelines.dub import resolve_engine
 from pipelines.engine import FINAL, Engine
 from pipelines.manifest import parse_rows
-from pipelines.measure import MIB, Measure, measure, read_rows, rss_mib
+from pipelines.measure import MIB, WARM, Measure, measure, read_rows, rss_mib
 from pipelines.preflight import check_weights
 from pipelines.profile_layout import Machine, make_profile, measure_table
 from pipelines.rows import Row, from_table
@@ -105,10 +105,14 @@ def measure_all(engine: Engine, clips: Sequence[tuple[Path, str]], folder: Path,
         UsageError: a stage fails on this footage.
     """
     run = folder / "run"
-    rows = [
-        {"id": clip.stem, "video": str(clip), "speech": speech, "output": f"{clip.stem}-out.mp4", "length": "trim"}
-        for clip, speech in clips
-    ]
+    rows = []
+    for name, (clip, speech) in zip((WARM, *(clip.stem for clip, _ in clips)), (clips[-1], *clips), strict=True):
+        # Files of its own for each: what a stage remembers of a file must not make it look faster over the next title.
+        own = {"video": folder / f"{name}-video{clip.suffix}", "speech": folder / f"{name}-speech{suffix(speech)}"}
+        for url, path in zip((str(clip), speech), own.values(), strict=True):
+            with local_copy(url) as local:
+                shutil.copyfile(local, path)
+        rows.append({"id": name, **{kind: str(file) for kind, file in own.items()}, "output": f"{name}-out.mp4", "length": "trim"})
     titles = parse_rows([(f"row {n}", row) for n, row in enumerate(rows, 1)], engine, str(run))
     source = folder / "titles.jsonl"
     source.write_text("".join(title.to_json() + "\n" for title in titles))
@@ -136,6 +140,8 @@ def _assembly(run: RunDirectory, engine: Engine, titles: list[Title], rows: Sequ
         record = assemble_dub(job)
         if record["state"] != "done":
             raise UsageError(f"the assembly cannot be measured on this footage: {record['error']}")
+        if job.title == WARM:
+            return
         info = probe_video(job.video)
         points.append((info.width * info.height / 1e6, (time.perf_counter() - began) / job.frames))
 

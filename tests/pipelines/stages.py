@@ -124,13 +124,15 @@ class MisbehaveDub(Stage):
 class Paint(Stage):
     """Paints the level into a corner of each output frame and writes the segment.
 
-    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until that file is there.
+    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until that file is there; sleeps
+    `pause` seconds for each frame.
     """
 
     @dataclass(frozen=True)
     class PaintOptions:
         log: str = ""
         wait: str = ""
+        pause: float = 0.0
 
     name = "paint"
     per = "dub"
@@ -150,6 +152,7 @@ class Paint(Stage):
                 log.write(f"{segment.segment_id}\n")
         while options.wait and segment["segment"] == 2 and not Path(options.wait).exists():
             time.sleep(0.02)
+        time.sleep(options.pause * len(segment.source))
         return {"path": target, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
 
     def _frames(self, segment: Segment) -> Iterator[tuple[Frame, int]]:

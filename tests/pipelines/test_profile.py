@@ -15,7 +15,7 @@ from pipelines.config import load_engine, load_profile
 from pipelines.engine import Engine
 from pipelines.measure import Measure
 from pipelines.preflight import check_resources, check_store
-from pipelines.profile_command import cut
+from pipelines.profile_command import cut, measure_all
 from pipelines.profile_layout import Machine, fit, make_profile
 from tests.pipelines.conftest import engine_config
 
@@ -51,6 +51,15 @@ def test_the_written_profile_loads_forecasts_and_runs(
     report = dub.run(str(manifest), run_dir=str(out), engine=str(engine), profile=str(profile))
     assert [record["state"] for record in report.records] == ["done"]
     assert probe_video(str(out / "a.mp4")).n_frames == 24
+
+
+def test_every_measured_title_is_really_computed(footage: Path, tmp_path: Path) -> None:
+    """No title's last stage finds what the measurement itself has committed before: a frame takes at least what its stage sleeps."""
+    built = Engine(engine_config(options={"Paint": {"pause": 0.02}}))
+    clips = [(footage / "a.mp4", str(footage / "exact.wav")), (footage / "b.mp4", str(footage / "exact.wav"))]
+    found = measure_all(built, clips, tmp_path, "cpu", lambda text: None)
+    assert {name: len(measure.points) for name, measure in found.items()} == dict.fromkeys(("plan", *built.names, "assemble"), 2)
+    assert min(seconds for _, seconds in found["paint"].points) >= 0.02
 
 
 def test_wrong_usage(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
