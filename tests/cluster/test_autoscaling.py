@@ -50,11 +50,12 @@ def together(at: Setting, stage: str) -> int:
 
 def test_stages_land_on_the_nodes_that_have_what_they_need(tmp_path: Path) -> None:
     """A head without CPUs, a CPU node, a GPU node: nothing runs on the head; two halves of a GPU share it, and both pools grow."""
-    at = catalogue(tmp_path, 6)
+    at = catalogue(tmp_path, 8)
     with nodes.cluster([{"num_cpus": 5}, {"num_cpus": 1, "num_gpus": 1}]) as made:
-        head, has = nodes.raylet(made.head_node), nodes.raylets(os.getpid())
-        (gpu,) = (pid for pid in has if has[pid].get("GPU"))
-        (cpu,) = has.keys() - {head, gpu}
+        head, has = nodes.raylet(made.head_node), nodes.raylets(os.getpid())  # other tests of this process have raylets too
+        workers = [nodes.raylet(node) for node in made.worker_nodes]
+        (gpu,) = (pid for pid in workers if has[pid].get("GPU"))
+        (cpu,) = (pid for pid in workers if not has[pid].get("GPU"))
         files = configure(at, 0.4, profile={**PROFILE, "nodes": []})
         running = processes.start(at, files, {"RAY_ADDRESS": made.address})
         assert running.wait(400) == 0, processes.said(at)
