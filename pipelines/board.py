@@ -75,15 +75,10 @@ class Board:
         for name, arguments in calls:
             getattr(self, name)(*arguments)
 
-    def begin_after(self, calls: list[tuple[str, tuple[Any, ...]]], key: str) -> int:
-        """`note`, then `begin`."""
+    def after(self, calls: list[tuple[str, tuple[Any, ...]]], name: str, key: str) -> Any:
+        """`note`, then the answer of a method: `begin` or `begin_plan`."""
         self.note(calls)
-        return self.begin(key)
-
-    def begin_plan_after(self, calls: list[tuple[str, tuple[Any, ...]]], key: str) -> tuple[int, Any]:
-        """`note`, then `begin_plan`."""
-        self.note(calls)
-        return self.begin_plan(key)
+        return getattr(self, name)(key)
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""

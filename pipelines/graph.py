@@ -28,7 +28,7 @@ from pipelines.board import Board
 from pipelines.bundles import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.engine import FINAL
-from pipelines.order import planning_tasks, video_sizes
+from pipelines.order import planning_tasks, sizes_for
 from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table
 from pipelines.state import Record
@@ -59,7 +59,7 @@ class BoardHandle:
         self._sent = time.monotonic()
 
     def begin(self, key: str) -> int:
-        attempts: int = self._ray.get(self._board.begin_after.remote(self._taken(), key))
+        attempts: int = self._ray.get(self._board.after.remote(self._taken(), "begin", key))
         return attempts
 
     def end(self, key: str) -> None:
@@ -72,7 +72,7 @@ class BoardHandle:
         self._ray.get(self._board.decide.remote(key, decision))
 
     def begin_plan(self, key: str) -> tuple[int, Any]:
-        found: tuple[int, Any] = self._ray.get(self._board.begin_plan_after.remote(self._taken(), key))
+        found: tuple[int, Any] = self._ray.get(self._board.after.remote(self._taken(), "begin_plan", key))
         return found
 
     def claim(self, size: int) -> bool:
@@ -304,8 +304,8 @@ def stream(
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
     bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
     with ray.data.DataContext.current(context), unhurried(len(titles)):
-        texts = [title.to_json() for title in titles]
-        items = [{"titles": [texts[number] for number in task]} for task in planning_tasks(video_sizes(titles), bundling)]
+        tasks = planning_tasks(sizes_for(titles, bundling), bundling)
+        items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = dataset.map_batches(
             PlanActor,

@@ -121,10 +121,10 @@ class RunLock:
         with _exclusive(f"{path}.claim") as held:
             if held is None:
                 return False
-            if not held:
-                raise LockedError(f"{self.url}: another run is just starting here; wait for it")
             if (lock := _watched_holder(self.url)) is not None:
                 raise self._refuse(lock)
+            if not held:
+                raise LockedError(f"{self.url}: another run is just starting here; wait for it")
             self._write()
         return True
 

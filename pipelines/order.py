@@ -23,6 +23,12 @@ LONG = 8
 PATIENCE = 30.0
 
 
+def sizes_for(titles: Sequence[Title], bundling: Bundling) -> list[int]:
+    """`video_sizes` where the order matters; elsewhere nobody waits for a folder to be listed: one planner keeps the order, and so many
+    planners as titles begin with all of them."""
+    return video_sizes(titles) if len(titles) > bundling.planners > 1 else [0] * len(titles)
+
+
 def video_sizes(titles: Sequence[Title]) -> list[int]:
     """Bytes of each title's video, 0 where that cannot be told quickly: a file that is not there is a matter of its planning."""
     remote = {title.video.rsplit("/", 1)[0] for title in titles if "://" in title.video and local_path(title.video) is None}

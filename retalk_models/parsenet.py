@@ -51,9 +51,8 @@ class ConvLayer(nn.Module):
         self.norm = Norm(cout) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finished(
-            self.convolved(x, (1, 1)) if type(self.conv2d) is nn.Conv2d and self.conv2d.stride == (1, 1) else self.conv2d(x)
-        )
+        ordinary = type(self.conv2d) is nn.Conv2d and self.conv2d.stride == (1, 1)
+        return self.finished(self.convolved(x, (1, 1)) if ordinary else self.conv2d(x))
 
     def convolved(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         """An ordinary convolution with so many samples reflected above and below, left and right."""

@@ -134,15 +134,16 @@ def two_runs(folder: Path, titles: int = 8, ray: bool = True) -> dict[str, Any]:
     """While a run is at work, four more are started on the same directory: all are refused, and the first ends as if it were alone."""
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "two", folder / "inputs", titles), time.monotonic()
-    files, more = configure(at, pause=0.3), () if ray else ("--no-ray",)
+    gate, more = at.folder / "gate", () if ray else ("--no-ray",)
+    files = configure(at, write={"hang": "t000", "until": str(gate)})
     first = processes.start(at, files, None, *more)
     while not at.log.exists():
         assert first.poll() is None, processes.said(at)
         time.sleep(0.05)
     codes = [running.wait(120) for running in [processes.start(at, files, None, "--no-ray") for _ in range(4)]]
-    assert first.poll() is None, "the first was at work all the while: make it longer"
     lock = json.loads((at.run / "lock.json").read_text())
     assert codes == [USAGE] * 4, processes.said(at)
-    assert processes.said(at).count(f"another run is at work here (process {lock['pid']} on") == 4
+    assert processes.said(at).count(f"another run is at work here (process {lock['pid']} on") == 4, processes.said(at)
+    gate.touch()
     assert first.wait(600) == DONE, processes.said(at)
     return {"refused": 4, **check(at, calm, {}), "seconds": round(time.monotonic() - began)}

@@ -200,7 +200,7 @@ def _hidden(fs: fsspec.AbstractFileSystem, path: str, below: bool) -> list[str]:
         walk = os.walk(path) if below else [(path, [], os.listdir(path))]
         return [f"{folder}/{name}" for folder, _, names in walk for name in names if name.startswith(".")]
     found: list[str] = fs.find(path) if below else fs.ls(path, detail=False)
-    return [path for path in found if path.rstrip("/").rsplit("/", 1)[-1].startswith(".")]
+    return [file for file in found if file.rstrip("/").rsplit("/", 1)[-1].startswith(".")]
 
 
 def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:

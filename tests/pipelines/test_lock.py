@@ -106,6 +106,20 @@ def test_of_many_that_start_at_once_one_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_who_is_refused_hears_of_the_run_at_work_whatever_others_are_trying(tmp_path: Path) -> None:
+    """A third run comes while a second is looking whether the first is alive."""
+    with RunLock(str(tmp_path)), lock_module._exclusive(str(tmp_path / "lock.json.claim")) as held:
+        assert held
+        with pytest.raises(LockedError, match=rf"another run is at work here \(process {os.getpid()} on"), RunLock(str(tmp_path)):
+            pass
+    with (
+        lock_module._exclusive(str(tmp_path / "lock.json.claim")),
+        pytest.raises(LockedError, match="another run is just starting here"),
+        RunLock(str(tmp_path)),
+    ):
+        pass
+
+
 def test_a_run_killed_while_it_starts_leaves_the_way_free(tmp_path: Path) -> None:
     code = (
         "import os\nfrom pipelines.lock import RunLock\nRunLock._write = lambda self: os.kill(os.getpid(), 9)\n"

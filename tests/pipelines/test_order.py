@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 
 from pipelines.bundles import Bundling
-from pipelines.order import planning_tasks, video_sizes
+from pipelines.order import planning_tasks, sizes_for, video_sizes
 from pipelines.titles import Title
 
 
@@ -49,6 +49,13 @@ def test_one_planner_and_unknown_sizes_keep_the_order() -> None:
     assert list(itertools.chain(*numbers([10] * 50 + [10_000], 1))) == list(range(51))
     assert list(itertools.chain(*numbers([0] * 50, 4))) == list(range(50))
     assert numbers([5], 4) == [[0]]
+
+
+def test_no_folder_is_listed_where_the_order_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "here.mp4").write_bytes(b"x" * 30)
+    titles = [Title(f"t{n}", str(tmp_path / "here.mp4"), ()) for n in range(3)]
+    known = [sizes_for(titles, Bundling(frames=500, titles=3, workers=4, planners=planners)) for planners in (1, 2, 3)]
+    assert known == [[0] * 3, [30] * 3, [0] * 3]
 
 
 def test_sizes_of_videos_here_and_elsewhere(tmp_path: Path) -> None:
