@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.drills.stages import read_log
 from tests.pipelines.conftest import make_speech, make_video
 
 STAGES = "benchmarks.drills.stages"
@@ -54,7 +55,7 @@ class Setting:
 
     def written(self) -> list[dict[str, Any]]:
         """The stages' log."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return read_log(self.log)
 
 
 def footage(folder: Path) -> Path:
@@ -110,7 +111,7 @@ def configure(
         "name": "drill",
         "find_faces": False,
         "stages": [
-            {"stage": f"{STAGES}:Analyse", "options": slow},
+            {"stage": f"{STAGES}:Analyse", "options": {**slow, **options.get("analyse", {})}},
             {"stage": f"{STAGES}:Trouble", "options": options.get("trouble", {})},
             {"stage": f"{STAGES}:Write", "options": {**slow, **options.get("write", {})}},
         ],

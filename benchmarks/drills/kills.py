@@ -90,7 +90,7 @@ def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, p
                 running.wait()
                 # Ray's agents look for their raylet now and then: they are waited for at the end.
                 agents += [pid for pid in below if processes.command_of(pid).endswith("Agent")]
-                left = processes.wait_gone([pid for pid in below if pid not in agents], 30)
+                left = processes.wait_gone([pid for pid in below if pid not in agents])
                 assert not left, f"processes of the dead run live on: {[processes.command_of(pid) for pid in left]}"
                 look(at, calm, flight, before)
                 continue

@@ -27,13 +27,25 @@ def note(log: str, stage: str, title: str, name: str) -> None:
             file.write(f"{line}\n")
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """All that was noted so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for_crowd(log: str, stage: str, crowd: int) -> None:
+    """Stand still until so many processes have begun with a stage, however long a busy machine takes to start them."""
+    while crowd and len({line["pid"] for line in read_log(Path(log)) if line["stage"] == stage}) < crowd:
+        time.sleep(0.1)
+
+
 @dataclass(frozen=True)
 class AnalyseOptions:
-    """`pause`: seconds that each segment takes beside its work."""
+    """`pause`: seconds that each segment takes beside its work; `crowd`: `wait_for_crowd`."""
 
     smooth: int = 2
     log: str = ""
     pause: float = 0.0
+    crowd: int = 0
 
 
 class Analyse(Brightness):
@@ -45,6 +57,7 @@ class Analyse(Brightness):
     def process(self, segment: Segment) -> dict[str, Any]:
         options = self.options_for(segment)
         note(options.log, self.name, segment.title, f"{segment['segment']:05d}")
+        wait_for_crowd(options.log, self.name, options.crowd)
         time.sleep(options.pause)
         return super().process(segment)
 
@@ -62,13 +75,14 @@ class Trouble(Level):
 
 
 class Write(Paint):
-    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there."""
+    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there; `crowd`: `wait_for_crowd`."""
 
     @dataclass(frozen=True)
     class WriteOptions:
         log: str = ""
         wait: str = ""
         pause: float = 0.0
+        crowd: int = 0
         hang: str = ""
         until: str = ""
 
@@ -78,6 +92,7 @@ class Write(Paint):
     def process(self, segment: Segment) -> dict[str, Any]:
         options = self.options_for(segment)
         note(options.log, self.name, segment.title, segment["target"].rsplit("/", 1)[-1].rsplit(".", 2)[0])
+        wait_for_crowd(options.log, self.name, options.crowd)
         time.sleep(options.pause)
         while options.hang == segment.title and not Path(options.until).exists():
             time.sleep(0.05)

@@ -56,7 +56,7 @@ def test_stages_land_on_the_nodes_that_have_what_they_need(tmp_path: Path) -> No
         workers = [nodes.raylet(node) for node in made.worker_nodes]
         (gpu,) = (pid for pid in workers if has[pid].get("GPU"))
         (cpu,) = (pid for pid in workers if not has[pid].get("GPU"))
-        files = configure(at, 0.4, profile={**PROFILE, "nodes": []})
+        files = configure(at, 0.4, profile={**PROFILE, "nodes": []}, analyse={"crowd": 2}, write={"crowd": 2})
         running = processes.start(at, files, {"RAY_ADDRESS": made.address})
         assert running.wait(400) == 0, processes.said(at)
     check(at, None, {})
