@@ -83,7 +83,7 @@ def profile_config(pools: int = 2, segment_frames: int = 7, **fields: Any) -> Pr
     }
     made = [PoolConfig(name=name, stages=stages, size=1, num_cpus=0.2, in_flight=1) for name, stages in splits[pools]]
     plan = PoolConfig(name="plan", size=1, num_cpus=0.2, in_flight=1)
-    return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=120, **fields)
+    return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=400, **fields)
 
 
 @pytest.fixture(scope="session")

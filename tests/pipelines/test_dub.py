@@ -220,11 +220,11 @@ def test_what_is_done_is_left_alone_until_something_changes(footage: Path, tmp_p
 def test_a_hang_ends_by_the_watchdog_and_the_rest_is_kept(footage: Path, tmp_path: Path, ray_session: Any) -> None:
     """The third segment never ends. The run does, says so, and a later one takes up the two segments before it."""
     engine = engine_config(options={"Paint": {"wait": str(tmp_path / "never")}})
-    rows, profile = catalogue(footage)[:1], profile_config(1).model_copy(update={"watchdog_seconds": 20})
+    rows, profile = catalogue(footage)[:1], profile_config(1).model_copy(update={"watchdog_seconds": 30})
     report = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile)
     assert report.exit_code == 3
     assert "the run stopped before this title was done" in report.records[0]["error"]
-    assert "no progress for 20 s, watchdog_seconds of profile test" in report.records[0]["error"]
+    assert "no progress for 30 s, watchdog_seconds of profile test" in report.records[0]["error"]
     (tmp_path / "never").touch()
     again = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, ray=False)
     assert (again.exit_code, again.reused + again.computed) == (0, 4)
