@@ -18,13 +18,13 @@ Found = TypeVar("Found")
 
 #: ``segment`` of a beat; a title's mark has -1.
 BEAT = -2
-#: Frames from one beat to the next; each is looked at twice, for cuts and for faces.
+#: Frames from one beat to the next.
 FRAMES = 5000
 
 
 def beats_of(n_frames: int) -> int:
-    """Beats of a title: as many while cuts are looked for as while faces are."""
-    return 2 * (n_frames // FRAMES)
+    """Beats of a title while cuts and faces are looked for."""
+    return n_frames // FRAMES
 
 
 class Beats:
@@ -46,20 +46,15 @@ class Beats:
             self._given += 1
             yield empty_row(self.schema, {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": BEAT})
 
-    def looking(self, frame: int) -> Iterator[Row]:
-        """Those that are due when cuts have been looked for up to a frame."""
-        return self.until(min(frame // FRAMES, self.total // 2))
-
-    def searching(self, search: Generator[int, None, Found], shots: int) -> Generator[Row, None, Found]:
-        """Those that are due while faces are searched: `search` yields how many shots it has been through. Returns what it returns."""
-        half = self.total // 2
+    def following(self, looking: Generator[int, None, Found]) -> Generator[Row, None, Found]:
+        """Those that are due while a title is looked through: `looking` yields the frames. Returns what it returns."""
         while True:
             try:
-                done = next(search)
+                frame = next(looking)
             except StopIteration as end:
                 found: Found = end.value
                 return found
-            yield from self.until(half + half * done // shots)
+            yield from self.until(frame // FRAMES)
 
     def rest(self) -> Iterator[Row]:
         """Those that have not been given."""

@@ -26,7 +26,6 @@ import pyarrow as pa
 from operators.media.audio import audio_blocks, check_audible
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo, probe_video
-from operators.media.reader import read_frames
 from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, fingerprint, join, suffix
 from operators.segment import PLAN
@@ -37,7 +36,7 @@ from pipelines.config import EngineConfig
 from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
-from pipelines.shots import ShotFinder
+from pipelines.shots import look_through
 from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, slug
@@ -278,18 +277,8 @@ class Planner:
             self._distrusted.append("shots and anchors: damaged")
         if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
-        shots = [(0, info.n_frames)]
-        if self.engine.config.detect_shots and info.n_frames > 1:
-            finder = ShotFinder()
-            for frame in read_frames(title.video, 0, info.n_frames, info):
-                finder.add(frame)
-                yield from beats.looking(frame.index)
-            shots = finder.shots(info.n_frames)
-        anchors: list[np.ndarray | None] = [None] * len(shots)
-        if self.engine.config.find_faces:
-            from operators.faces.anchors import search_anchors
-
-            anchors = yield from beats.searching(search_anchors(title.video, info, shots, title.face), len(shots))
+        face = title.face if self.engine.config.find_faces else None
+        shots, anchors = yield from beats.following(look_through(title.video, info, self.engine.config.detect_shots, face))
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
         write_sealed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors

@@ -6,12 +6,19 @@ Used by the planner. A segment never crosses a cut, and each shot has its own an
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scenedetect import AdaptiveDetector, FrameTimecode
 
+from operators.faces.samples import Samples
 from operators.media.frames import Frame
+from operators.media.probe import VideoInfo
+from operators.media.reader import read_frames
+
+if TYPE_CHECKING:
+    from operators.faces.anchors import AnchorSearch
 
 #: Long side of the pictures that the detector compares.
 LONG_SIDE = 320
@@ -21,40 +28,76 @@ SHORTEST = 5
 RATE = 25.0
 
 
-def find_shots(frames: Iterable[Frame], n_frames: int) -> list[tuple[int, int]]:
-    """Cut a title into shots.
+def look_through(
+    url: str, info: VideoInfo, cuts: bool = True, face: str | None = None
+) -> Generator[int, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
+    """Find the shots of a title and the face in each, decoding it once; yields the numbers of the frames as they pass.
 
     Args:
-        frames: all frames of the title in order; read once, none is kept.
-        n_frames: how many there are.
+        url: video.
+        info: what `probe_video` said of it.
+        cuts: False: it is one shot.
+        face: whose, see `operators.faces.anchors.find_anchors`; None: nobody's.
 
     Returns:
-        [start, stop) frame numbers of the shots, covering the title without gaps. A title without a cut is one shot.
+        [start, stop) frame numbers of the shots, covering the title without gaps, and the anchor of each (None without ``face``).
+
+    Raises:
+        FaceError: see `find_anchors`.
+        DecodeError: a frame cannot be decoded.
     """
-    finder = ShotFinder()
-    for frame in frames:
-        finder.add(frame)
-    return finder.shots(n_frames)
+    finder = ShotFinder() if cuts and info.n_frames > 1 else None
+    search = _search(url, face)
+    samples, edges = Samples(info), [0]
+
+    def ended(at: list[int]) -> None:
+        """Shots end before these frames."""
+        edges.extend(at)
+        if search is not None:
+            for edge in at:
+                search.add(samples.take(edge))
+
+    if finder is not None or search is not None:
+        for frame in read_frames(url, 0, info.n_frames, info):
+            ended(finder.add(frame) if finder is not None else [])
+            if search is not None:
+                samples.add(frame)
+            yield frame.index
+    ended([*(finder.rest() if finder is not None else []), info.n_frames])
+    shots = list(itertools.pairwise(edges))
+    return shots, [None] * len(shots) if search is None else search.anchors()
+
+
+def _search(url: str, face: str | None) -> AnchorSearch | None:
+    """Engines that look for no faces need none of their libraries."""
+    if face is None:
+        return None
+    from operators.faces.anchors import AnchorSearch
+
+    return AnchorSearch(url, face)
 
 
 class ShotFinder:
-    """`find_shots`, frame by frame."""
+    """Finds the cuts of a title, frame by frame: gives each (the first frame of a shot but the title's first) once, some frames late."""
 
     def __init__(self) -> None:
         self._detector = AdaptiveDetector(min_scene_len=SHORTEST)
-        self._cuts: set[int] = set()
         self._timecode = FrameTimecode(0, RATE)
+        self._last = 0
 
-    def add(self, frame: Frame) -> None:
-        """Look at the next frame."""
+    def add(self, frame: Frame) -> list[int]:
+        """Look at the next frame; returns the cuts that it shows, at itself or before."""
         self._timecode = FrameTimecode(frame.index, RATE)
-        self._cuts |= {cut.frame_num for cut in self._detector.process_frame(self._timecode, _small_bgr(frame))}
+        return self._new(self._detector.process_frame(self._timecode, _small_bgr(frame)))
 
-    def shots(self, n_frames: int) -> list[tuple[int, int]]:
-        """See `find_shots`; after the last frame."""
-        cuts = self._cuts | {cut.frame_num for cut in self._detector.post_process(self._timecode)}
-        edges = [0, *sorted(cut for cut in cuts if 0 < cut < n_frames), n_frames]
-        return list(itertools.pairwise(edges))
+    def rest(self) -> list[int]:
+        """After the last frame: the cuts that have not been given."""
+        return self._new(self._detector.post_process(self._timecode))
+
+    def _new(self, found: Iterable[FrameTimecode]) -> list[int]:
+        cuts = sorted({cut.frame_num for cut in found if self._last < cut.frame_num <= self._timecode.frame_num})
+        self._last = max([self._last, *cuts])
+        return cuts
 
 
 def _small_bgr(frame: Frame) -> np.ndarray:

@@ -15,7 +15,7 @@ from operators.exemplar.jaw import base_field
 from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask, smoothstep
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import Patch
-from operators.exemplar.warp import Field, face_unit, grid_nodes, order_lips, similarity, solve_field, unfold
+from operators.exemplar.warp import Field, face_unit, grid_nodes, order_lips, positions, similarity, solve_field, unfold
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
@@ -171,7 +171,7 @@ def composite(
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
     alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.05) * 4)
-    result = cv2.remap(rgb, *field.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    result = cv2.remap(rgb, *positions(dx, dy), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     mask = mouth_mask(shape, box, unit, options)
     if mask is None:
         return Composite(result, alpha)

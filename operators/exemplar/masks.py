@@ -98,17 +98,19 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
     """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of ``sigma`` pixels."""
-    # A wide blur has no detail: it is drawn small and spread, so that its cost does not grow with its width.
-    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 5.0)))
+    # A wide blur has no detail: it is computed small and spread, so that its cost does not grow with its width.
+    shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 2.5)))
     small = (-(-size[0] // shrink), -(-size[1] // shrink))
-    mask = np.zeros(small[::-1], np.uint8)
-    points = (outline + 0.5) / shrink - 0.5
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    whole = (small[0] * shrink, small[1] * shrink)
+    mask = np.zeros(whole[::-1], np.uint8)
+    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     soft: np.ndarray = mask.astype(np.float32) * np.float32(1 / 255)
+    if shrink > 1:
+        soft = cv2.resize(soft, small, interpolation=cv2.INTER_AREA)
     if sigma > 0.3:
         soft = cv2.GaussianBlur(soft, (0, 0), sigma / shrink)
     if shrink > 1:
-        soft = cv2.resize(soft, (small[0] * shrink, small[1] * shrink), interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+        soft = cv2.resize(soft, whole, interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
     return soft
 
 

@@ -14,7 +14,18 @@ import numpy as np
 from operators.exemplar.composite import Composite
 from operators.exemplar.jaw import base_points, moving_region
 from operators.exemplar.masks import Box, fill, smoothstep
-from operators.exemplar.warp import LOWER_INNER, UPPER_INNER, Field, face_axes, face_unit, grid_nodes, order_lips, solve_field, unfold
+from operators.exemplar.warp import (
+    LOWER_INNER,
+    UPPER_INNER,
+    Field,
+    face_axes,
+    face_unit,
+    grid_nodes,
+    order_lips,
+    positions,
+    solve_field,
+    unfold,
+)
 from operators.faces.geometry import NOSE, OUTER_LIPS
 
 #: The line between the lips is sampled at so many places from corner to corner, and looked for at so many heights around the landmarks.
@@ -213,8 +224,8 @@ def still_composite(
     line = find_lip_line(rgb, box[:2], landmarks, line)
     split = split_face(landmarks, shape, line, box, size)
     upper, rest = split.upper.dense(), split.rest.dense()
-    moved = cv2.remap(rgb, *split.rest.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    kept = cv2.remap(rgb, *split.upper.positions(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    moved = cv2.remap(rgb, *positions(*rest), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    kept = cv2.remap(rgb, *positions(*upper), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     # Where both layers move alike there is no gap to see through, whatever the soft edges of the masks say.
     apart = smoothstep(np.hypot(rest[0] - upper[0], rest[1] - upper[1]) - 0.25)
     hole = (split.teeth * apart * between_corners(shape, box, crop))[..., None]

@@ -93,13 +93,6 @@ class Field:
     grid: np.ndarray
     size: tuple[int, int]
 
-    def positions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where every pixel of the crop is read from: two float32[h, w] maps for `cv2.remap`."""
-        dx, dy = self.dense()
-        dx += np.arange(self.size[0], dtype=np.float32)
-        dy += np.arange(self.size[1], dtype=np.float32)[:, None]
-        return dx, dy
-
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y displacement of every pixel, float32[h, w] each."""
         nodes_x, nodes_y = self.grid.shape[1], self.grid.shape[0]
@@ -118,6 +111,11 @@ class Field:
         along_x = (np.diff(self.grid, axis=1) / step_x)[:-1]
         along_y = (np.diff(self.grid, axis=0) / step_y)[:, :-1]
         return (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
+
+
+def positions(dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where every pixel is read from that is displaced by so much: two float32[h, w] maps for `cv2.remap`."""
+    return dx + np.arange(dx.shape[1], dtype=np.float32), dy + np.arange(dy.shape[0], dtype=np.float32)[:, None]
 
 
 def grid_nodes(size: tuple[int, int], step: float) -> np.ndarray:

@@ -1,14 +1,14 @@
-"""Whose mouth is to be changed: one box for each shot of a title, by the rule of ``--face``. The planner calls `find_anchors`.
+"""Whose mouth is to be changed: one box for each shot of a title, by the rule of ``--face``. The planner uses `AnchorSearch`.
 
-Frames are sampled, faces found in them, and faces of one shot gathered into people by where they are. A rule then picks a person in each
-shot by itself (largest, left, right, a number), or one and the same person everywhere (a reference picture).
+Faces are found in samples of each shot (`samples`), and faces of one shot gathered into people by where they are. A rule then picks a
+person in each shot by itself (largest, left, right, a number), or one and the same person everywhere (a reference picture).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,18 +17,16 @@ import numpy as np
 from operators.faces.backend import FaceBackend, make_backend
 from operators.faces.canonical import transform_of_box
 from operators.faces.identity import SAME, Recogniser, distance
+from operators.faces.samples import LEAST, Samples
 from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
+from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
 from operators.media.storage import exists, local_copy, suffix
 
 logger = logging.getLogger(__name__)
 
-#: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
-RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
-#: Two samples further apart than this are reached by seeking; nearer ones by decoding on.
-SEEK = 48
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 RULES = "largest, left, right, a number (0 is the leftmost face), or the path of a picture of the person"
 
@@ -88,39 +86,79 @@ def find_anchors(
         FaceError: no sampled frame of the title shows a face, the number or the pictured person is nowhere, or the picture shows no face.
         ValueError: ``face`` is no rule.
     """
-    search = search_anchors(url, info, shots, face, backend)
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            anchors: list[np.ndarray | None] = end.value
-            return anchors
+    search = AnchorSearch(url, face, backend)
+    for start, stop in shots:
+        samples = Samples(info, start)
+        for frame in read_frames(url, start, stop, info):
+            samples.add(frame)
+        search.add(samples.take(stop))
+    return search.anchors()
 
 
-def search_anchors(
-    url: str, info: VideoInfo, shots: Sequence[tuple[int, int]], face: str = "largest", backend: FaceBackend | None = None
-) -> Generator[int, None, list[np.ndarray | None]]:
-    """`find_anchors` step by step: yields how many shots have been searched, and returns the anchors."""
-    rule = parse_rule(face)
-    backend = backend or make_backend("dlib", "cpu")
-    reference = _describe_picture(face, backend) if rule == "reference" else None
-    # The largest face is found first; by all other rules the small ones count as well.
-    sides = LONG_SIDES if rule == "largest" else LONG_SIDES[1:]
-    people = []
-    for samples in sample_shots(info, shots):
-        people.append(people_of_shot(url, info, samples, backend, sides))
-        yield len(people)
-    if not any(people):
-        raise FaceError(
-            f"{url}: no face found in any of the {len(shots)} shots; a face must be seen from the front, 20 pixels wide or more"
-        )
-    if reference is not None:
-        return _matching(url, info, people, reference, face, backend)
-    chosen = [_by_place(persons, rule) for persons in people]
-    if all(person is None for person in chosen):
-        most = max(len(persons) for persons in people)
-        raise FaceError(f"{url}: --face {face}: no shot shows more than {most} faces at once; numbers begin with 0")
-    return [None if person is None else person.anchor for person in chosen]
+class AnchorSearch:
+    """`find_anchors`, shot by shot.
+
+    Args:
+        url: video.
+        face: see `find_anchors`.
+        backend: finds faces; dlib if None.
+
+    Raises:
+        FaceError: the reference picture cannot be used.
+        ValueError: ``face`` is no rule.
+    """
+
+    def __init__(self, url: str, face: str = "largest", backend: FaceBackend | None = None) -> None:
+        self._url, self._face, self._rule = url, face, parse_rule(face)
+        self._backend = backend or make_backend("dlib", "cpu")
+        self._wanted = (_describe_picture(face, self._backend), Recogniser()) if self._rule == "reference" else None
+        # The largest face is found first; by all other rules the small ones count as well.
+        self._sides = LONG_SIDES if self._rule == "largest" else LONG_SIDES[1:]
+        self._people: list[list[Person]] = []
+        self._distances: list[list[float]] = []
+
+    def add(self, frames: Sequence[Frame]) -> None:
+        """Search the samples of the next shot (`Samples.take`)."""
+        pictures = {frame.index: frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma()) for frame in frames}
+        people = people_of_shot(pictures, self._backend, self._sides)
+        self._people.append(people)
+        if self._wanted is not None:
+            reference, recogniser = self._wanted
+            described = [_describe(person, pictures, recogniser, self._backend) for person in people]
+            self._distances.append([distance(reference, description) for description in described])
+
+    def anchors(self) -> list[np.ndarray | None]:
+        """The anchor of each shot; see `find_anchors`."""
+        if not any(self._people):
+            shots = len(self._people)
+            raise FaceError(
+                f"{self._url}: no face found in any of the {shots} shots; a face must be seen from the front, 20 pixels wide or more"
+            )
+        if self._wanted is not None:
+            return self._matching()
+        chosen = [_by_place(people, self._rule) for people in self._people]
+        if all(person is None for person in chosen):
+            most = max(len(people) for people in self._people)
+            raise FaceError(f"{self._url}: --face {self._face}: no shot shows more than {most} faces at once; numbers begin with 0")
+        return [None if person is None else person.anchor for person in chosen]
+
+    def _matching(self) -> list[np.ndarray | None]:
+        """Anchors of the people that the reference picture shows."""
+        anchors: list[np.ndarray | None] = []
+        matched = []
+        for shot, (people, distances) in enumerate(zip(self._people, self._distances, strict=True)):
+            best = int(np.argmin(distances)) if distances else -1
+            found = best >= 0 and distances[best] < SAME
+            anchors.append(people[best].anchor if found else None)
+            if found:
+                matched.append(f"{shot} ({distances[best]:.2f})")
+        nearest = min(apart for distances in self._distances for apart in distances)
+        if not matched:
+            limit = f"the nearest face is {nearest:.2f} away, {SAME} would be the same person"
+            raise FaceError(f"{self._url}: nobody in it looks like {self._face}: {limit}")
+        shots = f"{', '.join(matched)} of {len(anchors)}"
+        logger.info("%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, self._face, shots, SAME)
+        return anchors
 
 
 def parse_rule(face: str) -> str | int:
@@ -138,42 +176,19 @@ def parse_rule(face: str) -> str | int:
     raise ValueError(f"--face {face!r}: use {RULES}")
 
 
-def sample_shots(info: VideoInfo, shots: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Frames to look at in each shot: two a second within limits, evenly spread. A long title gets fewer in a shot."""
-    rate = float(info.average_rate) or 25.0
-    counts = [min(max(round((stop - start) / rate * RATE), LEAST), MOST, stop - start) for start, stop in shots]
-    if (total := sum(counts)) > TITLE:
-        counts = [max(count * TITLE // total, 1) for count in counts]
-    return [
-        [int(start + (i + 0.5) * (stop - start) / count) for i in range(count)] if count else []
-        for (start, stop), count in zip(shots, counts, strict=True)
-    ]
+def people_of_shot(pictures: Mapping[int, np.ndarray], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES) -> list[Person]:
+    """The people of one shot, left to right.
 
-
-def _pictures(url: str, info: VideoInfo, frames: Sequence[int], colour: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames named (ascending), as luma or RGB."""
-    groups: list[list[int]] = []
-    for index in frames:
-        if groups and index - groups[-1][-1] <= SEEK:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    for group in groups:
-        wanted = set(group)
-        for frame in read_frames(url, group[0], group[-1] + 1, info):
-            if frame.index in wanted:
-                yield frame.index, frame.rgb() if colour else np.ascontiguousarray(frame.luma())
-
-
-def people_of_shot(
-    url: str, info: VideoInfo, frames: Sequence[int], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
-) -> list[Person]:
-    """The people of one shot, left to right; ``sides`` as in `find_anywhere`."""
+    Args:
+        pictures: luma uint8[h, w] (RGB for backends with colour) of its samples by frame, ascending.
+        backend: finds faces.
+        sides: as in `find_anywhere`.
+    """
     people: list[Person] = []
-    for index, picture in _pictures(url, info, frames, backend.colour):
+    for index, picture in pictures.items():
         _assign(people, index, *find_anywhere(backend, picture, sides))
     # A single weak detection among many samples is a pattern on a wall.
-    seen = [p for p in people if len(p.boxes) >= 2 or len(frames) < LEAST or max(p.scores) > 0.8]
+    seen = [p for p in people if len(p.boxes) >= 2 or len(pictures) < LEAST or max(p.scores) > 0.8]
     return sorted(seen, key=lambda person: person.centre)
 
 
@@ -220,31 +235,11 @@ def _describe_picture(path: str, backend: FaceBackend) -> np.ndarray:
     return Recogniser().describe(picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks)
 
 
-def _matching(
-    url: str, info: VideoInfo, people: list[list[Person]], reference: np.ndarray, face: str, backend: FaceBackend
-) -> list[np.ndarray | None]:
-    """Anchors of the people that the reference picture shows."""
-    recogniser, anchors, nearest = Recogniser(), [], float("inf")
-    matched = []
-    for shot, persons in enumerate(people):
-        distances = [distance(reference, _describe(url, info, person, recogniser, backend)) for person in persons]
-        best = int(np.argmin(distances)) if distances else -1
-        nearest = min([nearest, *distances])
-        found = best >= 0 and distances[best] < SAME
-        anchors.append(persons[best].anchor if found else None)
-        if found:
-            matched.append(f"{shot} ({distances[best]:.2f})")
-    if not matched:
-        raise FaceError(f"{url}: nobody in it looks like {face}: the nearest face is {nearest:.2f} away, {SAME} would be the same person")
-    logger.info("%s: the person of %s is in shots %s of %d (distance; %.1f is the limit)", url, face, ", ".join(matched), len(people), SAME)
-    return anchors
-
-
-def _describe(url: str, info: VideoInfo, person: Person, recogniser: Recogniser, backend: FaceBackend) -> np.ndarray:
+def _describe(person: Person, pictures: Mapping[int, np.ndarray], recogniser: Recogniser, backend: FaceBackend) -> np.ndarray:
     """float64[n, 128] of the person in the three samples where the detector was surest."""
-    best = sorted(np.argsort(person.scores)[-3:], key=lambda i: person.frames[i])
     out = []
-    for i, (_, picture) in zip(best, _pictures(url, info, [person.frames[i] for i in best], backend.colour), strict=True):
+    for i in sorted(np.argsort(person.scores)[-3:], key=lambda i: person.frames[i]):
+        picture = pictures[person.frames[i]]
         seen = look(backend, picture, transform_of_box(person.boxes[i]), person.scores[i], guesses=2)
         out.append(recogniser.describe(picture, seen.landmarks))
     return np.array(out)

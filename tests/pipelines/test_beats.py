@@ -24,7 +24,7 @@ from tests.pipelines.test_plan import title_of
 
 @pytest.fixture
 def title(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Title:
-    """A title of 24 frames with a beat for each seven, twice."""
+    """A title of 24 frames with a beat for each seven."""
     monkeypatch.setattr(beats, "FRAMES", 7)
     return title_of(footage, tmp_path)
 
@@ -36,10 +36,10 @@ def kinds(planner: Planner, title: Title) -> list[int]:
 def test_beats_come_before_the_mark_and_are_the_same_again(title: Title, tmp_path: Path) -> None:
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
     rows = planner.steps(title)
-    assert next(rows)["segment"] == BEAT, "heard when a third of the cuts have been looked for"
+    assert next(rows)["segment"] == BEAT, "heard when a third has been looked through"
     assert not (tmp_path / "plans").exists(), "and not at the end"
     first = [BEAT, *(row["segment"] for row in rows)]
-    assert first == [BEAT] * 6 + [-1, 0, 1, 2, 3]
+    assert first == [BEAT] * 3 + [-1, 0, 1, 2, 3]
     assert kinds(planner, title) == first, "from the cache as well"
     assert [row["segment"] for row in planner.plan(title)] == [-1, 0, 1, 2, 3]
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
@@ -51,20 +51,20 @@ def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_p
     board = Board()
     planner = Planner(PlanSpec(engine_config(find_faces=True), str(tmp_path), 7), board)
     *heard, mark = planner.steps(title)
-    assert len(heard) == 6
+    assert len(heard) == 3
     assert FaceError.__name__ not in mark["error"]
     assert "no face found" in mark["error"]
     for _ in range(MAX_ATTEMPTS):
         board.begin("t plan")
     *heard, mark = planner.steps(title)
-    assert len(heard) == 6
+    assert len(heard) == 3
     assert "killed its worker 3 times" in mark["error"]
 
 
 def test_beats_are_bundles_of_their_own_and_end_at_the_driver(title: Title, tmp_path: Path) -> None:
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
     tables = list(plan_bundles(planner, [title], Bundling(frames=500, titles=100)))
-    assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 6 + [5]
+    assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 3 + [5]
     group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Board(), 500)
     (beat,) = group(tables[0])
     assert from_table(unpack(beat, FINAL), FINAL)["segment"] == BEAT

@@ -10,13 +10,23 @@ import pytest
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.shots import find_shots
+from pipelines.shots import look_through
 from tests.pipelines.conftest import make_video
 
 
-def shots_of(path: Path) -> list[tuple[int, int]]:
+def looked_through(path: Path, face: str | None = None) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
     info = probe_video(str(path))
-    return find_shots(read_frames(str(path), 0, info.n_frames, info), info.n_frames)
+    looking, frames = look_through(str(path), info, face=face), []
+    while True:
+        try:
+            frames.append(next(looking))
+        except StopIteration as end:
+            assert frames == (list(range(info.n_frames)) if info.n_frames > 1 or face else []), "each frame is decoded once"
+            return end.value
+
+
+def shots_of(path: Path) -> list[tuple[int, int]]:
+    return looked_through(path)[0]
 
 
 def test_cuts_are_exact(tmp_path: Path) -> None:
@@ -60,3 +70,23 @@ def test_real_clips(clips: Path | None, carphone: Path) -> None:
         expected |= {clips / name: [] for name in names}
         expected[clips / "tricky/face_absent_1s.mp4"] = [50, 76]
     assert {path: [start for start, _ in shots_of(path)[1:]] for path in expected} == expected
+
+
+def test_each_shot_has_its_face(carphone: Path, tmp_path: Path) -> None:
+    """A face on the left, a wall, the same face on the right, and the wall for the last three frames: found while the cuts are."""
+    info = probe_video(str(carphone))
+    faces = [
+        frame.picture.reformat(width=352, height=288, format="rgb24").to_ndarray() for frame in read_frames(str(carphone), 0, 40, info)
+    ]
+    wall = np.full_like(faces[0], 120)
+    left, right = ([np.hstack(pair) for pair in pairs] for pairs in ([(f, wall) for f in faces], [(wall, f) for f in faces]))
+    none = [np.hstack([wall, wall])] * 12
+    path = tmp_path / "people.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=704, height=288, pix_fmt="yuv420p")
+        for image in [*left, *none, *right, *none]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")))
+        container.mux(stream.encode(None))
+    shots, anchors = looked_through(path, "largest")
+    assert shots == [(0, 40), (40, 52), (52, 92), (92, 104)]
+    assert [None if a is None else float(a[0] + a[2]) / 2 > 352 for a in anchors] == [False, None, True, None]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from operators.exemplar.jaw import MOST_JAW, base_field, face_box, moving_region, rim
-from operators.exemplar.warp import face_axes, face_unit, grid_nodes
+from operators.exemplar.warp import face_axes, face_unit, grid_nodes, positions
 from operators.faces.geometry import CHIN, MOUTH
 from tests.operators.exemplar.footage import carphone, open_mouth
 
@@ -16,7 +16,7 @@ def test_a_closing_mouth_leaves_no_second_chin():
     wide = open_mouth(landmarks[2], 0.14)
     shut = landmarks[2]
     box = face_box(wide, shut, SIZE)
-    x, y = base_field(wide, shut, box, SIZE).positions()
+    x, y = positions(*base_field(wide, shut, box, SIZE).dense())
     unit, (_, down) = face_unit(wide), face_axes(wide)
 
     def read_at(point):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.exemplar.warp import Field, face_unit, grid_nodes, kernel, order_lips, similarity, solve_field, unfold
+from operators.exemplar.warp import Field, face_unit, grid_nodes, kernel, order_lips, positions, similarity, solve_field, unfold
 from tests.operators.exemplar.footage import astronaut, carphone
 
 
@@ -48,7 +48,7 @@ def test_nodes_span_the_crop_and_dense_agrees_with_them():
 
 
 def test_positions_are_places_plus_displacement():
-    x, y = Field(np.full((2, 2, 2), (0.5, -1), np.float32), (4, 3)).positions()
+    x, y = positions(*Field(np.full((2, 2, 2), (0.5, -1), np.float32), (4, 3)).dense())
     assert x[0].tolist() == [0.5, 1.5, 2.5, 3.5]
     assert y[:, 0].tolist() == [-1, 0, 1]
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.faces.anchors import LEAST, MOST, TITLE, FaceError, find_anchors, parse_rule, sample_shots
+from operators.faces.anchors import FaceError, find_anchors, parse_rule
 from operators.faces.dlib_backend import DlibBackend
 from operators.media.probe import VideoInfo, probe_video
 from tests.operators.faces.footage import astronaut, carphone, encode, swaying
@@ -105,17 +105,3 @@ def test_rules_are_listed_in_the_error() -> None:
     assert parse_rule("some/where.PNG") == "reference"
     with pytest.raises(ValueError, match=r"middle.*use largest, left, right, a number"):
         parse_rule("middle")
-
-
-def test_samples_are_bounded_spread_and_inside_the_shot(info: VideoInfo) -> None:
-    shots = [(0, 1), (1, 4), (4, 90), (100, 10_000), *((10_000 + 30 * i, 10_030 + 30 * i) for i in range(2000))]
-    samples = sample_shots(info, shots)
-    assert samples[0] == [0]
-    assert sum(map(len, samples)) <= TITLE + len(shots)
-    for (start, stop), frames in zip(shots, samples, strict=True):
-        assert 1 <= len(frames) <= MOST
-        assert all(start <= frame < stop for frame in frames)
-        assert frames == sorted(set(frames))
-    few = sample_shots(info, [(0, 90), (90, 100)])
-    assert len(few[0]) == 7
-    assert len(few[1]) == LEAST
