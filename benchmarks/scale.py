@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_video
+from operators.media.probe import probe_video
 from pipelines.config import CacheConfig, EngineConfig, EnginePools, PoolConfig, ProfileConfig, load_profile
 from pipelines.dub import Report, run
 from tests.pipelines.conftest import make_speech
@@ -163,7 +164,7 @@ def length(folder: Path, options: argparse.Namespace) -> None:
     print(f"length: {options.engine} | minutes | {columns}")
     peaks = []
     for minutes in [float(text) for text in options.minutes.split(",")]:
-        video = looped(folder / f"{minutes:g}.mp4", short, round(minutes * 15))
+        video = looped(folder / f"{minutes:g}.mp4", short, round(minutes * 60 / float(probe_video(str(short)).duration)))
         speech = make_speech(folder / f"{minutes:g}.wav", minutes * 60)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             peak = pool.apply(run_watched, (str(folder / f"run-{minutes:g}"), str(video), str(speech), options.engine))

@@ -48,7 +48,7 @@ def look_through(
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
     search = _search(url, face)
-    samples, edges = Samples(info), [0]
+    samples, edges = Samples(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
         """Shots end before these frames."""

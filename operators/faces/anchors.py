@@ -20,7 +20,6 @@ from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.samples import LEAST, Samples
 from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
-from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
 from operators.media.storage import exists, local_copy, suffix
@@ -88,7 +87,7 @@ def find_anchors(
     """
     search = AnchorSearch(url, face, backend)
     for start, stop in shots:
-        samples = Samples(info, start)
+        samples = Samples(info, start, search.colour)
         for frame in read_frames(url, start, stop, info):
             samples.add(frame)
         search.add(samples.take(stop))
@@ -117,9 +116,13 @@ class AnchorSearch:
         self._people: list[list[Person]] = []
         self._distances: list[list[float]] = []
 
-    def add(self, frames: Sequence[Frame]) -> None:
+    @property
+    def colour(self) -> bool:
+        """Whether samples have to be RGB."""
+        return self._backend.colour
+
+    def add(self, pictures: Mapping[int, np.ndarray]) -> None:
         """Search the samples of the next shot (`Samples.take`)."""
-        pictures = {frame.index: frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma()) for frame in frames}
         people = people_of_shot(pictures, self._backend, self._sides)
         self._people.append(people)
         if self._wanted is not None:

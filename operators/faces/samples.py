@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
 #: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
 RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
-#: Bytes of frames held for this at most.
-HELD_BYTES = 160 << 20
+#: Bytes of pictures held for this at most.
+HELD_BYTES = 256 << 20
 #: Latest frames that are held whatever else is: a cut is noticed some frames late, and a shot may be as short as that.
 LATEST = 6
 
@@ -24,42 +26,48 @@ def sample_frames(info: VideoInfo, start: int, stop: int) -> list[int]:
 
 
 class Samples:
-    """The frames of the shot that is being read, thinned out evenly as it grows longer.
+    """Pictures of the shot that is being read, thinned out evenly as it grows longer.
 
     Args:
         info: what `probe_video` said of the video.
         start: its first frame that will be added.
+        colour: RGB uint8[h, w, 3] instead of luma uint8[h, w].
     """
 
-    def __init__(self, info: VideoInfo, start: int = 0) -> None:
-        self._info, self._start, self._step = info, start, 1
-        self._held: list[Frame] = []
+    def __init__(self, info: VideoInfo, start: int = 0, colour: bool = False) -> None:
+        self._info, self._start, self._step, self._colour = info, start, 1, colour
+        self._held: dict[int, np.ndarray] = {}
         self._latest: deque[Frame] = deque(maxlen=LATEST)
 
     def add(self, frame: Frame) -> None:
         """The next frame."""
         self._latest.append(frame)
-        if (frame.index - self._start) % self._step:
-            return
-        if len(self._held) >= self._room(frame):
-            self._held, self._step = self._held[::2], 2 * self._step
-            if (frame.index - self._start) % self._step:
-                return
-        self._held.append(frame)
+        if self._due(frame.index) and len(self._held) >= self._room(frame):
+            self._step *= 2
+            self._held = {index: picture for index, picture in self._held.items() if self._due(index)}
+        if self._due(frame.index):
+            self._held[frame.index] = self._picture(frame)
 
-    def take(self, stop: int) -> list[Frame]:
-        """The shot has ended before frame ``stop``, where the next one begins: those of its frames that are to be searched, ascending.
+    def take(self, stop: int) -> dict[int, np.ndarray]:
+        """The shot has ended before frame ``stop``, where the next one begins: its pictures that are to be searched, ascending.
 
         They are those of `sample_frames`, or, where these are not held any more, the nearest ones.
         """
-        shot = {frame.index: frame for frame in (*self._held, *self._latest) if frame.index < stop}
+        known = {frame.index: self._picture(frame) for frame in self._latest if frame.index not in self._held} | self._held
+        shot, rest = (sorted(index for index in known if (index < stop) is inside) for inside in (True, False))
         wanted = sample_frames(self._info, self._start, stop) if shot else []
-        chosen = {min(shot, key=lambda index: (abs(index - number), index)) for number in wanted}
-        rest = {frame.index: frame for frame in (*self._held, *self._latest) if frame.index >= stop}
-        self._start, self._step, self._held = stop, 1, [rest[index] for index in sorted(rest)]
-        return [shot[index] for index in sorted(chosen)]
+        chosen = {min(shot, key=lambda index: abs(index - number)) for number in wanted}
+        self._start, self._step, self._held = stop, 1, {index: known[index] for index in rest}
+        return {index: known[index] for index in sorted(chosen)}
+
+    def _due(self, index: int) -> bool:
+        return (index - self._start) % self._step == 0
 
     def _room(self, frame: Frame) -> int:
-        """How many frames may be held."""
-        size = sum(plane.buffer_size for plane in frame.picture.planes)
+        """How many pictures may be held."""
+        size = frame.size[0] * frame.size[1] * (3 if self._colour else 1)
         return max(2 * LEAST, min(2 * MOST, HELD_BYTES // size))
+
+    def _picture(self, frame: Frame) -> np.ndarray:
+        """A copy, for a view would hold the whole frame."""
+        return frame.rgb() if self._colour else np.array(frame.luma())

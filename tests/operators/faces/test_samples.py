@@ -31,7 +31,7 @@ def taken(info: VideoInfo, frames: list[Frame], cuts: list[int], late: int = 2) 
         found += [samples.take(cut) for cut in cuts if cut == frame.index - late]
         samples.add(frame)
     found += [samples.take(cut) for cut in [cut for cut in cuts if cut >= len(frames) - late] + [len(frames)]]
-    return [[frame.index for frame in shot] for shot in found]
+    return [list(shot) for shot in found]
 
 
 def test_samples_are_bounded_spread_and_inside_the_shot(frames: tuple[VideoInfo, list[Frame]]) -> None:
@@ -62,16 +62,25 @@ def test_of_shots_that_fit_exactly_the_wanted_frames_are_taken(frames: tuple[Vid
             assert max(abs(a - b) for a, b in zip(numbers, wanted, strict=True)) <= (stop - start) / MOST, "thinned, still evenly spread"
 
 
+def test_pictures_are_luma_or_rgb_of_their_frames(frames: tuple[VideoInfo, list[Frame]]) -> None:
+    info, pictures = frames
+    for colour in (False, True):
+        samples = Samples(info, 100, colour)
+        for frame in pictures[100:]:
+            samples.add(frame)
+        for index, picture in samples.take(LENGTH).items():
+            assert np.array_equal(picture, pictures[index].rgb() if colour else pictures[index].luma())
+
+
 def test_what_is_held_has_an_end(frames: tuple[VideoInfo, list[Frame]], monkeypatch: pytest.MonkeyPatch) -> None:
     info, pictures = frames
-    size = sum(plane.buffer_size for plane in pictures[0].picture.planes)
-    monkeypatch.setattr(samples_module, "HELD_BYTES", 10 * size)
+    monkeypatch.setattr(samples_module, "HELD_BYTES", 10 * info.width * info.height)
     samples, most = Samples(info), 0
     for frame in pictures:
         samples.add(frame)
         most = max(most, len(samples._held))
     assert most == 10
-    wanted, numbers = sample_frames(info, 0, LENGTH), [frame.index for frame in samples.take(LENGTH)]
+    wanted, numbers = sample_frames(info, 0, LENGTH), list(samples.take(LENGTH))
     assert numbers == sorted(set(numbers))
     assert max(min(abs(number - other) for other in numbers) for number in wanted) <= 13
-    assert [frame.index for frame in samples.take(LENGTH)] == []
+    assert samples.take(LENGTH) == {}
