@@ -32,15 +32,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def wait_for_crowd(log: str, stage: str, crowd: int) -> None:
-    """Stand still until so many processes have begun with a stage, however long a busy machine takes to start them."""
-    while crowd and len({line["pid"] for line in read_log(Path(log)) if line["stage"] == stage}) < crowd:
+def begin(options: Any, stage: str, title: str, name: str) -> None:
+    """Note it; stand still until `crowd` processes have begun with this stage, however long a busy machine takes to start them; `pause`."""
+    note(options.log, stage, title, name)
+    while options.crowd and len({line["pid"] for line in read_log(Path(options.log)) if line["stage"] == stage}) < options.crowd:
         time.sleep(0.1)
+    time.sleep(options.pause)
 
 
 @dataclass(frozen=True)
 class AnalyseOptions:
-    """`pause`: seconds that each segment takes beside its work; `crowd`: `wait_for_crowd`."""
+    """`pause`: seconds that each segment takes beside its work; `crowd`: see `begin`."""
 
     smooth: int = 2
     log: str = ""
@@ -56,9 +58,7 @@ class Analyse(Brightness):
 
     def process(self, segment: Segment) -> dict[str, Any]:
         options = self.options_for(segment)
-        note(options.log, self.name, segment.title, f"{segment['segment']:05d}")
-        wait_for_crowd(options.log, self.name, options.crowd)
-        time.sleep(options.pause)
+        begin(options, self.name, segment.title, f"{segment['segment']:05d}")
         return super().process(segment)
 
 
@@ -75,7 +75,7 @@ class Trouble(Level):
 
 
 class Write(Paint):
-    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there; `crowd`: `wait_for_crowd`."""
+    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there; `crowd`: see `begin`."""
 
     @dataclass(frozen=True)
     class WriteOptions:
@@ -91,9 +91,7 @@ class Write(Paint):
 
     def process(self, segment: Segment) -> dict[str, Any]:
         options = self.options_for(segment)
-        note(options.log, self.name, segment.title, segment["target"].rsplit("/", 1)[-1].rsplit(".", 2)[0])
-        wait_for_crowd(options.log, self.name, options.crowd)
-        time.sleep(options.pause)
+        begin(options, self.name, segment.title, segment["target"].rsplit("/", 1)[-1].rsplit(".", 2)[0])
         while options.hang == segment.title and not Path(options.until).exists():
             time.sleep(0.05)
         target = segment["target"]

@@ -42,11 +42,13 @@ class Person:
         boxes: float32[4] each.
         frames: index of the sample's frame, for each box.
         scores: the detector's, for each box.
+        distance: from the reference picture (`identity.distance`), where there is one.
     """
 
     boxes: list[np.ndarray]
     frames: list[int]
     scores: list[float]
+    distance: float = float("inf")
 
     @property
     def area(self) -> float:
@@ -114,7 +116,6 @@ class AnchorSearch:
         # The largest face is found first; by all other rules the small ones count as well.
         self._sides = LONG_SIDES if self._rule == "largest" else LONG_SIDES[1:]
         self._people: list[list[Person]] = []
-        self._distances: list[list[float]] = []
 
     @property
     def colour(self) -> bool:
@@ -127,8 +128,8 @@ class AnchorSearch:
         self._people.append(people)
         if self._wanted is not None:
             reference, recogniser = self._wanted
-            described = [_describe(person, pictures, recogniser, self._backend) for person in people]
-            self._distances.append([distance(reference, description) for description in described])
+            for person in people:
+                person.distance = distance(reference, _describe(person, pictures, recogniser, self._backend))
 
     def anchors(self) -> list[np.ndarray | None]:
         """The anchor of each shot; see `find_anchors`."""
@@ -147,21 +148,16 @@ class AnchorSearch:
 
     def _matching(self) -> list[np.ndarray | None]:
         """Anchors of the people that the reference picture shows."""
-        anchors: list[np.ndarray | None] = []
-        matched = []
-        for shot, (people, distances) in enumerate(zip(self._people, self._distances, strict=True)):
-            best = int(np.argmin(distances)) if distances else -1
-            found = best >= 0 and distances[best] < SAME
-            anchors.append(people[best].anchor if found else None)
-            if found:
-                matched.append(f"{shot} ({distances[best]:.2f})")
-        nearest = min(apart for distances in self._distances for apart in distances)
+        nearest = [min(people, key=lambda person: person.distance, default=None) for people in self._people]
+        found = [person if person is not None and person.distance < SAME else None for person in nearest]
+        matched = [f"{shot} ({person.distance:.2f})" for shot, person in enumerate(found) if person is not None]
         if not matched:
-            limit = f"the nearest face is {nearest:.2f} away, {SAME} would be the same person"
+            least = min(person.distance for person in nearest if person is not None)
+            limit = f"the nearest face is {least:.2f} away, {SAME} would be the same person"
             raise FaceError(f"{self._url}: nobody in it looks like {self._face}: {limit}")
-        shots = f"{', '.join(matched)} of {len(anchors)}"
+        shots = f"{', '.join(matched)} of {len(found)}"
         logger.info("%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, self._face, shots, SAME)
-        return anchors
+        return [None if person is None else person.anchor for person in found]
 
 
 def parse_rule(face: str) -> str | int:

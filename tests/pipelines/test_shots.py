@@ -73,7 +73,7 @@ def test_real_clips(clips: Path | None, carphone: Path) -> None:
 
 
 def test_each_shot_has_its_face(carphone: Path, tmp_path: Path) -> None:
-    """A face on the left, a wall, the same face on the right, and the wall for the last three frames: found while the cuts are."""
+    """A face on the left, a wall, the same face on the right, and the wall again: found while the cuts are."""
     info = probe_video(str(carphone))
     faces = [
         frame.picture.reformat(width=352, height=288, format="rgb24").to_ndarray() for frame in read_frames(str(carphone), 0, 40, info)
