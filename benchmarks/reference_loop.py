@@ -1,6 +1,6 @@
 """The original's main loop, plainly: one frame after the other, its order, its batch sizes, its repeated work. The benchmarks' baseline.
 
-Written from the specification (reference-pipeline); the networks are this project's, in their exact form.
+Written from docs/reference.md; the networks are this project's, in their exact form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""LSE-D and LSE-C from SyncNet features, and the MFCC that SyncNet hears (evaluation specification, after Chung and Zisserman 2016)."""
+"""LSE-D and LSE-C from SyncNet features, and the MFCC that SyncNet hears.
+
+Chung and Zisserman 2016; docs/evaluation.md#lse-d-and-lse-c.
+"""
 
 from __future__ import annotations
 

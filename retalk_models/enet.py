@@ -1,6 +1,7 @@
-"""E-Net: L-Net's 96x96 mouth -> a 384x384 face with the identity of a reference (VideoReTalking, specification networks-enet).
+"""E-Net: L-Net's 96x96 mouth -> a 384x384 face with the identity of a reference (VideoReTalking).
 
-Attribute names are the official checkpoint's keys (``ENet.pth``; its ``low_res.*`` entries are not used, those of ``LNet.pth`` are).
+Described in docs/networks.md#e-net. Attribute names are the official checkpoint's keys
+(``ENet.pth``; its ``low_res.*`` entries are not used, those of ``LNet.pth`` are).
 """
 
 from __future__ import annotations

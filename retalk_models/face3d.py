@@ -1,6 +1,7 @@
-"""3DMM regressor: a face crop -> 257 coefficients (Deep3DFaceRecon; specification networks-dnet, last part).
+"""3DMM regressor: a face crop -> 257 coefficients (Deep3DFaceRecon).
 
-Attribute names are the official checkpoint's keys (``face3d_pretrain_epoch_20.pth``, under ``net_recon``).
+Described in docs/networks.md#face3d. Attribute names are the official checkpoint's keys
+(``face3d_pretrain_epoch_20.pth``, under ``net_recon``).
 """
 
 from __future__ import annotations

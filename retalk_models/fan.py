@@ -1,6 +1,7 @@
-"""FAN-4: heat maps of 68 landmarks from four stacked hourglasses (Bulat and Tzimiropoulos, 2017; specification networks-detection).
+"""FAN-4: heat maps of 68 landmarks from four stacked hourglasses (Bulat and Tzimiropoulos, 2017).
 
-Attribute names are the keys of face-alignment's ``2DFAN4-11f355bf06.pth.tar`` (1129 entries).
+Described in docs/networks.md#fan. Attribute names are the keys of face-alignment's ``2DFAN4-11f355bf06.pth.tar`` (1129
+entries).
 """
 
 from __future__ import annotations

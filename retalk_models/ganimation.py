@@ -1,6 +1,6 @@
-"""GANimation generator: action units -> a face with that upper-face expression (Pumarola et al., 2018; specification networks-other).
+"""GANimation generator: action units -> a face with that upper-face expression (Pumarola et al., 2018).
 
-Attribute names are the official checkpoint's keys (``30_net_gen.pth``, 36 entries).
+Described in docs/networks.md#ganimation. Attribute names are the official checkpoint's keys (``30_net_gen.pth``, 36 entries).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""GFPGAN v1.3 and v1.4, "clean" architecture: restores a face, 512x512 (Wang et al., 2021; specification networks-enhance).
+"""GFPGAN v1.3 and v1.4, "clean" architecture: restores a face, 512x512 (Wang et al., 2021).
 
-Attribute names, ``toRGB`` included, are the official checkpoint's keys (``GFPGANv1.3.pth``, 285 entries).
+Described in docs/networks.md#gfpgan. Attribute names, ``toRGB`` included, are the official checkpoint's keys
+(``GFPGANv1.3.pth``, 285 entries).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""GPEN-BFR-512: enhances the reference face, 512x512 (Yang et al., 2021; specification networks-enhance).
+"""GPEN-BFR-512: enhances the reference face, 512x512 (Yang et al., 2021).
 
 StyleGAN2 in its original form: equalised learning rate, blur resampling, fused leaky ReLU; the encoder's maps take the place of the noise.
-Attribute names are the official checkpoint's keys (``GPEN-BFR-512.pth``, 163 entries).
+Described in docs/networks.md#gpen. Attribute names are the official checkpoint's keys (``GPEN-BFR-512.pth``, 163 entries).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""L-Net: audio and a face with its lower half masked -> the face that speaks, 96x96 (VideoReTalking, specification networks-lnet).
+"""L-Net: audio and a face with its lower half masked -> the face that speaks, 96x96 (VideoReTalking).
 
-Attribute names are the official checkpoint's keys (``LNet.pth``, 1721 entries).
+Described in docs/networks.md#l-net. Attribute names are the official checkpoint's keys (``LNet.pth``, 1721 entries).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""ParseNet: 19 classes of face parts (GPEN's and facexlib's parser; specification networks-enhance).
+"""ParseNet: 19 classes of face parts (GPEN's and facexlib's parser).
 
-Attribute names are the official checkpoint's keys (``ParseNet-latest.pth``, 238 entries).
+Described in docs/networks.md#parsenet. Attribute names are the official checkpoint's keys (``ParseNet-latest.pth``,
+238 entries).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""RetinaFace with a ResNet-50 trunk: raw detections of faces and five landmarks (Deng et al., 2020; specification networks-detection).
+"""RetinaFace with a ResNet-50 trunk: raw detections of faces and five landmarks (Deng et al., 2020).
 
-Attribute names, the lone lower-case ``conv7x7_3`` included, are the official checkpoint's keys (``RetinaFace-R50.pth``).
+Described in docs/networks.md#retinaface. Attribute names, the lone lower-case ``conv7x7_3`` included, are the official
+checkpoint's keys (``RetinaFace-R50.pth``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""S3FD: raw face boxes at six scales on a VGG-16 trunk (Zhang et al., 2017; specification networks-detection).
+"""S3FD: raw face boxes at six scales on a VGG-16 trunk (Zhang et al., 2017).
 
-Attribute names are the official checkpoint's keys (``s3fd-619a316812.pth``, 65 entries).
+Described in docs/networks.md#s3fd. Attribute names are the official checkpoint's keys (``s3fd-619a316812.pth``, 65 entries).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""SyncNet: mouth clips and sound -> features that agree when both are in sync (Chung and Zisserman, 2016; specification networks-other).
+"""SyncNet: mouth clips and sound -> features that agree when both are in sync (Chung and Zisserman, 2016).
 
-Attribute names are the keys of ``syncnet_v2.model`` (102 entries; the file lacks ``num_batches_tracked``, which plays no part).
+Described in docs/networks.md#syncnet. Attribute names are the keys of ``syncnet_v2.model`` (102 entries;
+the file lacks ``num_batches_tracked``, which plays no part).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Wav2Lip generator, the baseline: audio and a masked face -> the face that speaks, 96x96 (Prajwal et al., 2020; networks-other).
+"""Wav2Lip generator, the baseline: audio and a masked face -> the face that speaks, 96x96 (Prajwal et al., 2020).
 
-Attribute names are the official checkpoint's keys (``wav2lip_gan.pth``, 352 entries).
+Described in docs/networks.md#wav2lip. Attribute names are the official checkpoint's keys (``wav2lip_gan.pth``,
+352 entries).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def _variable(path: Path, name: str) -> np.ndarray:
 def load_expressions(registry: Registry | None = None) -> dict[str, np.ndarray]:
     """The expression templates of `expression.mat`: "neutral" and "smile", each float32[64], 3DMM expression coefficients.
 
-    Reference-pipeline specification, section 4: row 0 of the variables ``expression_center`` and ``expression_mouth``.
+    Row 0 of the variables ``expression_center`` and ``expression_mouth`` (docs/reference.md#4-3dmm-coefficients).
 
     Raises:
         WeightsError: missing, unreadable or of another shape.
@@ -49,7 +49,7 @@ def load_expressions(registry: Registry | None = None) -> dict[str, np.ndarray]:
 def load_alignment_points(registry: Registry | None = None) -> np.ndarray:
     """The 3-D positions of the 68 landmarks of the mean face, float32[68, 3], from `similarity_Lm3D_all.mat` (variable ``lm``).
 
-    Reference-pipeline specification, section 4: the five points of the alignment are taken from these in the same way as from a picture's.
+    The five points of the alignment are taken from these in the same way as from a picture's (docs/reference.md#4-3dmm-coefficients).
 
     Raises:
         WeightsError: missing, unreadable or of another shape.

@@ -19,7 +19,7 @@ from retalk_models.registry_catalog import load_catalog
 from tests.parity import generator, manifest, recipe_weights
 
 State = dict[str, torch.Tensor]
-#: File -> network and how the file holds its state dict (reference-pipeline specification, section 14).
+#: File -> network and how the file holds its state dict (docs/reference.md#14-how-the-files-hold-the-weights).
 NESTINGS: dict[str, tuple[str, Callable[[State], Any]]] = {
     "DNet.pt": ("dnet", lambda s: {"net_G_ema": s}),
     "LNet.pth": ("lnet", lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}),

@@ -1,6 +1,6 @@
 """The wanted mouth, fitted to the speaker: what the predictor says in voice-independent units becomes this person's opening and width.
 
-Only amplitude and closed level are taken from the footage (exemplar-engine.md: all more was measured to be worth nothing); the lag is the
+Only amplitude and closed level are taken from the footage (docs/exemplar.md#the-speakers-own-range); the lag is the
 predictor's constant. Used by `operators.exemplar.choose_stage`.
 """
 

@@ -1,7 +1,7 @@
 """Speech for a face whose footage shows no other mouth (a still picture, lips that never part): one picture, split at the lip line.
 
 What is above the split (upper lip, and the teeth that the picture shows) stays with the skull; lower lip and jaw move to the wanted shape;
-between them lies a dark cavity. No tooth is invented. exemplar-engine.md, "What went wrong" 8. Used by `render_stage`.
+between them lies a dark cavity. No tooth is invented. See docs/exemplar.md#stills-and-closed-mouths. Used by `render_stage`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The 224 x 224 crop that the 3DMM network sees (reference-pipeline section 4, after Deng et al. 2019)."""
+"""The 224 x 224 crop that the 3DMM network sees (Deng et al. 2019; docs/reference.md#4-3dmm-coefficients)."""
 
 from __future__ import annotations
 

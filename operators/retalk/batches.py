@@ -1,4 +1,7 @@
-"""What L-Net and E-Net are fed: reference frames with the enhanced face laid in, crops, masked inputs (reference-pipeline section 8)."""
+"""Inputs of L-Net and E-Net: reference frames with the enhanced face laid in, crops, masked faces.
+
+docs/reference.md#8-inputs-of-l-net-and-e-net.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From detector maps to boxes and landmarks: S3FD, RetinaFace and FAN (networks-detection)."""
+"""Boxes and landmarks decoded from the maps of S3FD, RetinaFace and FAN.
+
+docs/networks.md#s3fd, docs/networks.md#retinaface, docs/networks.md#fan.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""3DMM coefficients: their layout, and the 26-frame windows that D-Net reads (reference-pipeline sections 4 and 5)."""
+"""3DMM coefficients: their layout, and the 26-frame windows that D-Net reads.
+
+docs/reference.md#4-3dmm-coefficients, docs/reference.md#5-d-net.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upper-face emotions as action units for GANimation (reference-pipeline section 9.2)."""
+"""Upper-face emotions as action units for GANimation (docs/reference.md#9-faces-into-frames)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The enhancer call of the original: align, enhance, parse and paste back every face (reference-pipeline section 10, after GPEN).
+"""The enhancer call of the original: align, enhance, parse and paste back every face.
 
-Pictures are uint8[h, w, 3]; the functions do not mind the colour order, the networks that are passed in do.
+After GPEN; docs/reference.md#10-the-enhancers-call. Pictures are uint8[h, w, 3]; the functions work in any colour
+order, the networks that are passed in expect their own.
 """
 
 from __future__ import annotations

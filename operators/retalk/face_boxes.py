@@ -1,4 +1,4 @@
-"""Face boxes of the full frames: padded, smoothed forward in time (reference-pipeline section 8, steps 5 and 6)."""
+"""Face boxes of the full frames: padded, smoothed forward in time (docs/reference.md#8-inputs-of-l-net-and-e-net)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mel-spectrogram that L-Net and E-Net hear (reference-pipeline section 6; the same as Wav2Lip's).
+"""The mel-spectrogram that L-Net and E-Net hear (docs/reference.md#6-sound; the same as Wav2Lip's).
 
 80 columns a second: sample rate 16 kHz, hop 200. A network input is a chunk of 16 columns (0.2 s).
 """

@@ -1,4 +1,4 @@
-"""Blending two pictures band by band (reference-pipeline section 12, after Burt and Adelson 1983)."""
+"""Blending two pictures band by band (Burt and Adelson 1983; docs/reference.md#12-pyramid-blend)."""
 
 from __future__ import annotations
 

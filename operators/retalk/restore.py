@@ -1,4 +1,4 @@
-"""Restoration of one face in a frame: align to FFHQ's 512 square, restore, paste back (reference-pipeline section 11, after GFPGAN)."""
+"""Restoration of one face in a frame: align to FFHQ's 512 square, restore, paste back (docs/reference.md#11-restoration)."""
 
 from __future__ import annotations
 

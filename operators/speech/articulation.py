@@ -1,8 +1,8 @@
 """From phones to the mouth: a table of articulatory targets, blended by dominance functions.
 
-Coarticulation after Cohen & Massaro 1993 ("Modeling coarticulation in synthetic visual speech"); openings, strengths and decays as
-measured in the feasibility study of the embedded engine; widths after general phonetics (spread /i/, rounded /u w ao/). Nothing here is
-trained on anybody's footage.
+Coarticulation after Cohen & Massaro 1993 ("Modeling coarticulation in synthetic visual speech"); openings, strengths and decays
+were set by measurement (docs/exemplar.md#from-sound-to-mouth); widths follow general phonetics (spread /i/, rounded /u w ao/). Nothing here
+is trained on anybody's footage.
 """
 
 from __future__ import annotations

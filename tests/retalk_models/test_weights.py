@@ -22,7 +22,7 @@ from tests.retalk_models.fetch_server import catalog_of, model_file
 
 State = dict[str, torch.Tensor]
 
-#: Network -> how its official file holds the state dict (reference-pipeline specification, section 14; parity manifests, "nesting").
+#: Network -> how its official file holds the state dict (docs/reference.md#14-how-the-files-hold-the-weights).
 OFFICIAL: dict[str, Callable[[State], object]] = {
     "dnet": lambda s: {"net_G": {}, "net_G_ema": s, "current_epoch": 12},
     "enet": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()} | {"module.low_res.encoder.x": torch.ones(1)}},
