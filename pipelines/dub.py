@@ -29,7 +29,7 @@ from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfi
 from pipelines.engine import Engine
 from pipelines.local import run_local
 from pipelines.lock import RunLock
-from pipelines.manifest import parse_rows, read_manifest
+from pipelines.manifest import titles_of
 from pipelines.metrics import RunMetrics
 from pipelines.ownership import about, check_owner
 from pipelines.plan import PlanSpec
@@ -169,12 +169,7 @@ def run(
     built = resolve_engine(engine, options)
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     directory = RunDirectory(run_dir)
-    if isinstance(manifest, str):
-        titles = read_manifest(manifest, built, directory.url, defaults)
-    else:
-        rows = [(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)]
-        titles = parse_rows(rows, built, directory.url, defaults=defaults)
-    titles = confine(titles, roots, directory.url)
+    titles = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_inputs(titles)
     preflight.check_writable(directory.url, titles)

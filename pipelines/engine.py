@@ -16,6 +16,7 @@ from operators.columns import scalar, tensor_spec
 from operators.segment import DUB, PLAN
 from operators.stage import Stage
 from pipelines.config import ConfigError, EngineConfig, parse_options
+from retalk_models.installation import explain_import_error
 
 #: What the last stage writes about the file that it committed.
 RECEIPT = pa.schema([scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())])
@@ -46,7 +47,8 @@ def _import_stage(where: str, engine: str) -> type[Stage]:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise ConfigError(f"engine {engine}: stage {where} cannot be imported: {error}") from error
+        reason = explain_import_error(error) or f"stage {where} cannot be imported: {error}"
+        raise ConfigError(f"engine {engine}: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise ConfigError(f"engine {engine}: {where} is not a stage: module {module} has no Stage class {name}")
     return found

@@ -137,6 +137,15 @@ def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str,
     return parse_rows(read_rows(url), engine, outputs, folder, defaults)
 
 
+def titles_of(
+    manifest: str | Sequence[Mapping[str, Any]], engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None
+) -> list[Title]:
+    """Titles of a manifest, given as its URL or as its rows; arguments and errors as for `read_manifest`."""
+    if isinstance(manifest, str):
+        return read_manifest(manifest, engine, outputs, defaults)
+    return parse_rows([(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)], engine, outputs, defaults=defaults)
+
+
 def parse_rows(
     rows: Sequence[tuple[str, dict[str, Any] | str]],
     engine: Engine,

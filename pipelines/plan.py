@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import math
 import time
@@ -42,6 +41,7 @@ from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, slug
 from pipelines.windows import cut_segments, halo_range
 from pipelines.worker import single_thread
+from retalk_models import __version__
 
 #: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
 FACES = ("largest", "left", "right")
@@ -84,10 +84,9 @@ class DubPlan:
         return dataclasses.asdict(self)
 
 
-@functools.cache
 def version() -> str:
     """Version of this package, part of every content key."""
-    return importlib.metadata.version("retalk")
+    return __version__
 
 
 class Planner:

@@ -6,16 +6,17 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from operators.media.redact import redact
 from operators.media.storage import exists, join
 from pipelines.board import Board
-from pipelines.config import PoolConfig, ProfileConfig, load_profile, with_limits
+from pipelines.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, with_limits
 from pipelines.dub import DONE, FAILED, resolve_engine
 from pipelines.engine import Engine
 from pipelines.forecast import Work, describe, find_rates, forecast, to_json
-from pipelines.manifest import read_manifest
+from pipelines.manifest import titles_of
 from pipelines.plan import Planner, PlanSpec
 from pipelines.progress import duration
 from pipelines.roots import confine
@@ -30,6 +31,34 @@ PARALLEL_TITLES = 8
 FORECAST = "forecast.json"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        titles: one per title and dub: ``title``, ``dub``, ``state`` ("run", "done" or "failed"), ``error``, ``notes``, ``frames``,
+            ``video_seconds``, ``segments``, ``segments_to_do``, ``width``, ``height``, ``shots``, ``faceless_shots``.
+        problems: why titles cannot be dubbed, one line for each.
+        notes: what else should be known.
+        forecasts: one per profile: time, CPU- and GPU-hours, money, as ``retalk plan --json`` prints them.
+        work: titles, dubs, segments and frames that are left to do.
+        made: seconds since the epoch.
+        lines: all of it as text for people.
+    """
+
+    titles: list[dict[str, Any]]
+    problems: list[str]
+    notes: list[str]
+    forecasts: list[dict[str, Any]]
+    work: dict[str, Any]
+    made: float
+    lines: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the lines as plain data."""
+        return {name: value for name, value in vars(self).items() if name != "lines"}
+
+
 def show_plan(
     manifest: str,
     directory: str | None,
@@ -41,24 +70,48 @@ def show_plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
 ) -> int:
-    """Print what a run would do. Exit code 3 if some title could not be dubbed.
+    """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be dubbed."""
+    found = plan(
+        manifest, run_dir=directory, engine=engine, profiles=profiles, options=settings, defaults=defaults, roots=roots, limits=limits
+    )
+    print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
+    return FAILED if found.problems else DONE
+
+
+def plan(
+    manifest: str | Sequence[Mapping[str, Any]],
+    *,
+    run_dir: str | None = None,
+    engine: str | EngineConfig = "auto",
+    profiles: Sequence[str | ProfileConfig] = ("laptop",),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    roots: Sequence[str] = (),
+    limits: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Probe every title, look for shots and faces, and forecast time and cost. Nothing is dubbed.
 
     Args:
-        manifest: URL of the manifest.
-        directory: run directory of the run that is thought of, or None. The forecast is kept there, and
-            where a run was begun, what is found out about its titles.
-        engine: name or path.
-        profiles: names or paths; the first one's segments are planned, each gets a forecast.
-        settings: engine-wide options.
-        defaults: of titles.
-        as_json: one JSON object for machines.
-        roots, limits: as for `pipelines.dub.run`.
+        manifest: URL of a manifest, or its rows, as for `run`.
+        run_dir: run directory of the run that is thought of, or None. The forecast is kept there, and where a run was begun, what is
+            found out about its titles.
+        engine: name, path of a .yaml file, or configuration.
+        profiles: the same; the first one's segments are planned, each gets a forecast.
+        options, defaults, roots, limits: as for `run`.
+
+    Raises:
+        ConfigError, ManifestError: wrong usage.
+
+    Examples:
+        >>> found = retalk.plan("catalogue.jsonl", run_dir="out")  # doctest: +SKIP
+        >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
     """
-    built, chosen = resolve_engine(engine, settings), [with_limits(load_profile(profile), limits or {}) for profile in profiles]
+    built = resolve_engine(engine, options)
+    chosen = [with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles]
     work, marks = Work(), []
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
-        titles = confine(read_manifest(manifest, built, directory or scratch, defaults), roots, directory or scratch)
-        run = RunDirectory(directory).url if directory else scratch
+        titles = confine(titles_of(manifest, built, run_dir or scratch, defaults), roots, run_dir or scratch)
+        run = RunDirectory(run_dir).url if run_dir else scratch
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
         spec = PlanSpec(built.config, where, chosen[0].segment_frames, limits=chosen[0].limits.media())
@@ -70,16 +123,13 @@ def show_plan(
     order = {title.id: number for number, title in enumerate(titles)}
     marks.sort(key=lambda mark: order[mark["title"]["id"]])
     content = to_json(work, forecasts, time.time())
-    if directory and work.dubs:
+    if run_dir and work.dubs:
         write_text(join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)}))
     table, problems, notes = plan_table(marks)
-    if as_json:
-        titles_json = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
-        print(json.dumps({**content, "titles": titles_json, "problems": problems, "notes": notes}))
-    else:
-        print("\n".join([*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]))
-        print("\n".join(line for one in forecasts for line in describe(one)))
-    return FAILED if problems else DONE
+    lines = [*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]
+    lines += [line for one in forecasts for line in describe(one)]
+    dubs = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
+    return Plan(titles=dubs, problems=problems, notes=notes, lines=lines, **content)
 
 
 def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:

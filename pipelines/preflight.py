@@ -16,6 +16,7 @@ from pipelines.engine import Engine
 from pipelines.rows import row_bytes
 from pipelines.state import remove, write_text
 from pipelines.titles import Title
+from retalk_models.installation import install_hint
 
 #: Frames of a window that the store is sized for: the engine's longest window at this rate.
 HIGH_RATE = 60
@@ -209,7 +210,7 @@ def check_inputs(titles: Sequence[Title]) -> None:
                 return
             problems[store] = f"{store}: cannot be reached ({cause})"
         except ImportError as problem:
-            problems[store] = f"{store}: {problem}; pip install 'retalk[cloud]' brings s3fs and gcsfs"
+            problems[store] = f"{store}: {problem}; {install_hint('cloud')}"
         except Exception as problem:  # credentials, networks, timeouts: each library has its own
             problems[store] = f"{store or url}: cannot be reached ({type(problem).__name__}: {problem})"
         else:

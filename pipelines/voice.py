@@ -10,6 +10,8 @@ import importlib.util
 import wave
 from pathlib import Path
 
+from retalk_models.installation import install_hint
+
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
@@ -34,7 +36,7 @@ def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int 
         ValueError: `espeakng-loader` is not installed, or the voice does not exist.
     """
     if importlib.util.find_spec("espeakng_loader") is None:
-        raise ValueError("no offline voice here: `pip install 'retalk[demo]'`, or give a recording of your own (make demo SPEECH=...)")
+        raise ValueError(f"no offline voice here: {install_hint('demo')}, or give a recording of your own (make demo SPEECH=...)")
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())

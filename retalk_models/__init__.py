@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from retalk_models.weights_hub import seed_face_alignment
     from retalk_models.weights_matlab import load_alignment_points, load_expressions
 
+#: Version of the distribution; pyproject.toml reads it here, so that a checkout that is not installed has it too.
+__version__ = "0.1.0"
+
 __all__ = [
     "KeysError",
     "WeightsError",
+    "__version__",
     "available",
     "build",
     "load",

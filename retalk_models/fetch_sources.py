@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import http.client
-import importlib.metadata
 import io
 import re
 import ssl
@@ -22,6 +21,7 @@ from typing import IO, Any, cast
 
 import fsspec
 
+from retalk_models import __version__
 from retalk_models.registry_errors import FetchError
 
 TIMEOUT_SECONDS = 30.0
@@ -53,10 +53,7 @@ def is_http(url: str) -> bool:
 
 
 def _user_agent() -> str:
-    try:
-        return f"retalk/{importlib.metadata.version('retalk')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "retalk"
+    return f"retalk-dub/{__version__}"
 
 
 def _retry_after(headers: Any) -> float | None:

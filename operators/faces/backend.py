@@ -30,18 +30,18 @@ class FaceBackend(Protocol):
 
 
 def make_backend(name: BackendName, device: str) -> FaceBackend:
-    """The backend asked for; ``"auto"`` is face-alignment where its weights are cached and a GPU is there, dlib otherwise.
+    """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a GPU is there, else dlib.
 
     Raises:
         FileNotFoundError: the model files of the backend asked for are missing; names them.
         ValueError: unknown name.
     """
-    from operators.faces.fan_backend import FaceAlignmentBackend, missing_weights
+    from operators.faces.fan_backend import FaceAlignmentBackend, is_installed, missing_weights
 
     if name not in ("auto", "dlib", "face-alignment"):
         raise ValueError(f"face backend {name!r} is unknown: use auto, dlib or face-alignment")
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
-    if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and not missing_weights()):
+    if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and is_installed() and not missing_weights()):
         return FaceAlignmentBackend(device)
     return _shared_dlib()
 

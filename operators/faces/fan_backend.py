@@ -5,6 +5,7 @@ Their weights are never fetched: the backend works where the two files already l
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from operators.faces.canonical import BOX, BOX_EYES, SIDE, TEMPLATE
 from operators.faces.geometry import bounding_box
+from retalk_models.installation import install_hint
 
 #: File names under which torch hub caches what face-alignment 1.4 and 1.5 load.
 DETECTOR_FILE = "s3fd-619a316812.pth"
@@ -32,6 +34,11 @@ def missing_weights() -> list[Path]:
     return [folder / name for name in (DETECTOR_FILE, LANDMARKS_FILE) if not (folder / name).is_file()]
 
 
+def is_installed() -> bool:
+    """Return whether the package face-alignment, which the extra `fan` brings, is installed."""
+    return importlib.util.find_spec("face_alignment") is not None
+
+
 class FaceAlignmentBackend:
     """Detector, landmarks and confirmation on RGB pictures.
 
@@ -39,7 +46,7 @@ class FaceAlignmentBackend:
         device: torch device.
 
     Raises:
-        FileNotFoundError: weights are missing; names the files.
+        FileNotFoundError: the package or weights are missing; names the command or the files.
     """
 
     name = "face-alignment"
@@ -50,6 +57,10 @@ class FaceAlignmentBackend:
             files = ", ".join(str(path) for path in missing)
             raise FileNotFoundError(
                 f"the face backend face-alignment needs weights that are not there: {files}. Put the files there, or use the backend dlib"
+            )
+        if not is_installed():
+            raise FileNotFoundError(
+                f"the face backend face-alignment needs a package that is not installed: {install_hint('fan')}; or use the backend dlib"
             )
         import face_alignment
 

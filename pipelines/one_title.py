@@ -1,0 +1,74 @@
+"""`dub`: one title, in a run directory beside its output that is removed with the work done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from operators.media.storage import filesystem, join
+from pipelines.dub import DONE, Report, run, side_directory
+from pipelines.preflight import PreflightError
+from pipelines.state import remove
+
+
+def dub(
+    video: str | Path,
+    speech: str | Path,
+    output: str | Path,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    keep_segments: bool = False,
+    cache: str | bool | None = None,
+    **options: Any,
+) -> Report:
+    """Dub one video: the same video, with mouths that speak the new speech.
+
+    The work is kept beside the output (``.NAME.retalk``) until the output is there: after an interruption the same call resumes.
+
+    Args:
+        video: path or fsspec URL of the video, or of a still picture.
+        speech: the new speech: any file with an audio stream.
+        output: the file to write: .mp4, .m4v, .mkv or .mov.
+        defaults: ``face`` ("largest", "left", "right", a number from the left, or a picture of the person), ``length`` ("keep", "trim",
+            "freeze", "loop", "pingpong"), ``audio`` ("replace", "add", "keep"), ``language`` (ISO 639-2).
+        keep_segments: keep the encoded segments, and with them the directory beside the output.
+        cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
+        **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``.
+
+    Returns:
+        The report. Its one record has ``state`` "done" or "failed", ``error``, ``output``, ``frames``, ``video_seconds``.
+
+    Raises:
+        UsageError: wrong usage, as `run` raises; nothing has run.
+
+    Examples:
+        >>> report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4", defaults={"language": "deu"})  # doctest: +SKIP
+        >>> report.failed[0]["error"] if report.failed else "done"  # doctest: +SKIP
+        'done'
+    """
+    target = absolute(str(output))
+    directory = side_directory(target)
+    row = {"id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title", "video": str(video), "speech": str(speech), "output": target}
+    # The run directory goes with the work: analysis is kept only where it is told to be.
+    options = {**options, "cache": cache or False, "keep_segments": keep_segments}
+    try:
+        report = run([row], run_dir=directory, defaults=defaults, **options)
+    except PreflightError:
+        if not has_work(directory):
+            remove(directory, recursive=True)
+        raise
+    if not keep_segments and (report.exit_code == DONE or not has_work(directory)):
+        remove(directory, recursive=True)
+    return report
+
+
+def absolute(output: str) -> str:
+    """An output given on the command line lies below the working directory, not below a run directory."""
+    return output if "://" in output else str(Path(output).absolute())
+
+
+def has_work(directory: str) -> bool:
+    """Return whether a run directory holds committed segments."""
+    fs, path = filesystem(join(directory, "receipts"))
+    return bool(fs.isdir(path) and fs.find(path))
