@@ -56,8 +56,10 @@ def align(picture: np.ndarray, landmarks: np.ndarray | None, standard: np.ndarra
     (tx, ty), fitted = pose_fit(points, standard)
     scale = RESCALE / fitted
     w, h = int(width * scale), int(height * scale)
-    left = int(w / 2 - TARGET / 2 + (tx - width / 2) * scale)
-    up = int(h / 2 - TARGET / 2 + (height / 2 - ty) * scale)
+    # Rounded before it is truncated: without landmarks the offsets are whole numbers up to the last bits of the solver, which
+    # differ between processors.
+    left = int(round(w / 2 - TARGET / 2 + (tx - width / 2) * scale, 6))
+    up = int(round(h / 2 - TARGET / 2 + (height / 2 - ty) * scale, 6))
     resized = Image.fromarray(picture).resize((w, h), resample=Image.Resampling.BICUBIC)
     crop = resized.crop((left, up, left + TARGET, up + TARGET))
     return np.asarray(crop), np.array([width, height, scale, tx, ty], np.float32)

@@ -1,4 +1,7 @@
-"""Every pure function of the original against its recorded inputs and outputs (``../shared/parity/functions`` or RETALK_PARITY_GOLDENS)."""
+"""Every pure function of the original against its recorded inputs and outputs (``../shared/parity/functions`` or RETALK_PARITY_GOLDENS).
+
+Without them `test_function_digest` holds the same functions against a committed digest.
+"""
 
 from __future__ import annotations
 
