@@ -33,6 +33,7 @@ from pipelines.engine import Engine, StageSpec
 from pipelines.rows import Row, from_table, to_table
 from pipelines.state import DISTRUSTED, content_key
 from pipelines.titles import slug
+from retalk_models.registry import home_registry
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,5 @@ def model_identity(names: tuple[str, ...], home: str) -> list[list[str]]:
     """Names and digests of model files. Each is hashed once a machine; the registry remembers."""
     if not names:
         return []
-    from operators.retalk.model_files import home_registry
-
     registry = home_registry(home)
     return [[entry.file, registry.check(entry).sha256] for entry in registry.catalog.files_of(names)]

@@ -91,6 +91,8 @@ class Collector:
                 trace=mark["traceback"],
             )
             job.reused = len(job.receipts)
+            kept = dict.fromkeys(note for receipt in job.receipts.values() for note in receipt.get("notes", []))
+            job.notes += [note for note in kept if note not in job.notes]
             self._plan += [
                 {
                     "title": row["title"],

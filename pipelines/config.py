@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -39,10 +39,14 @@ class _Strict(BaseModel):
 
 
 class StageConfig(_Strict):
-    """One stage of an engine: where its class is and its options."""
+    """One stage of an engine: where its class is, its options, and which well-known stage it resembles in cost.
+
+    Profiles place stages by name. A stage that a profile does not name runs where the profile puts the stage named by `like`.
+    """
 
     stage: str = Field(description="module:Class", pattern=r"^[\w.]+:\w+$")
     options: dict[str, Any] = Field(default_factory=dict)
+    like: str | None = Field(default=None, description="name of a stage of another engine that profiles know")
 
 
 class Windows(_Strict):
@@ -188,7 +192,7 @@ class ProfileConfig(_Strict):
     plan: PoolConfig = PoolConfig(name="plan", size=1)
     assemble: AssembleConfig = AssembleConfig()
     pools: list[PoolConfig] = Field(min_length=1)
-    default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the last one")
+    default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the pool that lists none")
     engines: dict[str, EnginePools] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()
@@ -215,22 +219,34 @@ class ProfileConfig(_Strict):
         """The pools that an engine's stages are placed in."""
         return self.engines[engine].pools if engine in self.engines else self.pools
 
-    def place(self, engine: str, stages: list[str]) -> list[tuple[PoolConfig, list[str]]]:
-        """Which pool runs which stages, in the engine's order; neighbours in the same pool are fused into one actor.
+    def place(self, engine: str, stages: Sequence[str], like: Mapping[str, str] | None = None) -> list[tuple[PoolConfig, list[str]]]:
+        """Assign stages to pools, in the engine's order; neighbours in the same pool are fused into one actor.
+
+        A stage goes to the pool that names it, else to the one that names the stage it is `like`, else to `default` (in an
+        engine's own section, and where there is no default: to the last pool that lists no stages).
 
         Args:
             engine: the engine's name, for a section of its own.
             stages: names of the engine's stages in order.
+            like: for some stages, the name of a stage that is placed alike (`StageConfig.like`).
 
         Raises:
-            ConfigError: a pool's stages do not follow each other in this engine.
+            ConfigError: no pool takes a stage, or a pool's stages do not follow each other in this engine.
         """
         pools = self.pools_of(engine)
-        general = engine not in self.engines and self.default is not None
-        fallback = next(pool for pool in pools if pool.name == self.default) if general else pools[-1]
+        rest = next((pool for pool in reversed(pools) if not pool.stages), None)
+        if engine not in self.engines and self.default is not None:
+            rest = next(pool for pool in pools if pool.name == self.default)
         placed: list[tuple[PoolConfig, list[str]]] = []
         for stage in stages:
-            pool = next((pool for pool in pools if stage in pool.stages), fallback)
+            named = (name for name in (stage, (like or {}).get(stage)) if name)
+            pool = next((pool for name in named for pool in pools if name in pool.stages), rest)
+            if pool is None:
+                raise ConfigError(
+                    f"profile {self.name}: no pool runs stage {stage!r} of engine {engine!r} (the pools run "
+                    f"{', '.join(name for pool in pools for name in pool.stages)}); write pools for it under "
+                    f"engines.{engine}.pools of the profile, or in the engine's file `like:` and one of these beside the stage"
+                )
             if placed and placed[-1][0] is pool:
                 placed[-1][1].append(stage)
             elif any(before is pool for before, _ in placed):

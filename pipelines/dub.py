@@ -113,7 +113,7 @@ def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = "") -> list[tuple[PoolConfig, GroupSpec]]:
     """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache, "" for none."""
-    placed = profile.place(engine.name, engine.names)
+    placed = profile.place(engine.name, engine.names, engine.like)
     devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
     kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
     return [(pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept)) for pool, stages in placed]

@@ -83,6 +83,11 @@ class Engine:
         return [stage.name for stage in self.stages]
 
     @cached_property
+    def like(self) -> dict[str, str]:
+        """For stages that profiles need not know: the stage that each is placed like."""
+        return {spec.name: entry.like for spec, entry in zip(self.stages, self.config.stages) if entry.like}
+
+    @cached_property
     def fan_out(self) -> int:
         """Index of the first stage that runs once a dub."""
         return next(i for i, stage in enumerate(self.stages) if stage.stage.per == "dub")

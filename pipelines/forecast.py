@@ -159,7 +159,7 @@ def forecast(engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[
     groups = profile.nodes or [NodeGroup(name="this machine", cpus=cpus)]
     total = {"CPU": sum(g.max * g.cpus for g in groups), "GPU": sum(g.max * g.gpus for g in groups)}
     placed: list[tuple[str, PoolConfig, Load]] = [("plan", profile.plan, work.plan)]
-    for pool, stages in profile.place(engine.name, engine.names):
+    for pool, stages in profile.place(engine.name, engine.names, engine.like):
         for stage in stages:
             per = engine.stages[engine.names.index(stage)].stage.per
             placed.append((stage, pool, work.segment if per == "segment" else work.dub))

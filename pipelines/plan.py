@@ -129,7 +129,9 @@ class Planner:
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
                     committed = self.run.committed(title.id, self._distrusted) if running else {}
-                    receipts = {name: {k: receipt[k] for k in RECEIPT.names} for name, receipt in committed.items()}
+                    receipts = {
+                        name: {k: receipt[k] for k in (*RECEIPT.names, "notes") if k in receipt} for name, receipt in committed.items()
+                    }
                     decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts, "beats": 0}
                     self.board.decide(key, decision)
                 if running:

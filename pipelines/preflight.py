@@ -17,6 +17,7 @@ from pipelines.rows import row_bytes
 from pipelines.state import remove, write_text
 from pipelines.titles import Title
 from retalk_models.installation import install_hint
+from retalk_models.registry import check_files
 
 #: Frames of a window that the store is sized for: the engine's longest window at this rate.
 HIGH_RATE = 60
@@ -57,8 +58,6 @@ def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, 
         PreflightError: naming the missing files and the command that brings them.
     """
     for home, files in wanted_files(engine, overrides).items():
-        from operators.retalk.model_files import check_files
-
         try:
             check_files(files, home)
         except ValueError as problem:

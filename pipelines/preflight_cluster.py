@@ -18,6 +18,7 @@ from pipelines.engine import Engine
 from pipelines.plan import version
 from pipelines.preflight import MIB, PreflightError, longest_row
 from pipelines.rows import row_bytes
+from retalk_models.registry import home_registry
 
 #: Where Ray's launcher leaves its configuration on the head node.
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
@@ -133,8 +134,6 @@ def inspect_node(wanted: Mapping[str, Sequence[str]], run: str) -> dict[str, Any
         wanted: model files by the home they lie in.
         run: run directory, in which this run has written run.json.
     """
-    from operators.retalk.model_files import home_registry
-
     shared = Path("/dev/shm")
     return {
         "version": version(),

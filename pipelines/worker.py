@@ -30,7 +30,7 @@ from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
 from pipelines.fanout import fan_out
 from pipelines.rows import Row, empty_row, from_table, to_table
-from pipelines.state import RunDirectory, read_sealed, sha256_file
+from pipelines.state import DISTRUSTED, RunDirectory, read_sealed, sha256_file
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,7 @@ class Group:
             kept = cache.load(index, row, notes) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
+            notes += [note for note in segment.notes if note not in notes]
             to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
             if cache is not None and kept is None:
                 cache.save(index, row, columns)
@@ -212,13 +213,18 @@ class Group:
         except OSError:
             return None  # what is wrong with the run directory is told when the piece is to be committed
         values = {"path": row["target"], **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
-        return empty_row(FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {})})})
+        return empty_row(
+            FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])})}
+        )
 
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again."""
         receipt: dict[str, Any] = {name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")}
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
-        receipt["seconds"] = json.loads(row["meta"]).get("seconds", {})
+        meta = json.loads(row["meta"])
+        receipt["seconds"] = meta.get("seconds", {})
+        if notes := [note for note in meta.get("notes", []) if not note.startswith(DISTRUSTED)]:
+            receipt["notes"] = notes  # a run that goes on from here says them too
         try:
             self.run.write_receipt(row["title"], receipt)
         except OSError as problem:

@@ -301,3 +301,27 @@ def require(names: Iterable[str]) -> dict[str, Path]:
         WeightsError: one error that names all the missing files and the command that brings them.
     """
     return default_registry().require(names)
+
+
+def home_registry(weights: str = "") -> Registry:
+    """Return the registry of the official files (``""``), or of another home laid out like RETALK_HOME (files in its ``models``).
+
+    Another home holds the user's own files, fine-tuned ones for instance: they are recognised by name and held to no digest or
+    size of the official ones. Their contents must still fit the networks key by key.
+    """
+    if not weights:
+        return Registry()
+    catalog = load_catalog()
+    files = {name: dataclasses.replace(entry, sha256=None, size=None, about=None) for name, entry in catalog.files.items()}
+    return Registry(weights, Catalog(files, catalog.networks))
+
+
+def check_files(names: Iterable[str], weights: str = "") -> None:
+    """Raise unless all model files of these networks or files are there. Reads no bytes of them.
+
+    Raises:
+        WeightsError: one error that names all that are missing and the command that brings them.
+    """
+    registry = home_registry(weights)
+    if absent := registry.missing(names):
+        registry.require(absent)

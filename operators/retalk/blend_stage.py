@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
-from operators.exemplar.render_stage import source_frames
 from operators.media.frames import Frame
+from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
 from operators.retalk.batches import SIDE

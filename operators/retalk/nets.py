@@ -19,9 +19,10 @@ from torch import Tensor, nn
 import retalk_models
 from operators.retalk.batches import SIDE
 from operators.retalk.emotion import ACTION_UNITS
-from operators.retalk.model_files import RESTORATIONS, Precision, home_registry
+from operators.retalk.model_files import RESTORATIONS, Precision
 from retalk_models.layers.window import Window
 from retalk_models.memory import keep_freed_memory
+from retalk_models.registry import home_registry
 
 #: GANimation sees faces of this size.
 EMOTION_SIZE = 128

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
-from operators.exemplar.render_stage import source_frames
 from operators.media.frames import Frame
+from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, Preset, encode_segment
@@ -43,7 +43,7 @@ class ParityOptions:
 
     Attributes:
         recorded: .npz of detector answers (`detectors.RecordedDetectors`); what it does not hold, the detectors find.
-        weights: home of other model files than the official ones (`model_files.home_registry`).
+        weights: home of other model files than the official ones (`retalk_models.registry.home_registry`).
     """
 
     recorded: str = ""

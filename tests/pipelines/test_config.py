@@ -9,19 +9,34 @@ from typing import Literal
 import pytest
 
 from pipelines.config import ConfigError, PoolConfig, ProfileConfig, load_engine, load_profile, names, parse_options
+from pipelines.engine import Engine
 from tests.pipelines.conftest import profile_config
 
 
 @pytest.mark.parametrize("profile", names("profiles"))
-@pytest.mark.parametrize(
-    "stages", [["detect", "speak", "choose", "render"], ["detect", "recon3d", "dnet", "lnet", "enet", "blend"], ["x", "y"]]
-)
-def test_every_profile_serves_every_engine(profile: str, stages: list[str]) -> None:
-    loaded = load_profile(profile)
-    engine = {"speak": "exemplar", "recon3d": "retalk", "y": "someone's"}[stages[1]]
-    placed = loaded.place(engine, stages)
-    assert [stage for _, group in placed for stage in group] == stages
+@pytest.mark.parametrize("engine", names("engines"))
+def test_every_profile_serves_every_engine(profile: str, engine: str) -> None:
+    built = Engine(load_engine(engine))
+    placed = load_profile(profile).place(engine, built.names, built.like)
+    assert [stage for _, group in placed for stage in group] == built.names
     assert all(1 <= low <= initial <= high for pool, _ in placed for low, high, initial in [pool.bounds(8)])
+
+
+def test_a_stage_that_no_pool_names_goes_where_its_like_goes() -> None:
+    profile = load_profile("node-8gpu")
+    placed = profile.place("other", ["detect", "draw", "lay"], {"draw": "lnet", "lay": "blend"})
+    assert [(pool.name, stages) for pool, stages in placed] == [("detect", ["detect"]), ("generate", ["draw"]), ("blend", ["lay"])]
+    placed = load_profile("laptop").place("other", ["detect", "draw", "lay"], {"draw": "lnet", "lay": "blend"})
+    assert [(pool.name, stages) for pool, stages in placed] == [("analyse", ["detect"]), ("finish", ["draw", "lay"])]
+
+
+def test_a_stage_that_has_no_place_is_refused_unless_the_profile_takes_the_rest() -> None:
+    refused = r"profile node-8gpu: no pool runs stage 'draw' of engine 'other' \(the pools run detect, .*engines\.other\.pools.*`like:`"
+    with pytest.raises(ConfigError, match=refused):
+        load_profile("node-8gpu").place("other", ["detect", "draw"], {"draw": "nothing that it knows"})
+    assert [pool.name for pool, _ in load_profile("laptop").place("other", ["detect", "draw"])] == ["analyse", "finish"]
+    two = [PoolConfig(name="rest", size=1), PoolConfig(name="last", stages=["paint"], size=1)]
+    assert [pool.name for pool, _ in ProfileConfig(name="p", pools=two).place("other", ["x", "paint"])] == ["rest", "last"]
 
 
 def test_shipped_names() -> None:

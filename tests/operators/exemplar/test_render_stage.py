@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from operators.columns import check_columns
-from operators.exemplar.render_stage import RenderMouths, RenderOptions, chosen_frames, drawn_frames, source_frames
+from operators.exemplar.render_stage import RenderMouths, RenderOptions, drawn_frames
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
 from operators.media.probe import probe_video
@@ -139,31 +139,3 @@ def test_frames_without_a_face_or_a_shape_are_not_drawn(video):
     exemplar[5], blend[6] = -1, 0
     segment = row(info, landmarks, "unused", valid=valid, shape=shape, exemplar=exemplar, blend=blend)
     assert np.flatnonzero(~drawn_frames(segment)).tolist() == [3, 4, 5, 6]
-
-
-def test_falling_sources_are_held_in_blocks(video):
-    """A stretch that runs backwards is decoded in blocks of bounded length, each frame once."""
-    info, _ = video
-    alive, most = [], 0
-    for frame in source_frames(info.url, np.arange(60, 4, -1), info, 8):
-        alive.append(frame.index)
-        most = max(most, len(alive))
-    assert alive == list(range(60, 4, -1))
-    spans = []
-
-    def counted(url, start, stop, video):
-        spans.append(stop - start)
-        return read_frames(url, start, stop, video)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("operators.exemplar.render_stage.read_frames", counted)
-        assert len(list(source_frames(info.url, np.arange(60, 4, -1), info, 8))) == 56
-    assert max(spans) <= 8
-    assert sum(spans) == 56
-
-
-def test_chosen_frames_skip_long_gaps(video):
-    info, _ = video
-    wanted = np.array([2, 3, 9, 80, 81])
-    assert [frame.index for frame in chosen_frames(info.url, wanted, info)] == wanted.tolist()
-    assert list(chosen_frames(info.url, wanted[:0], info)) == []
