@@ -1,0 +1,76 @@
+"""The stage "paste" of the engine `wav2lip`: lays the made faces into their boxes and encodes the output segment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from operators.columns import scalar, tensor
+from operators.media.frames import Frame
+from operators.media.ordered_frames import source_frames
+from operators.media.probe import VideoInfo, probe_video
+from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.segment import Segment
+from operators.stage import Stage
+from operators.wav2lip.wav2lip_stage import BLOCK, SIDE
+
+
+@dataclasses.dataclass(frozen=True)
+class PasteOptions:
+    """Options of `PasteStage`.
+
+    Attributes:
+        crf: constant rate factor of the encoder, lower is better.
+        preset: speed of the encoder.
+    """
+
+    crf: float = EncoderOptions.crf
+    preset: Preset = EncoderOptions.preset
+
+
+class PasteStage(Stage):
+    """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending, as the original does.
+
+    Samples outside the box are the decoder's; frames that do not speak are encoded as decoded.
+
+    Writes:
+        path, sha256, frames, bytes: the receipt of the encoded segment, which lies at ``segment["target"]``.
+    """
+
+    name = "paste"
+    per = "dub"
+    Options: ClassVar[type] = PasteOptions
+    reads = pa.schema([tensor("face_boxes", "int64", "C", 4), tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("speaks", "bool", "N")])
+    writes = pa.schema(
+        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+    )
+
+    def setup(self, device: str) -> None:
+        """Keep OpenCV to one thread; no network runs here."""
+        del device
+        cv2.setNumThreads(1)
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """Paste and encode.
+
+        Raises:
+            MediaError: the video cannot be read, or the segment not be written; names file and time.
+        """
+        options, info = self.options_for(segment), probe_video(segment.video)
+        encoder = EncoderOptions(crf=options.crf, preset=options.preset)
+        made = encode_segment(segment["target"], self._frames(segment, info), info, encoder)
+        return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}
+
+    def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:
+        for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
+            if segment["speaks"][k]:
+                box: Any = tuple(int(v) for v in segment["face_boxes"][frame.index - segment.core[0]])
+                size = box[2] - box[0], box[3] - box[1]
+                face = cv2.resize(np.asarray(segment["face"][k]), size)
+                frame.paste(box, face, np.ones((size[1], size[0]), np.float32))
+            yield frame, int(segment.out_pts[k])
