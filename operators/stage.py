@@ -43,6 +43,8 @@ class Stage(ABC):
     name: ClassVar[str]
     #: "segment": runs once for a segment of source video. "dub": runs once for each dub of it, on rows that carry DUB columns.
     per: ClassVar[Literal["segment", "dub"]] = "segment"
+    #: What it does, for progress displays: "finding faces". Empty: its name is shown.
+    doing: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
     #: Columns read beside the plan's own (`operators.segment.PLAN` and, for ``per = "dub"``, `operators.segment.DUB`).
     reads: pa.Schema = pa.schema([])

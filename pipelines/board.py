@@ -27,6 +27,7 @@ class Board:
         self._file = Path(folder, "decisions.jsonl") if folder and Path(folder).is_dir() else None
         self._begun: dict[str, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
+        self._working: dict[str, int] = {}
         self._decided: dict[str, Any] = dict(self._written())
 
     def _written(self) -> list[tuple[str, Any]]:
@@ -80,8 +81,13 @@ class Board:
         self.note(calls)
         return getattr(self, name)(key)
 
+    def stage_begun(self, stage: str) -> None:
+        """Note that a stage has begun with a row."""
+        self._working[stage] = self._working.get(stage, 0) + 1
+
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""
+        self._working[stage] = max(0, self._working.get(stage, 0) - 1)
         count = self._stages.setdefault(stage, {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0})
         count["rows"] += 1
         count["frames"] += frames
@@ -89,8 +95,9 @@ class Board:
         count["errors"] += error
 
     def snapshot(self) -> dict[str, Any]:
-        """``{"stages": {name: {rows, frames, seconds, errors}}, "running": [keys]}``."""
-        return {"stages": {name: dict(count) for name, count in self._stages.items()}, "running": sorted(self._begun)}
+        """``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "running": [keys]}``."""
+        stages = {name: dict(count) for name, count in self._stages.items()}
+        return {"stages": stages, "working": dict(self._working), "running": sorted(self._begun)}
 
 
 class BoardClient(Protocol):
@@ -99,6 +106,7 @@ class BoardClient(Protocol):
     def begin(self, key: str) -> int: ...
     def begin_plan(self, key: str) -> tuple[int, Any]: ...
     def end(self, key: str) -> None: ...
+    def stage_begun(self, stage: str) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
     def decide(self, key: str, decision: Any) -> None: ...
     def claim(self, size: int) -> bool: ...

@@ -50,7 +50,12 @@ class Collector:
         self.planned: set[str] = set()
         self.computed = 0
         self.reused = 0
+        #: Dubs that an earlier run had finished, and dubs that have been handed to assembly.
+        self.already = 0
+        self.assembling: set[tuple[str, str]] = set()
+        #: Frames of the run's dubs, and of the source that is analysed for them, as far as they are not committed.
         self.frames_planned = 0
+        self.frames_analysed = 0
         self.frames_done = 0
         self._early: dict[str, list[Row]] = {}
         self._plan: list[dict[str, Any]] = []
@@ -74,6 +79,7 @@ class Collector:
     def _mark(self, row: Row) -> None:
         mark = json.loads(row["meta"])
         self.planned.add(row["title"])
+        self.frames_analysed += _analysed(mark)
         for plan in mark["dubs"]:
             dub = plan["dub"]
             job = DubJob(
@@ -107,6 +113,7 @@ class Collector:
                 if record is None:
                     self.failed(job, "its record was deleted or damaged while the run was at work; run again")
                 else:
+                    self.already += 1
                     self.ended(record)
                 continue
             self.jobs[row["title"], dub["dub"]] = job
@@ -165,10 +172,13 @@ class Collector:
     # --- ends ---------------------------------------------------------------------------------------------------------------------
     def _finish(self, job: DubJob) -> None:
         self.jobs.pop((job.title, job.dub["dub"]))
+        self.assembling.add((job.title, job.dub["dub"]))
         self.finish(job)
 
     def _fail(self, job: DubJob, error: str) -> None:
-        self.jobs.pop((job.title, job.dub["dub"]), None)
+        if self.jobs.pop((job.title, job.dub["dub"]), None) is not None:
+            # What it will not do any more is not expected of the run.
+            self.frames_planned -= sum(frames for name, frames in job.pieces.items() if name not in job.receipts)
         self.failed(job, error)
 
     def failed(self, job: DubJob, error: str) -> None:
@@ -184,6 +194,7 @@ class Collector:
     def ended(self, record: Record) -> None:
         """Note how a dub ended. May be called from any thread."""
         with self._lock:
+            self.assembling.discard((record["title"], record["dub"]))
             self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = record
             if time.monotonic() > self._ledger_due:
                 began = time.monotonic()
@@ -210,13 +221,17 @@ class Collector:
         """Counts for the progress display; may be called from any thread."""
         with self._lock:
             records = list(self.records.values())
+            assembling = len(self.assembling)
         return {
             "titles": len(self.titles),
             "planned_titles": len(self.planned),
+            "hopeless": sum(bool(title.error) and name not in self.planned for name, title in self.titles.items()),
             "ended": len({record["title"] for record in records}),
             "failed": len({record["title"] for record in records if record["state"] == "failed"}),
             "planned": self.frames_planned,
+            "analysed": self.frames_analysed,
             "done": self.frames_done,
+            "assembling": assembling,
         }
 
     def write_ledger(self) -> None:
@@ -227,3 +242,9 @@ class Collector:
         """Write ``plan.parquet``."""
         self._plan_written = len(self._plan)
         write_table(join(self.run.url, "plan.parquet"), pa.Table.from_pylist(self._plan, schema=PLAN_TABLE))
+
+
+def _analysed(mark: dict[str, Any]) -> int:
+    """Source frames that the stages before the dubs part will look at for a title, about: those of the dub with the most work left."""
+    left = [sum(piece["frames"] for piece in plan["pieces"] if not piece["receipt"]) for plan in mark["dubs"] if plan["state"] == "run"]
+    return min(int(mark.get("frames", 0)), max(left, default=0))

@@ -34,6 +34,7 @@ from pipelines.metrics import RunMetrics
 from pipelines.ownership import about, check_owner
 from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
+from pipelines.progress_text import StageWords, stage_words
 from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.session import is_joined, machine_cpus
@@ -53,6 +54,7 @@ class Report:
     Attributes:
         run_dir: its run directory.
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
+        already: dubs that an earlier run had finished.
         computed: segments (pieces) that were computed now.
         reused: segments that an earlier run had committed.
         noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
@@ -63,6 +65,7 @@ class Report:
     computed: int = 0
     reused: int = 0
     noticed: list[str] = field(default_factory=list)
+    already: int = 0
 
     @property
     def failed(self) -> list[Record]:
@@ -137,7 +140,7 @@ def run(
     defaults: Mapping[str, Any] | None = None,
     ray: bool = True,
     keep_segments: bool = False,
-    progress: TextIO | None = None,
+    progress: TextIO | Progress | None = None,
     verbose: bool = False,
     roots: Sequence[str] = (),
     limits: Mapping[str, float] | None = None,
@@ -154,7 +157,7 @@ def run(
         defaults: ``face``, ``length``, ``audio``, ``language`` for rows that have none.
         ray: False: a plain loop in this process.
         keep_segments: do not delete encoded segments after assembly.
-        progress: where progress is shown, e.g. `sys.stderr`.
+        progress: where progress is shown: a stream, e.g. `sys.stderr`, or a display that is open already.
         verbose: show what the workers print.
         roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none: anywhere.
         limits: in place of the profile's, by name.
@@ -177,11 +180,11 @@ def run(
     if kept not in ("", directory.url):
         preflight.check_writable(kept, [])
     noticed = check_owner(directory.url)
-    with RunLock(directory.url) as lock:
+    with RunLock(directory.url) as lock, Progress.of(progress) as shown:
         said = about(engine=built.name, profile=chosen.name, titles=len(titles), dubs=sum(len(t.dubs) for t in titles), started=time.time())
         write_text(join(directory.url, "run.json"), json.dumps(said))
         tidy(directory, titles)
-        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, progress, kept)
+        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, shown, kept)
         report = runner.with_ray(verbose) if ray else runner.without_ray()
         # Again: workers that were killed have left files in this run too.
         try:
@@ -220,7 +223,7 @@ class _Runner:
         titles: list[Title],
         lock: RunLock,
         keep_segments: bool,
-        progress: TextIO | None,
+        progress: Progress,
         cache: str,
     ) -> None:
         self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
@@ -241,7 +244,7 @@ class _Runner:
 
         alone = {form_of(machine_cpus(), 0): 1}
         log = self._log(placed, 1)
-        with Progress(collector.state, board.snapshot, self.engine.names, self.progress, log, lambda: alone):
+        with self.progress.watch(collector.state, board.snapshot, self._words(), log, lambda: alone):
             run_local(self.titles, self.plan, [spec for _, spec in placed], take, board)
         return self._report(collector)
 
@@ -250,6 +253,7 @@ class _Runner:
 
         preflight.check_shared_urls(self.directory.url, self.titles)
         placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True, cache=self.cache)
+        self.progress.phase("starting Ray")
         joined = is_joined()
         with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
             self._check(connected, placed, joined)
@@ -288,8 +292,8 @@ class _Runner:
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
             metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
-            look = (collector.state, lambda: ray.get(board.snapshot.remote()), self.engine.names, self.progress)
-            with Progress(*look, log, lambda: forms(ray.nodes()), metrics):
+            look = (collector.state, lambda: ray.get(board.snapshot.remote()), self._words())
+            with self.progress.watch(*look, log, lambda: forms(ray.nodes()), metrics):
                 blocks = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
                     try:
@@ -314,6 +318,9 @@ class _Runner:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)
 
+    def _words(self) -> list[StageWords]:
+        return stage_words(spec.stage for spec in self.engine.stages)
+
     def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
         pools = {s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1]) for pool, spec in placed for s in spec.stages}
         return RunLog(self.directory.url, self.engine.name, self.profile, pools)
@@ -334,7 +341,7 @@ class _Runner:
             ended = ", ".join(f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed"))
             failures = "".join(f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done")
             raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
-        return Report(self.directory.url, records, collector.computed, collector.reused)
+        return Report(self.directory.url, records, collector.computed, collector.reused, already=collector.already)
 
 
 def _last_words(problem: BaseException) -> str:

@@ -65,6 +65,9 @@ class BoardHandle:
     def end(self, key: str) -> None:
         self._note("end", key)
 
+    def stage_begun(self, stage: str) -> None:
+        self._note("stage_begun", stage)
+
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         self._note("stage_done", stage, frames, seconds, error)
 

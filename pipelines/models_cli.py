@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
+from pipelines.terminal import shows_bar, table
 from retalk_models.fetch import parse_accepted, pull
 from retalk_models.fetch_download import Progress
 from retalk_models.registry import Registry
@@ -39,36 +40,41 @@ class BarProgress(Progress):
     """One bar a transfer, for a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.lock = stream, threading.Lock()
-        self.bars: dict[str, Any] = {}
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as Bars
+
+        self.lock = threading.Lock()
+        self.tasks: dict[str, Any] = {}
+        self.console = Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
+        share = TextColumn("{task.percentage:>3.0f} %")
+        columns = (TextColumn("{task.description}"), BarColumn(), share, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self.bars = Bars(*columns, console=self.console, transient=True, redirect_stdout=False)
 
     def start(self, file: str, total: int | None, done: int, source: str) -> None:
         with self.lock:
-            bar = self.bars.get(file)
-            if bar is None:
-                taken = {-bar.pos for bar in self.bars.values()}
-                slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-                bar = tqdm(
-                    total=total, unit="B", unit_scale=True, desc=file, position=slot, leave=False, file=self.stream, dynamic_ncols=True
-                )
-                self.bars[file] = bar
-            bar.total, bar.initial, bar.n = total, done, done
-            bar.refresh()
+            if not self.tasks:
+                self.bars.start()
+            if file not in self.tasks:
+                self.tasks[file] = self.bars.add_task(file)
+            self.bars.reset(self.tasks[file], total=total, completed=done)
 
     def at(self, file: str, done: int) -> None:
         with self.lock:
-            bar = self.bars[file]
-            bar.update(done - bar.n)
+            self.bars.update(self.tasks[file], completed=done)
 
     def finish(self, file: str) -> None:
         with self.lock:
-            bar = self.bars.pop(file, None)
-            if bar is not None:
-                bar.close()
+            task = self.tasks.pop(file, None)
+            if task is not None:
+                self.bars.refresh()
+                self.bars.remove_task(task)
+            if not self.tasks:
+                self.bars.stop()
 
     def say(self, text: str) -> None:
         with self.lock:
-            tqdm.write(text, file=self.stream)
+            self.console.print(text, soft_wrap=True)
 
 
 class LineProgress(Progress):
@@ -102,13 +108,7 @@ class LineProgress(Progress):
 
 def make_progress(stream: TextIO) -> Progress:
     """Bars on a terminal, plain lines elsewhere."""
-    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns; the first row is the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return BarProgress(stream) if shows_bar(stream) else LineProgress(stream)
 
 
 def markdown(catalog: Catalog) -> str:
@@ -145,12 +145,28 @@ def run_list(args: argparse.Namespace) -> int:
         value = [{key: getattr(entry, key) for key in keys} | {"present": presence(registry, entry)} for entry in entries]
         print(json.dumps({"directory": registry.remote or str(registry.directory), "files": value}, indent=2))
         return 0
-    rows = [("file", "size", "here", "commercial", "used by", "licence")]
+    rows = [("file", "size", "here", "commercial use")]
     for entry in entries:
-        size = show_size(entry.size or entry.about)
-        rows.append((entry.file, size, presence(registry, entry), entry.commercial, entry.used_by, entry.licence))
-    print(f"{registry.remote or registry.directory}\n{table(rows)}")
+        rows.append((entry.file, show_size(entry.size or entry.about), presence(registry, entry), entry.commercial))
+    heading, *lines = table(rows)
+    print(f"{registry.remote or registry.directory}\n\n{heading}")
+    for entry, line in zip(entries, lines, strict=True):
+        print(f"{line}\n{_about(entry)}")
     return 0
+
+
+def _about(entry: ModelFile) -> str:
+    """Use and licence of a file, indented and wrapped."""
+    width = min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
+    text = f"{entry.used_by}; licence: {entry.licence}"
+    return textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
+    """Files with their size, commercial use and licence, line by line."""
+    found = [(heading, "size", "commercial use"), *((e.file, show_size(e.size or e.about), e.commercial) for e in entries)]
+    first, *lines = table(found)
+    return [first, *(f"{line}\n    {entry.licence}" for entry, line in zip(entries, lines, strict=True))]
 
 
 def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
@@ -179,14 +195,7 @@ def accepted_licences(entries: Sequence[ModelFile], yes: bool, ask: Callable[[st
     """Show the licences of files that are to be fetched; whether those that restrict use, or say nothing, are accepted."""
     if not entries:
         return True
-    print(
-        table(
-            [
-                ("to fetch", "size", "commercial", "licence"),
-                *((e.file, show_size(e.size or e.about), e.commercial, e.licence) for e in entries),
-            ]
-        )
-    )
+    print("\n".join(_files_table("to fetch", entries)))
     restricted = [entry.file for entry in entries if entry.commercial != "yes"]
     if not restricted or yes:
         return True
@@ -209,7 +218,7 @@ def run_pull(args: argparse.Namespace) -> int:
     if not accepted_licences(wanted, args.accept_licences, ask):
         return 2
     results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr), args.jobs)
-    print(table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)]))
+    print("\n".join(table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)])))
     failed = [result for result in results if result.state == "failed"]
     for result in failed:
         print(f"retalk models: {result.error}", file=sys.stderr)
@@ -234,7 +243,7 @@ def run_verify(args: argparse.Namespace) -> int:
         bad += verdict.state not in ("ok", "missing") or (verdict.state == "missing" and bool(args.names))
         if verdict.state != "missing" or args.names:
             rows.append((entry.file, verdict.state, note))
-    print(table(rows) if len(rows) > 1 else f"no model files in {registry.directory}")
+    print("\n".join(table(rows)) if len(rows) > 1 else f"no model files in {registry.directory}")
     if bad:
         print(
             f"retalk models: {bad} file{'s are' if bad > 1 else ' is'} missing or wrong; fetch again: retalk models pull NAME",

@@ -171,6 +171,7 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error, notes = "", meta.get("notes", [])
+        self.board.stage_begun(stage.name)
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
             kept = cache.load(index, row, notes) if cache is not None else None

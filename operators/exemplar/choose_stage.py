@@ -42,6 +42,7 @@ class ChooseMouths(Stage):
     """
 
     name: ClassVar[str] = "choose"
+    doing: ClassVar[str] = "choosing mouths"
     per: ClassVar[Literal["segment", "dub"]] = "dub"
     reads = pa.schema(
         [

@@ -61,6 +61,7 @@ class RenderMouths(Stage):
     """
 
     name: ClassVar[str] = "render"
+    doing: ClassVar[str] = "painting"
     per = "dub"
     Options: ClassVar[type] = RenderOptions
     reads = pa.schema(

@@ -69,6 +69,7 @@ class DetectFaces(Stage):
     """
 
     name = "detect"
+    doing = "finding faces"
     Options = DetectOptions
     writes = pa.schema(
         [

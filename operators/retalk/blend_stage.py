@@ -51,6 +51,7 @@ class PasteFaces(Stage):
     """
 
     name = "blend"
+    doing = "blending"
     per = "dub"
     Options: ClassVar[type] = BlendOptions
     reads = pa.schema(

@@ -64,6 +64,7 @@ class EditExpression(Stage):
     """
 
     name = "dnet"
+    doing = "neutralising expressions"
     Options: ClassVar[type] = DNetOptions
     reads = pa.schema(
         [

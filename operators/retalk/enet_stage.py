@@ -78,6 +78,7 @@ class DrawFaces(Stage):
     """
 
     name = "enet"
+    doing = "refining faces"
     per = "dub"
     Options: ClassVar[type] = ENetOptions
     reads = pa.schema(

@@ -63,6 +63,7 @@ class SpeakFaces(Stage):
     """
 
     name = "lnet"
+    doing = "speaking"
     per = "dub"
     Options: ClassVar[type] = LNetOptions
     reads = pa.schema(

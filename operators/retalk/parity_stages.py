@@ -79,6 +79,7 @@ class DetectOriginal(ParityStage):
     """
 
     name = "detect"
+    doing = "finding faces"
     writes = pa.schema(
         [
             tensor("crops", "uint8", "T", CROP, CROP, 3),
@@ -136,6 +137,7 @@ class Recon3dOriginal(ParityStage):
     """3DMM coefficients of each crop."""
 
     name = "recon3d"
+    doing = "fitting 3D faces"
     reads = pa.schema(
         [tensor("crops", "uint8", "T", CROP, CROP, 3), tensor("landmarks", "float32", "T", 68, 2), tensor("found", "bool", "T")]
     )
@@ -175,6 +177,7 @@ class DNetOriginal(ParityStage):
     """Stabilised pictures, enhanced (BGR), and the oriented square of the face in each."""
 
     name = "dnet"
+    doing = "neutralising expressions"
     Options = DNetOriginalOptions
     reads = pa.schema([tensor("crops", "uint8", "T", CROP, CROP, 3), tensor("coeffs", "float32", "T", 262)])
     writes = pa.schema([tensor("enhanced", "uint8", "C", CROP, CROP, 3), tensor("quad", "float64", "C", 4, 2)])
@@ -245,6 +248,7 @@ class LNetOriginal(ParityStage):
     """
 
     name = "lnet"
+    doing = "speaking"
     per = "dub"
     Options = LNetOriginalOptions
     reads = pa.schema(
@@ -304,6 +308,7 @@ class ENetOriginal(ParityStage):
     """Faces of full size, uint8 BGR, cut off as the original does before it pastes them."""
 
     name = "enet"
+    doing = "refining faces"
     per = "dub"
     reads = pa.schema(
         [tensor("lips", "float32", "N", 96, 96, 3), tensor("reference", "uint8", "N", SIDE, SIDE, 3), tensor("speaks", "bool", "N")]
@@ -344,6 +349,7 @@ class BlendOriginal(ParityStage):
     """Everything behind the networks, on whole frames through 512 x 512 as the original does it, and the encoded piece."""
 
     name = "blend"
+    doing = "blending"
     per = "dub"
     Options = BlendOriginalOptions
     reads = pa.schema([tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("face_box", "int64", "N", 4), tensor("speaks", "bool", "N")])

@@ -49,6 +49,7 @@ class Recon3d(Stage):
     """
 
     name = "recon3d"
+    doing = "fitting 3D faces"
     Options: ClassVar[type] = Recon3dOptions
     reads = pa.schema([tensor("landmarks", "float32", "T", 68, 2), tensor("valid", "bool", "T")])
     writes = pa.schema(

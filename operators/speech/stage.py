@@ -44,6 +44,7 @@ class Speak(Stage):
         ease: float = 0.2
 
     name = "speak"
+    doing = "listening"
     per = "dub"
     writes = pa.schema([tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")])
 

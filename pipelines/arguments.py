@@ -1,0 +1,132 @@
+"""The argument parser of `retalk`: argparse with help that fits the terminal, suggestions for mistyped words, and one line of usage."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+#: Columns of a help text, at most.
+WIDTH = 100
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs to the width of the terminal; lines that are indented (examples, tables) stay as they are."""
+
+    def __init__(self, prog: str) -> None:
+        width = max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+        super().__init__(prog, max_help_position=28, width=width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = []
+        for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
+            lines = paragraph.splitlines()
+            if any(line.startswith(" ") for line in lines):
+                paragraphs.append(paragraph)
+            else:
+                filled = textwrap.fill(" ".join(lines), width, break_on_hyphens=False, break_long_words=False)
+                paragraphs.append(textwrap.indent(filled, indent))
+        return "\n\n".join(paragraphs)
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` for people.
+
+    A mistake is answered by one line that says what is wrong, with the word that was probably meant, and one line of usage. Positional
+    arguments and required options stand in that line, the others are ``[options]``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        super().__init__(*args, **kwargs)
+        self._given: list[str] = []
+
+    def short_usage(self) -> str:
+        """Usage in one line."""
+        words = [self.prog]
+        optional = False
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                words.append(str(action.metavar or "COMMAND"))
+            elif not action.option_strings:
+                words.append(argparse.HelpFormatter(self.prog)._format_args(action, action.dest.upper()))
+            elif action.required:
+                words.append(f"{action.option_strings[0]} {action.metavar or action.dest.upper()}")
+            else:
+                optional = optional or action.help != argparse.SUPPRESS
+        return " ".join([*words, *(["[options]"] if optional else [])])
+
+    def format_usage(self) -> str:
+        """The line of usage, as `--help` begins with it."""
+        return f"usage: {self.short_usage()}\n"
+
+    def format_help(self) -> str:
+        """The whole help, beginning with the line of usage."""
+        whole = super().format_help()
+        _, _, rest = whole.partition("\n\n")
+        return f"{self.format_usage()}\n{rest}"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does; the words are kept for suggestions."""
+        self._given = [str(word) for word in args] if args is not None else []
+        return super().parse_known_args(args, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; words that no option takes are told by the command that was given them."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self._deepest(found).error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and one line of usage, and end with exit code 2."""
+        unknown = [word for word in self._given[: self._end_of_options()] if word.startswith("--") and not self._knows(word)]
+        if message.startswith("the following arguments are required") and unknown:
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+        elif message.startswith("the following arguments are required"):
+            message = message.replace("the following arguments are required: ", "missing: ")
+        if message.startswith("unrecognized arguments: "):
+            message = "; ".join(self._unknown(message.removeprefix("unrecognized arguments: ").split(" ")))
+        self.exit(2, f"{self.prog}: {message}\nusage: {self.short_usage()}; see {self.prog} --help\n")
+
+    def _end_of_options(self) -> int:
+        return self._given.index("--") if "--" in self._given else len(self._given)
+
+    def _knows(self, word: str) -> bool:
+        name = word.partition("=")[0]
+        return any(option.startswith(name) for option in self._option_string_actions)
+
+    def _unknown(self, words: Sequence[str]) -> Iterator[str]:
+        options = [option for option, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+        named = [word for word in words if word.startswith("-")]
+        for word in named:
+            name = word.partition("=")[0]
+            yield f"unknown option {name}{did_you_mean(name, options)}"
+        if not named:
+            yield f"unexpected {'arguments' if len(words) > 1 else 'argument'} {' '.join(words)} (a name with spaces needs quotes)"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(None, f"unknown command {value!r}{did_you_mean(str(value), known)}; there are {', '.join(known)}")
+        known = [str(choice) for choice in action.choices]
+        raise argparse.ArgumentError(action, f"unknown value {value!r}{did_you_mean(str(value), known)}; choose from {', '.join(known)}")
+
+    def _deepest(self, found: argparse.Namespace) -> Parser:
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and getattr(found, action.dest, None) in action.choices:
+                inner: Parser = action.choices[getattr(found, action.dest)]
+                return inner._deepest(found) if isinstance(inner, Parser) else self
+        return self
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`` (did you mean X?)`` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f" (did you mean {near[0]}?)" if near else ""
