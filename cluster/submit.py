@@ -19,19 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from operators.media.redact import has_secret
-from pipelines.cli import MANIFEST_HELP, add_run_arguments
+from pipelines.cli import add_run_arguments
 from pipelines.config import UsageError
+from pipelines.help_texts import MANIFEST_HELP
 
 TEXT = """\
-The job is `retalk run` on the head node, with the options given here; its workers are the cluster's. Its log is shown while it runs, and
-its exit code is this command's: 0 all done, 3 some titles failed, 2 wrong usage and nothing has run; 1 if the cluster could not run it or
-was lost. Submit the same again, it goes on where it stood. Ctrl-C leaves the job running and says how to follow and how to stop it.
+Dub a catalogue on a Ray cluster. The job is `retalk run` on the head node, with the options given here; its workers are the cluster's. Its
+log is shown while it runs, and its exit code becomes this command's. Submit the same command again to resume. Ctrl-C leaves the job running
+and prints how to follow and how to stop it.
 
-What a relative path names here (MANIFEST, a REFERENCE picture, .yaml files of --engine and --profile) is sent along; absolute paths and
-URLs are left as they are: the cluster's nodes must see them. So must the inputs of the manifest's rows, unless they lie in --working-dir.
---profile is autoscaling unless said otherwise.
+Files named by a relative path (MANIFEST, a REFERENCE picture, .yaml files of --engine and --profile) are sent along. Absolute paths and
+URLs stay as they are: the nodes of the cluster must see them, and so must the inputs of the manifest's rows, unless they lie in
+--working-dir. The default of --profile is autoscaling."""
+EXAMPLES = """\
+Examples:
 
-"""
+  retalk submit catalogue.jsonl -o s3://bucket/out --address http://HEAD:8265
+  retalk submit catalogue.jsonl -o /shared/out --working-dir . --no-wait
+
+Exit codes: those of `retalk run` (0 done, 3 some titles failed, 2 wrong usage and nothing has run), and 1 if the cluster could not run the
+job or was lost."""
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,31 +50,32 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "submit",
         help="dub a catalogue on a Ray cluster",
-        description=f"Dub a catalogue on a Ray cluster.\n\n{TEXT}{MANIFEST_HELP}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{TEXT}\n\n{MANIFEST_HELP}",
+        epilog=EXAMPLES,
     )
     add_run_arguments(command)
-    command.add_argument(
+    group = command.add_argument_group("cluster")
+    group.add_argument(
         "--address",
         default=os.environ.get(ADDRESS),
         metavar="URL",
         help=f"the cluster's dashboard, http://HEAD:8265 (default: ${ADDRESS}). Ray's own variables for tokens and certificates apply",
     )
-    command.add_argument(
+    group.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="an environment variable of the job and its workers; may be repeated. Ray's dashboard shows it: not for secrets",
     )
-    command.add_argument(
+    group.add_argument(
         "--working-dir",
         metavar="FOLDER",
         help="send this folder (at most 512 MiB; what .gitignore and .rayignore name is left out) and run in it: relative paths are meant "
         "in it, those of the manifest's rows too. Default: send only the files named on the command line",
     )
-    command.add_argument("--submission-id", metavar="ID", help="name of the job (default: retalk- and 8 random digits)")
-    command.add_argument("--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0")
+    group.add_argument("--submission-id", metavar="ID", help="name of the job (default: retalk- and 8 random digits)")
+    group.add_argument("--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0")
     command.set_defaults(run=submit, profile="autoscaling")
     return command
 
@@ -82,11 +90,11 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError(f"--address is missing: the URL of the cluster's dashboard, http://HEAD:8265 (or set {ADDRESS})")
     if not args.address.startswith(("http://", "https://")):
         raise UsageError(f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265")
-    if args.no_ray:
-        raise UsageError("--no-ray: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`")
+    if args.runner == "local":
+        raise UsageError("--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`")
     if "://" not in args.output and not os.path.isabs(args.output):
         raise UsageError(f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share")
-    for url in (args.manifest, args.output, *args.root):
+    for url in (args.manifest, args.output, *args.root, *([args.notify] if args.notify else [])):
         if has_secret(url):
             raise UsageError(f"{url}: carries credentials, which Ray's dashboard would show; give the nodes their own (docs/cluster.md)")
     job_id = args.submission_id or f"retalk-{secrets.token_hex(4)}"
@@ -189,6 +197,8 @@ def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
     run = argparse.ArgumentParser(add_help=False)
     add_run_arguments(run)
     for action in run._actions:
+        if action.help == argparse.SUPPRESS:  # an alias
+            continue
         value = names.get(action.dest, getattr(args, action.dest))
         if not action.option_strings or value == action.default:
             continue

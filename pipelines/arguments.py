@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         _, _, rest = whole.partition("\n\n")
         return f"{self.format_usage()}\n{rest}"
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does; the words are kept for suggestions."""
         self._given = [str(word) for word in args] if args is not None else []
         return super().parse_known_args(args, namespace)

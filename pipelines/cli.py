@@ -1,4 +1,4 @@
-"""The command line: `retalk`. Its help texts are the manual."""
+"""The command line: `retalk`. Its help texts are the manual (`pipelines.help_texts`)."""
 
 from __future__ import annotations
 
@@ -11,76 +11,40 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from operators.media.redact import redact
-from pipelines.config import UsageError
-from pipelines.titles import AUDIO_RULES, LENGTH_RULES
-from retalk_models.installation import explain_import_error
-
-DESCRIPTION = """\
-retalk: visual dubbing. New speech in, the same video out, with the mouths that speak it.
-
-  retalk dub VIDEO SPEECH -o OUT.mp4       one title
-  retalk run MANIFEST -o DIR               a catalogue; run it again and it goes on where it stood
-  retalk submit MANIFEST -o DIR            the same on a Ray cluster
-  retalk plan MANIFEST                     what a run would do, and the problems it would meet
-  retalk status DIR                        how a run stands
-  retalk report DIR                        what it has done and cost, beside the forecast
-  retalk profile -o PROFILE.yaml           measure the stages on this machine
-  retalk stages                            the stages of an engine, with the columns they read and write
-  retalk models                            weights of the networks
-
-All paths may be fsspec URLs (s3://, gs://, file://, ...). Exit codes: 0 all done; 3 some titles failed, and which and why is printed and
-in the ledger; 2 wrong usage, nothing has run; 130 interrupted."""
+from pipelines import help_texts
+from pipelines.arguments import Parser
+from pipelines.options import (
+    add_engine_options,
+    add_guards,
+    add_messages,
+    add_run_options,
+    add_title_options,
+    defaults,
+    guards,
+    run_options,
+    settings,
+)
+from retalk_models import __version__
 
 #: Entry points of further commands: functions that add a parser to argparse's subparsers.
 COMMANDS = "retalk.commands"
-
-MANIFEST_HELP = """\
-A manifest is JSON lines, CSV or Parquet. A row: id, video, speech, output, and optionally face, length, audio, language and any option of a
-stage ("speak.lag": 0.04, see `retalk stages`). Several dubs of one video: id, video, dubs: [{language, speech, output}, ...]; the
-video is analysed once. speech is any file with an audio stream. Relative inputs lie in the manifest's folder or the working directory,
-relative outputs in DIR. A title that cannot be dubbed (missing or damaged file, no face, silent speech ...) is a failed row of the ledger;
-the others finish."""
-
-LENGTH_HELP = """\
-when speech and video differ in length. keep (default): the video's length; longer speech is cut (and it is said), after shorter speech
-the video keeps its own mouth. trim: ends with the shorter of both. freeze, loop, pingpong: a shorter video is extended by holding its last
-frame, starting again, or running back and forth. A still picture is always held for the speech"""
-
-FACE_HELP = """\
-whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
-the person (REFERENCE.jpg)"""
-
-PLAN_HELP = """\
-Probes every title, looks for shots and faces, and prints segments and problems. With rates (`retalk profile` measures them and writes them
-into a profile; else those of earlier runs in DIR) it forecasts CPU-hours, GPU-hours and the time, and with the price of a node-hour in the
-profile (nodes: [{name, cpus, gpus, min, max, price}]) the money. Without rates it says that they are unknown."""
-
-STATUS_HELP = """\
-From the run directory alone: works from any machine that sees it, while a run is going on (its figures are at most 5 s old) and after it.
-Says which titles are done, failed, running and waiting, frames per second, the time left, and how busy each stage is: "busy 3.2 of 8" is
-the work of 3.2 actors of a pool of at most 8. A run that died (its last heartbeat is old, or its process is gone) is said to have.
-Exit code 3 if titles have failed."""
-
-REPORT_HELP = """\
-Seconds, CPU- and GPU-hours of each stage, node-hours and money, beside the forecast that `retalk plan MANIFEST -o DIR` made, and failed
-titles grouped by reason. Printed as Markdown, and kept in DIR/report/report.md and report.json. Exit code 3 if titles have failed."""
-
-PROFILE_HELP = """\
-Runs each stage of the engine in a process of its own on the beginning of a video, at full and at half size, and writes a profile for this
-machine: pools by work and memory, the object store, and the rates that `retalk plan` forecasts with. The reasons stand in it as comments.
-Takes a minute or a few on an otherwise idle machine; give footage of your own kind for rates that hold for it."""
-
-AUDIO_HELP = """\
-replace (default): the speech takes the place of the video's first audio track; add: it is added; keep: the video's audio stays as it is"""
+#: Exit codes besides those of a run (`pipelines.dub`): an error of retalk itself, wrong usage, an interruption.
+BROKEN, USAGE, INTERRUPTED = 1, 2, 130
+SHELLS = ("bash", "zsh", "tcsh")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of all commands."""
-    top = argparse.ArgumentParser(prog="retalk", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    top = Parser(prog="retalk", description=help_texts.TOP, epilog=help_texts.TOP_EXAMPLES)
+    top.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands (retalk COMMAND --help)", prog="retalk")
     _add_dub(commands)
     _add_run(commands)
+    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
+    # Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a checkout may be an old egg-info.
+    found = {entry.name: entry for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=COMMANDS)}
+    for name in sorted(found):
+        found[name].load()(commands)
     _add_plan(commands)
     _add_status(commands)
     _add_report(commands)
@@ -90,248 +54,157 @@ def parser() -> argparse.ArgumentParser:
         from pipelines import models_cli
 
         models_cli.add_parser(commands)
-    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
-    # Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a checkout may be an old egg-info.
-    found = {entry.name: entry for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=COMMANDS)}
-    for name in sorted(found):
-        found[name].load()(commands)
+    _add_completion(commands)
     return top
 
 
-def _command(commands: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n\n{text}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+class _Version(argparse.Action):
+    """Print the version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"retalk {__version__}")
+        parser.exit(0)
+
+
+def _command(commands: Any, name: str, summary: str, text: str, examples: str) -> Parser:
+    made: Parser = commands.add_parser(name, help=summary, description=text, epilog=examples)
     return made
 
 
-def _add_title_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
-    command.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
-    command.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
-    command.add_argument(
-        "--language", default="", metavar="CODE", help="language of the speech (ISO 639-2 such as deu), written into the output"
-    )
-
-
-def _add_guards(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--root",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="paths of the manifest must lie in this folder (outputs in the run directory too), symlinks and .. followed; may be repeated. "
-        "A title that names another place fails, and nothing of it is opened. For manifests that somebody else has written",
-    )
-    command.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="limits",
-        help="a limit in place of the profile's: max_megapixels (of a picture, 36), max_hours (of a video or speech, 12), max_gib (of a "
-        "file, 512); may be repeated. A title beyond it fails with its reason",
-    )
-
-
-def _add_engine_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--engine",
-        default="auto",
-        help="exemplar: re-uses the mouths the footage shows, no weights needed; retalk: the networks; "
-        "auto (default): retalk where it can run, else exemplar; or the path of an engine's .yaml file",
-    )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="STAGE.OPTION=VALUE",
-        dest="settings",
-        help="an option of a stage, as `retalk stages --engine ENGINE --options` lists them; may be repeated",
-    )
-
-
-def _add_run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--profile",
-        default="laptop",
-        help="how much of what runs at once: laptop (default), node-8gpu, autoscaling, or the path of a .yaml file",
-    )
-    command.add_argument(
-        "--cache",
-        metavar="URL",
-        help="folder where analysis (shots, faces, landmarks) is kept for later runs, such as one that adds a language; several runs may "
-        "share it. Default: the run directory (retalk dub: nowhere); delete its analysis/ to be rid of it. Size: docs/architecture.md",
-    )
-    command.add_argument("--no-cache", action="store_true", help="keep and use no analysis")
-    _add_guards(command)
-    command.add_argument("--no-ray", action="store_true", help="run in a plain loop in this process: slower, same bytes, easy to debug")
-    command.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
-    command.add_argument("--quiet", action="store_true", help="show no progress")
-    command.add_argument("--verbose", action="store_true", help="show what the workers print, and tracebacks of failed titles")
-
-
 def _add_dub(commands: Any) -> None:
-    command = _command(
-        commands,
-        "dub",
-        "dub one video",
-        "Work is kept beside OUT (.NAME.retalk) until OUT is there: interrupted, the same command goes on where it stood.",
-    )
+    command = _command(commands, "dub", "dub one video", help_texts.DUB_HELP, help_texts.DUB_EXAMPLES)
     command.add_argument("video", metavar="VIDEO", help="the video (any format that FFmpeg reads)")
     command.add_argument("speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included")
     command.add_argument("-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov")
-    _add_title_options(command)
-    _add_engine_options(command)
-    _add_run_options(command)
+    command.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing; exit code 3 if it would fail")
+    add_title_options(command)
+    add_engine_options(command)
+    add_run_options(command)
     command.set_defaults(run=_dub)
 
 
 def _add_run(commands: Any) -> None:
-    command = _command(commands, "run", "dub a catalogue", MANIFEST_HELP)
+    command = _command(commands, "run", "dub a catalogue", help_texts.RUN_HELP, help_texts.RUN_EXAMPLES)
     add_run_arguments(command)
     command.set_defaults(run=_run)
 
 
 def add_run_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `retalk run`, which `retalk submit` takes too."""
+    """Add the arguments of `retalk run`, which `retalk submit` takes too."""
     command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
     command.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
     )
-    command.add_argument(
+    group = command.add_argument_group("which titles")
+    group.add_argument("--only", nargs="+", action="extend", default=[], metavar="ID", help="work on these titles of the manifest only")
+    group.add_argument(
+        "--redo",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache)",
+    )
+    group.add_argument(
         "--allow-failures",
         action="store_true",
-        help="exit code 0 also where titles have failed: for schedulers that would run everything again; the ledger says which and why",
+        help="exit with code 0 even if titles have failed, for schedulers that would otherwise repeat the whole run",
     )
-    _add_title_options(command)
-    _add_engine_options(command)
-    _add_run_options(command)
+    add_title_options(command)
+    add_engine_options(command)
+    add_run_options(command)
 
 
 def _add_plan(commands: Any) -> None:
-    command = _command(commands, "plan", "show what a run would do, and what it would cost", f"{PLAN_HELP}\n\n{MANIFEST_HELP}")
+    summary = "show what a run would do, and what it would cost"
+    command = _command(commands, "plan", summary, help_texts.PLAN_HELP, help_texts.PLAN_EXAMPLES)
     command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
     command.add_argument(
         "-o",
         "--output",
         metavar="DIR",
-        help="run directory of the run that is thought of: what it has done already is left out, and the forecast is kept there for "
-        "`retalk report`",
+        help="run directory of the planned run: what is finished there is left out, and the forecast is kept there for `retalk report`",
     )
     command.add_argument(
         "--profile",
         action="append",
         metavar="PROFILE",
-        help="forecast for laptop (default), node-8gpu, autoscaling or a .yaml file; may be repeated: segments are those of the first",
+        help="forecast for laptop (default), node-8gpu, autoscaling or a profile's .yaml file; may be repeated, segments are those of the "
+        "first",
     )
-    command.add_argument("--json", action="store_true", help="for machines: one JSON object with titles, problems, work and forecasts")
-    _add_guards(command)
-    _add_title_options(command)
-    _add_engine_options(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object with titles, problems, work and forecasts")
+    add_title_options(command)
+    add_engine_options(command)
+    add_guards(command)
     command.set_defaults(run=_plan)
 
 
 def _add_status(commands: Any) -> None:
-    command = _command(commands, "status", "show how a run stands", STATUS_HELP)
+    command = _command(commands, "status", "show how a run stands", help_texts.STATUS_HELP, help_texts.STATUS_EXAMPLES)
     command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
     command.add_argument("--watch", action="store_true", help="look again every 5 s until the run ends")
-    command.add_argument("--json", action="store_true", help="for machines: one JSON object a line, failed records included")
+    command.add_argument("--json", action="store_true", help="print one JSON object per look, failed records included")
     command.set_defaults(run=_status)
 
 
 def _add_report(commands: Any) -> None:
-    command = _command(commands, "report", "show what a run has done and cost", REPORT_HELP)
+    command = _command(commands, "report", "show what a run has done and cost", help_texts.REPORT_HELP, help_texts.REPORT_EXAMPLES)
     command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
-    command.add_argument("--json", action="store_true", help="print report.json")
+    command.add_argument("--json", action="store_true", help="print the content of report.json")
     command.set_defaults(run=_report)
 
 
 def _add_profile(commands: Any) -> None:
-    command = _command(commands, "profile", "measure the stages on this machine, and write a profile", PROFILE_HELP)
-    command.add_argument("-o", "--output", required=True, metavar="PROFILE.yaml", help="the profile to write; its name is the profile's")
+    summary = "measure the stages on this machine, and write a profile"
+    command = _command(commands, "profile", summary, help_texts.PROFILE_HELP, help_texts.PROFILE_EXAMPLES)
+    command.add_argument("-o", "--output", required=True, metavar="PROFILE.yaml", help="the profile to write; the file's name names it")
     command.add_argument("--video", help="footage to measure on, like your own (default: the demo's, enlarged)")
     command.add_argument("--speech", help="its new speech")
-    command.add_argument("--seconds", type=float, default=8.0, help="how much of the video's beginning is used (default: 8)")
+    command.add_argument("--seconds", type=float, default=8.0, help="how much of the beginning of the video is used (default: 8)")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto (default): cuda where torch sees a GPU")
-    command.add_argument("--quiet", action="store_true", help="show no progress")
-    _add_engine_options(command)
+    add_messages(command, "also show where an error comes from")
+    add_engine_options(command)
     command.set_defaults(run=_profile)
 
 
 def _add_stages(commands: Any) -> None:
-    command = _command(
-        commands, "stages", "list an engine's stages", "One Markdown table: what each stage reads, writes and needs around a segment."
-    )
-    _add_engine_options(command)
-    command.add_argument("--options", action="store_true", help="list the stages' options with their values instead")
+    command = _command(commands, "stages", "list the stages of an engine", help_texts.STAGES_HELP, help_texts.STAGES_EXAMPLES)
+    add_engine_options(command)
+    command.add_argument("--options", action="store_true", help="list the options of the stages with their values instead")
     command.set_defaults(run=_stages)
 
 
-def settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["speak.lag=0.04"]`` as ``{"speak": {"lag": "0.04"}}``.
-
-    Raises:
-        UsageError: one has another form.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        stage, dot, option = key.strip().partition(".")
-        if not (equals and dot and stage and option):
-            raise UsageError(f"--set {text}: must be STAGE.OPTION=VALUE")
-        found.setdefault(stage, {})[option] = value.strip()
-    return found
-
-
-def limits(texts: Sequence[str]) -> dict[str, str]:
-    """``["max_hours=20"]`` as ``{"max_hours": "20"}``.
-
-    Raises:
-        UsageError: one has another form.
-    """
-    for text in texts:
-        if "=" not in text:
-            raise UsageError(f"--limit {text}: must be NAME=VALUE")
-    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
-
-
-def _guards(args: argparse.Namespace) -> dict[str, Any]:
-    return {"roots": args.root, "limits": limits(args.limits)}
-
-
-def _defaults(args: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in ("face", "length", "audio", "language")}
-
-
-def _common(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "engine": args.engine,
-        "profile": args.profile,
-        "options": settings(args.settings),
-        "defaults": _defaults(args),
-        "ray": not args.no_ray,
-        "keep_segments": args.keep_segments,
-        "progress": None if args.quiet else sys.stderr,
-        "verbose": args.verbose,
-        **_guards(args),
-        "cache": False if args.no_cache else args.cache,
-    }
+def _add_completion(commands: Any) -> None:
+    summary = "print a completion script for your shell"
+    command = _command(commands, "completion", summary, help_texts.COMPLETION_HELP, help_texts.COMPLETION_EXAMPLES)
+    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or tcsh")
+    command.set_defaults(run=_completion)
 
 
 def _dub(args: argparse.Namespace) -> int:
-    from pipelines.commands import dub_one
+    from pipelines.logs import command_log
+    from pipelines.progress import Progress
 
-    return dub_one(args.video, args.speech, args.output, **_common(args))
+    with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        shown.phase("loading")
+        from pipelines.commands import dry_run, dub_one
+
+        options = {**run_options(args), "progress": shown}
+        if args.dry_run:
+            return dry_run(args.video, args.speech, args.output, as_json=args.json, **options)
+        return dub_one(args.video, args.speech, args.output, as_json=args.json, notify=args.notify, **options)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pipelines.commands import run_catalogue
+    from pipelines.logs import command_log
+    from pipelines.progress import Progress
 
-    code = run_catalogue(args.manifest, args.output, **_common(args))
+    with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        shown.phase("loading")
+        from pipelines.commands import run_catalogue
+
+        chosen = {"only": args.only, "redo": args.redo, "as_json": args.json, "notify": args.notify}
+        code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
     return 0 if code == 3 and args.allow_failures else code
 
 
@@ -340,7 +213,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     profiles = args.profile or ["laptop"]
     chosen = settings(args.settings)
-    return show_plan(args.manifest, args.output, args.engine, profiles, chosen, _defaults(args), args.json, **_guards(args))
+    return show_plan(args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **guards(args))
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -368,30 +241,59 @@ def _stages(args: argparse.Namespace) -> int:
     return show_stages(args.engine, settings(args.settings), args.options)
 
 
+def _completion(args: argparse.Namespace) -> int:
+    import shtab
+
+    whole = parser()
+    commands = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for action in command._actions:
+            if action.dest in ("video", "speech", "manifest", "output", "directory", "cache", "root", "mirror", "lock", "log_file"):
+                action.complete = shtab.FILE
+    print(shtab.complete(whole, args.shell))
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script `retalk`."""
-    args = parser().parse_args(arguments)
+    whole = parser()
+    args = whole.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if args.command is None:
+        whole.print_help()
+        return 0
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(args.run(args) or 0)
     except KeyboardInterrupt:
-        print("interrupted: run the same command again, it goes on where it stood", file=sys.stderr)
-        return 130
-    except UsageError as problem:
-        print(f"retalk {args.command}: {problem}", file=sys.stderr)
-        return 2
+        print("interrupted: run the same command again to resume", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         return 0
-    except ImportError as problem:
-        text = explain_import_error(problem)
-        print(f"retalk {args.command}: {text}" if text else redact(traceback.format_exc()), file=sys.stderr)
-        return 2 if text else 1
-    except Exception:  # a mistake of ours: told in full, but for secrets that a library may have put into its words
-        print(redact(traceback.format_exc()), file=sys.stderr)
-        return 1
+    except Exception as problem:
+        return _told(problem, args)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _told(problem: Exception, args: argparse.Namespace) -> int:
+    """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of ours."""
+    from operators.media.redact import redact
+    from pipelines.config import UsageError
+    from retalk_models.installation import explain_import_error
+
+    # Libraries may have put secrets into their words.
+    trace = redact("".join(traceback.format_exception(problem)))
+    if isinstance(problem, ImportError) and (text := explain_import_error(problem)):
+        print(f"retalk {args.command}: {text}", file=sys.stderr)
+        return USAGE
+    if not isinstance(problem, UsageError):
+        print(trace, file=sys.stderr)
+        return BROKEN
+    print(f"retalk {args.command}: {problem}", file=sys.stderr)
+    if getattr(args, "verbose", False):
+        print(trace, file=sys.stderr)
+    return USAGE
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from operators.media.storage import join
+from operators.media.storage import exists, filesystem, join
 from pipelines.assembly import DubJob
 from pipelines.rows import Row
 from pipelines.state import Record, RunDirectory, write_table
@@ -38,9 +39,17 @@ class Collector:
         engine: the engine's name, for the records.
         titles: all titles of the run.
         finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with the record.
+        plan: rows of the plan of titles that this run leaves alone (`earlier_plan`).
     """
 
-    def __init__(self, run: RunDirectory, engine: str, titles: list[Title], finish: Callable[[DubJob], None]) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        engine: str,
+        titles: list[Title],
+        finish: Callable[[DubJob], None],
+        plan: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self.run, self.engine, self.finish = run, engine, finish
         self.titles = {title.id: title for title in titles}
         self.jobs: dict[tuple[str, str], DubJob] = {}
@@ -58,7 +67,7 @@ class Collector:
         self.frames_analysed = 0
         self.frames_done = 0
         self._early: dict[str, list[Row]] = {}
-        self._plan: list[dict[str, Any]] = []
+        self._plan: list[dict[str, Any]] = list(plan)
         self._plan_written = 0
         self._lock = threading.Lock()
         #: What could not be written into the run directory, in words; the run goes on.
@@ -248,3 +257,17 @@ def _analysed(mark: dict[str, Any]) -> int:
     """Source frames that the stages before the dubs part will look at for a title, about: those of the dub with the most work left."""
     left = [sum(piece["frames"] for piece in plan["pieces"] if not piece["receipt"]) for plan in mark["dubs"] if plan["state"] == "run"]
     return min(int(mark.get("frames", 0)), max(left, default=0))
+
+
+def earlier_plan(run: RunDirectory, titles: Collection[str]) -> list[dict[str, Any]]:
+    """Rows of a run directory's ``plan.parquet`` for these titles; none where the file is missing or damaged."""
+    url = join(run.url, "plan.parquet")
+    if not exists(url):
+        return []
+    fs, path = filesystem(url)
+    try:
+        with fs.open(path, "rb") as file:
+            rows = pq.read_table(file, schema=PLAN_TABLE).to_pylist()
+    except pa.ArrowInvalid:
+        return []
+    return [row for row in rows if row["title"] in titles]

@@ -3,66 +3,165 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.media.redact import redact
-from operators.media.storage import join
 from operators.stage import option_help
-from pipelines.dub import DONE, Report, resolve_engine, run, side_directory
+from pipelines import notify as notification
+from pipelines.config import UsageError
+from pipelines.dub import DONE, FAILED, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
-from pipelines.one_title import dub, has_work
-from pipelines.progress import duration
+from pipelines.logs import LOGGER
+from pipelines.one_title import absolute, dub, has_work, row_of
+from pipelines.progress import Progress
+from pipelines.progress_text import count, duration
+from pipelines.summaries import as_json as report_json
+from pipelines.summaries import closing_line, for_notification
+
+INTERRUPTED = 130
 
 
-def show_failures(report: Report, verbose: bool) -> None:
-    """Print the titles that failed with their reasons, and what the user should know of the others."""
+def say(text: str) -> None:
+    """Print a line for the user on standard error, and log it."""
+    LOGGER.info("%s", text)
+    print(redact(text), file=sys.stderr, flush=True)
+
+
+def _close(options: Mapping[str, Any]) -> None:
+    """Take the progress bar away before a command prints what it has to say."""
+    if isinstance(shown := options.get("progress"), Progress):
+        shown.close()
+
+
+def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, Any]], str]) -> None:
+    """Print the titles that failed with their reasons, and what the user should know of the others.
+
+    Args:
+        report: of the run.
+        verbose: print tracebacks too.
+        named: how messages name a record.
+    """
     for text in report.noticed:
-        print(f"note: {text}", file=sys.stderr)
+        say(f"note: {text}")
     for record in report.records:
         for note in record["notes"] or []:
-            print(f"note: {record['title']} [{record['dub']}]: {note}", file=sys.stderr)
+            say(f"note: {named(record)}{note}")
     for record in report.failed:
-        print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
+        say(f"failed: {named(record)}{record['error']}")
         if verbose and record.get("traceback"):
             print(redact(record["traceback"]), file=sys.stderr)
 
 
-def dub_one(video: str, speech: str, output: str, **options: Any) -> int:
+def _by_title(record: Mapping[str, Any]) -> str:
+    return f"{record['title']} [{record['dub']}]: "
+
+
+def _unnamed(record: Mapping[str, Any]) -> str:
+    return ""
+
+
+@contextmanager
+def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str, Any]]:
+    """Post a summary to a URL when the context ends, however it ends. What is put into the dict that is given goes with it.
+
+    Raises:
+        UsageError: the URL cannot be posted to.
+    """
+    notification.check_url(url)
+    summary: dict[str, Any] = {"command": command, "run_dir": redact(directory), "outcome": "interrupted", "exit_code": INTERRUPTED}
+    try:
+        yield summary
+    except KeyboardInterrupt:
+        raise
+    except Exception as problem:
+        refused = isinstance(problem, UsageError)
+        summary.update(outcome="refused" if refused else "error", exit_code=2 if refused else 1, error=redact(str(problem)))
+        raise
+    finally:
+        if url is not None and (undelivered := notification.post(url, summary)):
+            say(f"note: the summary was not delivered to {notification.shown(url)}: {undelivered}")
+
+
+def dub_one(video: str, speech: str, output: str, *, as_json: bool = False, notify: str | None = None, **options: Any) -> int:
     """`retalk dub`: one title in a run directory beside the output, which goes when the output is there."""
     directory, began = side_directory(output), time.monotonic()
-    try:
-        report = dub(video, speech, output, **options)
-    except KeyboardInterrupt:
-        print(redact(f"interrupted: the same command goes on where it stood (work is kept in {directory})"), file=sys.stderr)
-        return 130
-    show_failures(report, options["verbose"])
-    if report.exit_code == DONE:
-        record = report.records[0]
-        print(f"{record['output']}: {record['frames']} frames, {record['video_seconds']:.1f} s, in {duration(time.monotonic() - began)}")
-    elif has_work(directory) or options["keep_segments"]:
-        print(redact(f"work is kept in {directory}: run the same command again to go on, or delete it"), file=sys.stderr)
+    with notified(notify, "dub", directory) as summary:
+        try:
+            report = dub(video, speech, output, **options)
+        except KeyboardInterrupt:
+            say(f"interrupted: run the same command again to resume (work is kept in {directory})")
+            return INTERRUPTED
+        _close(options)
+        seconds = time.monotonic() - began
+        summary.update(for_notification(report, seconds))
+        show_failures(report, options["verbose"], _unnamed)
+        if report.exit_code != DONE and (has_work(directory) or options["keep_segments"]):
+            say(f"work is kept in {directory}: run the same command again to resume, or delete it")
+        if as_json:
+            print(json.dumps(report_json(report, seconds)))
+        elif report.exit_code == DONE:
+            record = report.records[0]
+            print(f"{record['output']}: {record['frames']} frames, {duration(record['video_seconds'])}, in {duration(seconds)}")
     return report.exit_code
 
 
-def run_catalogue(manifest: str, directory: str, **options: Any) -> int:
+def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json: bool = False, **options: Any) -> int:
+    """`retalk dub --dry-run`: what would be done, and whether it would fail. Nothing is dubbed."""
+    from pipelines.plan_command import plan
+
+    directory = side_directory(output)
+    progress.phase("looking for shots and faces")
+    asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits")}
+    run_dir = directory if has_work(directory) else None
+    found = plan([row_of(video, speech, output)], run_dir=run_dir, profiles=[options["profile"]], **asked)
+    progress.close()
+    (title,) = found.titles
+    told = {**title, "engine": found.forecasts[0]["engine"], "profile": found.forecasts[0]["profile"], "output": redact(absolute(output))}
+    if as_json:
+        print(json.dumps({**told, "dry_run": True, "exit_code": FAILED if title["error"] else DONE}))
+    elif not title["error"]:
+        print("\n".join(_dry_lines(redact(video), told)))
+    for note in title["notes"]:
+        say(f"note: {note}")
+    if title["error"]:
+        say(f"would fail: {title['error']}")
+    return FAILED if title["error"] else DONE
+
+
+def _dry_lines(video: str, found: Mapping[str, Any]) -> list[str]:
+    passed = f", {found['faceless_shots']} of them without the person: they pass untouched" if found["faceless_shots"] else ""
+    done = found["segments"] - found["segments_to_do"]
+    resumed = f", {count(done, 'segment')} of an interrupted run used again" if done else ""
+    return [
+        f"{video}: {found['width']}x{found['height']}, {count(found['shots'] or 0, 'shot')}{passed}",
+        f"{found['output']}: {found['frames']} frames, {duration(found['video_seconds'])}, would be written",
+        f"engine {found['engine']}, profile {found['profile']}: {count(found['segments_to_do'], 'segment')} to compute{resumed}",
+    ]
+
+
+def run_catalogue(manifest: str, directory: str, *, as_json: bool = False, notify: str | None = None, **options: Any) -> int:
     """`retalk run`: a manifest into a run directory."""
     began = time.monotonic()
-    try:
-        report = run(manifest, run_dir=directory, **options)
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it stood", file=sys.stderr)
-        return 130
-    show_failures(report, options["verbose"])
-    failed, seconds = len(report.failed), sum(r["video_seconds"] for r in report.records if r["state"] == "done")
-    print(
-        f"{len(report.records) - failed} done, {failed} failed; {duration(seconds)} of video in {duration(time.monotonic() - began)}; "
-        f"{report.computed} segments computed, {report.reused} taken from an earlier run; "
-        f"ledger: {redact(join(report.run_dir, 'ledger.jsonl'))}"
-    )
+    with notified(notify, "run", directory) as summary:
+        try:
+            report = run(manifest, run_dir=directory, **options)
+        except KeyboardInterrupt:
+            say("interrupted: run the same command again to resume")
+            return INTERRUPTED
+        _close(options)
+        seconds = time.monotonic() - began
+        summary.update(for_notification(report, seconds))
+        show_failures(report, options["verbose"], _by_title)
+        LOGGER.info("%s", closing_line(report, seconds))
+        if options["verbose"]:
+            say(f"segments: {report.computed} computed, {report.reused} taken from an earlier run")
+        print(json.dumps(report_json(report, seconds)) if as_json else closing_line(report, seconds))
     return report.exit_code
 
 
@@ -82,5 +181,5 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
                 allowed = str(kind) if get_origin(kind) else kind.__name__
             print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
             if means[field.name]:
-                print(textwrap.fill(means[field.name], 120, initial_indent="    ", subsequent_indent="    "))
+                print(textwrap.fill(means[field.name], 100, initial_indent="    ", subsequent_indent="    "))
     return DONE

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,14 @@ from operators.media.scratch import scratch_folder
 from operators.media.storage import join, sweep
 from pipelines import preflight, preflight_cluster
 from pipelines.analysis import CacheSpec, cache_room
-from pipelines.assembly import assemble_dub
+from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
-from pipelines.collect import Collector
+from pipelines.collect import Collector, earlier_plan
 from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile, with_limits
 from pipelines.engine import Engine
 from pipelines.local import run_local
 from pipelines.lock import RunLock
+from pipelines.logs import LOGGER, command_log
 from pipelines.manifest import titles_of
 from pipelines.metrics import RunMetrics
 from pipelines.ownership import about, check_owner
@@ -37,6 +38,7 @@ from pipelines.progress import Progress
 from pipelines.progress_text import StageWords, stage_words
 from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
+from pipelines.selection import forget, select
 from pipelines.session import is_joined, machine_cpus
 from pipelines.state import Record, RunDirectory, write_text
 from pipelines.titles import Title
@@ -145,6 +147,9 @@ def run(
     roots: Sequence[str] = (),
     limits: Mapping[str, float] | None = None,
     cache: str | bool | None = None,
+    only: Sequence[str] = (),
+    redo: Sequence[str] = (),
+    log_file: str | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory, it goes on where it stood.
 
@@ -163,6 +168,9 @@ def run(
         limits: in place of the profile's, by name.
         cache: fsspec URL of a folder where analysis is kept and looked for, True for the run directory, False for nowhere; None: as the
             profile says.
+        only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
+        redo: ids of titles that are computed again though they are finished; their outputs are replaced.
+        log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
@@ -172,7 +180,8 @@ def run(
     built = resolve_engine(engine, options)
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     directory = RunDirectory(run_dir)
-    titles = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
+    manifested = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
+    titles = select(manifested, only, redo)
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_inputs(titles)
     preflight.check_writable(directory.url, titles)
@@ -180,17 +189,23 @@ def run(
     if kept not in ("", directory.url):
         preflight.check_writable(kept, [])
     noticed = check_owner(directory.url)
-    with RunLock(directory.url) as lock, Progress.of(progress) as shown:
-        said = about(engine=built.name, profile=chosen.name, titles=len(titles), dubs=sum(len(t.dubs) for t in titles), started=time.time())
+    with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
+        dubs = sum(len(title.dubs) for title in manifested)
+        said = about(engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time())
         write_text(join(directory.url, "run.json"), json.dumps(said))
+        others = {title.id for title in manifested} - {title.id for title in titles}
+        if redo:
+            forget(directory, redo)
         tidy(directory, titles)
-        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, shown, kept)
+        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, shown, kept, others)
         report = runner.with_ray(verbose) if ray else runner.without_ray()
         # Again: workers that were killed have left files in this run too.
         try:
             tidy(directory, titles)
         except UnwritableError as problem:
             noticed.append(str(problem))  # what has been done matters more
+        for record in report.failed:
+            LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], record.get("traceback") or "")
     return dataclasses.replace(report, noticed=noticed)
 
 
@@ -225,17 +240,18 @@ class _Runner:
         keep_segments: bool,
         progress: Progress,
         cache: str,
+        others: Collection[str],
     ) -> None:
         self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
         self.keep_segments, self.progress, self.cache = keep_segments, progress, cache
+        #: Ids of titles of the manifest that this run leaves alone.
+        self.others = others
         self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media())
         self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
 
     def without_ray(self) -> Report:
         board = Board(self.room)
-        collector = Collector(
-            self.directory, self.engine.name, self.titles, lambda job: collector.ended(assemble_dub(job, self.keep_segments))
-        )
+        collector = self._collector(lambda job: collector.ended(assemble_dub(job, self.keep_segments)))
         placed = groups_of(self.engine, self.profile, self.directory.url, isolated=False, cache=self.cache)
 
         def take(row: dict[str, Any]) -> None:
@@ -286,7 +302,7 @@ class _Runner:
                 else:
                     collector.ended(result)
 
-        collector = Collector(self.directory, self.engine.name, self.titles, pool.put)
+        collector = self._collector(pool.put)
         name, board = start_board(self.room, scratch)
         error = ""
         try:
@@ -317,6 +333,10 @@ class _Runner:
         if error:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)
+
+    def _collector(self, finish: Callable[[DubJob], None]) -> Collector:
+        plan = earlier_plan(self.directory, self.others) if self.others else []
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
 
     def _words(self) -> list[StageWords]:
         return stage_words(spec.stage for spec in self.engine.stages)

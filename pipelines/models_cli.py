@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from pipelines.arguments import Parser
 from pipelines.terminal import shows_bar, table
 from retalk_models.fetch import parse_accepted, pull
 from retalk_models.fetch_download import Progress
@@ -258,7 +259,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "models",
         help="list, fetch and verify the model files of the neural engine",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="models_action", required=True, metavar="list|pull|verify")
     common = argparse.ArgumentParser(add_help=False)
@@ -270,9 +270,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     listing.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
     listing.set_defaults(run=run, models_run=run_list)
 
-    fetching = actions.add_parser(
-        "pull", parents=[common], help="fetch files", description=PULL, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    fetching = actions.add_parser("pull", parents=[common], help="fetch files", description=PULL)
     fetching.add_argument("names", nargs="*", help="files (LNet.pth) or networks (lnet); default: what the retalk engine needs")
     fetching.add_argument(
         "--select", choices=SELECTIONS, help="instead of names: a selection; licence-clean also filters names (default: retalk)"
@@ -312,7 +310,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m pipelines.models_cli list|pull|verify`: the same without `retalk`."""
-    parser = argparse.ArgumentParser(prog="retalk")
+    parser = Parser(prog="retalk")
     add_parser(parser.add_subparsers(required=True))
     return run(parser.parse_args(["models", *(sys.argv[1:] if argv is None else argv)]))
 

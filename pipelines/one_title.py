@@ -49,7 +49,7 @@ def dub(
     """
     target = absolute(str(output))
     directory = side_directory(target)
-    row = {"id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title", "video": str(video), "speech": str(speech), "output": target}
+    row = row_of(str(video), str(speech), target)
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     try:
@@ -61,6 +61,12 @@ def dub(
     if not keep_segments and (report.exit_code == DONE or not has_work(directory)):
         remove(directory, recursive=True)
     return report
+
+
+def row_of(video: str, speech: str, output: str) -> dict[str, Any]:
+    """Return the manifest row of one dub."""
+    target = absolute(output)
+    return {"id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title", "video": video, "speech": speech, "output": target}
 
 
 def absolute(output: str) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pipelines.board import BUNDLE, IN_BUNDLE
-from pipelines.progress_text import Meter, Shown, StageWords, describe, duration
-from pipelines.runlog import PERIOD, RunLog
+from pipelines.progress_text import PERIOD, Meter, Shown, StageWords, describe, duration
 from pipelines.terminal import shows_bar
+
+if TYPE_CHECKING:
+    from pipelines.runlog import RunLog
 
 __all__ = ["Metrics", "Progress", "by_stage", "duration"]
 
@@ -93,10 +95,17 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away: what is printed from now on is all that is left. May be called again."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._thread.join()
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def phase(self, words: str) -> None:
         """Say what is being done where no run is watched: "starting Ray"."""
@@ -135,6 +144,7 @@ class Progress:
         finally:
             with self._lock:
                 self._run = None
+            self.phase("finishing")
             self._record(run, outcome)
             if self.problem:
                 self.say(f"the run's log and metrics are not complete: {self.problem}")

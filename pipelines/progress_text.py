@@ -10,6 +10,8 @@ from typing import Any, Literal
 #: A rate means something from so many commits on, over at least so many seconds; it is taken over the last minute, or longer where
 #: commits are rare.
 COMMITS, SECONDS, WINDOW = 4, 10.0, 60.0
+#: Seconds between two writings of a run's log.
+PERIOD = 5.0
 #: Seconds after which a worker that is not up is reported as slow.
 SLOW_START = 60.0
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from operators.media.storage import filesystem, join
 from pipelines.config import ProfileConfig
+from pipelines.progress_text import PERIOD
 from pipelines.state import write_text
 
 FOLDER = "runs"
-#: Seconds between two writings; a log that is older than `SILENT` belongs to a run that has died or stands still.
-PERIOD, SILENT = 5.0, 60.0
+#: A log that was last written so many seconds ago belongs to a run that has died or stands still.
+SILENT = 60.0
 #: Seconds over which the present speed is taken.
 WINDOW = 60.0
 
@@ -80,6 +81,8 @@ class RunLog:
             **{name: state[name] for name in ("titles", "planned_titles", "ended", "failed", "planned", "done", "expected")},
             **{name: None if state[name] is None else round(state[name], 3) for name in ("elapsed", "fps", "eta")},
             "recent_fps": round(recent, 3),
+            "assembling": state.get("assembling", 0),
+            "starting": board.get("starting", []),
             "stages": stages,
             "node_seconds": {form: round(seconds, 1) for form, seconds in sorted(self._nodes.items())},
         }

@@ -74,7 +74,7 @@ def test_relative_files_are_sent_and_absolute_ones_are_not(tmp_path: Path, monke
         (["m.jsonl", "-o", "s3://key:abcd@bucket/run", "--address", "http://127.0.0.1:1"], "s3://***@bucket/run: carries credentials"),
         (["m.jsonl", "-o", "/out", "--address", "ray://h:10001"], "such as http://HEAD:8265"),
         (["m.jsonl", "-o", "out", "--address", "http://h:8265"], "-o out: must be a URL"),
-        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--no-ray"], "--no-ray"),
+        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--no-ray"], "--runner local"),
         (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--submission-id", "a b"], "--submission-id a b"),
         (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--env", "=1"], "--env"),
     ],

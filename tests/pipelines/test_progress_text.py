@@ -51,9 +51,7 @@ def test_stages_are_named_by_what_they_do() -> None:
     assert text == "[12 s] 1/9 titles, 1 failed, 0/about 900 frames; planning 3/9 titles, finding faces 90/300 frames"
     assert said(frames(detect=900, speak=900, render=900), done=900, assembling=1).endswith("; assembling")
     ready = frames(detect=900, speak=900, render=900)
-    assert said(ready, titles=3, planned_titles=3, done=900, assembling=2).endswith(
-        "; assembling 2 videos"
-    )
+    assert said(ready, titles=3, planned_titles=3, done=900, assembling=2).endswith("; assembling 2 videos")
 
 
 def test_words_come_from_the_stages() -> None:

@@ -1,0 +1,159 @@
+"""What `retalk COMMAND --help` says about each command, with examples."""
+
+EXIT_CODES = """\
+Exit codes: 0 done; 3 some titles failed (which and why is printed and in the ledger); 2 wrong usage, nothing has run; 130 interrupted
+(run the same command again to resume); 1 an error of retalk itself."""
+
+TOP = """\
+Visual dubbing: give it a video of somebody talking and new speech, and get the same video with the mouth speaking the new words.
+
+All paths may be fsspec URLs (s3://, gs://, https://, file://)."""
+
+TOP_EXAMPLES = f"""\
+Examples:
+
+  retalk dub talk.mp4 german.wav -o talk.de.mp4
+  retalk run catalogue.jsonl -o out/
+  retalk status out/ --watch
+
+{EXIT_CODES}"""
+
+MANIFEST_HELP = """\
+A manifest is JSON lines, CSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio, language
+and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several dubs of one video share a row and its analysis: id,
+video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
+
+Relative inputs are looked up in the manifest's folder and in the working directory; relative outputs are written to DIR. A title that
+cannot be dubbed (a missing or damaged file, no face, silent speech) is recorded as failed in DIR/ledger.jsonl, and the others finish."""
+
+DUB_HELP = """\
+Dub one video. The length, frame rate, size, other audio tracks, subtitles and metadata of the video are kept.
+
+Until OUT is there, work in progress is kept beside it (.NAME.retalk): run the same command again to resume after an interruption."""
+
+DUB_EXAMPLES = f"""\
+Examples:
+
+  retalk dub talk.mp4 german.wav -o talk.de.mp4 --language de
+  retalk dub panel.mp4 new.wav -o out.mp4 --face left --length freeze
+  retalk dub talk.mp4 german.wav -o talk.de.mp4 --dry-run
+
+{EXIT_CODES}"""
+
+RUN_HELP = f"""\
+Dub a catalogue. Run the same command again to resume: what is finished is not computed again, and a title is only recomputed when one of
+its inputs or options has changed.
+
+{MANIFEST_HELP}"""
+
+RUN_EXAMPLES = f"""\
+Examples:
+
+  retalk run catalogue.jsonl -o out/
+  retalk run catalogue.csv -o s3://bucket/out --engine exemplar --length freeze
+  retalk run catalogue.jsonl -o out/ --only ep7 ep8
+  retalk run catalogue.jsonl -o out/ --redo ep7 --set speak.lag=0.04
+  retalk run catalogue.jsonl -o out/ --json --quiet > report.json
+
+{EXIT_CODES}"""
+
+PLAN_HELP = f"""\
+Show what a run would do and what it would cost. Every title is probed, shots and faces are looked for, and segments and problems are
+listed.
+
+With measured rates (`retalk profile` writes them into a profile; otherwise those of earlier runs in DIR are used) CPU time, GPU time and
+the duration are forecast, and with the price of a node-hour in the profile (nodes: [{{name, cpus, gpus, min, max, price}}]) the cost. What
+was never measured is reported as unknown.
+
+{MANIFEST_HELP}"""
+
+PLAN_EXAMPLES = f"""\
+Examples:
+
+  retalk plan catalogue.jsonl
+  retalk plan catalogue.jsonl -o out/ --profile mine.yaml
+  retalk plan catalogue.jsonl --profile laptop --profile node-8gpu --json
+
+{EXIT_CODES}"""
+
+STATUS_HELP = """\
+Show how a run stands. Reads only the run directory, so it works on any machine that sees it, during a run (figures are at most 5 s old)
+and afterwards.
+
+Shown are the titles that are done, failed, running and waiting, frames per second, the time left, and how busy each stage is: "busy 3.2 of
+8" means that 3.2 of at most 8 actors are at work on average. A run whose process is gone is reported as died."""
+
+STATUS_EXAMPLES = """\
+Examples:
+
+  retalk status out/
+  retalk status s3://bucket/out --watch
+  retalk status out/ --json
+
+Exit code 3 if titles have failed."""
+
+REPORT_HELP = """\
+Show what a run has done and cost: time of each stage, CPU and GPU time, node-hours and money beside the forecast of `retalk plan MANIFEST
+-o DIR`, and failed titles grouped by reason. Printed as Markdown, and kept as DIR/report/report.md and report.json."""
+
+REPORT_EXAMPLES = """\
+Examples:
+
+  retalk report out/
+  retalk report out/ --json
+
+Exit code 3 if titles have failed."""
+
+PROFILE_HELP = """\
+Measure the stages of an engine on this machine and write a profile. Each stage runs in a process of its own on the beginning of a video,
+at full and at half size. The profile holds pools sized by work and memory, the size of the object store, and the rates that `retalk plan`
+forecasts with, with the reasons as comments.
+
+Takes a few minutes on an otherwise idle machine. Give footage like your own: the rates then hold for it."""
+
+PROFILE_EXAMPLES = """\
+Examples:
+
+  retalk profile -o mine.yaml --video talk.mp4 --speech german.wav
+  retalk profile -o gpu.yaml --engine retalk --device cuda --video talk.mp4 --speech german.wav"""
+
+STAGES_HELP = """\
+List the stages of an engine as a Markdown table: what each of them reads, writes, and needs around a segment; with --options, the options
+that --set changes."""
+
+STAGES_EXAMPLES = """\
+Examples:
+
+  retalk stages --engine exemplar
+  retalk stages --engine exemplar --options"""
+
+COMPLETION_HELP = """\
+Print a completion script for your shell."""
+
+COMPLETION_EXAMPLES = """\
+Examples:
+
+  bash: retalk completion bash > ~/.local/share/bash-completion/completions/retalk
+  zsh:  retalk completion zsh > ~/.zfunc/_retalk    (with ~/.zfunc in fpath)
+  tcsh: retalk completion tcsh > ~/.retalk.tcsh     (and source it in ~/.tcshrc)"""
+
+LENGTH_HELP = """\
+when speech and video differ in length. keep (default): the video's length; longer speech is cut, with a note, and after shorter speech the
+video keeps its own mouth. trim: as long as the shorter of the two. freeze, loop, pingpong: a shorter video is extended by holding its last
+frame, starting again, or playing back and forth. A still picture is always held for the speech"""
+
+FACE_HELP = """\
+whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
+the person (REFERENCE.jpg)"""
+
+AUDIO_HELP = """\
+replace (default): the speech takes the place of the video's first audio track; add: it becomes a further track; keep: the video's audio
+stays as it is"""
+
+RUNNER_HELP = """\
+where the work runs. ray: in worker processes, on this machine or on the cluster of RAY_ADDRESS; local: in this process; auto (default): in
+this process where the work is so small that starting Ray would take longer, otherwise ray. The output is the same"""
+
+NOTIFY_HELP = """\
+POST a JSON summary to this http(s) URL when the run ends, also when it failed or was interrupted; retried a few times, and never fails or
+holds up the run for more than half a minute"""
