@@ -17,17 +17,8 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from operators.media.errors import UsageError
 from operators.media.limits import MediaLimits
-from operators.media.redact import redact
-
-
-class UsageError(ValueError):
-    """What the user asked for cannot be done; nothing has run. The command line prints the message and ends with exit code 2.
-
-    The message has no secrets of URLs in it (`operators.media.redact`)."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class ConfigError(UsageError):

@@ -10,114 +10,25 @@ anything runs; a row that cannot be used becomes a title with an error, and the 
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.registry import known_implementations, registry
 
-from operators.media.storage import exists, filesystem, join, local_path
-from pipelines.config import ConfigError, UsageError
+from operators.media.languages import language_problem
+from operators.media.storage import WINDOWS_ADVICE, exists, is_windows_path, join, local_path
+from pipelines.config import ConfigError
 from pipelines.engine import Engine
-from pipelines.titles import AUDIO_RULES, LENGTH_RULES, Dub, Title
+from pipelines.manifest_files import DUB_KEYS, ROW_KEYS, ManifestError, read_rows
+from pipelines.titles import AUDIO_RULES, LENGTH_RULES, UNNAMED, Dub, Title, face_problem, is_picture
 
-#: Keys of a row that are no stage's options; those of a dub; those allowed in both places.
-ROW_KEYS = ("id", "video", "dubs", "face")
-DUB_KEYS = ("speech", "output", "language", "length", "audio")
 MAX_PROBLEMS = 20
-#: Characters of a path or URL; bytes of a manifest.
-MAX_NAME, MAX_MANIFEST = 8192, 1 << 30
-
-
-class ManifestError(UsageError):
-    """The manifest as a whole cannot be used; the message names file and rows."""
-
-
-def read_rows(url: str) -> list[tuple[str, dict[str, Any] | str]]:
-    """Rows of a manifest file.
-
-    Returns:
-        For each row where it stands (for messages) and its content, or what is wrong with it where a row cannot be parsed.
-
-    Raises:
-        ManifestError: missing, empty, of an unknown kind, or not a table at all.
-    """
-    try:
-        fs, path = filesystem(url)
-        known = fs.exists(path)
-    except Exception as error:  # credentials, networks, a package that is not installed: each storage has its own
-        raise ManifestError(f"{url}: cannot be read ({type(error).__name__}: {error})") from error
-    if not known:
-        raise ManifestError(f"{url}: no such file")
-    if fs.isdir(path):
-        raise ManifestError(f"{url}: is a directory; give a .jsonl, .csv or .parquet file")
-    kind = (path.split("?", 1)[0] if "://" in path else path).lower().rsplit(".", 1)[-1]
-    if (fs.size(path) or 0) > MAX_MANIFEST:
-        raise ManifestError(f"{url}: the manifest is larger than 1 GiB; split it")
-    readers = {"jsonl": _read_jsonl, "ndjson": _read_jsonl, "json": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    if kind not in readers:
-        raise ManifestError(f"{url}: a manifest is a .jsonl, .csv or .parquet file")
-    rows = readers[kind](url, fs.cat_file(path))
-    if not rows:
-        raise ManifestError(f"{url}: the manifest has no rows")
-    if all(isinstance(row, str) for _, row in rows):
-        raise ManifestError(f"{url}: no row can be read; the first: {rows[0][0]}: {rows[0][1]}")
-    return rows
-
-
-def _text(url: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{url}: not UTF-8 text (byte {error.start})") from error
-
-
-def _read_jsonl(url: str, content: bytes) -> list[tuple[str, dict[str, Any] | str]]:
-    rows: list[tuple[str, dict[str, Any] | str]] = []
-    for number, line in enumerate(_text(url, content).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            rows.append((f"{url} row {number}", f"not JSON ({error})"))
-            continue
-        rows.append((f"{url} row {number}", row if isinstance(row, dict) else "must be a JSON object {...} on one line"))
-    return rows
-
-
-def _read_csv(url: str, content: bytes) -> list[tuple[str, dict[str, Any] | str]]:
-    try:
-        reader = csv.DictReader(io.StringIO(_text(url, content), newline=""), strict=True)
-        header = [name.strip() for name in reader.fieldnames or []]
-        reader.fieldnames = header
-        rows: list[tuple[str, dict[str, Any] | str]] = []
-        for row in reader:
-            where = f"{url} row {reader.line_num}"
-            if None in row:
-                rows.append((where, f"has more cells than the {len(header)} columns"))
-            elif None in row.values():
-                rows.append((where, f"has fewer cells than the {len(header)} columns"))
-            else:
-                rows.append((where, {name: value for name, value in row.items() if value != ""}))
-        return rows
-    except csv.Error as error:
-        raise ManifestError(f"{url}: not CSV ({error})") from error
-
-
-def _read_parquet(url: str, content: bytes) -> list[tuple[str, dict[str, Any] | str]]:
-    try:
-        # Arrow's errors are of many kinds (also NotImplementedError and KeyError), and texts may be no UTF-8.
-        rows = pq.read_table(io.BytesIO(content)).to_pylist()
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise ManifestError(f"{url}: not a Parquet file that can be read ({error})") from error
-    return [(f"{url} row {number}", row) for number, row in enumerate(rows, 1)]
+#: Characters of a path or URL.
+MAX_NAME = 8192
 
 
 def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None) -> list[Title]:
@@ -143,7 +54,8 @@ def titles_of(
     """Titles of a manifest, given as its URL or as its rows; arguments and errors as for `read_manifest`."""
     if isinstance(manifest, str):
         return read_manifest(manifest, engine, outputs, defaults)
-    return parse_rows([(f"row {number}", dict(row)) for number, row in enumerate(manifest, 1)], engine, outputs, defaults=defaults)
+    rows = [(f"row {number}" if len(manifest) > 1 else "", dict(row)) for number, row in enumerate(manifest, 1)]
+    return parse_rows(rows, engine, outputs, defaults=defaults)
 
 
 def parse_rows(
@@ -155,23 +67,30 @@ def parse_rows(
 ) -> list[Title]:
     """Rows to titles.
 
+    Args:
+        rows: where each stands (for messages; empty: nowhere that is worth a word) and its content.
+        engine, outputs, defaults: see `read_manifest`.
+        folder: that relative inputs may lie in, beside the working directory; empty: none.
+
     Raises:
-        ManifestError: unknown columns (the nearest known one is suggested), or an id or output that appears twice.
+        ManifestError: a default that is not allowed, unknown columns (the nearest known one is suggested), or an id or output that
+            appears twice.
     """
     if not rows:
         raise ManifestError("there are no titles to dub")
+    _check_defaults(defaults or {})
     options = {spec.name: list(type(spec.options).__dataclass_fields__) for spec in engine.stages}
-    problems = [f"{where}: {problem}" for where, row in rows if isinstance(row, dict) for problem in _unknown(row, options)]
+    problems = _unknown_columns(rows, options)
     titles = [_title(where, number, row, engine, outputs, folder, defaults or {}) for number, (where, row) in enumerate(rows, 1)]
     ids: dict[str, str] = {}
     files: dict[str, str] = {}
     for title in titles:
         if title.id in ids:
-            problems.append(f"{title.where}: id {title.id!r} appears in {ids[title.id]} already")
+            problems.append(f"{_at(title.where)}id {title.id!r} appears in {ids[title.id]} already")
         ids.setdefault(title.id, title.where)
         for dub in title.dubs:
             if dub.output and dub.output in files:
-                problems.append(f"{title.where}: output {dub.output} appears in {files[dub.output]} already")
+                problems.append(f"{_at(title.where)}output {dub.output} appears in {files[dub.output]} already")
             files.setdefault(dub.output, title.where)
     if problems:
         more = f"\n... and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
@@ -179,16 +98,52 @@ def parse_rows(
     return titles
 
 
-def _unknown(row: Mapping[str, Any], options: dict[str, list[str]]) -> list[str]:
-    """Columns of a row, and keys of its dubs, that mean nothing; `options` are the names of those of each stage."""
+def _at(where: str) -> str:
+    """What a message about a row begins with."""
+    return f"{where}: " if where else ""
+
+
+def _check_defaults(defaults: Mapping[str, Any]) -> None:
+    """Refuse options for all titles that no title could have.
+
+    Raises:
+        ManifestError: naming the option and what is allowed.
+    """
+    try:
+        _language(defaults, "")
+        _face_word(defaults, "largest")
+        for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES)):
+            _choice(defaults, key, allowed, allowed[0])
+    except _RowError as problem:
+        raise ManifestError(str(problem)) from problem
+
+
+def _unknown_columns(rows: Sequence[tuple[str, dict[str, Any] | str]], options: dict[str, list[str]]) -> list[str]:
+    """Columns of rows, and keys of their dubs, that mean nothing: a line for each with the first row and the number of others.
+
+    Args:
+        rows: of a manifest.
+        options: names of the options of each stage.
+    """
     known = [*ROW_KEYS, *DUB_KEYS, *options, *(f"{stage}.{name}" for stage, names in options.items() for name in names)]
+    first: dict[str, str] = {}
+    count: dict[str, set[int]] = {}
+    for number, (where, row) in enumerate(rows):
+        if not isinstance(row, dict):
+            continue
+        dubs = row.get("dubs")
+        nested = [(f"dubs.{n}: ", dub) for n, dub in enumerate(dubs if isinstance(dubs, list) else [], 1) if isinstance(dub, dict)]
+        for prefix, keys in (("", row), *nested):
+            for key, value in keys.items():
+                for name in [key] if key not in options or not isinstance(value, dict) else [f"{key}.{name}" for name in value]:
+                    if name not in known:
+                        first.setdefault(str(name), f"{_at(where)}{prefix}")
+                        count.setdefault(str(name), set()).add(number)
     found = []
-    dubs = row.get("dubs")
-    nested = [(f"dubs.{n}: ", dub) for n, dub in enumerate(dubs if isinstance(dubs, list) else [], 1) if isinstance(dub, dict)]
-    for prefix, keys in (("", row), *nested):
-        for key, value in keys.items():
-            names = [key] if key not in options or not isinstance(value, dict) else [f"{key}.{name}" for name in value]
-            found += [f"{prefix}{_hint(str(name), known, options)}" for name in names if name not in known]
+    for name, place in first.items():
+        more = len(count[name]) - 1
+        also = f" ({'all ' if more + 1 == len(rows) else ''}{more + 1} rows have it)" if more else ""
+        found.append(f"{place}{_hint(name, known, options)}{also}")
     return found
 
 
@@ -213,32 +168,38 @@ def _title(
     """One row as a title, with its error where it cannot be used."""
     fallback = f"row-{number}"
     if isinstance(row, str):
-        return Title(fallback, "", (Dub("dub", "", ""),), where=where, error=f"{where}: {row}")
+        return Title(fallback, "", (Dub(UNNAMED, "", ""),), where=where, error=f"{_at(where)}{row}")
     row = {key: value for key, value in row.items() if value is not None}
-    name = str(row["id"]).strip() if isinstance(row.get("id"), (str, int)) else ""
+    given = row.get("id")
+    name = str(given).strip() if isinstance(given, (str, int)) and not isinstance(given, bool) else ""
     try:
+        if given is None or given == "" or (isinstance(given, str) and not name):
+            raise _RowError("id: is missing")
         if not name or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
             name = ""
             raise _RowError("id: must be a text or a number")
-        video = _path(row, "video", folder)
-        dubs = _dubs(row, name, engine, outputs, folder, defaults)
+        video, missing = _path(row, "video", folder)
+        if missing:
+            raise _RowError(missing)
+        dubs = _dubs(row, name, engine, outputs, folder, defaults, where)
         for dub in dubs:
             if dub.output in (video, dub.speech):
                 raise _RowError(f"output {dub.output} is one of the inputs")
-        face = _word(row, "face", defaults.get("face", "largest"))
-        if "/" in face or "." in face or "::" in face:
-            _usable("face", face)
-            face = resolve(face, folder)
-        options = engine.check_overrides(_stage_options(row, engine), where)
+        face = _face_word(row, str(defaults.get("face", "largest")))
+        if is_picture(face):
+            face, missing = _path({"face": face}, "face", folder)
+            if missing:
+                raise _RowError(missing)
+        options = engine.check_overrides(_stage_options(row, engine), where or "options")
         return Title(name, video, tuple(dubs), face, options, where)
     except (_RowError, ConfigError) as problem:
-        text = str(problem) if str(problem).startswith(where) else f"{where}: {problem}"
+        text = str(problem) if str(problem).startswith(where or "options") else f"{_at(where)}{problem}"
         listed = row["dubs"] if isinstance(row.get("dubs"), list) else [row]
         failed = [Dub(_dub_name(entry, n), "", "") for n, entry in enumerate(listed or [row], 1) if isinstance(entry, dict)]
         return Title(
             name or fallback,
             _printable(str(row.get("video", ""))),
-            tuple(failed) or (Dub("dub", "", ""),),
+            tuple(failed) or (Dub(UNNAMED, "", ""),),
             where=where,
             error=_printable(text),
         )
@@ -246,10 +207,10 @@ def _title(
 
 def _dub_name(entry: Mapping[str, Any], number: int) -> str:
     language = entry.get("language")
-    return _printable(str(language)) if language else ("dub" if number == 1 else f"dub-{number}")
+    return _printable(str(language)) if language else (UNNAMED if number == 1 else f"dub-{number}")
 
 
-def _dubs(row: dict[str, Any], name: str, engine: Engine, outputs: str, folder: str, defaults: Mapping[str, Any]) -> list[Dub]:
+def _dubs(row: dict[str, Any], name: str, engine: Engine, outputs: str, folder: str, defaults: Mapping[str, Any], at: str) -> list[Dub]:
     listed = row.get("dubs")
     if isinstance(listed, str):
         try:
@@ -267,7 +228,16 @@ def _dubs(row: dict[str, Any], name: str, engine: Engine, outputs: str, folder: 
     for number, entry in enumerate(listed, 1):
         where = f"dubs.{number}" if "dubs" in row else ""
         dub = _dub(
-            {key: value for key, value in entry.items() if value is not None}, number, row, name, engine, outputs, folder, defaults, where
+            {key: value for key, value in entry.items() if value is not None},
+            number,
+            row,
+            name,
+            engine,
+            outputs,
+            folder,
+            defaults,
+            at,
+            where,
         )
         if dub.dub in {other.dub for other in dubs}:
             raise _RowError(f"{where}: language {dub.dub!r} appears twice")
@@ -284,11 +254,13 @@ def _dub(
     outputs: str,
     folder: str,
     defaults: Mapping[str, Any],
+    at: str,
     where: str,
 ) -> Dub:
+    """One dub of a row; `at` is where the row stands, `where` the dub in it."""
     try:
-        speech = _path(entry, "speech", folder)
-        language = _word(entry, "language", defaults.get("language", ""))
+        speech, missing = _path(entry, "speech", folder)
+        language = _language(entry, defaults.get("language", ""))
         values: dict[str, Any] = {**defaults, **{key: row[key] for key in ("length", "audio") if key in row}, **entry}
         output = _word(entry, "output", f"{name}.{language}.mp4" if "dubs" in row and language else f"{name}.mp4")
         _usable("output", output)
@@ -301,6 +273,7 @@ def _dub(
             length=_choice(values, "length", LENGTH_RULES, "keep"),
             audio=_choice(values, "audio", AUDIO_RULES, "replace"),
             options=options,
+            error=f"{_at(at)}{_at(where)}{missing}" if missing else "",
         )
     except (_RowError, ConfigError) as problem:
         raise _RowError(f"{where}: {problem}" if where else str(problem)) from problem
@@ -326,20 +299,37 @@ def _choice(row: Mapping[str, Any], key: str, allowed: Sequence[str], default: s
     return value
 
 
-def _path(row: Mapping[str, Any], key: str, folder: str) -> str:
+def _language(row: Mapping[str, Any], default: str) -> str:
+    language = _word(row, "language", default)
+    if language and (problem := language_problem(language)):
+        raise _RowError(f"language: {problem}")
+    return language
+
+
+def _face_word(row: Mapping[str, Any], default: str) -> str:
+    face = _word(row, "face", default)
+    if problem := face_problem(face):
+        raise _RowError(f"face: {problem}")
+    return face
+
+
+def _path(row: Mapping[str, Any], key: str, folder: str) -> tuple[str, str]:
+    """A file of a row, and what is wrong where it lies in none of the places that a relative path may mean."""
     value = row.get(key)
-    if value is None:
+    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
         raise _RowError(f"{key}: is missing")
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
         raise _RowError(f"{key}: must be the path or URL of a file, got {value!r}")
     _usable(key, value)
-    return resolve(value.strip(), folder)
+    return resolve(value.strip(), folder, key)
 
 
 def _usable(key: str, value: str) -> None:
     """Refuse what can be no file's name anywhere. Nothing is opened."""
     if len(value) > MAX_NAME or _NO_NAME.search(value):
         raise _RowError(f"{key}: {value[:80]!r} cannot be the name of a file")
+    if is_windows_path(value):
+        raise _RowError(f"{key}: {value}: {WINDOWS_ADVICE}")
     *wrappers, target = value.split("::")
     schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]
     for scheme in schemes:
@@ -352,15 +342,32 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def resolve(path: str, folder: str) -> str:
-    """A path as given when it is a URL or absolute; else below `folder` (the manifest's) where that exists, or below the working
-    directory."""
+def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
+    """Find what a path of a manifest means.
+
+    Args:
+        path: a URL or an absolute path means itself; a relative one lies below `folder`, or else below the working directory.
+        folder: the manifest's; empty: only the working directory is meant.
+        key: the column, for the message.
+
+    Returns:
+        The path, and a message where a relative one leads to nothing in both places.
+    """
     if "://" in path or "::" in path or path.startswith("/"):
-        return path  # a URL: not even looked at here, for it may lie outside the roots
-    if folder and exists(join(folder, path)):
-        return join(folder, path)
+        return path, ""  # a URL: not even looked at here, for it may lie outside the roots
     local = local_path(path)
-    return str(local.absolute()) if local is not None else path
+    here = str(local.absolute()) if local is not None else path
+    if not folder:
+        return here, ""
+    if exists(join(folder, path)):
+        return join(folder, path), ""
+    # What leads out of a folder is not looked for: it may lie outside the roots, and the message would tell whether it is there.
+    if ".." in path.split("/") or exists(here):
+        return here, ""
+    places = f"in {folder}, the manifest's folder"
+    if here != join(folder, path):
+        places = f"neither {places}, nor in the working directory {Path.cwd()}"
+    return here, f"{key}: {path}: no such file {places}"
 
 
 def _stage_options(row: Mapping[str, Any], engine: Engine) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from operators.media.storage import filesystem, join
 from pipelines.dub import DONE, Report, run, side_directory
-from pipelines.preflight import PreflightError
+from pipelines.preflight import PreflightError, check_dub
 from pipelines.state import remove
 
 
@@ -47,6 +47,7 @@ def dub(
         >>> report.failed[0]["error"] if report.failed else "done"  # doctest: +SKIP
         'done'
     """
+    check_dub(str(video), str(speech), str(output), str((defaults or {}).get("face", "largest")))
     target = absolute(str(output))
     directory = side_directory(target)
     row = row_of(str(video), str(speech), target)

@@ -38,13 +38,11 @@ from pipelines.rows import Row, empty_row
 from pipelines.shots import look_through
 from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
-from pipelines.titles import SUFFIXES, Dub, Title, slug
+from pipelines.titles import SUFFIXES, Dub, Title, is_picture, slug
 from pipelines.windows import cut_segments, halo_range
 from pipelines.worker import single_thread
 from retalk_models import __version__
 
-#: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
-FACES = ("largest", "left", "right")
 #: Samples per second at which speech is looked through.
 SPEECH_RATE = 16000
 #: Columns of a planned row.
@@ -136,7 +134,7 @@ class Planner:
                     self.board.decide(key, decision)
                 if running:
                     info = probe_video(title.video, self.spec.limits)
-                    if not (title.face in FACES or title.face.isdigit()):
+                    if is_picture(title.face):
                         probe_video(title.face, self.spec.limits)  # a picture is a file like others
                     if beats_of(info.n_frames) != beats.total:
                         beats.total = decision["beats"] = beats_of(info.n_frames)
@@ -172,6 +170,9 @@ class Planner:
         for dub in title.dubs:
             plan = DubPlan(dub, "")
             plans.append(plan)
+            if dub.error:
+                plan.state, plan.error = "failed", dub.error
+                continue
             if suffix(dub.output) not in SUFFIXES:
                 plan.state, plan.error = "failed", f"{dub.output}: an output's name ends in {', '.join(SUFFIXES)}"
                 continue
@@ -380,7 +381,7 @@ def _shown_seconds(last_run: np.ndarray, info: VideoInfo) -> float:
 
 def _face_identity(face: str) -> Any:
     """What tells one choice of face from another: a reference picture by its content's identity."""
-    return face if face in FACES or face.isdigit() else fingerprint(face)
+    return fingerprint(face) if is_picture(face) else face
 
 
 def _size(url: str) -> int | None:

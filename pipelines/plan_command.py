@@ -18,6 +18,7 @@ from pipelines.engine import Engine
 from pipelines.forecast import Work, describe, find_rates, forecast, to_json
 from pipelines.manifest import titles_of
 from pipelines.plan import Planner, PlanSpec
+from pipelines.preflight import with_missing_files
 from pipelines.progress import duration
 from pipelines.roots import confine
 from pipelines.rows import Row
@@ -110,8 +111,9 @@ def plan(
     chosen = [with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles]
     work, marks = Work(), []
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
-        titles = confine(titles_of(manifest, built, run_dir or scratch, defaults), roots, run_dir or scratch)
+        # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(run_dir).url if run_dir else scratch
+        titles = with_missing_files(confine(titles_of(manifest, built, run, defaults), roots, run))
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
         spec = PlanSpec(built.config, where, chosen[0].segment_frames, limits=chosen[0].limits.media())

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.media.storage import filesystem, join
+from operators.media.errors import UnsupportedURLError
+from operators.media.storage import filesystem, fingerprint, join, suffix
 from pipelines.config import PoolConfig, ProfileConfig, UsageError
 from pipelines.engine import Engine
 from pipelines.rows import row_bytes
 from pipelines.state import remove, write_text
-from pipelines.titles import Title
-from retalk_models.installation import install_hint
+from pipelines.titles import SUFFIXES, Title, face_problem, is_picture
 from retalk_models.registry import check_files
 
 #: Frames of a window that the store is sized for: the engine's longest window at this rate.
@@ -186,6 +186,68 @@ def check_writable(run: str, titles: Sequence[Title]) -> None:
             ) from problem
 
 
+def with_missing_files(titles: Sequence[Title]) -> list[Title]:
+    """Titles and dubs with an error where a file of this machine is missing, a folder or empty: known before anything starts.
+
+    Files elsewhere are left to the planner, which asks for many at a time.
+    """
+    return [title if title.error else _with_missing_files(title) for title in titles]
+
+
+def _with_missing_files(title: Title) -> Title:
+    try:
+        for url in (title.video, *([title.face] if is_picture(title.face) else [])):
+            _check_here(url)
+    except ValueError as problem:
+        return dataclasses.replace(title, error=str(problem))
+    dubs = []
+    for dub in title.dubs:
+        try:
+            if not dub.error:
+                _check_here(dub.speech)
+            dubs.append(dub)
+        except ValueError as problem:
+            dubs.append(dataclasses.replace(dub, error=str(problem)))
+    return dataclasses.replace(title, dubs=tuple(dubs))
+
+
+def _check_here(url: str) -> None:
+    """Look for a file, if it is one of this machine.
+
+    Raises:
+        MediaError: it is missing, a folder or empty.
+    """
+    if "://" not in url and "::" not in url:
+        fingerprint(url)
+
+
+def check_dub(video: str, speech: str, output: str, face: str = "largest") -> None:
+    """Look for the files of `retalk dub`, wherever they are, before anything is started.
+
+    Raises:
+        UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's name.
+    """
+    if problem := face_problem(face):
+        raise UsageError(f"--face: {problem}")
+    named = [("the video", video), ("the speech", speech), *([("the picture of --face", face)] if is_picture(face) else [])]
+    for what, url in named:
+        if not url.strip():
+            raise UsageError(f"{what} is missing: its path is empty")
+        try:
+            fingerprint(url)
+        except UsageError:
+            raise
+        except ValueError as problem:
+            raise UsageError(f"{what}: {problem}{_below_here(url)}") from problem
+    if suffix(output) not in SUFFIXES:
+        raise UsageError(f"-o {output}: the name of the result ends in {', '.join(SUFFIXES)}")
+
+
+def _below_here(url: str) -> str:
+    """Where a relative path was looked for."""
+    return "" if "://" in url or "::" in url or url.startswith("/") else f" (looked for in {Path.cwd()})"
+
+
 def check_inputs(titles: Sequence[Title]) -> None:
     """Ask each storage for one of its inputs. A file that is not there is its title's failure; a run for which no storage answers at all
     would be nothing but failures.
@@ -208,8 +270,8 @@ def check_inputs(titles: Sequence[Title]) -> None:
             if not isinstance(cause := problem.__cause__, OSError) or isinstance(cause, FileNotFoundError):
                 return
             problems[store] = f"{store}: cannot be reached ({cause})"
-        except ImportError as problem:
-            problems[store] = f"{store}: {problem}; {install_hint('cloud')}"
+        except UnsupportedURLError as problem:
+            problems[store] = str(problem)
         except Exception as problem:  # credentials, networks, timeouts: each library has its own
             problems[store] = f"{store or url}: cannot be reached ({type(problem).__name__}: {problem})"
         else:

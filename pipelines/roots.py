@@ -14,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from operators.media.storage import local_path
 from pipelines.config import UsageError
-from pipelines.plan import FACES
-from pipelines.titles import Dub, Title
+from pipelines.titles import Dub, Title, is_picture
 
 #: Other names of a scheme.
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "https": "https", "local": "file"}
@@ -120,7 +119,7 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
     if title.error:
         return title
     named = [("video", title.video, inside)]
-    if not (title.face in FACES or title.face.isdigit()):
+    if is_picture(title.face):
         named.append(("face", title.face, inside))
     free = [title.options, *(dub.options for dub in title.dubs)]
     # A stage's option that is a free text may be a path: the home of its weights.
@@ -130,6 +129,6 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
         named += [("speech", dub.speech, inside), ("output", dub.output, outputs)]
     for what, url, roots in named:
         if not roots.allow(url):
-            error = f"{title.where}: {what} {url} lies outside {', '.join(roots.urls)} (--root)"
+            error = f"{title.where + ': ' if title.where else ''}{what} {url} lies outside {', '.join(roots.urls)} (--root)"
             return dataclasses.replace(title, dubs=tuple(Dub(dub.dub, "", "") for dub in title.dubs), error=error)
     return title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -14,6 +15,10 @@ LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
 AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
 #: Containers that the encoded segments can be copied into.
 SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
+#: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
+FACES = ("largest", "left", "right")
+#: Name of a title's only dub where no language is given.
+UNNAMED = "dub"
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Dub:
     """One dub of a title.
 
     `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage: {option: value}}`` of stages
-    that run once a dub.
+    that run once a dub. `error` says why this dub cannot be made, where the title's others can.
     """
 
     dub: str
@@ -31,6 +36,7 @@ class Dub:
     length: LengthRule = "keep"
     audio: AudioRule = "replace"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,26 @@ class Title:
         """The inverse of `to_json`."""
         data = json.loads(text)
         return cls(**{**data, "dubs": tuple(Dub(**dub) for dub in data["dubs"])})
+
+
+def is_picture(face: str) -> bool:
+    """Tell the path of a reference picture from a choice of a face by word or number."""
+    return not (face in FACES or (face.isascii() and face.isdigit()))
+
+
+def face_problem(face: str) -> str:
+    """Say what is allowed where a face is neither a word, a number nor the path of a picture; empty if it is one of these."""
+    if not is_picture(face) or any(mark in face for mark in ("/", ".", "::")):
+        return ""
+    near = difflib.get_close_matches(face.lower(), FACES, 1, 0.6)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    allowed = "a number counted from the left (0 is the first), or the path of a picture such as face.jpg"
+    return f"must be {', '.join(FACES)}, {allowed}; got {face!r}{meant}"
+
+
+def label(title: str, dub: str) -> str:
+    """A dub as people read it: the title, with the dub's name in brackets where it has one."""
+    return title if dub == UNNAMED else f"{title} [{dub}]"
 
 
 def slug(text: str) -> str:

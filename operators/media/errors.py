@@ -1,10 +1,19 @@
-"""What can be wrong with a media file. All are `ValueError`s: the user's input, not the program."""
+"""What can be wrong with a media file or its address. All are `ValueError`s: the user's input, not the program."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from operators.media.redact import redact
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be done; nothing has run. The command line prints the message and ends with exit code 2.
+
+    The message has no secrets of URLs in it (`redact`)."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class MediaError(ValueError):
@@ -28,3 +37,7 @@ class SilentAudioError(MediaError):
 
 class StorageError(MediaError, OSError):
     """A storage does not answer or refuses; the message names the URL, what the storage said and what to do."""
+
+
+class UnsupportedURLError(MediaError, UsageError):
+    """A path or URL of a kind that cannot be used here; the message names it and says what to install or to write instead."""

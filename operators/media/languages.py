@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
-# ISO 639-1 (two letters) followed by ISO 639-2/T (three letters), which MP4 (ISO/IEC 14496-12, 8.4.2.3) and Matroska (RFC 9559) hold.
-_CODES = (
-    "aaaar ababk aeave afafr akaka amamh anarg arara asasm avava ayaym azaze babak bebel bgbul bibis bmbam bnben bobod brbre bsbos "
-    "cacat ceche chcha cocos crcre csces cuchu cvchv cycym dadan dedeu dvdiv dzdzo eeewe elell eneng eoepo esspa etest eueus fafas "
-    "ffful fifin fjfij fofao frfra fyfry gagle gdgla glglg gngrn guguj gvglv hahau heheb hihin hohmo hrhrv hthat huhun hyhye hzher "
-    "iaina idind ieile igibo iiiii ikipk ioido isisl itita iuiku jajpn jvjav kakat kgkon kikik kjkua kkkaz klkal kmkhm knkan kokor "
-    "krkau kskas kukur kvkom kwcor kykir lalat lbltz lglug lilim lnlin lolao ltlit lulub lvlav mgmlg mhmah mimri mkmkd mlmal mnmon "
-    "mrmar msmsa mtmlt mymya nanau nbnob ndnde nenep ngndo nlnld nnnno nonor nrnbl nvnav nynya ococi ojoji omorm orori ososs papan "
-    "pipli plpol pspus ptpor quque rmroh rnrun roron rurus rwkin sasan scsrd sdsnd sesme sgsag sisin skslk slslv smsmo snsna sosom "
-    "sqsqi srsrp ssssw stsot susun svswe swswa tatam tetel tgtgk ththa titir tktuk tltgl tntsn toton trtur tstso tttat twtwi tytah "
-    "uguig ukukr ururd uzuzb veven vivie vovol wawln wowol xhxho yiyid yoyor zazha zhzho zuzul "
-)
-_THREE_LETTERS = {code[:2]: code[2:] for code in _CODES.split()}
+import difflib
+import functools
+import re
+from typing import Any
+
 #: QuickTime files hold about half of the languages, by codes of their own or by those of ISO 639-2/B.
 QUICKTIME_CODES = {
     **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "mya": "bur", "hye": "arm", "kat": "geo", "mkd": "mac"},
     **{"msa": "may", "fas": "per", "sqi": "alb", "bod": "tib", "cym": "wel", "eus": "baq", "swe": "sve", "nob": "nor", "nno": "nor"},
 }
+#: ISO 639-2 reserves qaa to qtz for local use; these are names of groups, which a list of single languages lacks.
+_COLLECTIVE = {"mul", "und", "mis", "zxx"}
+#: Words for languages that ISO 639 calls by a longer name.
+_COMMON_NAMES = {
+    **{"mandarin": "zho", "farsi": "fas", "greek": "ell", "castilian": "spa", "flemish": "nld", "brazilian": "por", "malay": "msa"},
+    **{"deutsch": "deu", "español": "spa", "espanol": "spa", "français": "fra", "francais": "fra", "italiano": "ita", "português": "por"},
+    **{"nederlands": "nld", "polski": "pol", "svenska": "swe", "dansk": "dan", "norsk": "nor", "suomi": "fin", "türkçe": "tur"},
+}
 
 
+@functools.cache
+def _languages() -> Any:
+    # The tables are read on first use: most runs name no language.
+    import pycountry
+
+    return pycountry.languages
+
+
+@functools.lru_cache(maxsize=1024)
 def language_code(tag: str) -> str | None:
-    """The three-letter code of a language tag, None where it has none.
+    """Return the ISO 639-2/T code of a language tag, that of ISO 639-3 where the former has none, or None for an unknown tag.
 
     Args:
-        tag: ISO 639-1 or 639-2 code, alone or with subtags (``pt-BR``, ``zh_Hant``).
+        tag: ISO 639-1, 639-2 (T or B) or 639-3 code, alone or with subtags (``pt-BR``, ``zh_Hant``).
     """
-    primary = tag.replace("_", "-").split("-")[0].lower()
-    if len(primary) == 3 and primary.isascii() and primary.isalpha():
+    primary = tag.strip().replace("_", "-").split("-")[0].lower()
+    if not (primary.isascii() and primary.isalpha() and len(primary) in (2, 3)):
+        return None
+    if primary in _COLLECTIVE or (len(primary) == 3 and "qaa" <= primary <= "qtz"):
         return primary
-    return _THREE_LETTERS.get(primary)
+    keys = ("alpha_2",) if len(primary) == 2 else ("alpha_3", "bibliographic")
+    for key in keys:
+        found = _languages().get(**{key: primary})
+        if found is not None:
+            return str(found.alpha_3)
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def language_problem(tag: str) -> str:
+    """Say why a language tag is refused, with the nearest code where its name is known; empty for a tag that is understood."""
+    if language_code(tag) is not None:
+        return ""
+    suggestion = _suggestion(tag.strip().lower())
+    meant = f": did you mean {suggestion}?" if suggestion else "."
+    return f"{tag!r} is an unknown language{meant} A language is a code of ISO 639 (deu, de) or a tag such as pt-BR"
+
+
+def _suggestion(word: str) -> str:
+    """The code and name of the language that a word seems to name."""
+    names = {language.name.lower(): language for language in _languages()}
+    # "Greek, Modern (1453-)" is meant by "greek".
+    common = {name.split("(")[0].split(",")[0].split(";")[0].strip(): one for name, one in names.items() if hasattr(one, "alpha_2")}
+    every = {**names, **common, **{name: _languages().get(alpha_3=code) for name, code in _COMMON_NAMES.items()}}
+    # First among the languages that have a code of two letters, for those are mostly meant.
+    for candidates in ({**common, **{name: every[name] for name in _COMMON_NAMES}}, every):
+        for name in (word, re.split("[-_ ]", word)[0]):
+            # Names of three letters and less are like too many others.
+            if len(name) > 3 and (near := difflib.get_close_matches(name, candidates, 1, 0.8)):
+                return f"{every[near[0]].alpha_3!r} ({every[near[0]].name.split('(')[0].strip()})"
+    return ""

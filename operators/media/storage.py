@@ -19,30 +19,68 @@ from typing import BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import known_implementations, registry
 
-from operators.media.errors import MediaError
+from operators.media.errors import MediaError, UnsupportedURLError
 from operators.media.patience import Patient
 from operators.media.scratch import scratch_folder
+from retalk_models.installation import install_hint
 
 #: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
 COPY_BLOCK = 8 << 20
 #: fsspec protocols whose uploads go in parts and show nothing before the last one.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "ossfs", "oss", "obs", "r2"}
+#: Packages that open a kind of URL and that the extra `cloud` brings. fsspec names those of other kinds.
+CLOUD_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+}
+#: What is said of a Windows path.
+WINDOWS_ADVICE = "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def is_windows_path(path: str) -> bool:
+    """Recognize ``D:/x``, ``D:\\x`` and ``\\\\server\\x``, which name nothing on other systems."""
+    return _WINDOWS.match(path) is not None and os.name != "nt"
 
 
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The fsspec file system of a URL and the path inside it.
 
     Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise `StorageError` when it still cannot.
+
+    Raises:
+        UnsupportedURLError: a kind of URL that is unknown or whose package is not installed, or a Windows path.
     """
     url = str(url)
     if "://" not in url and "::" not in url:
+        if is_windows_path(url):
+            raise UnsupportedURLError(f"{url}: {WINDOWS_ADVICE}")
         # A plain path, found without taking URLs apart, which costs more than most of what is then done with it.
         return LocalFileSystem(), str(LocalFileSystem._strip_protocol(url))
-    fs, path = fsspec.core.url_to_fs(url)
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as problem:
+        raise _unsupported(url, problem) from problem
     if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
         fs = cast(fsspec.AbstractFileSystem, Patient(fs))
     return fs, str(path)
+
+
+def _unsupported(url: str, problem: ImportError | ValueError) -> UnsupportedURLError:
+    """Say in one line why fsspec cannot open a URL."""
+    kinds = [part.partition("://")[0] for part in url.split("::")]
+    if isinstance(problem, ImportError):
+        for kind in kinds:
+            if package := CLOUD_PACKAGES.get(kind):
+                return UnsupportedURLError(f"{url}: {kind}:// needs the package {package}, which is not installed: {install_hint('cloud')}")
+        return UnsupportedURLError(f"{url}: a package is not installed: {problem}")
+    unknown = [kind for kind in kinds if kind not in known_implementations and kind not in registry and "/" not in kind]
+    if unknown:
+        return UnsupportedURLError(f"{url}: {unknown[0]!r} is an unknown kind of URL; known are s3://, gs://, https://, file:// and others")
+    return UnsupportedURLError(f"{url}: not a path or URL ({problem})")
 
 
 def local_path(url: str) -> Path | None:

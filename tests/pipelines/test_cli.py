@@ -50,8 +50,9 @@ def test_dub_says_what_is_cut(footage: Path, tmp_path: Path, configs: list[str],
 
 
 def test_failed_title_is_exit_code_3(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert dub(footage, tmp_path / "out" / "x.mp4", configs, video="nowhere.mp4") == 3
-    assert "nowhere.mp4: no such file" in capsys.readouterr().err
+    (tmp_path / "damaged.mp4").write_bytes(b"no video" * 100)
+    assert dub(footage, tmp_path / "out" / "x.mp4", configs, video=str(tmp_path / "damaged.mp4")) == 3
+    assert "damaged.mp4: " in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == [], "nothing is worth keeping"
 
 
