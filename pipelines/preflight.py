@@ -227,8 +227,8 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
     Raises:
         UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's name.
     """
-    if problem := face_problem(face):
-        raise UsageError(f"--face: {problem}")
+    if wrong := face_problem(face):
+        raise UsageError(f"--face: {wrong}")
     named = [("the video", video), ("the speech", speech), *([("the picture of --face", face)] if is_picture(face) else [])]
     for what, url in named:
         if not url.strip():
