@@ -1,4 +1,4 @@
-"""The quality bar of the embedded engine on real clips: does the mouth follow the person who really spoke, how nervously, at what cost.
+"""The quality bar of the exemplar engine on real clips: does the mouth follow the person who really spoke, how nervously, at what cost.
 
     python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
 

@@ -315,7 +315,7 @@ def read_log(path: Path) -> list[tuple[str, str, float, float]]:
 
 # --- cache ------------------------------------------------------------------------------------------------------------------------
 def cache(folder: Path, options: argparse.Namespace) -> None:
-    """A title of the embedded engine, then a further language with and without what is kept of the first."""
+    """A title of the exemplar engine, then a further language with and without what is kept of the first."""
     video = upscaled(folder / "title.mp4", carphone(), 120, (704, 576))
     speech = [make_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
 

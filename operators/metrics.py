@@ -1,4 +1,4 @@
-"""Numbers about a dubbed mouth: does it follow the speech, when, and how nervously does it move.
+"""Measures of a dubbed mouth: agreement with the speech, lag, and flicker.
 
 Inputs are landmark tracks measured on decoded pictures, so the numbers judge the file that a viewer gets and not an intermediate wish.
 """
@@ -30,7 +30,7 @@ def resample(times: np.ndarray, values: np.ndarray, grid: np.ndarray) -> np.ndar
 def lag_correlation(
     times_a: np.ndarray, values_a: np.ndarray, times_b: np.ndarray, values_b: np.ndarray, *, rate: float = 25.0, max_lag: int = 10
 ) -> LagCorrelation:
-    """How well track B follows track A, and how many frames late it is.
+    """Correlate track B with track A and find how many frames late it is.
 
     Args:
         times_a: float[Ta] seconds of track A's frames, ascending.

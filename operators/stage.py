@@ -1,4 +1,4 @@
-"""What a stage is: the columns it reads and writes, its halo, its options, `setup` once a worker and a pure `process`.
+"""Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once a worker and a pure `process`.
 
 Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. Scheduling is not its business.
 """
@@ -23,7 +23,7 @@ class NoOptions:
 
 
 def option_help(options: type) -> dict[str, str]:
-    """What each option means: the entries under ``Attributes:`` of the docstrings of an `Options` class and of those it inherits from."""
+    """Meanings of the options: the entries under ``Attributes:`` of the docstrings of an `Options` class and of those it inherits from."""
     found: dict[str, str] = {}
     for cls in reversed(options.__mro__):
         _, _, section = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\nAttributes:\n")

@@ -1,4 +1,4 @@
-"""Builds a network by name, without weights: what the registry fills and what the benchmarks count."""
+"""Construction of networks by name, without weights, for the registry and the benchmarks."""
 
 from __future__ import annotations
 

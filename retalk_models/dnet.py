@@ -86,7 +86,7 @@ class HourglassEncoder(nn.Module):
 
 
 class HourglassDecoder(nn.Module):
-    """From 8 px up to 64 px; the encoder's map of the same size is put behind each block's output."""
+    """Decoder from 8 to 64 px; the encoder's map of the same size is concatenated to each block's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
 
 class WarpingNet(nn.Module):
-    """Predicts the flow and applies it."""
+    """Flow prediction and warp."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class ResBlocks(nn.Module):
 
 
 class EditingDecoder(nn.Module):
-    """From 32 px up to 256 px: residual blocks, enlargement, the encoder's map added."""
+    """Decoder from 32 to 256 px: residual blocks, enlargement, the encoder's map added."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class EditingDecoder(nn.Module):
 
 
 class EditingNet(nn.Module):
-    """Repairs the warped picture."""
+    """Repair of the warped picture."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ def resize(x: Tensor, size: int) -> Tensor:
 
 
 def drawn_parts(window: Window, levels: int, height: int, width: int) -> list[Window]:
-    """What each resolution must show so that a window of the last, ``height`` x ``width``, is exact; the smallest first."""
+    """Window of each resolution that makes a window of the last, ``height`` x ``width``, exact; the smallest first."""
     parts = [window]
     for _ in range(levels - 1):
         around = parts[0].reached(2, height, width)  # two convolutions

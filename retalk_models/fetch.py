@@ -26,7 +26,7 @@ REMAINS_SECONDS = 24 * 3600.0
 
 @dataclasses.dataclass(frozen=True)
 class Pulled:
-    """What became of one file.
+    """Outcome for one file.
 
     Attributes:
         state: "present" (nothing was transferred), "fetched" or "failed".
@@ -61,7 +61,7 @@ def parse_accepted(texts: Iterable[str], registry: Registry) -> dict[str, str]:
 
 
 def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str, bool]]:
-    """Where a file may lie, in the order to try, each with whether it is an archive that holds the file.
+    """Addresses of a file in the order to try, each with a flag for an archive that holds the file.
 
     A mirror is a folder with the files under their own names or their aliases, flat or as VideoReTalking's ``checkpoints`` folder.
     """
@@ -108,7 +108,7 @@ def _to_home(registry: Registry, entry: ModelFile) -> None:
 
 
 def _present(registry: Registry, entry: ModelFile, progress: Progress, attempts: Attempts) -> bool:
-    """Whether the right file is on this node, copying it from the remote home if that has it. Takes and frees the file's lock."""
+    """True if the right file is on this node, copied from the remote home if that has it. Takes and frees the file's lock."""
     if registry.check(entry).state != "ok" and registry.there(entry):
         registry.copy_to_node(entry, progress, attempts)
     verdict = registry.check(entry)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """What a transfer tells; this one tells nobody. All methods may be called from several threads."""
+    """Progress of a transfer; this base class reports nothing. All methods may be called from several threads."""
 
     def start(self, file: str, total: int | None, done: int, source: str) -> None:
         """A transfer begins, or goes on after ``done`` bytes."""
@@ -47,7 +47,7 @@ class Progress:
 
 
 class Attempts:
-    """Repeats what may succeed when repeated: waits 1, 2, 4 ... seconds, or as long as the server asks.
+    """Retry of calls that may succeed later: waits 1, 2, 4 ... seconds, or as long as the server asks.
 
     Args:
         cancelled: set by somebody who wants everything to stop.

@@ -48,7 +48,7 @@ class Opened:
 
 
 def is_http(url: str) -> bool:
-    """Whether an address is spoken to over HTTP or HTTPS."""
+    """True if an address is reached over HTTP or HTTPS."""
     return urllib.parse.urlsplit(url).scheme in ("http", "https")
 
 
@@ -68,7 +68,7 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def transient(error: Exception) -> bool:
-    """Whether a failed read may succeed when repeated."""
+    """True if a failed read may succeed when repeated."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     return not isinstance(reason, (ssl.SSLCertVerificationError, FileNotFoundError, PermissionError, IsADirectoryError))
 

@@ -26,7 +26,7 @@ ENTRIES = ("forward", "lowres", "enhance", "style_code", "draw", "logits", "forw
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How a network is to run.
+    """Settings with which a network runs.
 
     Attributes:
         fold: constants computed beforehand: spectral norms and batch norms inside the convolutions, nearest enlargement without its
@@ -183,8 +183,8 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in ENTRIES if name in type(module).__dict__]
 
 
-#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: up to
-#: half a second less of a source frame, 146 MB more of a worker, further languages dearer beside the first (docs/benchmarks.md).
+#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: it
+#: saves half a second of a source frame at most, costs 146 MB more of a worker, and makes further languages dearer relative to the first.
 WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
@@ -194,7 +194,7 @@ def fastest(name: str, device: str) -> Form:
     """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel positions show.
 
     float32 on the CPU although bfloat16 is twice as fast on processors that have it: the same inputs must give the same bytes on every
-    worker, and on other processors it is slower. On a GPU nothing has been measured yet; float32 until it is (docs/benchmarks.md).
+    worker, and on other processors it is slower. On a GPU nothing has been measured yet; float32 until it is (docs/benchmarks.md#networks).
 
     Args:
         name: the network.

@@ -109,7 +109,7 @@ class Decoder(nn.Module):
 
 
 def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window], list[Window]]:
-    """What must be computed so that a window of the result is exact.
+    """Windows that must be computed so that a window of the result is exact.
 
     Args:
         window: of the result.

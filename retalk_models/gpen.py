@@ -129,7 +129,7 @@ class ModulatedConv2d(Equalised):
 
 
 class NoiseInjection(nn.Module):
-    """Holds the strength of the encoder map that `StyledConv` puts behind its channels."""
+    """Strength of the encoder map that `StyledConv` concatenates."""
 
     def __init__(self) -> None:
         super().__init__()

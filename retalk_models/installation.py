@@ -1,4 +1,4 @@
-"""How this installation stands: what to install for an extra, and imports that go wrong because of other distributions.
+"""State of this installation: what to install for an extra, and imports that go wrong because of other distributions.
 
 The lowest package holds it, so that all others can ask. Standard library only, except `packaging` for an extra's requirements.
 """

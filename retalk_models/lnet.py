@@ -142,7 +142,7 @@ class FFCBlocks(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the bottom up: Fourier blocks driven by the audio feature, enlargement, the encoder's map added."""
+    """Decoder from 12 to 96 px: Fourier blocks driven by the audio feature, enlargement, the encoder's map added."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()

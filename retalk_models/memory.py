@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for its next large array; once a process, glibc only.
 
     As it comes, glibc asks the system for every large array and gives it back when it is freed; the system fills each page with zeros
-    again. Networks on a CPU do that hundreds of times a picture: a fifth to a third of their time (docs/benchmarks.md). Afterwards a
+    again. Networks on a CPU do that hundreds of times a picture: a fifth to a third of their time. Afterwards a
     process stays as large as it once was, no larger.
 
     Returns:

@@ -16,7 +16,7 @@ from retalk_models.layers import winograd
 from retalk_models.layers.conv import PhaseUpConv2d, UpConv2d
 from retalk_models.layers.window import View, Window, whole
 
-#: What the classes of the mask are, in the order of its channels.
+#: Classes of the mask in the order of its channels.
 LABELS = (
     *("background", "skin", "nose", "glasses", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),
     *("mouth", "u_lip", "l_lip", "hair", "hat", "earring", "necklace", "neck", "cloth"),
@@ -79,7 +79,7 @@ class ConvLayer(nn.Module):
 
 
 def enlarged_from(wanted: Window, height: int, width: int) -> Window:
-    """What of a picture of this size a convolution behind nearest enlargement x2 looks at for ``wanted``."""
+    """Part of a picture of this size that a convolution behind nearest enlargement x2 needs for ``wanted``."""
     return wanted.grown(1, 2 * height, 2 * width).halved()
 
 
@@ -104,7 +104,7 @@ class ResBlock(nn.Module):
 
     @staticmethod
     def sources(wanted: Window, height: int, width: int) -> Window:
-        """What of an input of this size ``wanted`` of the enlarged result depends on."""
+        """Part of an input of this size that ``wanted`` of the enlarged result depends on."""
         return enlarged_from(wanted.reached(1, 2 * height, 2 * width), height, width)
 
 

@@ -33,7 +33,7 @@ NOT_WEIGHTS = re.compile(rb"\s*(<|\{|version https://git-lfs)")
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a check of one file found.
+    """Result of checking one file.
 
     Attributes:
         state: "ok", "missing", "mismatch" (other bytes than pinned) or "implausible" (nothing is pinned, and it cannot be this file).
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def implausible(entry: ModelFile, path: Path) -> str:
-    """Why a file without a known digest cannot be ``entry``; "" if it can. Run before its digest is trusted."""
+    """Reason why a file without a known digest cannot be ``entry``; "" if it can. Run before its digest is trusted."""
     with path.open("rb") as stream:
         head = stream.read(64)
     if NOT_WEIGHTS.match(head) or not head:
@@ -98,7 +98,7 @@ class Registry:
         return self.directory / "rejected"
 
     def path(self, file: str) -> Path:
-        """Where a model file lies, or would lie, on this node."""
+        """Path of a model file on this node, present or not."""
         return self.directory / file
 
     def part(self, file: str, held: bool) -> Path:
@@ -115,7 +115,7 @@ class Registry:
         return (entry.sha256, "catalogue") if entry.sha256 else (None, "")
 
     def check(self, entry: ModelFile, again: bool = False) -> Verdict:
-        """Whether a file on this node is the right one. Hashes it once, and again only if it changed or ``again`` is set."""
+        """Check that a file on this node is the right one. Hashes it once, and again only if it changed or ``again`` is set."""
         path = self.path(entry.file)
         if not path.is_file():
             return Verdict("missing")
@@ -184,15 +184,15 @@ class Registry:
             )
         return text
 
-    # What engines ask
+    # Queries of engines
 
     def here(self, entry: ModelFile) -> bool:
-        """Whether a file of the right size is on this node. Reads no bytes."""
+        """True if a file of the right size is on this node. Reads no bytes."""
         path = self.path(entry.file)
         return path.is_file() and not entry.wrong_size(path.stat().st_size)
 
     def there(self, entry: ModelFile) -> bool:
-        """Whether the remote home has a file."""
+        """True if the remote home has a file."""
         if self.remote is None:
             return False
         filesystem, path = fsspec.core.url_to_fs(join_url(self.remote, entry.file))
@@ -204,7 +204,7 @@ class Registry:
         return [entry.file for entry in self.catalog.files_of(names) if not self.here(entry) and not self.there(entry)]
 
     def available(self, name: str) -> bool:
-        """Whether all files of a network, or a file, are in the cache. Reads no bytes of them."""
+        """True if all files of a network, or a file, are in the cache. Reads no bytes of them."""
         return not self.missing([name])
 
     def require(self, names: Iterable[str], progress: Progress | None = None) -> dict[str, Path]:
@@ -285,7 +285,7 @@ def default_registry() -> Registry:
 
 
 def available(name: str) -> bool:
-    """Whether all model files of a network ("lnet"), or a file ("LNet.pth"), are in the cache. Reads no bytes of them."""
+    """True if all model files of a network ("lnet"), or a file ("LNet.pth"), are in the cache. Reads no bytes of them."""
     return default_registry().available(name)
 
 

@@ -56,7 +56,7 @@ class ModelFile:
     sha256: str | None = None
     #: The digest was seen in one place or only in mirrors: a mismatch is an error that the user may accept by naming the new digest.
     seen_once: bool = False
-    #: What the network was trained on, "" where that is not known.
+    #: Training data of the network, "" where that is not known.
     data: str = ""
     #: Other names of the same bytes, looked for in mirrors.
     aliases: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class ModelFile:
         return "unknown" if self.sha256 is None else "verify" if self.seen_once else "pinned"
 
     def wrong_size(self, size: int) -> str:
-        """Why a file of that many bytes cannot be this one; "" if it can."""
+        """Reason why a file of that many bytes cannot be this one; "" if it can."""
         if self.size is not None and size != self.size:
             return f"it has {size} bytes, not {self.size}"
         if self.about is not None and abs(size - self.about) > ABOUT_TOLERANCE * self.about:
@@ -79,7 +79,7 @@ class ModelFile:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """How one file's keys become a network's; the fields are explained at the top of `catalog.yaml`."""
+    """Mapping of one file's keys to a network's; the fields are explained at the top of `catalog.yaml`."""
 
     file: str
     nest: tuple[str, ...] = ()

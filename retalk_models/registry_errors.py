@@ -1,4 +1,4 @@
-"""What can go wrong with weights: one family of errors, each naming the file and what to do."""
+"""Errors of weights: one family, each naming the file and what to do."""
 
 from __future__ import annotations
 

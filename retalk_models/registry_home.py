@@ -1,4 +1,4 @@
-"""Where model files lie: `RETALK_HOME` (a directory or any fsspec URL), else the user's cache directory."""
+"""Location of model files: `RETALK_HOME` (a directory or any fsspec URL), else the user's cache directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import fsspec
 
 
 def is_remote(url: str) -> bool:
-    """Whether a location is an fsspec URL that is not a directory of this machine."""
+    """True if a location is an fsspec URL that is not a directory of this machine."""
     return ("://" in url or "::" in url) and not url.startswith(("file://", "local://"))
 
 

@@ -22,7 +22,7 @@ from retalk_models.registry_home import is_remote, local_path, read_json, write_
 log = logging.getLogger(__name__)
 
 ABOUT = "Digests trusted on first use by `retalk models`: check this file in, and name it with --lock or RETALK_LOCK."
-#: What a file system answers that has no locks (some cluster file systems) or may not be written.
+#: Errors of a file system that has no locks (some cluster file systems) or may not be written.
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EROFS, errno.EACCES, errno.EPERM}
 #: A holder of a lock whose transfer has not moved for so many seconds is given up.
 STALE_SECONDS = 600.0
@@ -154,7 +154,7 @@ class HashLock:
 
 
 class Stamps:
-    """What each file's digest was when it was last computed, so that a file of the same size and time is not hashed again."""
+    """Digests by file as last computed, so that a file of the same size and time is not hashed again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

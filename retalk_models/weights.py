@@ -92,7 +92,7 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path
 
 
 def parts_of(name: str, registry: Registry, file: str | None = None) -> tuple[Part, ...]:
-    """How a network is loaded; with ``file`` in the place of its (first) file.
+    """Loading plan of a network; with ``file`` in the place of its (first) file.
 
     Raises:
         WeightsError: no network has that name.

@@ -41,7 +41,7 @@ _SAFE_NAMES_LOCK = threading.Lock()
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, which holds code."""
+    """True if a file is a TorchScript archive, which holds code."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

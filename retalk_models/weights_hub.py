@@ -23,7 +23,7 @@ FACE_ALIGNMENT = ("s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar")
 
 
 def face_alignment_paths(hub: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Where face-alignment looks for its weights: in ``hub``, default ``torch.hub.get_dir()``."""
+    """Folder in which face-alignment looks for its weights, in ``hub``, default ``torch.hub.get_dir()``."""
     return [Path(hub or torch.hub.get_dir()) / "checkpoints" / file for file in FACE_ALIGNMENT]
 
 

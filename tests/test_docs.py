@@ -1,5 +1,6 @@
 """Documents and what points at them: links and citations lead somewhere, and the map of folders is complete."""
 
+import ast
 import functools
 import re
 import unicodedata
@@ -132,3 +133,17 @@ def test_architecture_opens_with_a_picture_of_the_dataflow() -> None:
     page = text_of(ROOT / "docs" / "architecture.md")
     opening = page.split("\n## ", 1)[0]
     assert opening.count("```mermaid\n") == 1
+
+
+@pytest.mark.parametrize("package", ["retalk_models", "operators"])
+def test_docstrings_state_what_a_thing_is_or_does(package: str) -> None:
+    """No docstring opens with an indirect question ("What ...", "Whether ...")."""
+    questions = re.compile(r"(What|Whether|Which|How|Where|When|Who|Why)\b")
+    wrong = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if questions.match(text):
+                    wrong.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
+    assert not wrong

@@ -1,4 +1,4 @@
-"""The embedded engine on real footage, while workers and the driver are killed: the same bytes as on a calm day."""
+"""The exemplar engine on real footage, while workers and the driver are killed: the same bytes as on a calm day."""
 
 from __future__ import annotations
 

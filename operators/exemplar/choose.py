@@ -1,4 +1,4 @@
-"""Which source frame's mouth each output frame shows: dynamic programming over the window's own frames.
+"""Choice of the source frame whose mouth each output frame shows: dynamic programming over the window's own frames.
 
 Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's Talkin', Song 2020). The
 renderer warps what is left to the wanted shape, so that the choice is about texture: teeth, tongue and lips that need little warping, seen
@@ -51,7 +51,7 @@ class Costs:
 
 @dataclasses.dataclass(frozen=True)
 class Mouthful:
-    """What the choice compares, of F frames: the source's or the wanted ones.
+    """Features that the choice compares, of F frames: the source's or the wanted ones.
 
     Attributes:
         opening, width: float64[F] over eye distance.

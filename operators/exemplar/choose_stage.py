@@ -1,4 +1,4 @@
-"""Stage "choose" of the engine "exemplar": for each output frame, whose mouth of the window it shows, and in which shape."""
+"""Stage "choose" of the engine "exemplar": the mouth of the window that each output frame shows, and its shape."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUDDEN = 0.08
 
 
 class ChooseMouths(Stage):
-    """Fits the speaker, asks for the wanted mouths, chooses exemplars and places them; see `operators.exemplar`'s modules in that order.
+    """Fit the speaker, compute the wanted mouths, choose exemplars and place them; see `operators.exemplar`'s modules in that order.
 
     Writes:
         exemplar: int64[N], source frame (numbered over the title) whose lower face is shown; -1: the frame passes through untouched.
@@ -86,7 +86,7 @@ class ChooseMouths(Stage):
 
 
 class Window:
-    """What is known of one window's faces: pose, frontal mouths, the person's shape model and the speaker's fit.
+    """Analysis of one window's faces: pose, frontal mouths, the person's shape model and the speaker's fit.
 
     Args:
         landmarks: float32[T, 68, 2], upright pixels.
@@ -160,7 +160,7 @@ class Window:
 
 
 def ease(strength: np.ndarray, usable: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """How much of the dub each output frame shows: float64[N] 0..1.
+    """Strength of the dub in each output frame: float64[N] 0..1.
 
     Args:
         strength: float64[N], of the speech.

@@ -20,13 +20,13 @@ from operators.exemplar.warp import Field, face_unit, grid_nodes, order_lips, po
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
-#: What is left of a join's jump from one frame to the next, and how much of it is smoothed on lips and teeth (1: as on the skin).
+#: Share of a join's jump that is left from one frame to the next, and the smoothing on lips and teeth (1: as on the skin).
 ECHO_DECAY, ECHO_INSIDE = 0.6, 0.3
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What one frame leaves to the next, each on `TONE_CELLS` over the mouth's region: float32[gh, gw, 3].
+    """State carried from one frame to the next, each on `TONE_CELLS` over the mouth's region: float32[gh, gw, 3].
 
     Attributes:
         tone: log gains of the exemplar, averaged over its run so far.
@@ -41,7 +41,7 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class Composite:
-    """What is pasted.
+    """Result of compositing.
 
     Attributes:
         rgb: uint8[h, w, 3].
@@ -104,7 +104,7 @@ def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> t
 
 
 def pyramid_blend(difference: np.ndarray, weight: np.ndarray, grain: np.ndarray, levels: int) -> np.ndarray:
-    """What of a difference picture is added to the base: each band of its Laplacian pyramid by the mask at that band's resolution.
+    """Part of a difference picture that is added to the base: each band of its Laplacian pyramid by the mask at that band's resolution.
 
     Args:
         difference: float32[h, w, 3].
@@ -191,7 +191,7 @@ def composite(
     share = shown * float(smoothstep(2.0 * blend - 0.5))
     cover = covered(base, mouth, mask.skin)
     if cover is not None:
-        # What hides the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
+        # An object in front of the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
         own = rgb[region].astype(np.float32)
         still = covered(own, mouth, mask.skin)
         cover = cover if still is None else np.maximum(cover, still)

@@ -1,4 +1,4 @@
-"""The wanted mouth, fitted to the speaker: what the predictor says in voice-independent units becomes this person's opening and width.
+"""The wanted mouth, fitted to the speaker: voice-independent units of the predictor become this person's opening and width.
 
 Only amplitude and closed level are taken from the footage (docs/exemplar.md#the-speakers-own-range); the lag is the
 predictor's constant. Used by `operators.exemplar.choose_stage`.
@@ -41,7 +41,7 @@ CLOSURE_PULL, CLOSURE_SIGMA = 0.9, 0.7
 
 @dataclasses.dataclass(frozen=True)
 class Speaker:
-    """How this person's mouth moves in speech, in units of the eye distance.
+    """Range and habits of this person's mouth in speech, in units of the eye distance.
 
     Attributes:
         openings: float64[7], opening at each of `LEVELS`, ascending.
@@ -153,7 +153,7 @@ class Wanted:
 def wanted_mouths(
     speaker: Speaker, level: np.ndarray, width: np.ndarray, closure: np.ndarray, silence: np.ndarray, times: np.ndarray
 ) -> Wanted:
-    """From the predictor's voice-independent tracks to this person's mouth.
+    """Translate the predictor's voice-independent tracks to this person's mouth.
 
     Args:
         speaker: the fit.

@@ -1,4 +1,4 @@
-"""How the target's own face follows the wanted jaw: what moves, what stays, and how far around. Used by `composite` and `still`."""
+"""Movement of the target's own face with the wanted jaw, and its reach. Used by `composite` and `still`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def face_box(landmarks: np.ndarray, shape: np.ndarray, size: tuple[int, int]) ->
     points = np.concatenate([landmarks[JAW], shape[JAW], landmarks[MOUTH], shape[MOUTH], landmarks[29:36]])
     low = np.floor(points.min(0) - 0.25 * unit)
     high = np.ceil(points.max(0) + 0.25 * unit)
-    # What is above the tip of the nose never changes.
+    # Nothing above the tip of the nose changes.
     low[1] = np.floor(min(landmarks[28:31, 1].min(), min(landmarks[MOUTH, 1].min(), shape[MOUTH, 1].min()) - 0.25 * unit))
     high[1] = np.ceil(points[:, 1].max() + 0.42 * unit)
     x1, y1 = (int(v) for v in np.clip(low, 0, np.array(size) - 1))
@@ -47,7 +47,7 @@ def base_points(landmarks: np.ndarray, shape: np.ndarray, unit: float, mouth: np
 
 
 def base_field(landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int]) -> Field:
-    """How the target's own face moves: its landmarks go to ``shape``, nose, eyes and surroundings stay; zero on the crop's border."""
+    """Displacement of the target's own face: its landmarks go to ``shape``, nose, eyes and surroundings stay; zero on the crop's border."""
     unit = face_unit(landmarks)
     crop = (box[2] - box[0], box[3] - box[1])
     nodes = grid_nodes(crop, max(4.0, unit / 22))
@@ -73,7 +73,7 @@ def rim(landmarks: np.ndarray, shape: np.ndarray, unit: float, beyond: float = 0
 
 
 def moving_region(nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int], unit: float) -> np.ndarray:
-    """Where the target's own face may move: float32[gh, gw, 1], smoothly 0 above the nose's base, beyond the rim, on the crop's border.
+    """Region in which the target's face may move: float32[gh, gw, 1], smoothly 0 above the nose's base, beyond the rim, on the border.
 
     Those sides of the crop that are the picture's own border count as inside.
     """

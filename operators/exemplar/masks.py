@@ -1,4 +1,4 @@
-"""Soft masks in a crop: where an exemplar's pixels go, and which skin both pictures show. Used by `composite`, `jaw` and `still`."""
+"""Soft masks in a crop: region of the exemplar's pixels, skin that both pictures show. Used by `composite`, `jaw` and `still`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TONE_CELLS = (24, 20)
 
 @dataclasses.dataclass(frozen=True)
 class MaskOptions:
-    """Where the exemplar's pixels go, in fractions of the face unit or of the gaps between features.
+    """Region that shows the exemplar's pixels, in fractions of the face unit or of the gaps between features.
 
     Attributes:
         side: beyond the corners of the mouth, face units.

@@ -1,4 +1,4 @@
-"""What lies before a mouth inside one frame: a microphone, a finger, a sleeve. It is neither pasted over nor pasted from an exemplar.
+"""Detection of things in front of a mouth inside one frame (a microphone, a finger, a sleeve); they are neither pasted over nor pasted.
 
 Whole frames whose mouth is hidden never come here (`operators.faces` marks them); this is for what reaches into the mouth's surroundings.
 Used by `composite`.
@@ -17,7 +17,7 @@ SURE, PART = 0.42, 0.22
 
 
 def covered(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray) -> np.ndarray | None:
-    """Where one of two pictures of the same face, brought into place and to one tone, shows something that is not the face.
+    """Find where one of two pictures of the same face, aligned and matched in tone, shows something that is not the face.
 
     Skin around the mouth looks alike in both but for folds and shadows, which the other picture shows too, a little aside. A colour that
     the other one does not show anywhere nearby is something else. On lips and teeth nothing can be told: they count as covered only

@@ -38,7 +38,7 @@ class Patch:
 
 
 def patch_box(landmarks: np.ndarray, size: tuple[int, int]) -> Box:
-    """Where a patch is cut: x1, y1, x2, y2 inside the picture of (width, height), at least one pixel."""
+    """Box of a patch: x1, y1, x2, y2 inside the picture of (width, height), at least one pixel."""
     points, margin = landmarks[SHOWN], 0.18 * face_unit(landmarks)
     low = np.clip(np.floor(points.min(0) - margin), 0, np.array(size) - 1).astype(int)
     high = np.clip(np.ceil(points.max(0) + margin) + 1, low + 1, size).astype(int)
@@ -85,7 +85,7 @@ class PatchStore:
         return self._file is not None
 
     def box(self, frame: int) -> Box:
-        """What to cut out of the frame for `add`, upright pixels."""
+        """Box to cut out of the frame for `add`, upright pixels."""
         return self._boxes[frame]
 
     def add(self, frame: int, rgb: np.ndarray) -> None:

@@ -97,7 +97,7 @@ class RenderMouths(Stage):
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:
-    """Which output frames get another mouth: bool[N]."""
+    """Output frames that get another mouth: bool[N]."""
     valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]
     shape = np.asarray(segment["shape"])
     return valid & (np.asarray(segment["exemplar"]) >= 0) & (np.asarray(segment["blend"]) > 0) & np.isfinite(shape).all((1, 2))
@@ -120,7 +120,7 @@ def rendered_frames(
 
 
 class Painter:
-    """Draws one output frame after the other and remembers what has to run smoothly from one to the next."""
+    """Renderer of consecutive output frames; keeps the state that has to run smoothly from one to the next."""
 
     def __init__(self, segment: Segment, patches: PatchStore, options: RenderOptions) -> None:
         self._patches, self._options = patches, options

@@ -1,7 +1,7 @@
 """Speech for a face whose footage shows no other mouth (a still picture, lips that never part): one picture, split at the lip line.
 
-What is above the split (upper lip, and the teeth that the picture shows) stays with the skull; lower lip and jaw move to the wanted shape;
-between them lies a dark cavity. No tooth is invented. See docs/exemplar.md#stills-and-closed-mouths. Used by `render_stage`.
+Everything above the split (upper lip, and the teeth that the picture shows) stays with the skull; lower lip and jaw move to the wanted
+shape; a dark cavity lies between them. No tooth is invented. See docs/exemplar.md#stills-and-closed-mouths. Used by `render_stage`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OUTER_UPPER = np.array([48, 49, 50, 51, 52, 53, 54])
 
 @dataclasses.dataclass(frozen=True)
 class LipLine:
-    """Where the lower lip's upper edge runs in the picture.
+    """Upper edge of the lower lip in the picture.
 
     Attributes:
         points: float32[COLUMNS, 2], upright pixels, from the left corner of the mouth to the right one.
@@ -49,7 +49,7 @@ class LipLine:
 
 
 def along_lip(values: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """What the landmarks (float[68, 2], positions or moves) say along an inner lip: float64[COLUMNS, 2], smooth, from corner to corner."""
+    """Landmarks (float[68, 2], positions or moves) interpolated along an inner lip: float64[COLUMNS, 2], smooth, from corner to corner."""
     knots = values[[60, *inner, 64]].astype(np.float64)
     along = np.linspace(0, 1, 5)
     power = np.polynomial.polynomial.polyfit(along, knots, 4)
@@ -140,7 +140,7 @@ class Split:
 
 
 def split_face(landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box, size: tuple[int, int]) -> Split:
-    """How both layers move so that the landmarks get to ``shape``, and where each ends. Arguments as of `still_composite`."""
+    """Fields that move both layers so that the landmarks reach ``shape``, and the extent of each. Arguments as of `still_composite`."""
     unit, origin = face_unit(landmarks), np.array(box[:2], np.float32)
     right, down = face_axes(shape)
     crop = (box[2] - box[0], box[3] - box[1])

@@ -114,7 +114,7 @@ class Field:
 
 
 def positions(dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where every pixel is read from that is displaced by so much: two float32[h, w] maps for `cv2.remap`."""
+    """Source position of every pixel under a displacement: two float32[h, w] maps for `cv2.remap`."""
     return dx + np.arange(dx.shape[1], dtype=np.float32), dy + np.arange(dy.shape[0], dtype=np.float32)[:, None]
 
 

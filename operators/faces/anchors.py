@@ -119,7 +119,7 @@ class AnchorSearch:
 
     @property
     def colour(self) -> bool:
-        """Whether samples have to be RGB."""
+        """True if samples have to be RGB."""
         return self._backend.colour
 
     def add(self, pictures: Mapping[int, np.ndarray]) -> None:
@@ -161,7 +161,7 @@ class AnchorSearch:
 
 
 def parse_rule(face: str) -> str | int:
-    """What ``--face`` asks for: "largest", "left", "right", "reference" or the number.
+    """Choice made by ``--face``: "largest", "left", "right", "reference" or the number.
 
     Raises:
         ValueError: none of these; lists them.

@@ -1,4 +1,4 @@
-"""What the skin around a mouth looks like, as a small patch, and how much of it something else covers."""
+"""Appearance of the skin around a mouth as a small patch, and the share of it that something covers."""
 
 from __future__ import annotations
 

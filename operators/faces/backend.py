@@ -1,4 +1,4 @@
-"""What a face backend offers, and which one to use."""
+"""Interface of face backends, and the choice of one."""
 
 from __future__ import annotations
 

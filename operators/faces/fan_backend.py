@@ -22,7 +22,7 @@ LANDMARKS_FILE = "2DFAN4-11f355bf06.pth.tar"
 
 
 def checkpoint_folder() -> Path:
-    """Where torch hub keeps files."""
+    """Folder in which torch hub keeps files."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"

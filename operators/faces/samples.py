@@ -1,4 +1,4 @@
-"""Which frames of a shot are searched for faces. They are kept while the shot is read, whose end nobody knows yet: a title is read once."""
+"""Frames of a shot that are searched for faces, kept while the shot is read: a title is read once, and the shot's end is not known yet."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Samples:
         return (index - self._start) % self._step == 0
 
     def _room(self, frame: Frame) -> int:
-        """How many pictures may be held."""
+        """Number of pictures that may be held."""
         size = frame.size[0] * frame.size[1] * (3 if self._colour else 1)
         return max(2 * LEAST, min(2 * MOST, HELD_BYTES // size))
 

@@ -25,7 +25,7 @@ def overlap(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def separation(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """How far float32[n, 4] boxes are from an anchor float32[4], in place and size: float32[n], 1 = one face width away."""
+    """Distance of float32[n, 4] boxes from an anchor float32[4], in place and size: float32[n], 1 = one face width away."""
     width = (boxes[:, 2:] - boxes[:, :2]).mean(1)
     anchor_width = float((anchor[2:] - anchor[:2]).mean())
     away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - anchor[:2] - anchor[2:]) / 2, axis=1) / ((width + anchor_width) / 2)

@@ -53,7 +53,7 @@ def look(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray, score
 
 @dataclasses.dataclass
 class Seeder:
-    """Finds the anchor's person in single pictures.
+    """Finder of the anchor's person in single pictures.
 
     Attributes:
         backend: detector and landmarks.

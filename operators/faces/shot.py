@@ -1,4 +1,4 @@
-"""What a few frames spread over a shot say about the chosen person: what the free lower face looks like, and who it is.
+"""Model of the chosen person from a few frames spread over a shot: looks of the free lower face, and identity.
 
 The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come with its own
 decoding; for the others their pictures are fetched.
@@ -67,7 +67,7 @@ class ShotModel:
         return self._references
 
     def recognise(self, picture: np.ndarray, landmarks: np.ndarray) -> bool:
-        """Whether a face far from the anchor is that of the samples where the anchor is. True where no sample shows it."""
+        """True if a face far from the anchor is that of the samples where the anchor is, or no sample shows it."""
         if not len(self._known):
             return True
         return distance(self._recogniser.describe(picture, landmarks), self._known) < SAME

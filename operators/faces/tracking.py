@@ -33,13 +33,13 @@ LOST = -0.3
 
 
 def on_grid(index: int, shot_start: int) -> bool:
-    """Whether this frame looks for the face afresh: multiples of `GRID` in the title, and the first frame of a shot."""
+    """True if this frame searches for the face again: multiples of `GRID` in the title, and the first frame of a shot."""
     return index % GRID == 0 or index == shot_start
 
 
 @dataclasses.dataclass
 class Sighting:
-    """What is known of the face in one frame.
+    """Sighting of the face in one frame.
 
     Attributes:
         landmarks: float64[68, 2], picture pixels, not smoothed; NaN for a ghost.
@@ -93,11 +93,11 @@ class Tracker:
         self._credit = 0
         #: A lost face as last seen, and for how many frames more that is of interest.
         self._ghost: tuple[Look, int] | None = None
-        #: What the last grid frame found afresh.
+        #: Result of the last grid frame's search.
         self.seed: Look | None = None
 
     def step(self, index: int, picture: np.ndarray) -> Sighting | None:
-        """What is known of the face in this frame; None: it is not there.
+        """Sighting in this frame; None: the face is not there.
 
         Args:
             index: number of the frame in the title; one more than that of the call before.
@@ -162,5 +162,5 @@ class Tracker:
 
 
 def _same_place(expected: np.ndarray, found: np.ndarray) -> bool:
-    """Whether a face found afresh is the one that was followed."""
+    """True if a newly found face is the one that was followed."""
     return bool(np.linalg.norm(expected[STABLE] - found[STABLE], axis=1).mean() < 0.25 * eye_distance(found))

@@ -1,4 +1,4 @@
-"""Which frames show the face well enough to be given another mouth.
+"""Frames that show the face well enough to be given another mouth.
 
 A face that the tracker follows is still no use when it is turned away, cut by the edge of the picture, or when something covers its
 mouth. No single sign of that is sure, but they are independent: the lower face looks like in no other frame of the shot (`appearance`), the
@@ -25,7 +25,7 @@ MARGIN = 2
 CONTEXT = 3 + 2 + CLOSING + MARGIN + GAP
 #: Residual of frames without a face.
 ABSENT = 9.0
-#: What alone reaches the limit: share of covered skin, doublings of the landmarks' scatter, loss of the detector's score (beyond 0.2).
+#: Values that reach the limit alone: share of covered skin, doublings of the landmarks' scatter, loss of the detector's score (beyond 0.2).
 COVERED, SCATTER, DOUBT = 0.15, 2.6, 1.4
 #: Uncertainty of the mouth's points, in eye distances, that no free mouth shows.
 SCATTERED = 0.04
@@ -35,7 +35,7 @@ MIN_EYE_DISTANCE = 10.0
 
 @dataclasses.dataclass
 class Observations:
-    """What the tracker saw, frame by frame.
+    """Observations of the tracker, frame by frame.
 
     Attributes:
         landmarks: float64[T, 68, 2], NaN where there is no face.
@@ -119,7 +119,7 @@ def occluded(evidence: np.ndarray) -> np.ndarray:
 
 
 def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
-    """Whether float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions, not turned away."""
+    """True if float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions, not turned away."""
     eyes = float(eye_distance(landmarks))
     # The chin may be cut by the edge, the mouth may not.
     points = np.concatenate([landmarks[MOUTH], landmarks[[CHIN]] + np.sign(np.array(size) / 2 - landmarks[CHIN]) * 0.5 * eyes])

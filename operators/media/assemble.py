@@ -111,7 +111,7 @@ def _write(path: Path, name: str, segments: Sequence[str], video: str, speech: s
 
 
 def _tagged(path: Path, language: str) -> bool:
-    """Whether a track of the file is tagged with the language."""
+    """True if a track of the file is tagged with the language."""
     code = language_code(language) or language
     with av.open(f"file:{path}") as written:
         return any(stream.language in (code, QUICKTIME_CODES.get(code, code)) for stream in written.streams.audio)
@@ -150,7 +150,7 @@ def _add_video(container: OutputContainer, name: str, template: VideoStream, dub
 
 
 def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
-    """Why the muxer would not write a time code (a broken tag, a rate it does not go with), empty if it would. Found by trying."""
+    """Reason why the muxer would not write a time code (a broken tag, a rate it does not go with), empty if it would. Found by trying."""
     file = io.BytesIO()
     try:
         with av.open(file, "w", format=name) as trial:

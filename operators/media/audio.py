@@ -28,7 +28,7 @@ LONGEST_HOLE = Fraction(1, 25)
 DAMAGE = 0.01
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
-#: What a channel adds to the left and to the right when more than two are mixed down (ITU-R BS.775, annex 4).
+#: Gain of each channel into left and right when more than two are mixed down (ITU-R BS.775, annex 4).
 MIX = {
     **{"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (0.7071, 0.7071), "LFE": (0.0, 0.0), "BC": (0.5, 0.5)},
     **{"BL": (0.7071, 0.0), "SL": (0.7071, 0.0), "BR": (0.0, 0.7071), "SR": (0.0, 0.7071)},

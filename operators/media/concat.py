@@ -36,7 +36,7 @@ class Ends:
 
 
 def segment_ends(segments: Sequence[str]) -> Ends:
-    """Where the first segment begins and the last one ends.
+    """Start of the first segment and end of the last one.
 
     Raises:
         MediaError: a segment cannot be read.

@@ -70,7 +70,7 @@ def describe(error: av.error.FFmpegError) -> str:
 
 
 def is_picture(container: av.container.InputContainer) -> bool:
-    """Whether the container is one still picture (JPEG, PNG, WebP, ...)."""
+    """True if the container is one still picture (JPEG, PNG, WebP, ...)."""
     return any(container.format.name == name or container.format.name.endswith(name) for name in PICTURE_FORMATS)
 
 

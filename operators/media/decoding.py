@@ -30,7 +30,7 @@ def seconds(time: int | None, stream: VideoStream) -> str:
 
 
 def is_entry(picture: VideoFrame) -> bool:
-    """Whether decoding that starts with this picture gives it and all later ones exactly."""
+    """True if decoding can start with this picture and gives it and all later ones exactly."""
     return picture.pict_type == PictureType.I or (picture.key_frame and picture.pict_type not in (PictureType.P, PictureType.B))
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a media file or its address. All are `ValueError`s: the user's input, not the program."""
+"""Errors of media files and their addresses. All are `ValueError`s: the input is at fault, not the program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operators.media.redact import redact
 
 
 class UsageError(ValueError):
-    """What the user asked for cannot be done; nothing has run. The command line prints the message and ends with exit code 2.
+    """The request cannot be carried out; nothing has run. The command line prints the message and ends with exit code 2.
 
     The message has no secrets of URLs in it (`redact`)."""
 

@@ -37,7 +37,7 @@ BT709 = 1
 
 @dataclasses.dataclass(frozen=True)
 class WorkingFormat:
-    """How frames of a stream are held, and how decoded pictures get there."""
+    """Layout in which frames of a stream are held, and the conversion of decoded pictures to it."""
 
     #: FFmpeg pixel format of the frames.
     name: str

@@ -21,7 +21,7 @@ from operators.media.orientation import Box, Orientation
 
 @dataclasses.dataclass(frozen=True)
 class FrameLayout:
-    """What all frames of a stream share."""
+    """Properties shared by all frames of a stream."""
 
     format: WorkingFormat
     tags: ColorTags

@@ -1,4 +1,4 @@
-"""Whether a file is all there: what its container says it should hold against its size.
+"""Completeness of a file: the size that its container declares against its real size.
 
 FFmpeg reads truncated files as far as they go, silently where the cut falls between two packets.
 """
@@ -47,7 +47,7 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
 
 
 def _iso_end(file: BinaryIO, size: int) -> int | None:
-    """Where the last box of an ISO base media file ends (ISO/IEC 14496-12, 4.2)."""
+    """End of the last box of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -64,7 +64,7 @@ def _iso_end(file: BinaryIO, size: int) -> int | None:
 
 
 def _ebml_end(file: BinaryIO, size: int) -> int | None:
-    """Where the segment of a Matroska file ends (RFC 8794, 4 and 5; RFC 9559, 5.1), None where its size is unknown."""
+    """End of the segment of a Matroska file (RFC 8794, 4 and 5; RFC 9559, 5.1), None where its size is unknown."""
     del size
     start = file.read(64 << 10)
     position = 0
@@ -89,7 +89,7 @@ def _vint(data: bytes, position: int, keep_marker: bool) -> tuple[int, int, bool
 
 
 def _riff_end(file: BinaryIO, size: int) -> int | None:
-    """Where the last RIFF chunk of an AVI file ends."""
+    """End of the last RIFF chunk of an AVI file."""
     position = 0
     while position + 12 <= size:
         file.seek(position)

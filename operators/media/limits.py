@@ -18,7 +18,7 @@ class LimitError(MediaError):
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """What a file may be at most. Names are those of the profile's ``limits``."""
+    """Upper limits of a file. Names are those of the profile's ``limits``."""
 
     max_megapixels: float = 36.0
     max_hours: float = 12.0
@@ -50,6 +50,6 @@ class MediaLimits:
             raise LimitError(f"{url}: it lasts {seconds / 3600:.4g} hours, limits.max_hours allows {self.max_hours:g}: {HOW}")
 
 
-#: What holds where nothing else is said.
+#: Limits that apply unless others are given.
 DEFAULT_LIMITS = MediaLimits()
 HOW = "raise it in the profile or with --limit, or convert the file"

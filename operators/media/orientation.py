@@ -1,4 +1,4 @@
-"""How a coded picture becomes upright: display matrices of containers, Exif orientation of JPEG files."""
+"""Orientation of coded pictures: display matrices of containers, Exif orientation of JPEG files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXIF_REACH = 1 << 18
 
 @dataclasses.dataclass(frozen=True)
 class Orientation:
-    """How the coded picture becomes upright: turned clockwise by ``rotation`` degrees (0, 90, 180, 270), then mirrored left to right."""
+    """Transform to the upright picture: a clockwise turn by ``rotation`` degrees (0, 90, 180, 270), then a mirror left to right."""
 
     rotation: int = 0
     mirrored: bool = False
@@ -87,7 +87,7 @@ def read_orientation(picture: VideoFrame, url: str, still: bool) -> tuple[Orient
 
 
 def _of_matrix(matrix: tuple[int, ...]) -> Orientation:
-    """What a display matrix says, to the nearest quarter turn; nothing where it turns by another angle."""
+    """Orientation of a display matrix, to the nearest quarter turn; none where it turns by another angle."""
     a, b, _, c, d, _, _, _, _ = matrix
     # Mirroring left to right changes the sign of what x becomes (a and c) only.
     angle = math.degrees(math.atan2(b, d))

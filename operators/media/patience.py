@@ -33,14 +33,14 @@ LASTING = {
 }
 #: Client libraries whose own exceptions without a status are failed connections.
 CLIENTS = ("aiohttp.", "botocore.", "urllib3.", "requests.", "google.auth.", "azure.core.", "paramiko.")
-#: What the callers tell apart; everything else that lasts becomes a `StorageError` with the URL.
+#: Errors that callers distinguish; every other lasting one becomes a `StorageError` with the URL.
 PLAIN = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
 
 T = TypeVar("T")
 
 
 def transient(problem: BaseException) -> bool:
-    """Whether the same call may succeed later."""
+    """True if the same call may succeed later."""
     status = getattr(problem, "status", None) or getattr(problem, "status_code", None) or getattr(problem, "code", None)
     if str(status).isdigit():
         return int(str(status)) in NOT_NOW
@@ -138,7 +138,7 @@ class PatientFile(io.RawIOBase):
             self._file.seek(self._place)
             data = bytes(self._file.read(wanted))
         except Exception:
-            # What a file object holds after a failure is anybody's guess.
+            # The state of a file object after a failure is undefined.
             broken, self._file = self._file, None
             if broken is not None:
                 _let_go(broken)

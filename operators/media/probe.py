@@ -1,4 +1,4 @@
-"""What a video is: size, colours, orientation, and the presentation time of every frame.
+"""Facts about a video: size, colours, orientation, and the presentation time of every frame.
 
 Frames are numbered by presentation time. Packets say the times in containers that store one for each frame (MP4, Matroska, ...);
 elsewhere (MPEG program and transport streams, AVI, raw streams, ...) and where times are missing or repeated, the file is decoded once
@@ -273,7 +273,7 @@ def _codec_name(stream: Stream) -> str:
 
 
 def is_still_image(url: str) -> bool:
-    """Whether the file is one still picture (JPEG, PNG, WebP, ...): `probe_video` gives it as a video of one frame at 25 frames per second.
+    """True if the file is one still picture (JPEG, PNG, WebP, ...): `probe_video` gives it as a video of one frame at 25 frames per second.
 
     Raises:
         MediaError: as for `probe_video`, where the file cannot be opened.

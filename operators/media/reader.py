@@ -1,4 +1,4 @@
-"""Frames [start, stop) of a video: seek, decode, and the proof that what came out is what was asked for."""
+"""Frames [start, stop) of a video: seek, decode, and check that the frames are those asked for."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-#: What stands in a secret's place.
+#: Replacement for a secret.
 MASK = "***"
 #: ``user:secret@`` of a URL. The secret may hold slashes, as those of S3 do; ``host:8080/path@`` is no such thing.
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@:'\"]*):(?!\d{1,5}/)([^\s@'\"]+)@")
@@ -45,5 +45,5 @@ def redact_all(value: Any) -> Any:
 
 
 def has_secret(url: str) -> bool:
-    """Whether a URL carries something that `redact` takes out."""
+    """True if a URL carries something that `redact` removes."""
     return redact(url) != url

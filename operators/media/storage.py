@@ -90,7 +90,7 @@ def local_path(url: str) -> Path | None:
 
 
 def exists(url: str) -> bool:
-    """Whether a file or folder is there."""
+    """True if a file or folder exists."""
     fs, path = filesystem(url)
     return bool(fs.exists(path))
 
@@ -106,7 +106,7 @@ def suffix(url: str) -> str:
 
 
 def fingerprint(url: str) -> tuple[str, int, str]:
-    """What changes when the file's content is replaced: its URL, size in bytes and modification time or entity tag.
+    """Identity of a file's content: its URL, size in bytes and modification time or entity tag.
 
     Raises:
         MediaError: the file is missing, a directory or empty.
@@ -126,7 +126,7 @@ def fingerprint(url: str) -> tuple[str, int, str]:
 
 
 def open_media(url: str) -> str | BinaryIO:
-    """What `av.open` takes to read a URL: a ``file:`` name on this machine, a seekable fsspec file object elsewhere.
+    """Argument of `av.open` that reads a URL: a ``file:`` name on this machine, a seekable fsspec file object elsewhere.
 
     A file object must be closed by the caller; `operators.media.container.open_input` does all of it.
     """
@@ -221,7 +221,7 @@ def _shows_whole_objects(fs: fsspec.AbstractFileSystem) -> bool:
 
 # --- what killed writers leave ----------------------------------------------------------------------------------------------------------
 def _mark(name: str) -> str:
-    """What the temporary names of a file begin with: hidden, and told from those of other files whose names begin alike."""
+    """Prefix of a file's temporary names: hidden, and distinct from those of other files whose names begin alike."""
     return f".{Path(name).stem[:60]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
 
 

@@ -1,4 +1,4 @@
-"""What an output takes from its source beside the dubbed picture: audio, subtitles, further pictures, attachments, chapters."""
+"""Tracks that an output takes from its source beside the dubbed picture: audio, subtitles, further pictures, attachments, chapters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def content_tags(metadata: dict[str, str]) -> dict[str, str]:
 
 
 class Carrier:
-    """Carries streams of a source over to an output: by copy where the container can hold them, else as AAC or as its own kind of text.
+    """Copier of a source's streams into an output: by packets where the container can hold them, else as AAC or as its own kind of text.
 
     Attributes:
         warnings: what was changed or left out, in words.
@@ -92,7 +92,7 @@ class Carrier:
         target.disposition = stream.disposition
 
     def _derived(self, stream: Stream) -> bool:
-        """Whether a track only repeats the chapters or the time code, which the muxer writes anew from the output's tags."""
+        """True if a track only repeats chapters or time code, which the muxer writes from the output's tags."""
         chapters = stream.type == "data" and stream.name == "bin_data" and bool(self.source.chapters())
         return chapters or "timecode" in map(str.lower, stream.metadata)
 
@@ -155,7 +155,7 @@ class Carrier:
                 yield from _converted(packet, self._texts[index])
 
     def _beyond(self, packet: Packet[Any]) -> bool:
-        """Whether a packet begins at the output's end or later; a subtitle that lasts beyond it is shortened."""
+        """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is shortened."""
         assert packet.pts is not None
         if packet.stream.disposition & Disposition.attached_pic:
             return False
@@ -166,7 +166,7 @@ class Carrier:
 
 
 def _refusal(stream: Stream, name: str) -> str:
-    """Why a container format cannot hold a copy of a stream; empty where it can.
+    """Reason why a container format cannot hold a copy of a stream; empty where it can.
 
     Found by writing a header with this stream alone: FFmpeg's tables of codecs know less than its muxers.
     """

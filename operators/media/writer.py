@@ -29,7 +29,7 @@ SUFFIXES = (".mp4", ".mov")
 
 @dataclasses.dataclass(frozen=True)
 class EncoderOptions:
-    """How segments are encoded. All segments of a title must be encoded with the same options.
+    """Encoder settings of segments. All segments of a title must be encoded with the same options.
 
     The default preset costs 8 ms of CPU for a 720p frame where ``veryfast`` costs 13, for a fifth more bytes at the same PSNR (measured on
     talking heads, 2 cores; `benchmarks/media.py` measures it again).
@@ -60,7 +60,7 @@ class EncoderOptions:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSegment:
-    """What was written: number of frames, size of the file in bytes, and its SHA-256 in hexadecimal."""
+    """Receipt of an encoded segment: number of frames, size of the file in bytes, and its SHA-256 in hexadecimal."""
 
     frames: int
     bytes: int

@@ -41,7 +41,7 @@ def crop_ratio(source: np.ndarray, targets: np.ndarray) -> np.float32:
 
 
 def window(rows: np.ndarray, frame: int, ratio: float, expression: np.ndarray | None = None) -> np.ndarray:
-    """What D-Net reads for one frame.
+    """D-Net's input for one frame.
 
     Args:
         rows: float32[T, 262] of the whole title (or of a segment with its halo: indices are then the segment's and must not clamp early).

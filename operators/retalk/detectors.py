@@ -35,7 +35,7 @@ Faces = tuple[np.ndarray, np.ndarray]
 
 
 class Detectors(Protocol):
-    """What the original asks of detectors. ``index`` counts source frames, ``out`` frames of the result; pictures are uint8[h, w, 3]."""
+    """Detectors as the original uses them. ``index`` counts source frames, ``out`` frames of the result; pictures are uint8[h, w, 3]."""
 
     def clip_landmarks(self, index: int, rgb: np.ndarray) -> np.ndarray | None:
         """dlib's int64[68, 2] of a whole frame, None: no face."""

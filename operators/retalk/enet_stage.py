@@ -31,7 +31,7 @@ RISE_FROM, RISE_TO = 176, 216
 TOP = RISE_FROM
 #: Pixels of the 384 box that the parser may go beyond the landmarks' outline.
 NEAR = 20
-#: What the parser is shown of the aligned 512 square: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
+#: Part of the aligned 512 square that the parser is shown: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
 PARSED = Window(192, 512, 64, 448)
 #: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own coarsest step.
 PARSER_STEP = 8
@@ -232,7 +232,7 @@ def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool
 
 
 def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Window:
-    """What of the aligned square lies under a rectangle of the face box, x and y of two corners, clipped to both."""
+    """Part of the aligned square under a rectangle of the face box, x and y of two corners, clipped to both."""
     x1, y1, x2, y2 = np.clip([*low, *high], 0, SIDE - 1)
     corners = framing.transform(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
     (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
@@ -241,7 +241,7 @@ def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, f
 
 
 def mouth_weight(labels: np.ndarray) -> np.ndarray:
-    """How much of the restored picture is taken, float32[512, 512]: all of it inside the mouth, none outside `MOUTH`.
+    """Share of the restored picture, float32[512, 512]: 1 inside the mouth, 0 outside `MOUTH`.
 
     Args:
         labels: uint8[512, 512] of the parser.
@@ -274,7 +274,7 @@ def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: n
 
 
 def outline(parsed: np.ndarray | None, points: np.ndarray, feather: float, whole: bool) -> np.ndarray:
-    """Where the drawn face is pasted.
+    """Mask of the region in which the drawn face is pasted.
 
     The frame's own jaw must be covered too: where the new mouth is more closed, the old chin would show below the new one.
 

@@ -1,4 +1,4 @@
-"""Where the default mode cuts: a crop that follows the head for D-Net, a face box for L-Net and E-Net, both smoothed over time.
+"""Crops of the default mode: a crop that follows the head for D-Net, a face box for L-Net and E-Net, both smoothed over time.
 
 The original fixes one crop for the whole clip, in which a moving head drifts, and smooths face boxes with a window that looks ahead. Here
 crop and box follow the landmarks; what D-Net's window needs of neighbouring frames is expressed in the crop of the frame itself

@@ -31,7 +31,7 @@ Loader = Callable[..., nn.Module]
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How networks run.
+    """Settings with which networks run.
 
     Attributes:
         device: torch device.
@@ -47,7 +47,7 @@ class Compute:
 
     @staticmethod
     def of(device: str, precision: Precision = "auto") -> Compute:
-        """What pays on a device: single pictures on a CPU (measured, docs/benchmarks.md), batches of 16 on a GPU (not measured yet).
+        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of 16 on a GPU (not measured yet).
 
         float16 is for GPUs: on a CPU, where it is slow, it means auto.
         """

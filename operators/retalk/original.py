@@ -65,7 +65,7 @@ class Steps:
 
 
 class Finished(NamedTuple):
-    """What `Steps.finish` made, step by step; ``final`` is the frame that the original writes."""
+    """Results of `Steps.finish`, step by step; ``final`` is the frame that the original writes."""
 
     pasted: np.ndarray
     restored: np.ndarray

@@ -62,7 +62,7 @@ class ParityStage(Stage):
         self.networks = shared_networks(device, self.options.weights)
 
     def detectors(self, segment: Segment) -> Detectors:
-        """What answers for detectors in this row."""
+        """Detectors of this row."""
         return make_detectors(self.options_for(segment).recorded, self.networks)
 
 

@@ -63,7 +63,7 @@ class Recon3d(Stage):
     )
 
     def halo(self, options: Recon3dOptions) -> tuple[int, int]:
-        """What the smoothing of the boxes looks at."""
+        """Frames that the smoothing of the boxes needs on either side."""
         del options
         return framing.REACH, framing.REACH
 

@@ -1,4 +1,4 @@
-"""What several stages of the neural engine read beside the rows: speech as a mel-spectrogram, expression templates, standard points."""
+"""Inputs of several stages of the neural engine beside the rows: speech as a mel-spectrogram, expression templates, standard points."""
 
 from __future__ import annotations
 

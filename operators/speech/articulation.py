@@ -1,4 +1,4 @@
-"""From phones to the mouth: a table of articulatory targets, blended by dominance functions.
+"""Mouth movement from phones: a table of articulatory targets, blended by dominance functions.
 
 Coarticulation after Cohen & Massaro 1993 ("Modeling coarticulation in synthetic visual speech"); openings, strengths and decays
 were set by measurement (docs/exemplar.md#from-sound-to-mouth); widths follow general phonetics (spread /i/, rounded /u w ao/). Nothing here
@@ -17,7 +17,7 @@ from operators.speech.spectrum import TRACK_RATE, smooth
 
 
 class Target(NamedTuple):
-    """What a consonant asks of the mouth: value 0..1, how strongly, and how fast its influence fades outside it."""
+    """Target of a consonant: value 0..1, how strongly, and how fast its influence fades outside it."""
 
     value: float
     strength: float
@@ -36,7 +36,7 @@ def _consonants(rows: Mapping[str, tuple[float, float, float]]) -> dict[str, Tar
     return {label: Target(*row) for labels, row in rows.items() for label in labels.split()}
 
 
-#: How far the lips are apart: 0 closed, 1 the widest vowel.
+#: Distance of the lips: 0 closed, 1 the widest vowel.
 OPENING = Gestures(
     vowels={"AA": 1, "AE": 0.95, "AO": 0.75, "EH": 0.7, "AH": 0.6, "IH": 0.45, "ER": 0.4, "UH": 0.35, "IY": 0.3, "UW": 0.15},
     diphthongs={"AW": (0.95, 0.25), "AY": (0.95, 0.4), "EY": (0.6, 0.35), "OW": (0.55, 0.2), "OY": (0.6, 0.35)},
@@ -60,7 +60,7 @@ OPENING = Gestures(
     ),
 )
 
-#: How far the corners of the mouth are apart: 0 rounded, 1 spread.
+#: Distance of the corners of the mouth: 0 rounded, 1 spread.
 WIDTH = Gestures(
     vowels={"AA": 0.5, "AE": 0.8, "AO": 0.25, "EH": 0.75, "AH": 0.55, "IH": 0.75, "ER": 0.3, "UH": 0.2, "IY": 1, "UW": 0},
     diphthongs={"AW": (0.55, 0.1), "AY": (0.55, 0.85), "EY": (0.8, 0.95), "OW": (0.25, 0.05), "OY": (0.15, 0.85)},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Longest stretch decoded at once, and the part of it in which a cut is looked for (frames of 10 ms).
 CHUNK, CUT_FROM, CHUNK_LEFT = 60 * TRACK_RATE, 30 * TRACK_RATE, 10 * TRACK_RATE
-#: What is this far below the loudest speech (natural log of power) is not decoded, but for so many frames next to louder ones: it would
+#: Sound this far below the loudest speech (natural log of power) is not decoded, except for so many frames next to louder ones: it would
 #: bias the recogniser's cepstral mean.
 INAUDIBLE, KEPT_SILENCE = 9.0, 20
 #: A frame of the recogniser begins 10 ms x k and is 25.6 ms long: its middle lies so many frames after our frame k's.

@@ -1,4 +1,4 @@
-"""From sound to the mouth's movement, without training and for any voice: phones and band levels, 100 times a second.
+"""Mouth movement from sound, without training and for any voice: phones and band levels, 100 times a second.
 
 Used by `operators.speech.stage`. Two views of the same mouth are added: what the recognised phones ask for
 (`operators.speech.articulation`), and what the spectrum shows (an open jaw lifts 2-4.5 kHz over the voice's lowest range), which also holds
@@ -31,7 +31,7 @@ NEAR_SPEECH = 50
 CONTRAST_NONE, CONTRAST_FULL = 1.5, 4.7
 #: Contrast is not looked for beyond this, and a stop's gap not taken for silence within so many frames.
 CONTRAST_MOST, STOP_GAP = 8.0, 6
-#: What is so far below the loudest frame is padding, and says nothing of the background.
+#: Sound this far below the loudest frame is padding and does not count as background.
 DIGITAL_SILENCE = 14.0
 #: Seconds of the shortest recognised silence that counts.
 SHORTEST_SILENCE = 0.12
@@ -138,7 +138,7 @@ def _phones(samples: np.ndarray, levels: Levels) -> list[Phone]:
 
 @dataclasses.dataclass(frozen=True)
 class _Contrast:
-    """How speech stands out of its background, in natural logarithms of power.
+    """Contrast of speech to its background, in natural logarithms of power.
 
     Attributes:
         level: float64[n], loudness with the gaps of stops closed.

@@ -13,7 +13,7 @@ LONE_FRAME = 0.04
 
 
 def frame_cells(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each frame stands for: half way to its neighbours on either side, at most `LONGEST_HALF`.
+    """Time span of each frame: half way to its neighbours on either side, at most `LONGEST_HALF`.
 
     A camera's frame shows the moment of its timestamp, not the mean of the time until the next frame: a cell lies around the timestamp,
     otherwise mouths would be half a frame early. The outer frames' missing neighbours are taken to be as far as the others.

@@ -22,7 +22,7 @@ KEPT_TRACKS = 8
 
 
 class Speak(Stage):
-    """Predicts opening, width, closure and silence of the mouth at the frames of one dub's piece.
+    """Predict opening, width, closure and silence of the mouth at the frames of one dub's piece.
 
     The track is computed over the whole speech and standardised there, so that all pieces of a title agree; a worker keeps the last few.
     """

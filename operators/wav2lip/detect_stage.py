@@ -51,7 +51,7 @@ class DetectOptions:
 
 
 class DetectStage(Stage):
-    """Where each frame's face is.
+    """Places of the face in each frame.
 
     Writes:
         face_boxes: int64[C, 4], x1, y1, x2, y2 inside the picture; 0 where no face was found.

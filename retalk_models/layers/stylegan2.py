@@ -95,7 +95,7 @@ class ModulatedConv2d(nn.Module):
         return self.resampled(self.needed(view, wanted), wanted).convolved(convolution, wanted)
 
     def needed(self, view: View, wanted: Window) -> View:
-        """What of the input ``wanted`` of the result depends on."""
+        """Part of the input that ``wanted`` of the result depends on."""
         scale = 2 if self.up else 1
         around = wanted.reached(self.weight.shape[-1] // 2, view.height * scale, view.width * scale)
         return view.cut(around.sources(view.height, view.width) if self.up else around)
@@ -195,7 +195,7 @@ class ResBlock(nn.Module):
 
     @staticmethod
     def sources(wanted: Window, height: int, width: int) -> Window:
-        """What of an input of this size ``wanted`` of the enlarged result depends on."""
+        """Part of an input of this size that ``wanted`` of the enlarged result depends on."""
         return wanted.reached(1, 2 * height, 2 * width).sources(height, width).reached(1, height, width)
 
     def part(self, view: View, wanted: Window) -> View:

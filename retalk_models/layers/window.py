@@ -1,4 +1,4 @@
-"""Parts of pictures: what of each resolution a network must compute so that a part of its result is exact.
+"""Parts of pictures that a network must compute at each resolution so that a part of its result is exact.
 
 A convolution of width 3 and a bilinear enlargement each look one sample beyond what they give. A window is grown by as much beforehand;
 what is computed without such a neighbour, at an edge that is not the picture's own, is cut off behind.
@@ -25,13 +25,13 @@ class Window(NamedTuple):
     right: int
 
     def reached(self, margin: int, height: int, width: int) -> Window:
-        """With ``margin`` samples around it, inside a picture of this size."""
+        """The window grown by ``margin`` samples, inside a picture of this size."""
         return Window(
             max(0, self.top - margin), min(height, self.bottom + margin), max(0, self.left - margin), min(width, self.right + margin)
         )
 
     def grown(self, margin: int, height: int, width: int) -> Window:
-        """With ``margin`` samples around it, its edges even, inside a picture of even size."""
+        """The window grown by ``margin`` samples to even edges, inside a picture of even size."""
         return self.reached(margin, height, width).aligned(2)
 
     def aligned(self, unit: int) -> Window:
@@ -48,7 +48,7 @@ class Window(NamedTuple):
         return Window(*(edge * 2 for edge in self))
 
     def sources(self, height: int, width: int) -> Window:
-        """What bilinear enlargement x2 looks at for it, in the picture of half the size: ``height`` x ``width``."""
+        """Window that bilinear enlargement x2 reads for it, in the picture of half the size: ``height`` x ``width``."""
         found = Window((self.top - 1) // 2, self.bottom // 2 + 1, (self.left - 1) // 2, self.right // 2 + 1)
         return found.reached(0, height, width)
 
@@ -57,7 +57,7 @@ class Window(NamedTuple):
         return Window(min(self.top, other.top), max(self.bottom, other.bottom), min(self.left, other.left), max(self.right, other.right))
 
     def shared(self, other: Window) -> Window:
-        """What is in both; without rows or columns where nothing is."""
+        """Intersection; without rows or columns where it is empty."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Window(top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right)))
 
@@ -106,7 +106,7 @@ class View(NamedTuple):
         return self._replace(x=self.of(wanted), seen=wanted)
 
     def around(self, wanted: Window) -> View:
-        """What a convolution of width 3 needs for ``wanted``, and further columns: dropping rows is for nothing, a column costs a copy."""
+        """Input of a convolution of width 3 for ``wanted``, and further columns: dropping rows is free, dropping columns costs a copy."""
         needed = wanted.reached(1, self.height, self.width)
         return self.cut(Window(needed.top, needed.bottom, self.seen.left, self.seen.right))
 

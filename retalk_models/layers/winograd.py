@@ -64,7 +64,7 @@ def run(conv: nn.Conv2d, x: Tensor, padding: tuple[int, int]) -> Tensor:
 
 
 def fits(x: Tensor, padding: tuple[int, int]) -> bool:
-    """Whether a picture (B, C, H, W) is large enough to gain."""
+    """True if a picture (B, C, H, W) is large enough to gain."""
     rows, columns = x.shape[-2] + 2 * padding[0] - 2, x.shape[-1] + 2 * padding[1] - 2
     return rows >= 2 * TILE and rows * columns >= SAMPLES
 

@@ -1,4 +1,4 @@
-"""The embedded engine through the whole graph, on real footage: the same bytes with and without Ray and from any profile."""
+"""The exemplar engine through the whole graph, on real footage: the same bytes with and without Ray and from any profile."""
 
 from __future__ import annotations
 
