@@ -1,6 +1,6 @@
 """Measures of a dubbed mouth: agreement with the speech, lag, and flicker.
 
-Inputs are landmark tracks measured on decoded pictures, so the numbers judge the file that a viewer gets and not an intermediate wish.
+Inputs are landmark tracks measured on decoded pictures, so that the numbers judge the file that a viewer gets and no intermediate result.
 """
 
 from __future__ import annotations

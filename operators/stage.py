@@ -1,6 +1,6 @@
 """Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once a worker and a pure `process`.
 
-Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. Scheduling is not its business.
+Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. It knows nothing of scheduling.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """LSE-D and LSE-C from SyncNet features, and the MFCC that SyncNet hears.
 
-Chung and Zisserman 2016; docs/evaluation.md#lse-d-and-lse-c.
+After Chung and Zisserman 2016; see docs/evaluation.md#lse-d-and-lse-c.
 """
 
 from __future__ import annotations

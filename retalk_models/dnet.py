@@ -1,6 +1,6 @@
 """D-Net: a face and a window of 3DMM coefficients -> the face with that expression, 256x256.
 
-First a flow that moves the picture, then a network that repairs it (PIRenderer's design); docs/networks.md#d-net. Attribute names,
+A flow moves the picture, then a network repairs it (PIRenderer's design). Described in docs/networks.md#d-net. Attribute names,
 ``warpping_net`` included, are the official checkpoint's keys (``DNet.pt``, 304 entries).
 """
 

@@ -1,7 +1,7 @@
-"""Bringing model files into the cache: from their publishers, from a mirror, or from the remote home; several at once, once among all.
+"""Download of model files into the cache: from their publishers, a mirror or the remote home; several at once, each by one process only.
 
-`retalk models pull` is this module with a face. Each file is transferred into a partial file (resumed after anything), hashed, and renamed
-into place; another process or node that wants it meanwhile waits and then finds it there.
+Behind `retalk models pull`. Each file is transferred into a partial file (resumed after any interruption), hashed, and renamed into
+place; another process or node that needs it meanwhile waits and then finds it there.
 """
 
 from __future__ import annotations

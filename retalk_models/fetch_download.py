@@ -1,4 +1,4 @@
-"""One file from one address into one partial file: resumed where possible, repeated where that helps, never longer than it must be."""
+"""Transfer of one file from one address into a partial file: resumed where possible, repeated where that helps, limited in size."""
 
 from __future__ import annotations
 

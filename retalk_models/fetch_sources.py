@@ -1,6 +1,6 @@
-"""Bytes from anywhere: HTTP(S) with ranges, and every other address through fsspec. One interface for both.
+"""Readers of addresses: HTTP(S) with ranges, every other address through fsspec, with one interface.
 
-HTTP is spoken here and not through fsspec: fsspec's HTTP file system needs a package that a plain installation does not have, and
+HTTP is implemented here and not through fsspec: fsspec's HTTP file system needs a package that a plain installation does not have, and
 resuming needs the answer's status, validator and range.
 """
 

@@ -1,4 +1,4 @@
-"""Fast forms of the networks for inference, each held to its exact form by a test, and which of them to use where.
+"""Fast forms of the networks for inference, each held to its exact form by a test, and the choice between them.
 
 `retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimise` rewrites it in place.
 """
@@ -184,7 +184,7 @@ def entries(module: nn.Module) -> list[str]:
 
 
 #: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: it
-#: saves half a second of a source frame at most, costs 146 MB more of a worker, and makes further languages dearer relative to the first.
+#: saves half a second of a source frame at most, costs 146 MB more of a worker, and makes further languages costlier relative to the first.
 WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")

@@ -1,4 +1,4 @@
-"""Memory of pictures, kept between calls of the networks."""
+"""Allocator setting: memory of large arrays is kept between calls of the networks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NEVER = 2**31 - 1
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, for its next large array; once a process, glibc only.
+    """Keep freed memory in this process for its next large array; once per process, glibc only.
 
-    As it comes, glibc asks the system for every large array and gives it back when it is freed; the system fills each page with zeros
+    By default glibc asks the system for every large array and returns it when it is freed; the system fills each page with zeros
     again. Networks on a CPU do that hundreds of times a picture: a fifth to a third of their time. Afterwards a
     process stays as large as it once was, no larger.
 

@@ -1,7 +1,7 @@
-"""The registry of model files: which are here, whether they are the right ones, and the one error that says what is missing.
+"""Registry of model files: presence, check of digests, and one error that names all missing files.
 
 The cache is `$RETALK_HOME/models` (see `registry_home`); where RETALK_HOME is an fsspec URL, files are copied to this node before use.
-Bringing files in is `fetch`'s business; loading networks from them is `weights`'.
+`fetch` brings files in; `weights` loads networks from them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Reading checkpoint files without running anything that lies in them.
+"""Reading of checkpoint files without running code from them.
 
 Files are read with torch's ``weights_only`` unpickler, always. Checkpoints that nest objects beside their tensors (numpy numbers, options
-of a training run) are read by the same unpickler with every unknown name standing for an inert placeholder: nothing of the file's is
-imported or called, and only tensors are taken out.
+of a training run) are read by the same unpickler with every unknown name standing for an inert placeholder: nothing that
+the file names is imported or called, and only tensors are taken out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights for the package face-alignment: put from our cache where it looks for them, so that it never downloads.
+"""Weights for the package face-alignment, linked from the cache into its own folder so that it never downloads.
 
 face-alignment 1.4 and later loads ``<torch hub>/checkpoints/s3fd-619a316812.pth`` and ``.../2DFAN4-11f355bf06.pth.tar`` and downloads
 what it does not find there, without checking it. The torch hub folder is ``torch.hub.get_dir()``: ``$TORCH_HOME/hub``, else

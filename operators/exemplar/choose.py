@@ -1,7 +1,7 @@
 """Choice of the source frame whose mouth each output frame shows: dynamic programming over the window's own frames.
 
 Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's Talkin', Song 2020). The
-renderer warps what is left to the wanted shape, so that the choice is about texture: teeth, tongue and lips that need little warping, seen
+renderer warps the remaining difference away, so that the choice is about texture: teeth, tongue and lips that need little warping, seen
 from the same side. Used by `operators.exemplar.choose_stage`.
 """
 

@@ -1,7 +1,7 @@
 """One output frame's lower face: the target's own skin follows the wanted jaw, the exemplar's mouth is blended over it.
 
 Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order of things follows Bregler et
-al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian pyramid); the reasons are in
+al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian pyramid); see
 docs/exemplar.md#rendering.
 """
 

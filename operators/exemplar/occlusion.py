@@ -1,6 +1,6 @@
 """Detection of things in front of a mouth inside one frame (a microphone, a finger, a sleeve); they are neither pasted over nor pasted.
 
-Whole frames whose mouth is hidden never come here (`operators.faces` marks them); this is for what reaches into the mouth's surroundings.
+Frames whose mouth is hidden are excluded before (`operators.faces` marks them); this is for things that reach into its surroundings.
 Used by `composite`.
 """
 

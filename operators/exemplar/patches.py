@@ -1,4 +1,4 @@
-"""Lower-face patches of the frames that serve as exemplars: all that is kept of a window while its output is rendered."""
+"""Lower-face patches of the frames that serve as exemplars: the only pixels of a window that are kept while its output is rendered."""
 
 from __future__ import annotations
 

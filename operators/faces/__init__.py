@@ -1,1 +1,1 @@
-"""Faces: boxes, 68 landmarks, tracks, validity per frame, and which person of a picture is meant."""
+"""Faces: boxes, 68 landmarks, tracks, validity per frame, and the choice of a person."""

@@ -1,4 +1,4 @@
-"""Whose mouth is to be changed: one box for each shot of a title, by the rule of ``--face``. The planner uses `AnchorSearch`.
+"""Choice of the person to dub: one box for each shot of a title, by the rule of ``--face``. The planner uses `AnchorSearch`.
 
 Faces are found in samples of each shot (`samples`), and faces of one shot gathered into people by where they are. A rule then picks a
 person in each shot by itself (largest, left, right, a number), or one and the same person everywhere (a reference picture).

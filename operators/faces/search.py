@@ -1,4 +1,4 @@
-"""Looking for faces in a picture: at one scale around a place, or in the whole picture at growing scales."""
+"""Search for faces in a picture: at one scale around a place, or in the whole picture at growing scales."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from operators.faces.backend import FaceBackend
 
 #: The detector's smallest face is 80 pixels; a face expected here is scaled to this width, so that it may shrink by a quarter and be found.
 FACE = 110
-#: Long sides at which a whole picture is searched, one after the other until a face is found. Small faces need the later, dearer ones.
+#: Long sides at which a whole picture is searched, one after the other until a face is found. Small faces need the later, costlier ones.
 LONG_SIDES = (480, 960, 1920)
 
 

@@ -1,4 +1,4 @@
-"""A face found afresh in one picture: a pure function of the picture and the anchor, whatever was seen before.
+"""Face found in a single picture: a pure function of the picture and the anchor, independent of earlier frames.
 
 Tracks start from seeds on a grid of frame numbers, so that what is found in a frame never depends on where a segment begins.
 """

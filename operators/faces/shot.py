@@ -1,7 +1,7 @@
 """Model of the chosen person from a few frames spread over a shot: looks of the free lower face, and identity.
 
-The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come with its own
-decoding; for the others their pictures are fetched.
+The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come from its own
+decoding; the others are decoded for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One person through consecutive frames: seeds on a grid of frame numbers, and tracking from each as far as the next but one.
 
-What is known of frame t depends on frames t - `MEMORY` to t and on nothing before, wherever reading began: that is the halo. A grid frame
-(`on_grid`) looks for the face afresh. Where it fails (the HOG detector sees faces from the front only) the track that the previous grid
+The sighting in frame t depends on frames t - `MEMORY` to t and on nothing before, wherever reading began: that is the halo. A grid frame
+(`on_grid`) searches for the face again. Where it fails (the HOG detector sees faces from the front only) the track that the previous grid
 frame began goes on, once. Where there is no track, every frame looks near the anchor.
 
 So the state in a block from grid frame g to the next depends on frames from g - `GRID` on: a track that an older seed began has ended by
@@ -89,7 +89,7 @@ class Tracker:
         self._shot_start = shot_start
         self._look: Look | None = None
         self._doubtful = False
-        #: Grid frames that the running track may still pass without being found afresh.
+        #: Grid frames that the running track may still pass without being found again.
         self._credit = 0
         #: A lost face as last seen, and for how many frames more that is of interest.
         self._ghost: tuple[Look, int] | None = None

@@ -1,7 +1,7 @@
 """Frames that show the face well enough to be given another mouth.
 
-A face that the tracker follows is still no use when it is turned away, cut by the edge of the picture, or when something covers its
-mouth. No single sign of that is sure, but they are independent: the lower face looks like in no other frame of the shot (`appearance`), the
+A face that the tracker follows is unusable when it is turned away, cut by the edge of the picture, or when something covers its
+mouth. Each sign of that is uncertain, but they are independent: the lower face looks unlike the shot's other frames (`appearance`), the
 predictor's answers scatter, and the detector's score falls.
 """
 

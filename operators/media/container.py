@@ -1,4 +1,4 @@
-"""Opening a container: the one place where PyAV's errors become ours, and where the video stream is chosen."""
+"""Opening of containers: translates PyAV's errors and chooses the video stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets and pictures of one video stream, with their errors: what probing and reading share."""
+"""Packets and pictures of one video stream, with their errors; shared by probing and reading."""
 
 from __future__ import annotations
 

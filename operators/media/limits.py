@@ -1,4 +1,4 @@
-"""Limits on what is read: they keep a broken or hostile file from eating a machine."""
+"""Limits on input files, against broken or hostile ones that would exhaust a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a video in the order in which somebody wants them, decoded in as few stretches as seeking is worth.
+"""Frames of a video in any requested order, decoded in as few stretches as seeking is worth.
 
 Used by the stages that draw: an output shows source frames forwards, backwards, or one of them several times.
 """

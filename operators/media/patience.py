@@ -1,7 +1,7 @@
-"""Storage elsewhere that now and then cannot answer: calls are repeated with growing pauses, and what does not pass is told plainly.
+"""Retries for remote storage: calls that fail for the moment are repeated with growing pauses; lasting failures are reported plainly.
 
-A call is repeated when the storage may answer it later: 503 and its relatives, timeouts, broken connections. What will not change by
-waiting (a missing file, no permission, a full disk) is raised at once.
+A call is repeated when the storage may answer it later: 503 and related answers, timeouts, broken connections. Failures that
+waiting does not change (a missing file, no permission, a full disk) are raised at once.
 """
 
 from __future__ import annotations

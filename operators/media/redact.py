@@ -1,4 +1,4 @@
-"""Secrets out of texts: what a URL carries beside the place it names never reaches a message, a log or the ledger."""
+"""Removal of secrets from texts: credentials in a URL never reach a message, a log or the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporary folders on this machine that are removed even when the process that made them was killed."""
+"""Temporary folders on this machine that are removed even if the process that made them was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Side data of pictures: order of fields, static HDR metadata (SMPTE ST 2086 and CTA-861.3) in the words of x264."""
+"""Side data of pictures: order of fields, static HDR metadata (SMPTE ST 2086 and CTA-861.3) in x264's notation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all.
 
-Storage that is not on this machine is asked again when it cannot answer now (`operators.media.patience`).
+Calls to remote storage are retried (`operators.media.patience`).
 """
 
 from __future__ import annotations

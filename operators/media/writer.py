@@ -130,7 +130,7 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
 
 
 class _Sink:
-    """Muxes packets with decoding times such that the file says the end of the last frame, whatever the intervals between frames.
+    """Muxer of packets with decoding times such that the file says the end of the last frame, whatever the intervals between frames.
 
     An MP4 file holds differences of decoding times only, and the duration of the packet that is last in decoding order.
     """

@@ -1,6 +1,6 @@
 """Inputs of L-Net and E-Net: reference frames with the enhanced face laid in, crops, masked faces.
 
-docs/reference.md#8-inputs-of-l-net-and-e-net.
+See docs/reference.md#8-inputs-of-l-net-and-e-net.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Boxes and landmarks decoded from the maps of S3FD, RetinaFace and FAN.
 
-docs/networks.md#s3fd, docs/networks.md#retinaface, docs/networks.md#fan.
+See docs/networks.md#s3fd, docs/networks.md#retinaface and docs/networks.md#fan.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """3DMM coefficients: their layout, and the 26-frame windows that D-Net reads.
 
-docs/reference.md#4-3dmm-coefficients, docs/reference.md#5-d-net.
+See docs/reference.md#4-3dmm-coefficients and docs/reference.md#5-d-net.
 """
 
 from __future__ import annotations

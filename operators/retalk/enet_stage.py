@@ -1,4 +1,4 @@
-"""The stage "enet": small speaking faces to full ones, restored, with the mask of what is pasted."""
+"""The stage "enet": turns small speaking faces into full ones, restored, with the mask of the pasted region."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The enhancer call of the original: align, enhance, parse and paste back every face.
 
-After GPEN; docs/reference.md#10-the-enhancers-call. Pictures are uint8[h, w, 3]; the functions work in any colour
+After GPEN; see docs/reference.md#10-the-enhancers-call. Pictures are uint8[h, w, 3]; the functions work in any colour
 order, the networks that are passed in expect their own.
 """
 

@@ -1,4 +1,4 @@
-"""The stage "lnet": speech to small speaking faces."""
+"""The stage "lnet": draws small speaking faces from speech."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The networks as the stages call them: pictures in, pictures out, in micro-batches on one device.
 
 Weights are loaded on first use, by the registry's rules. Pictures are RGB unless a name says BGR: the original feeds L-Net, E-Net and
-GANimation pictures in the order B, G, R, whatever its comments say, so that their official weights expect it.
+GANimation BGR pictures, contrary to its comments, so their official weights expect BGR.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The original's steps on one frame, quirks included; for parity mode and the benchmark's baseline.
 
-docs/reference.md#7-enhanced-references, docs/reference.md#9-faces-into-frames, docs/reference.md#10-the-enhancers-call.
+See docs/reference.md#7-enhanced-references, docs/reference.md#9-faces-into-frames and docs/reference.md#10-the-enhancers-call.
 Whole frames are uint8[h, w, 3] **BGR**, as the original holds them.
 """
 

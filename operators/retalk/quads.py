@@ -1,6 +1,6 @@
 """Oriented squares around a face: the clip's upright crop, the aligned 256 crops.
 
-After FFHQ's alignment; docs/reference.md#2-one-crop-for-the-clip and docs/reference.md#8-inputs-of-l-net-and-e-net.
+After FFHQ's alignment; see docs/reference.md#2-one-crop-for-the-clip and docs/reference.md#8-inputs-of-l-net-and-e-net.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Speech: sound to phones and mel, and from these to the mouth's movement."""
+"""Speech: sound to phones and band levels, and from these to the movement of the mouth."""

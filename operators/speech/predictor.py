@@ -2,7 +2,7 @@
 
 Used by `operators.speech.stage`. Two views of the same mouth are added: what the recognised phones ask for
 (`operators.speech.articulation`), and what the spectrum shows (an open jaw lifts 2-4.5 kHz over the voice's lowest range), which also holds
-in languages that the recogniser does not know. Where noise or music leaves little contrast, overall loudness gets a say.
+in languages that the recogniser does not know. Where noise or music leaves little contrast, overall loudness is taken into account.
 """
 
 from __future__ import annotations

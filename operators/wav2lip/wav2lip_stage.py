@@ -1,4 +1,4 @@
-"""The stage "wav2lip": a face with its lower half hidden, and what is heard, to the face that says it."""
+"""The stage "wav2lip": draws the speaking face from a face with its lower half hidden and the sound."""
 
 from __future__ import annotations
 

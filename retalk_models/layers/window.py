@@ -1,7 +1,7 @@
 """Parts of pictures that a network must compute at each resolution so that a part of its result is exact.
 
-A convolution of width 3 and a bilinear enlargement each look one sample beyond what they give. A window is grown by as much beforehand;
-what is computed without such a neighbour, at an edge that is not the picture's own, is cut off behind.
+A convolution of width 3 and a bilinear enlargement each read one sample beyond their result. A window is grown by that much beforehand;
+samples computed without such a neighbour, at an edge that is not the picture's own, are cut off afterwards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """3x3 convolutions with half the products: Winograd's F(4, 3) along rows (Lavin and Gray, 2016), direct along columns; for CPUs, float32.
 
-Four rows of the result are made of six convolutions of width 3, each of a sum of rows of the picture, instead of twelve. Along one axis:
-there the sums are whole rows, which is cheap, and rounding grows less.
+Four rows of the result take six convolutions of width 3, each of a sum of rows of the picture, instead of twelve. One axis only: sums of
+whole rows are cheap, and rounding grows less.
 """
 
 from __future__ import annotations
