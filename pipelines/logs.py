@@ -14,6 +14,7 @@ from pipelines.config import UsageError
 
 #: What the file is fed through: steps, progress, notes and failures.
 LOGGER = logging.getLogger("retalk")
+LOGGER.addHandler(logging.NullHandler())  # what the user should see is printed
 
 
 class _Redacting(logging.Formatter):

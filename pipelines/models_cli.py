@@ -25,14 +25,21 @@ from retalk_models.registry_home import is_remote, local_path
 
 DESCRIPTION = """\
 The networks of the retalk engine load model files that their authors publish. They are kept in $RETALK_HOME/models (default:
-$XDG_CACHE_HOME/retalk or ~/.cache/retalk); RETALK_HOME may be an fsspec URL, then each node keeps a copy of what it uses.
-The exemplar engine needs none of them.
-"""
+$XDG_CACHE_HOME/retalk or ~/.cache/retalk). RETALK_HOME may be an fsspec URL: each node then keeps a copy of what it uses. The exemplar
+engine needs none of them."""
+EXAMPLES = """\
+Examples:
+
+  retalk models list
+  retalk models pull --accept-licences
+  retalk models pull lnet enet --from /mnt/weights
+  retalk models verify
+
+Exit codes: 0 done; 2 wrong usage, or licences that were not accepted; 3 some files failed or are wrong (each is named)."""
 PULL = """\
-Fetch model files, check their SHA-256, and put them in the cache. Transfers go on where they stopped, after any interruption; several
-processes or nodes may ask at once, one of them fetches. Files whose publisher states no SHA-256 are trusted on first use: the digest
-is written to a lock file, which you can check in, and any other file is refused from then on.
-"""
+Fetch model files, check their SHA-256, and put them into the cache. Interrupted transfers are resumed; several processes or nodes may ask
+at once, and one of them fetches. Files whose publisher states no SHA-256 are trusted on first use: the digest is written to a lock file,
+which you can check in, and any other file is refused from then on."""
 LINE_STEP = 10
 UNKNOWN_TOTAL_STEP = 100_000_000
 
@@ -107,8 +114,20 @@ class LineProgress(Progress):
             print(text, file=self.stream, flush=True)
 
 
-def make_progress(stream: TextIO) -> Progress:
-    """Bars on a terminal, plain lines elsewhere."""
+class QuietProgress(Progress):
+    """What a person should read, and nothing of how far it is."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def say(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+
+def make_progress(stream: TextIO, quiet: bool = False) -> Progress:
+    """Bars on a terminal, plain lines elsewhere; with `quiet` only what a person should read."""
+    if quiet:
+        return QuietProgress(stream)
     return BarProgress(stream) if shows_bar(stream) else LineProgress(stream)
 
 
@@ -218,7 +237,7 @@ def run_pull(args: argparse.Namespace) -> int:
     ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     if not accepted_licences(wanted, args.accept_licences, ask):
         return 2
-    results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr), args.jobs)
+    results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr, args.quiet), args.jobs)
     print("\n".join(table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)])))
     failed = [result for result in results if result.state == "failed"]
     for result in failed:
@@ -230,7 +249,7 @@ def run_pull(args: argparse.Namespace) -> int:
 def run_verify(args: argparse.Namespace) -> int:
     """`retalk models verify`: hash again; files that are missing count only where they are named."""
     registry = Registry(lock=args.lock)
-    progress = make_progress(sys.stderr)
+    progress = make_progress(sys.stderr, args.quiet)
     entries = registry.catalog.files_of(args.names) if args.names else list(registry.catalog.files.values())
     rows, bad = [("file", "", "")], 0
     for entry in entries:
@@ -259,9 +278,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "models",
         help="list, fetch and verify the model files of the neural engine",
         description=DESCRIPTION,
+        epilog=EXAMPLES,
     )
     actions = parser.add_subparsers(dest="models_action", required=True, metavar="list|pull|verify")
     common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     common.add_argument(
         "--lock", metavar="PATH", help="lock file of digests trusted on first use (default: $RETALK_LOCK, else in the cache)"
     )
@@ -304,7 +325,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"retalk models: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("retalk models: stopped; what was transferred is kept, and the same command goes on with it", file=sys.stderr)
+        print("retalk models: interrupted; what was transferred is kept, run the same command again to resume", file=sys.stderr)
         return 130
 
 

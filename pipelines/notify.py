@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipelines.config import UsageError
 
@@ -64,10 +65,22 @@ def post(url: str, summary: Mapping[str, Any]) -> str:
     return said[-1]
 
 
+def _with_header(url: str) -> tuple[str, dict[str, str]]:
+    """A URL without its user and password, which urllib does not understand, and the headers that carry them."""
+    headers = {"Content-Type": "application/json", "User-Agent": "retalk"}
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, headers
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), headers
+
+
 def _deliver(url: str, body: bytes, said: list[str]) -> None:
     opener = urllib.request.build_opener(_NoRedirect)
+    url, headers = _with_header(url)
     for attempt in range(ATTEMPTS):
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json", "User-Agent": "retalk"}, method="POST")
+        request = urllib.request.Request(url, body, headers, method="POST")
         try:
             with opener.open(request, timeout=TIMEOUT):
                 said.append("")

@@ -243,7 +243,8 @@ class Planner:
             self._row(title, info, number, bounds[number], halos[number], shots[shot_of[number]], anchors[shot_of[number]], spoken[number])
             for number in sorted(spoken)
         ]
-        return {**summary, "shots": len(shots), "faceless_shots": sum(a is None for a in anchors), "segments": len(bounds)}, rows
+        faceless = sum(anchor is None for anchor in anchors) if self.engine.config.find_faces else 0
+        return {**summary, "shots": len(shots), "faceless_shots": faceless, "segments": len(bounds)}, rows
 
     def _missing(
         self, plan: DubPlan, number: int, pieces: list[Piece], pts: np.ndarray, halo: tuple[int, int], committed: dict[str, dict[str, Any]]

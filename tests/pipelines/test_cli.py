@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from operators.media.probe import probe_video
-from pipelines import cli
+from pipelines import cli, notify
 from pipelines.dub import side_directory
 from pipelines.lock import RunLock
 from tests.pipelines.conftest import engine_config, profile_config
+from tests.pipelines.test_notify import hook
 
 
 @pytest.fixture
@@ -156,6 +157,97 @@ def test_run_and_status(manifest: str, tmp_path: Path, configs: list[str], capsy
     assert cli.main(["plan", manifest, "-o", str(out), *configs]) == 3
     assert "done already" in capsys.readouterr().out
     assert cli.main(["status", str(tmp_path / "nowhere")]) == 2
+
+
+def test_json_is_all_that_is_on_standard_output(
+    manifest: str, footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json"]) == 3
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (report["outcome"], report["exit_code"], report["already_done"], report["dubbed"], report["failed"]) == ("failed", 3, 0, 1, 1)
+    assert [(record["title"], record["state"]) for record in report["records"]] == [("bad", "failed"), ("good", "done")]
+    assert "no such file" in report["records"][0]["error"]
+    assert report["segments"] == {"computed": 4, "reused": 0}
+    assert "failed: bad [dub]: " in captured.err
+    assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json", "--allow-failures"]) == 0
+    assert json.loads(capsys.readouterr().out)["already_done"] == 1
+    assert dub(footage, tmp_path / "x.mp4", configs, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["outcome"], report["records"][0]["frames"]) == ("done", 24)
+
+
+def test_a_log_file_has_what_the_terminal_does_not_show(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "logs" / "dub.log"
+    fails = ["--set", "misbehave_dub.fail=x", "--set", "misbehave_dub.segment=2", "--log-file", str(log)]
+    assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails) == 3
+    assert "Traceback" not in capsys.readouterr().err
+    text = log.read_text()
+    assert "ERROR retalk: x [dub]: misbehave_dub: " in text
+    assert "Traceback (most recent call last):" in text
+    assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails, "--verbose") == 3
+    assert "Traceback" in capsys.readouterr().err
+    assert dub(footage, tmp_path / "out" / "y.mp4", [*configs, "--engine", "none"], "--log-file", str(log)) == 2
+    assert "engine 'none' is unknown" in log.read_text()
+
+
+def test_a_run_that_ends_tells_a_webhook(
+    manifest: str, footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "WAITS", (0.0, 0.0, 0.0))
+    command = ["run", manifest, "-o", str(tmp_path / "out"), *configs, "--runner", "local", "--quiet"]
+    with hook(500, 500) as (url, heard):
+        assert cli.main([*command, "--notify", url]) == 3
+        assert "not delivered" not in capsys.readouterr().err
+        with RunLock(str(tmp_path / "out")):
+            assert cli.main([*command, "--notify", url]) == 2
+        with monkeypatch.context() as patched:
+            patched.setattr(RunLock, "check", interrupted)
+            assert cli.main([*command, "--redo", "good", "--notify", url]) == 130
+    ended, refused, stopped = (body for _, _, body in heard[2:])
+    told = {name: ended[name] for name in ("command", "outcome", "dubbed", "failed")}
+    assert told == {"command": "run", "outcome": "failed", "dubbed": 1, "failed": 1}
+    (failed,) = ended["failed_titles"]
+    assert (failed["title"], failed["dub"]) == ("bad", "dub")
+    assert (refused["outcome"], refused["exit_code"]) == ("refused", 2)
+    assert "another run is at work here" in refused["error"]
+    assert (stopped["outcome"], stopped["exit_code"]) == ("interrupted", 130)
+    capsys.readouterr()
+    with hook(404) as (url, _):
+        assert dub(footage, tmp_path / "x.mp4", configs, "--notify", url) == 0, "a run never fails of it"
+    error = capsys.readouterr().err
+    assert "note: the summary was not delivered to http://127.0.0.1/***: it answered 404" in error
+    assert "token" not in error
+    assert dub(footage, tmp_path / "y.mp4", configs, "--notify", "ftp://x/y") == 2
+    assert not (tmp_path / "y.mp4").exists()
+
+
+def interrupted(self: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_dry_run_says_what_would_be_done(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "out"
+    assert dub(footage, folder / "x.mp4", configs, "--dry-run", speech="long.wav") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        f"{footage / 'a.mp4'}: 64x48, 2 shots",
+        f"{folder / 'x.mp4'}: 24 frames, 2 s, would be written",
+        "engine test, profile test: 4 segments to compute",
+    ]
+    assert "note: the speech is 1.3 s longer than the video and is cut" in captured.err
+    assert not folder.exists()
+    (tmp_path / "silent.wav").write_bytes((footage / "exact.wav").read_bytes()[:44] + bytes(64000))
+    arguments = ["dub", str(footage / "a.mp4"), str(tmp_path / "silent.wav"), "-o", str(folder / "x.mp4"), *configs, "--dry-run"]
+    assert cli.main([*arguments, "--json"]) == 3
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert (told["dry_run"], told["exit_code"], told["state"]) == (True, 3, "failed")
+    assert f"would fail: {told['error']}" in captured.err
+    assert not folder.exists()
 
 
 def test_stages_prints_the_table_and_the_options(configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
