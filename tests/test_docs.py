@@ -81,6 +81,13 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_files_named_in_documents_exist(path: Path) -> None:
+    """Paths of the repository in backticks; those with a star are skipped."""
+    named = re.findall(rf"`((?:{'|'.join(SOURCES)})/[\w./-]+)`", text_of(path))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_citations_in_code_lead_somewhere() -> None:
     wrong, found = {}, 0
     for path in sources():
