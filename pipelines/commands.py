@@ -88,12 +88,21 @@ def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str
             say(f"note: the summary was not delivered to {notification.shown(url)}: {undelivered}")
 
 
-def dub_one(video: str, speech: str, output: str, *, as_json: bool = False, notify: str | None = None, **options: Any) -> int:
+def dub_one(
+    video: str,
+    speech: str,
+    output: str,
+    *,
+    defaults: Mapping[str, Any],
+    as_json: bool = False,
+    notify: str | None = None,
+    **options: Any,
+) -> int:
     """`retalk dub`: one title in a run directory beside the output, which goes when the output is there."""
     directory, began = side_directory(output), time.monotonic()
     with notified(notify, "dub", directory) as summary:
         try:
-            report = dub(video, speech, output, **options)
+            report = dub(video, speech, output, **defaults, **options)
         except KeyboardInterrupt:
             say(f"interrupted: run the same command again to resume (work is kept in {directory})")
             return INTERRUPTED

@@ -133,9 +133,9 @@ def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str)
 
 
 def run(
-    manifest: str | Sequence[Mapping[str, Any]],
+    manifest: str | Path | Sequence[Mapping[str, Any]],
     *,
-    run_dir: str,
+    run_dir: str | Path,
     engine: str | EngineConfig = "auto",
     profile: str | ProfileConfig = "laptop",
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -154,7 +154,9 @@ def run(
     """Dub titles. Run again with the same run directory, it goes on where it stood.
 
     Args:
-        manifest: URL of a manifest, or its rows (see `pipelines.manifest`); relative outputs lie in the run directory.
+        manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``, ``speech``, ``output``, and
+            optionally ``face``, ``length``, ``audio``, ``language`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and
+            ``dubs``, a list of such dubs. Relative outputs lie in the run directory.
         run_dir: fsspec URL of the run directory.
         engine: name, path of a .yaml file, or configuration.
         profile: the same.
@@ -176,10 +178,19 @@ def run(
         ConfigError, ManifestError: wrong usage; nothing has run.
         PreflightError: the run would crawl or fail; nothing has run.
         LockedError: another run is at work in the run directory.
+
+    Returns:
+        The report, with a record for each title and dub. A title that cannot be dubbed is a failed record, no exception.
+
+    Examples:
+        >>> rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a.mp4"}]  # doctest: +SKIP
+        >>> report = retalk.run(rows, run_dir="out", engine="exemplar")  # doctest: +SKIP
+        >>> [(record["title"], record["error"]) for record in report.failed]  # doctest: +SKIP
+        []
     """
     built = resolve_engine(engine, options)
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
-    directory = RunDirectory(run_dir)
+    directory = RunDirectory(str(run_dir))
     kept = cache_folder(cache, chosen, directory.url)
     manifested = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     titles = preflight.with_missing_files(select(manifested, only, redo))

@@ -49,13 +49,22 @@ def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str,
 
 
 def titles_of(
-    manifest: str | Sequence[Mapping[str, Any]], engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None
+    manifest: str | Path | Sequence[Mapping[str, Any]], engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None
 ) -> list[Title]:
-    """Titles of a manifest, given as its URL or as its rows; arguments and errors as for `read_manifest`."""
-    if isinstance(manifest, str):
-        return read_manifest(manifest, engine, outputs, defaults)
-    rows = [(f"row {number}" if len(manifest) > 1 else "", dict(row)) for number, row in enumerate(manifest, 1)]
+    """Titles of a manifest, given as its URL or as its rows (paths may be `Path`); arguments and errors as for `read_manifest`."""
+    if isinstance(manifest, (str, Path)):
+        return read_manifest(str(manifest), engine, outputs, defaults)
+    rows = [(f"row {number}" if len(manifest) > 1 else "", _texts(row)) for number, row in enumerate(manifest, 1)]
     return parse_rows(rows, engine, outputs, defaults=defaults)
+
+
+def _texts(value: Any) -> Any:
+    """A row with its paths as texts."""
+    if isinstance(value, Mapping):
+        return {name: _texts(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_texts(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def parse_rows(

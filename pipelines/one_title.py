@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from operators.media.storage import filesystem, join
 from pipelines.dub import DONE, Report, run, side_directory
 from pipelines.preflight import PreflightError, check_dub
 from pipelines.state import remove
+from pipelines.titles import AudioRule, LengthRule
 
 
 def dub(
@@ -17,7 +17,10 @@ def dub(
     speech: str | Path,
     output: str | Path,
     *,
-    defaults: Mapping[str, Any] | None = None,
+    face: str = "largest",
+    length: LengthRule = "keep",
+    audio: AudioRule = "replace",
+    language: str = "",
     keep_segments: bool = False,
     cache: str | bool | None = None,
     **options: Any,
@@ -30,11 +33,14 @@ def dub(
         video: path or fsspec URL of the video, or of a still picture.
         speech: the new speech: any file with an audio stream.
         output: the file to write: .mp4, .m4v, .mkv or .mov.
-        defaults: ``face`` ("largest", "left", "right", a number from the left, or a picture of the person), ``length`` ("keep", "trim",
-            "freeze", "loop", "pingpong"), ``audio`` ("replace", "add", "keep"), ``language`` (ISO 639-2).
+        face: whom to dub: "largest", "left", "right", a number counted from the left ("0" is the first), or a picture of the person.
+        length: when speech and video differ in length: "keep" the video's, "trim" to the shorter, or extend a shorter video by "freeze",
+            "loop" or "pingpong".
+        audio: "replace" the video's first audio track, "add" one, or "keep" the video's audio.
+        language: of the speech, a code such as "deu"; it is written into the output.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
-        **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``.
+        **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``; not ``defaults``.
 
     Returns:
         The report. Its one record has ``state`` "done" or "failed", ``error``, ``output``, ``frames``, ``video_seconds``.
@@ -43,14 +49,15 @@ def dub(
         UsageError: wrong usage, as `run` raises; nothing has run.
 
     Examples:
-        >>> report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4", defaults={"language": "deu"})  # doctest: +SKIP
+        >>> report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4", language="deu")  # doctest: +SKIP
         >>> report.failed[0]["error"] if report.failed else "done"  # doctest: +SKIP
         'done'
     """
-    check_dub(str(video), str(speech), str(output), str((defaults or {}).get("face", "largest")))
+    check_dub(str(video), str(speech), str(output), face)
     target = absolute(str(output))
     directory = side_directory(target)
     row = row_of(str(video), str(speech), target)
+    defaults = {"face": face, "length": length, "audio": audio, "language": language}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     try:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from operators.media.redact import redact
@@ -80,9 +81,9 @@ def show_plan(
 
 
 def plan(
-    manifest: str | Sequence[Mapping[str, Any]],
+    manifest: str | Path | Sequence[Mapping[str, Any]],
     *,
-    run_dir: str | None = None,
+    run_dir: str | Path | None = None,
     engine: str | EngineConfig = "auto",
     profiles: Sequence[str | ProfileConfig] = ("laptop",),
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -103,6 +104,9 @@ def plan(
     Raises:
         ConfigError, ManifestError: wrong usage.
 
+    Returns:
+        The plan; its ``problems`` say why titles cannot be dubbed.
+
     Examples:
         >>> found = retalk.plan("catalogue.jsonl", run_dir="out")  # doctest: +SKIP
         >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
@@ -112,7 +116,7 @@ def plan(
     work, marks = Work(), []
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
-        run = RunDirectory(run_dir).url if run_dir else scratch
+        run = RunDirectory(str(run_dir)).url if run_dir else scratch
         titles = with_missing_files(confine(titles_of(manifest, built, run, defaults), roots, run))
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
