@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -162,6 +163,8 @@ def test_a_folder_without_init_that_hides_a_package_is_named(tmp_path: Path, mon
     (tmp_path / "configs").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
         monkeypatch.delitem(sys.modules, name)
+    for name in NAMES[:-1]:  # loaded, and so found where they were
+        importlib.import_module(name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ForeignPackageError, match=rf"'configs'.*{re.escape(str(tmp_path / 'configs'))}.*run from another folder"):
