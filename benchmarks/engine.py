@@ -88,7 +88,16 @@ def dub(name: str, folder: Path, row: dict[str, Any], profile: ProfileConfig, op
         SystemExit: a title failed.
     """
     rows = [{"id": "clip", **row}]
-    report = run(rows, run_dir=str(folder), engine=load_engine(name), profile=profile, options=options, ray=ray, keep_segments=True)
+    runner = "ray" if ray else "local"
+    report = run(
+        rows,
+        run_dir=str(folder),
+        engine=load_engine(name),
+        profile=profile,
+        options=options,
+        runner=runner,
+        keep_segments=True,
+    )
     if report.failed:
         raise SystemExit(f"benchmark: {name}: {report.failed[0]['error']}\n{report.failed[0].get('traceback', '')}")
 

@@ -350,7 +350,9 @@ def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20, i
             *(word for name, value in asked.items() for word in (f"--{name}", str(value))),
         ]
         with (folder / "log").open("w") as log:
-            child = subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            child = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            )
         moved, before, hung = time.monotonic(), "", False
         while child.poll() is None:
             time.sleep(0.1)

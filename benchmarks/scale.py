@@ -86,7 +86,7 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             first = FirstFile(folder / f"run-{count}" / "out")
             cpu, began = time.process_time(), time.monotonic()
             with SchedulerSteps() as steps:
-                report = run(str(manifest), run_dir=str(folder / f"run-{count}"), engine=engine, profile=no_op_profile())
+                report = run(str(manifest), run_dir=str(folder / f"run-{count}"), engine=engine, profile=no_op_profile(), runner="ray")
             spent, whole = time.process_time() - cpu, time.monotonic() - began
             first.stop()
             assert_done(report, count)
@@ -193,7 +193,7 @@ def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str,
     began = time.monotonic()
     with ray_session(profile.store_mib) as ray, Watch(ray) as watch:
         row = {"id": "title", "video": video, "speech": speech, "output": "out.mp4", "audio": "keep"}
-        assert_done(run([row], run_dir=run_dir, engine=config, profile=profile), 1)
+        assert_done(run([row], run_dir=run_dir, engine=config, profile=profile, runner="ray"), 1)
     return {**watch.peaks, "seconds": time.monotonic() - began}
 
 
@@ -291,7 +291,7 @@ def skew(folder: Path, options: argparse.Namespace) -> None:
         name="skew", segment_frames=50, plan=PoolConfig(name="plan", size=1, **small), pools=pools, cache=CacheConfig(on=False)
     )
     with ray_session(512):
-        assert_done(run(rows, run_dir=str(folder / "run"), engine=engine, profile=profile), 101)
+        assert_done(run(rows, run_dir=str(folder / "run"), engine=engine, profile=profile, runner="ray"), 101)
     spans = [(start, end) for stage, _, start, end in read_log(log) if stage == "paint"]
     begin, end = min(s for s, _ in spans), max(e for _, e in spans)
     busy = sum(e - s for s, e in spans)
@@ -323,7 +323,7 @@ def cache(folder: Path, options: argparse.Namespace) -> None:
         dubs = [{"language": name, "speech": str(file), "output": f"{name}.mp4"} for name, file in zip(("deu", "fra"), speech[:count])]
         began = time.process_time()
         row = {"id": "title", "video": str(video), "dubs": dubs}
-        assert_done(run([row], run_dir=str(folder / run_dir), engine="exemplar", ray=False, cache=cache), count)
+        assert_done(run([row], run_dir=str(folder / run_dir), engine="exemplar", runner="local", cache=cache), count)
         return time.process_time() - began
 
     dub("warm", 1, False)

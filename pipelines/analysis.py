@@ -17,7 +17,6 @@ import importlib.util
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from operators.segment import Segment
 from pipelines.board import BoardClient
 from pipelines.engine import Engine, StageSpec
 from pipelines.rows import Row, from_table, to_table
+from pipelines.specs import CacheSpec
 from pipelines.state import DISTRUSTED, content_key
 from pipelines.titles import slug
 from retalk_models.registry import home_registry
@@ -56,21 +56,6 @@ LIBRARIES = (
 )
 #: Plan columns that decide what is computed, beside the video's identity.
 PLANNED = ("start", "stop", "halo_start", "halo_stop", "shot_start", "shot_stop", "n_frames", "anchor")
-
-
-@dataclass(frozen=True)
-class CacheSpec:
-    """Where analysis is kept, as plain data.
-
-    Attributes:
-        url: folder (the run directory, or one that several runs share); the files lie in its ``analysis/``.
-        devices: of each stage, by name.
-        bytes_per_frame: stages with larger columns are not cached.
-    """
-
-    url: str
-    devices: tuple[tuple[str, str], ...]
-    bytes_per_frame: int
 
 
 def cache_room(url: str, max_gib: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ class Board:
         self._stages: dict[str, dict[str, float]] = {}
         self._working: dict[str, int] = {}
         self._decided: dict[str, Any] = dict(self._written())
+        self._workers: dict[str, dict[str, Any]] = {}
 
     def _written(self) -> list[tuple[str, Any]]:
         """What an earlier process of this board has decided; a line that it was killed over is none."""
@@ -94,10 +96,46 @@ class Board:
         count["seconds"] += seconds
         count["errors"] += error
 
+    def starting(self, worker: str, group: str, node: str, pid: int, phase: str) -> None:
+        """Note that a worker's process is there, and what it is doing before it can take rows.
+
+        Args:
+            worker: its id, which stays when its process is started again.
+            group: names of its stages.
+            node: host name.
+            pid: of its process.
+            phase: in words, such as "importing".
+        """
+        known = self._workers.get(worker, {})
+        since = known["since"] if known.get("pid") == pid else time.monotonic()
+        self._workers[worker] = {"group": group, "node": node, "pid": pid, "phase": phase, "since": since, "up": False}
+
+    def up(self, worker: str) -> None:
+        """Note that a worker can take rows."""
+        if worker in self._workers:
+            self._workers[worker]["up"] = True
+
     def snapshot(self) -> dict[str, Any]:
-        """``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "running": [keys]}``."""
-        stages = {name: dict(count) for name, count in self._stages.items()}
-        return {"stages": stages, "working": dict(self._working), "running": sorted(self._begun)}
+        """Counters, rows at work, and workers.
+
+        Returns:
+            ``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "running": [keys],
+            "starting": [{group, node, pid, phase, seconds}], "workers": {group: how many have been seen}}``.
+        """
+        seen: dict[str, int] = {}
+        starting = []
+        for worker in self._workers.values():
+            seen[worker["group"]] = seen.get(worker["group"], 0) + 1
+            if not worker["up"]:
+                told = {name: worker[name] for name in ("group", "node", "pid", "phase")}
+                starting.append({**told, "seconds": round(time.monotonic() - worker["since"], 1)})
+        return {
+            "stages": {name: dict(count) for name, count in self._stages.items()},
+            "working": dict(self._working),
+            "running": sorted(self._begun),
+            "starting": starting,
+            "workers": seen,
+        }
 
 
 class BoardClient(Protocol):

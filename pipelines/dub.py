@@ -21,9 +21,10 @@ from operators.media.redact import redact
 from operators.media.scratch import scratch_folder
 from operators.media.storage import join, sweep
 from pipelines import preflight, preflight_cluster
-from pipelines.analysis import CacheSpec, cache_room
+from pipelines.analysis import cache_room
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
+from pipelines.choice import choose_runner
 from pipelines.collect import Collector, earlier_plan
 from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile, with_limits
 from pipelines.engine import Engine
@@ -33,16 +34,16 @@ from pipelines.logs import LOGGER, command_log
 from pipelines.manifest import titles_of
 from pipelines.metrics import RunMetrics
 from pipelines.ownership import about, check_owner
-from pipelines.plan import PlanSpec
 from pipelines.progress import Progress
 from pipelines.progress_text import StageWords, stage_words
 from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.selection import forget, select
 from pipelines.session import is_joined, machine_cpus
+from pipelines.specs import CacheSpec, GroupSpec, PlanSpec
+from pipelines.starting import StartWatch
 from pipelines.state import Record, RunDirectory, write_text
-from pipelines.titles import Title
-from pipelines.worker import GroupSpec
+from pipelines.titles import Runner, Title
 from retalk_models.registry import available
 
 #: Exit codes of the command line.
@@ -140,7 +141,7 @@ def run(
     profile: str | ProfileConfig = "laptop",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
-    ray: bool = True,
+    runner: Runner = "auto",
     keep_segments: bool = False,
     progress: TextIO | Progress | None = None,
     verbose: bool = False,
@@ -162,7 +163,7 @@ def run(
         profile: the same.
         options: engine-wide options of stages, ``{stage: {option: value}}``.
         defaults: ``face``, ``length``, ``audio``, ``language`` for rows that have none.
-        ray: False: a plain loop in this process.
+        runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay (`pipelines.choice`).
         keep_segments: do not delete encoded segments after assembly.
         progress: where progress is shown: a stream, e.g. `sys.stderr`, or a display that is open already.
         verbose: show what the workers print.
@@ -208,8 +209,12 @@ def run(
         if redo:
             forget(directory, redo)
         tidy(directory, titles)
-        runner = _Runner(directory, built, chosen, titles, lock, keep_segments, shown, kept, others)
-        report = runner.with_ray(verbose) if ray else runner.without_ray()
+        work = _Work(directory, built, chosen, titles, lock, keep_segments, shown, kept, others)
+        choice = choose_runner(runner, built, [pool for pool, _ in work.placed], work.plan, titles)
+        LOGGER.info("runner: %s, %s", choice.runner, choice.reason)
+        if verbose:
+            shown.say(f"runner: {choice.runner} ({choice.reason})")
+        report = work.with_ray(verbose) if choice.runner == "ray" else work.without_ray()
         # Again: workers that were killed have left files in this run too.
         try:
             tidy(directory, titles)
@@ -238,7 +243,7 @@ class UnwritableError(UsageError):
     """The run's state cannot be written; the message says why. What is committed is safe."""
 
 
-class _Runner:
+class _Work:
     """One run, from titles to the report."""
 
     def __init__(
@@ -258,12 +263,13 @@ class _Runner:
         #: Ids of titles of the manifest that this run leaves alone.
         self.others = others
         self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media())
+        self.placed = groups_of(engine, profile, directory.url, isolated=False, cache=cache)
         self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
 
     def without_ray(self) -> Report:
         board = Board(self.room)
         collector = self._collector(lambda job: collector.ended(assemble_dub(job, self.keep_segments)))
-        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=False, cache=self.cache)
+        placed = self.placed
 
         def take(row: dict[str, Any]) -> None:
             self.lock.check()
@@ -279,7 +285,7 @@ class _Runner:
         from pipelines.session import ray_session
 
         preflight.check_shared_urls(self.directory.url, self.titles)
-        placed = groups_of(self.engine, self.profile, self.directory.url, isolated=True, cache=self.cache)
+        placed = [(pool, dataclasses.replace(spec, isolated=True)) for pool, spec in self.placed]
         self.progress.phase("starting Ray")
         joined = is_joined()
         with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
@@ -319,7 +325,8 @@ class _Runner:
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
             metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
-            look = (collector.state, lambda: ray.get(board.snapshot.remote()), self._words())
+            watch = StartWatch(self._least(placed, ray))
+            look = (collector.state, lambda: watch.look(ray.get(board.snapshot.remote())), self._words())
             with self.progress.watch(*look, log, lambda: forms(ray.nodes()), metrics):
                 blocks = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
@@ -351,6 +358,12 @@ class _Runner:
 
     def _words(self) -> list[StageWords]:
         return stage_words(spec.stage for spec in self.engine.stages)
+
+    def _least(self, placed: list[tuple[PoolConfig, GroupSpec]], ray: Any) -> dict[str, int]:
+        """How many workers each group has at least."""
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        groups = {"+".join(spec.stages): pool.bounds(cpus)[0] for pool, spec in placed}
+        return {"plan": self.profile.plan.bounds(cpus)[0], **groups}
 
     def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
         pools = {s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1]) for pool, spec in placed for s in spec.stages}

@@ -10,30 +10,32 @@ from __future__ import annotations
 import collections
 import logging
 import math
+import os
 import queue
+import socket
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-import pipelines.session  # noqa: F401  (sets Ray's environment)
-from pipelines.assembly import DubJob, assemble_dub
 from pipelines.beats import BEAT
 from pipelines.board import Board
 from pipelines.bundles import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
-from pipelines.engine import FINAL
-from pipelines.order import planning_tasks, sizes_for
-from pipelines.plan import PLANNED, Planner, PlanSpec
 from pipelines.rows import Row, from_table
-from pipelines.state import Record
+from pipelines.session import detach_input  # sets Ray's environment, too
+from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
-from pipelines.worker import Group, GroupSpec
+
+if TYPE_CHECKING:
+    from pipelines.assembly import DubJob
+    from pipelines.plan import Planner
+    from pipelines.state import Record
 
 NAMESPACE = "retalk"
 #: Seconds that a worker's notes to the board may wait.
@@ -78,6 +80,15 @@ class BoardHandle:
         found: tuple[int, Any] = self._ray.get(self._board.after.remote(self._taken(), "begin_plan", key))
         return found
 
+    @contextmanager
+    def coming_up(self, group: str) -> Iterator[None]:
+        """Tell the board that this actor is starting, and then that it is up. Its imports and its set-up belong inside."""
+        worker = self._ray.get_runtime_context().get_actor_id() or uuid.uuid4().hex
+        told = (worker, group, socket.gethostname(), os.getpid())
+        self._board.starting.remote(*told, "importing")
+        yield
+        self._board.up.remote(worker)
+
     def claim(self, size: int) -> bool:
         return bool(self._ray.get(self._board.claim.remote(size)))
 
@@ -100,9 +111,13 @@ class PlanActor:
     """A planner in an actor pool: a table with lists of titles (as JSON) in, packed rows out."""
 
     def __init__(self, spec: PlanSpec, board: str, bundling: Bundling) -> None:
+        detach_input()
         self._board = BoardHandle(board)
-        self._planner = Planner(spec, self._board)
         self._bundling = bundling
+        with self._board.coming_up("plan"):
+            from pipelines.plan import Planner
+
+            self._planner = Planner(spec, self._board)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         for titles in table.column("titles").to_pylist():
@@ -112,6 +127,8 @@ class PlanActor:
 
 def plan_bundles(planner: Planner, titles: list[Title], bundling: Bundling) -> Iterator[pa.Table]:
     """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
+    from pipelines.plan import PLANNED
+
     together = bundling.titles_per_task > 1
     bundler = Bundler(PLANNED, bundling.block_frames, MAX_ROWS if together else 1)
     for title in titles:
@@ -135,8 +152,12 @@ class GroupActor:
     """A group of stages in an actor pool."""
 
     def __init__(self, spec: GroupSpec, board: str, block_frames: int) -> None:
+        detach_input()
         self._board = BoardHandle(board)
-        self._group = Group(spec, self._board, block_frames)
+        with self._board.coming_up("+".join(spec.stages)):
+            from pipelines.worker import Group
+
+            self._group = Group(spec, self._board, block_frames)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         yield from self._group(table)
@@ -146,7 +167,12 @@ class GroupActor:
 class Assembler:
     """Assembles dubs in a process of its own, one after the other; a task for each would start a process for each."""
 
+    def __init__(self) -> None:
+        detach_input()
+
     def run(self, jobs: list[DubJob], keep_segments: bool) -> list[Record]:
+        from pipelines.assembly import assemble_dub
+
         return [assemble_dub(job, keep_segments) for job in jobs]
 
 
@@ -290,6 +316,10 @@ def stream(
     import ray
     import ray.data
 
+    from pipelines.engine import FINAL
+    from pipelines.order import planning_tasks, sizes_for
+    from pipelines.plan import PLANNED
+
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             # What matters is in the rows' errors or raised here; Ray's own log file keeps the rest.
@@ -335,6 +365,8 @@ def stream(
 
 def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
     """The rows of a block, without beats."""
+    from pipelines.engine import FINAL
+
     rows = unpack(table, schema)
     plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
     return [row for row in plain if row["segment"] != BEAT]

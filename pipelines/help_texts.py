@@ -151,8 +151,9 @@ replace (default): the speech takes the place of the video's first audio track; 
 stays as it is"""
 
 RUNNER_HELP = """\
-where the work runs. ray: in worker processes, on this machine or on the cluster of RAY_ADDRESS; local: in this process; auto (default): in
-this process where the work is so small that starting Ray would take longer, otherwise ray. The output is the same"""
+where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or on
+the cluster of RAY_ADDRESS. auto (default): local where the work left takes less time than starting Ray does (about half a minute of 720p
+video with the exemplar engine), else ray; always ray with RAY_ADDRESS, with GPUs in the profile, or with more than 16 titles to do"""
 
 NOTIFY_HELP = """\
 POST a JSON summary to this http(s) URL when the run ends, also when it failed or was interrupted; retried a few times, and never fails or

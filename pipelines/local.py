@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.board import Board
-from pipelines.plan import Planner, PlanSpec
+from pipelines.plan import Planner
 from pipelines.rows import Row
+from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
-from pipelines.worker import Group, GroupSpec
+from pipelines.worker import Group
 
 
 def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take: Callable[[Row], None], board: Board) -> None:

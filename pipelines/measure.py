@@ -22,10 +22,11 @@ from pipelines.board import Board
 from pipelines.config import EngineConfig, UsageError
 from pipelines.engine import Engine
 from pipelines.fanout import fan_out
-from pipelines.plan import PLANNED, Planner, PlanSpec
+from pipelines.plan import PLANNED, Planner
 from pipelines.rows import Row, from_table, to_table
+from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
-from pipelines.worker import Group, GroupSpec, limit_process
+from pipelines.worker import Group, limit_process
 
 MIB = 1 << 20
 #: Id of the title that comes first and is not timed: models are loaded and functions compiled over it.
@@ -89,7 +90,7 @@ def measure(stage: str, engine: EngineConfig, run: str, segment_frames: int, dev
         asked, answer = Path(folder, "spec.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({**spec, "source": str(source), "target": str(target), "answer": str(answer)}))
         command = [sys.executable, "-m", "pipelines.measure", str(asked)]
-        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+        ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
         if ended.returncode != 0 or not answer.exists():
             last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
             raise UsageError(f"stage {stage} cannot be measured: its process ended with exit code {ended.returncode} ({last})")

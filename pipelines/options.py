@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.config import UsageError
 from pipelines.help_texts import AUDIO_HELP, FACE_HELP, LENGTH_HELP, NOTIFY_HELP, RUNNER_HELP
-from pipelines.titles import AUDIO_RULES, LENGTH_RULES
+from pipelines.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
 
 
 def add_title_options(command: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         default="laptop",
         help="how many workers of which size: laptop (default), node-8gpu, autoscaling, or the path of a profile's .yaml file",
     )
-    group.add_argument("--runner", choices=("auto", "ray", "local"), default="auto", help=RUNNER_HELP)
+    group.add_argument("--runner", choices=RUNNERS, default="auto", help=RUNNER_HELP)
     group.add_argument("--no-ray", action="store_const", const="local", dest="runner", default="auto", help=argparse.SUPPRESS)
     cache = group.add_mutually_exclusive_group()
     cache.add_argument(
@@ -145,7 +145,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "profile": args.profile,
         "options": settings(args.settings),
         "defaults": defaults(args),
-        "ray": args.runner != "local",
+        "runner": args.runner,
         "keep_segments": args.keep_segments,
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,

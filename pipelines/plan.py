@@ -31,11 +31,11 @@ from operators.segment import PLAN
 from pipelines.analysis import code, libraries
 from pipelines.beats import BEAT, Beats, beats_of
 from pipelines.board import MAX_ATTEMPTS, BoardClient
-from pipelines.config import EngineConfig
 from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
 from pipelines.shots import look_through
+from pipelines.specs import PlanSpec
 from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
 from pipelines.titles import SUFFIXES, Dub, Title, is_picture, slug
@@ -47,17 +47,6 @@ from retalk_models import __version__
 SPEECH_RATE = 16000
 #: Columns of a planned row.
 PLANNED = pa.schema([*PLAN, META])
-
-
-@dataclass(frozen=True)
-class PlanSpec:
-    """What a planner is built from: plain data."""
-
-    engine: EngineConfig
-    run: str
-    segment_frames: int
-    cache: str = ""  # folder for shots and anchors; "": the run directory
-    limits: MediaLimits = DEFAULT_LIMITS
 
 
 @dataclass
@@ -157,6 +146,16 @@ class Planner:
         values = {"segment_id": title.id, "title": title.id, "video": title.video, "segment": -1, "error": error, "meta": json.dumps(mark)}
         yield empty_row(PLANNED, values)
         yield from rows
+
+    def left(self, title: Title) -> list[Dub]:
+        """The dubs of a title that have something to do, as far as that can be told without opening its media."""
+        if title.error:
+            return []
+        self._distrusted = []
+        try:
+            return [plan.dub for plan in self._dubs(title, None) if plan.state == "run"]
+        except ValueError:
+            return []  # it fails as soon as it is planned
 
     # --- what is asked ------------------------------------------------------------------------------------------------------------
     def _dubs(self, title: Title, done: list[str] | None) -> list[DubPlan]:

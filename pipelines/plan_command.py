@@ -18,13 +18,14 @@ from pipelines.dub import DONE, FAILED, resolve_engine
 from pipelines.engine import Engine
 from pipelines.forecast import Work, describe, find_rates, forecast, to_json
 from pipelines.manifest import titles_of
-from pipelines.plan import Planner, PlanSpec
+from pipelines.plan import Planner
 from pipelines.preflight import with_missing_files
 from pipelines.progress import duration
 from pipelines.roots import confine
 from pipelines.rows import Row
 from pipelines.runlog import read_logs
 from pipelines.session import machine_cpus, ray_session
+from pipelines.specs import PlanSpec
 from pipelines.state import RunDirectory, read_json, write_text
 from pipelines.titles import Title
 

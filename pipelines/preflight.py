@@ -289,4 +289,4 @@ def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
     for url in urls:
         if any(part.startswith("memory://") for part in url.split("::")):
-            raise PreflightError(f"{url}: memory:// is seen by one process only; use --no-ray (ray=False), or another storage")
+            raise PreflightError(f"{url}: memory:// is seen by one process only; use --runner local, or another storage")

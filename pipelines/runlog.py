@@ -55,7 +55,7 @@ class RunLog:
 
         Args:
             state: of the collector and the meter: titles, planned_titles, ended, failed, planned, done, elapsed, fps, eta, expected.
-            board: the board's snapshot.
+            board: the board's snapshot; ``starting`` are the workers that are not up though they should be.
             nodes: how many nodes of each form (``"16c0g"``: CPUs, GPUs) there are now.
             outcome: "running", "ended" or "interrupted".
 

@@ -54,12 +54,39 @@ def ray_session(store_mib: int | None, verbose: bool = False, before_start: Call
         if before_start is not None:
             before_start()
         store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
-        with nullcontext() if verbose else _silent_stderr():
+        with no_terminal_input(), nullcontext() if verbose else _silent_stderr():
             ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def detach_input() -> None:
+    """Point this process's standard input at nothing.
+
+    A process in the background that reads from the user's terminal or changes its settings is stopped by the kernel, its group with it.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    if nothing != 0:
+        os.dup2(nothing, 0)
+        os.close(nothing)
+
+
+@contextmanager
+def no_terminal_input() -> Iterator[None]:
+    """Let processes that are started meanwhile inherit no terminal as their standard input."""
+    try:
+        kept = os.dup(0)
+    except OSError:  # closed: there is nothing to inherit
+        yield
+        return
+    try:
+        detach_input()
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
 
 
 @contextmanager

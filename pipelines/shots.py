@@ -5,19 +5,22 @@ Used by the planner. A segment never crosses a cut, and each shot has its own an
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 from operators.faces.samples import Samples
+from operators.imports import without_programs
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
 
 if TYPE_CHECKING:
+    from scenedetect import FrameTimecode
+
     from operators.faces.anchors import AnchorSearch
 
 #: Long side of the pictures that the detector compares.
@@ -77,17 +80,25 @@ def _search(url: str, face: str | None) -> AnchorSearch | None:
     return AnchorSearch(url, face)
 
 
+@functools.cache
+def _scenedetect() -> Any:
+    """Import PySceneDetect, which would run ``ffmpeg`` in doing so."""
+    with without_programs():
+        import scenedetect
+    return scenedetect
+
+
 class ShotFinder:
     """Finds the cuts of a title, frame by frame: gives each (the first frame of a shot but the title's first) once, some frames late."""
 
     def __init__(self) -> None:
-        self._detector = AdaptiveDetector(min_scene_len=SHORTEST)
-        self._timecode = FrameTimecode(0, RATE)
+        self._detector = _scenedetect().AdaptiveDetector(min_scene_len=SHORTEST)
+        self._timecode: FrameTimecode = _scenedetect().FrameTimecode(0, RATE)
         self._last = 0
 
     def add(self, frame: Frame) -> list[int]:
         """Look at the next frame; returns the cuts that it shows, at itself or before."""
-        self._timecode = FrameTimecode(frame.index, RATE)
+        self._timecode = _scenedetect().FrameTimecode(frame.index, RATE)
         return self._new(self._detector.process_frame(self._timecode, _small_bgr(frame)))
 
     def rest(self) -> list[int]:

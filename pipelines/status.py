@@ -16,7 +16,7 @@ from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, join
 from pipelines.lock import holder
 from pipelines.ownership import require_about
-from pipelines.progress import duration
+from pipelines.progress_text import SLOW_START, duration, slow_start
 from pipelines.runlog import SILENT, read_logs
 from pipelines.state import RunDirectory, read_json
 
@@ -114,6 +114,8 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
         now = f", {log['recent_fps']:.1f} in the last minute" if live else ""
         lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}: {log['fps']:.1f} frames/s{now}{eta}")
         lines += stage_lines(log)
+        if live:
+            lines += [slow_start(worker) for worker in log.get("starting", ()) if worker["seconds"] >= SLOW_START]
     return lines
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 
 LengthRule = Literal["keep", "trim", "freeze", "loop", "pingpong"]
 AudioRule = Literal["replace", "add", "keep"]
+Runner = Literal["auto", "ray", "local"]
+RUNNERS: tuple[str, ...] = get_args(Runner)
 LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
 AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
 #: Containers that the encoded segments can be copied into.

@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -23,26 +22,14 @@ import threadpoolctl
 from operators.columns import check_columns, tensor_spec
 from operators.media.storage import join
 from operators.segment import PLAN, Segment
-from pipelines.analysis import AnalysisCache, CacheSpec
+from pipelines.analysis import AnalysisCache
 from pipelines.board import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, BoardClient
 from pipelines.bundles import Bundler, frames_of, unpack
-from pipelines.config import EngineConfig
 from pipelines.engine import FINAL, Engine
 from pipelines.fanout import fan_out
 from pipelines.rows import Row, empty_row, from_table, to_table
+from pipelines.specs import GroupSpec
 from pipelines.state import DISTRUSTED, RunDirectory, read_sealed, sha256_file
-
-
-@dataclass(frozen=True)
-class GroupSpec:
-    """What a worker is built from: plain data that can be sent to any process."""
-
-    engine: EngineConfig
-    stages: tuple[str, ...]
-    run: str
-    device: str = "cpu"
-    isolated: bool = False  # the process is the worker's own
-    cache: CacheSpec | None = None
 
 
 def limit_process(device: str, isolated: bool) -> None:

@@ -102,7 +102,15 @@ def parity_run(
     }
     options["blend"].update(FINE, pictures=str(folder / "pictures"))
     rows = [{"id": "clip", "video": str(video), "speech": str(speech), "output": str(folder / "out.mp4"), "length": length}]
-    report = run(rows, run_dir=str(folder), engine=engine or load_engine("retalk-parity"), profile=chosen, options=options, ray=ray)
+    runner = "ray" if ray else "local"
+    report = run(
+        rows,
+        run_dir=str(folder),
+        engine=engine or load_engine("retalk-parity"),
+        profile=chosen,
+        options=options,
+        runner=runner,
+    )
     assert not report.failed, report.failed
     return report
 

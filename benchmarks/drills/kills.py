@@ -24,7 +24,7 @@ def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:
         at = setting(folder / "calm", inputs, int(kept.read_text()))
     else:
         at = setting(folder / "calm", footage(inputs), titles)
-        running = processes.start(at, configure(at), None, "--no-ray")
+        running = processes.start(at, configure(at), None, "--runner", "local")
         assert running.wait(600) == DONE, processes.said(at)
         check(at, None, {})
         kept.write_text(str(titles))

@@ -122,7 +122,9 @@ def autoscaling(kinds: dict[str, dict[str, Any]], idle_minutes: float) -> Iterat
     ]
     log = folder / "start.log"
     with log.open("w") as out:
-        head = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        head = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 120
         while not raylets(head.pid):

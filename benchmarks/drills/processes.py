@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.drills.catalogue import Setting
 
@@ -24,9 +25,10 @@ def start(at: Setting, files: tuple[str, str, str], environment: Mapping[str, st
     clean = {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **(environment or {})}
     clean["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [clean.get("PYTHONPATH")])])  # the workers' hook is imported from there
     with (at.folder / "said.txt").open("ab") as said:
-        return subprocess.Popen(
-            [*command, "--profile", profile, "--quiet", *more], cwd=ROOT, env=clean, stdout=said, stderr=said, start_new_session=True
-        )
+        # The last runner given counts.
+        command += ["--profile", profile, "--quiet", "--runner", "ray", *more]
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        return subprocess.Popen(command, cwd=ROOT, env=clean, start_new_session=True, **pipes)
 
 
 def said(at: Setting) -> str:

@@ -24,7 +24,7 @@ def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15
     calm = setting(folder / "calm", inputs, shorts)
     film = {"id": "film", "video": f"{inputs}/film.mp4", "speech": f"{inputs}/film.wav"}
     calm.rows.insert(shorts // 2, {**film, "output": f"{calm.out}/film.mp4"})
-    assert processes.start(calm, configure(calm), None, "--no-ray").wait(1200) == 0, processes.said(calm)
+    assert processes.start(calm, configure(calm), None, "--runner", "local").wait(1200) == 0, processes.said(calm)
     at, began = setting(folder / "skew", inputs, shorts), time.monotonic()
     at.rows.insert(shorts // 2, {**film, "output": f"{at.out}/film.mp4"})
     running = processes.start(at, configure(at, pause))

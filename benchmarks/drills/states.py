@@ -30,7 +30,15 @@ def damaged_state(folder: Path, ray: bool = False) -> dict[str, Any]:
     for number in FAILING:
         fail = {"fail": f"t{number:03d}", "segment": 2, "folder": str(marks), "times": len(FAILING)}
         at.rows[number] |= {f"trouble.{name}": value for name, value in fail.items()}
-    files, more = configure(at), () if ray else ("--no-ray",)
+    files, more = (
+        configure(at),
+        ()
+        if ray
+        else (
+            "--runner",
+            "local",
+        ),
+    )
     assert processes.start(at, files, None, *more).wait(600) == FAILED, processes.said(at)
     assert len(list(marks.iterdir())) == len(FAILING)
     expected = _damage(at)
@@ -122,7 +130,7 @@ def somebody_elses(folder: Path) -> dict[str, Any]:
     (at.run / "records" / "abbey-road.json").write_text('{"title": "Abbey Road", "state": "mint"}')
     (at.run / "lock.json").write_text('{"lockfileVersion": 3}')
     before = {path: path.read_bytes() for path in at.run.rglob("*") if path.is_file()}
-    assert processes.start(at, configure(at), None, "--no-ray").wait(120) == USAGE
+    assert processes.start(at, configure(at), None, "--runner", "local").wait(120) == USAGE
     words = processes.said(at)
     assert "holds lock.json, records that no run of retalk has written" in words, words
     assert {path: path.read_bytes() for path in at.run.rglob("*") if path.is_file()} == before
@@ -134,13 +142,21 @@ def two_runs(folder: Path, titles: int = 8, ray: bool = True) -> dict[str, Any]:
     """While a run is at work, four more are started on the same directory: all are refused, and the first ends as if it were alone."""
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "two", folder / "inputs", titles), time.monotonic()
-    gate, more = at.folder / "gate", () if ray else ("--no-ray",)
+    gate, more = (
+        at.folder / "gate",
+        ()
+        if ray
+        else (
+            "--runner",
+            "local",
+        ),
+    )
     files = configure(at, write={"hang": "t000", "until": str(gate)})
     first = processes.start(at, files, None, *more)
     while not at.log.exists():
         assert first.poll() is None, processes.said(at)
         time.sleep(0.05)
-    codes = [running.wait(120) for running in [processes.start(at, files, None, "--no-ray") for _ in range(4)]]
+    codes = [running.wait(120) for running in [processes.start(at, files, None, "--runner", "local") for _ in range(4)]]
     lock = json.loads((at.run / "lock.json").read_text())
     assert codes == [USAGE] * 4, processes.said(at)
     assert processes.said(at).count(f"another run is at work here (process {lock['pid']} on") == 4, processes.said(at)

@@ -62,7 +62,19 @@ def store_away(folder: Path, titles: int = 10, ray: bool = True) -> dict[str, An
 
 
 def _run(at: Setting, files: tuple[str, str, str], faults: Faults, ray: bool, more: dict[str, str] | None = None) -> int:
-    return processes.start(at, files, {VARIABLE: faults.variable(), **(more or {})}, *(() if ray else ("--no-ray",))).wait(1200)
+    return processes.start(
+        at,
+        files,
+        {VARIABLE: faults.variable(), **(more or {})},
+        *(
+            ()
+            if ray
+            else (
+                "--runner",
+                "local",
+            )
+        ),
+    ).wait(1200)
 
 
 @contextmanager
@@ -108,7 +120,19 @@ def _limited(at: Setting, files: tuple[str, str, str], limit: int | None, ray: b
     try:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-        running = processes.start(at, files, None, *(() if ray else ("--no-ray",)))
+        running = processes.start(
+            at,
+            files,
+            None,
+            *(
+                ()
+                if ray
+                else (
+                    "--runner",
+                    "local",
+                )
+            ),
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     return running.wait(1200)

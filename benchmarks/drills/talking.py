@@ -65,7 +65,7 @@ def kill_talking(folder: Path, titles: int = 6, kills: int = 6, seed: int = 3) -
         return processes.start(setting, files, None, *more)
 
     began = time.monotonic()
-    assert start(calm, "--no-ray").wait(1200) == 0, processes.said(calm)
+    assert start(calm, "--runner", "local").wait(1200) == 0, processes.said(calm)
     seconds = time.monotonic() - began
     dice, killed, runs = random.Random(seed), 0, 0
     while True:

@@ -66,7 +66,9 @@ def ray_head() -> Iterator[str]:
     ]
     log = Path(folder) / "start.log"
     with log.open("w") as out:
-        head = subprocess.Popen(command, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        head = subprocess.Popen(
+            command, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
     address = f"http://127.0.0.1:{dashboard}"
     try:
         deadline = time.monotonic() + 120

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from pipelines import analysis
-from pipelines.analysis import AnalysisCache, CacheSpec
+from pipelines.analysis import AnalysisCache
 from pipelines.board import Board
 from pipelines.cli import _common, main, parser
 from pipelines.config import CacheConfig, ProfileConfig
 from pipelines.dub import Report, cache_folder, run
 from pipelines.engine import Engine
+from pipelines.specs import CacheSpec
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.pipelines.stages import Brightness
 from tests.pipelines.test_dub import digests
@@ -42,7 +43,12 @@ def dubbed(footage: Path, folder: Path, *languages: str, ray: bool = False, prof
     speech = {"deu": "short.wav", "fra": "exact.wav", "spa": "long.wav"}
     dubs = [{"language": name, "speech": str(footage / speech[name]), "output": f"{name}.mp4"} for name in languages]
     rows = [{"id": "title", "video": str(footage / "a.mp4"), "dubs": dubs}]
-    fields: dict[str, Any] = {"engine": engine_config(), "profile": profile or profile_config(2), "ray": ray, **options}
+    fields: dict[str, Any] = {
+        "engine": engine_config(),
+        "profile": profile or profile_config(2),
+        "runner": "ray" if ray else "local",
+        **options,
+    }
     return run(rows, run_dir=str(folder), **fields)
 
 
@@ -151,7 +157,8 @@ def test_command_line(footage: Path, tmp_path: Path) -> None:
         str(tmp_path / "out.mp4"),
         "--engine",
         str(engine),
-        "--no-ray",
+        "--runner",
+        "local",
     ]
     assert main([*command, "--quiet"]) == main([*command, "--quiet", "--cache", str(tmp_path / "kept")]) == 0
     assert len(files(tmp_path / "kept")) == 2, "one segment for each of the two shots"

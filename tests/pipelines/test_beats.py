@@ -14,10 +14,11 @@ from pipelines.board import MAX_ATTEMPTS, Board
 from pipelines.bundles import Bundling, unpack
 from pipelines.engine import FINAL
 from pipelines.graph import _rows, plan_bundles
-from pipelines.plan import PLANNED, Planner, PlanSpec
+from pipelines.plan import PLANNED, Planner
 from pipelines.rows import from_table
+from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
-from pipelines.worker import Group, GroupSpec
+from pipelines.worker import Group
 from tests.pipelines.conftest import engine_config
 from tests.pipelines.test_plan import title_of
 

@@ -16,11 +16,12 @@ from pipelines.assembly import DubJob
 from pipelines.board import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Board
 from pipelines.bundles import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
 from pipelines.graph import LARGE, LARGE_WAIT, AssemblerPool, plan_bundles, unhurried
-from pipelines.plan import PLANNED, Planner, PlanSpec
+from pipelines.plan import PLANNED, Planner
 from pipelines.rows import Row, empty_row, from_table
+from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.state import RunDirectory
 from pipelines.titles import Dub, Title
-from pipelines.worker import Group, GroupSpec
+from pipelines.worker import Group
 from tests.pipelines.conftest import engine_config, make_video
 from tests.pipelines.test_dub import catalogue, digests, go
 from tests.pipelines.test_rows import SCHEMA, row

@@ -32,7 +32,9 @@ def configs(tmp_path: Path) -> list[str]:
 
 
 def dub(footage: Path, output: Path, configs: list[str], *more: str, video: str = "a.mp4", speech: str = "exact.wav") -> int:
-    return cli.main(["dub", str(footage / video), str(footage / speech), "-o", str(output), *configs, "--no-ray", "--quiet", *more])
+    return cli.main(
+        ["dub", str(footage / video), str(footage / speech), "-o", str(output), *configs, "--runner", "local", "--quiet", *more]
+    )
 
 
 def test_dub_makes_the_output_and_leaves_nothing_else(
@@ -140,7 +142,7 @@ def test_plan_prints_and_writes_nothing(manifest: str, tmp_path: Path, configs: 
 
 def test_run_and_status(manifest: str, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert cli.main(["run", manifest, "-o", str(out), *configs, "--no-ray"]) == 3
+    assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local"]) == 3
     captured = capsys.readouterr()
     assert "1 dubbed, 1 failed; 2 s of video" in captured.out
     assert "failed: bad [dub]: " in captured.err
@@ -150,7 +152,7 @@ def test_run_and_status(manifest: str, tmp_path: Path, configs: list[str], capsy
     assert "dubs: 2 of 2 titles: 1 done, 1 failed, 0 to go" in text
     assert "segments planned: 4, committed: 4 (24/24 frames)" in text
     with RunLock(str(out)):
-        assert cli.main(["run", manifest, "-o", str(out), *configs, "--no-ray"]) == 2
+        assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local"]) == 2
         assert "another run is at work here" in capsys.readouterr().err
         cli.main(["status", str(out)])
         assert f"running (process {os.getpid()} on" in capsys.readouterr().out
@@ -262,7 +264,7 @@ def test_killed_anywhere_the_same_command_goes_on(footage: Path, tmp_path: Path,
     """A real process, ended while a stage is at work."""
     output, log = tmp_path / "out" / "x.mp4", tmp_path / "log"
     base = [sys.executable, "-m", "pipelines", "dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(output), *configs]
-    command = [*base, "--no-ray", "--set", f"paint.log={log}", "--set", f"paint.wait={tmp_path / 'go'}"]
+    command = [*base, "--runner", "local", "--set", f"paint.log={log}", "--set", f"paint.wait={tmp_path / 'go'}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not log.exists() or len(log.read_text().split()) < 2:

@@ -64,7 +64,14 @@ def digests(folder: Path) -> dict[str, str]:
 
 def go(rows: Any, folder: Path, *between: str, ray: bool = False, pools: int = 2, **options: Any) -> Report:
     engine = engine_config(*between, options=options.pop("stage_options", None))
-    return run(rows, run_dir=str(folder), engine=engine, profile=profile_config(pools, options.pop("frames", 7)), ray=ray, **options)
+    return run(
+        rows,
+        run_dir=str(folder),
+        engine=engine,
+        profile=profile_config(pools, options.pop("frames", 7)),
+        runner="ray" if ray else "local",
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +228,12 @@ def test_a_hang_ends_by_the_watchdog_and_the_rest_is_kept(footage: Path, tmp_pat
     """The third segment never ends. The run does, says so, and a later one takes up the two segments before it."""
     engine = engine_config(options={"Paint": {"wait": str(tmp_path / "never")}})
     rows, profile = catalogue(footage)[:1], profile_config(1).model_copy(update={"watchdog_seconds": 30})
-    report = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile)
+    report = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, runner="ray")
     assert report.exit_code == 3
     assert "the run stopped before this title was done" in report.records[0]["error"]
     assert "no progress for 30 s, watchdog_seconds of profile test" in report.records[0]["error"]
     (tmp_path / "never").touch()
-    again = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, ray=False)
+    again = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, runner="local")
     assert (again.exit_code, again.reused + again.computed) == (0, 4)
     assert again.reused >= 2, "the hanging worker, let go, may have committed its segment as well"
 
@@ -288,7 +295,7 @@ def test_a_stage_that_cannot_be_set_up_ends_the_run_and_says_why(footage: Path, 
     engine = engine_config()
     stages = [*engine.stages[:1], engine.stages[0].model_copy(update={"stage": f"{STAGES}:NeedsWeights"}), *engine.stages[1:]]
     engine = engine.model_copy(update={"stages": stages})
-    report = run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine, profile=profile_config(2))
+    report = run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine, profile=profile_config(2), runner="ray")
     assert report.exit_code == 3
     assert "weights.pth is missing" in report.records[0]["error"]
     assert "run again" in report.records[0]["error"]
@@ -297,12 +304,12 @@ def test_a_stage_that_cannot_be_set_up_ends_the_run_and_says_why(footage: Path, 
 def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp_path: Path, ray_session: Any) -> None:
     rows = [{**catalogue(footage)[0], "output": "memory://memo/out.mp4"}]
     engine, profile = engine_config(), profile_config(2)
-    report = run(rows, run_dir="memory://memo/run", engine=engine, profile=profile, ray=False)
+    report = run(rows, run_dir="memory://memo/run", engine=engine, profile=profile, runner="local")
     assert report.records[0]["error"] == ""
     with fsspec.open("memory://memo/out.mp4") as file:
         assert len(file.read()) == report.records[0]["size"]
     with pytest.raises(PreflightError, match="memory:// is seen by one process only"):
-        run(rows, run_dir="memory://memo/run", engine=engine, profile=profile)
+        run(rows, run_dir="memory://memo/run", engine=engine, profile=profile, runner="ray")
 
 
 def test_a_profile_that_would_crawl_is_refused(footage: Path, tmp_path: Path, ray_session: Any) -> None:

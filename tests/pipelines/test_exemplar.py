@@ -52,7 +52,9 @@ def manifest(inputs: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def plain(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     folder = tmp_path_factory.mktemp("plain")
-    return folder, run(manifest(inputs), run_dir=str(folder), engine="exemplar", profile=profile_config(1, segment_frames=11), ray=False)
+    return folder, run(
+        manifest(inputs), run_dir=str(folder), engine="exemplar", profile=profile_config(1, segment_frames=11), runner="local"
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -88,7 +90,7 @@ def test_ray_and_the_shipped_profile_give_the_same_bytes(
     plain: tuple[Path, Report], inputs: Path, tmp_path: Path, ray_session: Any
 ) -> None:
     folder, before = plain
-    report = run(manifest(inputs), run_dir=str(tmp_path), engine="exemplar", profile="laptop")
+    report = run(manifest(inputs), run_dir=str(tmp_path), engine="exemplar", profile="laptop", runner="ray")
     assert report.exit_code == 3
     assert digests(tmp_path) == digests(folder)
     assert report.computed == before.computed
@@ -104,7 +106,8 @@ def test_the_command_line_without_an_engine_takes_the_embedded_one(
         str(inputs / "de.wav"),
         "-o",
         str(output),
-        "--no-ray",
+        "--runner",
+        "local",
         "--quiet",
         "--set",
         "render.crf=30",

@@ -167,7 +167,7 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]) == 3
     capsys.readouterr()
     assert cli.main(["report", str(out)]) == 2, "a forecast is no run"
-    run = ["run", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--no-ray", "--quiet"]
+    run = ["run", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--runner", "local", "--quiet"]
     assert cli.main(run) == 3
     assert cli.main([*run, "--allow-failures"]) == 0
     capsys.readouterr()

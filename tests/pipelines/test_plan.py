@@ -17,8 +17,9 @@ from operators.segment import PLAN, Segment
 from pipelines.board import Board
 from pipelines.config import EngineConfig, Windows
 from pipelines.fanout import fan_out
-from pipelines.plan import PLANNED, Planner, PlanSpec
+from pipelines.plan import PLANNED, Planner
 from pipelines.rows import Row, from_table, to_table
+from pipelines.specs import PlanSpec
 from pipelines.state import read_sealed, write_sealed
 from pipelines.titles import LENGTH_RULES, Dub, Title
 from pipelines.windows import cut_segments, halo_range

@@ -117,7 +117,7 @@ def test_what_a_node_answers_is_judged() -> None:
 def test_storage_that_does_not_answer_refuses_the_run_only_if_nothing_else_does(footage: Path, tmp_path: Path) -> None:
     away = {"id": "away", "video": "http://127.0.0.1:9/a.mp4", "speech": "http://127.0.0.1:9/a.wav", "output": "away.mp4"}
     here = {"id": "here", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "here.mp4"}
-    options: dict[str, Any] = {"engine": engine_config(), "profile": profile_config(1), "ray": False}
+    options: dict[str, Any] = {"engine": engine_config(), "profile": profile_config(1), "runner": "local"}
     with pytest.raises(PreflightError, match=r"no storage of the inputs answers.*\n  http://127\.0\.0\.1:9: cannot be reached"):
         dub.run([away], run_dir=str(tmp_path / "one"), **options)
     assert not (tmp_path / "one").exists()

@@ -135,7 +135,8 @@ def default_run(
     options |= {"lnet": {"weights": str(home), "ease": 0}, "enet": {"weights": str(home), **enet}, "blend": dict(FINE)}
     engine = remembering_engine("retalk")
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
-    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, ray=ray, **more)
+    runner = "ray" if ray else "local"
+    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, runner=runner, **more)
     assert not report.failed, report.failed
     return report
 
@@ -194,7 +195,7 @@ def test_without_weights_nothing_runs_and_the_one_command_is_named(tmp_path: Pat
     options = {"dnet": {"enhance": "gpen"}}
     rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
     with pytest.raises(UsageError, match=r"DNet\.pt[\s\S]*GPEN-BFR-512\.pth[\s\S]*retalk models pull .*DNet\.pt[\s\S]*--engine exemplar"):
-        run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options=options, ray=False)
+        run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options=options, runner="local")
     assert not (tmp_path / "out.mp4").exists()
 
 
@@ -225,7 +226,7 @@ def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> 
     ]
     for stage, option, value, allowed in wrong:
         with pytest.raises(UsageError, match=re.escape(allowed)):
-            run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options={stage: {option: value}}, ray=False)
+            run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options={stage: {option: value}}, runner="local")
 
 
 @pytest.mark.parametrize("engine", ["retalk", "retalk-parity", "exemplar"])

@@ -39,7 +39,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 def run(rows: list[dict[str, Any]], tree: Path, *roots: str, **more: Any) -> dub.Report:
-    options = {"run_dir": str(tree / "run"), "engine": engine_config(), "profile": profile_config(1), "ray": False, "roots": roots, **more}
+    options = {
+        "run_dir": str(tree / "run"),
+        "engine": engine_config(),
+        "profile": profile_config(1),
+        "runner": "local",
+        "roots": roots,
+        **more,
+    }
     return dub.run(rows, **options)
 
 
@@ -118,7 +125,7 @@ def test_roots_and_limits_on_the_command_line(tree: Path, capsys: pytest.Capture
     options = ["--engine", str(engine), "--profile", str(profile)]
     assert cli.main(["plan", str(manifest), *options, "--root", str(tree / "in")]) == 3
     assert "lies outside" in capsys.readouterr().out
-    base = ["run", str(manifest), "-o", str(tree / "run"), *options, "--no-ray", "--quiet"]
+    base = ["run", str(manifest), "-o", str(tree / "run"), *options, "--runner", "local", "--quiet"]
     assert cli.main([*base, "--root", str(tree / "in")]) == 3
     assert cli.main([*base, "--root", str(tree), "--limit", "max_megapixels=0.001"]) == 3
     said = capsys.readouterr().err
@@ -214,7 +221,7 @@ def test_signed_urls_work_and_leave_no_trace(tree: Path, server: str, capsys: py
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["--engine", str(engine), "--profile", str(profile)]
     assert cli.main(["plan", str(manifest), *options, "-o", str(tree / "run"), "--json"]) == 3
-    assert cli.main(["run", str(manifest), "-o", str(tree / "run"), *options, "--no-ray", "--verbose"]) == 3
+    assert cli.main(["run", str(manifest), "-o", str(tree / "run"), *options, "--runner", "local", "--verbose"]) == 3
     assert cli.main(["status", str(tree / "run")]) == 3
     assert cli.main(["report", str(tree / "run")]) == 3
     captured = capsys.readouterr()

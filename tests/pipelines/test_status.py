@@ -36,7 +36,7 @@ def command(footage: Path, tmp_path: Path) -> list[str]:
     for name, content in files.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--no-ray", "--quiet"]
+    options = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--runner", "local", "--quiet"]
     wait = ["--set", f"paint.wait={tmp_path / 'go'}", "--set", f"paint.log={tmp_path / 'log'}"]
     return ["run", str(tmp_path / "m.jsonl"), "-o", str(tmp_path / "out"), *options, *wait]
 

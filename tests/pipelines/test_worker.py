@@ -17,9 +17,10 @@ from pipelines.engine import Engine
 from pipelines.fanout import piece_spec
 from pipelines.plan import PLANNED
 from pipelines.rows import Row, empty_row, from_table, to_table
+from pipelines.specs import GroupSpec
 from pipelines.state import RunDirectory
 from pipelines.timeline import Piece
-from pipelines.worker import Group, GroupSpec
+from pipelines.worker import Group
 from tests.pipelines.conftest import engine_config
 
 
