@@ -34,7 +34,6 @@ from pipelines.board import MAX_ATTEMPTS, BoardClient
 from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
-from pipelines.shots import look_through
 from pipelines.specs import PlanSpec
 from pipelines.state import DISTRUSTED, RunDirectory, content_key, read_sealed, write_sealed
 from pipelines.timeline import Piece, split, timeline
@@ -279,6 +278,8 @@ class Planner:
             self._distrusted.append("shots and anchors: damaged")
         if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
+        from pipelines.shots import look_through  # with OpenCV
+
         face = title.face if self.engine.config.find_faces else None
         shots, anchors = yield from beats.following(look_through(title.video, info, self.engine.config.detect_shots, face))
         plain = [None if a is None else [float(v) for v in a] for a in anchors]

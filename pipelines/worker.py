@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import pyarrow as pa
 import threadpoolctl
 
@@ -37,6 +36,8 @@ def limit_process(device: str, isolated: bool) -> None:
 
     OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves CUDA_VISIBLE_DEVICES unset.
     """
+    import cv2
+
     cv2.setNumThreads(1)
     if device == "cpu" and isolated:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d
+import scipy
 
 from operators.columns import scalar, tensor
 from operators.exemplar.choose import Mouthful, best_path
@@ -60,6 +60,14 @@ class ChooseMouths(Stage):
         ]
     )
 
+    def setup(self, device: str) -> None:
+        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its libraries."""
+        del device
+        import scipy.interpolate
+        import scipy.ndimage
+        import scipy.spatial.transform
+        import scipy.special  # noqa: F401
+
     def process(self, segment: Segment) -> dict[str, Any]:
         start, _ = segment.frames
         target = segment.source - start
@@ -99,7 +107,7 @@ class Window:
         assert valid.any(), "a window without a face has no mouths"
         self.landmarks, self.times = landmarks, times
         # Frames without a face may hold anything; the nearest face stands in, so that all arrays are finite. They are never chosen.
-        nearest = distance_transform_edt(~valid, return_distances=False, return_indices=True)[0]
+        nearest = scipy.ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)[0]
         filled = landmarks[nearest]
         self.pose: PoseTrack = track_pose(filled, valid, size)
         self.frontal = self.pose.frontal(filled)
@@ -130,7 +138,7 @@ class Window:
         if not self.speaker.moves:
             return wanted
         beyond = np.maximum(wanted.opening - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
-        less = np.maximum(gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
+        less = np.maximum(scipy.ndimage.gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
         return dataclasses.replace(wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet)))
 
     def looks(self) -> np.ndarray:
@@ -170,7 +178,7 @@ def ease(strength: np.ndarray, usable: np.ndarray, times: np.ndarray) -> np.ndar
     blend = np.clip(strength, 0, 1) * usable
     if usable.all() or not usable.any():
         return blend
-    apart = distance_transform_edt(usable)
+    apart = scipy.ndimage.distance_transform_edt(usable)
     ramp = np.clip(apart * _step(times) / (EDGE + _step(times)), 0, 1)
     return blend * ramp * ramp * (3 - 2 * ramp)
 

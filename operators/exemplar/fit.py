@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
-from scipy.special import ndtr
+import scipy
 
 from operators.exemplar.mouths import Mouths
 
@@ -69,7 +67,7 @@ class Speaker:
 
     def opening(self, level: np.ndarray) -> np.ndarray:
         """Opening float64[N] for the predictor's ``level`` float[N]: monotone, smooth, between `meet` and `top`."""
-        inner = PchipInterpolator(LEVELS, self.openings)(np.clip(level, LEVELS[0], LEVELS[-1]))
+        inner = scipy.interpolate.PchipInterpolator(LEVELS, self.openings)(np.clip(level, LEVELS[0], LEVELS[-1]))
         step = np.diff(self.openings) / np.diff(LEVELS)
         beyond = np.minimum(level - LEVELS[0], 0) * step[0] + np.maximum(level - LEVELS[-1], 0) * step[-1]
         return soft_limits(inner + beyond, self.meet, self.top)
@@ -91,8 +89,8 @@ def talking_frames(opening: np.ndarray, valid: np.ndarray, span: int) -> np.ndar
         span: frames of about 0.6 s.
     """
     filled = np.where(valid, opening, np.median(opening[valid]))
-    mean = uniform_filter1d(filled, span, mode="nearest")
-    spread = np.sqrt(np.maximum(uniform_filter1d(filled**2, span, mode="nearest") - mean**2, 0))
+    mean = scipy.ndimage.uniform_filter1d(filled, span, mode="nearest")
+    spread = np.sqrt(np.maximum(scipy.ndimage.uniform_filter1d(filled**2, span, mode="nearest") - mean**2, 0))
     talking = valid & (spread > 0.35 * np.quantile(spread[valid], 0.9))
     return talking if talking.sum() >= min(25, valid.sum()) else valid
 
@@ -110,7 +108,7 @@ def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> S
     moves = bool(reliable.sum() >= 12 and high - low >= USABLE_RANGE and high >= USABLE_TOP)
     talking = talking_frames(opening, reliable, max(3, round(0.6 / max(frame_seconds, 1e-3))))
     if moves:
-        quantiles = np.quantile(opening[talking], ndtr(LEVELS))
+        quantiles = np.quantile(opening[talking], scipy.special.ndtr(LEVELS))
         spread = (quantiles[5] - quantiles[1]) / (LEVELS[5] - LEVELS[1])
         line = quantiles[1:6].mean() + LEVELS * spread
         curve = QUANTILE_SHARE * quantiles + (1 - QUANTILE_SHARE) * line
@@ -167,7 +165,7 @@ def wanted_mouths(
     opening = speaker.opening(np.asarray(level, np.float64))
     quiet = long_silence(np.asarray(silence, np.float64), times)
     opening = opening + quiet * (np.minimum(opening, speaker.rest) - opening)
-    shut = gaussian_filter1d(np.clip(np.asarray(closure, np.float64), 0, 1), CLOSURE_SIGMA * 0.04 / step, mode="nearest")
+    shut = scipy.ndimage.gaussian_filter1d(np.clip(np.asarray(closure, np.float64), 0, 1), CLOSURE_SIGMA * 0.04 / step, mode="nearest")
     shut = np.clip(1.45 * shut, 0, 1)
     opening = calm(opening, CLOSURE_PULL * shut, speaker, step)
     wide = 0.6 * speaker.width_spread * np.clip(np.asarray(width, np.float64), -2, 2)
@@ -188,9 +186,9 @@ def calm(opening: np.ndarray, pull: np.ndarray, speaker: Speaker, step: float) -
     allowed = max(NERVOUS * speaker.nervousness, CALM_TALK) / frame**2
     closed = opening
     for sigma in MORE_SMOOTHING:
-        smooth = gaussian_filter1d(opening, sigma * frame, mode="nearest") if sigma else opening
+        smooth = scipy.ndimage.gaussian_filter1d(opening, sigma * frame, mode="nearest") if sigma else opening
         closed = smooth + pull * (np.minimum(smooth, speaker.meet) - smooth)
-        closed = gaussian_filter1d(closed, SMOOTHING * frame, mode="nearest")
+        closed = scipy.ndimage.gaussian_filter1d(closed, SMOOTHING * frame, mode="nearest")
         if np.abs(np.diff(closed, 2)).sum() <= allowed * max(len(closed) - 2, 0):
             break
     return closed
@@ -209,5 +207,5 @@ def long_silence(silence: np.ndarray, times: np.ndarray) -> np.ndarray:
         needed = LONG_SILENCE * (0.5 if start == 0 or stop == len(silence) else 1.0)
         if step[start:stop].sum() >= needed:
             long[start:stop] = 1.0
-    soft = gaussian_filter1d(long, 0.08 / max(float(np.median(step)), 1e-3), mode="nearest")
+    soft = scipy.ndimage.gaussian_filter1d(long, 0.08 / max(float(np.median(step)), 1e-3), mode="nearest")
     return np.where(long > 0, np.clip(2 * soft - 1, 0, 1), 0.0)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
+import scipy
 
 from operators.faces.geometry import RIGID, camera_matrix, head_model, head_pose
 
@@ -33,8 +32,8 @@ def smooth_valid(values: np.ndarray, valid: np.ndarray, sigma: float) -> np.ndar
     filled = np.asarray(values, np.float64)[nearest]
     # A small weight everywhere keeps the quotient defined deep inside a gap; there it is the nearest valid row.
     weight = np.where(valid, 1.0, 1e-6).reshape(-1, *[1] * (filled.ndim - 1))
-    smooth = gaussian_filter1d(filled * weight, sigma, axis=0, mode="nearest")
-    return smooth / gaussian_filter1d(weight, sigma, axis=0, mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter1d(filled * weight, sigma, axis=0, mode="nearest")
+    return smooth / scipy.ndimage.gaussian_filter1d(weight, sigma, axis=0, mode="nearest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,7 @@ def track_pose(landmarks: np.ndarray, valid: np.ndarray, size: tuple[int, int], 
     for frame in np.flatnonzero(valid):
         rotations[frame] = head_pose(landmarks[frame], size).rvec
     # Heads stay within a right angle of the camera, so rotation vectors neither wrap nor bend much and may be averaged.
-    rotation = Rotation.from_rotvec(smooth_valid(rotations, valid, sigma)).as_matrix()
+    rotation = scipy.spatial.transform.Rotation.from_rotvec(smooth_valid(rotations, valid, sigma)).as_matrix()
     camera = camera_matrix(size)
     focal, centre = float(camera[0, 0]), camera[:2, 2]
     rigid = head_model()[RIGID] @ rotation.transpose(0, 2, 1)

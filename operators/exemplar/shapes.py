@@ -7,7 +7,7 @@ are set. The jaw outline is the target's, moved as far as the opening moved. Use
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from operators.exemplar.fit import Wanted
 from operators.exemplar.mouths import JAW_SHARE, Mouths, ShapeModel, set_opening_and_width
@@ -52,10 +52,12 @@ def wanted_shapes(
     """
     per_frame = 0.04 / max(seconds, 1e-3)
     own = frontal - model(mouths.opening, mouths.width, pose.angles)
-    width = wanted.width + OWN_WIDTH * (gaussian_filter1d(mouths.width[chosen], 2 * OWN_SIGMA * per_frame, mode="nearest") - wanted.width)
+    width = wanted.width + OWN_WIDTH * (
+        scipy.ndimage.gaussian_filter1d(mouths.width[chosen], 2 * OWN_SIGMA * per_frame, mode="nearest") - wanted.width
+    )
     expected = model(wanted.opening, width, pose.angles[target])
     shape = expected.copy()
-    shape[:, MOUTH] += gaussian_filter1d(own[chosen][:, MOUTH], OWN_SIGMA * per_frame, axis=0, mode="nearest")
+    shape[:, MOUTH] += scipy.ndimage.gaussian_filter1d(own[chosen][:, MOUTH], OWN_SIGMA * per_frame, axis=0, mode="nearest")
     shape = _keep_lips_apart(set_opening_and_width(shape, wanted.opening, width, mouths.eye))
     shape[:, JAW] = _jaws(frontal, own, expected, reliable, target, per_frame)
     mixed = frontal[target].copy()

@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.fft import rfft
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.signal.windows import hann
+import scipy
 
 #: Samples per second of all analysis in `operators.speech`.
 SAMPLE_RATE = 16000
@@ -85,15 +83,15 @@ def _power(samples: np.ndarray, start: int, stop: int, gain: float) -> np.ndarra
     piece = np.pad(piece, (max(-first, 0), max(last - len(samples), 0)))
     frames = np.lib.stride_tricks.sliding_window_view(piece, N_FFT)[::HOP]
     margin = (N_FFT - WINDOW) // 2
-    window = np.pad(hann(WINDOW, sym=False), (margin, N_FFT - WINDOW - margin)).astype(np.float32)
-    return np.abs(rfft(frames * (np.float32(gain) * window), axis=1)) ** 2
+    window = np.pad(scipy.signal.windows.hann(WINDOW, sym=False), (margin, N_FFT - WINDOW - margin)).astype(np.float32)
+    return np.abs(scipy.fft.rfft(frames * (np.float32(gain) * window), axis=1)) ** 2
 
 
 def smooth(track: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian smoothing, sigma in frames of 10 ms; the ends are held."""
-    return gaussian_filter1d(track, sigma, mode="nearest")
+    return scipy.ndimage.gaussian_filter1d(track, sigma, mode="nearest")
 
 
 def widen(track: np.ndarray, frames: int) -> np.ndarray:
     """Largest value within +-frames."""
-    return maximum_filter1d(track, 2 * frames + 1, mode="nearest")
+    return scipy.ndimage.maximum_filter1d(track, 2 * frames + 1, mode="nearest")

@@ -48,6 +48,13 @@ class Speak(Stage):
     per = "dub"
     writes = pa.schema([tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")])
 
+    def setup(self, device: str) -> None:
+        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its libraries."""
+        del device
+        import scipy.fft
+        import scipy.ndimage
+        import scipy.signal.windows  # noqa: F401
+
     def process(self, segment: Segment) -> dict[str, Any]:
         """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their ranges.
 
