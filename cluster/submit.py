@@ -200,7 +200,7 @@ def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
         if action.help == argparse.SUPPRESS:  # an alias
             continue
         value = names.get(action.dest, getattr(args, action.dest))
-        if not action.option_strings or value == action.default or action.help == argparse.SUPPRESS:
+        if not action.option_strings or value == action.default:
             continue
         option = max(action.option_strings, key=len)
         if action.nargs == 0:

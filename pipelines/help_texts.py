@@ -151,8 +151,8 @@ replace (default): the speech takes the place of the video's first audio track; 
 stays as it is"""
 
 RUNNER_HELP = """\
-where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or on
-the cluster of RAY_ADDRESS. auto (default): local where the work left takes less time than starting Ray does (about half a minute of 720p
+where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or
+on the cluster of RAY_ADDRESS. auto (default): local where the work left takes less time than starting Ray does (about half a minute of 720p
 video with the exemplar engine), else ray; always ray with RAY_ADDRESS, with GPUs in the profile, or with more than 16 titles to do"""
 
 NOTIFY_HELP = """\

@@ -57,7 +57,7 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     more = change.pop("more", [])
     files = {"video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), **change}
     output = tmp_path / "out" / "x.mp4"
-    assert cli.main(["dub", files["video"], files["speech"], "-o", str(output), *configs, "--no-ray", "--quiet", *more]) == 2
+    assert cli.main(["dub", files["video"], files["speech"], "-o", str(output), *configs, "--runner", "local", "--quiet", *more]) == 2
     error = capsys.readouterr().err
     assert message.format(footage=footage) in error
     assert "row" not in error
@@ -122,7 +122,7 @@ def test_a_relative_directory_is_planned_like_the_run(
     manifest: str, tmp_path: Path, configs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["run", manifest, "-o", "out", *configs, "--no-ray", "--quiet"]) == 0
+    assert cli.main(["run", manifest, "-o", "out", *configs, "--runner", "local", "--quiet"]) == 0
     capsys.readouterr()
     assert cli.main(["plan", manifest, "-o", "out", *configs]) == 0
     assert "done already" in capsys.readouterr().out
