@@ -10,7 +10,7 @@ import sys
 import time
 
 from pipelines.board import Board
-from pipelines.starting import StartWatch, process_state
+from pipelines.starting import StartWatch, children, process_state
 
 
 def test_workers_are_listed_until_they_are_up() -> None:
@@ -41,9 +41,10 @@ def test_a_stopped_process_and_its_stopped_child_are_named() -> None:
         parent.stdout.readline()
         os.killpg(parent.pid, signal.SIGSTOP)
         deadline = time.monotonic() + 60
-        while process_state(parent.pid) != "stopped (T)":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        for pid in (parent.pid, *(pid for pid, _ in children(parent.pid))):
+            while process_state(pid) != "stopped (T)":
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
         board = Board()
         board.starting("one", "plan", socket.gethostname(), parent.pid, "importing")
         (worker,) = StartWatch({"plan": 1}).look(board.snapshot())["starting"]
