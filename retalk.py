@@ -17,13 +17,13 @@ Ask what a run would do and cost::
 All paths may be fsspec URLs. A title that cannot be dubbed is a failed record of the report, no exception; wrong usage raises a
 `UsageError` before anything runs. `help(retalk.run)` and the others say which arguments there are.
 
-Importing this module is cheap: torch, Ray and OpenCV are imported by the first call. Its types are checked; a program that uses Ray
-itself keeps its connection, and a script that calls these functions needs no ``if __name__ == "__main__"``.
+Importing this module is cheap: torch, Ray and OpenCV are imported by the first use of a name. ``python -m retalk`` is the command line.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from retalk_models import __version__
@@ -102,3 +102,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if __name__ == "__main__":
+    from retalk_cli import main
+
+    sys.exit(main())

@@ -110,9 +110,10 @@ def _advice(name: str, folder: Path) -> str:
         return f"take {folder} out of PYTHONPATH"
     if folder == Path.cwd():
         return f"run from another folder than {folder}"
-    if name == "retalk":
-        return f"remove it (pip uninstall retalk), or install {DISTRIBUTION} in a virtual environment of its own (python -m venv)"
-    return f"install {DISTRIBUTION} in a virtual environment of its own (python -m venv)"
+    if folder.name not in ("site-packages", "dist-packages"):  # the folder of a script, most likely
+        return f"rename it, or keep your script in another folder than {folder}"
+    alone = f"install {DISTRIBUTION} in a virtual environment of its own (python -m venv)"
+    return f"remove it (pip uninstall retalk), or {alone}" if name == "retalk" else alone
 
 
 def explain_import_error(problem: ImportError) -> str:

@@ -179,6 +179,15 @@ def test_advice_against_a_package_in_the_same_environment(tmp_path: Path, monkey
         check_packages()
 
 
+def test_advice_against_a_folder_beside_a_script(tmp_path: Path) -> None:
+    package = foreign(tmp_path / "project", "cluster")
+    (tmp_path / "project" / "script.py").write_text("import retalk\n")
+    result = python(str(tmp_path / "project" / "script.py"), cwd=tmp_path)
+    last = result.stderr.strip().splitlines()[-1]
+    assert f"'cluster' is found in place of retalk's: {package}" in last
+    assert last.endswith(f"rename it, or keep your script in another folder than {tmp_path / 'project'}")
+
+
 def test_our_own_packages_pass() -> None:
     check_packages()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def options() -> dict[str, Any]:
     return {"engine": engine_config(), "profile": profile_config(1), **LOCAL}
 
 
-LOCAL: dict[str, Any] = {"ray": False}
+LOCAL: dict[str, Any] = {"runner": "local"} if "runner" in inspect.signature(retalk.run).parameters else {"ray": False}
 
 
 def test_dub_takes_paths_and_the_titles_options(footage: Path, tmp_path: Path, options: dict[str, Any]) -> None:
