@@ -116,16 +116,16 @@ def test_an_installed_wheel_knows_itself(environment: Path, inputs: Path) -> Non
 
 
 def test_the_installed_script_dubs(environment: Path, inputs: Path) -> None:
-    command = ["dub", "talk.mp4", "speech.wav", "-o", "by-script.mp4", "--engine", "exemplar", "--no-ray"]
+    command = ["dub", "talk.mp4", "speech.wav", "-o", "by-script.mp4", "--engine", "exemplar"]
     assert f"{FRAMES} frames" in run(environment / "retalk", *command, cwd=inputs)
     assert frames(inputs / "by-script.mp4") == FRAMES
 
 
 def test_the_installed_library_dubs(environment: Path, inputs: Path) -> None:
-    """With its defaults: where Ray is started, its workers find the installed packages too."""
+    """By Ray, whose workers must find the installed packages too."""
     code = (
         "import retalk\n"
-        "report = retalk.dub('talk.mp4', 'speech.wav', 'by-library.mp4', engine='exemplar')\n"
+        "report = retalk.dub('talk.mp4', 'speech.wav', 'by-library.mp4', engine='exemplar', runner='ray')\n"
         "assert isinstance(report, retalk.Report) and not report.failed, report\n"
         "print(report.records[0]['frames'], report.records[0]['output'])\n"
         "rows = [{'id': 'a', 'video': 'talk.mp4', 'speech': 'speech.wav', 'output': 'a.mp4'}]\n"

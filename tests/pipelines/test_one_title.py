@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,7 @@ from tests.pipelines.conftest import engine_config, profile_config
 
 @pytest.fixture
 def options() -> dict[str, Any]:
-    return {"engine": engine_config(), "profile": profile_config(1), **LOCAL}
-
-
-LOCAL: dict[str, Any] = {"runner": "local"} if "runner" in inspect.signature(retalk.run).parameters else {"ray": False}
+    return {"engine": engine_config(), "profile": profile_config(1), "runner": "local"}
 
 
 def test_dub_takes_paths_and_the_titles_options(footage: Path, tmp_path: Path, options: dict[str, Any]) -> None:
