@@ -356,7 +356,7 @@ def parse_options(options_type: type, values: dict[str, Any], where: str) -> dic
 
     Args:
         options_type: the dataclass.
-        values: what was given, option by name; strings are converted (``"0.8"`` for a float).
+        values: what was given, option by name; strings are converted (``"0.8"`` for a float, ``"0,10,0,0"`` for a tuple).
         where: file and key, for messages.
 
     Returns:
@@ -371,8 +371,15 @@ def parse_options(options_type: type, values: dict[str, Any], where: str) -> dic
             near = difflib.get_close_matches(name, fields, 1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{where}: {name}: unknown option{hint} Allowed: {', '.join(fields) or 'none'}")
+    hints = typing.get_type_hints(options_type)
+    given = {name: _items(value) if "tuple[" in str(hints[name]) else value for name, value in values.items()}
     try:
-        parsed: Any = TypeAdapter(options_type).validate_python(values)
+        parsed: Any = TypeAdapter(options_type).validate_python(given)
     except ValidationError as error:
         raise ConfigError(explain(error, where, options_type)) from error
     return {name: getattr(parsed, name) for name in values}
+
+
+def _items(value: Any) -> Any:
+    """Split a tuple that came as text: ``"0,10,0,0"`` or ``"[0, 10, 0, 0]"``."""
+    return [part.strip() for part in value.strip("[]() ").split(",")] if isinstance(value, str) else value
