@@ -69,6 +69,13 @@ class Stage(ABC):
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
         """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or ``"cuda"``."""
 
+    def remarks(self) -> tuple[str, ...]:
+        """Facts about this worker that users of its results should know, e.g. a network in another form than asked for.
+
+        They become notes of the titles that it works on.
+        """
+        return ()
+
     def options_for(self, segment: Segment) -> Any:
         """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on top."""
         overrides = json.loads(segment.options).get(self.name) if segment.options else None

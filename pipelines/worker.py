@@ -175,6 +175,7 @@ class Group:
             meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
             row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
         seconds = time.perf_counter() - start
+        notes += [remark for remark in stage.remarks() if remark not in notes]
         if notes:
             meta["notes"] = notes
         meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)

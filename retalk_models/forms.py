@@ -193,8 +193,9 @@ CONTIGUOUS = ("lnet", "ganimation", "syncnet")
 def fastest(name: str, device: str) -> Form:
     """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel positions show.
 
-    float32 on the CPU although bfloat16 is twice as fast on processors that have it: the same inputs must give the same bytes on every
-    worker, and on other processors it is slower. On a GPU nothing has been measured yet; float32 until it is (docs/benchmarks.md#networks).
+    float32 on the CPU although bfloat16 is twice as fast on processors that have it: it moves what 8-bit pictures show, and on other
+    processors it is slower. Bytes are equal on processors of one kind; between kinds float32 differs by rounding. On a GPU
+    nothing has been measured yet; float32 until it is (docs/benchmarks.md#networks).
 
     Args:
         name: the network.

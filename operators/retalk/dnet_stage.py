@@ -16,11 +16,10 @@ from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SCALE, SLICES
 from operators.retalk.framing import CROP
 from operators.retalk.model_files import Precision
-from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.nets import Networks, NetworkStage, shared_networks
 from operators.retalk.recon3d_stage import picture_coefficients
 from operators.retalk.source import PICTURES, TEMPLATES, check_expression, template
 from operators.segment import Segment
-from operators.stage import Stage
 
 #: The reference is read at 256 (E-Net's style) and 96 (L-Net): nothing larger is handed on.
 REFERENCE = 256
@@ -52,7 +51,7 @@ class DNetOptions:
         check_expression(self.expression)
 
 
-class EditExpression(Stage):
+class EditExpression(NetworkStage):
     """D-Net.
 
     Writes:

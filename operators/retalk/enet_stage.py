@@ -19,9 +19,8 @@ from operators.retalk.emotion import UpperFace, action_units
 from operators.retalk.framing import CROP
 from operators.retalk.lnet_stage import LIPS
 from operators.retalk.model_files import Precision, Restoration, restoration_files
-from operators.retalk.nets import shared_networks
+from operators.retalk.nets import NetworkStage, shared_networks
 from operators.segment import Segment
-from operators.stage import Stage
 from retalk_models.layers.window import Window
 
 #: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask rises. The networks are shown
@@ -69,7 +68,7 @@ class ENetOptions:
             raise ValueError(f"feather {self.feather} must be from 0 to {SIDE} pixels")
 
 
-class DrawFaces(Stage):
+class DrawFaces(NetworkStage):
     """E-Net, restoration of the mouth, parsing, and upper-face emotion.
 
     Writes:

@@ -15,10 +15,9 @@ from operators.retalk import mel
 from operators.retalk.batches import SIDE
 from operators.retalk.dnet_stage import REFERENCE
 from operators.retalk.model_files import Precision
-from operators.retalk.nets import shared_networks
+from operators.retalk.nets import NetworkStage, shared_networks
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
-from operators.stage import Stage
 
 LIPS = 96
 #: Value of a spectrogram where nothing is heard.
@@ -54,7 +53,7 @@ class LNetOptions:
             raise ValueError(f"strength {self.strength} must be from 0 to 1, ease {self.ease} at least 0 seconds")
 
 
-class SpeakFaces(Stage):
+class SpeakFaces(NetworkStage):
     """L-Net.
 
     Writes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,12 @@ import retalk_models
 from operators.retalk.batches import SIDE
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.model_files import RESTORATIONS, Precision
+from operators.stage import Stage
 from retalk_models.layers.window import Window
 from retalk_models.memory import keep_freed_memory
 from retalk_models.registry import home_registry
+
+logger = logging.getLogger(__name__)
 
 #: GANimation sees faces of this size.
 EMOTION_SIZE = 128
@@ -70,18 +74,28 @@ class Networks:
         self.registry = home_registry(weights)
         self._loader = loader or functools.partial(retalk_models.load, registry=self.registry)
         self._modules: dict[str, nn.Module] = {}
+        #: Networks that run in another form than asked for, in words.
+        self.warnings: list[str] = []
 
     def module(self, name: str, file: str | None = None, **options: Any) -> nn.Module:
-        """A network, loaded and in the form that `Compute` says.
+        """A network, loaded and in the form that `Compute` says, or in the next safer one if that is wrong on this device.
 
         Raises:
             WeightsError: its files are missing or wrong.
+            NumericsError: it gives infinities or no numbers even as built.
         """
         key = f"{name} {file} {sorted(options.items())}"
         if key not in self._modules:
-            made = self._loader(name, **({"file": file} if file else {}), **options).to(self.compute.device)
-            self._modules[key] = made if self.compute.exact else fast(made, name, self.compute)
+
+            def make() -> nn.Module:
+                return self._loader(name, **({"file": file} if file else {}), **options).to(self.compute.device)
+
+            self._modules[key] = make() if self.compute.exact else fast(make, name, self.compute, self._warn)
         return self._modules[key]
+
+    def _warn(self, text: str) -> None:
+        logger.warning(text)
+        self.warnings.append(text)
 
     def run(self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None) -> np.ndarray:
         """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it returns (float32 or uint8)."""
@@ -229,21 +243,32 @@ class Networks:
 def shared_networks(device: str, weights: str = "", precision: Precision = "auto") -> Networks:
     """This process's networks on a device: stages that are fused into one worker load each network once."""
     if device.startswith("cuda"):
-        # The same inputs, the same bytes; and float32 means float32.
+        # The same inputs give the same bytes on GPUs of one kind; and float32 means float32.
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False, False
     else:
         keep_freed_memory()
     return Networks(Compute.of(device, precision), weights)
 
 
-def fast(module: nn.Module, name: str, compute: Compute) -> nn.Module:
-    """A network's fastest form on its device, in place."""
-    from retalk_models.forms import fastest, optimise
+def fast(make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]) -> nn.Module:
+    """A network's fastest form that is right on its device (`retalk_models.numerics`)."""
+    from retalk_models.forms import fastest
+    from retalk_models.numerics import safest
 
     form = fastest(name, compute.device)
     if compute.precision != "auto":
         form = dataclasses.replace(form, dtype=getattr(torch, compute.precision))
-    return optimise(module, form)
+    return safest(name, make, form, warn)[0]
+
+
+class NetworkStage(Stage):
+    """A stage that asks networks."""
+
+    networks: Networks
+
+    def remarks(self) -> tuple[str, ...]:
+        """See `Stage.remarks`."""
+        return tuple(self.networks.warnings)
 
 
 class Transfer:

@@ -16,10 +16,9 @@ from operators.retalk.batches import SIDE
 from operators.retalk.face_boxes import DEFAULT_PADS
 from operators.retalk.framing import CROP
 from operators.retalk.model_files import Precision
-from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.nets import Networks, NetworkStage, shared_networks
 from operators.retalk.source import standard_points
 from operators.segment import Segment
-from operators.stage import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Recon3dOptions:
     precision: Precision = "auto"
 
 
-class Recon3d(Stage):
+class Recon3d(NetworkStage):
     """Crops of head and face, and 3DMM coefficients.
 
     Writes:

@@ -16,10 +16,9 @@ from operators.media.ordered_frames import source_frames
 from operators.media.probe import probe_video
 from operators.retalk import mel
 from operators.retalk.model_files import Precision
-from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.nets import Networks, NetworkStage, shared_networks
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
-from operators.stage import Stage
 
 #: Side of the faces that the network sees and makes.
 SIDE = 96
@@ -49,7 +48,7 @@ class Wav2LipOptions:
             raise ValueError(f"batch {self.batch} must be 0 (what suits the device) or above")
 
 
-class Wav2LipStage(Stage):
+class Wav2LipStage(NetworkStage):
     """The generator.
 
     Writes:

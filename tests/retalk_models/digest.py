@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from retalk_models.build import NETWORKS
-from tests.parity import TOLERANCE, generator
-from tests.retalk_models.recipe import keys_crc32, subject_of
+from tests.parity import TOLERANCE, generator, manifest
+from tests.retalk_models.recipe import keys_crc32, recipe_crc32, subject_of
 
 PATH = Path(__file__).with_name("digest.json")
 NUM_SAMPLES = 24
@@ -34,7 +34,9 @@ def digest(name: str) -> dict[str, object]:
         }
         for key, array in subject.outputs.items()
     }
-    return {"keys_crc32": keys_crc32(subject.module), "outputs": outputs}
+    listed = manifest(name)
+    assert listed is not None, "the digest is written where the manifests of the original are"
+    return {"keys_crc32": keys_crc32(subject.module), "recipe_crc32": recipe_crc32(listed), "outputs": outputs}
 
 
 def assert_matches(name: str, outputs: dict[str, np.ndarray], expected: dict[str, dict]) -> None:

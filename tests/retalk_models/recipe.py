@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -94,6 +95,11 @@ def keys_crc32(module: nn.Module) -> int:
     """Checksum of all keys and shapes, whatever their order."""
     lines = sorted(f"{key} {tuple(value.shape)}" for key, value in module.state_dict().items())
     return zlib.crc32("\n".join(lines).encode())
+
+
+def recipe_crc32(listed: Iterable[Entry]) -> int:
+    """Checksum of a network's entries: keys, shapes and rules in order."""
+    return zlib.crc32("\n".join(f"{entry.key} {entry.shape} {entry.init}" for entry in listed).encode())
 
 
 class Subject:

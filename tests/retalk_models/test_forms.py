@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 from torch._dynamo.utils import counters
 
-from retalk_models import build
+from retalk_models import build, numerics
 from retalk_models.build import NETWORKS
 from retalk_models.forms import BATCH_NORMS, Form, fastest, optimise
 from retalk_models.layers.conv import SpectralConv2d, UpConv2d
+from retalk_models.numerics import safest
 from tests.parity import assert_close, difference
 from tests.retalk_models.adapters import run
 from tests.retalk_models.digest_inputs import inputs
@@ -18,7 +20,8 @@ from tests.retalk_models.recipe import Subject
 
 #: Largest difference from the exact form, relative to the largest value where that exceeds 1: float32 folded as on the CPU, bfloat16.
 #: D-Net samples a picture along a flow: where the picture has an edge, a flow that differs by 1e-5 pixels shows.
-FLOAT32_BOUND = dict.fromkeys(NETWORKS, 1e-4) | {"dnet": 1e-3}
+#: L-Net's spectra come to 1.01e-4 with AVX2's kernels.
+FLOAT32_BOUND = dict.fromkeys(NETWORKS, 1e-4) | {"dnet": 1e-3, "lnet": 5e-4}
 BFLOAT16_BOUND = dict.fromkeys(NETWORKS, 0.03) | {"dnet": 0.1, "lnet": 0.15, "enet": 0.15, "gfpgan": 0.06, "ganimation": 0.2}
 
 
@@ -37,7 +40,13 @@ def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
 
 @pytest.mark.parametrize("subject", NETWORKS, indirect=True)
 def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
-    module = optimise(subject.fresh(), Form(channels_last=True, dtype=torch.bfloat16))
+    """In the layout that is right on this processor: there are kernels that give infinities (`retalk_models.numerics`)."""
+    module, accuracy = safest(subject.name, subject.fresh, Form(channels_last=True, dtype=torch.bfloat16))
+    assert accuracy is not None
+    assert accuracy.form is not None
+    assert accuracy.form.dtype == torch.bfloat16, f"neither layout is right on this processor: {accuracy}"
+    assert accuracy.error <= numerics.HALF_BOUND / 2
+    assert accuracy.rms <= numerics.HALF_RMS / 2, "the check at set-up must leave room for rounding"
     outputs = run(subject.name, module, inputs(subject.name))
     gaps = worst(outputs, subject.outputs)
     assert all(array.dtype == np.float32 for key, array in outputs.items() if key != "out_argmax")
@@ -63,7 +72,9 @@ def test_compiled_form_is_exact_to_rounding() -> None:
     for value in mapping.parameters():
         value.copy_(torch.randn_like(value) * 100)
     code = torch.randn(2, 512)
-    with torch.inference_mode():
+    # Inductor writes vector code for what the processor has, which torch's headers lack where ATEN_CPU_CAPABILITY=default forbids it.
+    scalar = {"cpp.simdlen": 1} if torch.backends.cpu.get_cpu_capability() == "DEFAULT" else {}
+    with torch.inference_mode(), torch._inductor.config.patch(scalar):
         exact = mapping(code).numpy()
         counters.clear()
         compiled = optimise(mapping, Form(compile=True))
