@@ -10,11 +10,14 @@ import inspect
 import json
 import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 
 from operators.segment import Segment
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Stage(ABC):
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
+        #: Called by `process` with the number of frames that it has finished since the last call; a worker sets it. See `counted`.
+        self.tick: Callable[[int], None] = lambda frames: None
 
     def halo(self, options: Any) -> tuple[int, int]:
         """Frames needed before and after the core frames, for these options."""
@@ -80,6 +85,12 @@ class Stage(ABC):
         """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on top."""
         overrides = json.loads(segment.options).get(self.name) if segment.options else None
         return dataclasses.replace(self.options, **overrides) if overrides else self.options
+
+    def counted(self, frames: Iterable[Item]) -> Iterator[Item]:
+        """Give frames one by one and count each as finished when the next is asked for, so that progress moves within a segment."""
+        for frame in frames:
+            yield frame
+            self.tick(1)
 
     @abstractmethod
     def process(self, segment: Segment) -> dict[str, Any]:

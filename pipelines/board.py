@@ -29,6 +29,7 @@ class Board:
         self._begun: dict[str, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
         self._working: dict[str, int] = {}
+        self._at: dict[str, float] = {}
         self._decided: dict[str, Any] = dict(self._written())
         self._workers: dict[str, dict[str, Any]] = {}
 
@@ -87,6 +88,10 @@ class Board:
         """Note that a stage has begun with a row."""
         self._working[stage] = self._working.get(stage, 0) + 1
 
+    def stage_at(self, stage: str, frames: float) -> None:
+        """Note how many more frames of the row that it works on a stage has finished; what is noted is taken back before `stage_done`."""
+        self._at[stage] = self._at.get(stage, 0.0) + frames
+
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""
         self._working[stage] = max(0, self._working.get(stage, 0) - 1)
@@ -119,7 +124,7 @@ class Board:
         """Counters, rows at work, and workers.
 
         Returns:
-            ``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "running": [keys],
+            ``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "at": {name: frames}, "running": [keys],
             "starting": [{group, node, pid, phase, seconds}], "workers": {group: how many have been seen}}``.
         """
         seen: dict[str, int] = {}
@@ -132,6 +137,7 @@ class Board:
         return {
             "stages": {name: dict(count) for name, count in self._stages.items()},
             "working": dict(self._working),
+            "at": dict(self._at),
             "running": sorted(self._begun),
             "starting": starting,
             "workers": seen,
@@ -145,6 +151,7 @@ class BoardClient(Protocol):
     def begin_plan(self, key: str) -> tuple[int, Any]: ...
     def end(self, key: str) -> None: ...
     def stage_begun(self, stage: str) -> None: ...
+    def stage_at(self, stage: str, frames: float) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
     def decide(self, key: str, decision: Any) -> None: ...
     def claim(self, size: int) -> bool: ...

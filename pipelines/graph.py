@@ -70,6 +70,9 @@ class BoardHandle:
     def stage_begun(self, stage: str) -> None:
         self._note("stage_begun", stage)
 
+    def stage_at(self, stage: str, frames: float) -> None:
+        self._note("stage_at", stage, frames)
+
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         self._note("stage_done", stage, frames, seconds, error)
 

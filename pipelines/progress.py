@@ -191,9 +191,10 @@ class Progress:
 
     def _moment(self, run: _Run | None) -> tuple[Shown, float]:
         """What is to be shown now, with the seconds that it has lasted."""
+        elapsed = time.monotonic() - self._began
         if run is not None and (found := self._look(run)) is not None:
-            return found
-        return Shown([], [self._phase or "starting"], None, []), time.monotonic() - self._began
+            return found[0], elapsed
+        return Shown([], [self._phase or "starting"], None, []), elapsed
 
     def _look(self, run: _Run) -> tuple[Shown, float] | None:
         try:

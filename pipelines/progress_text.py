@@ -114,25 +114,27 @@ def describe(state: Mapping[str, Any], board: Mapping[str, Any], stages: Sequenc
 
     Args:
         state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling`` (dubs).
-        board: the board's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (stages at work, with how many
-            of their rows) and ``starting`` (workers that are not up: ``{group, node, pid, seconds, state}``).
+        board: the board's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (rows at work by stage), ``at``
+            (frames of these rows that are finished, by stage), ``starting`` (workers that are not up: ``{group, node, pid, seconds,
+            state}``).
         stages: of the engine, in order.
     """
     counters: Mapping[str, Mapping[str, Any]] = board.get("stages", {})
     working: Mapping[str, int] = board.get("working", {})
     doing, fractions = [], []
-    if state["waiting"]:
+    starting = sorted({str(worker["group"]) for worker in board.get("starting", ())})
+    if state["waiting"] and not (starting and not state["planned_titles"]):
         doing.append("planning" if state["titles"] == 1 else f"planning {state['planned_titles']}/{state['titles']} titles")
     for stage in stages:
         wanted = state["expected_analysed"] if stage.per == "segment" else state["expected"]
-        ready = min(int(counters.get(stage.name, {}).get("frames", 0)), wanted)
+        frames = counters.get(stage.name, {}).get("frames", 0) + board.get("at", {}).get(stage.name, 0)
+        ready = max(0, min(int(frames), wanted))
         if wanted:
             fractions.append(ready / wanted)
         if ready < wanted and (ready or working.get(stage.name)):
             doing.append(f"{stage.words} {ready}/{wanted} frames")
     if state.get("assembling"):
         doing.append("assembling" if state["titles"] == 1 else f"assembling {count(state['assembling'], 'video')}")
-    starting = sorted({str(worker["group"]) for worker in board.get("starting", ())})
     if starting and not doing:
         doing.append(f"starting workers ({', '.join(starting)})")
     if not doing:
@@ -147,7 +149,7 @@ def _counts(state: Mapping[str, Any]) -> list[str]:
         counts.append(f"{state['ended']}/{state['titles']} titles")
     if state["failed"]:
         counts.append(f"{state['failed']} failed")
-    if state["expected"]:
+    if state["expected"] and (state["titles"] > 1 or state["done"]):  # of a single title, the stages say it
         about = "about " if state["waiting"] else ""
         counts.append(f"{state['done']}/{about}{state['expected']} frames")
     if state["rate"] is not None:

@@ -30,6 +30,9 @@ from pipelines.rows import Row, empty_row, from_table, to_table
 from pipelines.specs import GroupSpec
 from pipelines.state import DISTRUSTED, RunDirectory, read_sealed, sha256_file
 
+#: Seconds between two notes of how far a stage is in a row.
+TICK_PERIOD = 0.5
+
 
 def limit_process(device: str, isolated: bool) -> None:
     """Keep the libraries of this process to its share of the machine.
@@ -53,6 +56,34 @@ def single_thread() -> None:
     if "torch" in sys.modules:
         # Only where a stage has brought it in: importing it costs seconds.
         sys.modules["torch"].set_num_threads(1)
+
+
+class Ticker:
+    """Tells the board how far a stage is in a row, now and then.
+
+    Args:
+        board: what is told.
+        stage: its name.
+        share: frames of the row for each that the stage counts: it works on the halo too.
+    """
+
+    def __init__(self, board: BoardClient, stage: str, share: float) -> None:
+        self._board, self._stage, self._share = board, stage, share
+        self._waiting, self._told, self._when = 0, 0.0, time.monotonic()
+        board.stage_begun(stage)
+
+    def __call__(self, frames: int) -> None:
+        """Count frames."""
+        self._waiting += frames
+        if time.monotonic() - self._when > TICK_PERIOD:
+            more = self._waiting * self._share
+            self._waiting, self._told, self._when = 0, self._told + more, time.monotonic()
+            self._board.stage_at(self._stage, more)
+
+    def end(self) -> None:
+        """Take back what was told: the row is counted as a whole."""
+        if self._told:
+            self._board.stage_at(self._stage, -self._told)
 
 
 class Group:
@@ -159,7 +190,8 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error, notes = "", meta.get("notes", [])
-        self.board.stage_begun(stage.name)
+        ticker = Ticker(self.board, stage.name, 1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame))
+        stage.tick = ticker
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
             kept = cache.load(index, row, notes) if cache is not None else None
@@ -175,6 +207,7 @@ class Group:
             meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
             row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
         seconds = time.perf_counter() - start
+        ticker.end()
         notes += [remark for remark in stage.remarks() if remark not in notes]
         if notes:
             meta["notes"] = notes

@@ -91,7 +91,7 @@ class RenderMouths(Stage):
         with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
             for frame in chosen_frames(segment.video, needed, info):
                 patches.add(frame.index, frame.rgb(patches.box(frame.index)))
-            frames = rendered_frames(segment, info, drawn, patches, options)
+            frames = self.counted(rendered_frames(segment, info, drawn, patches, options))
             pieces = encode_segment(segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset))
         return {"path": segment["target"], "sha256": pieces.sha256, "frames": pieces.frames, "bytes": pieces.bytes}
 

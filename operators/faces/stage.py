@@ -109,7 +109,7 @@ class DetectFaces(Stage):
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
-        for frame in read_frames(segment.video, start, stop):
+        for frame in self.counted(read_frames(segment.video, start, stop)):
             sightings.append(tracker.step(frame.index, self._picture(frame)))
             if tracking.on_grid(frame.index, segment.shot[0]):
                 model.note(frame.index, tracker.seed)

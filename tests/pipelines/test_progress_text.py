@@ -42,14 +42,16 @@ def test_durations_and_counts_for_people() -> None:
 
 
 def test_stages_are_named_by_what_they_do() -> None:
-    assert said(frames(detect=120)) == "[12 s] 0/900 frames; finding faces 120/900 frames"
+    assert said(frames(detect=120)) == "[12 s] finding faces 120/900 frames"
     text = said(frames(detect=900, speak=900, render=300), done=300)
     assert text == "[12 s] 300/900 frames; painting 300/900 frames", "what has ended is not at work"
-    assert said({**frames(detect=900), "working": {"speak": 1}}).endswith("; listening 0/900 frames")
+    assert said({**frames(detect=900), "working": {"speak": 1}}).endswith("listening 0/900 frames")
+    inside = {**frames(detect=100), "working": {"detect": 1}, "at": {"detect": 50.7}}
+    assert said(inside).endswith("finding faces 150/900 frames"), "of a segment that is being worked on"
     assert said(frames(), planned_titles=0, planned=0, analysed=0) == "[12 s] planning"
     text = said(frames(detect=90), titles=9, planned_titles=3, ended=1, failed=1, planned=300, analysed=100)
     assert text == "[12 s] 1/9 titles, 1 failed, 0/about 900 frames; planning 3/9 titles, finding faces 90/300 frames"
-    assert said(frames(detect=900, speak=900, render=900), done=900, assembling=1).endswith("; assembling")
+    assert said(frames(detect=900, speak=900, render=900), done=900, assembling=1).endswith("assembling")
     ready = frames(detect=900, speak=900, render=900)
     assert said(ready, titles=3, planned_titles=3, done=900, assembling=2).endswith("; assembling 2 videos")
 
@@ -66,7 +68,9 @@ def test_words_come_from_the_stages() -> None:
 
 def test_workers_that_do_not_come_up_are_shown() -> None:
     waiting = {"group": "detect+render", "node": "n1", "pid": 4711, "seconds": 12.0, "state": "importing torch"}
-    assert said({**frames(), "starting": [waiting]}).endswith("; starting workers (detect+render)")
+    assert said({**frames(), "starting": [waiting]}).endswith("starting workers (detect+render)")
+    first = {**frames(), "starting": [{**waiting, "group": "plan"}]}
+    assert said(first, planned_titles=0, planned=0, analysed=0) == "[12 s] starting workers (plan)", "nothing is planned yet"
     slow = {**waiting, "seconds": 71.0, "state": "stopped (T)"}
     expected = "a worker of detect+render has not come up for 1 min 11 s (process 4711 on n1, stopped (T))"
     assert said({**frames(detect=9), "starting": [slow]}).endswith(f"; {expected}")

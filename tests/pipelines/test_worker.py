@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from operators.media.probe import probe_video
+from pipelines import worker
 from pipelines.board import MAX_ATTEMPTS, Board
 from pipelines.bundles import pack, unpack
 from pipelines.config import EngineConfig
@@ -171,3 +172,36 @@ def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) 
     counts: dict[str, Any] = board.snapshot()["stages"]
     assert counts["brightness"] | {"seconds": 0} == {"rows": 1, "frames": 8, "seconds": 0, "errors": 0}
     assert counts["paint"] | {"seconds": 0} == {"rows": 3, "frames": 12, "seconds": 0, "errors": 0}
+
+
+def test_how_far_a_stage_is_within_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what the stage works on is halo: 12 frames of 24 are the row's 6."""
+    monkeypatch.setattr(worker, "TICK_PERIOD", -1.0)
+    board = Board()
+    ticker = worker.Ticker(board, "detect", 0.5)
+    assert board.snapshot()["working"] == {"detect": 1}
+    for _ in range(12):
+        ticker(1)
+    assert board.snapshot()["at"] == {"detect": 6.0}
+    ticker.end()
+    board.stage_done("detect", 12, 0.1, False)
+    found = board.snapshot()
+    assert (found["at"], found["working"], found["stages"]["detect"]["frames"]) == ({"detect": 0.0}, {"detect": 0}, 12)
+
+
+def test_the_board_is_told_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TICK_PERIOD", 3600.0)
+    board = Board()
+    ticker = worker.Ticker(board, "detect", 1.0)
+    for _ in range(1000):
+        ticker(1)
+    ticker.end()
+    assert board.snapshot()["at"] == {}
+
+
+def test_counted_frames_of_a_stage() -> None:
+    (stage,) = Engine(engine_config()).stages[:1]
+    heard: list[int] = []
+    stage.stage.tick = heard.append
+    assert list(stage.stage.counted("abc")) == ["a", "b", "c"]
+    assert heard == [1, 1, 1]
