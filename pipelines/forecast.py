@@ -204,7 +204,7 @@ def _wall(result: dict[str, Any], pools: Mapping[str, tuple[PoolConfig, float]],
     ]
     for kind, hours in (("CPU", result["cpu_hours"]), ("GPU", result["gpu_hours"])):
         if hours and not total[kind]:
-            result["notes"].append(f"unknown wall time: the profile's pools need {kind}s, its nodes have none: add a group to nodes")
+            result["notes"].append(f"the duration is unknown: the profile's pools need {kind}s, its nodes have none: add a group to nodes")
             return
         if hours:
             bounds.append((hours * HOUR / total[kind], f"{total[kind]:g} {kind}s"))
@@ -242,8 +242,8 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     if result["cpu_hours"] is None:
         return [head + result["notes"][0]]
     wall = result["wall_seconds"]
-    parts = [f"{result['gpu_hours']:.3g} GPU-hours", f"{result['cpu_hours']:.3g} CPU-hours"]
-    parts.append(f"{duration(wall)} at least, bound by {result['bound_by']}" if wall is not None else "wall time unknown")
+    parts = [f"{duration(result[f'{kind.lower()}_hours'] * HOUR)} of {kind} time" for kind in ("GPU", "CPU")]
+    parts.append(f"{duration(wall)} at least, bound by {result['bound_by']}" if wall is not None else "duration unknown")
     parts.append(f"{result['cost']:.2f} {result['currency']}" if result["cost"] is not None else "money unknown")
     return [head + "; ".join(parts), f"  rates: {result['rates']}", *(f"  {note}" for note in result["notes"])]
 

@@ -20,7 +20,7 @@ from pipelines.forecast import Work, describe, find_rates, forecast, to_json
 from pipelines.manifest import titles_of
 from pipelines.plan import Planner
 from pipelines.preflight import with_missing_files
-from pipelines.progress import duration
+from pipelines.progress_text import count, duration
 from pipelines.roots import confine
 from pipelines.rows import Row
 from pipelines.runlog import read_logs
@@ -209,6 +209,7 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     plans = [plan for mark in marks for plan in mark["dubs"]]
     todo = [piece for plan in plans if plan["state"] == "run" for piece in plan["pieces"] if not piece["receipt"]]
-    hours = sum(plan["video_seconds"] for plan in plans if plan["state"] == "run") / 3600
-    sums = f"{len(marks)} titles, {len(plans)} dubs: {len(todo)} segments to do, {hours:.2f} hours of video, {len(problems)} problems"
+    video = duration(sum(plan["video_seconds"] for plan in plans if plan["state"] == "run"))
+    counts = f"{count(len(marks), 'title')}, {count(len(plans), 'dub')}: {count(len(todo), 'segment')} to do"
+    sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"
     return [*lines, "", sums], problems, notes

@@ -128,6 +128,10 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "unknown" if value is None else f"{value:.{digits}f}"
 
 
+def _time(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
@@ -148,21 +152,21 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         "",
     ]
     rows = [["", "forecast", "actual"]]
-    for label, kind, unit in (("GPU-hours", "gpu_hours", 1.0), ("CPU-hours", "cpu_hours", 1.0), ("wall hours", "wall_seconds", HOUR)):
-        values = [None if one is None or one[kind] is None else one[kind] / unit for one in (planned, actual)]
-        rows.append([label, *(_number(value, 4) for value in values)])
+    for label, kind, unit in (("GPU time", "gpu_hours", HOUR), ("CPU time", "cpu_hours", HOUR), ("duration", "wall_seconds", 1.0)):
+        values = [None if one is None or one[kind] is None else one[kind] * unit for one in (planned, actual)]
+        rows.append([label, *(_time(value) for value in values)])
     for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
-        cells = [_number(((one or {}).get("node_hours") or {}).get(name), 4) for one in (planned, actual)]
-        rows.append([f"node-hours {name}", *cells])
+        hours = [((one or {}).get("node_hours") or {}).get(name) for one in (planned, actual)]
+        rows.append([f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)])
     rows.append(["money", *(f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown" for one in (planned, actual))])
     lines += [*_table(rows), "", "## Stages", ""]
     forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
-    rows = [["stage", "frames", "s/frame", "seconds", "forecast seconds", "CPU-hours", "GPU-hours", "errors"]]
+    rows = [["stage", "frames", "s/frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
     for name, stage in actual["stages"].items():
         each = f"{stage['seconds'] / stage['frames']:.5f}" if stage["frames"] else "-"
-        expected = _number(forecasts.get(name, {}).get("seconds"), 1)
-        hours = [f"{stage[kind]:.4f}" for kind in ("cpu_hours", "gpu_hours")]
-        rows.append([name, f"{stage['frames']:.0f}", each, f"{stage['seconds']:.1f}", expected, *hours, f"{stage['errors']:.0f}"])
+        expected = _time(forecasts.get(name, {}).get("seconds"))
+        spent = [_time(stage[kind] * HOUR) for kind in ("cpu_hours", "gpu_hours")]
+        rows.append([name, f"{stage['frames']:.0f}", each, _time(stage["seconds"]), expected, *spent, f"{stage['errors']:.0f}"])
     lines += _table(rows)
     if report["failures"]:
         lines += ["", "## Failures", ""]

@@ -135,7 +135,7 @@ def test_plan_prints_and_writes_nothing(manifest: str, tmp_path: Path, configs: 
     assert lines[0].split() == ["title", "dub", "size", "frames", "length", "shots", "segments", "state"]
     assert lines[1].split() == ["good", "dub", "64x48", "24", "2", "s", "2", "4", "4", "to", "do"]
     assert lines[2].split()[-1] == "FAILS"
-    assert "2 titles, 2 dubs: 4 segments to do, 0.00 hours of video, 1 problems" in lines
+    assert "2 titles, 2 dubs: 4 segments to do, 2 s of video, 1 problem" in lines
     assert any(line.startswith("problem: bad [dub]: ") and "absent.mp4: no such file" in line for line in lines)
     assert any(line.startswith("note: good [dub]: the speech is 1.3 s longer") for line in lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def test_hours_and_money_by_hand() -> None:
     # 0.25 GPU-hours are 0.0625 hours of a node with four; it brings 2.5 CPU-hours, more than needed.
     assert result["node_hours"] == {"cpu": 0.0, "gpu": pytest.approx(0.0625)}
     assert result["cost"] == pytest.approx(0.625)
-    assert "0.25 GPU-hours; 1.11 CPU-hours; 7 min 30 s at least, bound by pool first (at most 4 actors); 0.62 EUR" in describe(result)[0]
+    assert (
+        "15 min 00 s of GPU time; 1 h 06 min of CPU time; 7 min 30 s at least, bound by pool first (at most 4 actors); 0.62 EUR"
+        in describe(result)[0]
+    )
 
 
 def test_nodes_that_are_always_there_are_paid_and_cpus_come_from_cpu_nodes() -> None:
@@ -152,7 +156,7 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "forecast for profile test, engine test: unknown: run retalk profile" in text
     # 24 frames at 0.5 + 0.1 + 0.2 seconds in one pool of one actor, and a node of 36 an hour: 19.2 seconds cost 0.19.
-    assert "forecast for profile priced, engine test: 0 GPU-hours; 0.0054 CPU-hours; 19 s at least, bound by pool all" in text
+    assert "forecast for profile priced, engine test: 0 s of GPU time; 19 s of CPU time; 19 s at least, bound by pool all" in text
     assert "0.19 USD" in text
 
     assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--json"]) == 3
@@ -182,6 +186,8 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert actual["node_hours"] is None or set(actual["node_hours"]) == {"here"}
     assert f"| brightness | 24     | {actual['stages']['brightness']['seconds'] / 24:.5f}" in text
     assert "Dubs: 1 of 2 done, 1 failed" in text
+    assert re.search(r"\| CPU time +\| 19 s +\| \d+ s +\|", text)
+    assert "hours" not in text.lower(), "times are for people"
     assert "* 1 × " in text
     assert "absent.mp4: no such file" in text
     assert (out / "report" / "report.md").read_text() == text
