@@ -1,5 +1,6 @@
 """face-alignment with untrained weights in the official files' format: its own code runs, and points come back where the maps peak."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_missing_weights_are_named_and_not_fetched(hub: Path) -> None:
     assert isinstance(make_backend("auto", "cuda"), DlibBackend)
     with pytest.raises(ValueError, match="auto, dlib or face-alignment"):
         make_backend("mtcnn", "cpu")  # type: ignore[arg-type]
+
+
+def test_a_missing_package_is_named(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (DETECTOR_FILE, LANDMARKS_FILE):
+        (hub / name).touch()
+    monkeypatch.setitem(sys.modules, "face_alignment", None)  # as where the extra `fan` is not installed
+    with pytest.raises(FileNotFoundError, match=r"pip install .*\[fan\].*or use the backend dlib"):
+        make_backend("face-alignment", "cpu")
+    assert isinstance(make_backend("auto", "cuda"), DlibBackend)
 
 
 class BrightSpots(torch.nn.Module):
