@@ -14,10 +14,11 @@ import yaml
 from pipelines import analysis
 from pipelines.analysis import AnalysisCache
 from pipelines.board import Board
-from pipelines.cli import _common, main, parser
+from pipelines.cli import main, parser
 from pipelines.config import CacheConfig, ProfileConfig
 from pipelines.dub import Report, cache_folder, run
 from pipelines.engine import Engine
+from pipelines.options import run_options
 from pipelines.specs import CacheSpec
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.pipelines.stages import Brightness
@@ -141,7 +142,7 @@ def test_command_line(footage: Path, tmp_path: Path) -> None:
     """`retalk run` keeps analysis in its directory unless told otherwise; `retalk dub` only where it is told to."""
 
     def chosen(*arguments: str) -> str | bool | None:
-        cache: str | bool | None = _common(parser().parse_args(["run", "m.csv", "-o", "d", *arguments]))["cache"]
+        cache: str | bool | None = run_options(parser().parse_args(["run", "m.csv", "-o", "d", *arguments]))["cache"]
         return cache
 
     assert (chosen(), chosen("--cache", "memory://b/c"), chosen("--no-cache")) == (None, "memory://b/c", False)

@@ -87,7 +87,7 @@ def dub(
     options: dict[str, dict[str, Any]] = {"detect": {**weights, **detect}, "wav2lip": weights, "paste": {"crf": 0}}
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
     how: dict[str, Any] = {"profile": chosen or profile(segment_frames), "options": options, "keep_segments": True}
-    report = run(rows, run_dir=str(folder), engine="wav2lip", ray=ray, cache=False, **how)
+    report = run(rows, run_dir=str(folder), engine="wav2lip", runner="ray" if ray else "local", cache=False, **how)
     assert not report.failed, report.failed
     return report
 
@@ -226,7 +226,7 @@ def test_command_line(tmp_path: Path, home: Path, clip: tuple[Path, Path], capsy
     out = tmp_path / "dubbed.mp4"
     settings = [f"wav2lip.weights={home}", "detect.box=40,30,140,150", "paste.crf=0"]
     engine = ["--engine", "wav2lip", *(word for setting in settings for word in ("--set", setting))]
-    assert cli.main(["dub", str(clip[0]), str(clip[1]), "-o", str(out), "--no-ray", "--quiet", *engine]) == 0
+    assert cli.main(["dub", str(clip[0]), str(clip[1]), "-o", str(out), "--runner", "local", "--quiet", *engine]) == 0
     assert len(planes(out)) == FRAMES
     assert cli.main(["stages", "--engine", "wav2lip"]) == 0
     table = capsys.readouterr().out
@@ -239,7 +239,7 @@ def test_without_weights_nothing_runs_and_the_files_are_named(tmp_path: Path, mo
     rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
     named = r"engine wav2lip: 2 model files missing[\s\S]*s3fd-619a316812\.pth[\s\S]*wav2lip_gan\.pth[\s\S]*retalk models pull"
     with pytest.raises(UsageError, match=named):
-        run(rows, run_dir=str(tmp_path / "run"), engine="wav2lip", profile=profile(50), ray=False)
+        run(rows, run_dir=str(tmp_path / "run"), engine="wav2lip", profile=profile(50), runner="local")
     assert not (tmp_path / "out.mp4").exists()
     assert not (tmp_path / "run").exists()
 
@@ -247,7 +247,7 @@ def test_without_weights_nothing_runs_and_the_files_are_named(tmp_path: Path, mo
 def test_a_box_outside_the_picture_fails_the_title_with_its_name(tmp_path: Path, home: Path, clip: tuple[Path, Path]) -> None:
     rows = [{"id": "a", "video": str(clip[0]), "speech": str(clip[1]), "output": str(tmp_path / "out.mp4")}]
     options: dict[str, dict[str, Any]] = {"detect": {"box": (0, 0, 500, 90)}, "wav2lip": {"weights": str(home)}}
-    report = run(rows, run_dir=str(tmp_path / "run"), engine="wav2lip", profile=profile(50), options=options, ray=False)
+    report = run(rows, run_dir=str(tmp_path / "run"), engine="wav2lip", profile=profile(50), options=options, runner="local")
     assert "astronaut.mp4: box [0, 0, 500, 90] leaves the picture of 192x160" in report.failed[0]["error"]
 
 
