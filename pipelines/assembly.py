@@ -11,6 +11,7 @@ from typing import Any
 from operators.media.assemble import assemble
 from operators.media.redact import redact_all
 from operators.media.storage import filesystem
+from pipelines.outputs import making
 from pipelines.plan import job_key
 from pipelines.state import Record, RunDirectory, sha256_file
 from pipelines.titles import Dub
@@ -39,6 +40,8 @@ class DubJob:
     error: str = ""
     trace: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    ingredients: dict[str, Any] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -69,6 +72,8 @@ class DubJob:
             "notes": self.notes,
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "traceback": self.trace,
+            "ingredients": self.ingredients,
+            "changed": self.changed,
         }
         # What is written down and shown has no secrets of URLs in it; the key was made with them.
         return {name: redact_all(value) for name, value in record.items()}
@@ -89,7 +94,8 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             if sha256_file(path) != job.receipts[name]["sha256"]:
                 run.forget(job.title, [path])
                 raise ValueError(f"{path}: the encoded segment is gone or damaged; run again: it is computed anew")
-        job.notes += assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
+        with making(run, job.title, dub.dub, dub.output):
+            job.notes += assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
         fs, path = filesystem(dub.output)
         job.seconds["assemble"] = time.perf_counter() - began
         record = job.record("done", size=int(fs.size(path)))

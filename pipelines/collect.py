@@ -100,6 +100,8 @@ class Collector:
                 engine=self.engine,
                 pieces={piece["name"]: piece["frames"] for piece in plan["pieces"]},
                 notes=plan["notes"],
+                ingredients=plan["ingredients"],
+                changed=plan["changed"],
                 frames=plan["frames"],
                 video_seconds=plan["video_seconds"],
                 receipts={piece["name"]: piece["receipt"] for piece in plan["pieces"] if piece["receipt"]},
@@ -123,7 +125,7 @@ class Collector:
                     self.failed(job, "its record was deleted or damaged while the run was at work; run again")
                 else:
                     self.already += 1
-                    self.ended(record)
+                    self.ended({**record, "changed": []})  # what has changed was said when it was computed again
                 continue
             self.jobs[row["title"], dub["dub"]] = job
             self.reused += job.reused

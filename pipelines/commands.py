@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from operators.media.redact import redact
 from operators.stage import option_help
 from pipelines import notify as notification
+from pipelines.changes import RECOMPUTED
 from pipelines.config import UsageError
 from pipelines.dub import DONE, FAILED, Report, resolve_engine, run, side_directory
 from pipelines.engine import stage_table
@@ -51,7 +52,9 @@ def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, A
         say(f"note: {text}")
     for record in report.records:
         for note in record["notes"] or []:
-            say(f"note: {named(record)}{note}")
+            # Of what is computed again a line for all has been said.
+            if not note.startswith(RECOMPUTED) or (verbose and record.get("changed")):
+                say(f"note: {named(record)}{note}")
     for record in report.failed:
         say(f"failed: {named(record)}{record['error']}")
         if verbose and record.get("traceback"):

@@ -24,6 +24,7 @@ from pipelines import preflight, preflight_cluster
 from pipelines.analysis import cache_room
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.board import Board
+from pipelines.changes import summary
 from pipelines.choice import choose_runner
 from pipelines.collect import Collector, earlier_plan
 from pipelines.config import ConfigError, EngineConfig, PoolConfig, ProfileConfig, UsageError, load_engine, load_profile, with_limits
@@ -33,6 +34,7 @@ from pipelines.lock import RunLock
 from pipelines.logs import LOGGER, command_log
 from pipelines.manifest import titles_of
 from pipelines.metrics import RunMetrics
+from pipelines.outputs import check_outputs
 from pipelines.ownership import about, check_owner
 from pipelines.progress import Progress
 from pipelines.progress_text import StageWords, stage_words
@@ -151,6 +153,7 @@ def run(
     only: Sequence[str] = (),
     redo: Sequence[str] = (),
     log_file: str | None = None,
+    overwrite: bool = False,
 ) -> Report:
     """Dub titles. Run again with the same run directory, it goes on where it stood.
 
@@ -173,10 +176,12 @@ def run(
             profile says.
         only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
         redo: ids of titles that are computed again though they are finished; their outputs are replaced.
+        overwrite: replace outputs that exist and that no run in this directory has made.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
+        ExistingOutputError: an output exists that no run in this directory has made; nothing has run.
         PreflightError: the run would crawl or fail; nothing has run.
         LockedError: another run is at work in the run directory.
 
@@ -197,13 +202,15 @@ def run(
     titles = preflight.with_missing_files(select(manifested, only, redo))
     preflight.check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_inputs(titles)
+    if not overwrite:
+        check_outputs(directory, titles)
     preflight.check_writable(directory.url, titles)
     if kept not in ("", directory.url):
         preflight.check_writable(kept, [])
-    noticed = check_owner(directory.url)
+    noticed = check_owner(directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs])
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         dubs = sum(len(title.dubs) for title in manifested)
-        said = about(engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time())
+        said = about(engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time(), overwrite=overwrite)
         write_text(join(directory.url, "run.json"), json.dumps(said))
         others = {title.id for title in manifested} - {title.id for title in titles}
         if redo:
@@ -222,6 +229,8 @@ def run(
             noticed.append(str(problem))  # what has been done matters more
         for record in report.failed:
             LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], record.get("traceback") or "")
+    if again := summary(report.records):
+        noticed.append(again)
     return dataclasses.replace(report, noticed=noticed)
 
 

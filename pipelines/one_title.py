@@ -7,6 +7,7 @@ from typing import Any
 
 from operators.media.storage import filesystem, join
 from pipelines.dub import DONE, Report, run, side_directory
+from pipelines.ownership import read_about
 from pipelines.preflight import PreflightError, check_dub
 from pipelines.state import remove
 from pipelines.titles import AudioRule, LengthRule
@@ -23,6 +24,7 @@ def dub(
     language: str = "",
     keep_segments: bool = False,
     cache: str | bool | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> Report:
     """Dub one video: the same video, with mouths that speak the new speech.
@@ -40,6 +42,7 @@ def dub(
         language: of the speech, a code such as "deu"; it is written into the output.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
+        overwrite: replace an output that exists already; a call that was interrupted is resumed with what it was given.
         **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``; not ``defaults``.
 
     Returns:
@@ -60,8 +63,10 @@ def dub(
     defaults = {"face": face, "length": length, "audio": audio, "language": language}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
+    # Interrupted, the same work goes on; its directory says whether the output may be replaced.
+    overwrite = overwrite or bool((read_about(directory) or {}).get("overwrite"))
     try:
-        report = run([row], run_dir=directory, defaults=defaults, **options)
+        report = run([row], run_dir=directory, defaults=defaults, overwrite=overwrite, **options)
     except PreflightError:
         if not has_work(directory):
             remove(directory, recursive=True)

@@ -83,6 +83,11 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         "may share it. Default: the run directory (for dub: nowhere). docs/architecture.md says how large it gets",
     )
     cache.add_argument("--no-cache", action="store_true", help="neither keep nor use analysis")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist already. Without it, a file that this run has not made is never overwritten: nothing is started",
+    )
     group.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
     add_guards(command)
     output = command.add_argument_group("messages")
@@ -147,6 +152,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "defaults": defaults(args),
         "runner": args.runner,
         "keep_segments": args.keep_segments,
+        "overwrite": args.overwrite,
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
         **guards(args),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,12 @@ from pipelines.state import parse_json, read_json, read_sealed
 #: Version of the run directory's format, in run.json.
 FORMAT = 1
 #: Names that a run writes into its directory.
-STATE = ("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet", "plans", "segments", "receipts", "records", "runs")
+STATE = (
+    *("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet"),
+    *("plans", "segments", "receipts", "records", "made", "runs"),
+)
+#: Names that other commands and the analysis cache write into it.
+OTHERS = ("analysis", "forecast.json", "report")
 #: Files looked at in search of one that is ours.
 LOOKED_AT = 20
 
@@ -44,11 +50,15 @@ def require_about(url: str) -> dict[str, Any]:
     return found
 
 
-def check_owner(url: str) -> list[str]:
+def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
     """Look whether a run may write here.
 
+    Args:
+        url: the run directory.
+        outputs: of the run, by their path in the directory.
+
     Returns:
-        What is damaged, in words: it is written anew.
+        Notes for the user: what is damaged and is written anew; before the first run, how many files there are that are no run's.
 
     Raises:
         ForeignError: names that a run writes are taken by files that are not a run's, or by those of a later version.
@@ -61,8 +71,13 @@ def check_owner(url: str) -> list[str]:
     known = read_about(url)
     if known is not None and known["retalk"] > FORMAT:
         raise ForeignError(f"{url}: was written by a later version of retalk; use that, or another directory")
-    if known is not None or not taken:
+    if known is not None:
         return []
+    if not taken:
+        own = {*OTHERS, *(output.split("/", 1)[0] for output in outputs)}
+        others = sum(name not in own and not name.startswith(".") for name in names)
+        entries = "1 file or folder that is" if others == 1 else f"{others} files and folders that are"
+        return [f"{url}: holds {entries} no run's; nothing of that is touched"] if others else []
     if not _traces(url):
         listed = ", ".join(taken)
         raise ForeignError(

@@ -31,6 +31,7 @@ from operators.segment import PLAN
 from pipelines.analysis import code, libraries
 from pipelines.beats import BEAT, Beats, beats_of
 from pipelines.board import MAX_ATTEMPTS, BoardClient
+from pipelines.changes import RECOMPUTED, Ingredients, changes, readable
 from pipelines.engine import META, RECEIPT, Engine
 from pipelines.fanout import piece_spec
 from pipelines.rows import Row, empty_row
@@ -53,7 +54,8 @@ class DubPlan:
     """One dub of a title as planned.
 
     `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``. `pieces` are all
-    pieces of the output in order; those with a receipt are committed.
+    pieces of the output in order; those with a receipt are committed. `ingredients`
+    is what the key was made of, `changed` those that differ from the finished dub that is computed again.
     """
 
     dub: Dub
@@ -64,6 +66,8 @@ class DubPlan:
     frames: int = 0
     video_seconds: float = 0.0
     pieces: list[dict[str, Any]] = field(default_factory=list)
+    ingredients: Ingredients = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for the title's mark."""
@@ -175,30 +179,51 @@ class Planner:
                 plan.state, plan.error = "failed", f"{dub.output}: an output's name ends in {', '.join(SUFFIXES)}"
                 continue
             try:
-                plan.key = self.dub_key(title, dub, video)
+                made_of = self.ingredients(title, dub, video)
             except ValueError as problem:
                 plan.state, plan.error = "failed", str(problem)
                 continue
-            if dub.dub in done if done is not None else self._is_done(title, plan):
-                plan.state = "done"
+            plan.key = content_key(*made_of.values())
+            plan.ingredients = readable({**made_of, "output": dub.output, "audio": dub.audio, "language": dub.language})
+            self._compare(title, plan, done)
         return plans
 
-    def _is_done(self, title: Title, plan: DubPlan) -> bool:
-        """Whether a record of the same inputs and options is there, and its output."""
+    def _compare(self, title: Title, plan: DubPlan, done: list[str] | None) -> None:
+        """Say whether a dub is done: a record of the same inputs and options is there, and its output. If not, note what has changed."""
         record = self.run.read_record(title.id, plan.dub.dub, self._distrusted)
-        if not record or record["state"] != "done" or record.get("key") != job_key(plan.key, plan.dub):
-            return False
-        return _size(plan.dub.output) == record.get("size")
+        finished = record is not None and record["state"] == "done"
+        same = record is not None and finished and record.get("key") == job_key(plan.key, plan.dub)
+        if done is not None:
+            is_done = plan.dub.dub in done
+        else:
+            is_done = same and record is not None and _size(plan.dub.output) == record.get("size")
+        if is_done:
+            plan.state = "done"
+        elif record is not None and finished:
+            why = {"output": "the output is gone"} if same else changes(record, plan.ingredients)
+            plan.changed = list(why)
+            plan.notes.append(f"{RECOMPUTED}{'; '.join(why.values())}")
 
-    def dub_key(self, title: Title, dub: Dub, video: tuple[str, int, str]) -> str:
-        """Hash of all that decides the content of this dub's encoded segments."""
-        segments = self.spec.segment_frames if self.engine.config.windows.kind == "frames" else None
-        engine = {**self.engine.config.model_dump(exclude={"description"}), "stages": [spec.where for spec in self.engine.stages]}
-        options = {
+    def ingredients(self, title: Title, dub: Dub, video: tuple[str, int, str]) -> Ingredients:
+        """All that decides the content of this dub's encoded segments, by name.
+
+        Raises:
+            MediaError: the speech or the picture of the face cannot be found.
+        """
+        stages = {
             spec.name: {**vars(spec.options), **title.options.get(spec.name, {}), **dub.options.get(spec.name, {})}
             for spec in self.engine.stages
         }
-        return content_key(version(), engine, segments, options, _face_identity(title.face), dub.length, video, fingerprint(dub.speech))
+        return {
+            "version": version(),
+            "engine": {**self.engine.config.model_dump(exclude={"description"}), "stages": [spec.where for spec in self.engine.stages]},
+            "segments": self.spec.segment_frames if self.engine.config.windows.kind == "frames" else None,
+            "options": stages,
+            "face": _face_identity(title.face),
+            "length": dub.length,
+            "video": video,
+            "speech": fingerprint(dub.speech),
+        }
 
     # --- what is to be done -------------------------------------------------------------------------------------------------------
     def _segments(
@@ -229,7 +254,7 @@ class Planner:
         halos = [halo_range(bound, shots[shot], halo) for bound, shot in zip(bounds, shot_of)]
         for plan in running:
             runs = timeline(info.pts, info.last_duration, info.time_base, speech[plan.dub.dub], plan.dub.length)
-            plan.notes = length_notes(plan.dub, speech[plan.dub.dub], info)
+            plan.notes += length_notes(plan.dub, speech[plan.dub.dub], info)
             plan.frames = sum(run.count for run in runs)
             plan.video_seconds = _shown_seconds(runs[-1].pts, info)
             for number, pieces in _by_segment(split(runs, bounds, self._longest(info))).items():

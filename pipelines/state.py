@@ -6,7 +6,8 @@ plans/KEY.json                  shots and anchors of a title, so that a later ru
 analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once a segment (`pipelines.analysis`)
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
 receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
-records/TITLE/DUB.json          one per dub that ended: done or failed
+records/TITLE/DUB.json          one per dub that ended: done or failed, with what it was made of
+made/TITLE/DUB.json             which outputs are this run's own and may be replaced (`pipelines.outputs`)
 ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
 lock.json                       who is running
 runs/START-ID.json              one per invocation: how far it is, its stages, the nodes it had (see `pipelines.runlog`)
@@ -143,6 +144,10 @@ class RunDirectory:
     def record(self, title: str, dub: str) -> str:
         """File of a dub's record."""
         return join(self.url, "records", slug(title), f"{slug(dub)}.json")
+
+    def relative(self, url: str) -> str:
+        """A path below the run directory without the directory, so that it holds where the directory is moved; others as they are."""
+        return url.removeprefix(f"{self.url}/")
 
     # --- receipts -----------------------------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:

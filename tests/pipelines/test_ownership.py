@@ -21,7 +21,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_new_directory_and_one_with_other_files_are_free(url: str) -> None:
     assert check_owner(url) == []
     write_text(join(url, "holiday.mp4"), "x")
-    assert check_owner(url) == []
+    assert check_owner(url) == [f"{url}: holds 1 file or folder that is no run's; nothing of that is touched"]
+    write_text(join(url, "more/a.txt"), "x")
+    assert "holds 2 files and folders that are no run's" in check_owner(url)[0]
+    for known in ("analysis/v/x.arrow", "forecast.json", "report/report.md", ".hidden", "outputs/ep1.mp4"):
+        write_text(join(url, known), "x")
+    assert "holds 2 files" in check_owner(url, ["outputs/ep1.mp4", "/elsewhere/b.mp4"])[0]
+    write_text(join(url, "run.json"), json.dumps(about()))
+    assert check_owner(url) == [], "said once"
 
 
 @pytest.mark.parametrize("name", ["ledger.jsonl", "lock.json", "run.json", "segments/a.txt", "plans/x.json", "records/t/dub.json"])
