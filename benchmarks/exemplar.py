@@ -112,7 +112,7 @@ def main() -> int:
         for measured_run in [False, True] if not warm else [True]:  # the first run pays for imports and models
             with tempfile.TemporaryDirectory() as run_dir:
                 cpu, wall = time.process_time(), time.perf_counter()
-                report = dub.run([{**row, "id": "t"}], run_dir=run_dir, engine="exemplar", runner="local", options=options)
+                report = dub.run([{**row, "id": "t"}], run_dir=run_dir, engine="exemplar", runner="local", options=options, overwrite=True)
                 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             warm = warm or measured_run
         if report.failed:

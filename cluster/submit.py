@@ -6,6 +6,7 @@ Found by the command line through the entry-point group ``retalk.commands``, for
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ from operators.media.redact import has_secret
 from pipelines.cli import add_run_arguments
 from pipelines.config import UsageError
 from pipelines.help_texts import MANIFEST_HELP
+from retalk_models.installation import install_hint
 
 TEXT = """\
 Dub a catalogue on a Ray cluster. The job is `retalk run` on the head node, with the options given here; its workers are the cluster's. Its
@@ -42,6 +44,8 @@ job or was lost."""
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Packages of the extra `cluster` without which Ray's job client refuses to work.
+JOB_CLIENT = ("aiohttp", "requests")
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -101,6 +105,9 @@ def submit(args: argparse.Namespace) -> int:
     if not JOB_ID.fullmatch(job_id):
         raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")
     environment = variables(args.env)
+    for package in JOB_CLIENT:
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"Ray's job client needs the package {package}, which is not installed: {install_hint('cluster')}")
     from cluster.jobs import Jobs
 
     jobs = Jobs(args.address)

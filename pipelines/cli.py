@@ -229,6 +229,9 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _profile(args: argparse.Namespace) -> int:
+    from pipelines.demo_footage import check_footage
+
+    check_footage(args.output, args.video, args.speech)  # before the imports of what measures, which take seconds
     from pipelines.profile_command import write_profile
 
     chosen = settings(args.settings)

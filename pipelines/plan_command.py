@@ -32,6 +32,8 @@ from pipelines.titles import Title
 #: From so many titles on, planning them in parallel is worth starting Ray.
 PARALLEL_TITLES = 8
 FORECAST = "forecast.json"
+#: Forecasts of a profile and an engine that are kept, the newest first.
+FORECASTS_KEPT = 20
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,14 @@ def plan(
 
 
 def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The new forecasts, each with its work and time, and earlier ones for other profiles and engines."""
+    """The new forecasts, each with its work and time, and earlier ones: a report compares a run with the one that was made before it."""
     new = [{**one, "made": content["made"], "work": content["work"]} for one in content["forecasts"]]
     known = read_json(url)
     earlier = known.get("forecasts", []) if isinstance(known, dict) else []
-    replaced = {(one["profile"], one["engine"]) for one in new}
-    return [*new, *(one for one in earlier if isinstance(one, dict) and (one.get("profile"), one.get("engine")) not in replaced)]
+    kept: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+    for one in [*new, *(one for one in earlier if isinstance(one, dict))]:
+        kept.setdefault((one.get("profile"), one.get("engine")), []).append(one)
+    return [one for forecasts in kept.values() for one in forecasts[:FORECASTS_KEPT]]
 
 
 def forecasts_of(engine: Engine, profiles: Sequence[ProfileConfig], work: Work, where: str) -> list[dict[str, Any]]:

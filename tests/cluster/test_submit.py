@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import shlex
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,3 +142,14 @@ def test_a_broken_connection_repeats_and_loses_no_log(code: int | None, expected
     assert following.follow("x", out) == expected
     assert out.getvalue().startswith(log)
     assert ("could not run the job: lost" in out.getvalue()) == (code is None)
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "requests"])
+def test_without_rays_job_client_the_extra_is_named(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["submit", "s3://b/m.jsonl", "-o", "s3://b/out", "--address", "http://127.0.0.1:1"]) == 2
+    error = capsys.readouterr().err
+    assert f"retalk submit: Ray's job client needs the package {package}, which is not installed: pip install" in error
+    assert "Traceback" not in error

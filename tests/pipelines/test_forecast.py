@@ -200,6 +200,27 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     paint = next(stage for stage in learnt["stages"] if stage["stage"] == "paint")
     assert paint["seconds"] == pytest.approx(actual["stages"]["paint"]["seconds"], rel=1e-6), "24 frames again"
 
+    # Planned again after the run: the runs are not forgotten, nor is the forecast that they followed.
+    after = read_report(str(out))
+    assert (after["actual"]["runs"], after["since_forecast"]["runs"]) == (2, 2)
+    assert after["forecast"]["made"] == report["forecast"]["made"]
+    assert cli.main([*run, "--redo", "a"]) == 0
+    capsys.readouterr()
+    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced]) == 0
+    manifest.write_text(json.dumps(row) + "\n")
+    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced]) == 0
+    assert cli.main(run) == 0
+    capsys.readouterr()
+    cli.main(["report", str(out)])
+    text = capsys.readouterr().out
+    later = read_report(str(out))
+    assert (later["actual"]["runs"], later["since_forecast"]["runs"]) == (4, 1)
+    assert later["forecast"]["made"] > report["forecast"]["made"]
+    assert later["actual"]["stages"]["paint"]["frames"] == 3 * 24
+    assert later["since_forecast"]["stages"]["paint"]["frames"] == 24
+    assert "since the forecast" in text
+    assert "## Stages, of the runs since the forecast was made" in text
+
 
 def test_planning_by_ray_finds_the_same_work(
     footage: Path, tmp_path: Path, ray_session: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
