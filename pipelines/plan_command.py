@@ -18,8 +18,9 @@ from pipelines.dub import DONE, FAILED, resolve_engine
 from pipelines.engine import Engine
 from pipelines.forecast import Work, describe, find_rates, forecast, to_json
 from pipelines.manifest import titles_of
+from pipelines.outputs import foreign_outputs
 from pipelines.plan import Planner
-from pipelines.preflight import with_missing_files
+from pipelines.preflight import PreflightError, with_missing_files
 from pipelines.progress_text import count, duration
 from pipelines.roots import confine
 from pipelines.rows import Row
@@ -32,6 +33,8 @@ from pipelines.titles import Title
 #: From so many titles on, planning them in parallel is worth starting Ray.
 PARALLEL_TITLES = 8
 FORECAST = "forecast.json"
+#: Existing outputs that a note names.
+NAMED = 5
 #: Forecasts of a profile and an engine that are kept, the newest first.
 FORECASTS_KEPT = 20
 
@@ -135,10 +138,23 @@ def plan(
     if run_dir and work.dubs:
         write_text(join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)}))
     table, problems, notes = plan_table(marks)
+    notes += _existing(RunDirectory(run), titles)
     lines = [*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]
     lines += [line for one in forecasts for line in describe(one)]
     dubs = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
     return Plan(titles=dubs, problems=problems, notes=notes, lines=lines, **content)
+
+
+def _existing(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
+    """What a run would say of outputs that exist already."""
+    try:
+        found = foreign_outputs(run, titles)
+    except PreflightError as problem:
+        return [str(problem)]
+    if not found:
+        return []
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return [f"a run needs --overwrite, for outputs exist that it has not made: {', '.join(map(redact, found[:NAMED]))}{more}"]
 
 
 def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:

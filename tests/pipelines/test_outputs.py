@@ -133,6 +133,24 @@ def test_a_run_refuses_foreign_outputs_and_knows_its_own(footage: Path, tmp_path
     assert go(changed, moved).exit_code == 0
 
 
+def test_plan_says_that_a_run_needs_to_overwrite(
+    footage: Path,
+    tmp_path: Path,
+    configs: list[str],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
+    manifest, out = tmp_path / "m.jsonl", tmp_path / "out"
+    manifest.write_text(json.dumps(row) + "\n")
+    write_text(str(out / "a.mp4"), "precious")
+    assert cli.main(["plan", str(manifest), "-o", str(out), *configs]) == 0
+    assert f"a run needs --overwrite, for outputs exist that it has not made: {out}/a.mp4" in capsys.readouterr().out
+    assert cli.main(["run", str(manifest), "-o", str(out), *configs, "--runner", "local", "--overwrite", "--quiet"]) == 0
+    capsys.readouterr()
+    assert cli.main(["plan", str(manifest), "-o", str(out), *configs]) == 0
+    assert "--overwrite" not in capsys.readouterr().out
+
+
 def test_dub_refuses_an_existing_output_unless_it_may_overwrite(
     footage: Path,
     tmp_path: Path,
