@@ -68,7 +68,7 @@ def test_the_summary_counts_reasons() -> None:
 
 
 def go(rows: list[dict[str, Any]], folder: Path, **options: Any) -> Report:
-    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), ray=False, **options)
+    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), runner="local", **options)
 
 
 def test_a_changed_manifest_says_what_is_computed_again(footage: Path, tmp_path: Path) -> None:

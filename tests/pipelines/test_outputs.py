@@ -107,7 +107,7 @@ def test_many_outputs_in_a_folder_of_an_object_store_are_one_listing(monkeypatch
 
 
 def go(rows: list[dict[str, Any]], folder: Path, **options: Any) -> Report:
-    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), ray=False, **options)
+    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), runner="local", **options)
 
 
 def test_a_run_refuses_foreign_outputs_and_knows_its_own(footage: Path, tmp_path: Path) -> None:
