@@ -70,22 +70,23 @@ def made_by(run: RunDirectory) -> dict[str, set[int | None]]:
     return found
 
 
-def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
-    """List outputs that exist and that no run in this directory has made, in the order of the titles.
+def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str]:
+    """Find outputs that exist and that no run in this directory has made.
+
+    Returns:
+        For each, in the order of the titles, in words what it is.
 
     Raises:
         PreflightError: a folder of outputs cannot be looked into.
     """
     there = _sizes([dub.output for title in titles if not title.error for dub in title.dubs if dub.output and not dub.error])
-    if not there:
-        return []
-    made = made_by(run)
-
-    def ours(output: str, size: int) -> bool:
+    made = made_by(run) if there else {}
+    found = {}
+    for output, size in there.items():
         sizes = made.get(redact(run.relative(output)), set())
-        return size in sizes or None in sizes
-
-    return [output for output, size in there.items() if not ours(output, size)]
+        if size not in sizes and None not in sizes:
+            found[output] = "has changed since this run made it" if sizes else "exists already, and this run has not made it"
+    return found
 
 
 def check_outputs(run: RunDirectory, titles: Sequence[Title]) -> None:
@@ -95,15 +96,13 @@ def check_outputs(run: RunDirectory, titles: Sequence[Title]) -> None:
         ExistingOutputError: listing them.
         PreflightError: a folder of outputs cannot be looked into.
     """
-    found = foreign_outputs(run, titles)
+    found = [f"{output}: {what}" for output, what in foreign_outputs(run, titles).items()]
     if len(found) == 1:
-        raise ExistingOutputError(f"{found[0]}: exists already, and this run has not made it; --overwrite replaces it")
+        raise ExistingOutputError(f"{found[0]}; --overwrite replaces it")
     if found:
         more = f"\n  ... and {len(found) - NAMED} more" if len(found) > NAMED else ""
         listed = "\n  ".join(found[:NAMED])
-        raise ExistingOutputError(
-            f"{len(found)} outputs exist already, and this run has not made them:\n  {listed}{more}\n--overwrite replaces them"
-        )
+        raise ExistingOutputError(f"{len(found)} outputs would be lost; --overwrite replaces them:\n  {listed}{more}")
 
 
 def _sizes(outputs: Sequence[str]) -> dict[str, int]:

@@ -148,7 +148,7 @@ def plan(
 def _existing(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
     """What a run would say of outputs that exist already."""
     try:
-        found = foreign_outputs(run, titles)
+        found = list(foreign_outputs(run, titles))
     except PreflightError as problem:
         return [str(problem)]
     if not found:

@@ -79,11 +79,6 @@ def face_problem(face: str) -> str:
     return f"must be {', '.join(FACES)}, {allowed}; got {face!r}{meant}"
 
 
-def label(title: str, dub: str) -> str:
-    """A dub as people read it: the title, with the dub's name in brackets where it has one."""
-    return title if dub == UNNAMED else f"{title} [{dub}]"
-
-
 def slug(text: str) -> str:
     """A file name for an identifier: itself where it is plain, else made plain and told apart by a hash."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:80]

@@ -35,21 +35,24 @@ def test_only_what_this_run_made_may_be_replaced(url: str, count: int) -> None:
     """Few are asked for one by one, many by listing their folder."""
     names = [join(url, "out", f"{n}.mp4") for n in range(count)]
     directory = RunDirectory(url)
-    assert foreign_outputs(directory, titles(*names)) == []
+    assert list(foreign_outputs(directory, titles(*names))) == []
     write_text(names[1], "foreign")
     write_text(join(url, "out", "other.mp4"), "foreign")
-    assert foreign_outputs(directory, titles(*names)) == [names[1]]
+    assert list(foreign_outputs(directory, titles(*names))) == [names[1]]
     with pytest.raises(ExistingOutputError, match=r"1\.mp4: exists already, and this run has not made it; --overwrite replaces it"):
         check_outputs(directory, titles(*names))
     with making(directory, "t0", "dub", names[0]):
         write_text(names[0], "made")
-    assert foreign_outputs(directory, titles(*names)) == [names[1]]
+    assert list(foreign_outputs(directory, titles(*names))) == [names[1]]
     write_text(names[0], "replaced by hand")
-    assert foreign_outputs(directory, titles(*names)) == names[:2]
-    with pytest.raises(ExistingOutputError, match=r"2 outputs exist already, and this run has not made them:\n  .*0\.mp4\n  .*1\.mp4\n"):
+    assert list(foreign_outputs(directory, titles(*names))) == names[:2]
+    told = (
+        r"2 outputs would be lost; --overwrite replaces them:\n  .*0\.mp4: has changed since this run made it\n  .*1\.mp4: exists already"
+    )
+    with pytest.raises(ExistingOutputError, match=told):
         check_outputs(directory, titles(*names))
     bad = [dataclasses.replace(title, error="unusable") for title in titles(*names)]
-    assert foreign_outputs(directory, bad) == [], "a title that fails writes nothing"
+    assert list(foreign_outputs(directory, bad)) == [], "a title that fails writes nothing"
 
 
 def test_a_kill_between_the_output_and_its_record_is_survived(url: str) -> None:
@@ -62,7 +65,7 @@ def test_a_kill_between_the_output_and_its_record_is_survived(url: str) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         killed()
-    assert foreign_outputs(directory, titles(name)) == []
+    assert list(foreign_outputs(directory, titles(name))) == []
 
 
 def test_a_failure_to_write_leaves_what_was_known(url: str) -> None:
@@ -71,12 +74,12 @@ def test_a_failure_to_write_leaves_what_was_known(url: str) -> None:
         with pytest.raises(ValueError, match="disk"), making(directory, "t0", "dub", name):
             raise ValueError("disk")
         write_text(name, "foreign")
-        assert foreign_outputs(directory, titles(name)) == [name]
+        assert list(foreign_outputs(directory, titles(name))) == [name]
     with making(directory, "t0", "dub", name):
         write_text(name, "made by the run")
     with pytest.raises(ValueError, match="disk"), making(directory, "t0", "dub", name):
         raise ValueError("disk")
-    assert foreign_outputs(directory, titles(name)) == []
+    assert list(foreign_outputs(directory, titles(name))) == []
 
 
 def test_secrets_of_an_output_are_not_written(tmp_path: Path) -> None:
