@@ -115,7 +115,7 @@ class Jobs:
     @staticmethod
     def _exit_code(info: Any, out: TextIO) -> int:
         if info.status.value == "STOPPED":
-            out.write("the job was stopped; submit it again, it goes on where it stood\n")
+            out.write("the job was stopped; submit it again to resume\n")
             return 130
         code = info.driver_exit_code
         if info.status.value == "SUCCEEDED":

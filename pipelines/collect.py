@@ -66,6 +66,8 @@ class Collector:
         self.frames_planned = 0
         self.frames_analysed = 0
         self.frames_done = 0
+        #: Titles that are known to fail.
+        self._hopeless = {title.id for title in titles if title.error or all(dub.error for dub in title.dubs)}
         self._early: dict[str, list[Row]] = {}
         self._plan: list[dict[str, Any]] = list(plan)
         self._plan_written = 0
@@ -236,7 +238,7 @@ class Collector:
         return {
             "titles": len(self.titles),
             "planned_titles": len(self.planned),
-            "hopeless": sum(bool(title.error) and name not in self.planned for name, title in self.titles.items()),
+            "hopeless": len(self._hopeless - self.planned),
             "ended": len({record["title"] for record in records}),
             "failed": len({record["title"] for record in records if record["state"] == "failed"}),
             "planned": self.frames_planned,

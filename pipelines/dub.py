@@ -155,7 +155,7 @@ def run(
     log_file: str | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Dub titles. Run again with the same run directory, it goes on where it stood.
+    """Dub titles. Run again with the same run directory to resume.
 
     Args:
         manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``, ``speech``, ``output``, and

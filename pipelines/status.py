@@ -16,9 +16,10 @@ from operators.media.redact import redact
 from operators.media.storage import exists, filesystem, join
 from pipelines.lock import holder
 from pipelines.ownership import require_about
-from pipelines.progress_text import SLOW_START, duration, slow_start
+from pipelines.progress_text import SLOW_START, count, duration, slow_start
 from pipelines.runlog import SILENT, read_logs
 from pipelines.state import RunDirectory, read_json
+from pipelines.terminal import table
 
 DONE, FAILED = 0, 3
 #: Seconds between two looks of ``--watch``.
@@ -95,24 +96,27 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
     who = f"process {lock['pid']} on {str(lock.get('machine', '?')).split()[0]}" if lock else ""
     words = {
         "running": f"running ({who})",
-        "silent": f"running ({who}), but it has written nothing for {duration(log['age']) if log else '?'}: it may hang",
+        "silent": f"running ({who}), but it has written nothing for {duration(log['age']) if log else '?'}: possibly hung",
         "died": f"DIED: {who} ended without a word, last seen {_ago(lock)}",
         "finished": "finished",
         "stopped": "not running",
     }
     lines = [f"{url}: {words[status['state']]}; engine {status['engine']}, profile {status['profile']}, started {started}"]
     ended = f"{status['done']} done, {len(status['failed'])} failed, {status['left']} to go"
-    lines.append(f"dubs: {status['dubs']} of {status['titles']} titles: {ended}")
+    lines.append(f"{count(status['dubs'], 'dub')} of {count(status['titles'], 'title')}: {ended}")
     live = status["state"] in ("running", "silent")
     if live and log is not None:
         at_work = max(0, log["planned_titles"] - log["ended"])
-        lines.append(f"titles: {log['ended']} ended, {at_work} running, {log['titles'] - log['ended'] - at_work} waiting")
+        assembling = f", {count(log['assembling'], 'dub')} being assembled" if log.get("assembling") else ""
+        waiting = log["titles"] - log["ended"] - at_work
+        lines.append(f"titles: {log['ended']} ended, {at_work} running, {waiting} waiting{assembling}")
     frames = f"{status['committed_frames']}/{status['frames']} frames"
     lines.append(f"segments planned: {status['segments']}, committed: {status['committed']} ({frames})")
     if log is not None:
         eta = f", about {duration(log['eta'])} left" if live and log["eta"] is not None else ""
         now = f", {log['recent_fps']:.1f} in the last minute" if live else ""
-        lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}: {log['fps']:.1f} frames/s{now}{eta}")
+        speed = f": {log['fps']:.1f} frames/s{now}{eta}" if log["done"] else ""
+        lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}{speed}")
         lines += stage_lines(log)
         if live:
             lines += [slow_start(worker) for worker in log.get("starting", ()) if worker["seconds"] >= SLOW_START]
@@ -127,22 +131,21 @@ def stage_lines(log: dict[str, Any]) -> list[str]:
     """A log's stages as a table."""
     rows = [["stage", "pool", "rows", "frames", "s/frame", "busy", "at work", "errors"]]
     elapsed = max(1e-3, float(log["elapsed"]))
-    for name, count in log["stages"].items():
-        each = f"{count['seconds'] / count['frames']:.4f}" if count["frames"] else "-"
-        busy = f"{count['seconds'] / elapsed:.2f} of {count['most']}"
+    for name, counted in log["stages"].items():
+        each = f"{counted['seconds'] / counted['frames']:.4f}" if counted["frames"] else "-"
+        busy = f"{counted['seconds'] / elapsed:.2f} of {counted['most']}"
         rows.append(
             [
                 name,
-                count["pool"],
-                *(str(int(count[k])) for k in ("rows", "frames")),
+                counted["pool"],
+                *(str(int(counted[k])) for k in ("rows", "frames")),
                 each,
                 busy,
-                str(count["running"]),
-                str(count["errors"]),
+                str(counted["running"]),
+                str(counted["errors"]),
             ]
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return table(rows)
 
 
 def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
@@ -168,5 +171,5 @@ def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
         for record in status["failed"]:
             print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
         if status["left"] > 0 and not status["running"]:
-            print("run the same `retalk run` again: it goes on where it stood")
+            print("run the same `retalk run` again to resume")
     return FAILED if status["failed"] else DONE

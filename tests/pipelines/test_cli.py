@@ -149,7 +149,7 @@ def test_run_and_status(manifest: str, tmp_path: Path, configs: list[str], capsy
     assert cli.main(["status", str(out)]) == 3
     text = capsys.readouterr().out
     assert "finished; engine test, profile test" in text
-    assert "dubs: 2 of 2 titles: 1 done, 1 failed, 0 to go" in text
+    assert "2 dubs of 2 titles: 1 done, 1 failed, 0 to go" in text
     assert "segments planned: 4, committed: 4 (24/24 frames)" in text
     with RunLock(str(out)):
         assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local"]) == 2

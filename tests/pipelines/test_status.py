@@ -118,7 +118,7 @@ def test_a_run_that_writes_nothing_any_more_may_hang(
         time.sleep(0.2)
         assert read_status(out)["state"] == "silent"
         show_status(out)
-        assert "it may hang" in capsys.readouterr().out
+        assert "possibly hung" in capsys.readouterr().out
 
 
 def test_no_run_is_said(tmp_path: Path) -> None:
