@@ -30,7 +30,13 @@ def run(footage: Path, tmp_path: Path) -> Any:
         log = {"paint": {"log": str(tmp_path / "log")}}
         engine = engine_config("MisbehaveDub")
         return dub.run(
-            rows, run_dir=str(tmp_path / "out"), engine=engine, profile=profile_config(1), options={**options, **log}, ray=False, **more
+            rows,
+            run_dir=str(tmp_path / "out"),
+            engine=engine,
+            profile=profile_config(1),
+            options={**options, **log},
+            runner="local",
+            **more,
         )
 
     return go
