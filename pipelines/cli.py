@@ -283,6 +283,7 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
     """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of ours."""
     from operators.media.redact import redact
     from pipelines.config import UsageError
+    from pipelines.session import LOST, RayLostError
     from retalk_models.installation import explain_import_error
 
     # Libraries may have put secrets into their words.
@@ -290,6 +291,9 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
     if isinstance(problem, ImportError) and (text := explain_import_error(problem)):
         print(f"retalk {args.command}: {text}", file=sys.stderr)
         return USAGE
+    if isinstance(problem, RayLostError):
+        print(f"retalk {args.command}: {problem}", file=sys.stderr)
+        return LOST
     if not isinstance(problem, UsageError):
         print(trace, file=sys.stderr)
         return BROKEN

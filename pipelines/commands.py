@@ -59,6 +59,8 @@ def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, A
         say(f"failed: {named(record)}{record['error']}")
         if verbose and record.get("traceback"):
             print(redact(record["traceback"]), file=sys.stderr)
+    if report.ray_output:
+        say(f"Ray's own output: {report.ray_output}")
 
 
 def _by_title(record: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ from pipelines.progress_text import StageWords, stage_words
 from pipelines.roots import confine
 from pipelines.runlog import RunLog, form_of, forms
 from pipelines.selection import forget, select
-from pipelines.session import is_joined, machine_cpus
+from pipelines.session import is_joined, machine_cpus, ray_lost
 from pipelines.specs import CacheSpec, GroupSpec, PlanSpec
 from pipelines.starting import StartWatch
 from pipelines.state import Record, RunDirectory, write_text
@@ -63,6 +63,7 @@ class Report:
         computed: segments (pieces) that were computed now.
         reused: segments that an earlier run had committed.
         noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
+        ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was asked for; "" for none.
     """
 
     run_dir: str
@@ -71,6 +72,7 @@ class Report:
     reused: int = 0
     noticed: list[str] = field(default_factory=list)
     already: int = 0
+    ray_output: str = ""
 
     @property
     def failed(self) -> list[Record]:
@@ -291,16 +293,22 @@ class _Work:
         return self._report(collector)
 
     def with_ray(self, verbose: bool) -> Report:
+        from pipelines.ray_output import kept_output
         from pipelines.session import ray_session
 
         preflight.check_shared_urls(self.directory.url, self.titles)
         placed = [(pool, dataclasses.replace(spec, isolated=True)) for pool, spec in self.placed]
         self.progress.phase("starting Ray")
         joined = is_joined()
-        with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile)) as connected:
-            self._check(connected, placed, joined)
-            with scratch_folder() as folder:
-                return self._stream(connected, placed, str(folder))
+        with kept_output() as output:
+            with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile), output) as connected:
+                self._check(connected, placed, joined)
+                with scratch_folder() as folder:
+                    report = self._stream(connected, placed, str(folder))
+            if not output.stat().st_size or not (report.failed or verbose):
+                output.unlink()
+                return report
+        return dataclasses.replace(report, ray_output=str(output))
 
     def _check(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], joined: bool) -> None:
         """Refuse what would crawl on the connected Ray, or not start at all."""
@@ -316,7 +324,7 @@ class _Work:
         preflight_cluster.check_nodes(ray, preflight.wanted_files(self.engine, overrides), self.directory.url)
 
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
-        from pipelines.graph import AssemblerPool, start_board, stream
+        from pipelines.graph import AssemblerPool, snapshot_of, start_board, stream
 
         pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
         workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
@@ -335,13 +343,15 @@ class _Work:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
             metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
             watch = StartWatch(self._least(placed, ray))
-            look = (collector.state, lambda: watch.look(ray.get(board.snapshot.remote())), self._words())
+            look = (collector.state, lambda: watch.look(snapshot_of(board)), self._words())
             with self.progress.watch(*look, log, lambda: forms(ray.nodes()), metrics):
                 blocks = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
                     try:
                         rows = next(blocks, None)
                     except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
+                        if ray_lost():
+                            raise
                         error = self._reason(problem)
                         break
                     if rows is None:
@@ -355,8 +365,9 @@ class _Work:
                 workers.shutdown(wait=True)
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
-            pool.stop()
-            ray.kill(board)
+            if not ray_lost():
+                pool.stop()
+                ray.kill(board)
         if error:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)

@@ -28,7 +28,7 @@ from pipelines.board import Board
 from pipelines.bundles import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
 from pipelines.config import PoolConfig, ProfileConfig
 from pipelines.rows import Row, from_table
-from pipelines.session import detach_input  # sets Ray's environment, too
+from pipelines.session import RayLostError, detach_input, ray_lost  # sets Ray's environment, too
 from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pipelines.state import Record
 
 NAMESPACE = "retalk"
+#: Seconds that the board has to answer the progress display.
+BOARD_PATIENCE = 10.0
 #: Seconds that a worker's notes to the board may wait.
 NOTES_PERIOD = 1.0
 #: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `unhurried`.
@@ -267,6 +269,21 @@ def start_board(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
     return name, actor
+
+
+def snapshot_of(board: Any) -> dict[str, Any]:
+    """The board's snapshot, from its actor. It is waited for no longer than the progress display may stand still.
+
+    Raises:
+        RayLostError: Ray has ended; nobody would answer.
+        ray.exceptions.GetTimeoutError: the board has not answered.
+    """
+    import ray
+
+    if ray_lost():
+        raise RayLostError("Ray has ended")
+    found: dict[str, Any] = ray.get(board.snapshot.remote(), timeout=BOARD_PATIENCE)
+    return found
 
 
 def _pool(pool: PoolConfig, cpus: int) -> Any:

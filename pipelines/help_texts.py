@@ -2,7 +2,7 @@
 
 EXIT_CODES = """\
 Exit codes: 0 done; 3 some titles failed (which and why is printed and in the ledger); 2 wrong usage, nothing has run; 130 interrupted
-(run the same command again to resume); 1 an error of retalk itself."""
+(run the same command again to resume); 4 Ray ended by itself (the same); 1 an error of retalk itself."""
 
 TOP = """\
 Visual dubbing: give it a video of somebody talking and new speech, and get the same video with the mouth speaking the new words.

@@ -68,7 +68,7 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+        self._stream = _own(stream)
         self._bar = None if not shows_bar(stream) or stream is None else _Bar(stream)
         self._began = time.monotonic()
         self._phase, self._phase_since, self._phase_said = "", self._began, True
@@ -243,6 +243,14 @@ class Progress:
         return full, busy
 
 
+def _own(stream: TextIO | None) -> TextIO | None:
+    """A stream with a descriptor of its own: what others redirect (Ray's output goes into a file) does not silence it."""
+    try:
+        return None if stream is None else os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace")
+    except (OSError, AttributeError):  # no real file
+        return stream
+
+
 class _Bar:
     """Two lines at the bottom of a terminal: a bar with counts, and what is being done. What others print stays above them."""
 
@@ -251,11 +259,7 @@ class _Bar:
         from rich.live import Live
         from rich.spinner import Spinner
 
-        # A descriptor of its own: what others redirect (Ray's start keeps file descriptor 2 for itself) does not silence it.
-        try:
-            self._file: TextIO = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace")
-        except (OSError, AttributeError):  # no real file
-            self._file = stream
+        self._file = _own(stream) or stream
         self._stream = stream
         self._console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
         self._spinner = Spinner("dots")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
+
+from pipelines.ray_output import drop_worker_lines, keep_worker_lines
+from pipelines.starting import children, process_state
+
+#: Exit code of the command line when Ray has ended by itself.
+LOST = 4
+#: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
+WATCH_PERIOD, LOST_PATIENCE = 0.05, 20.0
+#: States of a process that has ended.
+GONE = ("gone", "ended (Z)")
 
 # A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
 if not os.environ.get("RAY_ADDRESS"):
@@ -31,8 +44,23 @@ def is_joined() -> bool:
     return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
 
 
+class RayLostError(Exception):
+    """The Ray that was started for this run has ended while the run was at work."""
+
+
+#: Set when the raylet of the Ray that was started here has ended by itself.
+_LOST = threading.Event()
+
+
+def ray_lost() -> bool:
+    """Whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this process."""
+    return _LOST.is_set()
+
+
 @contextmanager
-def ray_session(store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None) -> Iterator[Any]:
+def ray_session(
+    store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None, output: Path | None = None
+) -> Iterator[Any]:
     """Give the connected `ray` module; what was started here is stopped at the end.
 
     Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this machine.
@@ -41,25 +69,78 @@ def ray_session(store_mib: int | None, verbose: bool = False, before_start: Call
         store_mib: object store of a Ray started here, None for Ray's own choice.
         verbose: show the workers' output.
         before_start: called if a Ray is to be started here.
+        output: file that the workers' output is appended to.
+
+    Raises:
+        RayLostError: the Ray that was started here has ended by itself.
     """
     import ray
 
     if ray.is_initialized():
         yield ray
         return
-    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
-    if os.environ.get("RAY_ADDRESS"):
+    shown = verbose or output is not None
+    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": shown}
+    joined = bool(os.environ.get("RAY_ADDRESS"))
+    if joined:
         ray.init(**quiet)
     else:
         if before_start is not None:
             before_start()
         store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
-        with no_terminal_input(), nullcontext() if verbose else _silent_stderr():
+        with no_terminal_input(), nullcontext() if shown else _silent_stderr():
             ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
+    if output is not None:
+        keep_worker_lines(output, verbose)
     try:
-        yield ray
+        with nullcontext() if joined else _raylet_watched(output):
+            yield ray
     finally:
+        if output is not None:
+            drop_worker_lines()
         ray.shutdown()
+
+
+@contextmanager
+def _raylet_watched(output: Path | None) -> Iterator[None]:
+    """Raise `RayLostError` from the body when the raylet below this process ends.
+
+    Ray itself would end this process without a word as soon as it asks the raylet for something.
+    """
+    pid = next((pid for pid, name in children(os.getpid()) if name == "raylet"), None)
+    if pid is None:
+        yield
+        return
+    _LOST.clear()
+    where = f"; its last words are in {output}" if output is not None else ""
+    words = (
+        f"Ray has ended by itself (its raylet, process {pid}, is gone: was it killed, or is this machine out of memory?){where}. "
+        "Run the same command again: what is committed is not computed again"
+    )
+    ended, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+
+    def watch() -> None:
+        while process_state(pid) not in GONE:
+            if ended.wait(WATCH_PERIOD):
+                return
+        _LOST.set()
+        if in_main:
+            _thread.interrupt_main()
+        if not ended.wait(LOST_PATIENCE):  # it hangs in a call of Ray
+            os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words}\n".encode())
+            os._exit(LOST)
+
+    watcher = threading.Thread(target=watch, name="raylet-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except BaseException as problem:
+        if ray_lost():
+            raise RayLostError(words) from problem
+        raise
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def detach_input() -> None:
