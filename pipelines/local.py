@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.board import Board
+from pipelines.engine import FINAL
 from pipelines.plan import Planner
-from pipelines.rows import Row
+from pipelines.rows import Row, empty_row
 from pipelines.specs import GroupSpec, PlanSpec
 from pipelines.titles import Title
 from pipelines.worker import Group
@@ -28,6 +29,9 @@ def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take
     def through(row: Row, position: int) -> Iterator[Row]:
         if position == len(groups):
             yield row
+            return
+        if row["error"] or row["segment"] < 0:
+            yield empty_row(FINAL, row)
             return
         while len(workers) <= position:
             # A group is set up when its first row comes: a run whose titles all fail at planning loads nothing.

@@ -75,27 +75,32 @@ def _redirected(name: str, number: int, target: int) -> Iterator[None]:
                 copy.close()
 
 
-def keep_worker_lines(path: Path, show: bool) -> None:
-    """Write the lines that Ray's workers print into a file; called when Ray is connected.
+@contextmanager
+def worker_lines_kept(path: Path | None, show: bool) -> Iterator[None]:
+    """Write the lines that Ray's workers print, and Ray about them, into a file instead of on the terminal.
+
+    Ray has no setting for it, only this function of its own: where a version has no such function, the lines are printed.
 
     Args:
-        path: the file.
-        show: also print them on the terminal, as Ray does by itself.
+        path: the file; None: nothing is changed.
+        show: print them too.
     """
-    from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+    from ray._private import worker
 
-    def write(data: dict[str, Any]) -> None:
+    printed = getattr(worker, "print_worker_logs", None)
+    if path is None or printed is None:
+        yield
+        return
+
+    def write(data: dict[str, Any], *more: Any, **options: Any) -> None:
         name = data.get("actor_name") or data.get("task_name") or "worker"
         with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
             file.writelines(f"({name} pid={data.get('pid')} ip={data.get('ip')}) {line}\n" for line in data.get("lines", ()))
+        if show:
+            printed(data, *more, **options)
 
-    if not show:
-        dispatcher.remove_handler("ray_print_logs")
-    dispatcher.add_handler("retalk", write)
-
-
-def drop_worker_lines() -> None:
-    """The end of `keep_worker_lines`."""
-    from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
-
-    dispatcher.remove_handler("retalk")
+    worker.print_worker_logs = write  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        worker.print_worker_logs = printed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipelines.ray_output import drop_worker_lines, keep_worker_lines
+from pipelines.ray_output import worker_lines_kept
 from pipelines.starting import children, process_state
 
 #: Exit code of the command line when Ray has ended by itself.
 LOST = 4
 #: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
-WATCH_PERIOD, LOST_PATIENCE = 0.05, 20.0
+WATCH_PERIOD, LOST_PATIENCE = 0.05, 6.0
 #: States of a process that has ended.
 GONE = ("gone", "ended (Z)")
 
@@ -82,23 +82,20 @@ def ray_session(
     shown = verbose or output is not None
     quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": shown}
     joined = bool(os.environ.get("RAY_ADDRESS"))
-    if joined:
-        ray.init(**quiet)
-    else:
-        if before_start is not None:
-            before_start()
-        store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
-        with no_terminal_input(), nullcontext() if shown else _silent_stderr():
-            ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
-    if output is not None:
-        keep_worker_lines(output, verbose)
-    try:
-        with nullcontext() if joined else _raylet_watched(output):
-            yield ray
-    finally:
-        if output is not None:
-            drop_worker_lines()
-        ray.shutdown()
+    with worker_lines_kept(output, verbose):
+        if joined:
+            ray.init(**quiet)
+        else:
+            if before_start is not None:
+                before_start()
+            store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
+            with no_terminal_input(), nullcontext() if shown else _silent_stderr():
+                ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
+        try:
+            with nullcontext() if joined else _raylet_watched(output):
+                yield ray
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
@@ -125,7 +122,8 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
                 return
         _LOST.set()
         if in_main:
-            _thread.interrupt_main()
+            # A real signal, so that waiting for a lock ends too.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not ended.wait(LOST_PATIENCE):  # it hangs in a call of Ray
             os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words}\n".encode())
             os._exit(LOST)
