@@ -83,7 +83,7 @@ def _power(samples: np.ndarray, start: int, stop: int, gain: float) -> np.ndarra
     piece = np.pad(piece, (max(-first, 0), max(last - len(samples), 0)))
     frames = np.lib.stride_tricks.sliding_window_view(piece, N_FFT)[::HOP]
     margin = (N_FFT - WINDOW) // 2
-    window = np.pad(scipy.signal.windows.hann(WINDOW, sym=False), (margin, N_FFT - WINDOW - margin)).astype(np.float32)
+    window = np.pad(np.hanning(WINDOW + 1)[:-1], (margin, N_FFT - WINDOW - margin)).astype(np.float32)
     return np.abs(scipy.fft.rfft(frames * (np.float32(gain) * window), axis=1)) ** 2
 
 

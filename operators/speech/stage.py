@@ -52,8 +52,7 @@ class Speak(Stage):
         """Load SciPy's parts, which takes half a second, before the worker limits the threads of its libraries."""
         del device
         import scipy.fft
-        import scipy.ndimage
-        import scipy.signal.windows  # noqa: F401
+        import scipy.ndimage  # noqa: F401
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their ranges.
