@@ -20,10 +20,15 @@ from pipelines.dub import DONE, FAILED, Report, resolve_engine, run, side_direct
 from pipelines.engine import stage_table
 from pipelines.logs import LOGGER
 from pipelines.one_title import absolute, dub, has_work, row_of
+from pipelines.outputs import check_outputs
+from pipelines.ownership import read_about
+from pipelines.preflight import check_dub
 from pipelines.progress import Progress
 from pipelines.progress_text import count, duration
+from pipelines.state import RunDirectory
 from pipelines.summaries import as_json as report_json
 from pipelines.summaries import closing_line, for_notification
+from pipelines.titles import Dub, Title
 
 INTERRUPTED = 130
 
@@ -129,11 +134,14 @@ def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json
     """`retalk dub --dry-run`: what would be done, and whether it would fail. Nothing is dubbed."""
     from pipelines.plan_command import plan
 
-    directory = side_directory(output)
+    check_dub(video, speech, output, options["defaults"]["face"])
+    directory, row = side_directory(output), row_of(video, speech, output)
+    if not (options["overwrite"] or (read_about(directory) or {}).get("overwrite")):
+        check_outputs(RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))])
     progress.phase("looking for shots and faces")
     asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits")}
     run_dir = directory if has_work(directory) else None
-    found = plan([row_of(video, speech, output)], run_dir=run_dir, profiles=[options["profile"]], **asked)
+    found = plan([row], run_dir=run_dir, profiles=[options["profile"]], **asked)
     progress.close()
     (title,) = found.titles
     told = {**title, "engine": found.forecasts[0]["engine"], "profile": found.forecasts[0]["profile"], "output": redact(absolute(output))}

@@ -252,6 +252,17 @@ def test_a_dry_run_says_what_would_be_done(footage: Path, tmp_path: Path, config
     assert not folder.exists()
 
 
+def test_a_dry_run_is_refused_what_the_run_would_be(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"precious")
+    assert dub(footage, tmp_path / "x.mp4", configs, "--dry-run") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert dub(footage, tmp_path / "x.mp4", configs, "--dry-run", "--overwrite") == 0
+    assert dub(footage, tmp_path / "y.mp4", configs, "--dry-run", video="absent.mp4") == 2
+    assert (tmp_path / "x.mp4").read_bytes() == b"precious"
+
+
 def test_stages_prints_the_table_and_the_options(configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["stages", *configs[:2]]) == 0
     assert capsys.readouterr().out.startswith("| stage ")
