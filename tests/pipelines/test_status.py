@@ -161,3 +161,17 @@ def test_forms_of_living_nodes() -> None:
     ]
     assert forms(nodes) == {"16c0g": 2, "44c4g": 1}
     assert runlog.size_of("44c4g") == (44.0, 4.0)
+
+
+def test_workers_that_do_not_come_up_are_named(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "go").touch()
+    assert cli.main(command) == 3
+    (path,) = (tmp_path / "out" / "runs").glob("*.json")
+    early = {"group": "paint", "node": "host", "pid": 5, "seconds": 30.0, "state": "importing, running (R)"}
+    late = {"group": "brightness", "node": "host", "pid": 7, "seconds": 75.0, "state": "importing, stopped (T)"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "updated": time.time(), "outcome": "running", "starting": [early, late]}))
+    with RunLock(str(tmp_path / "out")):
+        capsys.readouterr()
+        show_status(str(tmp_path / "out"))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "has not come up" in line]
+    assert lines == ["a worker of brightness has not come up for 1 min 15 s (process 7 on host, importing, stopped (T))"]
