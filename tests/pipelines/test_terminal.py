@@ -46,6 +46,7 @@ def test_a_title_is_dubbed_on_a_terminal(footage: Path, tmp_path: Path, environm
     ended = on_terminal(command(kind, runner, footage, tmp_path), environment, tmp_path)
     assert ended.code == 0, ended.text
     assert (tmp_path / "out" / "a.mp4").exists()
+    assert "(raylet)" not in ended.text, "Ray's own lines are in a file"
     assert not (tmp_path / "bin" / "ffmpeg-ran").exists(), "an import has run a program"
     assert ended.restored
     assert not ended.left
