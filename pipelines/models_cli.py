@@ -260,7 +260,8 @@ def run_verify(args: argparse.Namespace) -> int:
         if verdict.state == "ok" and not verdict.pinned_by:
             registry.trust(entry, verdict.sha256, str(registry.path(entry.file)), progress.say)
             note = f"no digest is known: trusted from now on, in {registry.lock.url}"
-        bad += verdict.state not in ("ok", "missing") or (verdict.state == "missing" and bool(args.names))
+        asked = bool(args.names) and not args.numerics
+        bad += verdict.state not in ("ok", "missing") or (verdict.state == "missing" and asked)
         if verdict.state != "missing" or args.names:
             rows.append((entry.file, verdict.state, note))
     print("\n".join(table(rows)) if len(rows) > 1 else f"no model files in {registry.directory}")
@@ -269,6 +270,10 @@ def run_verify(args: argparse.Namespace) -> int:
             f"retalk models: {bad} file{'s are' if bad > 1 else ' is'} missing or wrong; fetch again: retalk models pull NAME",
             file=sys.stderr,
         )
+    if args.numerics:
+        from pipelines.models_numerics import verify_numerics  # torch takes seconds to import
+
+        bad += verify_numerics(registry, args.names)
     return 3 if bad else 0
 
 
@@ -313,6 +318,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
     checking = actions.add_parser("verify", parents=[common], help="hash the files that are here, and compare")
     checking.add_argument("names", nargs="*", help="files or networks (default: all that are here)")
+    checking.add_argument(
+        "--numerics",
+        action="store_true",
+        help="also run each network in each form (float32 as the stages use it, half precision) on this machine's devices and tell its "
+        "largest error and time; networks whose files are not here are run with made-up weights",
+    )
     checking.set_defaults(run=run, models_run=run_verify)
     return parser
 

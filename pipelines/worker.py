@@ -154,7 +154,7 @@ class Group:
         Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
         """
         # Another worker may have committed it and died, or been cut off, before its row was seen.
-        if self.last and "target" in row and (kept := self._committed(row)) is not None:
+        if self.last and "target" in row and (kept := self._committed(row, row["target"], len(row["source"]))) is not None:
             yield kept
             return
         key = f"{row['segment_id']} {self.name}{self._beside}"
@@ -226,22 +226,28 @@ class Group:
             return empty_row(self.output, {name: value for name, value in row.items() if name not in tensors})
         return {name: row[name] for name in self.output.names}
 
-    def _committed(self, row: Row) -> Row | None:
-        """The final row of a piece that another worker committed before it died, None where there is none."""
-        name = row["target"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    def _committed(self, row: Row, path: str, frames: int) -> Row | None:
+        """Return the final row of a piece that another worker has committed, None where there is none."""
+        name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         try:
             receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
-            if receipt is None or receipt["frames"] != len(row["source"]) or sha256_file(row["target"]) != receipt["sha256"]:
+            if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
             return None  # what is wrong with the run directory is told when the piece is to be committed
-        values = {"path": row["target"], **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
+        values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(
             FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])})}
         )
 
     def _commit(self, row: Row) -> Row:
-        """Write the receipt right after the last stage: what is written is not computed again."""
+        """Write the receipt right after the last stage: what is written is not computed again.
+
+        Another worker may have committed the same piece meanwhile (Ray gave it away when this one seemed lost), on a processor that
+        rounds otherwise: its file and receipt are kept as they are.
+        """
+        if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
+            return kept
         receipt: dict[str, Any] = {name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")}
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
         meta = json.loads(row["meta"])

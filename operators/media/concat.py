@@ -18,6 +18,10 @@ from operators.media.decoding import packets
 from operators.media.errors import MediaError
 
 
+class HeadersDifferError(MediaError):
+    """Segments cannot be joined: they were encoded with other options or by another version of the encoder."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Ends:
     """The time line of concatenated segments, in units of ``time_base`` seconds.
@@ -92,7 +96,7 @@ def video_packets(segments: Sequence[str], target: Stream, ends: Ends, shown_dur
                 header, delay = stream.codec_context.extradata, _lead(_depth(found), pts, ends)
                 lead = ends.start - delay[0] if delay else 0
             if stream.codec_context.extradata != header or stream.time_base != ends.time_base:
-                raise MediaError(f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them")
+                raise HeadersDifferError(f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them")
             if (number and delay and pts[0] <= delay[-1]) or (number and not delay and pts[0] < ends.start):
                 raise MediaError(f"{url}: begins at {pts[0]} before the segment ahead of it has ended; segments must ascend in time")
             shown = dict(zip(pts, np.diff([*pts, _span(stream, url)[1]]).tolist(), strict=True))

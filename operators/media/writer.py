@@ -73,8 +73,8 @@ def encode_segment(
     """Encode frames into one file (MP4 or MOV by the suffix of ``url``), whole or not at all.
 
     The stream has the source's coded size and orientation, pixel format (see `operators.media.formats`), colour tags and sample aspect
-    ratio. One thread encodes, so that the bytes do not depend on the machine; headers do not depend on the content, so that segments of one
-    title share them.
+    ratio. One thread encodes, so that the bytes do not depend on the number of cores; headers do not depend on the
+    content, so that segments of one title share them.
 
     Args:
         url: fsspec URL of the file to write.

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -194,3 +195,13 @@ def test_progress_as_lines_and_as_bars() -> None:
 
 def test_the_documents_table_is_the_catalogue() -> None:
     assert markdown(load_catalog()) in (ROOT / "docs" / "models.md").read_text()
+
+
+def test_verify_numerics_tells_each_form_of_a_network(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without files: on made-up weights."""
+    assert main(["verify", "--numerics", "face3d"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("face3d ")]
+    assert [re.split(r" {2,}", line)[2] for line in lines] == ["float32 channels last", "bfloat16 channels last", "bfloat16"]
+    assert all("made up" in line and "cpu" in line for line in lines)
+    assert lines[0].endswith("right")
+    assert float(re.split(r" {2,}", lines[0])[4]) < 1e-4
