@@ -34,7 +34,7 @@ test-all: lint
 	$(PYTEST) -m "slow or not slow"
 
 demo: $(STAMP)
-	$(BIN)/python -m pipelines.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
+	$(BIN)/python -m pipelines.cli.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
 
 # Frames of the original's recorded run beside ours (needs ../shared/parity): out/parity-demo/*.png
 parity-demo: $(STAMP)

@@ -30,16 +30,16 @@ from retalk_models import __version__
 from retalk_models.installation import ForeignPackageError, check_packages, explain_import_error
 
 if TYPE_CHECKING:
-    from pipelines.config import ConfigError, EngineConfig, ProfileConfig, UsageError
-    from pipelines.dub import Report, UnwritableError, run
-    from pipelines.lock import LockedError
-    from pipelines.manifest import ManifestError
+    from pipelines.cli.plan import Plan, plan
+    from pipelines.engine.config import EngineConfig, ProfileConfig
+    from pipelines.errors import ConfigError, PreflightError, UsageError
+    from pipelines.manifest.reader import ManifestError
+    from pipelines.manifest.titles import Dub, Title
     from pipelines.one_title import dub
-    from pipelines.ownership import ForeignError
-    from pipelines.plan_command import Plan, plan
-    from pipelines.preflight import PreflightError
-    from pipelines.titles import Dub, Title
-    from retalk_models.registry_errors import WeightsError
+    from pipelines.runner import Report, UnwritableError, run
+    from pipelines.state.lock import LockedError
+    from pipelines.state.ownership import ForeignError
+    from retalk_models.registry.errors import WeightsError
 
 __all__ = [
     "ConfigError",
@@ -64,23 +64,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ConfigError": "pipelines.config",
-    "Dub": "pipelines.titles",
-    "EngineConfig": "pipelines.config",
-    "ForeignError": "pipelines.ownership",
-    "LockedError": "pipelines.lock",
-    "ManifestError": "pipelines.manifest",
-    "Plan": "pipelines.plan_command",
-    "PreflightError": "pipelines.preflight",
-    "ProfileConfig": "pipelines.config",
-    "Report": "pipelines.dub",
-    "Title": "pipelines.titles",
-    "UnwritableError": "pipelines.dub",
-    "UsageError": "pipelines.config",
-    "WeightsError": "retalk_models.registry_errors",
+    "ConfigError": "pipelines.engine.config",
+    "Dub": "pipelines.manifest.titles",
+    "EngineConfig": "pipelines.engine.config",
+    "ForeignError": "pipelines.state.ownership",
+    "LockedError": "pipelines.state.lock",
+    "ManifestError": "pipelines.manifest.reader",
+    "Plan": "pipelines.cli.plan",
+    "PreflightError": "pipelines.preflight.checks",
+    "ProfileConfig": "pipelines.engine.config",
+    "Report": "pipelines.runner",
+    "Title": "pipelines.manifest.titles",
+    "UnwritableError": "pipelines.runner",
+    "UsageError": "pipelines.engine.config",
+    "WeightsError": "retalk_models.registry.errors",
     "dub": "pipelines.one_title",
-    "plan": "pipelines.plan_command",
-    "run": "pipelines.dub",
+    "plan": "pipelines.cli.plan",
+    "run": "pipelines.runner",
 }
 
 check_packages()

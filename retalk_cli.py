@@ -14,7 +14,7 @@ def main() -> int:
     except ForeignPackageError as problem:
         print(f"retalk: {problem}", file=sys.stderr)
         return 2
-    from pipelines.cli import main as run
+    from pipelines.cli.main import main as run
 
     return run()
 

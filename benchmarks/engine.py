@@ -48,8 +48,8 @@ from operators.retalk import parity_stages
 from operators.retalk.detectors import NetworkDetectors
 from operators.retalk.nets import Compute, Networks, shared_networks
 from operators.retalk.source import load_expressions, standard_points
-from pipelines.config import PoolConfig, ProfileConfig, load_engine
-from pipelines.dub import run
+from pipelines.engine.config import PoolConfig, ProfileConfig, load_engine
+from pipelines.runner import run
 
 STAGES = ("detect", "recon3d", "dnet", "lnet", "enet", "blend")
 ANALYSIS = ("detect", "recon3d", "dnet")

@@ -21,7 +21,7 @@ from operators.retalk import quads
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks, fast
 from retalk_models import build
-from retalk_models.forms import fastest, optimise
+from retalk_models.inference.optimize import fastest, optimise
 from tests.retalk_home import NESTINGS, made_up, make_home, standard_landmarks
 
 #: Networks as the stages ask for them.

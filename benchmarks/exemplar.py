@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 
 from benchmarks.mouths import Instrument, Mouths
-from operators.contact_sheet import compare, mouth_box
+from operators.evaluation.contact_sheet import compare, mouth_box
+from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
 from operators.media.reader import read_frames
-from operators.metrics import flicker, lag_correlation, opening_track
-from pipelines import dub
+from pipelines import runner as dub
 
 SUFFIXES = (".mp4", ".mpg", ".mov", ".mkv")
 

@@ -196,12 +196,13 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
 
 def try_manifest(path: Path) -> None:
     """What a run does with a manifest before anything is opened, and with its titles' names afterwards."""
-    from pipelines.config import load_engine
-    from pipelines.engine import Engine
-    from pipelines.manifest import read_manifest
-    from pipelines.roots import confine
-    from pipelines.state import content_key
-    from pipelines.titles import Title, slug
+    from pipelines.engine.config import load_engine
+    from pipelines.engine.engine import Engine
+    from pipelines.manifest.confinement import confine
+    from pipelines.manifest.reader import read_manifest
+    from pipelines.manifest.titles import Title
+    from pipelines.state.content_keys import content_key
+    from pipelines.state.run_directory import slug
 
     engine = try_manifest.__dict__.setdefault("engine", Engine(load_engine("exemplar")))
     titles = read_manifest(str(path), engine, "/nowhere/out", {"face": "largest"})
@@ -276,10 +277,10 @@ def _seed(path: Path, video: str, audio: str) -> None:
 
 def try_probe(path: Path) -> None:
     """What planning does with an input: probe it as a video, and as a speech."""
-    from operators.media.errors import MediaError
     from operators.media.limits import MediaLimits
     from operators.media.probe import is_still_image, probe_video
-    from pipelines.plan import speech_length
+    from operators.storage.errors import MediaError
+    from pipelines.planning.planner import speech_length
 
     limits = MediaLimits(max_megapixels=36, max_hours=12, max_gib=1)
     for look in (lambda: is_still_image(str(path)), lambda: probe_video(str(path), limits), lambda: speech_length(str(path), limits)):
@@ -293,7 +294,7 @@ def try_probe(path: Path) -> None:
 def worker(target: str, seed: int, seconds: float, folder: Path, inputs: int = 1 << 60) -> None:
     """Fuzz in this process, for a time or a number of inputs. Each input lies in `folder` while it is tried; a finding's stays, with what
     came out beside it."""
-    from pipelines.config import UsageError
+    from pipelines.errors import UsageError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     files = seeds() if target == "probe" else {}

@@ -1,4 +1,4 @@
-"""Cost of each network: seconds an item, GMAC, error, for the forms of `retalk_models.forms`, against the exact form in the same run.
+"""Cost of each network: seconds an item, GMAC, error, for the forms of `retalk_models.inference.optimize`, against the exact form in the same run.
 
     python -m benchmarks.networks [NAME ...] [--device cpu|cuda] [--batches 1,4] [--repeats 3] [--forms folded,bfloat16]
     python -m benchmarks.networks --rounding          errors of half precision, emulated: no GPU needed
@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from operators.retalk.enet_stage import MOUTH, TOP
 from retalk_models import build
-from retalk_models.forms import WINOGRAD, Form, fastest, optimise
+from retalk_models.inference.optimize import WINOGRAD, Form, fastest, optimise
 from tests.retalk_models.recipe import subject_of
 
 

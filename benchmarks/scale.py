@@ -25,8 +25,8 @@ from typing import Any
 
 from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_video
 from operators.media.probe import probe_video
-from pipelines.config import CacheConfig, EngineConfig, EnginePools, PoolConfig, ProfileConfig, load_profile
-from pipelines.dub import Report, run
+from pipelines.engine.config import CacheConfig, EngineConfig, EnginePools, PoolConfig, ProfileConfig, load_profile
+from pipelines.runner import Report, run
 from tests.pipelines.conftest import make_speech
 
 STAGES = "benchmarks.scale_stages"
@@ -57,7 +57,7 @@ def machine() -> str:
 # --- rows -------------------------------------------------------------------------------------------------------------------------
 def rows(folder: Path, options: argparse.Namespace) -> None:
     """Manifests of growing length through no-op stages."""
-    from pipelines.session import ray_session
+    from pipelines.execution.ray_session import ray_session
 
     video, speech = short_title(folder)
     stored = encoded_piece(folder, video)
@@ -179,7 +179,7 @@ def length(folder: Path, options: argparse.Namespace) -> None:
 
 def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str, float]:
     """Dub one title on a Ray of this process, and what that took at most; see `Watch`."""
-    from pipelines.session import ray_session
+    from pipelines.execution.ray_session import ray_session
 
     profile = load_profile("laptop")
     config: Any = engine
@@ -272,7 +272,7 @@ def command(pid: int) -> str:
 # --- skew -------------------------------------------------------------------------------------------------------------------------
 def skew(folder: Path, options: argparse.Namespace) -> None:
     """A title a hundred times as long as the others, last in the manifest. The stages sleep, so that the figures are the graph's."""
-    from pipelines.session import ray_session
+    from pipelines.execution.ray_session import ray_session
 
     second = write_video(folder / "second.mp4", 25, 25, (256, 256))
     film = looped(folder / "film.mp4", second, 100)

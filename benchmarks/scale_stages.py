@@ -17,10 +17,10 @@ import pyarrow as pa
 from operators.columns import scalar, tensor
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.storage import atomic_write
 from operators.media.writer import EncoderOptions, encode_segment
 from operators.segment import Segment
 from operators.stage import Stage
+from operators.storage.files import atomic_write
 
 
 @dataclass(frozen=True)

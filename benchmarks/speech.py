@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 
 from operators.media.audio import load_audio
-from operators.media.errors import MediaError
 from operators.speech.predictor import predict_mouth
 from operators.speech.sampling import sample_track
 from operators.speech.spectrum import SAMPLE_RATE, measure_levels, smooth
+from operators.storage.errors import MediaError
 
 LANDMARKS = "models/shape_predictor_68_face_landmarks.dat"
 #: Pictures are reduced to these long sides for detection, to the second where the first leaves a face smaller than so many pixels.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pipelines.config import UsageError
+from pipelines.errors import UsageError
 
 #: Seconds that a cluster which has just started is given until an agent takes jobs.
 AGENT_WAIT = 60.0

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from operators.media.redact import has_secret
-from pipelines.cli import add_run_arguments
-from pipelines.config import UsageError
-from pipelines.help_texts import MANIFEST_HELP
+from operators.storage.redact import has_secret
+from pipelines.cli.help_texts import MANIFEST_HELP
+from pipelines.cli.main import add_run_arguments
+from pipelines.errors import UsageError
 from retalk_models.installation import install_hint
 
 TEXT = """\

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from operators.media.storage import filesystem, join
-from pipelines.dub import DONE, Report, run, side_directory
-from pipelines.ownership import read_about
-from pipelines.preflight import PreflightError, check_dub
-from pipelines.state import remove
-from pipelines.titles import AudioRule, LengthRule
+from operators.storage.files import filesystem, join
+from pipelines.errors import DONE, PreflightError
+from pipelines.manifest.titles import AudioRule, LengthRule
+from pipelines.preflight.checks import check_dub
+from pipelines.runner import Report, run
+from pipelines.state.ownership import read_about
+from pipelines.state.run_directory import remove
 
 
 def dub(
@@ -91,3 +92,11 @@ def has_work(directory: str) -> bool:
     """Return whether a run directory holds committed segments."""
     fs, path = filesystem(join(directory, "receipts"))
     return bool(fs.isdir(path) and fs.find(path))
+
+
+def side_directory(output: str) -> str:
+    """Run directory of `retalk dub`: beside the output, so that the same command finds it again after an interruption."""
+    if "://" in output:
+        return f"{output}.retalk"
+    path = Path(output).absolute()
+    return str(path.with_name(f".{path.name}.retalk"))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from retalk_models.build import build
 
 if TYPE_CHECKING:
-    from retalk_models.registry import available, missing, require
-    from retalk_models.registry_errors import KeysError, WeightsError
-    from retalk_models.weights import load, load_into
-    from retalk_models.weights_hub import seed_face_alignment
-    from retalk_models.weights_matlab import load_alignment_points, load_expressions
+    from retalk_models.registry.errors import KeysError, WeightsError
+    from retalk_models.registry.registry import available, missing, require
+    from retalk_models.weights.load import load, load_into
+    from retalk_models.weights.matlab import load_alignment_points, load_expressions
+    from retalk_models.weights.torch_hub import seed_face_alignment
 
 #: Version of the distribution; pyproject.toml reads it here, so that a checkout that is not installed has it too.
 __version__ = "0.1.0"
@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "KeysError": "retalk_models.registry_errors",
-    "WeightsError": "retalk_models.registry_errors",
-    "available": "retalk_models.registry",
-    "load": "retalk_models.weights",
-    "load_alignment_points": "retalk_models.weights_matlab",
-    "load_expressions": "retalk_models.weights_matlab",
-    "load_into": "retalk_models.weights",
-    "missing": "retalk_models.registry",
-    "require": "retalk_models.registry",
-    "seed_face_alignment": "retalk_models.weights_hub",
+    "KeysError": "retalk_models.registry.errors",
+    "WeightsError": "retalk_models.registry.errors",
+    "available": "retalk_models.registry.registry",
+    "load": "retalk_models.weights.load",
+    "load_alignment_points": "retalk_models.weights.matlab",
+    "load_expressions": "retalk_models.weights.matlab",
+    "load_into": "retalk_models.weights.load",
+    "missing": "retalk_models.registry.registry",
+    "require": "retalk_models.registry.registry",
+    "seed_face_alignment": "retalk_models.weights.torch_hub",
 }
 
 

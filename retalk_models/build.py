@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 #: Name -> module and class. Networks are imported when built: `import retalk_models` stays cheap.
 NETWORKS = {
-    "dnet": ("retalk_models.dnet", "DNet"),
-    "lnet": ("retalk_models.lnet", "LNet"),
-    "enet": ("retalk_models.enet", "ENet"),
-    "face3d": ("retalk_models.face3d", "Face3D"),
-    "gfpgan": ("retalk_models.gfpgan", "GFPGAN"),
-    "gpen": ("retalk_models.gpen", "GPEN"),
-    "parsenet": ("retalk_models.parsenet", "ParseNet"),
-    "retinaface": ("retalk_models.retinaface", "RetinaFace"),
-    "s3fd": ("retalk_models.s3fd", "S3FD"),
-    "fan": ("retalk_models.fan", "FAN"),
-    "ganimation": ("retalk_models.ganimation", "GANimation"),
-    "syncnet": ("retalk_models.syncnet", "SyncNet"),
-    "wav2lip": ("retalk_models.wav2lip", "Wav2Lip"),
+    "dnet": ("retalk_models.networks.dnet", "DNet"),
+    "lnet": ("retalk_models.networks.lnet", "LNet"),
+    "enet": ("retalk_models.networks.enet", "ENet"),
+    "face3d": ("retalk_models.networks.face3d", "Face3D"),
+    "gfpgan": ("retalk_models.networks.gfpgan", "GFPGAN"),
+    "gpen": ("retalk_models.networks.gpen", "GPEN"),
+    "parsenet": ("retalk_models.networks.parsenet", "ParseNet"),
+    "retinaface": ("retalk_models.networks.retinaface", "RetinaFace"),
+    "s3fd": ("retalk_models.networks.s3fd", "S3FD"),
+    "fan": ("retalk_models.networks.fan", "FAN"),
+    "ganimation": ("retalk_models.networks.ganimation", "GANimation"),
+    "syncnet": ("retalk_models.networks.syncnet", "SyncNet"),
+    "wav2lip": ("retalk_models.networks.wav2lip", "Wav2Lip"),
 }
 
 

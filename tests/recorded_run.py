@@ -14,8 +14,8 @@ import scipy.io.wavfile
 from operators.media.color import rgb_to_yuv
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.config import EngineConfig, PoolConfig, ProfileConfig, load_engine
-from pipelines.dub import Report, run
+from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_engine
+from pipelines.runner import Report, run
 from tests.conftest import PARITY
 from tests.parity import goldens
 from tests.retalk_home import NESTINGS, make_home, standard_landmarks

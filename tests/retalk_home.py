@@ -15,7 +15,7 @@ import scipy.io
 import torch
 
 from retalk_models.build import build
-from retalk_models.registry_catalog import load_catalog
+from retalk_models.registry.catalog import load_catalog
 from tests.parity import generator, manifest, recipe_weights
 
 State = dict[str, torch.Tensor]

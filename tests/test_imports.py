@@ -29,10 +29,10 @@ sys.addaudithook(lambda event, arguments: ran.append((event, repr(arguments)[:20
 for name in {modules!r}:
     importlib.import_module(name)
 # What is imported only when it is used.
-from pipelines.shots import ShotFinder
+from pipelines.planning.shots import ShotFinder
 ShotFinder()
-from pipelines.config import load_engine, names
-from pipelines.engine import Engine
+from pipelines.engine.config import load_engine, names
+from pipelines.engine.engine import Engine
 for name in names("engines"):
     Engine(load_engine(name))
 for name in ("dlib", "face_alignment", "librosa", "numba", "pocketsphinx", "scipy.io", "scipy.signal"):
@@ -84,7 +84,7 @@ def test_a_users_mistake_is_told_before_anything_heavy_is_imported(tmp_path: Pat
     places = {"folder": tmp_path, **files}
     given = [argument.format(**places) for argument in arguments]
     program = (
-        "import sys\nfrom pipelines.cli import main\ntry:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
+        "import sys\nfrom pipelines.cli.main import main\ntry:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print(code, [name for name in {HEAVY!r} if name in sys.modules])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import retalk_models
-from pipelines import cli
+from pipelines.cli import main as cli
 from retalk_models import installation
 from retalk_models.installation import NAMES, ROOT, ForeignPackageError, check_packages, checkout, explain_import_error, install_hint
 

@@ -18,7 +18,7 @@ import pytest
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.voice import speak
+from pipelines.cli.speech_synthesis import speak
 from retalk_models import __version__
 from retalk_models.installation import NAMES
 
@@ -94,7 +94,12 @@ def test_the_wheel_carries_every_file(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {*PACKAGES, *MODULES}
-    for name in ("configs/engines/exemplar.yaml", "configs/profiles/laptop.yaml", "retalk_models/catalog.yaml", "cluster/Dockerfile"):
+    for name in (
+        "configs/engines/exemplar.yaml",
+        "configs/profiles/laptop.yaml",
+        "retalk_models/registry/catalog.yaml",
+        "cluster/Dockerfile",
+    ):
         assert name in names
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     if shutil.which("git") is None or not (ROOT / ".git").exists():

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from tests.drills import faulty
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from benchmarks.drills import processes
 from benchmarks.drills.catalogue import Setting, configure, setting
 from benchmarks.drills.check import check
 from benchmarks.drills.kills import DONE, FAILED, calm_run
-from pipelines.state import read_sealed, write_sealed
+from pipelines.state.run_directory import read_sealed, write_sealed
 
 USAGE = 2
 #: Titles of the catalogue that fail in the first run, at their third segment, and so keep their receipts.

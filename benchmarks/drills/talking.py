@@ -15,7 +15,7 @@ from benchmarks.drills import processes
 from benchmarks.drills.catalogue import Setting, digest
 from benchmarks.drills.check import whole
 from operators.media.reader import read_frames
-from pipelines.voice import speak
+from pipelines.cli.speech_synthesis import speak
 from tests.conftest import package_file
 from tests.drills.faulty import temporary_files
 

@@ -22,7 +22,7 @@ from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
-from operators.media.storage import exists, local_copy, suffix
+from operators.storage.files import exists, local_copy, suffix
 
 logger = logging.getLogger(__name__)
 

@@ -21,12 +21,12 @@ from av.video.stream import VideoStream
 from operators.media.audio import audio_blocks, find_audio
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
-from operators.media.errors import MediaError
 from operators.media.languages import QUICKTIME_CODES, language_code
 from operators.media.soundtrack import RATE, aac_packets, add_aac
-from operators.media.storage import atomic_write, suffix
 from operators.media.tracks import Carrier, Cut, content_tags, copy_chapters
 from operators.media.writer import mp4_options
+from operators.storage.errors import MediaError
+from operators.storage.files import atomic_write, suffix
 
 #: Output containers by suffix, with FFmpeg's names.
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}

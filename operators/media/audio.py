@@ -19,8 +19,8 @@ from av.audio.stream import AudioStream
 from av.stream import Discard, Disposition
 
 from operators.media.container import COVER, describe, open_input
-from operators.media.errors import MediaError, NoAudioError, SilentAudioError
 from operators.media.integrity import check_complete
+from operators.storage.errors import MediaError, NoAudioError, SilentAudioError
 
 #: Seconds: a longer hole between the times of two decoded pieces of audio is filled with silence.
 LONGEST_HOLE = Fraction(1, 25)

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from operators.media.container import open_input, video_stream
 from operators.media.decoding import packets
-from operators.media.errors import MediaError
+from operators.storage.errors import MediaError
 
 
 class HeadersDifferError(MediaError):

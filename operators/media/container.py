@@ -14,8 +14,8 @@ import av.error
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from operators.media.errors import MediaError
-from operators.media.storage import filesystem, fingerprint, open_media
+from operators.storage.errors import MediaError
+from operators.storage.files import filesystem, fingerprint, open_media
 
 #: Bytes that FFmpeg asks of an fsspec file object at a time.
 READ_BLOCK = 1 << 18

@@ -16,8 +16,8 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.container import describe
-from operators.media.errors import DecodeError, MediaError
 from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
+from operators.storage.errors import DecodeError, MediaError
 
 _TAGGED_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 #: Seconds: a longer stay of the last frame is taken for a mistake of the container.

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import av.container
 from av.stream import Stream
 
-from operators.media.errors import MediaError
-from operators.media.storage import filesystem, fingerprint
+from operators.storage.errors import MediaError
+from operators.storage.files import filesystem, fingerprint
 
 
 def check_complete(url: str, container: av.container.InputContainer, stream: Stream) -> None:

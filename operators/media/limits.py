@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import av.container
 
-from operators.media.errors import MediaError
-from operators.media.storage import fingerprint
+from operators.storage.errors import MediaError
+from operators.storage.files import fingerprint
 
 GIB = 1 << 30
 

@@ -11,7 +11,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
 from operators.media.sidedata import side_data
-from operators.media.storage import filesystem
+from operators.storage.files import filesystem
 
 Box = tuple[int, int, int, int]
 #: Exif orientation (CIPA DC-008, 4.6.4) -> turn clockwise, then mirror left to right.

@@ -23,15 +23,15 @@ from operators.media.audio import audio_blocks
 from operators.media.color import UNSPECIFIED, ColorTags
 from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
-from operators.media.errors import MediaError
 from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout
 from operators.media.integrity import check_complete
 from operators.media.limits import MediaLimits
 from operators.media.orientation import read_orientation
 from operators.media.sidedata import first_field, hdr_parameters
-from operators.media.storage import fingerprint
 from operators.media.timeline import NO_TIME, Timeline
+from operators.storage.errors import MediaError
+from operators.storage.files import fingerprint
 
 #: Demuxers whose packets each carry the time of one frame.
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")

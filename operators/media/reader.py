@@ -11,11 +11,11 @@ from av.video.stream import VideoStream
 
 from operators.media.container import open_input, video_stream
 from operators.media.decoding import is_entry, pictures, seconds
-from operators.media.errors import DecodeError
 from operators.media.formats import to_working
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.timeline import NO_TIME
+from operators.storage.errors import DecodeError
 
 #: Seconds before an entry point to seek to, tried in turn.
 AIM = (Fraction(0), Fraction(1, 2), Fraction(3))

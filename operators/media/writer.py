@@ -16,10 +16,10 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from operators.media.container import describe
-from operators.media.errors import MediaError
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
-from operators.media.storage import atomic_write, suffix
+from operators.storage.errors import MediaError
+from operators.storage.files import atomic_write, suffix
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 

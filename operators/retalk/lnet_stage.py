@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
-from operators.media.storage import fingerprint
 from operators.retalk import mel
 from operators.retalk.batches import SIDE
 from operators.retalk.dnet_stage import REFERENCE
@@ -18,6 +17,7 @@ from operators.retalk.model_files import Precision
 from operators.retalk.nets import NetworkStage, shared_networks
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
+from operators.storage.files import fingerprint
 
 LIPS = 96
 #: Value of a spectrogram where nothing is heard.

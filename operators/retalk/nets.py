@@ -22,9 +22,9 @@ from operators.retalk.batches import SIDE
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.stage import Stage
+from retalk_models.inference.allocator import keep_freed_memory
 from retalk_models.layers.window import Window
-from retalk_models.memory import keep_freed_memory
-from retalk_models.registry import home_registry
+from retalk_models.registry.registry import home_registry
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Compute:
 
     Attributes:
         device: torch device.
-        exact: the networks as they are built, float32; False: their fast forms (`retalk_models.forms`).
+        exact: the networks as they are built, float32; False: their fast forms (`retalk_models.inference.optimize`).
         batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not depend on how many follow it.
         precision: of the fast forms; auto: what `forms.fastest` chooses for the network and the device.
     """
@@ -251,9 +251,9 @@ def shared_networks(device: str, weights: str = "", precision: Precision = "auto
 
 
 def fast(make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]) -> nn.Module:
-    """A network's fastest form that is right on its device (`retalk_models.numerics`)."""
-    from retalk_models.forms import fastest
-    from retalk_models.numerics import safest
+    """A network's fastest form that is right on its device (`retalk_models.inference.numerics`)."""
+    from retalk_models.inference.numerics import safest
+    from retalk_models.inference.optimize import fastest
 
     form = fastest(name, compute.device)
     if compute.precision != "auto":

@@ -43,7 +43,7 @@ class ParityOptions:
 
     Attributes:
         recorded: .npz of detector answers (`detectors.RecordedDetectors`); what it does not hold, the detectors find.
-        weights: home of other model files than the official ones (`retalk_models.registry.home_registry`).
+        weights: home of other model files than the official ones (`retalk_models.registry.registry.home_registry`).
     """
 
     recorded: str = ""

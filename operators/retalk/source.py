@@ -8,12 +8,12 @@ import os
 import numpy as np
 
 from operators.media.audio import load_audio
-from operators.media.storage import fingerprint
 from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SLICES
 from operators.retalk.mel import SAMPLE_RATE, mel_spectrogram
-from retalk_models.registry import Registry
-from retalk_models.weights_matlab import EXPRESSION_SIZE, load_alignment_points, load_expressions
+from operators.storage.files import fingerprint
+from retalk_models.registry.registry import Registry
+from retalk_models.weights.matlab import EXPRESSION_SIZE, load_alignment_points, load_expressions
 
 #: Endings of expression pictures and of files of coefficients.
 PICTURES, ARRAYS = (".png", ".jpg", ".jpeg"), (".npy", ".txt", ".csv")

@@ -13,7 +13,7 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """1x1, 3x3 (strided), 1x1 with BatchNorm, the input or its ``downsample`` added, ReLU."""
 
-    #: Convolutions whose output goes through a norm and nowhere else; `retalk_models.forms` folds them.
+    #: Convolutions whose output goes through a norm and nowhere else; `retalk_models.inference.optimize` folds them.
     CONV_NORM: ClassVar = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, cin: int, width: int, stride: int) -> None:

@@ -15,10 +15,11 @@ import pytest
 import ray
 import yaml
 
-from pipelines.cli import parser
-from pipelines.config import load_profile
-from pipelines.dub import groups_of, resolve_engine
-from pipelines.preflight import check_resources, check_store
+from pipelines.cli.main import parser
+from pipelines.engine.config import load_profile
+from pipelines.engine.resolve import resolve_engine
+from pipelines.preflight.checks import check_resources, check_store
+from pipelines.runner import groups_of
 
 CLUSTER = Path(str(resources.files("cluster")))
 LAUNCHERS = sorted((CLUSTER / "launcher").glob("*.yaml"))

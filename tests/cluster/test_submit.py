@@ -15,8 +15,8 @@ import pytest
 
 from cluster import jobs
 from cluster.submit import bundle, entrypoint, hints, variables
-from pipelines import cli
-from pipelines.config import UsageError
+from pipelines.cli import main as cli
+from pipelines.errors import UsageError
 
 
 def parse(*arguments: str) -> argparse.Namespace:

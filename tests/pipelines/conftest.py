@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-import pipelines.session
-from pipelines.config import EngineConfig, PoolConfig, ProfileConfig
+import pipelines.execution.ray_session
+from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig
 
 STAGES = "tests.pipelines.stages"
 
@@ -102,5 +102,5 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ray_session() -> Iterator[Any]:
     """One Ray of two CPUs for all tests of this folder."""
     os.environ.pop("RAY_ADDRESS", None)
-    with pipelines.session.ray_session(200) as ray:
+    with pipelines.execution.ray_session.ray_session(200) as ray:
         yield ray

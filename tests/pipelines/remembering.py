@@ -19,7 +19,7 @@ from torch import Tensor
 from operators.retalk import blend_stage, dnet_stage, enet_stage, lnet_stage, parity_stages, recon3d_stage
 from operators.retalk.nets import Networks
 from operators.stage import Stage
-from pipelines.config import EngineConfig, load_engine
+from pipelines.engine.config import EngineConfig, load_engine
 
 
 class Remembered:

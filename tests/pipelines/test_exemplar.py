@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from operators.media.reader import read_frames
-from pipelines import cli
-from pipelines.dub import Report, run
-from pipelines.voice import speak
+from pipelines.cli import main as cli
+from pipelines.cli.speech_synthesis import speak
+from pipelines.runner import Report, run
 from tests.pipelines.conftest import make_video, profile_config
 
 FRAMES = 45

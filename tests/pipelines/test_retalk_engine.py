@@ -17,10 +17,12 @@ from benchmarks.reference_loop import reference_loop
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
 from operators.stage import option_help
-from pipelines.config import CacheConfig, ProfileConfig, UsageError, load_engine
-from pipelines.dub import Report, resolve_engine, run
-from pipelines.engine import Engine
-from retalk_models.registry_catalog import load_catalog
+from pipelines.engine.config import CacheConfig, ProfileConfig, load_engine
+from pipelines.engine.engine import Engine
+from pipelines.engine.resolve import resolve_engine
+from pipelines.errors import UsageError
+from pipelines.runner import Report, run
+from retalk_models.registry.catalog import load_catalog
 from tests.parity import assert_close
 from tests.pipelines.conftest import make_speech
 from tests.pipelines.remembering import Remembered, RememberingNetworks, answers, remembering_engine

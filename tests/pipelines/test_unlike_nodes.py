@@ -13,17 +13,17 @@ from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions
 from operators.segment import Segment
-from pipelines.assembly import DubJob, assemble_dub
-from pipelines.board import Board
-from pipelines.rows import Row
-from pipelines.specs import GroupSpec
-from pipelines.state import RunDirectory
-from pipelines.titles import Dub
-from pipelines.worker import Group
+from pipelines.engine.rows import Row
+from pipelines.engine.specs import GroupSpec
+from pipelines.execution.assembly import DubJob, assemble_dub
+from pipelines.execution.worker import Group
+from pipelines.manifest.titles import Dub
+from pipelines.state.coordinator import Board
+from pipelines.state.run_directory import RunDirectory
 from tests.pipelines import stages
 from tests.pipelines.conftest import engine_config
-from tests.pipelines.test_dub import catalogue, go
-from tests.pipelines.test_worker import planned_row
+from tests.pipelines.execution.test_worker import planned_row
+from tests.pipelines.test_runner import catalogue, go
 
 GROUP = ("brightness", "level", "paint")
 

@@ -22,10 +22,12 @@ from operators.retalk.mel import mel_spectrogram
 from operators.retalk.nets import Networks, shared_networks
 from operators.stage import option_help
 from operators.wav2lip.wav2lip_stage import NO_FACE
-from pipelines import cli
-from pipelines.config import PoolConfig, ProfileConfig, UsageError, load_engine, load_profile
-from pipelines.dub import Report, resolve_engine, run
-from pipelines.engine import Engine
+from pipelines.cli import main as cli
+from pipelines.engine.config import PoolConfig, ProfileConfig, load_engine, load_profile
+from pipelines.engine.engine import Engine
+from pipelines.engine.resolve import resolve_engine
+from pipelines.errors import UsageError
+from pipelines.runner import Report, run
 from retalk_models import load
 from tests.operators.wav2lip.home import marked, wav2lip_home
 from tests.pipelines.conftest import make_speech

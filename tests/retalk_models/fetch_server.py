@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from retalk_models.registry_catalog import Catalog, ModelFile, Part
+from retalk_models.registry.catalog import Catalog, ModelFile, Part
 
 
 class Shelf:

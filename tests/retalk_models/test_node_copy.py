@@ -14,8 +14,8 @@ DATA = random.Random(5).randbytes(3_000_000)
 #: What a worker does in its set-up, with a count of the transfers that it began.
 WORKER = """
 import sys
-from retalk_models.fetch_download import Progress
-from retalk_models.registry import Registry
+from retalk_models.registry.download import Progress
+from retalk_models.registry.registry import Registry
 from tests.retalk_models.fetch_server import catalog_of, model_file
 import random
 class Count(Progress):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from retalk_models.gfpgan import Condition, parts_of
+from retalk_models.inference.allocator import keep_freed_memory
 from retalk_models.layers.stylegan2 import ResBlock, convolved
 from retalk_models.layers.window import View, Window
-from retalk_models.memory import keep_freed_memory
+from retalk_models.networks.gfpgan import Condition, parts_of
 from tests.parity import assert_close
 from tests.retalk_models.recipe import Subject
 
@@ -86,7 +86,7 @@ def test_views_do_no_more_than_asked_for() -> None:
 def test_freed_memory_is_taken_again_without_asking_the_system() -> None:
     program = (
         "import ctypes, resource\n"
-        "from retalk_models.memory import keep_freed_memory\n"
+        "from retalk_models.inference.allocator import keep_freed_memory\n"
         "c = ctypes.CDLL(None)\n"
         "c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]\n"
         "def faults():\n"

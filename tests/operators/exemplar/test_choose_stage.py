@@ -11,9 +11,9 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from operators.columns import check_columns
+from operators.evaluation.mouth_tracks import flicker
 from operators.exemplar.choose_stage import ChooseMouths, Window, ease, runs
 from operators.faces.geometry import eye_distance, lip_opening
-from operators.metrics import flicker
 from operators.segment import Segment
 from tests.operators.exemplar.talker import SIZE, speech_like, talker
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from operators.evaluation.mouth_tracks import flicker
 from operators.exemplar.choose_stage import Window
 from operators.exemplar.fit import Wanted
 from operators.faces.geometry import eye_distance, lip_opening
-from operators.metrics import flicker
 from tests.operators.exemplar.talker import SIZE, speech_like, talker
 
 COUNT = 200

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from operators.media.assemble import assemble
-from operators.media.errors import MediaError, NoAudioError
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, encode_segment
+from operators.storage.errors import MediaError, NoAudioError
 from tests.operators.media import synth
 from tests.operators.media.conftest import VFR
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from operators.media.audio import audio_blocks, check_audible, load_audio
-from operators.media.errors import MediaError, NoAudioError, SilentAudioError
+from operators.storage.errors import MediaError, NoAudioError, SilentAudioError
 from tests.operators.media import synth
 
 Zoo = Callable[[str], Path]

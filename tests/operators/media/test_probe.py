@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.media.errors import DecodeError, MediaError, NoAudioError
 from operators.media.probe import is_still_image, probe_audio, probe_video
 from operators.media.reader import read_frames
+from operators.storage.errors import DecodeError, MediaError, NoAudioError
 from tests.operators.media import synth
 from tests.operators.media.conftest import GOP, VFR
 

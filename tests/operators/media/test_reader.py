@@ -14,9 +14,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 
 from operators.media import reader
-from operators.media.errors import DecodeError
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
+from operators.storage.errors import DecodeError
 from tests.operators.media import synth
 from tests.operators.media.conftest import ZOO
 

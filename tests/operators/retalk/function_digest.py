@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operators.evaluation.lse import mfcc, sync_score
 from operators.retalk import align3d, batches, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
-from operators.sync_metric import mfcc, sync_score
 from tests.parity import TOLERANCE, generator
 from tests.retalk_models.digest_inputs import picture
 

@@ -16,7 +16,7 @@ from operators.retalk.lnet_stage import SpeakFaces
 from operators.retalk.nets import Compute, Networks
 from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
 from retalk_models import build
-from retalk_models.forms import fastest, optimise
+from retalk_models.inference.optimize import fastest, optimise
 from tests.operators.retalk.test_options import Face, folder
 
 __all__ = ["folder"]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from operators.evaluation.lse import mfcc, sync_score
 from operators.retalk import align3d, batches, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
-from operators.sync_metric import mfcc, sync_score
 from tests.parity import assert_close, golden, goldens
 
 FOLDER = goldens()

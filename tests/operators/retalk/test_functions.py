@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from operators.evaluation.lse import sync_score
 from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
-from operators.sync_metric import sync_score
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)

@@ -28,7 +28,7 @@ from operators.retalk.source import standard_points
 from operators.segment import Segment
 from operators.stage import Stage
 from retalk_models import build
-from retalk_models.parsenet import LABELS
+from retalk_models.networks.parsenet import LABELS
 from tests.pipelines.conftest import make_speech
 from tests.retalk_home import OPTIONS, made_up, make_home, standard_landmarks
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from operators.columns import check_columns
-from operators.media.errors import MediaError, SilentAudioError
 from operators.segment import Segment
 from operators.speech.predictor import predict_mouth
 from operators.speech.sampling import sample_track
 from operators.speech.stage import Speak, mouth_of
+from operators.storage.errors import MediaError, SilentAudioError
 from tests.operators.speech.espeak import speak
 
 TEXT = "My mother made a map of the moon, and she showed it to everybody."

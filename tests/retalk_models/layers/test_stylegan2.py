@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from retalk_models import build, gpen
+from retalk_models import build
 from retalk_models.layers import stylegan2
 from retalk_models.layers.upfirdn import blur_kernel, upfirdn2d
+from retalk_models.networks import gpen
 from tests.parity import assert_close
 
 

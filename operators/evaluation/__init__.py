@@ -1,0 +1,4 @@
+"""Metrics of dubbed videos, each a pure function, and contact sheets.
+
+May import the other folders of `operators`.
+"""

@@ -1,0 +1,269 @@
+"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all.
+
+Calls to remote storage are retried (`operators.storage.retry`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import known_implementations, registry
+
+from operators.storage.errors import MediaError, UnsupportedURLError
+from operators.storage.retry import Patient
+from operators.storage.scratch import scratch_folder
+from retalk_models.installation import install_hint
+
+#: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
+COPY_BLOCK = 8 << 20
+#: fsspec protocols whose uploads go in parts and show nothing before the last one.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "ossfs", "oss", "obs", "r2"}
+#: Packages that open a kind of URL and that the extra `cloud` brings. fsspec names those of other kinds.
+CLOUD_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+}
+#: What is said of a Windows path.
+WINDOWS_ADVICE = "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def is_windows_path(path: str) -> bool:
+    """Recognize ``D:/x``, ``D:\\x`` and ``\\\\server\\x``, which name nothing on other systems."""
+    return _WINDOWS.match(path) is not None and os.name != "nt"
+
+
+def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The fsspec file system of a URL and the path inside it.
+
+    Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise `StorageError` when it still cannot.
+
+    Raises:
+        UnsupportedURLError: a kind of URL that is unknown or whose package is not installed, or a Windows path.
+    """
+    url = str(url)
+    if "://" not in url and "::" not in url:
+        if is_windows_path(url):
+            raise UnsupportedURLError(f"{url}: {WINDOWS_ADVICE}")
+        # A plain path, found without taking URLs apart, which costs more than most of what is then done with it.
+        return LocalFileSystem(), str(LocalFileSystem._strip_protocol(url))
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as problem:
+        raise _unsupported(url, problem) from problem
+    if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
+        fs = cast(fsspec.AbstractFileSystem, Patient(fs))
+    return fs, str(path)
+
+
+def _unsupported(url: str, problem: ImportError | ValueError) -> UnsupportedURLError:
+    """Say in one line why fsspec cannot open a URL."""
+    kinds = [part.partition("://")[0] for part in url.split("::")]
+    if isinstance(problem, ImportError):
+        for kind in kinds:
+            if package := CLOUD_PACKAGES.get(kind):
+                return UnsupportedURLError(f"{url}: {kind}:// needs the package {package}, which is not installed: {install_hint('cloud')}")
+        return UnsupportedURLError(f"{url}: a package is not installed: {problem}")
+    unknown = [kind for kind in kinds if kind not in known_implementations and kind not in registry and "/" not in kind]
+    if unknown:
+        return UnsupportedURLError(f"{url}: {unknown[0]!r} is an unknown kind of URL; known are s3://, gs://, https://, file:// and others")
+    return UnsupportedURLError(f"{url}: not a path or URL ({problem})")
+
+
+def local_path(url: str) -> Path | None:
+    """The path of a URL on this machine, None when it lies elsewhere."""
+    fs, path = filesystem(url)
+    return Path(path) if isinstance(fs, LocalFileSystem) else None
+
+
+def exists(url: str) -> bool:
+    """True if a file or folder exists."""
+    fs, path = filesystem(url)
+    return bool(fs.exists(path))
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path components to a URL, with ``/`` between them."""
+    return "/".join([str(url).rstrip("/") or "/", *(part.strip("/") for part in parts)]).replace("//", "/", str(url) == "/")
+
+
+def suffix(url: str) -> str:
+    """Lower-case file name suffix of a URL with its dot, such as ``.mp4``; empty when there is none."""
+    return Path(filesystem(url)[1]).suffix.lower()
+
+
+def fingerprint(url: str) -> tuple[str, int, str]:
+    """Identity of a file's content: its URL, size in bytes and modification time or entity tag.
+
+    Raises:
+        MediaError: the file is missing, a directory or empty.
+    """
+    fs, path = filesystem(url)
+    try:
+        info = fs.info(path)
+    except FileNotFoundError as error:
+        raise MediaError(f"{url}: no such file; check the path") from error
+    if info["type"] == "directory":
+        raise MediaError(f"{url}: is a directory; name a media file inside it")
+    size = int(info.get("size") or 0)
+    if size == 0:
+        raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
+    stamp = next((info[key] for key in ("mtime", "ETag", "etag", "LastModified", "created") if info.get(key)), "")
+    return str(url), size, str(stamp)
+
+
+def open_media(url: str) -> str | BinaryIO:
+    """Argument of `av.open` that reads a URL: a ``file:`` name on this machine, a seekable fsspec file object elsewhere.
+
+    A file object must be closed by the caller; `operators.media.container.open_input` does all of it.
+    """
+    local = local_path(url)
+    if local is not None:
+        # The prefix keeps FFmpeg from taking a colon in the name for a protocol.
+        return f"file:{local}"
+    fs, path = filesystem(url)
+    return fs.open(path, "rb")
+
+
+@contextmanager
+def local_copy(url: str) -> Iterator[Path]:
+    """A local path with the file's content, for libraries that need one. Local files are given as they are, others are downloaded
+    to a temporary file that is removed at the end."""
+    local = local_path(url)
+    if local is not None:
+        yield local
+        return
+    fs, path = filesystem(url)
+    with scratch_folder() as folder:
+        copy = folder / (Path(path).name or "file")
+        with fs.open(path, "rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, COPY_BLOCK)
+        yield copy
+
+
+@contextmanager
+def atomic_write(url: str) -> Iterator[Path]:
+    """Write a file that appears whole at ``url`` or not at all.
+
+    Yields a local path to write to, with the suffix of ``url``. When the block ends normally the file is moved into place: on this machine
+    by fsync and rename inside the target's folder, elsewhere by an upload in parts that becomes visible when it is complete. When the
+    block raises, nothing appears and the temporary file is removed.
+    """
+    local = local_path(url)
+    if local is not None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        temporary = local.with_name(_temporary_name(local.name))
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, local)
+            _sync_folder(local.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    with scratch_folder() as folder:
+        temporary = folder / f"upload{suffix(url)}"
+        yield temporary
+        _upload(temporary, url)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems refuse to sync a folder; the rename is atomic all the same.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _upload(source: Path, url: str) -> None:
+    """Copy a local file to another file system so that half a file never shows under its name.
+
+    Object stores show an object when its upload is complete; elsewhere the file is sent under a temporary name and renamed.
+    """
+    fs, path = filesystem(url)
+    if _shows_whole_objects(fs):
+        fs.put_file(str(source), path)
+        return
+    folder = fs._parent(path)
+    fs.makedirs(folder, exist_ok=True)
+    temporary = f"{folder.rstrip('/')}/{_temporary_name(Path(path).name)}"
+    try:
+        fs.put_file(str(source), temporary)
+        fs.mv(temporary, path)
+    finally:
+        if fs.exists(temporary):
+            fs.rm_file(temporary)
+
+
+def _shows_whole_objects(fs: fsspec.AbstractFileSystem) -> bool:
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(protocols & OBJECT_STORES)
+
+
+# --- what killed writers leave ----------------------------------------------------------------------------------------------------------
+def _mark(name: str) -> str:
+    """Prefix of a file's temporary names: hidden, and distinct from those of other files whose names begin alike."""
+    return f".{Path(name).stem[:60]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
+
+
+def _temporary_name(name: str) -> str:
+    return f"{_mark(name)}{os.getpid()}-{uuid.uuid4().hex[:8]}.part{Path(name).suffix}"
+
+
+_TEMPORARY = re.compile(r"(?P<mark>\..*\.[0-9a-f]{8}\.)(?P<pid>\d+)-[0-9a-f]{8}\.part(\.\w*)?", re.DOTALL)
+
+
+def _hidden(fs: fsspec.AbstractFileSystem, path: str, below: bool) -> list[str]:
+    """Hidden files in a folder, and in the folders below. On this machine without fsspec's cost for each."""
+    if isinstance(fs, LocalFileSystem):
+        walk = os.walk(path) if below else [(path, [], os.listdir(path))]
+        return [f"{folder}/{name}" for folder, _, names in walk for name in names if name.startswith(".")]
+    found: list[str] = fs.find(path) if below else fs.ls(path, detail=False)
+    return [file for file in found if file.rstrip("/").rsplit("/", 1)[-1].startswith(".")]
+
+
+def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
+    """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no living process writes.
+
+    Args:
+        folder: URL of a folder.
+        names: files in it whose temporary ones are removed; None: those of all files in the folder and in all folders below.
+        keep_own: leave those that this process writes.
+
+    Returns:
+        URLs of what was removed.
+    """
+    fs, path = filesystem(folder)
+    if _shows_whole_objects(fs) or not fs.isdir(path):
+        return []
+    hidden = _hidden(fs, path, below=names is None)
+    marks = {_mark(name) for name in names or ()} if hidden else set()
+    removed = []
+    for found in hidden:
+        match = _TEMPORARY.fullmatch(found.rstrip("/").rsplit("/", 1)[-1])
+        if match and (names is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
+            try:
+                fs.rm_file(found)
+            except FileNotFoundError:
+                continue  # its writer was alive after all and has just ended
+            removed.append(str(fs.unstrip_protocol(found)))
+    return removed

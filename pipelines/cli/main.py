@@ -1,0 +1,307 @@
+"""The command line: `retalk`. Its help texts are the manual (`pipelines.cli.help_texts`)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.cli import help_texts
+from pipelines.cli.arguments import Parser
+from pipelines.cli.options import (
+    add_engine_options,
+    add_guards,
+    add_messages,
+    add_run_options,
+    add_title_options,
+    defaults,
+    guards,
+    run_options,
+    settings,
+)
+from retalk_models import __version__
+
+#: Entry points of further commands: functions that add a parser to argparse's subparsers.
+COMMANDS = "retalk.commands"
+#: Exit codes besides those of a run (`pipelines.runner`): an error of retalk itself, wrong usage, an interruption.
+BROKEN, USAGE, INTERRUPTED = 1, 2, 130
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    top = Parser(prog="retalk", description=help_texts.TOP, epilog=help_texts.TOP_EXAMPLES)
+    top.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands (retalk COMMAND --help)", prog="retalk")
+    _add_dub(commands)
+    _add_run(commands)
+    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
+    # Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a checkout may be an old egg-info.
+    found = {entry.name: entry for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=COMMANDS)}
+    for name in sorted(found):
+        found[name].load()(commands)
+    _add_plan(commands)
+    _add_status(commands)
+    _add_report(commands)
+    _add_profile(commands)
+    _add_stages(commands)
+    if importlib.util.find_spec("pipelines.cli.models") is not None:
+        from pipelines.cli import models as models_cli
+
+        models_cli.add_parser(commands)
+    _add_completion(commands)
+    return top
+
+
+class _Version(argparse.Action):
+    """Print the version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"retalk {__version__}")
+        parser.exit(0)
+
+
+def _command(commands: Any, name: str, summary: str, text: str, examples: str) -> Parser:
+    made: Parser = commands.add_parser(name, help=summary, description=text, epilog=examples)
+    return made
+
+
+def _add_dub(commands: Any) -> None:
+    command = _command(commands, "dub", "dub one video", help_texts.DUB_HELP, help_texts.DUB_EXAMPLES)
+    command.add_argument("video", metavar="VIDEO", help="the video (any format that FFmpeg reads)")
+    command.add_argument("speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included")
+    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov")
+    command.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing; exit code 3 if it would fail")
+    add_title_options(command)
+    add_engine_options(command)
+    add_run_options(command)
+    command.set_defaults(run=_dub)
+
+
+def _add_run(commands: Any) -> None:
+    command = _command(commands, "run", "dub a catalogue", help_texts.RUN_HELP, help_texts.RUN_EXAMPLES)
+    add_run_arguments(command)
+    command.set_defaults(run=_run)
+
+
+def add_run_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `retalk run`, which `retalk submit` takes too."""
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
+    )
+    group = command.add_argument_group("which titles")
+    group.add_argument("--only", nargs="+", action="extend", default=[], metavar="ID", help="work on these titles of the manifest only")
+    group.add_argument(
+        "--redo",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache)",
+    )
+    group.add_argument(
+        "--allow-failures",
+        action="store_true",
+        help="exit with code 0 even if titles have failed, for schedulers that would otherwise repeat the whole run",
+    )
+    add_title_options(command)
+    add_engine_options(command)
+    add_run_options(command)
+
+
+def _add_plan(commands: Any) -> None:
+    summary = "show what a run would do, and what it would cost"
+    command = _command(commands, "plan", summary, help_texts.PLAN_HELP, help_texts.PLAN_EXAMPLES)
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="run directory of the planned run: what is finished there is left out, and the forecast is kept there for `retalk report`",
+    )
+    command.add_argument(
+        "--profile",
+        action="append",
+        metavar="PROFILE",
+        help="forecast for laptop (default), node-8gpu, autoscaling or a profile's .yaml file; may be repeated, segments are those of the "
+        "first",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object with titles, problems, work and forecasts")
+    add_title_options(command)
+    add_engine_options(command)
+    add_guards(command)
+    command.set_defaults(run=_plan)
+
+
+def _add_status(commands: Any) -> None:
+    command = _command(commands, "status", "show how a run stands", help_texts.STATUS_HELP, help_texts.STATUS_EXAMPLES)
+    command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
+    command.add_argument("--watch", action="store_true", help="look again every 5 s until the run ends")
+    command.add_argument("--json", action="store_true", help="print one JSON object per look, failed records included")
+    command.set_defaults(run=_status)
+
+
+def _add_report(commands: Any) -> None:
+    command = _command(commands, "report", "show what a run has done and cost", help_texts.REPORT_HELP, help_texts.REPORT_EXAMPLES)
+    command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
+    command.add_argument("--json", action="store_true", help="print the content of report.json")
+    command.set_defaults(run=_report)
+
+
+def _add_profile(commands: Any) -> None:
+    summary = "measure the stages on this machine, and write a profile"
+    command = _command(commands, "profile", summary, help_texts.PROFILE_HELP, help_texts.PROFILE_EXAMPLES)
+    command.add_argument("-o", "--output", required=True, metavar="PROFILE.yaml", help="the profile to write; the file's name names it")
+    command.add_argument("--video", help="footage to measure on, like your own (default: the demo's, enlarged)")
+    command.add_argument("--speech", help="its new speech")
+    command.add_argument("--seconds", type=float, default=8.0, help="how much of the beginning of the video is used (default: 8)")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto (default): cuda where torch sees a GPU")
+    add_messages(command, "also show where an error comes from")
+    add_engine_options(command)
+    command.set_defaults(run=_profile)
+
+
+def _add_stages(commands: Any) -> None:
+    command = _command(commands, "stages", "list the stages of an engine", help_texts.STAGES_HELP, help_texts.STAGES_EXAMPLES)
+    add_engine_options(command)
+    command.add_argument("--options", action="store_true", help="list the options of the stages with their values instead")
+    command.set_defaults(run=_stages)
+
+
+def _add_completion(commands: Any) -> None:
+    summary = "print a completion script for your shell"
+    command = _command(commands, "completion", summary, help_texts.COMPLETION_HELP, help_texts.COMPLETION_EXAMPLES)
+    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or tcsh")
+    command.set_defaults(run=_completion)
+
+
+def _dub(args: argparse.Namespace) -> int:
+    from pipelines.monitoring.command_log import command_log
+    from pipelines.monitoring.progress import Progress
+
+    with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        shown.phase("loading")
+        from pipelines.cli.run import dry_run, dub_one
+
+        options = {**run_options(args), "progress": shown}
+        if args.dry_run:
+            return dry_run(args.video, args.speech, args.output, as_json=args.json, **options)
+        return dub_one(args.video, args.speech, args.output, as_json=args.json, notify=args.notify, **options)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from pipelines.monitoring.command_log import command_log
+    from pipelines.monitoring.progress import Progress
+
+    with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        shown.phase("loading")
+        from pipelines.cli.run import run_catalogue
+
+        chosen = {"only": args.only, "redo": args.redo, "as_json": args.json, "notify": args.notify}
+        code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
+    return 0 if code == 3 and args.allow_failures else code
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from pipelines.cli.plan import show_plan
+
+    profiles = args.profile or ["laptop"]
+    chosen = settings(args.settings)
+    return show_plan(args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **guards(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from pipelines.cli.status import show_status
+
+    return show_status(args.directory, args.json, args.watch)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pipelines.cli.report import show_report
+
+    return show_report(args.directory, args.json)
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from pipelines.cli.demo_footage import check_footage
+
+    check_footage(args.output, args.video, args.speech)  # before the imports of what measures, which take seconds
+    from pipelines.cli.profile import write_profile
+
+    chosen = settings(args.settings)
+    return write_profile(args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet)
+
+
+def _stages(args: argparse.Namespace) -> int:
+    from pipelines.cli.run import show_stages
+
+    return show_stages(args.engine, settings(args.settings), args.options)
+
+
+def _completion(args: argparse.Namespace) -> int:
+    import shtab
+
+    whole = parser()
+    commands = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for action in command._actions:
+            if action.dest in ("video", "speech", "manifest", "output", "directory", "cache", "root", "mirror", "lock", "log_file"):
+                action.complete = shtab.FILE
+    print(shtab.complete(whole, args.shell))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script `retalk`."""
+    whole = parser()
+    args = whole.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if args.command is None:
+        whole.print_help()
+        return 0
+    # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(args.run(args) or 0)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to resume", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as problem:
+        return _told(problem, args)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _told(problem: Exception, args: argparse.Namespace) -> int:
+    """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of ours."""
+    from operators.storage.redact import redact
+    from pipelines.errors import UsageError
+    from pipelines.execution.ray_session import LOST, RayLostError
+    from retalk_models.installation import explain_import_error
+
+    # Libraries may have put secrets into their words.
+    trace = redact("".join(traceback.format_exception(problem)))
+    if isinstance(problem, ImportError) and (text := explain_import_error(problem)):
+        print(f"retalk {args.command}: {text}", file=sys.stderr)
+        return USAGE
+    if isinstance(problem, RayLostError):
+        print(f"retalk {args.command}: {problem}", file=sys.stderr)
+        return LOST
+    if not isinstance(problem, UsageError):
+        print(trace, file=sys.stderr)
+        return BROKEN
+    print(f"retalk {args.command}: {problem}", file=sys.stderr)
+    if getattr(args, "verbose", False):
+        print(trace, file=sys.stderr)
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

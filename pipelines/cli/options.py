@@ -1,0 +1,160 @@
+"""Options that several commands share, in groups, and what their values are turned into."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.cli.help_texts import AUDIO_HELP, FACE_HELP, LENGTH_HELP, NOTIFY_HELP, RUNNER_HELP
+from pipelines.errors import UsageError
+from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
+
+
+def add_title_options(command: argparse.ArgumentParser) -> None:
+    """What a row of a manifest may say too."""
+    about = None if command.prog.endswith("dub") else "defaults for rows of the manifest"
+    group = command.add_argument_group("title options", about)
+    group.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
+    group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
+    group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
+    group.add_argument(
+        "--language", default="", metavar="CODE", help="language of the speech, such as deu or de; written into the output's audio track"
+    )
+
+
+def add_guards(command: argparse.ArgumentParser) -> None:
+    """Limits for manifests and files that somebody else has made."""
+    group = command.add_argument_group("limits", "for manifests and files that somebody else has made")
+    group.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="paths of the manifest must lie in this folder (outputs may also lie in the run directory), with symlinks and .. resolved; "
+        "may be repeated. A title that names another place fails, and none of its files is opened",
+    )
+    group.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="limits",
+        help="a limit that replaces the profile's: max_megapixels (of a picture, 36), max_hours (of a video or speech, 12), max_gib (of a "
+        "file, 512); may be repeated. A title beyond it fails with its reason",
+    )
+
+
+def add_engine_options(command: argparse.ArgumentParser) -> None:
+    """Which engine, and the options of its stages."""
+    group = command.add_argument_group("engine")
+    group.add_argument(
+        "--engine",
+        default="auto",
+        help="exemplar: reuses the mouths that the footage shows, needs no weights; retalk: the neural networks; auto (default): retalk "
+        "where its weights are installed, otherwise exemplar; or the path of an engine's .yaml file",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STAGE.OPTION=VALUE",
+        dest="settings",
+        help="set an option of a stage (`retalk stages --options` lists them); may be repeated",
+    )
+
+
+def add_run_options(command: argparse.ArgumentParser) -> None:
+    """Where the work runs, and what is kept."""
+    group = command.add_argument_group("execution")
+    group.add_argument(
+        "--profile",
+        default="laptop",
+        help="how many workers of which size: laptop (default), node-8gpu, autoscaling, or the path of a profile's .yaml file",
+    )
+    group.add_argument("--runner", choices=RUNNERS, default="auto", help=RUNNER_HELP)
+    group.add_argument("--no-ray", action="store_const", const="local", dest="runner", default="auto", help=argparse.SUPPRESS)
+    cache = group.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache",
+        metavar="URL",
+        help="folder where analysis (shots, faces, landmarks) is kept for later runs, for example one that adds a language; several runs "
+        "may share it. Default: the run directory (for dub: nowhere). docs/architecture.md says how large it gets",
+    )
+    cache.add_argument("--no-cache", action="store_true", help="neither keep nor use analysis")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist already. Without it, a file that this run has not made is never overwritten: nothing is started",
+    )
+    group.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
+    add_guards(command)
+    output = command.add_argument_group("messages")
+    output.add_argument(
+        "--json", action="store_true", help="print one JSON object with the records of all titles, and nothing else, on stdout"
+    )
+    output.add_argument("--log-file", metavar="FILE", help="append a full log to FILE: steps, notes, failures with their tracebacks")
+    output.add_argument("--notify", metavar="URL", help=NOTIFY_HELP)
+    add_messages(output, "also show what the workers print, and the tracebacks of failed titles")
+
+
+def add_messages(command: Any, verbose: str) -> None:
+    """``-q`` and ``-v`` of a command."""
+    command.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    command.add_argument("-v", "--verbose", action="store_true", help=verbose)
+
+
+def settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["speak.lag=0.04"]`` as ``{"speak": {"lag": "0.04"}}``.
+
+    Raises:
+        UsageError: one has another form.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        stage, dot, option = key.strip().partition(".")
+        if not (equals and dot and stage and option):
+            raise UsageError(f"--set {text}: must be STAGE.OPTION=VALUE")
+        found.setdefault(stage, {})[option] = value.strip()
+    return found
+
+
+def limits(texts: Sequence[str]) -> dict[str, str]:
+    """``["max_hours=20"]`` as ``{"max_hours": "20"}``.
+
+    Raises:
+        UsageError: one has another form.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise UsageError(f"--limit {text}: must be NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+
+
+def guards(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `add_guards` for `pipelines.runner.run`."""
+    return {"roots": args.root, "limits": limits(args.limits)}
+
+
+def defaults(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `add_title_options` for `pipelines.runner.run`."""
+    return {name: getattr(args, name) for name in ("face", "length", "audio", "language")}
+
+
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `add_run_options` and `add_engine_options` for the commands."""
+    return {
+        "engine": args.engine,
+        "profile": args.profile,
+        "options": settings(args.settings),
+        "defaults": defaults(args),
+        "runner": args.runner,
+        "keep_segments": args.keep_segments,
+        "overwrite": args.overwrite,
+        "progress": None if args.quiet else sys.stderr,
+        "verbose": args.verbose,
+        **guards(args),
+        "cache": False if args.no_cache else args.cache,
+    }

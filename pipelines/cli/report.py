@@ -1,0 +1,209 @@
+"""`retalk report`: what a run has done and cost, beside what was forecast, and its failures grouped by reason."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from operators.storage.files import join
+from operators.storage.redact import redact
+from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
+from pipelines.engine.config import NodeGroup
+from pipelines.monitoring.progress import duration
+from pipelines.monitoring.run_log import read_logs
+from pipelines.state.ownership import require_about
+from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
+
+DONE, FAILED = 0, 3
+#: Titles that are named for each reason.
+NAMED = 5
+_PLACE = re.compile(r"(?:[a-z][a-z0-9+.-]*://|/|\.{0,2}/)?[^\s:'\"()]*/[^\s:'\"()]+|[\w-]+\.[a-z]\w{1,4}(?=[:\s])", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def reason_of(error: str) -> str:
+    """An error without what differs from title to title: files and numbers."""
+    text = _NUMBER.sub("N", _PLACE.sub("FILE", error.strip().splitlines()[0] if error.strip() else "(no reason)"))
+    return re.sub(r"\s+", " ", text)
+
+
+def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Failed records by reason, the most frequent first: ``{reason, count, titles, example}``."""
+    groups: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record["state"] != "failed":
+            continue
+        reason = reason_of(record["error"] or "")
+        group = groups.setdefault(reason, {"reason": reason, "count": 0, "titles": [], "example": record["error"]})
+        group["count"] += 1
+        group["titles"].append(f"{record['title']} [{record['dub']}]")
+    return sorted(groups.values(), key=lambda group: (-group["count"], group["reason"]))
+
+
+def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
+    """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours, wall time, node-hours and money (None: unknown).
+
+    Seconds of ``assemble`` come from the records, which know the last assembly of a dub only.
+    """
+    stages: dict[str, dict[str, float]] = {}
+    for log in logs:
+        for name, count in log["stages"].items():
+            total = stages.setdefault(name, dict.fromkeys(("frames", "seconds", "cpu_hours", "gpu_hours", "errors"), 0.0))
+            cpus = count["num_cpus"] if count["num_gpus"] else max(1.0, count["num_cpus"])
+            hours = count["seconds"] / HOUR
+            step = {"cpu_hours": hours * cpus, "gpu_hours": hours * count["num_gpus"]}
+            for kind, value in {**{k: count[k] for k in ("frames", "seconds", "errors")}, **step}.items():
+                total[kind] += value
+    done = [record for record in records if record["state"] == "done"]
+    joined = sum(json.loads(record["stage_seconds"] or "{}").get("assemble", 0.0) for record in done)
+    if joined:
+        frames = sum(record["frames"] for record in done)
+        stages["assemble"] = {"frames": frames, "seconds": joined, "cpu_hours": joined / HOUR, "gpu_hours": 0.0, "errors": 0.0}
+    nodes = node_hours_of(logs)
+    return {
+        "runs": len(logs),
+        "stages": stages,
+        **{kind: sum(stage[kind] for stage in stages.values()) for kind in ("cpu_hours", "gpu_hours")},
+        "wall_seconds": sum(log["updated"] - log["started"] for log in logs),
+        "frames": sum(log["done"] for log in logs),
+        **nodes,
+    }
+
+
+def node_hours_of(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Node-hours by group and their money; None where a node belongs to no group of its run's profile, or a group has no price."""
+    hours: dict[str, float] = {}
+    money: float | None = 0.0
+    known = True
+    for log in logs:
+        groups = [NodeGroup.model_validate(group) for group in log.get("nodes", [])]
+        found = hours_of_forms(groups, log["node_seconds"])
+        if found is None:
+            known = False
+            continue
+        for name, value in found.items():
+            hours[name] = hours.get(name, 0.0) + value
+        spent = cost_of(groups, found)
+        money = None if money is None or spent is None else money + spent
+    currency = next((log["currency"] for log in reversed(logs) if log.get("currency")), "")
+    return {"node_hours": hours if known and logs else None, "cost": money if known and logs else None, "currency": currency}
+
+
+def read_report(url: str) -> dict[str, Any]:
+    """All that `retalk report` shows.
+
+    Returns:
+        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all runs), ``forecast`` (of
+        ``forecast.json``, for the profile and engine of the last run: the newest that a run has followed, or else the newest; None without
+        one), ``since_forecast`` (of the runs after that forecast was made; None without one).
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    run = RunDirectory(url)
+    about = require_about(run.url)
+    records, logs = run.records(), read_logs(run.url)
+    chosen = _forecast(run.url, about, logs)
+    since = None
+    if chosen is not None:
+        later = [log for log in logs if log["started"] >= chosen["made"]]
+        since = actual_of(later, [record for record in records if _finished(record) >= chosen["made"]])
+    done = [record for record in records if record["state"] == "done"]
+    dubs: dict[str, Any] = {"of": about["dubs"], "done": len(done), "failed": sum(r["state"] == "failed" for r in records)}
+    dubs.update({kind: sum(record[kind] or 0 for record in done) for kind in ("frames", "segments", "reused", "video_seconds")})
+    return {
+        **{name: about[name] for name in ("engine", "profile")},
+        "dubs": dubs,
+        "failures": group_failures(records),
+        "forecast": chosen,
+        "since_forecast": since,
+        "actual": actual_of(logs, records),
+    }
+
+
+def _forecast(url: str, about: Mapping[str, Any], logs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The forecast that the runs are held against."""
+    made = read_json(join(url, FORECAST))
+    known = made.get("forecasts", []) if isinstance(made, dict) else []
+    wanted = (about["profile"], about["engine"])
+    mine = [one for one in known if isinstance(one, dict) and (one.get("profile"), one.get("engine")) == wanted]
+    mine.sort(key=lambda one: -float(one["made"]))
+    followed = [one for one in mine if any(log["started"] >= one["made"] for log in logs)]
+    return next(iter([*followed, *mine]), None)
+
+
+def _finished(record: Record) -> float:
+    """When a dub ended, in seconds since the epoch, to the end of that second."""
+    text = record.get("finished")
+    return datetime.datetime.fromisoformat(text).timestamp() + 1 if text else 0.0
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
+
+
+def _time(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def markdown(url: str, report: Mapping[str, Any]) -> str:
+    """The report as Markdown, aligned so that it reads as text too."""
+    dubs, actual, planned = report["dubs"], report["actual"], report["forecast"]
+    lines = [f"# {url}", "", f"Engine {report['engine']}, profile {report['profile']}, {actual['runs']} run(s)."]
+    lines.append(
+        f"Dubs: {dubs['done']} of {dubs['of']} done, {dubs['failed']} failed; {duration(dubs['video_seconds'])} of video, "
+        f"{dubs['frames']} frames, {dubs['segments']} segments ({dubs['reused']} taken from an earlier run)."
+    )
+    lines += [
+        "",
+        "## Cost" + ("" if planned else " (no forecast: `retalk plan MANIFEST -o DIR --profile ...` before the run makes one)"),
+        "",
+    ]
+    since = report["since_forecast"]
+    # What ran before the forecast was made is no part of it.
+    partly = since is not None and since["runs"] != actual["runs"]
+    columns = [("forecast", planned), *([("since the forecast", since)] if partly else []), ("all runs" if partly else "actual", actual)]
+    rows = [["", *(name for name, _ in columns)]]
+    for label, kind, unit in (("GPU time", "gpu_hours", HOUR), ("CPU time", "cpu_hours", HOUR), ("duration", "wall_seconds", 1.0)):
+        values = [None if one is None or one[kind] is None else one[kind] * unit for _, one in columns]
+        rows.append([label, *(_time(value) for value in values)])
+    for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
+        hours = [((one or {}).get("node_hours") or {}).get(name) for _, one in columns]
+        rows.append([f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)])
+    rows.append(["money", *(f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown" for _, one in columns)])
+    after = ", of the runs since the forecast was made" if partly and since["runs"] else ""
+    counted = since if after else actual
+    lines += [*_table(rows), "", f"## Stages{after}", ""]
+    forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
+    rows = [["stage", "frames", "s/frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
+    for name, stage in counted["stages"].items():
+        each = f"{stage['seconds'] / stage['frames']:.5f}" if stage["frames"] else "-"
+        expected = _time(forecasts.get(name, {}).get("seconds"))
+        spent = [_time(stage[kind] * HOUR) for kind in ("cpu_hours", "gpu_hours")]
+        rows.append([name, f"{stage['frames']:.0f}", each, _time(stage["seconds"]), expected, *spent, f"{stage['errors']:.0f}"])
+    lines += _table(rows)
+    if report["failures"]:
+        lines += ["", "## Failures", ""]
+        for group in report["failures"]:
+            more = f" and {group['count'] - NAMED} more" if group["count"] > NAMED else ""
+            lines += [f"* {group['count']} × {group['example']}", f"  ({', '.join(group['titles'][:NAMED])}{more})"]
+    return "\n".join(lines) + "\n"
+
+
+def show_report(url: str, as_json: bool = False) -> int:
+    """Print the report and keep it as ``report/report.json`` and ``report/report.md``; exit code 3 if titles have failed."""
+    report, run = read_report(url), RunDirectory(url)
+    text = redact(markdown(url, report))
+    write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
+    write_text(join(run.url, "report", "report.md"), text)
+    print(json.dumps(report) if as_json else text, end="\n" if as_json else "")
+    return FAILED if report["failures"] else DONE

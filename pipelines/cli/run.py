@@ -1,0 +1,208 @@
+"""What the commands of `retalk` do, given their arguments: run, print, and return the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from operators.stage import option_help
+from operators.storage.redact import redact
+from pipelines.cli.summaries import as_json as report_json
+from pipelines.cli.summaries import closing_line, for_notification
+from pipelines.engine.engine import stage_table
+from pipelines.engine.resolve import resolve_engine
+from pipelines.errors import DONE, FAILED, UsageError
+from pipelines.manifest.titles import Dub, Title
+from pipelines.monitoring import notify as notification
+from pipelines.monitoring.command_log import LOGGER
+from pipelines.monitoring.formatting import count, duration
+from pipelines.monitoring.progress import Progress
+from pipelines.one_title import absolute, dub, has_work, row_of, side_directory
+from pipelines.preflight.checks import check_dub
+from pipelines.runner import Report, run
+from pipelines.state.changes import RECOMPUTED
+from pipelines.state.outputs import check_outputs
+from pipelines.state.ownership import read_about
+from pipelines.state.run_directory import RunDirectory
+
+INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Print a line for the user on standard error, and log it."""
+    LOGGER.info("%s", text)
+    print(redact(text), file=sys.stderr, flush=True)
+
+
+def _close(options: Mapping[str, Any]) -> None:
+    """Take the progress bar away before a command prints what it has to say."""
+    if isinstance(shown := options.get("progress"), Progress):
+        shown.close()
+
+
+def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, Any]], str]) -> None:
+    """Print the titles that failed with their reasons, and what the user should know of the others.
+
+    Args:
+        report: of the run.
+        verbose: print tracebacks too.
+        named: how messages name a record.
+    """
+    for text in report.noticed:
+        say(f"note: {text}")
+    for record in report.records:
+        for note in record["notes"] or []:
+            # Of what is computed again a line for all has been said.
+            if not note.startswith(RECOMPUTED) or (verbose and record.get("changed")):
+                say(f"note: {named(record)}{note}")
+    for record in report.failed:
+        say(f"failed: {named(record)}{record['error']}")
+        if verbose and record.get("traceback"):
+            print(redact(record["traceback"]), file=sys.stderr)
+    if report.ray_output:
+        say(f"Ray's own output: {report.ray_output}")
+
+
+def _by_title(record: Mapping[str, Any]) -> str:
+    return f"{record['title']} [{record['dub']}]: "
+
+
+def _unnamed(record: Mapping[str, Any]) -> str:
+    return ""
+
+
+@contextmanager
+def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str, Any]]:
+    """Post a summary to a URL when the context ends, however it ends. What is put into the dict that is given goes with it.
+
+    Raises:
+        UsageError: the URL cannot be posted to.
+    """
+    notification.check_url(url)
+    summary: dict[str, Any] = {"command": command, "run_dir": redact(directory), "outcome": "interrupted", "exit_code": INTERRUPTED}
+    try:
+        yield summary
+    except KeyboardInterrupt:
+        raise
+    except Exception as problem:
+        refused = isinstance(problem, UsageError)
+        summary.update(outcome="refused" if refused else "error", exit_code=2 if refused else 1, error=redact(str(problem)))
+        raise
+    finally:
+        if url is not None and (undelivered := notification.post(url, summary)):
+            say(f"note: the summary was not delivered to {notification.shown(url)}: {undelivered}")
+
+
+def dub_one(
+    video: str,
+    speech: str,
+    output: str,
+    *,
+    defaults: Mapping[str, Any],
+    as_json: bool = False,
+    notify: str | None = None,
+    **options: Any,
+) -> int:
+    """`retalk dub`: one title in a run directory beside the output, which goes when the output is there."""
+    directory, began = side_directory(output), time.monotonic()
+    with notified(notify, "dub", directory) as summary:
+        try:
+            report = dub(video, speech, output, **defaults, **options)
+        except KeyboardInterrupt:
+            say(f"interrupted: run the same command again to resume (work is kept in {directory})")
+            return INTERRUPTED
+        _close(options)
+        seconds = time.monotonic() - began
+        summary.update(for_notification(report, seconds))
+        show_failures(report, options["verbose"], _unnamed)
+        if report.exit_code != DONE and (has_work(directory) or options["keep_segments"]):
+            say(f"work is kept in {directory}: run the same command again to resume, or delete it")
+        if as_json:
+            print(json.dumps(report_json(report, seconds)))
+        elif report.exit_code == DONE:
+            record = report.records[0]
+            print(f"{record['output']}: {record['frames']} frames, {duration(record['video_seconds'])}, in {duration(seconds)}")
+    return report.exit_code
+
+
+def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json: bool = False, **options: Any) -> int:
+    """`retalk dub --dry-run`: what would be done, and whether it would fail. Nothing is dubbed."""
+    from pipelines.cli.plan import plan
+
+    check_dub(video, speech, output, options["defaults"]["face"])
+    directory, row = side_directory(output), row_of(video, speech, output)
+    if not (options["overwrite"] or (read_about(directory) or {}).get("overwrite")):
+        check_outputs(RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))])
+    progress.phase("looking for shots and faces")
+    asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits")}
+    run_dir = directory if has_work(directory) else None
+    found = plan([row], run_dir=run_dir, profiles=[options["profile"]], **asked)
+    progress.close()
+    (title,) = found.titles
+    told = {**title, "engine": found.forecasts[0]["engine"], "profile": found.forecasts[0]["profile"], "output": redact(absolute(output))}
+    if as_json:
+        print(json.dumps({**told, "dry_run": True, "exit_code": FAILED if title["error"] else DONE}))
+    elif not title["error"]:
+        print("\n".join(_dry_lines(redact(video), told)))
+    for note in title["notes"]:
+        say(f"note: {note}")
+    if title["error"]:
+        say(f"would fail: {title['error']}")
+    return FAILED if title["error"] else DONE
+
+
+def _dry_lines(video: str, found: Mapping[str, Any]) -> list[str]:
+    passed = f", {found['faceless_shots']} of them without the person: they pass untouched" if found["faceless_shots"] else ""
+    done = found["segments"] - found["segments_to_do"]
+    resumed = f", {count(done, 'segment')} of an interrupted run used again" if done else ""
+    return [
+        f"{video}: {found['width']}x{found['height']}, {count(found['shots'] or 0, 'shot')}{passed}",
+        f"{found['output']}: {found['frames']} frames, {duration(found['video_seconds'])}, would be written",
+        f"engine {found['engine']}, profile {found['profile']}: {count(found['segments_to_do'], 'segment')} to compute{resumed}",
+    ]
+
+
+def run_catalogue(manifest: str, directory: str, *, as_json: bool = False, notify: str | None = None, **options: Any) -> int:
+    """`retalk run`: a manifest into a run directory."""
+    began = time.monotonic()
+    with notified(notify, "run", directory) as summary:
+        try:
+            report = run(manifest, run_dir=directory, **options)
+        except KeyboardInterrupt:
+            say("interrupted: run the same command again to resume")
+            return INTERRUPTED
+        _close(options)
+        seconds = time.monotonic() - began
+        summary.update(for_notification(report, seconds))
+        show_failures(report, options["verbose"], _by_title)
+        LOGGER.info("%s", closing_line(report, seconds))
+        if options["verbose"]:
+            say(f"segments: {report.computed} computed, {report.reused} taken from an earlier run")
+        print(json.dumps(report_json(report, seconds)) if as_json else closing_line(report, seconds))
+    return report.exit_code
+
+
+def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options: bool) -> int:
+    """`retalk stages`: the table of stages, or their options."""
+    built = resolve_engine(engine, settings)
+    if not options:
+        print(stage_table(built))
+        return DONE
+    for spec in built.stages:
+        kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))
+        for field in dataclasses.fields(spec.options):
+            kind = kinds[field.name]
+            if get_origin(kind) is Literal:
+                allowed = " | ".join(map(repr, get_args(kind)))
+            else:
+                allowed = str(kind) if get_origin(kind) else kind.__name__
+            print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
+            if means[field.name]:
+                print(textwrap.fill(means[field.name], 100, initial_indent="    ", subsequent_indent="    "))
+    return DONE

@@ -1,0 +1,381 @@
+"""Engines and profiles: YAML files held by typed models, with errors that name the file, the key and the allowed values.
+
+An engine says which stages run (`configs/engines/*.yaml`); a profile says how many of what on a kind of machine
+(`configs/profiles/*.yaml`). Any profile serves any engine: see `ProfileConfig.place`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from operators.media.limits import MediaLimits
+from pipelines.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageConfig(_Strict):
+    """One stage of an engine: where its class is, its options, and which well-known stage it resembles in cost.
+
+    Profiles place stages by name. A stage that a profile does not name runs where the profile puts the stage named by `like`.
+    """
+
+    stage: str = Field(description="module:Class", pattern=r"^[\w.]+:\w+$")
+    options: dict[str, Any] = Field(default_factory=dict)
+    like: str | None = Field(default=None, description="name of a stage of another engine that profiles know")
+
+
+class Windows(_Strict):
+    """How shots are cut into segments.
+
+    ``shot``: a segment is a shot, or equal pieces of at most `max_seconds` of it: fixed by the engine, so that results do not depend on
+    the profile. ``frames``: equal pieces of at most the profile's `segment_frames`, for engines whose results do not depend on it.
+    """
+
+    kind: Literal["shot", "frames"] = "frames"
+    max_seconds: float = Field(default=60.0, gt=0)
+
+
+class EngineConfig(_Strict):
+    """`configs/engines/*.yaml`."""
+
+    name: str
+    description: str = ""
+    windows: Windows = Windows()
+    detect_shots: bool = True
+    find_faces: bool = Field(default=True, description="look for the person to dub, and refuse titles without a face")
+    stages: list[StageConfig] = Field(min_length=1)
+
+
+class PoolConfig(_Strict):
+    """One actor pool: the stages it runs, fused in the engine's order, and its size.
+
+    Sizes are actors: `size` for a fixed pool, or `min` and `max` (and `initial`) for one that grows with its backlog, or `per_cpu` for a
+    fixed pool of that many actors per CPU of this machine (at least one).
+    """
+
+    name: str
+    stages: list[str] = Field(default_factory=list)
+    size: int | None = Field(default=None, ge=1)
+    min: int | None = Field(default=None, ge=1)
+    max: int | None = Field(default=None, ge=1)
+    initial: int | None = Field(default=None, ge=1)
+    per_cpu: float | None = Field(default=None, gt=0)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    in_flight: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _sizes(self) -> PoolConfig:
+        ways = [self.size is not None, self.min is not None or self.max is not None, self.per_cpu is not None]
+        if sum(ways) != 1:
+            raise ValueError("give either size, or min and max, or per_cpu")
+        if ways[1] and (self.min is None or self.max is None or not self.min <= (self.initial or self.min) <= self.max):
+            raise ValueError("min, initial and max must satisfy min <= initial <= max")
+        if ways[1] and self.min != self.max and self.in_flight < 2:
+            raise ValueError("in_flight must be at least 2 in a pool that grows: with 1 its utilisation never reaches Ray's threshold")
+        if self.device == "cuda" and self.num_gpus == 0:
+            raise ValueError("device cuda needs num_gpus above 0")
+        if self.device == "cpu" and self.num_gpus > 0:
+            raise ValueError("num_gpus above 0 needs device cuda")
+        return self
+
+    def bounds(self, cpus: int) -> tuple[int, int, int]:
+        """Minimum, maximum and initial number of actors on a machine (or cluster) with this many CPUs."""
+        if self.min is not None and self.max is not None:
+            return self.min, self.max, self.initial or self.min
+        size = self.size if self.size is not None else max(1, int((self.per_cpu or 0) * cpus))
+        return size, size, size
+
+
+class AssembleConfig(_Strict):
+    """Assembly tasks: one for each finished dub."""
+
+    num_cpus: float = Field(default=0.0, ge=0)
+    at_once: int = Field(default=4, ge=1)
+
+
+class CacheConfig(_Strict):
+    """What stages compute once a segment is kept for later runs, such as one that adds a language."""
+
+    on: bool = True
+    bytes_per_frame: int = Field(default=4096, ge=0, description="a stage with larger columns (pixels) is computed anew")
+    max_gib: float = Field(default=50.0, gt=0, description="of a cache folder; when it is full nothing is added")
+
+
+class NodeGroup(_Strict):
+    """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus` are what Ray sees of one."""
+
+    name: str
+    cpus: float = Field(ge=0)
+    gpus: float = Field(default=0, ge=0)
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    price: float | None = Field(default=None, ge=0, description="of one node for one hour, in the profile's currency")
+
+    @model_validator(mode="after")
+    def _range(self) -> NodeGroup:
+        if self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+class StageRate(_Strict):
+    """What one actor needs for one stage, as `retalk profile` measured it: ``seconds + per_megapixel * megapixels`` a frame."""
+
+    seconds: float = Field(ge=0)
+    per_megapixel: float = Field(default=0, ge=0)
+    rss_mib: float | None = Field(default=None, ge=0, description="memory of a process with this stage alone")
+    gpu_mib: float | None = Field(default=None, ge=0)
+
+
+class Rates(_Strict):
+    """Rates of an engine's stages (and of ``plan`` and ``assemble``), and what they were measured on."""
+
+    measured: str
+    megapixels: list[float] = Field(default_factory=list, description="picture sizes of the footage")
+    stages: dict[str, StageRate]
+
+
+class LimitsConfig(_Strict):
+    """What a title may be at most; larger ones are failed titles of the ledger. They keep a broken or hostile file from eating a node."""
+
+    max_megapixels: float = Field(default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2")
+    max_hours: float = Field(default=12.0, gt=0, description="of a video, and of a speech")
+    max_gib: float = Field(default=512.0, gt=0, description="size of a file")
+
+    def media(self) -> MediaLimits:
+        """As `probe_video` takes them."""
+        return MediaLimits(**self.model_dump())
+
+
+class EnginePools(_Strict):
+    """Pools for one engine, in place of the profile's general ones."""
+
+    pools: list[PoolConfig] = Field(min_length=1)
+
+
+class ProfileConfig(_Strict):
+    """`configs/profiles/*.yaml`."""
+
+    name: str
+    description: str = ""
+    segment_frames: int = Field(default=250, ge=1)
+    store_mib: int | None = Field(default=None, ge=80, description="object store of a Ray that we start; None: Ray's default")
+    block_frames: int | None = Field(default=None, ge=1, description="short segments travel together up to so many; None: segment_frames")
+    watchdog_seconds: float = Field(default=1800, gt=0)
+    plan: PoolConfig = PoolConfig(name="plan", size=1)
+    assemble: AssembleConfig = AssembleConfig()
+    pools: list[PoolConfig] = Field(min_length=1)
+    default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the pool that lists none")
+    engines: dict[str, EnginePools] = Field(default_factory=dict)
+    limits: LimitsConfig = LimitsConfig()
+    cache: CacheConfig = CacheConfig()
+    nodes: list[NodeGroup] = Field(default_factory=list, description="what the machines are; none: this machine")
+    currency: str = "USD"
+    rates: dict[str, Rates] = Field(default_factory=dict, description="by engine, written by `retalk profile`")
+
+    @model_validator(mode="after")
+    def _names(self) -> ProfileConfig:
+        for where, pools in (("pools", self.pools), *((f"engines.{k}.pools", v.pools) for k, v in self.engines.items())):
+            names = [pool.name for pool in pools]
+            stages = [stage for pool in pools for stage in pool.stages]
+            for what, values in (("pool", names), ("stage", stages)):
+                if twice := sorted({v for v in values if values.count(v) > 1}):
+                    raise ValueError(f"{where}: {what} {twice[0]!r} is named twice")
+        groups = [group.name for group in self.nodes]
+        if twice := sorted({name for name in groups if groups.count(name) > 1}):
+            raise ValueError(f"nodes: group {twice[0]!r} is named twice")
+        if self.default is not None and self.default not in [pool.name for pool in self.pools]:
+            raise ValueError(f"default: no pool is named {self.default!r}")
+        return self
+
+    def pools_of(self, engine: str) -> list[PoolConfig]:
+        """The pools that an engine's stages are placed in."""
+        return self.engines[engine].pools if engine in self.engines else self.pools
+
+    def place(self, engine: str, stages: Sequence[str], like: Mapping[str, str] | None = None) -> list[tuple[PoolConfig, list[str]]]:
+        """Assign stages to pools, in the engine's order; neighbours in the same pool are fused into one actor.
+
+        A stage goes to the pool that names it, else to the one that names the stage it is `like`, else to `default` (in an
+        engine's own section, and where there is no default: to the last pool that lists no stages).
+
+        Args:
+            engine: the engine's name, for a section of its own.
+            stages: names of the engine's stages in order.
+            like: for some stages, the name of a stage that is placed alike (`StageConfig.like`).
+
+        Raises:
+            ConfigError: no pool takes a stage, or a pool's stages do not follow each other in this engine.
+        """
+        pools = self.pools_of(engine)
+        rest = next((pool for pool in reversed(pools) if not pool.stages), None)
+        if engine not in self.engines and self.default is not None:
+            rest = next(pool for pool in pools if pool.name == self.default)
+        placed: list[tuple[PoolConfig, list[str]]] = []
+        for stage in stages:
+            named = (name for name in (stage, (like or {}).get(stage)) if name)
+            pool = next((pool for name in named for pool in pools if name in pool.stages), rest)
+            if pool is None:
+                raise ConfigError(
+                    f"profile {self.name}: no pool runs stage {stage!r} of engine {engine!r} (the pools run "
+                    f"{', '.join(name for pool in pools for name in pool.stages)}); write pools for it under "
+                    f"engines.{engine}.pools of the profile, or in the engine's file `like:` and one of these beside the stage"
+                )
+            if placed and placed[-1][0] is pool:
+                placed[-1][1].append(stage)
+            elif any(before is pool for before, _ in placed):
+                raise ConfigError(
+                    f"profile {self.name}: pool {pool.name!r} would run stage {stage!r} of engine {engine!r} apart from its others "
+                    f"(order: {', '.join(stages)}); give it a pool of its own in engines.{engine}.pools"
+                )
+            else:
+                placed.append((pool, [stage]))
+        return placed
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def names(kind: Literal["engines", "profiles"]) -> list[str]:
+    """Names of the configurations that are shipped."""
+    folder = resources.files("configs") / kind
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
+    """Where a configuration is, for messages, and its text."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file")
+        return str(path), path.read_text()
+    if name_or_path not in names(kind):
+        near = difflib.get_close_matches(name_or_path, names(kind), 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ConfigError(
+            f"{kind[:-1]} {name_or_path!r} is unknown{hint}: choose {', '.join(names(kind))} or give the path of a .yaml file"
+        )
+    return f"configs/{kind}/{name_or_path}.yaml", (resources.files("configs") / kind / f"{name_or_path}.yaml").read_text()
+
+
+def explain(error: ValidationError, where: str, top: Any = None) -> str:
+    """One line per problem: file, key, what is wrong, what is allowed."""
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        text = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            allowed = _fields_at(top, problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
+            text = "unknown key" + (f", did you mean {near[0]!r}?" if near else "") + f" Allowed: {', '.join(allowed)}"
+        elif problem["type"] not in ("missing", "value_error"):
+            text += f", got {problem['input']!r}"
+        lines.append(f"{where}: {key}: {text}")
+    return "\n".join(lines)
+
+
+def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model that a path of keys leads to."""
+    for part in path:
+        if isinstance(part, int) or not hasattr(model, "model_fields"):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [annotation, *typing.get_args(annotation)]
+        model = next((c for c in candidates if hasattr(c, "model_fields")), model)
+    if hasattr(model, "model_fields"):
+        return list(model.model_fields)
+    return list(getattr(model, "__dataclass_fields__", {}))
+
+
+def _load(kind: Literal["engines", "profiles"], name_or_path: str, model: type[Model]) -> Model:
+    where, text = _read(kind, name_or_path)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: must be a mapping with the keys {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where, model)) from error
+
+
+def load_engine(name_or_path: str) -> EngineConfig:
+    """Read an engine by name (`configs/engines`) or from a .yaml file.
+
+    Raises:
+        ConfigError: unknown name, or a wrong file.
+    """
+    return _load("engines", name_or_path, EngineConfig)
+
+
+def load_profile(name_or_path: str) -> ProfileConfig:
+    """Read a profile by name (`configs/profiles`) or from a .yaml file.
+
+    Raises:
+        ConfigError: unknown name, or a wrong file.
+    """
+    return _load("profiles", name_or_path, ProfileConfig)
+
+
+def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """A profile with other limits.
+
+    Raises:
+        ConfigError: an unknown limit or a wrong value.
+    """
+    if not changed:
+        return profile
+    try:
+        limits = LimitsConfig.model_validate({**profile.limits.model_dump(), **changed})
+    except ValidationError as error:
+        raise ConfigError(explain(error, "--limit", LimitsConfig)) from error
+    return profile.model_copy(update={"limits": limits})
+
+
+def parse_options(options_type: type, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check values against a frozen dataclass of options.
+
+    Args:
+        options_type: the dataclass.
+        values: what was given, option by name; strings are converted (``"0.8"`` for a float, ``"0,10,0,0"`` for a tuple).
+        where: file and key, for messages.
+
+    Returns:
+        The given options only, in their types.
+
+    Raises:
+        ConfigError: an unknown option or a wrong value.
+    """
+    fields = [field.name for field in dataclasses.fields(options_type)]
+    for name in values:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, 1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}: {name}: unknown option{hint} Allowed: {', '.join(fields) or 'none'}")
+    hints = typing.get_type_hints(options_type)
+    given = {name: _items(value) if "tuple[" in str(hints[name]) else value for name, value in values.items()}
+    try:
+        parsed: Any = TypeAdapter(options_type).validate_python(given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where, options_type)) from error
+    return {name: getattr(parsed, name) for name in values}
+
+
+def _items(value: Any) -> Any:
+    """Split a tuple that came as text: ``"0,10,0,0"`` or ``"[0, 10, 0, 0]"``."""
+    return [part.strip() for part in value.strip("[]() ").split(",")] if isinstance(value, str) else value

@@ -1,0 +1,50 @@
+"""An engine by name, path or configuration; `auto` chooses one that can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.engine.config import EngineConfig, load_engine
+from pipelines.engine.engine import Engine
+from pipelines.engine.model_files import check_weights
+from pipelines.errors import ConfigError, UsageError
+from retalk_models.registry.registry import available
+
+
+def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None) -> Engine:
+    """An engine by name, path or configuration, with engine-wide options on top of its own.
+
+    Raises:
+        ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
+    """
+    if engine == "auto":
+        return resolve_engine("retalk" if _networks_are_here(options or {}) else "exemplar", options)
+    if engine == "retalk":
+        try:
+            Engine(load_engine("retalk"))
+        except ConfigError as problem:
+            raise ConfigError(
+                f"engine retalk cannot run in this version ({problem}); use --engine exemplar, which needs no weights"
+            ) from problem
+    config = load_engine(engine) if isinstance(engine, str) else engine
+    built = Engine(config)
+    if options:
+        checked = built.check_overrides({stage: dict(values) for stage, values in options.items()}, "--set")
+        stages = [
+            entry.model_copy(update={"options": {**entry.options, **checked.get(spec.name, {})}})
+            for entry, spec in zip(config.stages, built.stages)
+        ]
+        built = Engine(config.model_copy(update={"stages": stages}))
+    return built
+
+
+def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the networks' engine can run: its stages are part of this version and its weights are in the cache, or where options say."""
+    if not available("lnet") and not any(values.get("weights") for values in options.values()):
+        return False  # said without importing torch, which takes seconds
+    try:
+        check_weights(resolve_engine("retalk", options))
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""What planners and workers are built from: plain data, and no library that takes long to import.
+
+A worker unpickles its specification before any code of its own runs, and must be able to say that it is starting before it imports more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.media.limits import DEFAULT_LIMITS, MediaLimits
+from pipelines.engine.config import EngineConfig
+
+
+@dataclass(frozen=True)
+class PlanSpec:
+    """What a planner is built from: plain data."""
+
+    engine: EngineConfig
+    run: str
+    segment_frames: int
+    cache: str = ""  # folder for shots and anchors; "": the run directory
+    limits: MediaLimits = DEFAULT_LIMITS
+
+
+@dataclass(frozen=True)
+class CacheSpec:
+    """Where analysis is kept, as plain data.
+
+    Attributes:
+        url: folder (the run directory, or one that several runs share); the files lie in its ``analysis/``.
+        devices: of each stage, by name.
+        bytes_per_frame: stages with larger columns are not cached.
+    """
+
+    url: str
+    devices: tuple[tuple[str, str], ...]
+    bytes_per_frame: int
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """What a worker is built from: plain data that can be sent to any process."""
+
+    engine: EngineConfig
+    stages: tuple[str, ...]
+    run: str
+    device: str = "cpu"
+    isolated: bool = False  # the process is the worker's own
+    cache: CacheSpec | None = None

@@ -1,0 +1,137 @@
+"""From committed segments to a finished output with its record: one task a dub, in a Ray task or in the same process."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.media.assemble import assemble
+from operators.media.concat import HeadersDifferError
+from operators.storage.files import filesystem, join
+from operators.storage.redact import redact_all
+from pipelines.manifest.titles import Dub
+from pipelines.state.content_keys import job_key
+from pipelines.state.outputs import making
+from pipelines.state.run_directory import Record, RunDirectory, read_sealed, sha256_file
+
+
+@dataclass
+class DubJob:
+    """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
+
+    `pieces` are the frames of each piece by name, in output order; `receipts` those that are committed, by name; `reused` of them by an
+    earlier run.
+    """
+
+    run: str
+    title: str
+    video: str
+    dub: dict[str, Any]
+    key: str
+    engine: str
+    pieces: dict[str, int]
+    notes: list[str]
+    frames: int
+    video_seconds: float
+    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reused: int = 0
+    error: str = ""
+    trace: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    ingredients: dict[str, Any] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return not self.error and len(self.receipts) == len(self.pieces)
+
+    def record(self, state: str, error: str = "", size: int = 0) -> Record:
+        """The record of how this dub ended."""
+        dub = Dub(**self.dub)
+        record: Record = {
+            "title": self.title,
+            "dub": dub.dub,
+            "state": state,
+            "error": error,
+            "video": self.video,
+            "speech": dub.speech,
+            "output": dub.output,
+            "language": dub.language,
+            "engine": self.engine,
+            "key": job_key(self.key, dub),
+            "frames": self.frames,
+            "segments": len(self.pieces),
+            "reused": self.reused,
+            "bytes": sum(int(receipt["bytes"]) for receipt in self.receipts.values()),
+            "size": size,
+            "seconds": round(sum(self.seconds.values()), 3),
+            "video_seconds": round(self.video_seconds, 3),
+            "stage_seconds": json.dumps({name: round(value, 3) for name, value in self.seconds.items()}),
+            "notes": self.notes,
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "traceback": self.trace,
+            "ingredients": self.ingredients,
+            "changed": self.changed,
+        }
+        # What is written down and shown has no secrets of URLs in it; the key was made with them.
+        return {name: redact_all(value) for name, value in record.items()}
+
+
+def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
+    """Check the segments against their receipts, put them together, record it, and only then delete the segments.
+
+    Killed anywhere in between, the next run finds either the receipts (and assembles them again) or the record.
+
+    Returns:
+        The record: ``done``, or ``failed`` with the reason. It is written already, if it can be.
+    """
+    run, dub, began = RunDirectory(job.run), Dub(**job.dub), time.perf_counter()
+    paths = [job.receipts[name]["path"] for name in job.pieces]
+    try:
+        for name, path in zip(job.pieces, paths):
+            digest = sha256_file(path)
+            if digest != job.receipts[name]["sha256"] and not _replaced(run, job, name, digest):
+                run.forget(job.title, [path])
+                raise ValueError(f"{path}: the encoded segment is gone or damaged; run again: it is computed anew")
+        with making(run, job.title, dub.dub, dub.output):
+            job.notes += assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
+        fs, path = filesystem(dub.output)
+        job.seconds["assemble"] = time.perf_counter() - began
+        record = job.record("done", size=int(fs.size(path)))
+    except Exception as problem:
+        if isinstance(problem, HeadersDifferError):
+            # Nodes or runs had other versions of the encoder: no later run could join these segments either.
+            run.forget(job.title, paths)
+            problem = ValueError(f"{problem}; run again: its segments are encoded anew")
+        text = str(problem) if isinstance(problem, ValueError) else f"assemble: {type(problem).__name__}: {problem}"
+        record = job.record("failed", text)
+        _write(run, record)
+        return record
+    if _write(run, record) and not keep_segments:
+        run.forget(job.title, paths)
+    return record
+
+
+def _replaced(run: RunDirectory, job: DubJob, name: str, digest: str | None) -> bool:
+    """True where a segment is not what its worker has told, but what the receipt on disk says.
+
+    Two workers have made it: on processors that round otherwise their files differ, and either is right.
+    """
+    receipt = read_sealed(join(run.receipts(job.title), f"{name}.json"))
+    if receipt is None or digest is None or receipt.get("sha256") != digest or receipt.get("frames") != job.pieces[name]:
+        return False
+    job.receipts[name] = {**job.receipts[name], "sha256": digest, "bytes": receipt["bytes"]}
+    return True
+
+
+def _write(run: RunDirectory, record: Record) -> bool:
+    """Write a record down. Where that is not possible (a full disk) it says so itself, and the segments stay: a later run needs them."""
+    try:
+        run.write_record(record)
+    except OSError as problem:
+        record["notes"] = [*(record["notes"] or []), f"this record could not be written: {problem}"]
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""The coordinator as an actor on Ray, and its client in the workers."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipelines.execution.ray_session import RayLostError, ray_lost
+from pipelines.state.coordinator import Board
+
+NAMESPACE = "retalk"
+
+
+#: Seconds that the board has to answer the progress display.
+BOARD_PATIENCE = 10.0
+
+
+#: Seconds that a worker's notes to the board may wait.
+NOTES_PERIOD = 1.0
+
+
+class BoardHandle:
+    """The board in its actor, as workers see it.
+
+    What need not be waited for is gathered and sent along with the next `begin`, at the end of a bundle, or after a second.
+    """
+
+    def __init__(self, name: str) -> None:
+        import ray
+
+        self._ray: Any = ray
+        self._board: Any = ray.get_actor(name, namespace=NAMESPACE)
+        self._notes: list[tuple[str, tuple[Any, ...]]] = []
+        self._sent = time.monotonic()
+
+    def begin(self, key: str) -> int:
+        attempts: int = self._ray.get(self._board.after.remote(self._taken(), "begin", key))
+        return attempts
+
+    def end(self, key: str) -> None:
+        self._note("end", key)
+
+    def stage_begun(self, stage: str) -> None:
+        self._note("stage_begun", stage)
+
+    def stage_at(self, stage: str, frames: float) -> None:
+        self._note("stage_at", stage, frames)
+
+    def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
+        self._note("stage_done", stage, frames, seconds, error)
+
+    def decide(self, key: str, decision: Any) -> None:
+        self._ray.get(self._board.decide.remote(key, decision))
+
+    def begin_plan(self, key: str) -> tuple[int, Any]:
+        found: tuple[int, Any] = self._ray.get(self._board.after.remote(self._taken(), "begin_plan", key))
+        return found
+
+    @contextmanager
+    def coming_up(self, group: str) -> Iterator[None]:
+        """Tell the board that this actor is starting, and then that it is up. Its imports and its set-up belong inside."""
+        worker = self._ray.get_runtime_context().get_actor_id() or uuid.uuid4().hex
+        told = (worker, group, socket.gethostname(), os.getpid())
+        self._board.starting.remote(*told, "importing")
+        yield
+        self._board.up.remote(worker)
+
+    def claim(self, size: int) -> bool:
+        return bool(self._ray.get(self._board.claim.remote(size)))
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if self._notes:
+            self._board.note.remote(self._taken())
+
+    def _note(self, method: str, *arguments: Any) -> None:
+        self._notes.append((method, arguments))
+        if time.monotonic() - self._sent > NOTES_PERIOD:
+            self.flush()
+
+    def _taken(self) -> list[tuple[str, tuple[Any, ...]]]:
+        notes, self._notes, self._sent = self._notes, [], time.monotonic()
+        return notes
+
+
+def start_board(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
+    """Start the run's board; it lives as long as the returned handle. Arguments as of `Board`; the folder is on this machine.
+
+    Returns:
+        Its name for `BoardHandle`, and the actor's handle.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    name = f"board-{uuid.uuid4().hex[:12]}"
+    # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
+    return name, actor
+
+
+def snapshot_of(board: Any) -> dict[str, Any]:
+    """The board's snapshot, from its actor. It is waited for no longer than the progress display may stand still.
+
+    Raises:
+        RayLostError: Ray has ended; nobody would answer.
+        ray.exceptions.GetTimeoutError: the board has not answered.
+    """
+    import ray
+
+    if ray_lost():
+        raise RayLostError("Ray has ended")
+    found: dict[str, Any] = ray.get(board.snapshot.remote(), timeout=BOARD_PATIENCE)
+    return found

@@ -1,0 +1,194 @@
+"""The Ray Data graph: titles -> planner pool -> one actor pool per group of stages -> rows for the driver.
+
+Planning is the first operator of the same dataset, so that titles stream: the first one is dubbed while later ones are planned, and
+backpressure holds the planners back when the pools behind are busy. One bundle of rows (`pipelines.execution.batching`) is one block: Ray neither
+combines nor splits them (`target_max_block_size`), so each is scheduled for itself and a fan-out spreads over the next pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.rows import Row, from_table
+from pipelines.engine.specs import GroupSpec, PlanSpec
+from pipelines.execution.batching import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
+from pipelines.execution.coordinator_client import BoardHandle
+from pipelines.execution.ray_session import detach_input  # sets Ray's environment, too
+from pipelines.manifest.titles import Title
+from pipelines.planning.heartbeat import BEAT
+
+if TYPE_CHECKING:
+    from pipelines.planning.planner import Planner
+
+#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `unhurried`.
+LARGE, LARGE_WAIT = 500, 0.25
+
+
+class PlanActor:
+    """A planner in an actor pool: a table with lists of titles (as JSON) in, packed rows out."""
+
+    def __init__(self, spec: PlanSpec, board: str, bundling: Bundling) -> None:
+        detach_input()
+        self._board = BoardHandle(board)
+        self._bundling = bundling
+        with self._board.coming_up("plan"):
+            from pipelines.planning.planner import Planner
+
+            self._planner = Planner(spec, self._board)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        for titles in table.column("titles").to_pylist():
+            yield from plan_bundles(self._planner, [Title.from_json(text) for text in titles], self._bundling)
+        self._board.flush()
+
+
+def plan_bundles(planner: Planner, titles: list[Title], bundling: Bundling) -> Iterator[pa.Table]:
+    """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
+    from pipelines.planning.planner import PLANNED
+
+    together = bundling.titles_per_task > 1
+    bundler = Bundler(PLANNED, bundling.block_frames, MAX_ROWS if together else 1)
+    for title in titles:
+        rows = []
+        for row in planner.steps(title):
+            if row["segment"] == BEAT:
+                yield from bundler.rest()
+                yield pack([row], PLANNED)
+            else:
+                rows.append(row)
+        if not together:
+            bundler.rows_limit = bundling.rows(len(rows) - 1)
+        for row in rows:
+            yield from bundler.add(row, *frames_of(row))
+        if not together:
+            yield from bundler.rest()
+    yield from bundler.rest()
+
+
+class GroupActor:
+    """A group of stages in an actor pool."""
+
+    def __init__(self, spec: GroupSpec, board: str, block_frames: int) -> None:
+        detach_input()
+        self._board = BoardHandle(board)
+        with self._board.coming_up("+".join(spec.stages)):
+            from pipelines.execution.worker import Group
+
+            self._group = Group(spec, self._board, block_frames)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        yield from self._group(table)
+        self._board.flush()
+
+
+def _pool(pool: PoolConfig, cpus: int) -> Any:
+    from ray.data import ActorPoolStrategy
+
+    low, high, initial = pool.bounds(cpus)
+    if low == high:
+        return ActorPoolStrategy(size=low, max_tasks_in_flight_per_actor=pool.in_flight)
+    return ActorPoolStrategy(min_size=low, max_size=high, initial_size=initial, max_tasks_in_flight_per_actor=pool.in_flight)
+
+
+@contextmanager
+def unhurried(titles: int) -> Iterator[None]:
+    """Let Ray Data's scheduler look around less often where a catalogue is large.
+
+    It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a large catalogue is a third of
+    all that a segment costs there; results wait a moment longer. Ray has no setting for it, only this constant of its own: where a version
+    has no such constant, nothing happens.
+    """
+    from ray.data._internal.execution import streaming_executor_state as scheduler
+
+    name = "WAIT_FOR_TASK_COMPLETION_TIMEOUT_S"
+    usual = getattr(scheduler, name, None)
+    if titles < LARGE or usual is None:
+        yield
+        return
+    setattr(scheduler, name, max(usual, LARGE_WAIT))
+    try:
+        yield
+    finally:
+        setattr(scheduler, name, usual)
+
+
+def stream(
+    titles: list[Title], plan: PlanSpec, placed: list[tuple[PoolConfig, GroupSpec]], profile: ProfileConfig, board: str
+) -> Iterator[list[Row]]:
+    """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they come, in any order, in lists of
+    those that have come together.
+
+    Args:
+        titles: what to dub.
+        plan: the planner's specification.
+        placed: the groups in order, each with its pool; without any, the planner's rows are given.
+        profile: planner pool and watchdog.
+        board: name of the board actor.
+
+    Raises:
+        ray.exceptions.RayError: a pool cannot be set up, or the watchdog saw no progress for `watchdog_seconds`.
+    """
+    import ray
+    import ray.data
+
+    from pipelines.engine.engine import FINAL
+    from pipelines.execution.scheduling import planning_tasks, sizes_for
+    from pipelines.planning.planner import PLANNED
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            # What matters is in the rows' errors or raised here; Ray's own log file keeps the rest.
+            handler.setLevel(logging.CRITICAL)
+    # A pool larger than a short catalogue is no mistake.
+    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    context = ray.data.DataContext.get_current().copy()
+    context.target_max_block_size = 1
+    context.downstream_capacity_backpressure_ratio = QUEUED
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = profile.watchdog_seconds
+    common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+    widths = [pool.bounds(cpus)[1] for pool, _ in placed]
+    bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
+    with ray.data.DataContext.current(context), unhurried(len(titles)):
+        tasks = planning_tasks(sizes_for(titles, bundling), bundling)
+        items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
+        dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
+        dataset = dataset.map_batches(
+            PlanActor,
+            fn_constructor_args=(plan, board, bundling),
+            compute=_pool(profile.plan, cpus),
+            num_cpus=profile.plan.num_cpus,
+            **common,
+        )
+        for pool, spec in placed:
+            # A block is one bundle whatever the batch; where a pool books GPUs, Ray insists on a number.
+            gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
+            dataset = dataset.map_batches(
+                GroupActor,
+                fn_constructor_args=(spec, board, bundling.block_frames),
+                compute=_pool(pool, cpus),
+                num_cpus=pool.num_cpus,
+                **{**common, **gpus},
+            )
+        schema = FINAL if placed else PLANNED
+        # No prefetching: a receipt is seen when it is there, not when the next one is.
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield _rows(table, schema)
+
+
+def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
+    """The rows of a block, without beats."""
+    from pipelines.engine.engine import FINAL
+
+    rows = unpack(table, schema)
+    plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
+    return [row for row in plain if row["segment"] != BEAT]

@@ -1,0 +1,182 @@
+"""Starting or joining Ray. The only module that sets Ray's environment; import it before `ray`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from pipelines.execution.ray_output import worker_lines_kept
+from pipelines.monitoring.worker_startup import children, process_state
+
+#: Exit code of the command line when Ray has ended by itself.
+LOST = 4
+#: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
+WATCH_PERIOD, LOST_PATIENCE = 0.05, 6.0
+#: States of a process that has ended.
+GONE = ("gone", "ended (Z)")
+
+# A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Rows wait in front of a pool in proportion to what it works on (`bundles.QUEUED`), also while the object store is far from full.
+os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
+# Ray's core prints an error for every actor pool about arguments in the object store (its issue 53727); they never go out of scope here.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+
+def machine_cpus() -> int:
+    """CPUs that this process may use; a machine with one counts as two, so that the smallest profile runs there too, if more slowly."""
+    return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def is_joined() -> bool:
+    """Whether `ray_session` will join a Ray that somebody else has started, as far as this process knows."""
+    import ray
+
+    return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
+
+
+class RayLostError(Exception):
+    """The Ray that was started for this run has ended while the run was at work."""
+
+
+#: Set when the raylet of the Ray that was started here has ended by itself.
+_LOST = threading.Event()
+
+
+def ray_lost() -> bool:
+    """Whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this process."""
+    return _LOST.is_set()
+
+
+@contextmanager
+def ray_session(
+    store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None, output: Path | None = None
+) -> Iterator[Any]:
+    """Give the connected `ray` module; what was started here is stopped at the end.
+
+    Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this machine.
+
+    Args:
+        store_mib: object store of a Ray started here, None for Ray's own choice.
+        verbose: show the workers' output.
+        before_start: called if a Ray is to be started here.
+        output: file that the workers' output is appended to.
+
+    Raises:
+        RayLostError: the Ray that was started here has ended by itself.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    shown = verbose or output is not None
+    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": shown}
+    joined = bool(os.environ.get("RAY_ADDRESS"))
+    with worker_lines_kept(output, verbose):
+        if joined:
+            ray.init(**quiet)
+        else:
+            if before_start is not None:
+                before_start()
+            store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
+            with no_terminal_input(), nullcontext() if shown else _silent_stderr():
+                ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
+        try:
+            with nullcontext() if joined else _raylet_watched(output):
+                yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _raylet_watched(output: Path | None) -> Iterator[None]:
+    """Raise `RayLostError` from the body when the raylet below this process ends.
+
+    Ray itself would end this process without a word as soon as it asks the raylet for something.
+    """
+    pid = next((pid for pid, name in children(os.getpid()) if name == "raylet"), None)
+    if pid is None:
+        yield
+        return
+    _LOST.clear()
+    where = f"; its last words are in {output}" if output is not None else ""
+    words = (
+        f"Ray has ended by itself (its raylet, process {pid}, is gone: was it killed, or is this machine out of memory?){where}. "
+        "Run the same command again: what is committed is not computed again"
+    )
+    ended, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+
+    def watch() -> None:
+        while process_state(pid) not in GONE:
+            if ended.wait(WATCH_PERIOD):
+                return
+        _LOST.set()
+        if in_main:
+            # A real signal, so that waiting for a lock ends too.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if not ended.wait(LOST_PATIENCE):  # it hangs in a call of Ray
+            os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words}\n".encode())
+            os._exit(LOST)
+
+    watcher = threading.Thread(target=watch, name="raylet-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except BaseException as problem:
+        if ray_lost():
+            raise RayLostError(words) from problem
+        raise
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def detach_input() -> None:
+    """Point this process's standard input at nothing.
+
+    A process in the background that reads from the user's terminal or changes its settings is stopped by the kernel, its group with it.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    if nothing != 0:
+        os.dup2(nothing, 0)
+        os.close(nothing)
+
+
+@contextmanager
+def no_terminal_input() -> Iterator[None]:
+    """Let processes that are started meanwhile inherit no terminal as their standard input."""
+    try:
+        kept = os.dup(0)
+    except OSError:  # closed: there is nothing to inherit
+        yield
+        return
+    try:
+        detach_input()
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what is written to this process's standard error: Ray's core announces there that its log level was set."""
+    sys.stderr.flush()
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)

@@ -1,0 +1,105 @@
+"""Where a run's work is done: on Ray, or in this process where starting Ray would take longer than it saves.
+
+The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile books GPUs, or if more than
+`MOST_TITLES` titles have work left. Otherwise this process, if the work left is at most what it can do while a Ray is being started:
+output seconds times CPU seconds a second, against `RAY_START` seconds, in which this process has one core and Ray, later, all of them.
+Nothing left to do is no work. Files whose length cannot be told count as none: they fail, wherever they are planned.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from av.container import InputContainer
+
+from operators.media.container import find_video, is_picture, open_input
+from operators.media.limits import MediaLimits
+from pipelines.engine.config import PoolConfig
+from pipelines.engine.engine import Engine
+from pipelines.engine.model_files import wanted_files
+from pipelines.engine.specs import PlanSpec
+from pipelines.execution.ray_session import machine_cpus
+from pipelines.manifest.titles import Dub, Runner, Title
+from pipelines.planning.planner import Planner
+from pipelines.state.coordinator import Board
+
+#: Seconds from the start of Ray on this machine until its workers are up.
+RAY_START = 20.0
+#: CPU seconds for a second of output at 720p: of an engine without networks, and of one with them.
+PLAIN_COST, NETWORK_COST = 1.0, 60.0
+MEGAPIXELS_720P = 1280 * 720 / 1e6
+#: Titles with work left that are looked into, at most, and seconds for all looking.
+MOST_TITLES, PATIENCE = 16, 5.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, ``ray`` or ``local``, and why, in words."""
+
+    runner: Literal["ray", "local"]
+    reason: str
+
+
+def choose_runner(wanted: Runner, engine: Engine, pools: Sequence[PoolConfig], plan: PlanSpec, titles: Sequence[Title]) -> Choice:
+    """Decide where a run's work is done; touches no media but the headers of a few files, and imports nothing heavy.
+
+    Args:
+        wanted: what the user asked for.
+        engine: for what it costs.
+        pools: those that the engine's stages are placed in.
+        plan: of the run's planner.
+        titles: what is asked for.
+    """
+    if wanted != "auto":
+        return Choice(wanted, "as asked for")
+    if os.environ.get("RAY_ADDRESS") or ("ray" in sys.modules and sys.modules["ray"].is_initialized()):
+        return Choice("ray", "there is a Ray to join")
+    if any(pool.num_gpus for pool in pools):
+        return Choice("ray", "the profile books GPUs")
+    planner, until = Planner(plan, Board()), time.monotonic() + PATIENCE
+    each = NETWORK_COST if wanted_files(engine) else PLAIN_COST
+    affordable = RAY_START * machine_cpus() / (machine_cpus() - 1)
+    seconds, busy = 0.0, 0
+    for title in titles:
+        if time.monotonic() > until:
+            return Choice("ray", f"finding out how much is left takes more than {PATIENCE:g} s")
+        left = planner.left(title)
+        if not left:
+            continue
+        busy += 1
+        if busy > MOST_TITLES:
+            return Choice("ray", f"more than {MOST_TITLES} titles have work left")
+        seconds += sum(_cost(title, dub, plan.limits) for dub in left) * each
+        if seconds > affordable:
+            return Choice("ray", f"the work left takes more than {affordable:.0f} CPU seconds")
+    if not busy:
+        return Choice("local", "nothing is left to do")
+    return Choice("local", f"the work left takes about {seconds:.0f} CPU seconds, and Ray pays above {affordable:.0f}")
+
+
+def _cost(title: Title, dub: Dub, limits: MediaLimits) -> float:
+    """Output seconds of a dub as of 720p, from the headers of its files; 0 for one that cannot be opened: it will fail."""
+    try:
+        limits.check_file(title.video)
+        with open_input(title.video) as container:
+            stream = find_video(container, title.video)
+            size = stream.width * stream.height / 1e6
+            length = _seconds(container)
+        if dub.length in ("freeze", "loop", "pingpong") or length < 0.2:
+            with open_input(dub.speech) as container:
+                length = max(length, _seconds(container))
+    except ValueError:
+        return 0.0
+    return length * max(1.0, size / MEGAPIXELS_720P)
+
+
+def _seconds(container: InputContainer) -> float:
+    """Length of a file as its header says. One that does not say counts as an hour, a picture as nothing."""
+    if container.duration:
+        return float(container.duration / 1e6)
+    return 0.0 if is_picture(container) else 3600.0

@@ -1,0 +1,248 @@
+"""The adapter: a group of stages as one callable that turns rows into rows. The same object works in a Ray actor and in a plain loop.
+
+For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into the row's `error`, fans out
+before the first stage that runs once a dub, keeps only columns that somebody downstream reads, and behind the last stage commits the
+receipt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from operators.columns import check_columns, tensor_spec
+from operators.segment import PLAN, Segment
+from operators.storage.files import join
+from operators.threads import single_thread
+from pipelines.engine.engine import FINAL, Engine
+from pipelines.engine.rows import Row, empty_row, from_table, to_table
+from pipelines.engine.specs import GroupSpec
+from pipelines.execution.batching import Bundler, frames_of, unpack
+from pipelines.planning.fanout import fan_out
+from pipelines.state.analysis_cache import AnalysisCache
+from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, BoardClient
+from pipelines.state.run_directory import DISTRUSTED, RunDirectory, read_sealed, sha256_file
+
+#: Seconds between two notes of how far a stage is in a row.
+TICK_PERIOD = 0.5
+
+
+def limit_process(device: str, isolated: bool) -> None:
+    """Keep the libraries of this process to its share of the machine.
+
+    OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves CUDA_VISIBLE_DEVICES unset.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    if device == "cpu" and isolated:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+class Ticker:
+    """Tells the board how far a stage is in a row, now and then.
+
+    Args:
+        board: what is told.
+        stage: its name.
+        share: frames of the row for each that the stage counts: it works on the halo too.
+    """
+
+    def __init__(self, board: BoardClient, stage: str, share: float) -> None:
+        self._board, self._stage, self._share = board, stage, share
+        self._waiting, self._told, self._when = 0, 0.0, time.monotonic()
+        board.stage_begun(stage)
+
+    def __call__(self, frames: int) -> None:
+        """Count frames."""
+        self._waiting += frames
+        if time.monotonic() - self._when > TICK_PERIOD:
+            more = self._waiting * self._share
+            self._waiting, self._told, self._when = 0, self._told + more, time.monotonic()
+            self._board.stage_at(self._stage, more)
+
+    def end(self) -> None:
+        """Take back what was told: the row is counted as a whole."""
+        if self._told:
+            self._board.stage_at(self._stage, -self._told)
+
+
+class Group:
+    """Stages that run one after the other in one worker.
+
+    Args:
+        spec: which, and how.
+        board: attempts and counters.
+        block_frames: frames of resulting rows that go together in a block; a row with more is alone.
+
+    Raises:
+        Exception: whatever a stage's `setup` raises.
+    """
+
+    def __init__(self, spec: GroupSpec, board: BoardClient, block_frames: int = 1) -> None:
+        self.block_frames = block_frames
+        limit_process(spec.device, spec.isolated)
+        self.engine, self.spec, self.board = Engine(spec.engine), spec, board
+        self.run = RunDirectory(spec.run)
+        self.cache = AnalysisCache(spec.cache, self.engine, board) if spec.cache is not None else None
+        self.first = self.engine.names.index(spec.stages[0])
+        self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
+        assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
+        self.after = self.first + len(self.stages)
+        self.last = self.after == len(self.engine.stages)
+        self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
+        for stage in self.stages:
+            stage.setup(spec.device)
+        single_thread()
+        self._counted, self._beside = True, ""
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.spec.stages)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
+        rows = unpack(table, self.input)
+        together = rows.num_rows > 1
+        bundle = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
+        # Asking the board for each of many short rows takes longer than they do. Only when a bundle has killed its worker are they counted
+        # one by one, to find the one that does it.
+        self._counted = not together or self.board.begin(bundle) > 1
+        self._beside = IN_BUNDLE if together else ""
+        bundler = Bundler(self.output, self.block_frames, rows.num_rows)
+        for index in range(rows.num_rows):
+            row = from_table(rows, self.input, index)
+            size = frames_of(row)
+            for result in self.process(row):
+                yield from bundler.add(result, *size)
+        if together:
+            self.board.end(bundle)
+        yield from bundler.rest()
+
+    def process(self, row: Row) -> Iterator[Row]:
+        """Run one row; yields one row, or one for each dub and piece where the fan-out is in this group.
+
+        Errored rows and titles' marks (`segment` below 0) pass untouched.
+        """
+        if row["error"] or row["segment"] < 0:
+            yield empty_row(self.output, row)
+        else:
+            yield from self._guarded(row, self.first)
+
+    def _guarded(self, row: Row, position: int) -> Iterator[Row]:
+        """Run this group's stages from `position` on, unless the row has killed its worker too often.
+
+        Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
+        """
+        # Another worker may have committed it and died, or been cut off, before its row was seen.
+        if self.last and "target" in row and (kept := self._committed(row, row["target"], len(row["source"]))) is not None:
+            yield kept
+            return
+        key = f"{row['segment_id']} {self.name}{self._beside}"
+        if self._counted and self.board.begin(key) > MAX_ATTEMPTS:
+            frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
+            row = {
+                **row,
+                "error": f"{self.name}: the worker died {MAX_ATTEMPTS} times in a row on this segment ({frames}); see Ray's worker logs",
+            }
+        for index in range(position, self.after + 1):
+            if index == self.engine.fan_out and "dubs" in row:
+                if self._counted:
+                    self.board.end(key)
+                for part in fan_out(row):
+                    if index == self.after:
+                        yield self._finish(part)
+                    else:
+                        yield from self._guarded(part, index)
+                return
+            if index < self.after and not row["error"]:
+                row = self._stage(row, index)
+        if self._counted:
+            self.board.end(key)
+        yield self._finish(row)
+
+    def _stage(self, row: Row, index: int) -> Row:
+        """One stage on one row: its columns added and those dropped that nobody reads any more, or the error noted."""
+        stage = self.stages[index - self.first]
+        segment, start = Segment(row), time.perf_counter()
+        start_frame, stop_frame = segment.frames
+        core = segment.core[1] - segment.core[0]
+        sizes = {"T": stop_frame - start_frame, "C": core, "N": len(row["source"]) if "source" in row else -1}
+        keep = self.engine.edges[index + 1]
+        meta = json.loads(row["meta"]) if row["meta"] else {}
+        error, notes = "", meta.get("notes", [])
+        ticker = Ticker(self.board, stage.name, 1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame))
+        stage.tick = ticker
+        cache = self.cache if stage.per == "segment" and len(stage.writes) else None
+        try:
+            kept = cache.load(index, row, notes) if cache is not None else None
+            columns = stage.process(segment) if kept is None else kept
+            check_columns(stage.name, stage.writes, columns, sizes)
+            notes += [note for note in segment.notes if note not in notes]
+            to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
+            if cache is not None and kept is None:
+                cache.save(index, row, columns)
+            row = {name: value for name, value in {**row, **columns}.items() if name in keep.names or name in (*PLAN.names, "dub")}
+        except Exception as problem:
+            error = f"{stage.name}: {problem}" if isinstance(problem, ValueError) else f"{stage.name}: {type(problem).__name__}: {problem}"
+            meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
+            row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
+        seconds = time.perf_counter() - start
+        ticker.end()
+        notes += [remark for remark in stage.remarks() if remark not in notes]
+        if notes:
+            meta["notes"] = notes
+        meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)
+        self.board.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
+        return {**row, "meta": json.dumps(meta)}
+
+    def _finish(self, row: Row) -> Row:
+        """A row as it leaves the group; behind the last stage its receipt is committed."""
+        if self.last:
+            if not row["error"]:
+                row = self._commit(row)
+            return empty_row(FINAL, row)
+        if row["error"]:
+            tensors = {field.name for field in self.output if tensor_spec(field) is not None}
+            return empty_row(self.output, {name: value for name, value in row.items() if name not in tensors})
+        return {name: row[name] for name in self.output.names}
+
+    def _committed(self, row: Row, path: str, frames: int) -> Row | None:
+        """Return the final row of a piece that another worker has committed, None where there is none."""
+        name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        try:
+            receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
+            if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
+                return None
+        except OSError:
+            return None  # what is wrong with the run directory is told when the piece is to be committed
+        values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
+        return empty_row(
+            FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])})}
+        )
+
+    def _commit(self, row: Row) -> Row:
+        """Write the receipt right after the last stage: what is written is not computed again.
+
+        Another worker may have committed the same piece meanwhile (Ray gave it away when this one seemed lost), on a processor that
+        rounds otherwise: its file and receipt are kept as they are.
+        """
+        if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
+            return kept
+        receipt: dict[str, Any] = {name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")}
+        receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
+        meta = json.loads(row["meta"])
+        receipt["seconds"] = meta.get("seconds", {})
+        if notes := [note for note in meta.get("notes", []) if not note.startswith(DISTRUSTED)]:
+            receipt["notes"] = notes  # a run that goes on from here says them too
+        try:
+            self.run.write_receipt(row["title"], receipt)
+        except OSError as problem:
+            return {**row, "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written"}
+        return row

@@ -1,0 +1,77 @@
+"""What is to be dubbed: a title (one video) with its dubs, as the manifest gives them and as JSON on the way to the planner."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+LengthRule = Literal["keep", "trim", "freeze", "loop", "pingpong"]
+AudioRule = Literal["replace", "add", "keep"]
+Runner = Literal["auto", "ray", "local"]
+RUNNERS: tuple[str, ...] = get_args(Runner)
+LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
+AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
+#: Containers that the encoded segments can be copied into.
+SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
+#: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
+FACES = ("largest", "left", "right")
+#: Name of a title's only dub where no language is given.
+UNNAMED = "dub"
+
+
+@dataclass(frozen=True)
+class Dub:
+    """One dub of a title.
+
+    `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage: {option: value}}`` of stages
+    that run once a dub. `error` says why this dub cannot be made, where the title's others can.
+    """
+
+    dub: str
+    speech: str
+    output: str
+    language: str = ""
+    length: LengthRule = "keep"
+    audio: AudioRule = "replace"
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Title:
+    """One video with its dubs. `options` are overrides ``{stage: {option: value}}``; `error` says why a manifest row cannot be run."""
+
+    id: str
+    video: str
+    dubs: tuple[Dub, ...]
+    face: str = "largest"
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    where: str = ""
+    error: str = ""
+
+    def to_json(self) -> str:
+        """The title as one JSON line; `Title.from_json` gives it back."""
+        return json.dumps({**vars(self), "dubs": [vars(dub) for dub in self.dubs]}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Title:
+        """The inverse of `to_json`."""
+        data = json.loads(text)
+        return cls(**{**data, "dubs": tuple(Dub(**dub) for dub in data["dubs"])})
+
+
+def is_picture(face: str) -> bool:
+    """Tell the path of a reference picture from a choice of a face by word or number."""
+    return not (face in FACES or (face.isascii() and face.isdigit()))
+
+
+def face_problem(face: str) -> str:
+    """Say what is allowed where a face is neither a word, a number nor the path of a picture; empty if it is one of these."""
+    if not is_picture(face) or any(mark in face for mark in ("/", ".", "::")):
+        return ""
+    near = difflib.get_close_matches(face.lower(), FACES, 1, 0.6)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    allowed = "a number counted from the left (0 is the first), or the path of a picture such as face.jpg"
+    return f"must be {', '.join(FACES)}, {allowed}; got {face!r}{meant}"

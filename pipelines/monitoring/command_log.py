@@ -1,0 +1,67 @@
+"""`--log-file`: everything that a command says, and what it does not say on the terminal, appended to one file with times."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from operators.storage.redact import redact
+from pipelines.errors import UsageError
+
+#: What the file is fed through: steps, progress, notes and failures.
+LOGGER = logging.getLogger("retalk")
+LOGGER.addHandler(logging.NullHandler())  # what the user should see is printed
+
+
+class _Redacting(logging.Formatter):
+    """No secret of a URL reaches the file, whoever has logged it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+@contextmanager
+def command_log(path: str | None) -> Iterator[None]:
+    """Append to a file what is logged while the context lasts, and how it ends. None: nothing is written.
+
+    Warnings of any library are written too.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(f"--log-file {path}: cannot be written: {problem}") from problem
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level, propagate = LOGGER.level, LOGGER.propagate
+    root = logging.getLogger()
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    LOGGER.addHandler(handler)
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        LOGGER.info("%s", " ".join(sys.argv))
+        yield
+    except KeyboardInterrupt:
+        LOGGER.warning("interrupted")
+        raise
+    except BaseException as problem:
+        LOGGER.error("%s", "".join(traceback.format_exception(problem)).rstrip())
+        raise
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+        handler.close()

@@ -1,0 +1,153 @@
+"""A run's numbers as words: pure functions from counts to the text that a terminal, a log and `retalk status` show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.monitoring.formatting import count, duration
+
+#: A rate means something from so many commits on, over at least so many seconds; it is taken over the last minute, or longer where
+#: commits are rare.
+COMMITS, SECONDS, WINDOW = 4, 10.0, 60.0
+#: Seconds between two writings of a run's log.
+PERIOD = 5.0
+#: Seconds after which a worker that is not up is reported as slow.
+SLOW_START = 60.0
+
+
+class Meter:
+    """Expected frames, rate and remaining time, from counts that are read again and again.
+
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.began = clock()
+        #: When frames were committed, and how many there were then.
+        self._commits: list[tuple[float, int]] = []
+
+    def read(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Add to a state of ``titles``, ``planned_titles``, ``hopeless`` (titles refused before planning that have not come out of it),
+        ``planned``, ``analysed``, ``done`` (frames): ``elapsed`` (s), ``fps`` (over the whole run), ``waiting`` (titles to be planned),
+        ``expected``, ``expected_analysed`` (frames), and ``rate`` (frames per second of late) and ``eta`` (s), both None while unknown."""
+        now = self._clock()
+        done = int(state["done"])
+        if done and (not self._commits or self._commits[-1][1] != done):
+            self._commits.append((now, done))
+        elapsed = now - self.began
+        waiting = max(0, state["titles"] - state["planned_titles"] - state.get("hopeless", 0))
+        # Titles that wait to be planned are taken to be like those that are; those that are refused already are expected to do nothing.
+        more = waiting / max(1, state["planned_titles"])
+        expected, analysed = (round(state.get(kind, 0) * (1 + more)) for kind in ("planned", "analysed"))
+        rate = self._rate(now)
+        eta = max(0.0, expected - done) / rate if rate else None
+        fps = done / elapsed if elapsed > 0 else 0.0
+        numbers = {"elapsed": elapsed, "fps": fps, "rate": rate, "eta": eta}
+        return {**state, **numbers, "waiting": waiting, "expected": expected, "expected_analysed": analysed}
+
+    def _rate(self, now: float) -> float | None:
+        """Frames per second since the first of the commits that count: the first ones of a run come late, after everything has started."""
+        recent = sum(now - when < WINDOW for when, _ in self._commits)
+        self._commits = self._commits[-max(COMMITS, recent + 1) :]
+        if len(self._commits) < COMMITS or now - self._commits[0][0] < SECONDS:
+            return None
+        (then, before), (_, after) = self._commits[0], self._commits[-1]
+        return (after - before) / (now - then)
+
+
+@dataclass(frozen=True)
+class StageWords:
+    """How a stage is shown: its name in the engine, what it does ("finding faces"), and what it runs once for."""
+
+    name: str
+    words: str
+    per: Literal["segment", "dub"] = "dub"
+
+
+def stage_words(stages: Iterable[Any]) -> list[StageWords]:
+    """The words of stages (`operators.stage.Stage`) in order; a stage that says nothing of itself is shown by its name."""
+    return [StageWords(stage.name, stage.doing or stage.name.replace("_", " "), stage.per) for stage in stages]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A moment of a run in words.
+
+    Attributes:
+        counts: titles, frames, rate and remaining time, each where it means something.
+        doing: what is at work now, each with its frames.
+        fraction: of all stages' work that is done, 0 to 1; None while unknown.
+        warnings: workers that do not come up.
+    """
+
+    counts: list[str]
+    doing: list[str]
+    fraction: float | None
+    warnings: list[str]
+
+    def line(self, elapsed: float) -> str:
+        """All of it as one line of a log."""
+        parts = [", ".join(self.counts), ", ".join(self.doing), *self.warnings]
+        return f"[{duration(elapsed)}] " + "; ".join(part for part in parts if part)
+
+
+def describe(state: Mapping[str, Any], board: Mapping[str, Any], stages: Sequence[StageWords]) -> Shown:
+    """A run in words.
+
+    Args:
+        state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling`` (dubs).
+        board: the board's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (rows at work by stage), ``at``
+            (frames of these rows that are finished, by stage), ``starting`` (workers that are not up: ``{group, node, pid, seconds,
+            state}``).
+        stages: of the engine, in order.
+    """
+    counters: Mapping[str, Mapping[str, Any]] = board.get("stages", {})
+    working: Mapping[str, int] = board.get("working", {})
+    doing, fractions = [], []
+    starting = sorted({str(worker["group"]) for worker in board.get("starting", ())})
+    if state["waiting"] and not (starting and not state["planned_titles"]):
+        doing.append("planning" if state["titles"] == 1 else f"planning {state['planned_titles']}/{state['titles']} titles")
+    for stage in stages:
+        wanted = state["expected_analysed"] if stage.per == "segment" else state["expected"]
+        frames = counters.get(stage.name, {}).get("frames", 0) + board.get("at", {}).get(stage.name, 0)
+        ready = max(0, min(int(frames), wanted))
+        if wanted:
+            fractions.append(ready / wanted)
+        if ready < wanted and (ready or working.get(stage.name)):
+            doing.append(f"{stage.words} {ready}/{wanted} frames")
+    if state.get("assembling"):
+        doing.append("assembling" if state["titles"] == 1 else f"assembling {count(state['assembling'], 'video')}")
+    if starting and not doing:
+        doing.append(f"starting workers ({', '.join(starting)})")
+    if not doing:
+        doing.append("finishing" if state["ended"] >= state["titles"] else "loading what the stages need")
+    warnings = [slow_start(worker) for worker in board.get("starting", ()) if float(worker["seconds"] or 0) >= SLOW_START]
+    return Shown(_counts(state), doing, sum(fractions) / len(fractions) if fractions else None, warnings)
+
+
+def _counts(state: Mapping[str, Any]) -> list[str]:
+    counts = []
+    if state["titles"] > 1:
+        counts.append(f"{state['ended']}/{state['titles']} titles")
+    if state["failed"]:
+        counts.append(f"{state['failed']} failed")
+    if state["expected"] and (state["titles"] > 1 or state["done"]):  # of a single title, the stages say it
+        about = "about " if state["waiting"] else ""
+        counts.append(f"{state['done']}/{about}{state['expected']} frames")
+    if state["rate"] is not None:
+        counts.append(f"{state['rate']:.1f} frames/s")
+    if state["eta"] is not None and state["done"] < state["expected"]:
+        counts.append(f"about {duration(state['eta'])} left")
+    return counts
+
+
+def slow_start(worker: Mapping[str, Any]) -> str:
+    """A worker that is not up, in words; `worker` is an entry of the board's ``starting``."""
+    process = f"process {worker['pid']} on {worker['node']}" if worker.get("pid") else "no process yet"
+    said = f", {worker['state']}" if worker.get("state") else ""
+    return f"a worker of {worker['group']} has not come up for {duration(float(worker['seconds']))} ({process}{said})"

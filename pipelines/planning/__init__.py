@@ -1,0 +1,4 @@
+"""Titles to segments: probing, shots, length rules, halo, fan-out.
+
+May import `pipelines.state` and below.
+"""

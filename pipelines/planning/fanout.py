@@ -1,0 +1,68 @@
+"""From one row a segment to one row a dub and piece: what stages with ``per = "dub"`` see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from operators.columns import empty_value
+from operators.segment import DUB
+from operators.storage.files import join
+from pipelines.engine.rows import Row
+from pipelines.planning.length_rules import Piece
+
+
+def piece_spec(piece: Piece, number: int, name: str, segment_pts: np.ndarray, segment_start: int) -> dict[str, Any]:
+    """A piece as JSON for the ``dubs`` column.
+
+    Args:
+        piece: what is shown.
+        number: of the piece inside its segment and dub.
+        name: of its encoded file, without folder and suffix.
+        segment_pts: int64[T], times of the segment's frames from `segment_start` on.
+        segment_start: source frame of ``segment_pts[0]``.
+
+    Returns:
+        ``{piece, name, start, step, count, out_start}`` and either ``offset``, where times are the source frames' own and a constant, or
+        ``pts``, all of them.
+    """
+    spec: dict[str, Any] = {"piece": number, "name": name, "start": piece.start, "step": piece.step, "count": piece.count}
+    spec["out_start"] = piece.out_start
+    offsets = piece.pts - segment_pts[piece.source() - segment_start]
+    if (offsets == offsets[0]).all():
+        spec["offset"] = int(offsets[0])
+    else:
+        spec["pts"] = piece.pts.tolist()
+    return spec
+
+
+def fan_out(row: Row) -> Iterator[Row]:
+    """Rows with DUB columns for each piece of each dub; an errored row stays one, with zero-length DUB columns.
+
+    Columns of the segment are shared between the rows, not copied.
+    """
+    shared = {name: value for name, value in row.items() if name != "dubs"}
+    if row["error"] or row["segment"] < 0:
+        yield {**shared, **{field.name: empty_value(field) for field in DUB}}
+        return
+    for dub in json.loads(row["dubs"]):
+        options = row["options"]
+        if dub.get("options"):
+            options = json.dumps({**(json.loads(options) if options else {}), **dub["options"]}, sort_keys=True)
+        for spec in dub["pieces"]:
+            source = spec["start"] + spec["step"] * np.arange(spec["count"], dtype=np.int64)
+            pts = row["pts"][source - row["halo_start"]] + spec["offset"] if "offset" in spec else np.array(spec["pts"], np.int64)
+            yield {
+                **shared,
+                "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['piece']}",
+                "options": options,
+                "dub": dub["dub"],
+                "speech": dub["speech"],
+                "target": join(row["work"], f"{spec['name']}.mp4"),
+                "out_start": spec["out_start"],
+                "source": source,
+                "out_pts": pts.astype(np.int64),
+            }

@@ -1,0 +1,53 @@
+"""`--only` and `--redo`: which titles of a manifest a run works on, and which it computes again."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from operators.storage.files import filesystem
+from pipelines.errors import UsageError
+from pipelines.manifest.titles import Title
+from pipelines.state.run_directory import RunDirectory, remove
+
+#: Unknown names that an error lists.
+NAMED = 5
+
+
+def select(titles: Sequence[Title], only: Sequence[str], redo: Sequence[str]) -> list[Title]:
+    """The titles to work on: all of them, or those of `only` and of `redo`.
+
+    Raises:
+        UsageError: the manifest has no title of a name.
+    """
+    known = [title.id for title in titles]
+    for option, names in (("only", only), ("redo", redo)):
+        unknown = [name for name in dict.fromkeys(names) if name not in known]
+        if unknown:
+            told = "; ".join(_unknown(name, known) for name in unknown[:NAMED])
+            raise UsageError(f"{option}: the manifest has no title {told}" + (" ..." if len(unknown) > NAMED else ""))
+    if not only:
+        return list(titles)
+    wanted = {*only, *redo}
+    return [title for title in titles if title.id in wanted]
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 3, 0.6)
+    return f"{name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
+
+
+def forget(run: RunDirectory, titles: Sequence[str]) -> None:
+    """Make a run compute titles again. The caller holds the lock.
+
+    Their records stay, without the key by which they are known to be up to date: they say which outputs are the run's own and may be
+    replaced, also after an interruption.
+    """
+    for record in run.records():
+        if record["title"] in titles:
+            run.write_record({**record, "key": ""})
+    for title in titles:
+        for folder in (run.receipts(title), run.segments(title)):  # receipts first, so that none is without its file
+            fs, path = filesystem(folder)
+            if fs.isdir(path):
+                remove(folder, recursive=True)

@@ -1,0 +1,253 @@
+"""What would crawl or fail late is refused before anything runs: pools, object store, shared memory, outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from operators.storage.errors import UnsupportedURLError
+from operators.storage.files import filesystem, fingerprint, join, suffix
+from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.engine import Engine
+from pipelines.engine.rows import row_bytes
+from pipelines.errors import PreflightError, UsageError
+from pipelines.manifest.titles import SUFFIXES, Title, face_problem, is_picture
+from pipelines.state.run_directory import remove, write_text
+
+#: Frames of a window that the store is sized for: the engine's longest window at this rate.
+HIGH_RATE = 60
+#: Folders of outputs that are tried, at most.
+FOLDERS = 32
+MIB = 1 << 20
+
+
+def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:
+    """CPUs and GPUs that the pools hold at least, on a machine or cluster with this many CPUs."""
+    sizes = [pool.bounds(cpus)[0] for pool in pools]
+    return sum(n * pool.num_cpus for n, pool in zip(sizes, pools)), sum(n * pool.num_gpus for n, pool in zip(sizes, pools))
+
+
+def check_resources(
+    profile: ProfileConfig,
+    pools: Sequence[PoolConfig],
+    resources: Mapping[str, float],
+    grown: Mapping[str, float] | None = None,
+    source: str = "",
+) -> None:
+    """Compare the pools' minimums with what Ray has, or can get. Ray itself would not refuse: it would crawl.
+
+    Args:
+        profile: for its name and planner pool.
+        pools: the pools that this engine uses.
+        resources: of `ray.cluster_resources()`.
+        grown: what a cluster that grows can come to have, None where it does not grow.
+        source: who says so.
+
+    Raises:
+        PreflightError: with the sums and the lines of the profile that add up to them.
+    """
+    every = [profile.plan, *pools]
+    cpus = int(resources.get("CPU", 0))
+    need = dict(zip(("CPU", "GPU"), minimum(every, cpus)))
+    for kind, field in (("GPU", "num_gpus"), ("CPU", "num_cpus")):
+        have = float(resources.get(kind, 0))
+        most = max(have, float(grown.get(kind, 0))) if grown is not None else have
+        if need[kind] > most + 1e-6:
+            lines = [
+                f"  {pool.name}: {n} × {field} {each:g} = {n * each:g}"
+                for pool in every
+                for n, each in [(pool.bounds(cpus)[0], getattr(pool, field))]
+                if each
+            ]
+            raise PreflightError(
+                f"profile {profile.name} holds at least {need[kind]:g} {kind}s at once, Ray has {have:g}"
+                + (f" and can grow to {most:g} ({source}):\n" if grown is not None else ":\n")
+                + "\n".join(lines)
+                + f"\nlower min (or size) or {field} of a pool, choose another profile, or add {kind}s"
+            )
+
+
+def longest_row(profile: ProfileConfig, engine: Engine) -> tuple[int, int]:
+    """Frames of the longest row that may be under way, and those of them that are no halo."""
+    windows = engine.config.windows
+    core = profile.segment_frames if windows.kind == "frames" else int(windows.max_seconds * HIGH_RATE)
+    return core + sum(engine.halo({})), core
+
+
+def check_store(
+    profile: ProfileConfig, engine: Engine, groups: Sequence[tuple[PoolConfig, Sequence[str]]], store: float, cpus: int
+) -> None:
+    """Hold the largest rows that can be under way at once against the object store.
+
+    Args:
+        profile: for `segment_frames`.
+        engine: whose rows.
+        groups: pools with the names of their stages.
+        store: bytes of the object store (of the whole cluster).
+        cpus: of the whole cluster.
+
+    Raises:
+        PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the time.
+    """
+    windows = engine.config.windows
+    frames, core = longest_row(profile, engine)
+    total, lines = 0, []
+    for pool, stages in groups:
+        edge = engine.edges[engine.names.index(stages[0])]
+        rows = pool.bounds(cpus)[0] * (pool.in_flight + 1)
+        size = row_bytes(edge, frames, core)
+        total += rows * size
+        lines.append(f"  before {pool.name}: {rows} rows × {size / MIB:.1f} MiB")
+    if total > store:
+        change = f"lower segment_frames ({profile.segment_frames})" if windows.kind == "frames" else "fuse stages into fewer pools"
+        raise PreflightError(
+            f"profile {profile.name}: rows under way need {total / MIB:.0f} MiB, the object store has {store / MIB:.0f} MiB:\n"
+            + "\n".join(lines)
+            + f"\n{change}, or raise store_mib ({profile.store_mib})"
+        )
+
+
+def check_shared_memory(profile: ProfileConfig) -> None:
+    """The object store of a Ray that we start lies in /dev/shm; with too little there Ray falls back to the disk and crawls.
+
+    Raises:
+        PreflightError: with both sizes.
+    """
+    shared = Path("/dev/shm")
+    if profile.store_mib is None or not shared.is_dir():
+        return
+    free = shutil.disk_usage(shared).free // MIB
+    if free < profile.store_mib:
+        raise PreflightError(
+            f"profile {profile.name}: store_mib is {profile.store_mib} MiB, /dev/shm has {free} MiB free: lower store_mib, "
+            "or give the container more (docker run --shm-size)"
+        )
+
+
+def check_writable(run: str, titles: Sequence[Title]) -> None:
+    """Write and delete a small file in the run directory and in the folders of the outputs; of many folders, in some.
+
+    Raises:
+        PreflightError: naming the folder and the reason.
+    """
+    folders = sorted({dub.output.rsplit("/", 1)[0] for title in titles for dub in title.dubs if dub.output and "/" in dub.output})
+    # A folder for each title would take minutes on an object store; what is wrong with one is mostly wrong with its neighbours.
+    for folder in dict.fromkeys([run, *folders[:: -(-len(folders) // FOLDERS) or 1]]):
+        probe = join(folder, f".retalk-{uuid.uuid4().hex[:8]}")
+        try:
+            write_text(probe, "")
+            remove(probe)
+        except Exception as problem:
+            raise PreflightError(
+                f"{folder}: cannot be written ({type(problem).__name__}: {problem}); choose another output folder"
+            ) from problem
+
+
+def with_missing_files(titles: Sequence[Title]) -> list[Title]:
+    """Titles and dubs with an error where a file of this machine is missing, a folder or empty: known before anything starts.
+
+    Files elsewhere are left to the planner, which asks for many at a time.
+    """
+    return [title if title.error else _with_missing_files(title) for title in titles]
+
+
+def _with_missing_files(title: Title) -> Title:
+    try:
+        for url in (title.video, *([title.face] if is_picture(title.face) else [])):
+            _check_here(url)
+    except ValueError as problem:
+        return dataclasses.replace(title, error=str(problem))
+    dubs = []
+    for dub in title.dubs:
+        try:
+            if not dub.error:
+                _check_here(dub.speech)
+            dubs.append(dub)
+        except ValueError as problem:
+            dubs.append(dataclasses.replace(dub, error=str(problem)))
+    return dataclasses.replace(title, dubs=tuple(dubs))
+
+
+def _check_here(url: str) -> None:
+    """Look for a file, if it is one of this machine.
+
+    Raises:
+        MediaError: it is missing, a folder or empty.
+    """
+    if "://" not in url and "::" not in url:
+        fingerprint(url)
+
+
+def check_dub(video: str, speech: str, output: str, face: str = "largest") -> None:
+    """Look for the files of `retalk dub`, wherever they are, before anything is started.
+
+    Raises:
+        UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's name.
+    """
+    if wrong := face_problem(face):
+        raise UsageError(f"--face: {wrong}")
+    named = [("the video", video), ("the speech", speech), *([("the picture of --face", face)] if is_picture(face) else [])]
+    for what, url in named:
+        if not url.strip():
+            raise UsageError(f"{what} is missing: its path is empty")
+        try:
+            fingerprint(url)
+        except UsageError:
+            raise
+        except ValueError as problem:
+            raise UsageError(f"{what}: {problem}{_below_here(url)}") from problem
+    if suffix(output) not in SUFFIXES:
+        raise UsageError(f"-o {output}: the name of the result ends in {', '.join(SUFFIXES)}")
+
+
+def _below_here(url: str) -> str:
+    """Where a relative path was looked for."""
+    return "" if "://" in url or "::" in url or url.startswith("/") else f" (looked for in {Path.cwd()})"
+
+
+def check_inputs(titles: Sequence[Title]) -> None:
+    """Ask each storage for one of its inputs. A file that is not there is its title's failure; a run for which no storage answers at all
+    would be nothing but failures.
+
+    Raises:
+        PreflightError: naming the storages and what they say.
+    """
+    stores: dict[str, str] = {}
+    for title in titles:
+        for url in (title.video, *(dub.speech for dub in title.dubs)):
+            if url and not title.error:
+                stores.setdefault("/".join(url.split("/", 3)[:3]) if "://" in url else "", url)
+    problems = {}
+    for store, url in stores.items():
+        try:
+            fs, path = filesystem(url)
+            fs.exists(path) if store == "" else fs.info(path)
+        except FileNotFoundError as problem:
+            # fsspec's HTTP says so too where there was no connection at all.
+            if not isinstance(cause := problem.__cause__, OSError) or isinstance(cause, FileNotFoundError):
+                return
+            problems[store] = f"{store}: cannot be reached ({cause})"
+        except UnsupportedURLError as problem:
+            problems[store] = str(problem)
+        except Exception as problem:  # credentials, networks, timeouts: each library has its own
+            problems[store] = f"{store or url}: cannot be reached ({type(problem).__name__}: {problem})"
+        else:
+            return
+    if problems:
+        raise PreflightError("no storage of the inputs answers; check credentials and network:\n  " + "\n  ".join(problems.values()))
+
+
+def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
+    """Workers are processes of their own: a ``memory://`` URL means another memory there.
+
+    Raises:
+        PreflightError: naming the URL.
+    """
+    urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
+    for url in urls:
+        if any(part.startswith("memory://") for part in url.split("::")):
+            raise PreflightError(f"{url}: memory:// is seen by one process only; use --runner local, or another storage")

@@ -1,0 +1,380 @@
+"""`run`: the whole of a run, and the Python API. `retalk dub` and `retalk run` are both this code.
+
+from pipelines.runner import run
+report = run([{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a-dubbed.mp4"}], run_dir="work")
+print(report.exit_code, report.records[0]["error"])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from operators.storage.files import join, sweep
+from operators.storage.redact import redact
+from operators.storage.scratch import scratch_folder
+from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, with_limits
+from pipelines.engine.engine import Engine
+from pipelines.engine.model_files import check_weights, wanted_files
+from pipelines.engine.resolve import resolve_engine
+from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec
+from pipelines.errors import DONE, FAILED, UsageError
+from pipelines.execution.assembly import DubJob, assemble_dub
+from pipelines.execution.collector import Collector, earlier_plan
+from pipelines.execution.local_loop import run_local
+from pipelines.execution.ray_session import is_joined, machine_cpus, ray_lost
+from pipelines.execution.runner_choice import choose_runner
+from pipelines.manifest.confinement import confine
+from pipelines.manifest.reader import titles_of
+from pipelines.manifest.titles import Runner, Title
+from pipelines.monitoring.command_log import LOGGER, command_log
+from pipelines.monitoring.progress import Progress
+from pipelines.monitoring.progress_text import StageWords, stage_words
+from pipelines.monitoring.prometheus import RunMetrics
+from pipelines.monitoring.run_log import RunLog, form_of, forms
+from pipelines.monitoring.worker_startup import StartWatch
+from pipelines.planning.selection import forget, select
+from pipelines.preflight import checks as preflight
+from pipelines.preflight import cluster as preflight_cluster
+from pipelines.state.analysis_cache import cache_room
+from pipelines.state.changes import summary
+from pipelines.state.coordinator import Board
+from pipelines.state.lock import RunLock
+from pipelines.state.outputs import check_outputs
+from pipelines.state.ownership import about, check_owner
+from pipelines.state.run_directory import Record, RunDirectory, write_text
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended.
+
+    Attributes:
+        run_dir: its run directory.
+        records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
+        already: dubs that an earlier run had finished.
+        computed: segments (pieces) that were computed now.
+        reused: segments that an earlier run had committed.
+        noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
+        ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was asked for; "" for none.
+    """
+
+    run_dir: str
+    records: list[Record] = field(default_factory=list)
+    computed: int = 0
+    reused: int = 0
+    noticed: list[str] = field(default_factory=list)
+    already: int = 0
+    ray_output: str = ""
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record["state"] != "done"]
+
+    @property
+    def exit_code(self) -> int:
+        return FAILED if self.failed else DONE
+
+
+def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = "") -> list[tuple[PoolConfig, GroupSpec]]:
+    """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache, "" for none."""
+    placed = profile.place(engine.name, engine.names, engine.like)
+    devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
+    kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
+    return [(pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept)) for pool, stages in placed]
+
+
+def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:
+    """Where analysis is kept: a folder, or with True the run directory; "" for nowhere. None: as the profile says."""
+    chosen = profile.cache.on if cache is None else cache
+    if isinstance(chosen, str):
+        return RunDirectory(chosen).url
+    return run_dir if chosen else ""
+
+
+def run(
+    manifest: str | Path | Sequence[Mapping[str, Any]],
+    *,
+    run_dir: str | Path,
+    engine: str | EngineConfig = "auto",
+    profile: str | ProfileConfig = "laptop",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    runner: Runner = "auto",
+    keep_segments: bool = False,
+    progress: TextIO | Progress | None = None,
+    verbose: bool = False,
+    roots: Sequence[str] = (),
+    limits: Mapping[str, float] | None = None,
+    cache: str | bool | None = None,
+    only: Sequence[str] = (),
+    redo: Sequence[str] = (),
+    log_file: str | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Dub titles. Run again with the same run directory to resume.
+
+    Args:
+        manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``, ``speech``, ``output``, and
+            optionally ``face``, ``length``, ``audio``, ``language`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and
+            ``dubs``, a list of such dubs. Relative outputs lie in the run directory.
+        run_dir: fsspec URL of the run directory.
+        engine: name, path of a .yaml file, or configuration.
+        profile: the same.
+        options: engine-wide options of stages, ``{stage: {option: value}}``.
+        defaults: ``face``, ``length``, ``audio``, ``language`` for rows that have none.
+        runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay (`pipelines.execution.runner_choice`).
+        keep_segments: do not delete encoded segments after assembly.
+        progress: where progress is shown: a stream, e.g. `sys.stderr`, or a display that is open already.
+        verbose: show what the workers print.
+        roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none: anywhere.
+        limits: in place of the profile's, by name.
+        cache: fsspec URL of a folder where analysis is kept and looked for, True for the run directory, False for nowhere; None: as the
+            profile says.
+        only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
+        redo: ids of titles that are computed again though they are finished; their outputs are replaced.
+        overwrite: replace outputs that exist and that no run in this directory has made.
+        log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
+
+    Raises:
+        ConfigError, ManifestError: wrong usage; nothing has run.
+        ExistingOutputError: an output exists that no run in this directory has made; nothing has run.
+        PreflightError: the run would crawl or fail; nothing has run.
+        LockedError: another run is at work in the run directory.
+
+    Returns:
+        The report, with a record for each title and dub. A title that cannot be dubbed is a failed record, no exception.
+
+    Examples:
+        >>> rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a.mp4"}]  # doctest: +SKIP
+        >>> report = retalk.run(rows, run_dir="out", engine="exemplar")  # doctest: +SKIP
+        >>> [(record["title"], record["error"]) for record in report.failed]  # doctest: +SKIP
+        []
+    """
+    built = resolve_engine(engine, options)
+    chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
+    directory = RunDirectory(str(run_dir))
+    kept = cache_folder(cache, chosen, directory.url)
+    manifested = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
+    titles = preflight.with_missing_files(select(manifested, only, redo))
+    check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
+    preflight.check_inputs(titles)
+    if not overwrite:
+        check_outputs(directory, titles)
+    preflight.check_writable(directory.url, titles)
+    if kept not in ("", directory.url):
+        preflight.check_writable(kept, [])
+    noticed = check_owner(directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs])
+    with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
+        dubs = sum(len(title.dubs) for title in manifested)
+        said = about(engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time(), overwrite=overwrite)
+        write_text(join(directory.url, "run.json"), json.dumps(said))
+        others = {title.id for title in manifested} - {title.id for title in titles}
+        if redo:
+            forget(directory, redo)
+        tidy(directory, titles)
+        work = _Work(directory, built, chosen, titles, lock, keep_segments, shown, kept, others)
+        choice = choose_runner(runner, built, [pool for pool, _ in work.placed], work.plan, titles)
+        LOGGER.info("runner: %s, %s", choice.runner, choice.reason)
+        if verbose:
+            shown.say(f"runner: {choice.runner} ({choice.reason})")
+        report = work.with_ray(verbose) if choice.runner == "ray" else work.without_ray()
+        # Again: workers that were killed have left files in this run too.
+        try:
+            tidy(directory, titles)
+        except UnwritableError as problem:
+            noticed.append(str(problem))  # what has been done matters more
+        for record in report.failed:
+            LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], record.get("traceback") or "")
+    if again := summary(report.records):
+        noticed.append(again)
+    return dataclasses.replace(report, noticed=noticed)
+
+
+def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
+    """Remove what killed writers have left in the run directory and beside the outputs. The caller holds the lock."""
+    folders: dict[str, list[str]] = {}
+    for output in (dub.output for title in titles for dub in title.dubs if "/" in dub.output):
+        folder, name = output.rsplit("/", 1)
+        folders.setdefault(folder, []).append(name)
+    try:
+        directory.tidy()
+        for folder, names in folders.items():
+            sweep(folder, names)
+    except OSError as problem:
+        raise UnwritableError(f"{directory.url}: cannot be tidied up: {problem}") from problem
+
+
+class UnwritableError(UsageError):
+    """The run's state cannot be written; the message says why. What is committed is safe."""
+
+
+class _Work:
+    """One run, from titles to the report."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        engine: Engine,
+        profile: ProfileConfig,
+        titles: list[Title],
+        lock: RunLock,
+        keep_segments: bool,
+        progress: Progress,
+        cache: str,
+        others: Collection[str],
+    ) -> None:
+        self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
+        self.keep_segments, self.progress, self.cache = keep_segments, progress, cache
+        #: Ids of titles of the manifest that this run leaves alone.
+        self.others = others
+        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media())
+        self.placed = groups_of(engine, profile, directory.url, isolated=False, cache=cache)
+        self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
+
+    def without_ray(self) -> Report:
+        board = Board(self.room)
+        collector = self._collector(lambda job: collector.ended(assemble_dub(job, self.keep_segments)))
+        placed = self.placed
+
+        def take(row: dict[str, Any]) -> None:
+            self.lock.check()
+            collector.take(row)
+
+        alone = {form_of(machine_cpus(), 0): 1}
+        log = self._log(placed, 1)
+        with self.progress.watch(collector.state, board.snapshot, self._words(), log, lambda: alone):
+            run_local(self.titles, self.plan, [spec for _, spec in placed], take, board)
+        return self._report(collector)
+
+    def with_ray(self, verbose: bool) -> Report:
+        from pipelines.execution.ray_output import kept_output
+        from pipelines.execution.ray_session import ray_session
+
+        preflight.check_shared_urls(self.directory.url, self.titles)
+        placed = [(pool, dataclasses.replace(spec, isolated=True)) for pool, spec in self.placed]
+        self.progress.phase("starting Ray")
+        joined = is_joined()
+        with kept_output() as output:
+            with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile), output) as connected:
+                self._check(connected, placed, joined)
+                with scratch_folder() as folder:
+                    report = self._stream(connected, placed, str(folder))
+            if not output.stat().st_size or not (report.failed or verbose):
+                output.unlink()
+                return report
+        return dataclasses.replace(report, ray_output=str(output))
+
+    def _check(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], joined: bool) -> None:
+        """Refuse what would crawl on the connected Ray, or not start at all."""
+        pools, layout = [pool for pool, _ in placed], [(pool, spec.stages) for pool, spec in placed]
+        cluster = preflight_cluster.read_cluster(ray, self.profile, joined)
+        preflight.check_resources(self.profile, pools, cluster.now, cluster.grown, cluster.source)
+        preflight_cluster.check_actors_fit(self.profile, pools, cluster)
+        preflight_cluster.check_row_fits(self.profile, self.engine, layout, cluster)
+        if not cluster.waits:  # stores come with their nodes
+            store = cluster.now.get("object_store_memory", 0)
+            preflight.check_store(self.profile, self.engine, layout, store, int(cluster.now.get("CPU", 1)))
+        overrides = [title.options for title in self.titles] + [dub.options for title in self.titles for dub in title.dubs]
+        preflight_cluster.check_nodes(ray, wanted_files(self.engine, overrides), self.directory.url)
+
+    def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
+        from pipelines.execution.assembler_pool import AssemblerPool
+        from pipelines.execution.coordinator_client import snapshot_of, start_board
+        from pipelines.execution.ray_graph import stream
+
+        pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
+        workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
+
+        def assemble_waiting() -> None:
+            for job, result in pool.run():
+                if isinstance(result, Exception):
+                    collector.failed(job, f"assemble: {_last_words(result)}")
+                else:
+                    collector.ended(result)
+
+        collector = self._collector(pool.put)
+        name, board = start_board(self.room, scratch)
+        error = ""
+        try:
+            log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
+            metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
+            watch = StartWatch(self._least(placed, ray))
+            look = (collector.state, lambda: watch.look(snapshot_of(board)), self._words())
+            with self.progress.watch(*look, log, lambda: forms(ray.nodes()), metrics):
+                blocks = stream(self.titles, self.plan, placed, self.profile, name)
+                while True:
+                    try:
+                        rows = next(blocks, None)
+                    except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
+                        if ray_lost():
+                            raise
+                        error = self._reason(problem)
+                        break
+                    if rows is None:
+                        break
+                    self.lock.check()
+                    for row in rows:
+                        collector.take(row)
+                    # All that have become complete together, so that short ones go to an assembler together.
+                    for _ in range(pool.wanted()):
+                        workers.submit(assemble_waiting)
+                workers.shutdown(wait=True)
+        finally:
+            workers.shutdown(wait=False, cancel_futures=True)
+            if not ray_lost():
+                pool.stop()
+                ray.kill(board)
+        if error:
+            collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
+        return self._report(collector)
+
+    def _collector(self, finish: Callable[[DubJob], None]) -> Collector:
+        plan = earlier_plan(self.directory, self.others) if self.others else []
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
+
+    def _words(self) -> list[StageWords]:
+        return stage_words(spec.stage for spec in self.engine.stages)
+
+    def _least(self, placed: list[tuple[PoolConfig, GroupSpec]], ray: Any) -> dict[str, int]:
+        """How many workers each group has at least."""
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        groups = {"+".join(spec.stages): pool.bounds(cpus)[0] for pool, spec in placed}
+        return {"plan": self.profile.plan.bounds(cpus)[0], **groups}
+
+    def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
+        pools = {s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1]) for pool, spec in placed for s in spec.stages}
+        return RunLog(self.directory.url, self.engine.name, self.profile, pools)
+
+    def _reason(self, problem: Exception) -> str:
+        if type(problem).__name__ == "ExecutionTimeoutError":
+            return f"no progress for {self.profile.watchdog_seconds:g} s, watchdog_seconds of profile {self.profile.name}: something hangs"
+        return _last_words(problem)
+
+    def _report(self, collector: Collector) -> Report:
+        # Ray promises that every row comes out; should it not, no title goes without its record.
+        collector.abort("segments of this title have got lost on the way; run again: what is committed is not computed again")
+        records = [collector.records[key] for key in sorted(collector.records)]
+        try:
+            collector.write_plan()
+            collector.write_ledger()
+        except OSError as problem:
+            ended = ", ".join(f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed"))
+            failures = "".join(f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done")
+            raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
+        return Report(self.directory.url, records, collector.computed, collector.reused, already=collector.already)
+
+
+def _last_words(problem: BaseException) -> str:
+    """Ray's errors are long: what a traceback in them ends with says what it was."""
+    lines = str(problem).strip().splitlines()
+    starts = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Timeout)\w*: ", line)]
+    text = " ".join(line.strip() for line in lines[starts[-1] :]) if starts else (lines[-1] if lines else "")
+    return f"{type(problem).__name__}: {text}"

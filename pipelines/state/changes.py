@@ -1,0 +1,81 @@
+"""Why a finished dub is computed again: what it was made of, compared with what it would be made of now."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from operators.storage.redact import redact_all
+
+#: What the note of a dub that is computed again begins with.
+RECOMPUTED = "computed again: "
+#: Changed options that a note lists.
+NAMED = 3
+#: How ingredients are called where their values are of no use to a reader.
+WORDS = {"engine": "the engine's stages", "segments": "the length of segments"}
+
+Ingredients = dict[str, Any]
+
+
+def readable(ingredients: Mapping[str, Any]) -> Ingredients:
+    """Ingredients of a content key as they are kept with a record: plain JSON, without the secrets of URLs."""
+    plain: Ingredients = redact_all(json.loads(json.dumps(ingredients, default=str)))
+    return plain
+
+
+def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
+    """Compare a finished dub with what would be made now.
+
+    Args:
+        record: of the finished dub, with its ``ingredients`` as `readable` gave them.
+        now: as `readable` gives them.
+
+    Returns:
+        For each ingredient that differs, a text that says how.
+    """
+    before = record.get("ingredients")
+    if not record.get("key"):
+        return {"redo": "it was asked for"}
+    if not isinstance(before, dict):
+        return {"version": "an earlier version of retalk made it"}
+    found = {name: _change(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]}
+    # Equal without the secrets of URLs: a signed address is new.
+    return found or {"address": "the address of an input changed"}
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    if name in ("video", "speech") and isinstance(before, list):
+        return f"{name} changed" if before[0] == now[0] else f"{name} {before[0]} → {now[0]}"
+    if name == "options" and isinstance(before, dict):
+        pairs = [
+            f"{stage}.{option} {_value(before.get(stage, {}).get(option))} → {_value(values.get(option))}"
+            for stage, values in now.items()
+            for option in {**before.get(stage, {}), **values}
+            if before.get(stage, {}).get(option) != values.get(option)
+        ]
+        more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+        return ", ".join(pairs[:NAMED]) + more if pairs else "options changed"
+    if name == "engine" and isinstance(before, dict) and before.get("name") != now["name"]:
+        return f"engine {before.get('name')} → {now['name']}"
+    if name in WORDS:
+        return f"{WORDS[name]} changed"
+    if not all(value is None or isinstance(value, (str, int, float)) for value in (before, now)):
+        return f"{name} changed"
+    return f"{name} {_value(before)} → {_value(now)}"
+
+
+def _value(value: Any) -> str:
+    return "none" if value in ("", None) else str(value)
+
+
+def summary(records: Sequence[Mapping[str, Any]]) -> str:
+    """One line on the dubs of a run that had been finished and were computed again; empty if there are none."""
+    again = [record["changed"] for record in records if record.get("changed")]
+    if not again:
+        return ""
+    counts = Counter(name for changed in again for name in changed)
+    reasons = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
+    dubs = "1 finished dub was" if len(again) == 1 else f"{len(again)} finished dubs were"
+    return f"{dubs} computed again because of changes: {reasons}; -v and the ledger's notes say which"

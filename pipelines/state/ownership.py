@@ -1,0 +1,109 @@
+"""Whose directory is it? State is written into a directory only if it is new, or known to be a run directory of this program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from operators.storage.files import filesystem, join
+from pipelines.errors import UsageError
+from pipelines.state.run_directory import parse_json, read_json, read_sealed
+
+#: Version of the run directory's format, in run.json.
+FORMAT = 1
+#: Names that a run writes into its directory.
+STATE = (
+    *("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet"),
+    *("plans", "segments", "receipts", "records", "made", "runs"),
+)
+#: Names that other commands and the analysis cache write into it.
+OTHERS = ("analysis", "forecast.json", "report")
+#: Files looked at in search of one that is ours.
+LOOKED_AT = 20
+
+
+class ForeignError(UsageError):
+    """The directory holds somebody else's files under names that a run would overwrite."""
+
+
+def about(**values: Any) -> dict[str, Any]:
+    """Content of run.json."""
+    return {"retalk": FORMAT, **values}
+
+
+def read_about(url: str) -> dict[str, Any] | None:
+    """What run.json says; None where it is missing, damaged or not ours."""
+    found = read_json(join(url, "run.json"))
+    return found if isinstance(found, dict) and isinstance(found.get("retalk"), int) else None
+
+
+def require_about(url: str) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    found = read_about(url)
+    if found is None:
+        raise UsageError(f"{url}: holds no run (no run.json)")
+    return found
+
+
+def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
+    """Look whether a run may write here.
+
+    Args:
+        url: the run directory.
+        outputs: of the run, by their path in the directory.
+
+    Returns:
+        Notes for the user: what is damaged and is written anew; before the first run, how many files there are that are no run's.
+
+    Raises:
+        ForeignError: names that a run writes are taken by files that are not a run's, or by those of a later version.
+    """
+    fs, path = filesystem(url)
+    if not fs.isdir(path):
+        return []
+    names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)}
+    taken = [name for name in STATE if name in names]
+    known = read_about(url)
+    if known is not None and known["retalk"] > FORMAT:
+        raise ForeignError(f"{url}: was written by a later version of retalk; use that, or another directory")
+    if known is not None:
+        return []
+    if not taken:
+        own = {*OTHERS, *(output.split("/", 1)[0] for output in outputs)}
+        others = sum(name not in own and not name.startswith(".") for name in names)
+        entries = "1 file or folder that is" if others == 1 else f"{others} files and folders that are"
+        return [f"{url}: holds {entries} no run's; nothing of that is touched"] if others else []
+    if not _traces(url):
+        listed = ", ".join(taken)
+        raise ForeignError(
+            f"{url}: holds {listed} that no run of retalk has written and that a run would overwrite; choose another directory"
+        )
+    return [f"{url}: run.json is {'damaged' if 'run.json' in names else 'missing'}; the rest of the directory is a run's, it is used"]
+
+
+def _traces(url: str) -> bool:
+    """Whether there is any state that a run has written: a lock, or a sealed file."""
+    lock = read_json(join(url, "lock.json"))
+    if isinstance(lock, dict) and {"owner", "machine", "pid", "beat"} <= lock.keys():
+        return True
+    for folder in ("records", "receipts", "plans"):
+        fs, path = filesystem(join(url, folder))
+        if fs.isdir(path):
+            files = (file for file in fs.find(path) if file.endswith(".json"))
+            if any(read_sealed(fs.unstrip_protocol(file)) is not None for file in islice(files, LOOKED_AT)):
+                return True
+    ledger = _first_line(join(url, "ledger.jsonl"))
+    return isinstance(ledger, dict) and {"title", "dub", "state", "stage_seconds"} <= ledger.keys()
+
+
+def _first_line(url: str) -> Any | None:
+    fs, path = filesystem(url)
+    if not fs.isfile(path):
+        return None
+    with fs.open(path, "rb") as file:
+        return parse_json(file.read(1 << 16).split(b"\n", 1)[0])

@@ -1,0 +1,292 @@
+"""The run directory: plans, receipts, records of finished dubs, the ledger. Any fsspec URL; every file appears whole or not at all.
+
+run.json                        what runs here; by it the directory is known to be ours (`pipelines.state.ownership`)
+plan.parquet                    one row per piece that was planned
+plans/KEY.json                  shots and anchors of a title, so that a later run does not look for them again
+analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once a segment (`pipelines.state.analysis_cache`)
+segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
+receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
+records/TITLE/DUB.json          one per dub that ended: done or failed, with what it was made of
+made/TITLE/DUB.json             which outputs are this run's own and may be replaced (`pipelines.state.outputs`)
+ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
+lock.json                       who is running
+runs/START-ID.json              one per invocation: how far it is, its stages, the nodes it had (see `pipelines.monitoring.run_log`)
+forecast.json, report/          what `retalk plan -o` and `retalk report` have written
+
+What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is another title's, is not trusted: the
+work that it stands for is done again, and the user is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from operators.storage.files import atomic_write, exists, filesystem, join, local_path, sweep
+from operators.storage.redact import redact_all
+from pipelines.state.content_keys import content_key
+
+Record = dict[str, Any]
+#: What a note begins with that says which state was found and not used.
+DISTRUSTED = "not trusted: "
+
+#: Columns of the ledger, one row per title and dub.
+LEDGER = pa.schema(
+    [
+        *(
+            pa.field(name, pa.string())
+            for name in ("title", "dub", "state", "error", "video", "speech", "output", "language", "engine", "key")
+        ),
+        *(pa.field(name, pa.int64()) for name in ("frames", "segments", "reused", "bytes", "size")),
+        pa.field("seconds", pa.float64()),
+        pa.field("video_seconds", pa.float64()),
+        pa.field("stage_seconds", pa.string()),
+        pa.field("notes", pa.list_(pa.string())),
+        pa.field("finished", pa.string()),
+    ]
+)
+
+
+def write_text(url: str, text: str) -> None:
+    """Write a small file whole."""
+    with atomic_write(url) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def read_json(url: str) -> Any | None:
+    """A JSON file's content; None where there is no such file or it is damaged (damaged state is not trusted, the work is done again)."""
+    fs, path = filesystem(url)
+    try:
+        content = fs.cat_file(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    return parse_json(content)
+
+
+def parse_json(content: bytes) -> Any | None:
+    """What a JSON file holds, None if it is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def write_sealed(url: str, data: Mapping[str, Any]) -> None:
+    """Write a JSON object whole, with a hash of its content under ``seal``."""
+    write_text(url, json.dumps({**data, "seal": content_key(dict(data))}, sort_keys=True))
+
+
+def unseal(content: Any) -> dict[str, Any] | None:
+    """The object that `write_sealed` was given; None if this is not what it wrote."""
+    if not isinstance(content, dict) or "seal" not in content:
+        return None
+    data = {name: value for name, value in content.items() if name != "seal"}
+    return data if content_key(data) == content["seal"] else None
+
+
+def read_sealed(url: str) -> dict[str, Any] | None:
+    """The content of a sealed file; None where there is none or it is damaged."""
+    return unseal(read_json(url))
+
+
+def sha256_file(url: str) -> str | None:
+    """SHA-256 of a file's content, None where it is missing."""
+    fs, path = filesystem(url)
+    digest = hashlib.sha256()
+    try:
+        with fs.open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return digest.hexdigest()
+
+
+def remove(url: str, recursive: bool = False) -> None:
+    """Delete a file or folder that may be gone already."""
+    fs, path = filesystem(url)
+    try:
+        fs.rm(path, recursive=recursive)
+    except FileNotFoundError:
+        return
+
+
+class RunDirectory:
+    """Names and files of one run directory. Plain data (a URL): can be sent to any process."""
+
+    def __init__(self, url: str) -> None:
+        local = local_path(url)
+        self.url = str(local.absolute()) if local is not None else url.rstrip("/")
+
+    # --- names --------------------------------------------------------------------------------------------------------------------
+    def segments(self, title: str) -> str:
+        """Folder of a title's encoded segments."""
+        return join(self.url, "segments", slug(title))
+
+    def receipts(self, title: str) -> str:
+        """Folder of a title's receipts."""
+        return join(self.url, "receipts", slug(title))
+
+    def record(self, title: str, dub: str) -> str:
+        """File of a dub's record."""
+        return join(self.url, "records", slug(title), f"{slug(dub)}.json")
+
+    def relative(self, url: str) -> str:
+        """A path below the run directory without the directory, so that it holds where the directory is moved; others as they are."""
+        return url.removeprefix(f"{self.url}/")
+
+    # --- receipts -----------------------------------------------------------------------------------------------------------------
+    def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
+        """Commit a segment: from now on it is not computed again."""
+        write_sealed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt)))
+
+    def committed(self, title: str, distrusted: list[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Receipts of a title by the name of the segment's file, those only whose file is there with the hash they state.
+
+        Args:
+            title: its id.
+            distrusted: what was found and is not used is noted here, in words.
+        """
+        fs, folder = filesystem(self.receipts(title))
+        good: dict[str, dict[str, Any]] = {}
+        if not fs.isdir(folder):
+            return good
+        for path in sorted(fs.ls(folder, detail=False)):
+            name = path.rsplit("/", 1)[-1].removesuffix(".json")
+            if name.startswith("."):
+                continue
+            receipt = read_sealed(join(self.receipts(title), f"{name}.json"))
+            # The receipt may have been copied with its directory: the file is looked for in this one.
+            target = join(self.segments(title), f"{name}.mp4")
+            if problem := _distrust(receipt, title, name) or _differs(receipt, target):
+                if distrusted is not None:
+                    distrusted.append(f"receipt {name}: {problem}")
+                continue
+            assert receipt is not None
+            good[name] = {**receipt, "path": target}
+        return good
+
+    def forget(self, title: str, paths: list[str]) -> None:
+        """Delete encoded segments with their receipts: the receipt first, so that none is without its file."""
+        for path in paths:
+            remove(join(self.receipts(title), f"{segment_name(path)}.json"))
+            remove(path)
+
+    def tidy(self) -> list[str]:
+        """Remove what killed writers have left, and titles' folders that are empty.
+
+        Only while nobody else works here: a worker that has just made such a folder is about to write into it.
+
+        Returns:
+            URLs of the files of killed writers.
+        """
+        left = sweep(self.url)
+        for kind in ("receipts", "segments"):
+            local = local_path(join(self.url, kind))
+            if local is not None:
+                remove_empty(local)
+                continue
+            fs, root = filesystem(join(self.url, kind))
+            for folder in fs.ls(root, detail=False) if fs.isdir(root) else []:
+                if fs.isdir(folder) and not fs.ls(folder, detail=False):
+                    fs.rmdir(folder)
+        return left
+
+    # --- records and ledger -------------------------------------------------------------------------------------------------------
+    def write_record(self, record: Record) -> None:
+        """Write how a dub ended."""
+        write_sealed(self.record(record["title"], record["dub"]), record)
+
+    def read_record(self, title: str, dub: str, distrusted: list[str] | None = None) -> Record | None:
+        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in `distrusted`."""
+        content = read_json(self.record(title, dub))
+        record = unseal(content)
+        if record is not None and _is_record(record) and (record["title"], record["dub"]) == (title, dub):
+            return record
+        if distrusted is not None and (content is not None or exists(self.record(title, dub))):
+            distrusted.append(f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}")
+        return None
+
+    def records(self) -> list[Record]:
+        """All records, by title and dub; damaged ones and those that lie in another's place are left out."""
+        fs, root = filesystem(join(self.url, "records"))
+        if not fs.isdir(root):
+            return []
+        found = []
+        paths = [path for path in fs.find(root) if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith(".")]
+        for path, answer in fs.cat(paths, on_error="return").items() if paths else ():
+            if isinstance(answer, FileNotFoundError):
+                continue
+            content = fs.cat_file(path) if isinstance(answer, Exception) else answer
+            record = unseal(parse_json(content))
+            if record is not None and _is_record(record) and path.endswith(f"/{slug(record['title'])}/{slug(record['dub'])}.json"):
+                found.append(record)
+        return sorted(found, key=lambda record: (record["title"], record["dub"]))
+
+    def write_ledger(self, records: list[Record]) -> None:
+        """Write the ledger as JSON lines and as Parquet."""
+        rows = [{name: record.get(name) for name in LEDGER.names} for record in records]
+        write_text(join(self.url, "ledger.jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
+        write_table(join(self.url, "ledger.parquet"), pa.Table.from_pylist(rows, schema=LEDGER))
+
+
+def segment_name(path: str) -> str:
+    """The name of an encoded segment, without folder and suffix; its receipt has the same."""
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def _distrust(receipt: dict[str, Any] | None, title: str, name: str) -> str:
+    """Why a receipt is not used; empty if it is."""
+    if receipt is None:
+        return "damaged"
+    kinds = {"title": str, "path": str, "sha256": str, "frames": int, "bytes": int}
+    if not all(isinstance(receipt.get(key), kind) for key, kind in kinds.items()):
+        return "not a receipt"
+    if receipt["title"] != title or segment_name(receipt["path"]) != name:
+        return f"of another segment ({segment_name(receipt['path'])} of {receipt['title']})"
+    return ""
+
+
+def _differs(receipt: dict[str, Any] | None, target: str) -> str:
+    """In what way a segment's file is not what its receipt says; empty if it is."""
+    digest = sha256_file(target)
+    if receipt is None or digest == receipt["sha256"]:
+        return ""
+    return "its file is gone" if digest is None else "its file was changed"
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    return all(isinstance(record.get(name), str) for name in ("title", "dub", "state")) and record["state"] in ("done", "failed")
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the empty folders in a folder of this machine; there may be as many as titles, so the kernel says which are empty."""
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        try:
+            os.rmdir(entry.path)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+
+
+def write_table(url: str, table: pa.Table) -> None:
+    """Write a Parquet file whole."""
+    with atomic_write(url) as path:
+        pq.write_table(table, path)
+
+
+def slug(text: str) -> str:
+    """A file name for an identifier: itself where it is plain, else made plain and told apart by a hash."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:80]
+    if plain == text and not text.startswith("."):
+        return text
+    return f"{plain.lstrip('.')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,207 @@
+"""The adapter: fan-out wherever it falls, columns checked and dropped, errors and dead workers as rows, receipts behind the last stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from operators.media.probe import probe_video
+from pipelines.engine.config import EngineConfig
+from pipelines.engine.engine import Engine
+from pipelines.engine.rows import Row, empty_row, from_table, to_table
+from pipelines.engine.specs import GroupSpec
+from pipelines.execution import worker
+from pipelines.execution.batching import pack, unpack
+from pipelines.execution.worker import Group
+from pipelines.planning.fanout import piece_spec
+from pipelines.planning.length_rules import Piece
+from pipelines.planning.planner import PLANNED
+from pipelines.state.coordinator import MAX_ATTEMPTS, Board
+from pipelines.state.run_directory import RunDirectory
+from tests.pipelines.conftest import engine_config
+
+
+def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) -> Row:
+    """A row of frames 4 to 12 with a halo of 2; each dub has the piece itself and two of its frames run backwards."""
+    info = probe_video(str(video))
+    pts = info.pts[2:14]
+    specs = []
+    for dub in dubs:
+        pieces = [Piece(0, 4, 1, 4, info.pts[4:12] + 100), Piece(0, 7, -1, 30, np.array([5000, 5010], np.int64))]
+        listed = [piece_spec(piece, n, f"{dub}.00000.{n:03d}.key", pts, 2) for n, piece in enumerate(pieces)]
+        specs.append({"dub": dub, "speech": f"{dub}.wav", "options": {"level": {"gain": 0.5}} if dub == "fr" else {}, "pieces": listed})
+    return {
+        "segment_id": "t/0",
+        "title": "t",
+        "video": str(video),
+        "work": RunDirectory(str(run)).segments("t"),
+        "options": "",
+        "dubs": json.dumps(specs),
+        "error": "",
+        "segment": 0,
+        "frame_width": info.width,
+        "frame_height": info.height,
+        "start": 4,
+        "stop": 12,
+        "halo_start": 2,
+        "halo_stop": 14,
+        "shot_start": 0,
+        "shot_stop": info.n_frames,
+        "n_frames": info.n_frames,
+        "time_base_num": info.time_base.numerator,
+        "time_base_den": info.time_base.denominator,
+        "out_origin": int(info.pts[0]),
+        "pts": pts,
+        "anchor": np.full(4, np.nan, np.float32),
+        "meta": "",
+    }
+
+
+def run_groups(config: EngineConfig, groups: list[tuple[str, ...]], row: Row, run: Path, board: Board | None = None) -> list[Row]:
+    """A row through groups one after the other, as tables between them, as in Ray."""
+    tables = [pack([row], PLANNED)]
+    group = None
+    for stages in groups:
+        group = Group(GroupSpec(config, stages, str(run)), board or Board())
+        tables = [result for table in tables for result in group(table)]
+    assert group is not None
+    return [from_table(unpack(table, group.output), group.output) for table in tables]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [("brightness", "level", "paint")],
+        [("brightness",), ("level", "paint")],
+        [("brightness", "level"), ("paint",)],
+        [("brightness",), ("level",), ("paint",)],
+    ],
+    ids=str,
+)
+def test_fan_out_wherever_the_groups_are_cut(footage: Path, tmp_path: Path, groups: list[tuple[str, ...]]) -> None:
+    rows = run_groups(engine_config(), groups, planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert [(r["segment_id"], r["dub"], r["frames"], r["error"]) for r in rows] == [
+        ("t/0/de/0", "de", 8, ""),
+        ("t/0/de/1", "de", 2, ""),
+        ("t/0/fr/0", "fr", 8, ""),
+        ("t/0/fr/1", "fr", 2, ""),
+    ]
+    for row in rows:
+        info = probe_video(row["path"])
+        assert info.n_frames == row["frames"]
+        assert json.loads(row["meta"])["seconds"].keys() == {"brightness", "level", "paint"}
+    backwards = probe_video(rows[1]["path"])
+    assert (backwards.pts[1] - backwards.pts[0]) * backwards.time_base == 10 * probe_video(str(footage / "a.mp4")).time_base
+    committed = RunDirectory(str(tmp_path)).committed("t")
+    assert sorted(committed) == ["de.00000.000.key", "de.00000.001.key", "fr.00000.000.key", "fr.00000.001.key"]
+    assert {r["sha256"] for r in rows} == {receipt["sha256"] for receipt in committed.values()}
+    assert len({r["sha256"] for r in rows}) == 4, "the dub's own option (gain) makes another picture"
+
+
+def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path) -> None:
+    config = engine_config("Misbehave", options={"Misbehave": {"fail": "t"}})
+    first = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Board())
+    (row,) = first.process(planned_row(footage / "a.mp4", tmp_path))
+    assert row["error"] == f"misbehave: {footage / 'a.mp4'}: told to fail at frame 4"
+    assert json.loads(row["meta"])["failed"] == "misbehave"
+    assert "told to fail" in json.loads(row["meta"])["traceback"]
+    assert (row["dub"], row["brightness"].shape, row["brightness"].dtype, row["pts"].shape) == ("", (0,), np.float32, (0,))
+    last = Group(GroupSpec(config, ("level", "paint"), str(tmp_path)), Board())
+    (end,) = last.process(from_table(to_table(row, first.output), first.output))
+    assert (end["error"], end["path"], end["frames"], end["meta"]) == (row["error"], "", 0, row["meta"])
+    assert RunDirectory(str(tmp_path)).committed("t") == {}
+
+
+def test_a_receipt_that_cannot_be_read_is_none(footage: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "receipts" / "t" / "de.00000.001.key.json"
+    loop.parent.mkdir(parents=True)
+    loop.symlink_to(loop)
+    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert [r["error"] for r in rows] == [""] * 4
+    assert len(RunDirectory(str(tmp_path)).committed("t")) == 4
+
+
+def test_error_of_one_dub_leaves_the_others(footage: Path, tmp_path: Path) -> None:
+    config = engine_config("MisbehaveDub", options={"MisbehaveDub": {"fail": "t", "dub": "de"}})
+    rows = run_groups(config, [tuple(Engine(config).names)], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert [(r["dub"], bool(r["error"])) for r in rows] == [("de", True), ("de", True), ("fr", False), ("fr", False)]
+
+
+def test_columns_are_checked_at_the_stages_edge(footage: Path, tmp_path: Path) -> None:
+    config = engine_config("Broken")
+    (row,) = run_groups(config, [("brightness", "broken")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert row["error"] == "broken: stage 'broken': columns ['promised'] are declared but absent"
+
+
+def test_values_that_arrow_refuses_are_the_stages_error(footage: Path, tmp_path: Path) -> None:
+    (row,) = run_groups(engine_config("WrongScalar"), [("brightness", "wrong_scalar")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    assert row["error"].startswith("wrong_scalar: ")
+    assert "many" in row["error"]
+
+
+def test_marks_pass_untouched(tmp_path: Path) -> None:
+    mark = empty_row(PLANNED, {"segment_id": "t", "title": "t", "segment": -1, "meta": '{"dubs": []}'})
+    (end,) = run_groups(engine_config(), [("brightness",), ("level", "paint")], mark, tmp_path)
+    assert (end["segment"], end["meta"], end["error"], end["dub"]) == (-1, '{"dubs": []}', "", "")
+
+
+def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> None:
+    board = Board()
+    for _ in range(MAX_ATTEMPTS):
+        board.begin("t/0 brightness")
+    (row,) = run_groups(engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, board)
+    assert "brightness: the worker died 3 times in a row on this segment (frames 4 to 12 of" in row["error"]
+    assert board.snapshot()["running"] == [], "a later run of the same row starts to count anew"
+
+
+def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) -> None:
+    board = Board()
+    for _ in range(MAX_ATTEMPTS):
+        board.begin("t/0/fr/0 brightness+level+paint")
+    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path, board)
+    assert [(r["segment_id"], bool(r["error"])) for r in rows] == [
+        ("t/0/de/0", False),
+        ("t/0/de/1", False),
+        ("t/0/fr/0", True),
+        ("t/0/fr/1", False),
+    ]
+    counts: dict[str, Any] = board.snapshot()["stages"]
+    assert counts["brightness"] | {"seconds": 0} == {"rows": 1, "frames": 8, "seconds": 0, "errors": 0}
+    assert counts["paint"] | {"seconds": 0} == {"rows": 3, "frames": 12, "seconds": 0, "errors": 0}
+
+
+def test_how_far_a_stage_is_within_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what the stage works on is halo: 12 frames of 24 are the row's 6."""
+    monkeypatch.setattr(worker, "TICK_PERIOD", -1.0)
+    board = Board()
+    ticker = worker.Ticker(board, "detect", 0.5)
+    assert board.snapshot()["working"] == {"detect": 1}
+    for _ in range(12):
+        ticker(1)
+    assert board.snapshot()["at"] == {"detect": 6.0}
+    ticker.end()
+    board.stage_done("detect", 12, 0.1, False)
+    found = board.snapshot()
+    assert (found["at"], found["working"], found["stages"]["detect"]["frames"]) == ({"detect": 0.0}, {"detect": 0}, 12)
+
+
+def test_the_board_is_told_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TICK_PERIOD", 3600.0)
+    board = Board()
+    ticker = worker.Ticker(board, "detect", 1.0)
+    for _ in range(1000):
+        ticker(1)
+    ticker.end()
+    assert board.snapshot()["at"] == {}
+
+
+def test_counted_frames_of_a_stage() -> None:
+    (stage,) = Engine(engine_config()).stages[:1]
+    heard: list[int] = []
+    stage.stage.tick = heard.append
+    assert list(stage.stage.counted("abc")) == ["a", "b", "c"]
+    assert heard == [1, 1, 1]

@@ -1,0 +1,175 @@
+"""The check of a network's form at set-up, with layers that really are wrong in one form and right in another."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from operators.retalk.nets import Compute, Networks
+from retalk_models import build
+from retalk_models.build import NETWORKS
+from retalk_models.inference import numerics
+from retalk_models.inference.numerics import NumericsError, describe, differences, probe, safer_forms, safest
+from retalk_models.inference.optimize import Form, fastest
+
+BOLD = Form(channels_last=True, dtype=torch.bfloat16)
+
+
+def innermost(conv: nn.Conv2d) -> bool:
+    """True where a convolution's weights have the channels as the innermost axis."""
+    return conv.weight.is_contiguous(memory_format=torch.channels_last) and not conv.weight.is_contiguous()
+
+
+class WrongConv(nn.Conv2d):
+    """A convolution that is wrong where `when` says, as a kernel of some processor may be."""
+
+    value: float | None = math.inf
+
+    def when(self) -> bool:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        right = super().forward(x)
+        if not self.when():
+            return right
+        return right.flip(1) * 2 if self.value is None else torch.full_like(right, self.value)
+
+
+class InfInHalfChannelsLast(WrongConv):
+    def when(self) -> bool:
+        return self.weight.dtype == torch.bfloat16 and innermost(self)
+
+
+class InfInHalf(WrongConv):
+    def when(self) -> bool:
+        return self.weight.dtype == torch.bfloat16
+
+
+class OtherNumbersInChannelsLast(WrongConv):
+    """Finite, of the right size, and wrong."""
+
+    value = None
+
+    def when(self) -> bool:
+        return innermost(self)
+
+
+class AlwaysNan(WrongConv):
+    value = math.nan
+
+    def when(self) -> bool:
+        return True
+
+
+@functools.cache
+def weights(seed: int) -> dict[str, Tensor]:
+    """Made-up weights of ParseNet."""
+    generator = torch.Generator().manual_seed(seed)
+    state = build("parsenet").state_dict()
+    for key, value in state.items():
+        if value.ndim > 1:
+            value.copy_(torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5)
+        elif key.endswith(("norm.weight", "running_var")):
+            value.fill_(1)
+    return state
+
+
+def parsenet(conv: type[nn.Conv2d], seed: int = 0) -> nn.Module:
+    """ParseNet with made-up weights, one of its convolutions of a class."""
+    net = build("parsenet")
+    net.load_state_dict(weights(seed), assign=True)
+    layer: Any = net.get_submodule("body.0.conv1.conv2d")
+    layer.__class__ = conv
+    return net
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics, "_found", {})
+
+
+@pytest.mark.parametrize(
+    ("conv", "wanted", "taken", "figures"),
+    [
+        (InfInHalfChannelsLast, BOLD, dataclasses.replace(BOLD, channels_last=False), "not finite"),
+        (InfInHalf, BOLD, fastest("parsenet", "cpu"), "not finite"),
+        (OtherNumbersInChannelsLast, fastest("parsenet", "cpu"), Form(), "largest error"),
+    ],
+)
+def test_a_wrong_form_gives_way_to_the_next_that_is_right(conv: type[nn.Conv2d], wanted: Form, taken: Form, figures: str) -> None:
+    warnings: list[str] = []
+    net, accuracy = safest("parsenet", lambda: parsenet(conv), wanted, warnings.append)
+    assert accuracy is not None
+    assert accuracy.form == taken
+    assert accuracy.ok
+    for part in ("parsenet", describe(wanted), "cpu", figures):
+        assert part in warnings[0]
+    assert describe(taken) in warnings[-1].rsplit("wrong here", 1)[1]
+    outputs, exact = probe("parsenet", net)[0], probe("parsenet", parsenet(nn.Conv2d))[0]
+    assert differences(outputs, exact)[0] < 0.1
+
+
+def test_the_exact_form_is_the_last_resort_and_must_be_finite() -> None:
+    class InfWhereFolded(WrongConv):
+        def when(self) -> bool:
+            return self.bias is not None  # a folded norm gives it one
+
+    warnings: list[str] = []
+    net, accuracy = safest("parsenet", lambda: parsenet(InfWhereFolded), Form(), warnings.append)
+    assert accuracy is None
+    assert warnings[-1].endswith("the exact form is used instead")
+    assert net.get_submodule("body.0.conv1.norm.norm").training is False
+    with pytest.raises(NumericsError, match=r"parsenet on cpu .*not finite.*as built.*damaged"):
+        safest("parsenet", lambda: parsenet(AlwaysNan), BOLD)
+
+
+def test_each_form_is_checked_once_a_process_for_the_same_weights() -> None:
+    calls: list[int] = []
+
+    class Counted(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(1)
+            return super().forward(x)
+
+    warnings: list[str] = []
+    for seed, expected in ((0, 2), (0, 2), (1, 4)):
+        safest("parsenet", lambda seed=seed: parsenet(Counted, seed), Form(), warnings.append)  # type: ignore[misc]
+        assert len(calls) == expected
+    assert not warnings
+    # A form that was found wrong is not tried again, and is told again: another set of stages may use it.
+    for count in (1, 2):
+        safest("parsenet", lambda: parsenet(InfInHalf), dataclasses.replace(BOLD, channels_last=False), warnings.append)
+        assert len(warnings) == count
+
+
+def test_the_check_changes_no_output() -> None:
+    from retalk_models.inference.optimize import optimise
+
+    checked, accuracy = safest("parsenet", lambda: parsenet(nn.Conv2d), fastest("parsenet", "cpu"))
+    assert accuracy is not None
+    plain = optimise(parsenet(nn.Conv2d), fastest("parsenet", "cpu"))
+    assert all((a == b).all() for a, b in zip(probe("parsenet", checked)[0], probe("parsenet", plain)[0], strict=True))
+
+
+def test_stages_are_given_a_right_form_and_say_so() -> None:
+    networks = Networks(Compute(precision="bfloat16"), loader=lambda name, **options: parsenet(InfInHalfChannelsLast))
+    types = {value.dtype for key, value in networks.module("parsenet").named_parameters() if value.ndim == 4}
+    assert types == {torch.bfloat16}
+    assert [text.split(",")[0] for text in networks.warnings] == ["parsenet"]
+    assert networks.warnings[0].endswith("bfloat16 is used instead")
+
+
+def test_every_network_has_a_small_input_and_every_form_an_end() -> None:
+    assert set(numerics.PROBES) == set(NETWORKS)
+    for name in NETWORKS:
+        for form in (BOLD, Form(), fastest(name, "cpu")):
+            chain = list(safer_forms(name, form, "cpu"))
+            assert chain[0] == form
+            assert chain[-1] is None
+            assert len(chain) == len(set(chain))

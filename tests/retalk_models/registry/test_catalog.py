@@ -1,0 +1,100 @@
+"""The catalogue of model files: sizes and digests, names, selections."""
+
+import re
+
+import pytest
+
+from retalk_models.build import NETWORKS
+from retalk_models.registry.catalog import load_catalog, parse_size, show_size
+from retalk_models.registry.errors import WeightsError
+
+CATALOG = load_catalog()
+#: File -> its publisher's size in bytes (rounded where the publisher rounds) and the start of its SHA-256 ("" where none is stated).
+#: A second copy, so that a slip in the catalogue shows: change a row only after looking at the publisher's page.
+PUBLISHED: dict[str, tuple[int | None, str]] = {
+    "DNet.pt": (180000000, ""),
+    "LNet.pth": (1530000000, "7ae06fef0454c421"),
+    "ENet.pth": (573000000, "967ee3ed857619ce"),
+    "30_net_gen.pth": (33877439, "4db83e1727128e2c"),
+    "expression.mat": (1460, ""),
+    "similarity_Lm3D_all.mat": (994, ""),
+    "face3d_pretrain_epoch_20.pth": (288860037, "6d17a6b23457b521"),
+    "GFPGANv1.3.pth": (348632874, "c953a88f2727c85c"),
+    "GFPGANv1.4.pth": (348632874, "e2cd4703ab14f4d0"),
+    "GPEN-BFR-512.pth": (284085738, "f1002c41add95b0d"),
+    "ParseNet-latest.pth": (85331193, "3d558d8d0e42c202"),
+    "RetinaFace-R50.pth": (109497761, "6d1de9c2944f2ccd"),
+    "shape_predictor_68_face_landmarks.dat": (99693937, "fbdc2cb80eb9aa7a"),
+    "s3fd-619a316812.pth": (89843225, "619a31681264d3f7"),
+    "2DFAN4-11f355bf06.pth.tar": (None, "11f355bf06931202"),
+    "syncnet_v2.model": (54573114, "961e8696f888fce4"),
+    "sfd_face.pth": (89844381, "d54a87c2b7543b64"),
+    "pt_inception-2015-12-05-6726825d.pth": (95628359, "6726825d0af5f729"),
+    "wav2lip_gan.pth": (None, ""),
+}
+
+
+def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
+    assert set(CATALOG.networks) == set(NETWORKS)
+    assert len(CATALOG.files) == 19
+    for entry in CATALOG.files.values():
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
+        assert entry.commercial in ("yes", "no", "unknown"), entry.file
+        assert set(entry.groups) <= {"retalk", "option", "eval"}, entry.file
+        assert not (entry.size and entry.about), entry.file
+        assert all(url.startswith(("https://", "http://")) for url in entry.urls), entry.file
+    # torch hub's naming: these names carry the first digits of their digest
+    for file in ("s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar", "pt_inception-2015-12-05-6726825d.pth"):
+        digest = CATALOG.files[file].sha256
+        assert digest is not None
+        assert digest.startswith(re.split("[-.]", file.removesuffix(".tar").removesuffix(".pth"))[-1])
+
+
+def test_sizes_and_digests_are_the_published_ones() -> None:
+    assert set(CATALOG.files) == set(PUBLISHED)
+    for file, (size, digest) in PUBLISHED.items():
+        entry = CATALOG.files[file]
+        assert (entry.about if entry.size is None else entry.size) == size, file
+        assert (entry.sha256 or "")[: len(digest) or None] == digest, file
+
+
+def test_digests_that_are_not_certain_say_so() -> None:
+    assert {entry.file: entry.pinning for entry in CATALOG.files.values() if entry.pinning != "pinned"} == {
+        "DNet.pt": "unknown",
+        "LNet.pth": "verify",
+        "expression.mat": "unknown",
+        "similarity_Lm3D_all.mat": "unknown",
+        "wav2lip_gan.pth": "unknown",
+    }
+
+
+def test_names_of_networks_files_and_aliases() -> None:
+    files = [entry.file for entry in CATALOG.files_of(["enet", "parsing_parsenet.pth", "LNet.pth"])]
+    assert files == ["ENet.pth", "LNet.pth", "ParseNet-latest.pth"]
+    with pytest.raises(WeightsError, match=r"'lnett'.*did you mean.*lnet"):
+        CATALOG.files_of(["lnett"])
+
+
+def test_licence_clean_leaves_out_what_a_licence_restricts() -> None:
+    keep, left_out = CATALOG.select("licence-clean")
+    kept, out = {entry.file for entry in keep}, {entry.file for entry in left_out}
+    assert {"GPEN-BFR-512.pth", "similarity_Lm3D_all.mat", "wav2lip_gan.pth", "shape_predictor_68_face_landmarks.dat"} <= out
+    assert {"LNet.pth", "GFPGANv1.3.pth"} <= kept
+    assert kept | out == set(CATALOG.files)
+    retalk, _ = CATALOG.select("retalk")
+    needed = {
+        part.file
+        for name in ("dnet", "lnet", "enet", "face3d", "gfpgan", "gpen", "parsenet", "retinaface")
+        for part in CATALOG.networks[name]
+    }
+    assert needed | {"expression.mat", "similarity_Lm3D_all.mat"} <= {entry.file for entry in retalk}
+
+
+def test_sizes() -> None:
+    assert [parse_size(text) for text in ("994 B", "1.46 kB", "180 MB", "1.53 GB")] == [994, 1460, 180_000_000, 1_530_000_000]
+    assert show_size(348632874) == "348.6 MB"
+    assert show_size(None) == "?"
+    entry = CATALOG.files["DNet.pt"]
+    assert not entry.wrong_size(180 * 2**20)  # the page may mean mebibytes
+    assert "not about 180 MB" in entry.wrong_size(90_000_000)
+    assert "not 348632874" in CATALOG.files["GFPGANv1.3.pth"].wrong_size(348632873)
