@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from pipelines.one_title import dub
     from pipelines.runner import Report, UnwritableError, run
     from pipelines.state.lock import LockedError
-    from pipelines.state.ownership import ForeignError
+    from pipelines.state.ownership import NotARunDirectoryError
     from retalk_models.registry.errors import WeightsError
 
 __all__ = [
     "ConfigError",
     "Dub",
     "EngineConfig",
-    "ForeignError",
     "ForeignPackageError",
     "LockedError",
     "ManifestError",
+    "NotARunDirectoryError",
     "Plan",
     "PreflightError",
     "ProfileConfig",
@@ -67,7 +67,7 @@ _HOMES = {
     "ConfigError": "pipelines.engine.config",
     "Dub": "pipelines.manifest.titles",
     "EngineConfig": "pipelines.engine.config",
-    "ForeignError": "pipelines.state.ownership",
+    "NotARunDirectoryError": "pipelines.state.ownership",
     "LockedError": "pipelines.state.lock",
     "ManifestError": "pipelines.manifest.reader",
     "Plan": "pipelines.cli.plan",

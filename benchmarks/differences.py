@@ -18,12 +18,12 @@ import skimage.data
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.retalk import enet_stage, enhance, face_boxes, framing, lnet_stage, mel, quads, restore
+from operators.retalk import enet_stage, enhance, face_boxes, framing, lnet_stage, mel, oriented_crops, restore
 from operators.retalk.align3d import five_points
-from operators.retalk.batches import SIDE, face_input, paste_face, reference_frame
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors
 from operators.retalk.nets import Networks
+from operators.retalk.network_inputs import SIDE, face_input, paste_face, reference_frame
 from tests.conftest import package_file
 
 GREEN, RED, BLUE = (60, 220, 90), (240, 70, 60), (70, 140, 250)
@@ -119,7 +119,7 @@ def moving_crop(f: Footage) -> Strip:
     head = cv2.copyMakeBorder(f.frame, 0, 0, 400, 400, cv2.BORDER_REFLECT)
     views = [np.ascontiguousarray(head[:, 400 + s : 400 + s + 1278]) for s in (0, 160, 320)]
     points = [f.landmarks - [s, 0] for s in (0, 160, 320)]
-    fixed = quads.clip_crop(f.landmarks, *f.size).box
+    fixed = oriented_crops.clip_crop(f.landmarks, *f.size).box
     parts: Strip = []
     for name, boxes in (
         ("fixed", [fixed] * 3),
@@ -172,11 +172,13 @@ def reference_size(f: Footage) -> Strip:
 
 def one_affine(f: Footage) -> Strip:
     """The clip's crop goes through 256 pixels unchanged: all that differs is resampling."""
-    clip_box = quads.clip_crop(f.landmarks, *f.size).box
+    clip_box = oriented_crops.clip_crop(f.landmarks, *f.size).box
     y1, y2, x1, x2 = clip_box
     small = cv2.resize(f.frame[y1:y2, x1:x2], (256, 256))
     inside = (f.landmarks - [x1, y1]) * [256 / (x2 - x1), 256 / (y2 - y1)]
-    theirs = face_input(f.frame, reference_frame(f.frame, small, quads.quads(inside[None])[0], clip_box), tuple(f.box)).pair[..., 3:]  # type: ignore[arg-type]
+    theirs = face_input(
+        f.frame, reference_frame(f.frame, small, oriented_crops.oriented_crops(inside[None])[0], clip_box), tuple(f.box)
+    ).pair[..., 3:]  # type: ignore[arg-type]
     matrix = framing.compose(framing.into_box(f.box[[2, 0, 3, 1]], 256), framing.inverse(framing.into_box(np.array([x1, y1, x2, y2]), 256)))
     ours = cv2.warpAffine(small, matrix, (256, 256))
     mouth = slice(150, 250), slice(60, 200)

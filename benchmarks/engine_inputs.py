@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, encode_segment
-from operators.retalk import quads
+from operators.retalk import oriented_crops
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks, fast
 from retalk_models import build
-from retalk_models.inference.optimize import fastest, optimise
+from retalk_models.inference.optimize import default_optimization, optimize
 from tests.retalk_home import NESTINGS, made_up, make_home, standard_landmarks
 
 #: Networks as the stages ask for them.
@@ -112,7 +112,7 @@ def gmac(asked: collections.Counter[Any]) -> float:
     total = 0.0
     for (name, options, folded, method, shapes, kwargs), count in asked.items():
         module = build(name, **dict(options))
-        module = (optimise(module, fastest(name, "cpu")) if folded else module).to("meta")
+        module = (optimize(module, default_optimization(name, "cpu")) if folded else module).to("meta")
         args = [torch.zeros(shape, device="meta") if isinstance(shape, tuple) else shape for shape in shapes]
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             getattr(module, method)(*args, **dict(kwargs))
@@ -159,7 +159,7 @@ def record_answers(folder: Path, frames: np.ndarray) -> Path:
         raise SystemExit("benchmark: dlib finds no face in some frame; choose another clip")
     landmarks = np.stack(found).astype(np.float32)
     height, width = frames.shape[1:3]
-    y1, y2, x1, x2 = quads.clip_crop(landmarks[0], width, height).box
+    y1, y2, x1, x2 = oriented_crops.clip_crop(landmarks[0], width, height).box
     inside = (landmarks - [x1, y1]) * [256 / (x2 - x1), 256 / (y2 - y1)]
 
     def boxes(points: np.ndarray) -> np.ndarray:

@@ -198,7 +198,7 @@ def try_manifest(path: Path) -> None:
     """What a run does with a manifest before anything is opened, and with its titles' names afterwards."""
     from pipelines.engine.config import load_engine
     from pipelines.engine.engine import Engine
-    from pipelines.manifest.confinement import confine
+    from pipelines.manifest.confinement import restrict_paths
     from pipelines.manifest.reader import read_manifest
     from pipelines.manifest.titles import Title
     from pipelines.state.content_keys import content_key
@@ -206,7 +206,7 @@ def try_manifest(path: Path) -> None:
 
     engine = try_manifest.__dict__.setdefault("engine", Engine(load_engine("exemplar")))
     titles = read_manifest(str(path), engine, "/nowhere/out", {"face": "largest"})
-    for title in [*titles, *confine(titles, ["/nowhere", "s3://b"], "/nowhere/out")]:
+    for title in [*titles, *restrict_paths(titles, ["/nowhere", "s3://b"], "/nowhere/out")]:
         assert Title.from_json(title.to_json()) == title
         content_key(title.id, title.options)
         assert "/" not in slug(title.id)

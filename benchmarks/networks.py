@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from operators.retalk.enet_stage import MOUTH, TOP
 from retalk_models import build
-from retalk_models.inference.optimize import WINOGRAD, Form, fastest, optimise
+from retalk_models.inference.optimize import WINOGRAD, OptimizationConfig, default_optimization, optimize
 from tests.retalk_models.recipe import subject_of
 
 
@@ -102,15 +102,15 @@ CASES = {
     "wav2lip": Case("wav2lip", (normal(1, 80, 16), picture(6, 96, 96))),
 }
 FORMS = {
-    "folded": Form(),
-    "folded, channels last": Form(channels_last=True),
-    "folded, channels last, winograd": Form(channels_last=True, winograd=("",)),
-    "tf32": Form(channels_last=True),
-    "bfloat16": Form(channels_last=True, dtype=torch.bfloat16),
-    "float16": Form(channels_last=True, dtype=torch.float16),
-    "compiled": Form(channels_last=True, compile=True),
-    "bfloat16, compiled": Form(channels_last=True, dtype=torch.bfloat16, compile=True),
-    "float16, compiled": Form(channels_last=True, dtype=torch.float16, compile=True),
+    "folded": OptimizationConfig(),
+    "folded, channels last": OptimizationConfig(channels_last=True),
+    "folded, channels last, winograd": OptimizationConfig(channels_last=True, winograd=("",)),
+    "tf32": OptimizationConfig(channels_last=True),
+    "bfloat16": OptimizationConfig(channels_last=True, dtype=torch.bfloat16),
+    "float16": OptimizationConfig(channels_last=True, dtype=torch.float16),
+    "compiled": OptimizationConfig(channels_last=True, compile=True),
+    "bfloat16, compiled": OptimizationConfig(channels_last=True, dtype=torch.bfloat16, compile=True),
+    "float16, compiled": OptimizationConfig(channels_last=True, dtype=torch.float16, compile=True),
 }
 #: Measured unless others are named.
 DEFAULT = {
@@ -119,7 +119,7 @@ DEFAULT = {
 }
 
 
-def form_of(name: str, network: str) -> Form:
+def node_shape(name: str, network: str) -> OptimizationConfig:
     """One of `FORMS` for a network: Winograd's products where the stages use them."""
     form = FORMS[name]
     return dataclasses.replace(form, winograd=WINOGRAD.get(network, ())) if form.winograd else form
@@ -134,10 +134,10 @@ def tensors_of(value: Any) -> list[Tensor]:
     return [tensor for item in (value.values() if isinstance(value, dict) else value) for tensor in tensors_of(item)]
 
 
-def gmac(case: Case, form: Form | None = None) -> float:
+def gmac(case: Case, form: OptimizationConfig | None = None) -> float:
     """Multiply-accumulates of one item in thousand millions: convolutions and matrix products. Transforms and norms do not count."""
     module = build(case.network, **case.build)
-    module = (module if form is None else optimise(module, form)).to("meta")
+    module = (module if form is None else optimize(module, form)).to("meta")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         case.call(module, [make(1).to("meta") for make in case.inputs])
     return counter.get_total_flops() / 2e9
@@ -184,7 +184,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
     torch.manual_seed(0)
     tensors = [make(batch).to(device) for make in case.inputs]
     entries = [Measured("exact", case.exact().to(device))]
-    entries += [Measured(name, optimise(case.exact().to(device), form_of(name, case.network))) for name in forms]
+    entries += [Measured(name, optimize(case.exact().to(device), node_shape(name, case.network))) for name in forms]
     with torch.inference_mode():
         for repeat in range(repeats + 1):  # the first warms up: it compiles, packs weights, takes memory
             for entry in entries:
@@ -203,7 +203,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
 
 def max_batch(case: Case, form: str, device: str, limit: int = 1024) -> int:
     """The largest power of two that fits into the GPU's memory."""
-    module, batch = optimise(case.exact().to(device), form_of(form, case.network)), 1
+    module, batch = optimize(case.exact().to(device), node_shape(form, case.network)), 1
     with torch.inference_mode():
         while batch <= limit:
             try:
@@ -265,8 +265,8 @@ def cost_table(cases: dict[str, Case], forms: list[str], batches: list[int], rep
     print(f"| network | GMAC exact, folded | batch | form | {unit} | times faster | max error | mean error |{memory}")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |" + " --- | --- |" * (device != "cpu"))
     for label, case in cases.items():
-        counts = f"{gmac(case):.1f}, {gmac(case, Form()):.1f}"
-        chosen = next((name for name in forms if form_of(name, case.network) == fastest(case.network, device)), "")
+        counts = f"{gmac(case):.1f}, {gmac(case, OptimizationConfig()):.1f}"
+        chosen = next((name for name in forms if node_shape(name, case.network) == default_optimization(case.network, device)), "")
         for batch in batches:
             exact, *others = measure(case, forms, batch, repeats, device)
             for entry in (exact, *others):

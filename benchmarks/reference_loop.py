@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from operators.retalk import align3d, coefficients, face_boxes, mel, quads
-from operators.retalk.batches import FaceInput, face_input, reference_frame
+from operators.retalk import align3d, coefficients, face_boxes, mel, oriented_crops
 from operators.retalk.detectors import Detectors
 from operators.retalk.nets import Networks
+from operators.retalk.network_inputs import FaceInput, face_input, reference_frame
 from operators.retalk.original import Finished, Steps
 
 
@@ -89,7 +89,9 @@ def reference_loop(
             picture = np.ascontiguousarray(stabilised)
             record.enhanced.append(steps.reference(picture, detectors.reference_faces(i, picture)))
     with record.timed("detect"):
-        oriented = quads.quads(np.stack([_found(detectors.enhanced_landmarks(i, p), i) for i, p in enumerate(record.enhanced)]))
+        oriented = oriented_crops.oriented_crops(
+            np.stack([_found(detectors.enhanced_landmarks(i, p), i) for i, p in enumerate(record.enhanced)])
+        )
         raw = np.stack([_found(detectors.face_box(i, frames[i]), i) for i in range(used)])
     boxes = face_boxes.face_boxes(raw, pads, (frames.shape[2], frames.shape[1]))
 
@@ -139,7 +141,7 @@ def _crops(frames: np.ndarray, detectors: Detectors) -> tuple[tuple[int, int, in
             break
     else:
         raise ValueError("no face in the first half of the clip")
-    y1, y2, x1, x2 = box = quads.clip_crop(points, width, height).box
+    y1, y2, x1, x2 = box = oriented_crops.clip_crop(points, width, height).box
     return box, [cv2.resize(np.ascontiguousarray(frame[y1:y2, x1:x2, ::-1]), (256, 256)) for frame in frames]
 
 

@@ -10,7 +10,7 @@ from pipelines.errors import DONE, PreflightError
 from pipelines.manifest.titles import AudioRule, LengthRule
 from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
-from pipelines.state.ownership import read_about
+from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import remove
 
 
@@ -65,7 +65,7 @@ def dub(
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     # Interrupted, the same work goes on; its directory says whether the output may be replaced.
-    overwrite = overwrite or bool((read_about(directory) or {}).get("overwrite"))
+    overwrite = overwrite or bool((read_run_metadata(directory) or {}).get("overwrite"))
     try:
         report = run([row], run_dir=directory, defaults=defaults, overwrite=overwrite, **options)
     except PreflightError:

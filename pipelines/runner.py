@@ -31,24 +31,24 @@ from pipelines.execution.collector import Collector, earlier_plan
 from pipelines.execution.local_loop import run_local
 from pipelines.execution.ray_session import is_joined, machine_cpus, ray_lost
 from pipelines.execution.runner_choice import choose_runner
-from pipelines.manifest.confinement import confine
+from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Runner, Title
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.prometheus import RunMetrics
-from pipelines.monitoring.run_log import RunLog, form_of, forms
+from pipelines.monitoring.run_log import RunLog, node_shape, node_shapes
 from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
 from pipelines.preflight import cluster as preflight_cluster
 from pipelines.state.analysis_cache import cache_room
 from pipelines.state.changes import summary
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 from pipelines.state.lock import RunLock
 from pipelines.state.outputs import check_outputs
-from pipelines.state.ownership import about, check_owner
+from pipelines.state.ownership import check_owner, run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, write_text
 
 
@@ -60,7 +60,7 @@ class Report:
         run_dir: its run directory.
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
         already: dubs that an earlier run had finished.
-        computed: segments (pieces) that were computed now.
+        computed: segments (output_segments) that were computed now.
         reused: segments that an earlier run had committed.
         noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
         ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was asked for; "" for none.
@@ -162,7 +162,7 @@ def run(
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     directory = RunDirectory(str(run_dir))
     kept = cache_folder(cache, chosen, directory.url)
-    manifested = confine(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
+    manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     titles = preflight.with_missing_files(select(manifested, only, redo))
     check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
     preflight.check_inputs(titles)
@@ -174,7 +174,9 @@ def run(
     noticed = check_owner(directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs])
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         dubs = sum(len(title.dubs) for title in manifested)
-        said = about(engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time(), overwrite=overwrite)
+        said = run_metadata(
+            engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time(), overwrite=overwrite
+        )
         write_text(join(directory.url, "run.json"), json.dumps(said))
         others = {title.id for title in manifested} - {title.id for title in titles}
         if redo:
@@ -240,7 +242,7 @@ class _Work:
         self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
 
     def without_ray(self) -> Report:
-        board = Board(self.room)
+        coordinator = Coordinator(self.room)
         collector = self._collector(lambda job: collector.ended(assemble_dub(job, self.keep_segments)))
         placed = self.placed
 
@@ -248,10 +250,10 @@ class _Work:
             self.lock.check()
             collector.take(row)
 
-        alone = {form_of(machine_cpus(), 0): 1}
+        alone = {node_shape(machine_cpus(), 0): 1}
         log = self._log(placed, 1)
-        with self.progress.watch(collector.state, board.snapshot, self._words(), log, lambda: alone):
-            run_local(self.titles, self.plan, [spec for _, spec in placed], take, board)
+        with self.progress.watch(collector.state, coordinator.snapshot, self._words(), log, lambda: alone):
+            run_local(self.titles, self.plan, [spec for _, spec in placed], take, coordinator)
         return self._report(collector)
 
     def with_ray(self, verbose: bool) -> Report:
@@ -287,7 +289,7 @@ class _Work:
 
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
         from pipelines.execution.assembler_pool import AssemblerPool
-        from pipelines.execution.coordinator_client import snapshot_of, start_board
+        from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
         from pipelines.execution.ray_graph import stream
 
         pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
@@ -301,14 +303,14 @@ class _Work:
                     collector.ended(result)
 
         collector = self._collector(pool.put)
-        name, board = start_board(self.room, scratch)
+        name, coordinator = start_coordinator(self.room, scratch)
         error = ""
         try:
             log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
             metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
             watch = StartWatch(self._least(placed, ray))
-            look = (collector.state, lambda: watch.look(snapshot_of(board)), self._words())
-            with self.progress.watch(*look, log, lambda: forms(ray.nodes()), metrics):
+            look = (collector.state, lambda: watch.look(snapshot_of(coordinator)), self._words())
+            with self.progress.watch(*look, log, lambda: node_shapes(ray.nodes()), metrics):
                 blocks = stream(self.titles, self.plan, placed, self.profile, name)
                 while True:
                     try:
@@ -331,7 +333,7 @@ class _Work:
             workers.shutdown(wait=False, cancel_futures=True)
             if not ray_lost():
                 pool.stop()
-                ray.kill(board)
+                ray.kill(coordinator)
         if error:
             collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
         return self._report(collector)

@@ -15,7 +15,7 @@ from benchmarks.drills import kills, skew, states, storages, talking
 
 DRILLS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "workers": kills.kill_workers,
-    "board-and-planner": kills.kill_board_and_planner,
+    "coordinator-and-planner": kills.kill_board_and_planner,
     "driver": kills.kill_driver,
     "nodes": kills.kill_nodes,
     "killers": kills.killer_rows,

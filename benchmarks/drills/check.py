@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 from benchmarks.drills.catalogue import Setting, digest
 from tests.drills.faulty import temporary_files
 
-Piece = tuple[str, str]
+OutputSegment = tuple[str, str]
 
 
 @dataclass
 class Calm:
-    """A run that nothing disturbed: hash of each output, and the names of all segments ("analyse") and pieces ("write") by title."""
+    """A run that nothing disturbed: hash of each output, and the names of all segments ("analyse") and output_segments ("write") by title."""
 
     outputs: dict[tuple[str, str], str]
-    begun: dict[str, set[Piece]]
+    begun: dict[str, set[OutputSegment]]
 
 
 @dataclass
@@ -30,19 +30,19 @@ class Flight:
     """What was under way at the kills: begun and not committed, by stage; and what was committed by then."""
 
     under_way: Counter[str] = field(default_factory=Counter)
-    committed: list[set[Piece]] = field(default_factory=list)
+    committed: list[set[OutputSegment]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
 
 
 def calm_of(at: Setting) -> Calm:
     """What a calm run in this setting made; the run is checked too."""
-    begun: dict[str, set[Piece]] = {"analyse": set(), "write": set()}
+    begun: dict[str, set[OutputSegment]] = {"analyse": set(), "write": set()}
     for line in at.written():
         begun[line["stage"]].add((line["title"], line["name"]))
     return Calm({key: digest(path) for key, path in at.outputs().items() if path.exists()}, begun)
 
 
-def committed(at: Setting, calm: Calm) -> set[Piece]:
+def committed(at: Setting, calm: Calm) -> set[OutputSegment]:
     """Pieces that need not be computed again: those with a receipt, and all of the dubs that are done."""
     found = {(path.parent.name, path.name.rsplit(".", 2)[0]) for path in (at.run / "receipts").glob("*/[!.]*.json")}
     for path in (at.run / "records").glob("*/[!.]*.json"):
@@ -54,7 +54,7 @@ def committed(at: Setting, calm: Calm) -> set[Piece]:
     return found
 
 
-def look(at: Setting, calm: Calm, flight: Flight, before: set[Piece]) -> None:
+def look(at: Setting, calm: Calm, flight: Flight, before: set[OutputSegment]) -> None:
     """Note what was under way at a kill.
 
     Args:

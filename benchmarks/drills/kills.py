@@ -34,7 +34,7 @@ def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:
 def kill_workers(
     folder: Path, titles: int = 50, kills: int = 20, seed: int = 1, pause: float = 0.05, kinds: Sequence[str] = ("",)
 ) -> dict[str, Any]:
-    """SIGKILL of random workers of one run: planners, stages, assemblers, the board. `kinds`: by turns, what a victim's name has in it."""
+    """SIGKILL of random workers of one run: planners, stages, assemblers, the coordinator. `kinds`: by turns, what a victim's name has in it."""
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "workers", folder / "inputs", titles), Flight(), random.Random(seed)
     began = time.monotonic()
@@ -61,8 +61,8 @@ def kill_workers(
 
 
 def kill_board_and_planner(folder: Path, titles: int = 30) -> dict[str, Any]:
-    """The board, which knows what was decided for each title, and then the planner, which has to decide the same once more; thrice."""
-    return kill_workers(folder, titles, 6, kinds=("Board", "PlanActor"))
+    """The coordinator, which knows what was decided for each title, and then the planner, which has to decide the same once more; thrice."""
+    return kill_workers(folder, titles, 6, kinds=("Coordinator", "PlanActor"))
 
 
 def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, p
 
 
 def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
-    """A piece that always kills its worker, a video that kills its planner, a speech that kills whoever puts the output together."""
+    """A output_segment that always kills its worker, a video that kills its planner, a speech that kills whoever puts the output together."""
     inputs = folder / "inputs"
     _, calm = calm_run(folder, titles)
     at = setting(folder / "killers", inputs, titles, "faulty://")

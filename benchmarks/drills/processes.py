@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.drills.catalogue import Setting
 
-KINDS = ("MapWorker", "Assembler", "Board")
+KINDS = ("MapWorker", "Assembler", "Coordinator")
 ROOT = Path(__file__).parents[2]
 
 
@@ -68,7 +68,7 @@ def command_of(pid: int) -> str:
 
 
 def workers(root: int) -> dict[int, str]:
-    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the board.
+    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the coordinator.
 
     Ray's own helpers are not among them: a raylet ends itself when its agent dies, which is the drill of the nodes.
     """

@@ -17,7 +17,7 @@ from tests.pipelines.conftest import make_speech, make_video
 def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15) -> dict[str, Any]:
     """A title sixty times as long as the others stands in the middle of them.
 
-    Counted: how busy the last pool is from its first piece to its last; when the last short title is done, as a share of that time; and how
+    Counted: how busy the last pool is from its first output_segment to its last; when the last short title is done, as a share of that time; and how
     long both of its workers have had something to do at the end of the long one.
     """
     inputs = footage_with_film(folder / "inputs", long)
@@ -34,18 +34,21 @@ def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15
         time.sleep(0.5)
     assert running.returncode == 0, processes.said(at)
     counts = check(at, calm_of(calm), {})
-    pieces = [line for line in at.written() if line["stage"] == "write"]
-    times = [line["time"] for line in pieces]
+    output_segments = [line for line in at.written() if line["stage"] == "write"]
+    times = [line["time"] for line in output_segments]
     first, last = min(times), max(times)
-    # A worker is idle where it has waited for longer than a piece takes before it began the next.
-    idle = sum(_idle([line["time"] for line in pieces if line["pid"] == pid], first, last, 3 * pause + 0.5) for pid in _writers(pieces))
-    short = max(line["time"] for line in pieces if line["title"] != "film")
-    film_first = min(line["time"] for line in pieces if line["title"] == "film")
+    # A worker is idle where it has waited for longer than a output_segment takes before it began the next.
+    idle = sum(
+        _idle([line["time"] for line in output_segments if line["pid"] == pid], first, last, 3 * pause + 0.5)
+        for pid in _writers(output_segments)
+    )
+    short = max(line["time"] for line in output_segments if line["title"] != "film")
+    film_first = min(line["time"] for line in output_segments if line["title"] == "film")
     ledger = {json.loads(line)["title"] for line in (at.run / "ledger.jsonl").read_text().splitlines()}
     assert "film" in ledger
     return {
         **counts,
-        "busy %": round(100 * (1 - idle / (len(_writers(pieces)) * (last - first)))),
+        "busy %": round(100 * (1 - idle / (len(_writers(output_segments)) * (last - first)))),
         "film begins at %": round(100 * (film_first - first) / (last - first)),
         "shorts end at %": round(100 * (short - first) / (last - first)),
         "peak MiB": peak >> 20,
@@ -63,12 +66,12 @@ def footage_with_film(folder: Path, frames: int) -> Path:
     return folder
 
 
-def _writers(pieces: list[dict[str, Any]]) -> set[int]:
-    return {line["pid"] for line in pieces}
+def _writers(output_segments: list[dict[str, Any]]) -> set[int]:
+    return {line["pid"] for line in output_segments}
 
 
 def _idle(begun: list[float], first: float, last: float, usual: float) -> float:
-    """Seconds beyond the usual between the pieces that one worker has begun."""
+    """Seconds beyond the usual between the output_segments that one worker has begun."""
     moments = [first, *sorted(begun), last]
     return sum(max(0.0, after - before - usual) for before, after in itertools.pairwise(moments))
 

@@ -14,7 +14,7 @@ from benchmarks.drills import processes
 from benchmarks.drills.catalogue import Setting, configure, setting
 from benchmarks.drills.check import check
 from benchmarks.drills.kills import DONE, FAILED, calm_run
-from pipelines.state.run_directory import read_sealed, write_sealed
+from pipelines.state.run_directory import read_checksummed, write_checksummed
 
 USAGE = 2
 #: Titles of the catalogue that fail in the first run, at their third segment, and so keep their receipts.
@@ -69,7 +69,7 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
     """Damage everything.
 
     Returns:
-        By title how many pieces have to be computed again ("write"), or that all have to be ("all").
+        By title how many output_segments have to be computed again ("write"), or that all have to be ("all").
     """
 
     def receipt(number: int, index: int = 0) -> Path:
@@ -101,8 +101,8 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
     record(3, "deu").write_bytes(record(3, "deu").read_bytes()[:-20])
     shutil.copy(record(13, "deu"), record(8, "deu"))
     record(11).write_text(record(11).read_text().replace('"done"', '"done!"'))
-    other = read_sealed(str(record(12))) or {}
-    write_sealed(str(record(12)), {**other, "key": "0" * 32})
+    other = read_checksummed(str(record(12))) or {}
+    write_checksummed(str(record(12)), {**other, "key": "0" * 32})
     outputs = at.outputs()
     outputs["t013", "fra"].write_bytes(outputs["t013", "fra"].read_bytes()[:-100])
     outputs["t014", "dub"].unlink()

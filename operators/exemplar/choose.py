@@ -50,7 +50,7 @@ class Costs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mouthful:
+class MouthFeatures:
     """Features that the choice compares, of F frames: the source's or the wanted ones.
 
     Attributes:
@@ -70,17 +70,17 @@ class Mouthful:
     zoom: np.ndarray
     time: np.ndarray
 
-    def take(self, index: np.ndarray | slice) -> Mouthful:
-        return Mouthful(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+    def take(self, index: np.ndarray | slice) -> MouthFeatures:
+        return MouthFeatures(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
 
-def frame_costs(wanted: Mouthful, source: Mouthful, burden: np.ndarray, costs: Costs) -> np.ndarray:
+def frame_costs(wanted: MouthFeatures, source: MouthFeatures, unary_penalty: np.ndarray, costs: Costs) -> np.ndarray:
     """Cost of showing each of M source frames at each of N output frames, float32[N, M], per 40 ms.
 
     Args:
         wanted: N wanted mouths with the pose of the frames that they go into.
         source: M candidates.
-        burden: float[M], what a candidate costs whatever is wanted (blur, doubtful landmarks).
+        unary_penalty: float[M], what a candidate costs whatever is wanted (blur, doubtful landmarks).
         costs: scales and weights.
     """
 
@@ -97,15 +97,15 @@ def frame_costs(wanted: Mouthful, source: Mouthful, burden: np.ndarray, costs: C
     total += costs.stretch * np.maximum(ratio - np.log(1.3), 0) ** 2 + costs.shut * np.maximum(-ratio - np.log(1.6), 0) ** 2
     total += costs.closure * np.maximum(gap(wanted.shut, source.shut, 1.0), 0) ** 2
     total += costs.distance * np.minimum(abs(gap(wanted.time, source.time, 10.0)), 1.0)
-    return total + burden.astype(np.float32)
+    return total + unary_penalty.astype(np.float32)
 
 
 def best_path(
-    wanted: Mouthful,
-    source: Mouthful,
+    wanted: MouthFeatures,
+    source: MouthFeatures,
     frames: np.ndarray,
     looks: np.ndarray,
-    burden: np.ndarray,
+    unary_penalty: np.ndarray,
     seconds: float,
     costs: Costs | None = None,
 ) -> np.ndarray:
@@ -116,7 +116,7 @@ def best_path(
         source: M candidates.
         frames: int64[M], their frame numbers, ascending.
         looks: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost squared.
-        burden: float[M], see `frame_costs`.
+        unary_penalty: float[M], see `frame_costs`.
         seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any frame rate.
         costs: scales and weights.
     """
@@ -136,7 +136,7 @@ def best_path(
     back = np.zeros([count, 2 * candidates], np.int32)
     best = np.zeros(2 * candidates, np.float32)
     for start in range(0, count, CHUNK):
-        chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, burden, costs)
+        chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, unary_penalty, costs)
         for row, own in enumerate(chunk):
             if start + row:
                 best = _advance(best, steps, looks, after, power, back[start + row])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import scipy
 
 from operators.columns import scalar, tensor
-from operators.exemplar.choose import Mouthful, best_path
+from operators.exemplar.choose import MouthFeatures, best_path
 from operators.exemplar.fit import Speaker, Wanted, fit_speaker, wanted_mouths
 from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_frames
 from operators.exemplar.pose import PoseTrack, track_pose
@@ -124,14 +124,14 @@ class Window:
         candidates = np.flatnonzero(self.reliable)
         step = _step(times)
         mouths, angles, zoom = self.mouths, self.pose.angles, np.log(self.pose.scale)
-        ask = Mouthful(
+        ask = MouthFeatures(
             wanted.opening, wanted.width, wanted.closure, _speed(wanted.opening, step), angles[target], zoom[target], self.times[target]
         )
         # Lips count as shut near this person's closed level and as parted a third of an ordinary opening above it.
         shut = np.clip(1.2 - (mouths.opening - max(self.speaker.meet, self.speaker.closed)) / 0.03, 0, 1)
-        offer = Mouthful(mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times)
-        looks, burden = self.looks()[candidates], self.burden()[candidates]
-        return candidates[best_path(ask, offer.take(candidates), candidates, looks, burden, step)]
+        offer = MouthFeatures(mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times)
+        looks, unary_penalty = self.looks()[candidates], self.unary_penalty()[candidates]
+        return candidates[best_path(ask, offer.take(candidates), candidates, looks, unary_penalty, step)]
 
     def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
         """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is inside."""
@@ -150,7 +150,7 @@ class Window:
         lips = np.stack([self.mouths.opening / 0.03, self.mouths.width / 0.05, upper / 0.02, lower / 0.02, middle[:, 1] / 0.03], -1)
         return np.concatenate([lips, self.pose.angles[:, :2] / 5.0], -1)
 
-    def burden(self) -> np.ndarray:
+    def unary_penalty(self) -> np.ndarray:
         """float64[T], cost of frames that are blurred by motion or whose lips change so suddenly that smoothed landmarks miss them."""
         middle = self.landmarks[:, 27:36].mean(1)
         speed = np.linalg.norm(np.gradient(middle, axis=0), axis=1) if len(middle) > 1 else np.zeros(1)

@@ -16,8 +16,8 @@ import numpy as np
 
 from operators.faces.backend import FaceBackend, make_backend
 from operators.faces.canonical import transform_of_box
+from operators.faces.frame_sampler import LEAST, ShotFrameSampler
 from operators.faces.identity import SAME, Recogniser, distance
-from operators.faces.samples import LEAST, Samples
 from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
 from operators.media.probe import VideoInfo
@@ -89,7 +89,7 @@ def find_anchors(
     """
     search = AnchorSearch(url, face, backend)
     for start, stop in shots:
-        samples = Samples(info, start, search.colour)
+        samples = ShotFrameSampler(info, start, search.colour)
         for frame in read_frames(url, start, stop, info):
             samples.add(frame)
         search.add(samples.take(stop))
@@ -123,7 +123,7 @@ class AnchorSearch:
         return self._backend.colour
 
     def add(self, pictures: Mapping[int, np.ndarray]) -> None:
-        """Search the samples of the next shot (`Samples.take`)."""
+        """Search the samples of the next shot (`ShotFrameSampler.take`)."""
         people = people_of_shot(pictures, self._backend, self._sides)
         self._people.append(people)
         if self._wanted is not None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from operators.faces.canonical import BOX, EYE, SIDE
-from operators.faces.trees import load_trees
+from operators.faces.shape_predictor import load_trees
 
 
 def bundled_model(name: str) -> Path:

@@ -162,7 +162,7 @@ class Frame:
                 _blend(target[y1:y2, x1:x2], part, share)
 
     def copy(self) -> Frame:
-        """An independent frame with the same picture. Samples are shared until one of the two is written to."""
+        """An independent frame with the same picture. ShotFrameSampler are shared until one of the two is written to."""
         self._private = False
         return Frame(self.index, self.pts, self._picture, self._layout)
 

@@ -15,8 +15,8 @@ from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
-from operators.retalk.batches import SIDE
 from operators.retalk.framing import scaled
+from operators.retalk.network_inputs import SIDE
 from operators.retalk.pyramid import blend
 from operators.segment import Segment
 from operators.stage import Stage
@@ -27,7 +27,7 @@ BLOCK = 16
 
 @dataclasses.dataclass(frozen=True)
 class BlendOptions:
-    """Options of `PasteFaces`.
+    """Options of `BlendStage`.
 
     Attributes:
         levels: of the pyramid that joins face and frame: borders are blended over up to 2 ** levels pixels. 1: a plain soft edge.
@@ -44,7 +44,7 @@ class BlendOptions:
             raise ValueError(f"levels {self.levels} must be from 1 to 8")
 
 
-class PasteFaces(Stage):
+class BlendStage(Stage):
     """Compositing in the face's box at native resolution; everything outside the mask stays the decoded source, sample for sample.
 
     Frames with ``strength`` 0 are encoded as decoded.

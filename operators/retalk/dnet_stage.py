@@ -29,7 +29,7 @@ IDENTITY = 512
 
 @dataclasses.dataclass(frozen=True)
 class DNetOptions:
-    """Options of `EditExpression`.
+    """Options of `DNetStage`.
 
     Attributes:
         enabled: False: the frame's own face is the reference.
@@ -51,7 +51,7 @@ class DNetOptions:
         check_expression(self.expression)
 
 
-class EditExpression(NetworkStage):
+class DNetStage(NetworkStage):
     """D-Net.
 
     Writes:

@@ -13,13 +13,13 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.retalk import enhance, framing, restore
 from operators.retalk.align3d import five_points
-from operators.retalk.batches import SIDE
 from operators.retalk.dnet_stage import IDENTITY
 from operators.retalk.emotion import UpperFace, action_units
 from operators.retalk.framing import CROP
 from operators.retalk.lnet_stage import LIPS
 from operators.retalk.model_files import Precision, Restoration, restoration_files
 from operators.retalk.nets import NetworkStage, shared_networks
+from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
 from retalk_models.layers.window import Window
 
@@ -43,7 +43,7 @@ GREY = (132, 133, 135)
 
 @dataclasses.dataclass(frozen=True)
 class ENetOptions:
-    """Options of `DrawFaces`.
+    """Options of `ENetStage`.
 
     Attributes:
         enabled: False: L-Net's small face is enlarged instead (dnet.identity=False then saves reading E-Net's code).
@@ -68,7 +68,7 @@ class ENetOptions:
             raise ValueError(f"feather {self.feather} must be from 0 to {SIDE} pixels")
 
 
-class DrawFaces(NetworkStage):
+class ENetStage(NetworkStage):
     """E-Net, restoration of the mouth, parsing, and upper-face emotion.
 
     Writes:

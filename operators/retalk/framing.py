@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from operators.media.frames import Frame
-from operators.retalk.quads import quads
+from operators.retalk.oriented_crops import oriented_crops
 
 #: Savitzky-Golay: frames of the window, degree. Beyond the ends of a run of frames the polynomial of its last window holds, so that a
 #: frame's result depends on up to `REACH` frames on either side.
@@ -64,7 +64,7 @@ def crop_boxes(landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """
     squares = np.zeros((len(landmarks), 3))
     if valid.any():
-        corners = quads(landmarks[valid].astype(np.float64))
+        corners = oriented_crops(landmarks[valid].astype(np.float64))
         low, high = corners.min(1), corners.max(1)
         squares[valid] = np.concatenate([(low + high) / 2, (high - low).max(1, keepdims=True) / 2], axis=1)
     squares = smooth(squares, valid)

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from operators.columns import tensor
 from operators.retalk import mel
-from operators.retalk.batches import SIDE
 from operators.retalk.dnet_stage import REFERENCE
 from operators.retalk.model_files import Precision
 from operators.retalk.nets import NetworkStage, shared_networks
+from operators.retalk.network_inputs import SIDE
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
 from operators.storage.files import fingerprint
@@ -30,7 +30,7 @@ PAUSE, EDGE = 16, 3
 
 @dataclasses.dataclass(frozen=True)
 class LNetOptions:
-    """Options of `SpeakFaces`.
+    """Options of `LNetStage`.
 
     Attributes:
         strength: 0 ... 1, how far the new mouth replaces the frame's own.
@@ -53,7 +53,7 @@ class LNetOptions:
             raise ValueError(f"strength {self.strength} must be from 0 to 1, ease {self.ease} at least 0 seconds")
 
 
-class SpeakFaces(NetworkStage):
+class LNetStage(NetworkStage):
     """L-Net.
 
     Writes:

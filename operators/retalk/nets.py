@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import retalk_models
-from operators.retalk.batches import SIDE
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.model_files import RESTORATIONS, Precision
+from operators.retalk.network_inputs import SIDE
 from operators.stage import Stage
-from retalk_models.inference.allocator import keep_freed_memory
+from retalk_models.inference.allocator import disable_malloc_trim
 from retalk_models.layers.window import Window
 from retalk_models.registry.registry import home_registry
 
@@ -41,7 +41,7 @@ class Compute:
         device: torch device.
         exact: the networks as they are built, float32; False: their fast forms (`retalk_models.inference.optimize`).
         batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not depend on how many follow it.
-        precision: of the fast forms; auto: what `forms.fastest` chooses for the network and the device.
+        precision: of the fast forms; auto: what `forms.default_optimization` chooses for the network and the device.
     """
 
     device: str = "cpu"
@@ -246,16 +246,16 @@ def shared_networks(device: str, weights: str = "", precision: Precision = "auto
         # The same inputs give the same bytes on GPUs of one kind; and float32 means float32.
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False, False
     else:
-        keep_freed_memory()
+        disable_malloc_trim()
     return Networks(Compute.of(device, precision), weights)
 
 
 def fast(make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]) -> nn.Module:
     """A network's fastest form that is right on its device (`retalk_models.inference.numerics`)."""
     from retalk_models.inference.numerics import safest
-    from retalk_models.inference.optimize import fastest
+    from retalk_models.inference.optimize import default_optimization
 
-    form = fastest(name, compute.device)
+    form = default_optimization(name, compute.device)
     if compute.precision != "auto":
         form = dataclasses.replace(form, dtype=getattr(torch, compute.precision))
     return safest(name, make, form, warn)[0]

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from operators.retalk import enhance, restore
-from operators.retalk.batches import paste_face
 from operators.retalk.detectors import Detectors, Faces
 from operators.retalk.nets import Networks
+from operators.retalk.network_inputs import paste_face
 
 Box = tuple[int, int, int, int]
 

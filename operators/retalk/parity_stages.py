@@ -22,12 +22,12 @@ from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, Preset, encode_segment
-from operators.retalk import align3d, coefficients, mel, quads
-from operators.retalk.batches import SIDE, face_input, reference_frame
+from operators.retalk import align3d, coefficients, mel, oriented_crops
 from operators.retalk.detectors import Detectors, make_detectors
 from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_boxes
 from operators.retalk.model_files import Restoration, restoration_files
 from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.network_inputs import SIDE, face_input, reference_frame
 from operators.retalk.original import Box, Steps
 from operators.retalk.source import PICTURES, check_expression, speech_mel, standard_points, template
 from operators.segment import Segment
@@ -119,7 +119,7 @@ class DetectOriginal(ParityStage):
         for frame in read_frames(segment.video, 0, max(1, segment.n_frames // 2)):
             points = detectors.clip_landmarks(frame.index, frame.rgb())
             if points is not None:
-                return quads.clip_crop(points, *segment.size).box
+                return oriented_crops.clip_crop(points, *segment.size).box
         raise ValueError(f"{segment.video}: no face in the first half of the video; the original stops here")
 
     def _earlier(self, segment: Segment, detectors: Detectors, box: Box) -> np.ndarray:
@@ -210,7 +210,7 @@ class DNetOriginal(ParityStage):
             if points is None:
                 raise ValueError(f"{segment.video}: no face in the enhanced picture of frame {index}; the original stops here")
             landmarks.append(points)
-        return {"enhanced": enhanced, "quad": quads.quads(np.stack(landmarks))}
+        return {"enhanced": enhanced, "quad": oriented_crops.oriented_crops(np.stack(landmarks))}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.media.reader import read_frames
 from operators.retalk import align3d, coefficients, framing
-from operators.retalk.batches import SIDE
 from operators.retalk.face_boxes import DEFAULT_PADS
 from operators.retalk.framing import CROP
 from operators.retalk.model_files import Precision
 from operators.retalk.nets import Networks, NetworkStage, shared_networks
+from operators.retalk.network_inputs import SIDE
 from operators.retalk.source import standard_points
 from operators.segment import Segment
 

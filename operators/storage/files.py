@@ -22,7 +22,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations, registry
 
 from operators.storage.errors import MediaError, UnsupportedURLError
-from operators.storage.retry import Patient
+from operators.storage.retry import RetryingFileSystem
 from operators.storage.scratch import scratch_folder
 from retalk_models.installation import install_hint
 
@@ -65,7 +65,7 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (ImportError, ValueError) as problem:
         raise _unsupported(url, problem) from problem
     if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
-        fs = cast(fsspec.AbstractFileSystem, Patient(fs))
+        fs = cast(fsspec.AbstractFileSystem, RetryingFileSystem(fs))
     return fs, str(path)
 
 

@@ -25,16 +25,16 @@ PATIENCE = 120.0
 #: all at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 #: HTTP statuses that say "not now" (RFC 9110, RFC 6585, RFC 8470).
-NOT_NOW = {408, 425, 429, 500, 502, 503, 504}
+RETRYABLE_STATUS = {408, 425, 429, 500, 502, 503, 504}
 #: System errors that waiting does not mend.
-LASTING = {
+NON_RETRYABLE_ERRNOS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTEMPTY),
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTSUP, errno.ENOSYS),
 }
 #: Client libraries whose own exceptions without a status are failed connections.
 CLIENTS = ("aiohttp.", "botocore.", "urllib3.", "requests.", "google.auth.", "azure.core.", "paramiko.")
 #: Errors that callers distinguish; every other lasting one becomes a `StorageError` with the URL.
-PLAIN = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
+PASS_THROUGH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
 
 T = TypeVar("T")
 
@@ -43,21 +43,21 @@ def transient(problem: BaseException) -> bool:
     """True if the same call may succeed later."""
     status = getattr(problem, "status", None) or getattr(problem, "status_code", None) or getattr(problem, "code", None)
     if str(status).isdigit():
-        return int(str(status)) in NOT_NOW
+        return int(str(status)) in RETRYABLE_STATUS
     if isinstance(problem, (TimeoutError, ConnectionError, EOFError)):
         return True
     if isinstance(problem, OSError):
         # Storages raise errors without a number too: those are worth another try.
-        return problem.errno not in LASTING and not isinstance(problem, (*PLAIN, PermissionError))
+        return problem.errno not in NON_RETRYABLE_ERRNOS and not isinstance(problem, (*PASS_THROUGH, PermissionError))
     return f"{type(problem).__module__}.".startswith(CLIENTS) or type(problem).__name__ in ("FSTimeoutError", "TimeoutError")
 
 
-def patience() -> float:
+def retry_seconds() -> float:
     """Seconds for which a call is repeated."""
     return float(os.environ.get("RETALK_STORAGE_PATIENCE", PATIENCE))
 
 
-def repeat(call: Callable[[], T], what: str) -> T:
+def retry(call: Callable[[], T], what: str) -> T:
     """Call until it does not fail, or fails for good.
 
     Args:
@@ -65,7 +65,7 @@ def repeat(call: Callable[[], T], what: str) -> T:
         what: URL for the message.
 
     Raises:
-        StorageError: the storage did not answer for `patience()` seconds, or refuses.
+        StorageError: the storage did not answer for `retry_seconds()` seconds, or refuses.
         FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError: as they are.
     """
     began, pause, tries = time.monotonic(), FIRST_PAUSE, 0
@@ -73,7 +73,7 @@ def repeat(call: Callable[[], T], what: str) -> T:
         try:
             tries += 1
             return call()
-        except PLAIN:
+        except PASS_THROUGH:
             raise
         except Exception as problem:
             said = f"{type(problem).__name__}: {problem}"
@@ -83,21 +83,21 @@ def repeat(call: Callable[[], T], what: str) -> T:
                 if isinstance(problem, OSError):
                     raise StorageError(f"{what}: {said}") from problem
                 raise
-            if time.monotonic() - began + pause > patience():
+            if time.monotonic() - began + pause > retry_seconds():
                 waited = f"{tries} tries in {time.monotonic() - began:.0f} s"
                 raise StorageError(f"{what}: the storage does not answer ({waited}; the last: {said}); run again when it does") from problem
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class PatientFile(io.RawIOBase):
+class RetryingFile(io.RawIOBase):
     """A file opened for reading whose reads are repeated, from the same place of a file opened anew."""
 
     def __init__(self, fs: Any, path: str, url: str, size: int) -> None:
         super().__init__()
         self._fs, self._path, self._url, self._size = fs, path, url, size
         self._place = 0
-        self._file: Any = repeat(self._open, url)
+        self._file: Any = retry(self._open, url)
 
     def _open(self) -> Any:
         return self._fs.open(self._path, "rb")
@@ -119,7 +119,7 @@ class PatientFile(io.RawIOBase):
         wanted = self._size - self._place if size is None or size < 0 else size
         if wanted <= 0:
             return b""
-        data: bytes = repeat(lambda: self._attempt(wanted), self._url)
+        data: bytes = retry(lambda: self._attempt(wanted), self._url)
         self._place += len(data)
         return data
 
@@ -163,7 +163,7 @@ def _let_go(file: Any) -> None:
             raise
 
 
-class Patient:
+class RetryingFileSystem:
     """An fsspec file system whose calls are repeated. What is not listed here goes to the file system as it is.
 
     It also tells "not there" from "no answer", which fsspec's own `exists` and `isdir` do not, and never answers from a listing that it
@@ -184,7 +184,7 @@ class Patient:
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         self._fresh(path)
-        found: dict[str, Any] = repeat(lambda: self._fs.info(path, **options), self._url(path))
+        found: dict[str, Any] = retry(lambda: self._fs.info(path, **options), self._url(path))
         return found
 
     def exists(self, path: str, **options: Any) -> bool:
@@ -212,7 +212,7 @@ class Patient:
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
         self._fresh(path)
-        found: list[Any] = repeat(lambda: self._fs.ls(path, detail=detail, **options), self._url(path))
+        found: list[Any] = retry(lambda: self._fs.ls(path, detail=detail, **options), self._url(path))
         return found
 
     def find(self, path: str) -> list[str]:
@@ -221,7 +221,7 @@ class Patient:
         if kind.find is not fsspec.AbstractFileSystem.find or getattr(kind, "_find", None) not in (None, AsyncFileSystem._find):
             # An object store has a listing of its own, which is one call and not one a folder.
             self._fresh(path)
-            return sorted(repeat(lambda: self._fs.find(path), self._url(path)))
+            return sorted(retry(lambda: self._fs.find(path), self._url(path)))
         found, folders = [], [path]
         for folder in folders:  # grows while it is walked
             for entry in self.ls(folder):
@@ -232,26 +232,26 @@ class Patient:
         return sorted(found)
 
     def cat_file(self, path: str, **options: Any) -> bytes:
-        content: bytes = repeat(lambda: self._fs.cat_file(path, **options), self._url(path))
+        content: bytes = retry(lambda: self._fs.cat_file(path, **options), self._url(path))
         return content
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         size = self.size(path) if mode == "rb" and not options else None
         if size is not None:
-            return PatientFile(self._fs, path, self._url(path), size)
-        return repeat(lambda: self._fs.open(path, mode, **options), self._url(path))
+            return RetryingFile(self._fs, path, self._url(path), size)
+        return retry(lambda: self._fs.open(path, mode, **options), self._url(path))
 
     def put_file(self, local: str, path: str, **options: Any) -> None:
-        repeat(lambda: self._fs.put_file(local, path, **options), self._url(path))
+        retry(lambda: self._fs.put_file(local, path, **options), self._url(path))
 
     def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
-        repeat(lambda: self._fs.pipe_file(path, value, **options), self._url(path))
+        retry(lambda: self._fs.pipe_file(path, value, **options), self._url(path))
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        repeat(lambda: self._fs.makedirs(path, exist_ok=exist_ok), self._url(path))
+        retry(lambda: self._fs.makedirs(path, exist_ok=exist_ok), self._url(path))
 
     def rmdir(self, path: str) -> None:
-        repeat(lambda: self._fs.rmdir(path), self._url(path))
+        retry(lambda: self._fs.rmdir(path), self._url(path))
 
     def rm_file(self, path: str) -> None:
         self._remove(lambda: self._fs.rm_file(path), path)
@@ -272,7 +272,7 @@ class Patient:
                     raise
                 # An earlier try has done it, only its answer was lost.
 
-        repeat(once, self._url(path))
+        retry(once, self._url(path))
 
     def mv(self, source: str, target: str, **options: Any) -> None:
         tries = 0
@@ -286,4 +286,4 @@ class Patient:
                 if tries == 1 or not self.exists(target):
                     raise
 
-        repeat(once, self._url(target))
+        retry(once, self._url(target))

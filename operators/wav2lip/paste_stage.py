@@ -36,7 +36,7 @@ class PasteOptions:
 class PasteStage(Stage):
     """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending, as the original does.
 
-    Samples outside the box are the decoder's; frames that do not speak are encoded as decoded.
+    ShotFrameSampler outside the box are the decoder's; frames that do not speak are encoded as decoded.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded segment, which lies at ``segment["target"]``.

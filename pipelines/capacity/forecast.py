@@ -66,7 +66,7 @@ class Work:
         self.titles += 1
         self.plan.add(mark["frames"], megapixels)
         for plan in running:
-            todo = [piece["frames"] for piece in plan["pieces"] if not piece["receipt"]]
+            todo = [output_segment["frames"] for output_segment in plan["output_segments"] if not output_segment["receipt"]]
             self.dubs += 1
             self.segments += len(todo)
             self.video_seconds += plan["video_seconds"]

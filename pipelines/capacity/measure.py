@@ -27,7 +27,7 @@ from pipelines.execution.worker import Group, limit_process
 from pipelines.manifest.titles import Title
 from pipelines.planning.fanout import fan_out
 from pipelines.planning.planner import PLANNED, Planner
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 MIB = 1 << 20
 #: Id of the title that comes first and is not timed: models are loaded and functions compiled over it.
@@ -108,7 +108,7 @@ def rss_mib() -> float:
 
 def _plan(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[float]], dict[str, Any]]:
     config = EngineConfig.model_validate(spec["engine"])
-    planner = Planner(PlanSpec(config, spec["run"], spec["segment_frames"]), Board())
+    planner = Planner(PlanSpec(config, spec["run"], spec["segment_frames"]), Coordinator())
     rows: list[Row] = []
     timed: dict[str, list[float]] = {}
     for text in Path(spec["source"]).read_text().splitlines():
@@ -130,7 +130,7 @@ def _stage(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[f
     config = EngineConfig.model_validate(spec["engine"])
     Engine(config)  # imports the stages' modules: what every worker of this engine has
     base = rss_mib()
-    group = Group(GroupSpec(config, (spec["stage"],), spec["run"], spec["device"]), Board())
+    group = Group(GroupSpec(config, (spec["stage"],), spec["run"], spec["device"]), Coordinator())
     per_dub = group.stages[0].per == "dub"
     out: list[Row] = []
     timed: dict[str, list[float]] = {}

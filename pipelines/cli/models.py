@@ -143,11 +143,11 @@ def markdown(catalog: Catalog) -> str:
 
 def presence(registry: Registry, entry: ModelFile) -> str:
     """Whether a file is here, in a word or two."""
-    if registry.here(entry):
+    if registry.is_local(entry):
         return "yes"
     if registry.path(entry.file).is_file():
         return "wrong size"
-    if registry.there(entry):
+    if registry.is_in_remote_home(entry):
         return "remote"
     done = max((part.stat().st_size for part in (registry.directory / ".partial").glob(f"{entry.file}.*.part")), default=0)
     return f"partly, {show_size(done)}" if done else "no"
@@ -205,7 +205,7 @@ def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
     without = catalog.files_of(args.without)
     keep = [entry for entry in keep if entry not in without]
     if not named and not args.mirror:
-        for entry in [entry for entry in keep if not entry.urls and not registry.here(entry)]:
+        for entry in [entry for entry in keep if not entry.urls and not registry.is_local(entry)]:
             print(f"left out: {entry.file}: its publisher gives no direct address; get it there and name its folder with --from")
             keep.remove(entry)
     return keep
@@ -233,7 +233,7 @@ def run_pull(args: argparse.Namespace) -> int:
     if args.mirror and not is_remote(args.mirror) and not local_path(args.mirror).is_dir():
         raise WeightsError(f"--from {args.mirror}: no such folder (a folder, or any URL that fsspec understands)")
     entries = choose(args, registry)
-    wanted = [entry for entry in entries if not registry.here(entry) and not registry.there(entry)]
+    wanted = [entry for entry in entries if not registry.is_local(entry) and not registry.is_in_remote_home(entry)]
     ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     if not accepted_licences(wanted, args.accept_licences, ask):
         return 2
@@ -253,7 +253,7 @@ def run_verify(args: argparse.Namespace) -> int:
     entries = registry.catalog.files_of(args.names) if args.names else list(registry.catalog.files.values())
     rows, bad = [("file", "", "")], 0
     for entry in entries:
-        if not registry.path(entry.file).is_file() and registry.there(entry):
+        if not registry.path(entry.file).is_file() and registry.is_in_remote_home(entry):
             registry.copy_to_node(entry, progress)
         verdict = registry.check(entry, again=True)
         note = verdict.note or (f"SHA-256 as pinned by {verdict.pinned_by}" if verdict.pinned_by else "")

@@ -20,14 +20,14 @@ from pipelines.engine.rows import Row
 from pipelines.engine.specs import PlanSpec
 from pipelines.errors import DONE, FAILED, PreflightError
 from pipelines.execution.ray_session import machine_cpus, ray_session
-from pipelines.manifest.confinement import confine
+from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Title
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.run_log import read_logs
 from pipelines.planning.planner import Planner
 from pipelines.preflight.checks import with_missing_files
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 from pipelines.state.outputs import foreign_outputs
 from pipelines.state.run_directory import RunDirectory, read_json, write_text
 
@@ -123,7 +123,7 @@ def plan(
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
-        titles = with_missing_files(confine(titles_of(manifest, built, run, defaults), roots, run))
+        titles = with_missing_files(restrict_paths(titles_of(manifest, built, run, defaults), roots, run))
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
         spec = PlanSpec(built.config, where, chosen[0].segment_frames, limits=chosen[0].limits.media())
@@ -181,28 +181,28 @@ def forecasts_of(engine: Engine, profiles: Sequence[ProfileConfig], work: Work, 
 def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iterator[Row]:
     """The planner's rows for all titles, by Ray where there are many."""
     if len(titles) < PARALLEL_TITLES:
-        planner = Planner(spec, Board())
+        planner = Planner(spec, Coordinator())
         for title in titles:
             yield from planner.plan(title)
         return
-    from pipelines.execution.coordinator_client import start_board
+    from pipelines.execution.coordinator_client import start_coordinator
     from pipelines.execution.ray_graph import stream
 
     profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
     with ray_session(store_mib) as ray:
-        name, board = start_board()
+        name, coordinator = start_coordinator()
         for rows in stream(titles, spec, [], profile, name):
             yield from rows
-        ray.kill(board)
+        ray.kill(coordinator)
 
 
 def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for plan in mark["dubs"]:
-        todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
+        todo = [output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]]
         yield {
             **{"dub": plan["dub"]["dub"], "state": plan["state"], "error": redact(plan["error"]), "notes": plan["notes"]},
             **{"frames": plan["frames"], "video_seconds": plan["video_seconds"]},
-            **{"segments": len(plan["pieces"]), "segments_to_do": len(todo)},
+            **{"segments": len(plan["output_segments"]), "segments_to_do": len(todo)},
             **{name: mark.get(name) for name in ("width", "height", "shots", "faceless_shots")},
         }
 
@@ -213,11 +213,16 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     problems, notes = [], []
     for mark in marks:
         for plan in mark["dubs"]:
-            todo = [piece for piece in plan["pieces"] if not piece["receipt"]]
+            todo = [output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]]
             state = {"run": f"{len(todo)} to do", "done": "done already", "failed": "FAILS"}[plan["state"]]
             size = f"{mark['width']}x{mark['height']}" if "width" in mark else "?"
             length = duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
-            numbers = [str(plan["frames"] or mark.get("frames", "?")), length, str(mark.get("shots", "?")), str(len(plan["pieces"]) or "?")]
+            numbers = [
+                str(plan["frames"] or mark.get("frames", "?")),
+                length,
+                str(mark.get("shots", "?")),
+                str(len(plan["output_segments"]) or "?"),
+            ]
             rows.append([mark["title"]["id"], plan["dub"]["dub"], size, *numbers, state])
             if plan["state"] == "failed":
                 problems.append(redact(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}"))
@@ -229,7 +234,13 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     plans = [plan for mark in marks for plan in mark["dubs"]]
-    todo = [piece for plan in plans if plan["state"] == "run" for piece in plan["pieces"] if not piece["receipt"]]
+    todo = [
+        output_segment
+        for plan in plans
+        if plan["state"] == "run"
+        for output_segment in plan["output_segments"]
+        if not output_segment["receipt"]
+    ]
     video = duration(sum(plan["video_seconds"] for plan in plans if plan["state"] == "run"))
     counts = f"{count(len(marks), 'title')}, {count(len(plans), 'dub')}: {count(len(todo), 'segment')} to do"
     sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"

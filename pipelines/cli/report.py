@@ -14,7 +14,7 @@ from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.config import NodeGroup
 from pipelines.monitoring.progress import duration
 from pipelines.monitoring.run_log import read_logs
-from pipelines.state.ownership import require_about
+from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
 
 DONE, FAILED = 0, 3
@@ -104,7 +104,7 @@ def read_report(url: str) -> dict[str, Any]:
         UsageError: the directory holds no run.
     """
     run = RunDirectory(url)
-    about = require_about(run.url)
+    about = require_run_metadata(run.url)
     records, logs = run.records(), read_logs(run.url)
     chosen = _forecast(run.url, about, logs)
     since = None

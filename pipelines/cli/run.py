@@ -28,7 +28,7 @@ from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
 from pipelines.state.changes import RECOMPUTED
 from pipelines.state.outputs import check_outputs
-from pipelines.state.ownership import read_about
+from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import RunDirectory
 
 INTERRUPTED = 130
@@ -137,7 +137,7 @@ def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json
 
     check_dub(video, speech, output, options["defaults"]["face"])
     directory, row = side_directory(output), row_of(video, speech, output)
-    if not (options["overwrite"] or (read_about(directory) or {}).get("overwrite")):
+    if not (options["overwrite"] or (read_run_metadata(directory) or {}).get("overwrite")):
         check_outputs(RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))])
     progress.phase("looking for shots and faces")
     asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits")}

@@ -19,7 +19,7 @@ from pipelines.monitoring.progress_text import SLOW_START, slow_start
 from pipelines.monitoring.run_log import SILENT, read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.state.lock import holder
-from pipelines.state.ownership import require_about
+from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import RunDirectory, read_json
 
 DONE, FAILED = 0, 3
@@ -41,7 +41,7 @@ def read_status(url: str) -> dict[str, Any]:
         UsageError: the directory holds no run.
     """
     run = RunDirectory(url)
-    about = require_about(run.url)
+    about = require_run_metadata(run.url)
     records = run.records()
     done = {(record["title"], record["dub"]) for record in records if record["state"] == "done"}
     failed = [record for record in records if record["state"] == "failed"]
@@ -80,7 +80,7 @@ def _committed(run: RunDirectory, done: set[tuple[str, str]]) -> dict[str, int]:
     fs, path = filesystem(table)
     with fs.open(path, "rb") as file:
         plan = pq.read_table(file, columns=["title", "dub", "name", "frames"])
-    # A catalogue has hundreds of thousands of pieces: no loop over them here.
+    # A catalogue has hundreds of thousands of output_segments: no loop over them here.
     dubs = pc.binary_join_element_wise(plan["title"], plan["dub"], "\0")
     ended = pc.is_in(dubs, pa.array([f"{title}\0{dub}" for title, dub in done], pa.string()))
     committed = pc.or_(ended, pc.is_in(plan["name"], pa.array(names, pa.string())))

@@ -39,8 +39,8 @@ class StageConfig(_Strict):
 class Windows(_Strict):
     """How shots are cut into segments.
 
-    ``shot``: a segment is a shot, or equal pieces of at most `max_seconds` of it: fixed by the engine, so that results do not depend on
-    the profile. ``frames``: equal pieces of at most the profile's `segment_frames`, for engines whose results do not depend on it.
+    ``shot``: a segment is a shot, or equal output_segments of at most `max_seconds` of it: fixed by the engine, so that results do not depend on
+    the profile. ``frames``: equal output_segments of at most the profile's `segment_frames`, for engines whose results do not depend on it.
     """
 
     kind: Literal["shot", "frames"] = "frames"

@@ -15,14 +15,14 @@ from operators.storage.redact import redact_all
 from pipelines.manifest.titles import Dub
 from pipelines.state.content_keys import job_key
 from pipelines.state.outputs import making
-from pipelines.state.run_directory import Record, RunDirectory, read_sealed, sha256_file
+from pipelines.state.run_directory import Record, RunDirectory, read_checksummed, sha256_file
 
 
 @dataclass
 class DubJob:
     """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
 
-    `pieces` are the frames of each piece by name, in output order; `receipts` those that are committed, by name; `reused` of them by an
+    `output_segments` are the frames of each output_segment by name, in output order; `receipts` those that are committed, by name; `reused` of them by an
     earlier run.
     """
 
@@ -32,7 +32,7 @@ class DubJob:
     dub: dict[str, Any]
     key: str
     engine: str
-    pieces: dict[str, int]
+    output_segments: dict[str, int]
     notes: list[str]
     frames: int
     video_seconds: float
@@ -46,7 +46,7 @@ class DubJob:
 
     @property
     def complete(self) -> bool:
-        return not self.error and len(self.receipts) == len(self.pieces)
+        return not self.error and len(self.receipts) == len(self.output_segments)
 
     def record(self, state: str, error: str = "", size: int = 0) -> Record:
         """The record of how this dub ended."""
@@ -63,7 +63,7 @@ class DubJob:
             "engine": self.engine,
             "key": job_key(self.key, dub),
             "frames": self.frames,
-            "segments": len(self.pieces),
+            "segments": len(self.output_segments),
             "reused": self.reused,
             "bytes": sum(int(receipt["bytes"]) for receipt in self.receipts.values()),
             "size": size,
@@ -89,9 +89,9 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
         The record: ``done``, or ``failed`` with the reason. It is written already, if it can be.
     """
     run, dub, began = RunDirectory(job.run), Dub(**job.dub), time.perf_counter()
-    paths = [job.receipts[name]["path"] for name in job.pieces]
+    paths = [job.receipts[name]["path"] for name in job.output_segments]
     try:
-        for name, path in zip(job.pieces, paths):
+        for name, path in zip(job.output_segments, paths):
             digest = sha256_file(path)
             if digest != job.receipts[name]["sha256"] and not _replaced(run, job, name, digest):
                 run.forget(job.title, [path])
@@ -120,8 +120,8 @@ def _replaced(run: RunDirectory, job: DubJob, name: str, digest: str | None) -> 
 
     Two workers have made it: on processors that round otherwise their files differ, and either is right.
     """
-    receipt = read_sealed(join(run.receipts(job.title), f"{name}.json"))
-    if receipt is None or digest is None or receipt.get("sha256") != digest or receipt.get("frames") != job.pieces[name]:
+    receipt = read_checksummed(join(run.receipts(job.title), f"{name}.json"))
+    if receipt is None or digest is None or receipt.get("sha256") != digest or receipt.get("frames") != job.output_segments[name]:
         return False
     job.receipts[name] = {**job.receipts[name], "sha256": digest, "bytes": receipt["bytes"]}
     return True

@@ -1,10 +1,10 @@
-"""Bundles: several rows that travel between two pools as one block.
+"""Batches: several rows that travel between two pools as one block.
 
 Ray's own cost is 15 to 25 ms of the driver for a block, whatever it holds, so short rows go together, up to a bounded amount of work and
-memory; long ones go alone. A bundle is one Ray row (a list of structs): Ray never splits one and never joins two.
+memory; long ones go alone. A batch is one Ray row (a list of structs): Ray never splits one and never joins two.
 
-Where a bundle ends depends only on the rows' frames and the stages' declarations, never on time, sizes on disk or errors: a worker that is
-started again over the same input must give the same bundles in the same order, for Ray drops as many of them as it has seen before.
+Where a batch ends depends only on the rows' frames and the stages' declarations, never on time, sizes on disk or errors: a worker that is
+started again over the same input must give the same batches in the same order, for Ray drops as many of them as it has seen before.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pipelines.engine.rows import Row, row_bytes, to_table
 
 #: Name of the only column of a packed table.
 BUNDLE = "rows"
-#: Bytes of tensors in a bundle of several rows, at most.
+#: Bytes of tensors in a batch of several rows, at most.
 MAX_BYTES = 16 << 20
-#: Rows in a bundle, at most.
+#: Rows in a batch, at most.
 MAX_ROWS = 64
 #: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles is not waited for at the end.
 MAX_TITLES, PLANNER_TASKS = 32, 16
 #: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
 QUEUED = 1
-#: How many times longer bundles may be in large catalogues, and titles that each worker has for each time.
+#: How many times longer batches may be in large catalogues, and titles that each worker has for each time.
 MAX_LONGER, WORKER_TITLES = 8, 16
-#: Bundles that each worker of the largest pool has at least over a run, as far as there are rows.
+#: Batches that each worker of the largest pool has at least over a run, as far as there are rows.
 WORKER_BUNDLES = 4
 
 
 @dataclass(frozen=True)
-class Bundling:
+class BatchingPolicy:
     """How much goes together in a run. The default is one row each.
 
     Attributes:
@@ -52,7 +52,7 @@ class Bundling:
     def block_frames(self) -> int:
         """Source frames to decode that go together, halo included; a row with more is alone.
 
-        Where every worker has many titles before it, a bundle may be longer: it stays a small part of what a worker does, so that none is
+        Where every worker has many titles before it, a batch may be longer: it stays a small part of what a worker does, so that none is
         waited for at the end.
         """
         return self.frames * max(1, min(MAX_LONGER, self.titles // (WORKER_TITLES * self.workers)))
@@ -84,18 +84,18 @@ def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
 
 
 def unpack(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """All rows of packed bundles as a plain table; tensors are views of its memory."""
+    """All rows of packed batches as a plain table; tensors are views of its memory."""
     chunks = [pa.Table.from_arrays(chunk.flatten().flatten(), schema=schema) for chunk in table.column(BUNDLE).chunks]
     return pa.concat_tables(chunks) if chunks else schema.empty_table()
 
 
-class Bundler:
-    """Gathers rows into bundles.
+class Batcher:
+    """Gathers rows into batches.
 
     Args:
         schema: of the rows.
-        frames: in a bundle, at most; a row with more is alone.
-        rows: in a bundle, at most.
+        frames: in a batch, at most; a row with more is alone.
+        rows: in a batch, at most.
     """
 
     def __init__(self, schema: pa.Schema, frames: int, rows: int) -> None:
@@ -104,7 +104,7 @@ class Bundler:
         self._frames = self._bytes = 0
 
     def add(self, row: Row, frames: int, core: int) -> Iterator[pa.Table]:
-        """Add a row of so many frames (with and without halo); yields the bundles that are full."""
+        """Add a row of so many frames (with and without halo); yields the batches that are full."""
         size = row_bytes(self._schema, frames, core)
         fits = len(self._rows) < self.rows_limit and self._frames + frames <= self._frames_limit and self._bytes + size <= MAX_BYTES
         if not fits:
@@ -115,7 +115,7 @@ class Bundler:
             yield from self.rest()
 
     def rest(self) -> Iterator[pa.Table]:
-        """The bundle that is not full."""
+        """The batch that is not full."""
         if self._rows:
             yield pack(self._rows, self._schema)
         self._rows, self._frames, self._bytes = [], 0, 0

@@ -17,7 +17,7 @@ from pipelines.execution.assembly import DubJob
 from pipelines.manifest.titles import Title
 from pipelines.state.run_directory import Record, RunDirectory, write_table
 
-#: One row per piece of the plan, for `retalk status` and for people.
+#: One row per output_segment of the plan, for `retalk status` and for people.
 PLAN_TABLE = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in ("title", "dub", "name")),
@@ -100,13 +100,17 @@ class Collector:
                 dub=dub,
                 key=plan["key"],
                 engine=self.engine,
-                pieces={piece["name"]: piece["frames"] for piece in plan["pieces"]},
+                output_segments={output_segment["name"]: output_segment["frames"] for output_segment in plan["output_segments"]},
                 notes=plan["notes"],
                 ingredients=plan["ingredients"],
                 changed=plan["changed"],
                 frames=plan["frames"],
                 video_seconds=plan["video_seconds"],
-                receipts={piece["name"]: piece["receipt"] for piece in plan["pieces"] if piece["receipt"]},
+                receipts={
+                    output_segment["name"]: output_segment["receipt"]
+                    for output_segment in plan["output_segments"]
+                    if output_segment["receipt"]
+                },
                 trace=mark["traceback"],
             )
             job.reused = len(job.receipts)
@@ -116,10 +120,10 @@ class Collector:
                 {
                     "title": row["title"],
                     "dub": dub["dub"],
-                    **{k: piece[k] for k in ("name", "out_start", "frames")},
-                    "committed": bool(piece["receipt"]),
+                    **{k: output_segment[k] for k in ("name", "out_start", "frames")},
+                    "committed": bool(output_segment["receipt"]),
                 }
-                for piece in plan["pieces"]
+                for output_segment in plan["output_segments"]
             ]
             if plan["state"] == "done":
                 record = self.run.read_record(row["title"], dub["dub"])
@@ -131,7 +135,7 @@ class Collector:
                 continue
             self.jobs[row["title"], dub["dub"]] = job
             self.reused += job.reused
-            self.frames_planned += sum(frames for name, frames in job.pieces.items() if name not in job.receipts)
+            self.frames_planned += sum(frames for name, frames in job.output_segments.items() if name not in job.receipts)
             if plan["state"] == "failed":
                 self._fail(job, plan["error"])
             elif job.complete:
@@ -164,11 +168,11 @@ class Collector:
     def _receive(self, job: DubJob, row: Row, meta: dict[str, Any]) -> None:
         """Count a committed segment."""
         name = row["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        if name in job.pieces and name not in job.receipts:
-            if row["frames"] != job.pieces[name]:
-                self._fail(job, f"{row['path']}: {row['frames']} frames were encoded where {job.pieces[name]} were planned")
+        if name in job.output_segments and name not in job.receipts:
+            if row["frames"] != job.output_segments[name]:
+                self._fail(job, f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[name]} were planned")
                 return
-            self.frames_done += job.pieces[name]
+            self.frames_done += job.output_segments[name]
             job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
             for stage, seconds in meta.get("seconds", {}).items():
                 job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
@@ -180,7 +184,7 @@ class Collector:
         if row["dub"]:
             return True
         number = f".{row['segment']:05d}."
-        return any(number in name and name not in job.receipts for name in job.pieces)
+        return any(number in name and name not in job.receipts for name in job.output_segments)
 
     # --- ends ---------------------------------------------------------------------------------------------------------------------
     def _finish(self, job: DubJob) -> None:
@@ -191,7 +195,7 @@ class Collector:
     def _fail(self, job: DubJob, error: str) -> None:
         if self.jobs.pop((job.title, job.dub["dub"]), None) is not None:
             # What it will not do any more is not expected of the run.
-            self.frames_planned -= sum(frames for name, frames in job.pieces.items() if name not in job.receipts)
+            self.frames_planned -= sum(frames for name, frames in job.output_segments.items() if name not in job.receipts)
         self.failed(job, error)
 
     def failed(self, job: DubJob, error: str) -> None:
@@ -259,7 +263,11 @@ class Collector:
 
 def _analysed(mark: dict[str, Any]) -> int:
     """Source frames that the stages before the dubs part will look at for a title, about: those of the dub with the most work left."""
-    left = [sum(piece["frames"] for piece in plan["pieces"] if not piece["receipt"]) for plan in mark["dubs"] if plan["state"] == "run"]
+    left = [
+        sum(output_segment["frames"] for output_segment in plan["output_segments"] if not output_segment["receipt"])
+        for plan in mark["dubs"]
+        if plan["state"] == "run"
+    ]
     return min(int(mark.get("frames", 0)), max(left, default=0))
 
 

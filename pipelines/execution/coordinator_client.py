@@ -12,35 +12,35 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipelines.execution.ray_session import RayLostError, ray_lost
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 NAMESPACE = "retalk"
 
 
-#: Seconds that the board has to answer the progress display.
+#: Seconds that the coordinator has to answer the progress display.
 BOARD_PATIENCE = 10.0
 
 
-#: Seconds that a worker's notes to the board may wait.
+#: Seconds that a worker's notes to the coordinator may wait.
 NOTES_PERIOD = 1.0
 
 
-class BoardHandle:
-    """The board in its actor, as workers see it.
+class CoordinatorClient:
+    """The coordinator in its actor, as workers see it.
 
-    What need not be waited for is gathered and sent along with the next `begin`, at the end of a bundle, or after a second.
+    What need not be waited for is gathered and sent along with the next `begin`, at the end of a batch, or after a second.
     """
 
     def __init__(self, name: str) -> None:
         import ray
 
         self._ray: Any = ray
-        self._board: Any = ray.get_actor(name, namespace=NAMESPACE)
+        self._coordinator: Any = ray.get_actor(name, namespace=NAMESPACE)
         self._notes: list[tuple[str, tuple[Any, ...]]] = []
         self._sent = time.monotonic()
 
     def begin(self, key: str) -> int:
-        attempts: int = self._ray.get(self._board.after.remote(self._taken(), "begin", key))
+        attempts: int = self._ray.get(self._coordinator.after.remote(self._taken(), "begin", key))
         return attempts
 
     def end(self, key: str) -> None:
@@ -56,28 +56,28 @@ class BoardHandle:
         self._note("stage_done", stage, frames, seconds, error)
 
     def decide(self, key: str, decision: Any) -> None:
-        self._ray.get(self._board.decide.remote(key, decision))
+        self._ray.get(self._coordinator.decide.remote(key, decision))
 
     def begin_plan(self, key: str) -> tuple[int, Any]:
-        found: tuple[int, Any] = self._ray.get(self._board.after.remote(self._taken(), "begin_plan", key))
+        found: tuple[int, Any] = self._ray.get(self._coordinator.after.remote(self._taken(), "begin_plan", key))
         return found
 
     @contextmanager
     def coming_up(self, group: str) -> Iterator[None]:
-        """Tell the board that this actor is starting, and then that it is up. Its imports and its set-up belong inside."""
+        """Tell the coordinator that this actor is starting, and then that it is up. Its imports and its set-up belong inside."""
         worker = self._ray.get_runtime_context().get_actor_id() or uuid.uuid4().hex
         told = (worker, group, socket.gethostname(), os.getpid())
-        self._board.starting.remote(*told, "importing")
+        self._coordinator.starting.remote(*told, "importing")
         yield
-        self._board.up.remote(worker)
+        self._coordinator.up.remote(worker)
 
     def claim(self, size: int) -> bool:
-        return bool(self._ray.get(self._board.claim.remote(size)))
+        return bool(self._ray.get(self._coordinator.claim.remote(size)))
 
     def flush(self) -> None:
         """Send what was gathered."""
         if self._notes:
-            self._board.note.remote(self._taken())
+            self._coordinator.note.remote(self._taken())
 
     def _note(self, method: str, *arguments: Any) -> None:
         self._notes.append((method, arguments))
@@ -89,33 +89,33 @@ class BoardHandle:
         return notes
 
 
-def start_board(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
-    """Start the run's board; it lives as long as the returned handle. Arguments as of `Board`; the folder is on this machine.
+def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
+    """Start the run's coordinator; it lives as long as the returned handle. Arguments as of `Coordinator`; the folder is on this machine.
 
     Returns:
-        Its name for `BoardHandle`, and the actor's handle.
+        Its name for `CoordinatorClient`, and the actor's handle.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    name = f"board-{uuid.uuid4().hex[:12]}"
+    name = f"coordinator-{uuid.uuid4().hex[:12]}"
     # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    actor = ray.remote(Board).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
+    actor = ray.remote(Coordinator).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
     return name, actor
 
 
-def snapshot_of(board: Any) -> dict[str, Any]:
-    """The board's snapshot, from its actor. It is waited for no longer than the progress display may stand still.
+def snapshot_of(coordinator: Any) -> dict[str, Any]:
+    """The coordinator's snapshot, from its actor. It is waited for no longer than the progress display may stand still.
 
     Raises:
         RayLostError: Ray has ended; nobody would answer.
-        ray.exceptions.GetTimeoutError: the board has not answered.
+        ray.exceptions.GetTimeoutError: the coordinator has not answered.
     """
     import ray
 
     if ray_lost():
         raise RayLostError("Ray has ended")
-    found: dict[str, Any] = ray.get(board.snapshot.remote(), timeout=BOARD_PATIENCE)
+    found: dict[str, Any] = ray.get(coordinator.snapshot.remote(), timeout=BOARD_PATIENCE)
     return found

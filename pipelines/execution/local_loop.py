@@ -10,10 +10,10 @@ from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Title
 from pipelines.planning.planner import Planner
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 
-def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take: Callable[[Row], None], board: Board) -> None:
+def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take: Callable[[Row], None], coordinator: Coordinator) -> None:
     """Run titles one after the other, depth first.
 
     Args:
@@ -21,9 +21,9 @@ def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take
         plan: the planner's specification.
         groups: the groups' specifications, in order.
         take: called with each row from behind the last stage.
-        board: attempts and counters.
+        coordinator: attempts and counters.
     """
-    planner = Planner(plan, board)
+    planner = Planner(plan, coordinator)
     workers: list[Group] = []
 
     def through(row: Row, position: int) -> Iterator[Row]:
@@ -35,7 +35,7 @@ def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take
             return
         while len(workers) <= position:
             # A group is set up when its first row comes: a run whose titles all fail at planning loads nothing.
-            workers.append(Group(groups[len(workers)], board))
+            workers.append(Group(groups[len(workers)], coordinator))
         for result in workers[position].process(row):
             yield from through(result, position + 1)
 

@@ -1,7 +1,7 @@
 """The Ray Data graph: titles -> planner pool -> one actor pool per group of stages -> rows for the driver.
 
 Planning is the first operator of the same dataset, so that titles stream: the first one is dubbed while later ones are planned, and
-backpressure holds the planners back when the pools behind are busy. One bundle of rows (`pipelines.execution.batching`) is one block: Ray neither
+backpressure holds the planners back when the pools behind are busy. One batch of rows (`pipelines.execution.batching`) is one block: Ray neither
 combines nor splits them (`target_max_block_size`), so each is scheduled for itself and a fan-out spreads over the next pool.
 """
 
@@ -18,74 +18,74 @@ import pyarrow as pa
 from pipelines.engine.config import PoolConfig, ProfileConfig
 from pipelines.engine.rows import Row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
-from pipelines.execution.batching import MAX_ROWS, QUEUED, Bundler, Bundling, frames_of, pack, unpack
-from pipelines.execution.coordinator_client import BoardHandle
+from pipelines.execution.batching import MAX_ROWS, QUEUED, Batcher, BatchingPolicy, frames_of, pack, unpack
+from pipelines.execution.coordinator_client import CoordinatorClient
 from pipelines.execution.ray_session import detach_input  # sets Ray's environment, too
 from pipelines.manifest.titles import Title
-from pipelines.planning.heartbeat import BEAT
+from pipelines.planning.heartbeat import HEARTBEAT
 
 if TYPE_CHECKING:
     from pipelines.planning.planner import Planner
 
-#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `unhurried`.
+#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `reduce_scheduler_polling`.
 LARGE, LARGE_WAIT = 500, 0.25
 
 
 class PlanActor:
     """A planner in an actor pool: a table with lists of titles (as JSON) in, packed rows out."""
 
-    def __init__(self, spec: PlanSpec, board: str, bundling: Bundling) -> None:
+    def __init__(self, spec: PlanSpec, coordinator: str, policy: BatchingPolicy) -> None:
         detach_input()
-        self._board = BoardHandle(board)
-        self._bundling = bundling
-        with self._board.coming_up("plan"):
+        self._coordinator = CoordinatorClient(coordinator)
+        self._policy = policy
+        with self._coordinator.coming_up("plan"):
             from pipelines.planning.planner import Planner
 
-            self._planner = Planner(spec, self._board)
+            self._planner = Planner(spec, self._coordinator)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         for titles in table.column("titles").to_pylist():
-            yield from plan_bundles(self._planner, [Title.from_json(text) for text in titles], self._bundling)
-        self._board.flush()
+            yield from plan_batches(self._planner, [Title.from_json(text) for text in titles], self._policy)
+        self._coordinator.flush()
 
 
-def plan_bundles(planner: Planner, titles: list[Title], bundling: Bundling) -> Iterator[pa.Table]:
-    """Plan titles one after the other and yield their rows packed; short titles share a bundle where there are many."""
+def plan_batches(planner: Planner, titles: list[Title], policy: BatchingPolicy) -> Iterator[pa.Table]:
+    """Plan titles one after the other and yield their rows packed; short titles share a batch where there are many."""
     from pipelines.planning.planner import PLANNED
 
-    together = bundling.titles_per_task > 1
-    bundler = Bundler(PLANNED, bundling.block_frames, MAX_ROWS if together else 1)
+    together = policy.titles_per_task > 1
+    batcher = Batcher(PLANNED, policy.block_frames, MAX_ROWS if together else 1)
     for title in titles:
         rows = []
         for row in planner.steps(title):
-            if row["segment"] == BEAT:
-                yield from bundler.rest()
+            if row["segment"] == HEARTBEAT:
+                yield from batcher.rest()
                 yield pack([row], PLANNED)
             else:
                 rows.append(row)
         if not together:
-            bundler.rows_limit = bundling.rows(len(rows) - 1)
+            batcher.rows_limit = policy.rows(len(rows) - 1)
         for row in rows:
-            yield from bundler.add(row, *frames_of(row))
+            yield from batcher.add(row, *frames_of(row))
         if not together:
-            yield from bundler.rest()
-    yield from bundler.rest()
+            yield from batcher.rest()
+    yield from batcher.rest()
 
 
 class GroupActor:
     """A group of stages in an actor pool."""
 
-    def __init__(self, spec: GroupSpec, board: str, block_frames: int) -> None:
+    def __init__(self, spec: GroupSpec, coordinator: str, block_frames: int) -> None:
         detach_input()
-        self._board = BoardHandle(board)
-        with self._board.coming_up("+".join(spec.stages)):
+        self._coordinator = CoordinatorClient(coordinator)
+        with self._coordinator.coming_up("+".join(spec.stages)):
             from pipelines.execution.worker import Group
 
-            self._group = Group(spec, self._board, block_frames)
+            self._group = Group(spec, self._coordinator, block_frames)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         yield from self._group(table)
-        self._board.flush()
+        self._coordinator.flush()
 
 
 def _pool(pool: PoolConfig, cpus: int) -> Any:
@@ -98,7 +98,7 @@ def _pool(pool: PoolConfig, cpus: int) -> Any:
 
 
 @contextmanager
-def unhurried(titles: int) -> Iterator[None]:
+def reduce_scheduler_polling(titles: int) -> Iterator[None]:
     """Let Ray Data's scheduler look around less often where a catalogue is large.
 
     It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a large catalogue is a third of
@@ -120,7 +120,7 @@ def unhurried(titles: int) -> Iterator[None]:
 
 
 def stream(
-    titles: list[Title], plan: PlanSpec, placed: list[tuple[PoolConfig, GroupSpec]], profile: ProfileConfig, board: str
+    titles: list[Title], plan: PlanSpec, placed: list[tuple[PoolConfig, GroupSpec]], profile: ProfileConfig, coordinator: str
 ) -> Iterator[list[Row]]:
     """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they come, in any order, in lists of
     those that have come together.
@@ -130,7 +130,7 @@ def stream(
         plan: the planner's specification.
         placed: the groups in order, each with its pool; without any, the planner's rows are given.
         profile: planner pool and watchdog.
-        board: name of the board actor.
+        coordinator: name of the coordinator actor.
 
     Raises:
         ray.exceptions.RayError: a pool cannot be set up, or the watchdog saw no progress for `watchdog_seconds`.
@@ -157,24 +157,26 @@ def stream(
     context.execution_no_progress_timeout_s = profile.watchdog_seconds
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
-    bundling = Bundling(profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1])
-    with ray.data.DataContext.current(context), unhurried(len(titles)):
-        tasks = planning_tasks(sizes_for(titles, bundling), bundling)
+    policy = BatchingPolicy(
+        profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1]
+    )
+    with ray.data.DataContext.current(context), reduce_scheduler_polling(len(titles)):
+        tasks = planning_tasks(sizes_for(titles, policy), policy)
         items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = dataset.map_batches(
             PlanActor,
-            fn_constructor_args=(plan, board, bundling),
+            fn_constructor_args=(plan, coordinator, policy),
             compute=_pool(profile.plan, cpus),
             num_cpus=profile.plan.num_cpus,
             **common,
         )
         for pool, spec in placed:
-            # A block is one bundle whatever the batch; where a pool books GPUs, Ray insists on a number.
+            # A block is one batch whatever the batch; where a pool books GPUs, Ray insists on a number.
             gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
             dataset = dataset.map_batches(
                 GroupActor,
-                fn_constructor_args=(spec, board, bundling.block_frames),
+                fn_constructor_args=(spec, coordinator, policy.block_frames),
                 compute=_pool(pool, cpus),
                 num_cpus=pool.num_cpus,
                 **{**common, **gpus},
@@ -186,9 +188,9 @@ def stream(
 
 
 def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
-    """The rows of a block, without beats."""
+    """The rows of a block, without heartbeats."""
     from pipelines.engine.engine import FINAL
 
     rows = unpack(table, schema)
     plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
-    return [row for row in plain if row["segment"] != BEAT]
+    return [row for row in plain if row["segment"] != HEARTBEAT]

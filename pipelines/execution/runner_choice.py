@@ -26,7 +26,7 @@ from pipelines.engine.specs import PlanSpec
 from pipelines.execution.ray_session import machine_cpus
 from pipelines.manifest.titles import Dub, Runner, Title
 from pipelines.planning.planner import Planner
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 #: Seconds from the start of Ray on this machine until its workers are up.
 RAY_START = 20.0
@@ -61,7 +61,7 @@ def choose_runner(wanted: Runner, engine: Engine, pools: Sequence[PoolConfig], p
         return Choice("ray", "there is a Ray to join")
     if any(pool.num_gpus for pool in pools):
         return Choice("ray", "the profile books GPUs")
-    planner, until = Planner(plan, Board()), time.monotonic() + PATIENCE
+    planner, until = Planner(plan, Coordinator()), time.monotonic() + PATIENCE
     each = NETWORK_COST if wanted_files(engine) else PLAIN_COST
     affordable = RAY_START * machine_cpus() / (machine_cpus() - 1)
     seconds, busy = 0.0, 0

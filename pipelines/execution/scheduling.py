@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 
 from operators.storage.files import filesystem, local_path
-from pipelines.execution.batching import Bundling
+from pipelines.execution.batching import BatchingPolicy
 from pipelines.manifest.titles import Title
 
 #: A video this many times as large as the median is long.
@@ -23,10 +23,10 @@ LONG = 8
 PATIENCE = 30.0
 
 
-def sizes_for(titles: Sequence[Title], bundling: Bundling) -> list[int]:
+def sizes_for(titles: Sequence[Title], policy: BatchingPolicy) -> list[int]:
     """`video_sizes` where the order matters; elsewhere nobody waits for a folder to be listed: one planner keeps the order, and so many
     planners as titles begin with all of them."""
-    return video_sizes(titles) if len(titles) > bundling.planners > 1 else [0] * len(titles)
+    return video_sizes(titles) if len(titles) > policy.planners > 1 else [0] * len(titles)
 
 
 def video_sizes(titles: Sequence[Title]) -> list[int]:
@@ -60,7 +60,7 @@ def _local_size(url: str) -> int:
         return 0
 
 
-def planning_tasks(sizes: Sequence[int], bundling: Bundling) -> list[list[int]]:
+def planning_tasks(sizes: Sequence[int], policy: BatchingPolicy) -> list[list[int]]:
     """Numbers of the titles that each planning task takes, in the order in which tasks are started.
 
     A long title has a task of its own. As far as sizes tell, half of the planners work at long titles, the largest first, and the others at
@@ -68,18 +68,18 @@ def planning_tasks(sizes: Sequence[int], bundling: Bundling) -> list[list[int]]:
 
     Args:
         sizes: bytes of the titles' videos, 0 for unknown.
-        bundling: of these titles.
+        policy: of these titles.
     """
     known = [size for size in sizes if size]
-    bound = LONG * statistics.median(known) if known and bundling.planners > 1 else float("inf")
+    bound = LONG * statistics.median(known) if known and policy.planners > 1 else float("inf")
     long = sorted((number for number, size in enumerate(sizes) if size > bound), key=lambda number: -sizes[number])
     short = [number for number, size in enumerate(sizes) if size <= bound]
     waiting = {
-        False: [short[task] for task in dataclasses.replace(bundling, titles=len(short)).tasks()],
+        False: [short[task] for task in dataclasses.replace(policy, titles=len(short)).tasks()],
         True: [[number] for number in long],
     }
     # Planners by when they are free again, if a byte takes all of them as long; every second one prefers long titles.
-    free = [(0.0, planner, planner % 2 == 1) for planner in range(bundling.planners)]
+    free = [(0.0, planner, planner % 2 == 1) for planner in range(policy.planners)]
     ordered = []
     while waiting[False] or waiting[True]:
         time, planner, prefers = heapq.heappop(free)

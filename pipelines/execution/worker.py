@@ -23,11 +23,11 @@ from operators.threads import single_thread
 from pipelines.engine.engine import FINAL, Engine
 from pipelines.engine.rows import Row, empty_row, from_table, to_table
 from pipelines.engine.specs import GroupSpec
-from pipelines.execution.batching import Bundler, frames_of, unpack
+from pipelines.execution.batching import Batcher, frames_of, unpack
 from pipelines.planning.fanout import fan_out
 from pipelines.state.analysis_cache import AnalysisCache
-from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, BoardClient
-from pipelines.state.run_directory import DISTRUSTED, RunDirectory, read_sealed, sha256_file
+from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, CoordinatorProtocol
+from pipelines.state.run_directory import REJECTED_STATE, RunDirectory, read_checksummed, sha256_file
 
 #: Seconds between two notes of how far a stage is in a row.
 TICK_PERIOD = 0.5
@@ -46,18 +46,18 @@ def limit_process(device: str, isolated: bool) -> None:
 
 
 class Ticker:
-    """Tells the board how far a stage is in a row, now and then.
+    """Tells the coordinator how far a stage is in a row, now and then.
 
     Args:
-        board: what is told.
+        coordinator: what is told.
         stage: its name.
         share: frames of the row for each that the stage counts: it works on the halo too.
     """
 
-    def __init__(self, board: BoardClient, stage: str, share: float) -> None:
-        self._board, self._stage, self._share = board, stage, share
+    def __init__(self, coordinator: CoordinatorProtocol, stage: str, share: float) -> None:
+        self._coordinator, self._stage, self._share = coordinator, stage, share
         self._waiting, self._told, self._when = 0, 0.0, time.monotonic()
-        board.stage_begun(stage)
+        coordinator.stage_begun(stage)
 
     def __call__(self, frames: int) -> None:
         """Count frames."""
@@ -65,12 +65,12 @@ class Ticker:
         if time.monotonic() - self._when > TICK_PERIOD:
             more = self._waiting * self._share
             self._waiting, self._told, self._when = 0, self._told + more, time.monotonic()
-            self._board.stage_at(self._stage, more)
+            self._coordinator.stage_at(self._stage, more)
 
     def end(self) -> None:
         """Take back what was told: the row is counted as a whole."""
         if self._told:
-            self._board.stage_at(self._stage, -self._told)
+            self._coordinator.stage_at(self._stage, -self._told)
 
 
 class Group:
@@ -78,19 +78,19 @@ class Group:
 
     Args:
         spec: which, and how.
-        board: attempts and counters.
+        coordinator: attempts and counters.
         block_frames: frames of resulting rows that go together in a block; a row with more is alone.
 
     Raises:
         Exception: whatever a stage's `setup` raises.
     """
 
-    def __init__(self, spec: GroupSpec, board: BoardClient, block_frames: int = 1) -> None:
+    def __init__(self, spec: GroupSpec, coordinator: CoordinatorProtocol, block_frames: int = 1) -> None:
         self.block_frames = block_frames
         limit_process(spec.device, spec.isolated)
-        self.engine, self.spec, self.board = Engine(spec.engine), spec, board
+        self.engine, self.spec, self.coordinator = Engine(spec.engine), spec, coordinator
         self.run = RunDirectory(spec.run)
-        self.cache = AnalysisCache(spec.cache, self.engine, board) if spec.cache is not None else None
+        self.cache = AnalysisCache(spec.cache, self.engine, coordinator) if spec.cache is not None else None
         self.first = self.engine.names.index(spec.stages[0])
         self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
         assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
@@ -107,26 +107,26 @@ class Group:
         return "+".join(self.spec.stages)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Run packed rows (`bundles.pack`) and yield the resulting ones as they come, packed."""
+        """Run packed rows (`batches.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
         together = rows.num_rows > 1
-        bundle = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
-        # Asking the board for each of many short rows takes longer than they do. Only when a bundle has killed its worker are they counted
+        batch = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
+        # Asking the coordinator for each of many short rows takes longer than they do. Only when a batch has killed its worker are they counted
         # one by one, to find the one that does it.
-        self._counted = not together or self.board.begin(bundle) > 1
+        self._counted = not together or self.coordinator.begin(batch) > 1
         self._beside = IN_BUNDLE if together else ""
-        bundler = Bundler(self.output, self.block_frames, rows.num_rows)
+        batcher = Batcher(self.output, self.block_frames, rows.num_rows)
         for index in range(rows.num_rows):
             row = from_table(rows, self.input, index)
             size = frames_of(row)
             for result in self.process(row):
-                yield from bundler.add(result, *size)
+                yield from batcher.add(result, *size)
         if together:
-            self.board.end(bundle)
-        yield from bundler.rest()
+            self.coordinator.end(batch)
+        yield from batcher.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
-        """Run one row; yields one row, or one for each dub and piece where the fan-out is in this group.
+        """Run one row; yields one row, or one for each dub and output_segment where the fan-out is in this group.
 
         Errored rows and titles' marks (`segment` below 0) pass untouched.
         """
@@ -145,7 +145,7 @@ class Group:
             yield kept
             return
         key = f"{row['segment_id']} {self.name}{self._beside}"
-        if self._counted and self.board.begin(key) > MAX_ATTEMPTS:
+        if self._counted and self.coordinator.begin(key) > MAX_ATTEMPTS:
             frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
             row = {
                 **row,
@@ -154,7 +154,7 @@ class Group:
         for index in range(position, self.after + 1):
             if index == self.engine.fan_out and "dubs" in row:
                 if self._counted:
-                    self.board.end(key)
+                    self.coordinator.end(key)
                 for part in fan_out(row):
                     if index == self.after:
                         yield self._finish(part)
@@ -164,7 +164,7 @@ class Group:
             if index < self.after and not row["error"]:
                 row = self._stage(row, index)
         if self._counted:
-            self.board.end(key)
+            self.coordinator.end(key)
         yield self._finish(row)
 
     def _stage(self, row: Row, index: int) -> Row:
@@ -177,7 +177,7 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error, notes = "", meta.get("notes", [])
-        ticker = Ticker(self.board, stage.name, 1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame))
+        ticker = Ticker(self.coordinator, stage.name, 1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame))
         stage.tick = ticker
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
@@ -199,7 +199,7 @@ class Group:
         if notes:
             meta["notes"] = notes
         meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)
-        self.board.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
+        self.coordinator.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
         return {**row, "meta": json.dumps(meta)}
 
     def _finish(self, row: Row) -> Row:
@@ -214,14 +214,14 @@ class Group:
         return {name: row[name] for name in self.output.names}
 
     def _committed(self, row: Row, path: str, frames: int) -> Row | None:
-        """Return the final row of a piece that another worker has committed, None where there is none."""
+        """Return the final row of a output_segment that another worker has committed, None where there is none."""
         name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         try:
-            receipt = read_sealed(join(self.run.receipts(row["title"]), f"{name}.json"))
+            receipt = read_checksummed(join(self.run.receipts(row["title"]), f"{name}.json"))
             if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
-            return None  # what is wrong with the run directory is told when the piece is to be committed
+            return None  # what is wrong with the run directory is told when the output_segment is to be committed
         values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(
             FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])})}
@@ -230,7 +230,7 @@ class Group:
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again.
 
-        Another worker may have committed the same piece meanwhile (Ray gave it away when this one seemed lost), on a processor that
+        Another worker may have committed the same output_segment meanwhile (Ray gave it away when this one seemed lost), on a processor that
         rounds otherwise: its file and receipt are kept as they are.
         """
         if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
@@ -239,7 +239,7 @@ class Group:
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
         meta = json.loads(row["meta"])
         receipt["seconds"] = meta.get("seconds", {})
-        if notes := [note for note in meta.get("notes", []) if not note.startswith(DISTRUSTED)]:
+        if notes := [note for note in meta.get("notes", []) if not note.startswith(REJECTED_STATE)]:
             receipt["notes"] = notes  # a run that goes on from here says them too
         try:
             self.run.write_receipt(row["title"], receipt)

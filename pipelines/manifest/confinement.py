@@ -98,7 +98,7 @@ def _place(url: str) -> Place | None:
         return None
 
 
-def confine(titles: Sequence[Title], roots: Sequence[str], run_dir: str) -> list[Title]:
+def restrict_paths(titles: Sequence[Title], roots: Sequence[str], run_dir: str) -> list[Title]:
     """Titles with an error in place of those that name a path outside the roots; nothing of these is opened, read or written.
 
     Args:

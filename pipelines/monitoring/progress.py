@@ -35,11 +35,11 @@ class Metrics(Protocol):
     def update(self, state: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]], utilisation: Mapping[str, float]) -> None: ...
 
 
-def by_stage(board: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The board's counters by stage, with the rows and bundles ``running`` in a pool at the pool's first stage."""
-    stages: dict[str, dict[str, Any]] = {name: {**count, "running": 0} for name, count in board["stages"].items()}
-    for key in board.get("running", ()):
-        if key.endswith(IN_BUNDLE):  # its bundle is listed too
+def by_stage(coordinator: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The coordinator's counters by stage, with the rows and batches ``running`` in a pool at the pool's first stage."""
+    stages: dict[str, dict[str, Any]] = {name: {**count, "running": 0} for name, count in coordinator["stages"].items()}
+    for key in coordinator.get("running", ()):
+        if key.endswith(IN_BUNDLE):  # its batch is listed too
             continue
         first = key.removesuffix(BUNDLE).rsplit(" ", 1)[-1].split("+")[0]
         empty = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0}
@@ -52,7 +52,7 @@ class _Run:
     """A run that is being watched."""
 
     state: Callable[[], dict[str, Any]]
-    board: Callable[[], dict[str, Any]]
+    coordinator: Callable[[], dict[str, Any]]
     stages: Sequence[StageWords]
     log: RunLog | None
     nodes: Callable[[], Mapping[str, int]]
@@ -119,7 +119,7 @@ class Progress:
     def watch(
         self,
         state: Callable[[], dict[str, Any]],
-        board: Callable[[], dict[str, Any]],
+        coordinator: Callable[[], dict[str, Any]],
         stages: Sequence[StageWords],
         log: RunLog | None = None,
         nodes: Callable[[], Mapping[str, int]] = dict,
@@ -129,13 +129,13 @@ class Progress:
 
         Args:
             state: gives ``{titles, planned_titles, hopeless, ended, failed, planned, analysed, done, assembling}``; called from the thread.
-            board: gives the board's snapshot.
+            coordinator: gives the coordinator's snapshot.
             stages: the engine's stages in order, with their words.
             log: the run's log, written every `runlog.PERIOD` seconds and at the end.
             nodes: gives how many nodes of each form there are, for the log.
             metrics: set as often.
         """
-        run = _Run(state, board, stages, log, nodes, metrics)
+        run = _Run(state, coordinator, stages, log, nodes, metrics)
         outcome = "interrupted"
         with self._lock:
             self._run = run
@@ -199,11 +199,11 @@ class Progress:
 
     def _look(self, run: _Run) -> tuple[Shown, float] | None:
         try:
-            state, board = run.meter.read(run.state()), run.board()
-        except Exception as problem:  # the board is being restarted
+            state, coordinator = run.meter.read(run.state()), run.coordinator()
+        except Exception as problem:  # the coordinator is being restarted
             self.problem = f"{type(problem).__name__}: {problem}"
             return None
-        return describe(state, board, run.stages), state["elapsed"]
+        return describe(state, coordinator, run.stages), state["elapsed"]
 
     def _line(self, run: _Run) -> None:
         if (found := self._look(run)) is not None:
@@ -217,13 +217,13 @@ class Progress:
         if run.log is None and run.metrics is None:
             return
         try:
-            state, board = run.meter.read(run.state()), run.board()
-            stages = by_stage(board)
+            state, coordinator = run.meter.read(run.state()), run.coordinator()
+            stages = by_stage(coordinator)
             if run.log is not None:
-                run.log.write(state, {**board, "stages": stages}, run.nodes(), outcome)
+                run.log.write(state, {**coordinator, "stages": stages}, run.nodes(), outcome)
             if run.metrics is not None:
                 run.metrics.update(state, *self._measured(run, stages))
-        except Exception as problem:  # a store that does not answer, a board that is being restarted: the next time will do
+        except Exception as problem:  # a store that does not answer, a coordinator that is being restarted: the next time will do
             self.problem = f"{type(problem).__name__}: {problem}"
         else:
             self.problem = ""

@@ -96,25 +96,25 @@ class Shown:
         return f"[{duration(elapsed)}] " + "; ".join(part for part in parts if part)
 
 
-def describe(state: Mapping[str, Any], board: Mapping[str, Any], stages: Sequence[StageWords]) -> Shown:
+def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: Sequence[StageWords]) -> Shown:
     """A run in words.
 
     Args:
         state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling`` (dubs).
-        board: the board's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (rows at work by stage), ``at``
+        coordinator: the coordinator's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (rows at work by stage), ``at``
             (frames of these rows that are finished, by stage), ``starting`` (workers that are not up: ``{group, node, pid, seconds,
             state}``).
         stages: of the engine, in order.
     """
-    counters: Mapping[str, Mapping[str, Any]] = board.get("stages", {})
-    working: Mapping[str, int] = board.get("working", {})
+    counters: Mapping[str, Mapping[str, Any]] = coordinator.get("stages", {})
+    working: Mapping[str, int] = coordinator.get("working", {})
     doing, fractions = [], []
-    starting = sorted({str(worker["group"]) for worker in board.get("starting", ())})
+    starting = sorted({str(worker["group"]) for worker in coordinator.get("starting", ())})
     if state["waiting"] and not (starting and not state["planned_titles"]):
         doing.append("planning" if state["titles"] == 1 else f"planning {state['planned_titles']}/{state['titles']} titles")
     for stage in stages:
         wanted = state["expected_analysed"] if stage.per == "segment" else state["expected"]
-        frames = counters.get(stage.name, {}).get("frames", 0) + board.get("at", {}).get(stage.name, 0)
+        frames = counters.get(stage.name, {}).get("frames", 0) + coordinator.get("at", {}).get(stage.name, 0)
         ready = max(0, min(int(frames), wanted))
         if wanted:
             fractions.append(ready / wanted)
@@ -126,7 +126,7 @@ def describe(state: Mapping[str, Any], board: Mapping[str, Any], stages: Sequenc
         doing.append(f"starting workers ({', '.join(starting)})")
     if not doing:
         doing.append("finishing" if state["ended"] >= state["titles"] else "loading what the stages need")
-    warnings = [slow_start(worker) for worker in board.get("starting", ()) if float(worker["seconds"] or 0) >= SLOW_START]
+    warnings = [slow_start(worker) for worker in coordinator.get("starting", ()) if float(worker["seconds"] or 0) >= SLOW_START]
     return Shown(_counts(state), doing, sum(fractions) / len(fractions) if fractions else None, warnings)
 
 
@@ -147,7 +147,7 @@ def _counts(state: Mapping[str, Any]) -> list[str]:
 
 
 def slow_start(worker: Mapping[str, Any]) -> str:
-    """A worker that is not up, in words; `worker` is an entry of the board's ``starting``."""
+    """A worker that is not up, in words; `worker` is an entry of the coordinator's ``starting``."""
     process = f"process {worker['pid']} on {worker['node']}" if worker.get("pid") else "no process yet"
     said = f", {worker['state']}" if worker.get("state") else ""
     return f"a worker of {worker['group']} has not come up for {duration(float(worker['seconds']))} ({process}{said})"

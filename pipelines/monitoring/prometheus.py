@@ -1,6 +1,6 @@
 """Metrics of a run on Ray's Prometheus endpoint (every node's `MetricsExportPort`); `cluster/grafana/retalk.json` shows them.
 
-The driver sets them, from what the board has counted and the collector knows. Ray puts ``ray_`` in front of each name and ``_total`` behind
+The driver sets them, from what the coordinator has counted and the collector knows. Ray puts ``ray_`` in front of each name and ``_total`` behind
 a counter's. Queues, alive actors and the object store are Ray Data's own metrics (``ray_data_*``).
 """
 
@@ -74,7 +74,7 @@ class RunMetrics:
         self._metrics[name].set(float(value), tags={"run": self._run, **tags})
 
     def _count(self, name: str, tags: Mapping[str, str], total: float) -> None:
-        """Raise a counter to a total. A total that has become smaller was begun anew: the board's node has died."""
+        """Raise a counter to a total. A total that has become smaller was begun anew: the coordinator's node has died."""
         key = (name, *tags.values())
         before = self._counted.get(key, 0.0)
         step = total - before if total >= before else total

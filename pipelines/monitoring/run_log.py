@@ -50,12 +50,12 @@ class RunLog:
         self._seen = self.started
         self._recent: list[tuple[float, int]] = [(self.started, 0)]
 
-    def write(self, state: Mapping[str, Any], board: Mapping[str, Any], nodes: Mapping[str, int], outcome: str = "running") -> None:
+    def write(self, state: Mapping[str, Any], coordinator: Mapping[str, Any], nodes: Mapping[str, int], outcome: str = "running") -> None:
         """Write the log anew.
 
         Args:
             state: of the collector and the meter: titles, planned_titles, ended, failed, planned, done, elapsed, fps, eta, expected.
-            board: the board's snapshot; ``starting`` are the workers that are not up though they should be.
+            coordinator: the coordinator's snapshot; ``starting`` are the workers that are not up though they should be.
             nodes: how many nodes of each form (``"16c0g"``: CPUs, GPUs) there are now.
             outcome: "running", "ended" or "interrupted".
 
@@ -71,7 +71,14 @@ class RunLog:
         recent = (after - before) / (now - then) if now - then > PERIOD / 2 else state["fps"]
         stages = {}
         for name, (pool, cpus, gpus, most) in self.placed.items():
-            counted: dict[str, Any] = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0, **board["stages"].get(name, {})}
+            counted: dict[str, Any] = {
+                "rows": 0,
+                "frames": 0,
+                "seconds": 0.0,
+                "errors": 0,
+                "running": 0,
+                **coordinator["stages"].get(name, {}),
+            }
             counted["seconds"] = round(counted["seconds"], 3)
             stages[name] = {**counted, "pool": pool, "num_cpus": cpus, "num_gpus": gpus, "most": most}
         content = {
@@ -82,7 +89,7 @@ class RunLog:
             **{name: None if state[name] is None else round(state[name], 3) for name in ("elapsed", "fps", "eta")},
             "recent_fps": round(recent, 3),
             "assembling": state.get("assembling", 0),
-            "starting": board.get("starting", []),
+            "starting": coordinator.get("starting", []),
             "stages": stages,
             "node_seconds": {form: round(seconds, 1) for form, seconds in sorted(self._nodes.items())},
         }
@@ -106,17 +113,17 @@ def read_logs(url: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda log: log["started"])
 
 
-def forms(nodes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def node_shapes(nodes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many living nodes of each form `ray.nodes()` lists; a head that does no work is left out."""
     found: dict[str, int] = {}
     for node in nodes:
         cpus, gpus = (float(node.get("Resources", {}).get(kind, 0)) for kind in ("CPU", "GPU"))
         if node.get("Alive") and (cpus or gpus):
-            found[form_of(cpus, gpus)] = found.get(form_of(cpus, gpus), 0) + 1
+            found[node_shape(cpus, gpus)] = found.get(node_shape(cpus, gpus), 0) + 1
     return found
 
 
-def form_of(cpus: float, gpus: float) -> str:
+def node_shape(cpus: float, gpus: float) -> str:
     """How a node's size is written in a log."""
     return f"{cpus:g}c{gpus:g}g"
 

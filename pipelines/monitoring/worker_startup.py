@@ -14,7 +14,7 @@ PROC = Path("/proc")
 
 
 class StartWatch:
-    """Adds to the board's snapshot what the driver knows of workers that are not up.
+    """Adds to the coordinator's snapshot what the driver knows of workers that are not up.
 
     Args:
         expected: how many workers of each group there are to be at least, by the group's name.

@@ -1,4 +1,4 @@
-"""From one row a segment to one row a dub and piece: what stages with ``per = "dub"`` see."""
+"""From one row a segment to one row a dub and output_segment: what stages with ``per = "dub"`` see."""
 
 from __future__ import annotations
 
@@ -12,35 +12,43 @@ from operators.columns import empty_value
 from operators.segment import DUB
 from operators.storage.files import join
 from pipelines.engine.rows import Row
-from pipelines.planning.length_rules import Piece
+from pipelines.planning.length_rules import OutputSegment
 
 
-def piece_spec(piece: Piece, number: int, name: str, segment_pts: np.ndarray, segment_start: int) -> dict[str, Any]:
-    """A piece as JSON for the ``dubs`` column.
+def output_segment_spec(
+    output_segment: OutputSegment, number: int, name: str, segment_pts: np.ndarray, segment_start: int
+) -> dict[str, Any]:
+    """A output_segment as JSON for the ``dubs`` column.
 
     Args:
-        piece: what is shown.
-        number: of the piece inside its segment and dub.
+        output_segment: what is shown.
+        number: of the output_segment inside its segment and dub.
         name: of its encoded file, without folder and suffix.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.
         segment_start: source frame of ``segment_pts[0]``.
 
     Returns:
-        ``{piece, name, start, step, count, out_start}`` and either ``offset``, where times are the source frames' own and a constant, or
+        ``{output_segment, name, start, step, count, out_start}`` and either ``offset``, where times are the source frames' own and a constant, or
         ``pts``, all of them.
     """
-    spec: dict[str, Any] = {"piece": number, "name": name, "start": piece.start, "step": piece.step, "count": piece.count}
-    spec["out_start"] = piece.out_start
-    offsets = piece.pts - segment_pts[piece.source() - segment_start]
+    spec: dict[str, Any] = {
+        "output_segment": number,
+        "name": name,
+        "start": output_segment.start,
+        "step": output_segment.step,
+        "count": output_segment.count,
+    }
+    spec["out_start"] = output_segment.out_start
+    offsets = output_segment.pts - segment_pts[output_segment.source() - segment_start]
     if (offsets == offsets[0]).all():
         spec["offset"] = int(offsets[0])
     else:
-        spec["pts"] = piece.pts.tolist()
+        spec["pts"] = output_segment.pts.tolist()
     return spec
 
 
 def fan_out(row: Row) -> Iterator[Row]:
-    """Rows with DUB columns for each piece of each dub; an errored row stays one, with zero-length DUB columns.
+    """Rows with DUB columns for each output_segment of each dub; an errored row stays one, with zero-length DUB columns.
 
     Columns of the segment are shared between the rows, not copied.
     """
@@ -52,12 +60,12 @@ def fan_out(row: Row) -> Iterator[Row]:
         options = row["options"]
         if dub.get("options"):
             options = json.dumps({**(json.loads(options) if options else {}), **dub["options"]}, sort_keys=True)
-        for spec in dub["pieces"]:
+        for spec in dub["output_segments"]:
             source = spec["start"] + spec["step"] * np.arange(spec["count"], dtype=np.int64)
             pts = row["pts"][source - row["halo_start"]] + spec["offset"] if "offset" in spec else np.array(spec["pts"], np.int64)
             yield {
                 **shared,
-                "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['piece']}",
+                "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['output_segment']}",
                 "options": options,
                 "dub": dub["dub"],
                 "speech": dub["speech"],

@@ -1,7 +1,7 @@
-"""Beats: rows by which the planner of a long title says that it is alive.
+"""Heartbeats: rows by which the planner of a long title says that it is alive.
 
 Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is planned for longer than that. How
-many beats a title has depends on its number of frames alone, and all come before its mark, so that a title planned again gives the same
+many heartbeats a title has depends on its number of frames alone, and all come before its mark, so that a title planned again gives the same
 rows. They pass through the groups like marks and end in `pipelines.execution.ray_graph.stream`.
 """
 
@@ -17,18 +17,18 @@ from pipelines.engine.rows import Row, empty_row
 Found = TypeVar("Found")
 
 #: ``segment`` of a beat; a title's mark has -1.
-BEAT = -2
+HEARTBEAT = -2
 #: Frames from one beat to the next.
 FRAMES = 5000
 
 
-def beats_of(n_frames: int) -> int:
-    """Beats of a title while cuts and faces are looked for."""
+def heartbeats_of(n_frames: int) -> int:
+    """Heartbeats of a title while cuts and faces are looked for."""
     return n_frames // FRAMES
 
 
-class Beats:
-    """Gives the beats of one title as they are due.
+class Heartbeats:
+    """Gives the heartbeats of one title as they are due.
 
     Attributes:
         title: its id.
@@ -44,7 +44,7 @@ class Beats:
         """Those up to a number that have not been given."""
         while self._given < min(count, self.total):
             self._given += 1
-            yield empty_row(self.schema, {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": BEAT})
+            yield empty_row(self.schema, {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": HEARTBEAT})
 
     def following(self, looking: Generator[int, None, Found]) -> Generator[Row, None, Found]:
         """Those that are due while a title is looked through: `looking` yields the frames. Returns what it returns."""

@@ -29,7 +29,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Piece:
+class OutputSegment:
     """The part of a run that lies inside one segment; `out_start` is the index of its first frame in the whole output."""
 
     segment: int
@@ -111,13 +111,13 @@ def _hold(pts: np.ndarray, last: int, end: int) -> np.ndarray:
     return times[: max(1, int(np.searchsorted(times, end)))]
 
 
-def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) -> Iterator[Piece]:
+def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) -> Iterator[OutputSegment]:
     """Cut runs at the segments' borders, in output order.
 
     Args:
         runs: of `timeline`.
         bounds: [start, stop) source frames of the segments, ascending and without gaps.
-        longest: held frames are cut into pieces of at most this many.
+        longest: held frames are cut into output_segments of at most this many.
     """
     starts = np.array([start for start, _ in bounds], np.int64)
     out = 0
@@ -129,5 +129,5 @@ def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) 
             low, high = bounds[segment]
             room = {1: high - frame, -1: frame - low + 1, 0: longest}[run.step]
             count = min(room, run.count - done)
-            yield Piece(segment, frame, run.step, out, run.pts[done : done + count])
+            yield OutputSegment(segment, frame, run.step, out, run.pts[done : done + count])
             done, out = done + count, out + count

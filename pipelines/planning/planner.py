@@ -33,16 +33,16 @@ from pipelines.engine.engine import META, RECEIPT, Engine
 from pipelines.engine.rows import Row, empty_row
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import SUFFIXES, Dub, Title, is_picture
-from pipelines.planning.fanout import piece_spec
-from pipelines.planning.heartbeat import BEAT, Beats, beats_of
-from pipelines.planning.length_rules import Piece, split, timeline
+from pipelines.planning.fanout import output_segment_spec
+from pipelines.planning.heartbeat import HEARTBEAT, Heartbeats, heartbeats_of
+from pipelines.planning.length_rules import OutputSegment, split, timeline
 from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.changes import RECOMPUTED, Ingredients, changes, readable
 from pipelines.state.content_keys import code, content_key, job_key, libraries, version
-from pipelines.state.coordinator import MAX_ATTEMPTS, BoardClient
-from pipelines.state.run_directory import DISTRUSTED, RunDirectory, read_sealed, slug, write_sealed
+from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol
+from pipelines.state.run_directory import REJECTED_STATE, RunDirectory, read_checksummed, slug, write_checksummed
 
-#: Samples per second at which speech is looked through.
+#: ShotFrameSampler per second at which speech is looked through.
 SPEECH_RATE = 16000
 #: Columns of a planned row.
 PLANNED = pa.schema([*PLAN, META])
@@ -52,8 +52,8 @@ PLANNED = pa.schema([*PLAN, META])
 class DubPlan:
     """One dub of a title as planned.
 
-    `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``. `pieces` are all
-    pieces of the output in order; those with a receipt are committed. `ingredients`
+    `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``. `output_segments` are all
+    output_segments of the output in order; those with a receipt are committed. `ingredients`
     is what the key was made of, `changed` those that differ from the finished dub that is computed again.
     """
 
@@ -64,7 +64,7 @@ class DubPlan:
     notes: list[str] = field(default_factory=list)
     frames: int = 0
     video_seconds: float = 0.0
-    pieces: list[dict[str, Any]] = field(default_factory=list)
+    output_segments: list[dict[str, Any]] = field(default_factory=list)
     ingredients: Ingredients = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
 
@@ -78,31 +78,31 @@ class Planner:
 
     Args:
         spec: engine, run directory, the profile's segment length.
-        board: attempts: a video that kills its planner becomes an error after three tries.
+        coordinator: attempts: a video that kills its planner becomes an error after three tries.
     """
 
-    def __init__(self, spec: PlanSpec, board: BoardClient) -> None:
-        self.spec, self.board = spec, board
+    def __init__(self, spec: PlanSpec, coordinator: CoordinatorProtocol) -> None:
+        self.spec, self.coordinator = spec, coordinator
         self.engine = Engine(spec.engine)
         self.run = RunDirectory(spec.run)
         single_thread()
-        self._distrusted: list[str] = []
+        self._rejected_state: list[str] = []
 
     def plan(self, title: Title) -> Iterator[Row]:
         """Plan one title: its mark, then its rows."""
-        return (row for row in self.steps(title) if row["segment"] != BEAT)
+        return (row for row in self.steps(title) if row["segment"] != HEARTBEAT)
 
     def steps(self, title: Title) -> Iterator[Row]:
-        """`plan`, with beats before the mark of a long title: rows that only say that its planner is alive (see `Beats`)."""
+        """`plan`, with heartbeats before the mark of a long title: rows that only say that its planner is alive (see `Heartbeats`)."""
         began, key = time.perf_counter(), f"{title.id} plan"
         # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
-        attempts, decision = self.board.begin_plan(key)
+        attempts, decision = self.coordinator.begin_plan(key)
         mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
         rows: list[Row] = []
         dubs: list[DubPlan] = []
         error, trace = title.error, ""
-        self._distrusted = []
-        beats = Beats(title.id, decision["beats"] if decision else 0, PLANNED)
+        self._rejected_state = []
+        heartbeats = Heartbeats(title.id, decision["heartbeats"] if decision else 0, PLANNED)
         try:
             if attempts > MAX_ATTEMPTS:
                 error = (
@@ -112,20 +112,20 @@ class Planner:
                 dubs = self._dubs(title, decision and decision["done"])
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
-                    committed = self.run.committed(title.id, self._distrusted) if running else {}
+                    committed = self.run.committed(title.id, self._rejected_state) if running else {}
                     receipts = {
                         name: {k: receipt[k] for k in (*RECEIPT.names, "notes") if k in receipt} for name, receipt in committed.items()
                     }
-                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts, "beats": 0}
-                    self.board.decide(key, decision)
+                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts, "heartbeats": 0}
+                    self.coordinator.decide(key, decision)
                 if running:
                     info = probe_video(title.video, self.spec.limits)
                     if is_picture(title.face):
                         probe_video(title.face, self.spec.limits)  # a picture is a file like others
-                    if beats_of(info.n_frames) != beats.total:
-                        beats.total = decision["beats"] = beats_of(info.n_frames)
-                        self.board.decide(key, decision)
-                    summary, rows = yield from self._segments(title, info, dubs, decision["committed"], beats)
+                    if heartbeats_of(info.n_frames) != heartbeats.total:
+                        heartbeats.total = decision["heartbeats"] = heartbeats_of(info.n_frames)
+                        self.coordinator.decide(key, decision)
+                    summary, rows = yield from self._segments(title, info, dubs, decision["committed"], heartbeats)
                     mark.update(summary)
         except Exception as problem:
             error = str(problem) if isinstance(problem, ValueError) else f"plan: {type(problem).__name__}: {problem}"
@@ -134,12 +134,12 @@ class Planner:
         if error:
             dubs = dubs or [DubPlan(dub, "") for dub in title.dubs]
             dubs = [dub if dub.state == "done" else dataclasses.replace(dub, state="failed", error=dub.error or error) for dub in dubs]
-        if self._distrusted and dubs:
-            next((dub for dub in dubs if dub.state == "run"), dubs[0]).notes.append(_said(self._distrusted))
+        if self._rejected_state and dubs:
+            next((dub for dub in dubs if dub.state == "run"), dubs[0]).notes.append(_said(self._rejected_state))
         mark.update(dubs=[dub.to_dict() for dub in dubs], seconds=round(time.perf_counter() - began, 4), traceback=trace)
-        self.board.end(key)
-        self.board.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
-        yield from beats.rest()
+        self.coordinator.end(key)
+        self.coordinator.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
+        yield from heartbeats.rest()
         values = {"segment_id": title.id, "title": title.id, "video": title.video, "segment": -1, "error": error, "meta": json.dumps(mark)}
         yield empty_row(PLANNED, values)
         yield from rows
@@ -148,7 +148,7 @@ class Planner:
         """The dubs of a title that have something to do, as far as that can be told without opening its media."""
         if title.error:
             return []
-        self._distrusted = []
+        self._rejected_state = []
         try:
             return [plan.dub for plan in self._dubs(title, None) if plan.state == "run"]
         except ValueError:
@@ -184,7 +184,7 @@ class Planner:
 
     def _compare(self, title: Title, plan: DubPlan, done: list[str] | None) -> None:
         """Say whether a dub is done: a record of the same inputs and options is there, and its output. If not, note what has changed."""
-        record = self.run.read_record(title.id, plan.dub.dub, self._distrusted)
+        record = self.run.read_record(title.id, plan.dub.dub, self._rejected_state)
         finished = record is not None and record["state"] == "done"
         same = record is not None and finished and record.get("key") == job_key(plan.key, plan.dub)
         if done is not None:
@@ -221,9 +221,9 @@ class Planner:
 
     # --- what is to be done -------------------------------------------------------------------------------------------------------
     def _segments(
-        self, title: Title, info: VideoInfo, dubs: list[DubPlan], committed: dict[str, dict[str, Any]], beats: Beats
+        self, title: Title, info: VideoInfo, dubs: list[DubPlan], committed: dict[str, dict[str, Any]], heartbeats: Heartbeats
     ) -> Generator[Row, None, tuple[dict[str, Any], list[Row]]]:
-        """What the mark says of a title, and its rows; yields beats. Notes speech that cannot be used in its dub."""
+        """What the mark says of a title, and its rows; yields heartbeats. Notes speech that cannot be used in its dub."""
         speech = {}
         for plan in dubs:
             if plan.state != "run":
@@ -241,7 +241,7 @@ class Planner:
         running = [plan for plan in dubs if plan.state == "run"]
         if not running:
             return summary, []
-        shots, anchors = yield from self._shots_and_anchors(title, info, beats)
+        shots, anchors = yield from self._shots_and_anchors(title, info, heartbeats)
         bounds, shot_of = cut_segments(shots, info, self.engine.config.windows, self.spec.segment_frames)
         spoken: dict[int, list[dict[str, Any]]] = defaultdict(list)
         halo = self.engine.halo(title.options)
@@ -251,11 +251,13 @@ class Planner:
             plan.notes += length_notes(plan.dub, speech[plan.dub.dub], info)
             plan.frames = sum(run.count for run in runs)
             plan.video_seconds = _shown_seconds(runs[-1].pts, info)
-            for number, pieces in _by_segment(split(runs, bounds, self._longest(info))).items():
-                missing = self._missing(plan, number, pieces, info.pts, halos[number], committed)
+            for number, output_segments in _by_segment(split(runs, bounds, self._longest(info))).items():
+                missing = self._missing(plan, number, output_segments, info.pts, halos[number], committed)
                 if missing:
-                    spoken[number].append({"dub": plan.dub.dub, "speech": plan.dub.speech, "options": plan.dub.options, "pieces": missing})
-            plan.pieces.sort(key=lambda piece: piece["out_start"])
+                    spoken[number].append(
+                        {"dub": plan.dub.dub, "speech": plan.dub.speech, "options": plan.dub.options, "output_segments": missing}
+                    )
+            plan.output_segments.sort(key=lambda output_segment: output_segment["out_start"])
         rows = [
             self._row(title, info, number, bounds[number], halos[number], shots[shot_of[number]], anchors[shot_of[number]], spoken[number])
             for number in sorted(spoken)
@@ -264,45 +266,53 @@ class Planner:
         return {**summary, "shots": len(shots), "faceless_shots": faceless, "segments": len(bounds)}, rows
 
     def _missing(
-        self, plan: DubPlan, number: int, pieces: list[Piece], pts: np.ndarray, halo: tuple[int, int], committed: dict[str, dict[str, Any]]
+        self,
+        plan: DubPlan,
+        number: int,
+        output_segments: list[OutputSegment],
+        pts: np.ndarray,
+        halo: tuple[int, int],
+        committed: dict[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Specifications of the pieces of one segment that have no receipt; all are noted in the dub's plan."""
+        """Specifications of the output_segments of one segment that have no receipt; all are noted in the dub's plan."""
         missing = []
-        for index, piece in enumerate(pieces):
-            spec = piece_spec(piece, index, "", pts[slice(*halo)], halo[0])
+        for index, output_segment in enumerate(output_segments):
+            spec = output_segment_spec(output_segment, index, "", pts[slice(*halo)], halo[0])
             # The key stands in the file's name: a file made of other inputs has another name.
             spec["name"] = f"{slug(plan.dub.dub)}.{number:05d}.{index:03d}.{content_key(plan.key, halo, spec)[:20]}"
             receipt = committed.get(spec["name"])
-            if receipt is not None and receipt["frames"] != piece.count:
+            if receipt is not None and receipt["frames"] != output_segment.count:
                 receipt = None
-            plan.pieces.append({"name": spec["name"], "out_start": piece.out_start, "frames": piece.count, "receipt": receipt})
+            plan.output_segments.append(
+                {"name": spec["name"], "out_start": output_segment.out_start, "frames": output_segment.count, "receipt": receipt}
+            )
             if receipt is None:
                 missing.append(spec)
         return missing
 
     def _longest(self, info: VideoInfo) -> int:
-        """Most frames of a piece of held frames."""
+        """Most frames of a output_segment of held frames."""
         windows = self.engine.config.windows
         return self.spec.segment_frames if windows.kind == "frames" else max(1, int(windows.max_seconds * info.average_rate))
 
     def _shots_and_anchors(
-        self, title: Title, info: VideoInfo, beats: Beats
+        self, title: Title, info: VideoInfo, heartbeats: Heartbeats
     ) -> Generator[Row, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
-        """Shots and anchors of a title, from the cache where an earlier run has found them; yields beats."""
+        """Shots and anchors of a title, from the cache where an earlier run has found them; yields heartbeats."""
         how = (version(), code("pipelines.planning.shots"), libraries(), self.engine.config.detect_shots, self.engine.config.find_faces)
         key = content_key(how, fingerprint(title.video), _face_identity(title.face))
         cache = join(self.spec.cache or self.run.url, "plans", f"{key}.json")
-        known = read_sealed(cache)
+        known = read_checksummed(cache)
         if known is None and exists(cache):
-            self._distrusted.append("shots and anchors: damaged")
+            self._rejected_state.append("shots and anchors: damaged")
         if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
             return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
         from pipelines.planning.shots import look_through  # with OpenCV
 
         face = title.face if self.engine.config.find_faces else None
-        shots, anchors = yield from beats.following(look_through(title.video, info, self.engine.config.detect_shots, face))
+        shots, anchors = yield from heartbeats.following(look_through(title.video, info, self.engine.config.detect_shots, face))
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
-        write_sealed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
+        write_checksummed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
         return shots, anchors
 
     def _row(
@@ -343,10 +353,10 @@ class Planner:
         }
 
 
-def _said(distrusted: list[str]) -> str:
+def _said(rejected_state: list[str]) -> str:
     """What the user is told of state that was found and not used."""
-    more = f" and {len(distrusted) - 3} more" if len(distrusted) > 3 else ""
-    return f"{DISTRUSTED}{'; '.join(distrusted[:3])}{more}: the work is done again"
+    more = f" and {len(rejected_state) - 3} more" if len(rejected_state) > 3 else ""
+    return f"{REJECTED_STATE}{'; '.join(rejected_state[:3])}{more}: the work is done again"
 
 
 def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
@@ -383,10 +393,10 @@ def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
     return []
 
 
-def _by_segment(pieces: Iterator[Piece]) -> dict[int, list[Piece]]:
-    found: dict[int, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        found[piece.segment].append(piece)
+def _by_segment(output_segments: Iterator[OutputSegment]) -> dict[int, list[OutputSegment]]:
+    found: dict[int, list[OutputSegment]] = defaultdict(list)
+    for output_segment in output_segments:
+        found[output_segment.segment].append(output_segment)
     return found
 
 

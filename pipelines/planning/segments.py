@@ -14,7 +14,7 @@ Range = tuple[int, int]
 
 
 def cut_segments(shots: list[Range], info: VideoInfo, windows: Windows, segment_frames: int) -> tuple[list[Range], list[int]]:
-    """Cut shots into equal pieces: by time, each at most `windows.max_seconds` long, or by frames, at most `segment_frames`.
+    """Cut shots into equal output_segments: by time, each at most `windows.max_seconds` long, or by frames, at most `segment_frames`.
 
     Returns:
         [start, stop) frames of the segments, covering the title in order, and for each the number of its shot.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from operators.faces.samples import Samples
+from operators.faces.frame_sampler import ShotFrameSampler
 from operators.imports import without_programs
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
@@ -51,7 +51,7 @@ def look_through(
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
     search = _search(url, face)
-    samples, edges = Samples(info, colour=search is not None and search.colour), [0]
+    samples, edges = ShotFrameSampler(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
         """Shots end before these frames."""

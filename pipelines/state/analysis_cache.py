@@ -28,8 +28,8 @@ from pipelines.engine.engine import Engine, StageSpec
 from pipelines.engine.rows import Row, from_table, to_table
 from pipelines.engine.specs import CacheSpec
 from pipelines.state.content_keys import code, content_key, libraries, model_identity
-from pipelines.state.coordinator import BoardClient
-from pipelines.state.run_directory import DISTRUSTED, slug
+from pipelines.state.coordinator import CoordinatorProtocol
+from pipelines.state.run_directory import REJECTED_STATE, slug
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +51,16 @@ class AnalysisCache:
     Args:
         spec: where.
         engine: whose stages.
-        board: says whether there is room for a file.
+        coordinator: says whether there is room for a file.
     """
 
-    def __init__(self, spec: CacheSpec, engine: Engine, board: BoardClient) -> None:
-        self.spec, self.engine, self.board = spec, engine, board
+    def __init__(self, spec: CacheSpec, engine: Engine, coordinator: CoordinatorProtocol) -> None:
+        self.spec, self.engine, self.coordinator = spec, engine, coordinator
         self._devices = dict(spec.devices)
 
-    def load(self, index: int, row: Row, distrusted: list[str]) -> dict[str, Any] | None:
+    def load(self, index: int, row: Row, rejected_state: list[str]) -> dict[str, Any] | None:
         """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or another's: the latter two are
-        noted in `distrusted`."""
+        noted in `rejected_state`."""
         url, key = self.place(index, row)
         if not exists(url):
             return None
@@ -75,7 +75,7 @@ class AnalysisCache:
             problem = "another key or checksum"
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # Arrow's errors are of these kinds
             problem = f"damaged ({type(error).__name__})"
-        distrusted.append(f"{DISTRUSTED}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again")
+        rejected_state.append(f"{REJECTED_STATE}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again")
         return None
 
     def save(self, index: int, row: Row, columns: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ class AnalysisCache:
         schema = self.engine.stages[index].stage.writes
         frames = int(row["halo_stop"]) - int(row["halo_start"])
         size = sum(value.nbytes for value in columns.values() if isinstance(value, np.ndarray))
-        if size > self.spec.bytes_per_frame * frames or not self.board.claim(size):
+        if size > self.spec.bytes_per_frame * frames or not self.coordinator.claim(size):
             return
         url, key = self.place(index, row)
         stated = {b"retalk": json.dumps({"key": key, "sha256": digest(columns, schema)}).encode()}

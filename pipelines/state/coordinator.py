@@ -1,4 +1,4 @@
-"""The board: counts how often a row was begun, and what the stages have done. One per run; in a Ray run a small named actor."""
+"""The coordinator: counts how often a row was begun, and what the stages have done. One per run; in a Ray run a small named actor."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
-#: What the key of a bundle ends with, and that of a row which is counted beside its bundle.
-BUNDLE, IN_BUNDLE = " bundle", " in bundle"
+#: What the key of a batch ends with, and that of a row which is counted beside its batch.
+BUNDLE, IN_BUNDLE = " batch", " in batch"
 
 
-class Board:
+class Coordinator:
     """Attempts by row, and counters by stage for the progress display. All methods are cheap.
 
     Args:
         room: bytes that may be added to the analysis cache.
-        folder: on this machine, where decisions are written down: a board that is started again after it was killed must know them, for
+        folder: on this machine, where decisions are written down: a coordinator that is started again after it was killed must know them, for
             a title that is planned again otherwise gives other rows, and Ray takes them for those that it has. "": they are not.
     """
 
@@ -34,7 +34,7 @@ class Board:
         self._workers: dict[str, dict[str, Any]] = {}
 
     def _written(self) -> list[tuple[str, Any]]:
-        """What an earlier process of this board has decided; a line that it was killed over is none."""
+        """What an earlier process of this coordinator has decided; a line that it was killed over is none."""
         if self._file is None or not self._file.exists():
             return []
         lines = self._file.read_text(encoding="utf-8").split("\n")
@@ -144,8 +144,8 @@ class Board:
         }
 
 
-class BoardClient(Protocol):
-    """What a worker needs of the board, in this process or in another."""
+class CoordinatorProtocol(Protocol):
+    """What a worker needs of the coordinator, in this process or in another."""
 
     def begin(self, key: str) -> int: ...
     def begin_plan(self, key: str) -> tuple[int, Any]: ...

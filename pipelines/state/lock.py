@@ -20,7 +20,7 @@ from pipelines.errors import UsageError
 from pipelines.state.run_directory import read_json, remove, write_text
 
 #: Seconds between two heartbeats, and after which a silent owner counts as dead.
-BEAT = 5.0
+HEARTBEAT = 5.0
 STALE = 30.0
 
 
@@ -66,7 +66,7 @@ def _watched_holder(url: str) -> dict[str, Any] | None:
         return holder(url)
     if abs(time.time() - float(lock["beat"])) < STALE:
         return lock
-    time.sleep(1.5 * BEAT)
+    time.sleep(1.5 * HEARTBEAT)
     later = _parse(read_json(join(url, "lock.json")))
     return later if later is not None and later["beat"] != lock["beat"] else None
 
@@ -140,7 +140,7 @@ class RunLock:
             return
 
     def _keep(self) -> None:
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(HEARTBEAT):
             try:
                 lock = read_json(self.path)
                 if isinstance(lock, dict) and lock.get("owner") != self.owner:

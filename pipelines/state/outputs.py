@@ -15,7 +15,7 @@ from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
 from pipelines.errors import PreflightError
 from pipelines.manifest.titles import Title
-from pipelines.state.run_directory import RunDirectory, parse_json, read_sealed, remove, slug, unseal, write_sealed
+from pipelines.state.run_directory import RunDirectory, parse_json, read_checksummed, remove, slug, verify_checksum, write_checksummed
 
 FOLDER = "made"
 #: Outputs that an error lists; a folder with more outputs than `FEW` is listed once in place of a question for each.
@@ -38,10 +38,10 @@ def making(run: RunDirectory, title: str, dub: str, output: str) -> Iterator[Non
         OSError: the note cannot be written; the output has not been touched.
     """
     url, name = _file(run, title, dub), redact(run.relative(output))
-    earlier = (read_sealed(url) or {}).get("outputs", {})
+    earlier = (read_checksummed(url) or {}).get("outputs", {})
 
     def note(outputs: dict[str, int | None]) -> None:
-        write_sealed(url, {"title": title, "dub": dub, "outputs": outputs})
+        write_checksummed(url, {"title": title, "dub": dub, "outputs": outputs})
 
     note({**earlier, name: None})
     try:
@@ -64,7 +64,7 @@ def made_by(run: RunDirectory) -> dict[str, set[int | None]]:
     fs, root = filesystem(join(run.url, FOLDER))
     paths = [path for path in fs.find(root) if path.endswith(".json")] if fs.isdir(root) else []
     for content in (fs.cat(paths, on_error="omit") if paths else {}).values():
-        note = unseal(parse_json(content)) or {}
+        note = verify_checksum(parse_json(content)) or {}
         for name, size in note.get("outputs", {}).items():
             found.setdefault(name, set()).add(size)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from operators.storage.files import filesystem, join
 from pipelines.errors import UsageError
-from pipelines.state.run_directory import parse_json, read_json, read_sealed
+from pipelines.state.run_directory import parse_json, read_checksummed, read_json
 
 #: Version of the run directory's format, in run.json.
 FORMAT = 1
@@ -23,28 +23,28 @@ OTHERS = ("analysis", "forecast.json", "report")
 LOOKED_AT = 20
 
 
-class ForeignError(UsageError):
+class NotARunDirectoryError(UsageError):
     """The directory holds somebody else's files under names that a run would overwrite."""
 
 
-def about(**values: Any) -> dict[str, Any]:
+def run_metadata(**values: Any) -> dict[str, Any]:
     """Content of run.json."""
     return {"retalk": FORMAT, **values}
 
 
-def read_about(url: str) -> dict[str, Any] | None:
+def read_run_metadata(url: str) -> dict[str, Any] | None:
     """What run.json says; None where it is missing, damaged or not ours."""
     found = read_json(join(url, "run.json"))
     return found if isinstance(found, dict) and isinstance(found.get("retalk"), int) else None
 
 
-def require_about(url: str) -> dict[str, Any]:
+def require_run_metadata(url: str) -> dict[str, Any]:
     """What run.json says.
 
     Raises:
         UsageError: the directory holds no run.
     """
-    found = read_about(url)
+    found = read_run_metadata(url)
     if found is None:
         raise UsageError(f"{url}: holds no run (no run.json)")
     return found
@@ -61,16 +61,16 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
         Notes for the user: what is damaged and is written anew; before the first run, how many files there are that are no run's.
 
     Raises:
-        ForeignError: names that a run writes are taken by files that are not a run's, or by those of a later version.
+        NotARunDirectoryError: names that a run writes are taken by files that are not a run's, or by those of a later version.
     """
     fs, path = filesystem(url)
     if not fs.isdir(path):
         return []
     names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(path, detail=False)}
     taken = [name for name in STATE if name in names]
-    known = read_about(url)
+    known = read_run_metadata(url)
     if known is not None and known["retalk"] > FORMAT:
-        raise ForeignError(f"{url}: was written by a later version of retalk; use that, or another directory")
+        raise NotARunDirectoryError(f"{url}: was written by a later version of retalk; use that, or another directory")
     if known is not None:
         return []
     if not taken:
@@ -80,7 +80,7 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
         return [f"{url}: holds {entries} no run's; nothing of that is touched"] if others else []
     if not _traces(url):
         listed = ", ".join(taken)
-        raise ForeignError(
+        raise NotARunDirectoryError(
             f"{url}: holds {listed} that no run of retalk has written and that a run would overwrite; choose another directory"
         )
     return [f"{url}: run.json is {'damaged' if 'run.json' in names else 'missing'}; the rest of the directory is a run's, it is used"]
@@ -95,7 +95,7 @@ def _traces(url: str) -> bool:
         fs, path = filesystem(join(url, folder))
         if fs.isdir(path):
             files = (file for file in fs.find(path) if file.endswith(".json"))
-            if any(read_sealed(fs.unstrip_protocol(file)) is not None for file in islice(files, LOOKED_AT)):
+            if any(read_checksummed(fs.unstrip_protocol(file)) is not None for file in islice(files, LOOKED_AT)):
                 return True
     ledger = _first_line(join(url, "ledger.jsonl"))
     return isinstance(ledger, dict) and {"title", "dub", "state", "stage_seconds"} <= ledger.keys()

@@ -1,7 +1,7 @@
 """The run directory: plans, receipts, records of finished dubs, the ledger. Any fsspec URL; every file appears whole or not at all.
 
 run.json                        what runs here; by it the directory is known to be ours (`pipelines.state.ownership`)
-plan.parquet                    one row per piece that was planned
+plan.parquet                    one row per output_segment that was planned
 plans/KEY.json                  shots and anchors of a title, so that a later run does not look for them again
 analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once a segment (`pipelines.state.analysis_cache`)
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
@@ -37,7 +37,7 @@ from pipelines.state.content_keys import content_key
 
 Record = dict[str, Any]
 #: What a note begins with that says which state was found and not used.
-DISTRUSTED = "not trusted: "
+REJECTED_STATE = "not trusted: "
 
 #: Columns of the ledger, one row per title and dub.
 LEDGER = pa.schema(
@@ -80,22 +80,22 @@ def parse_json(content: bytes) -> Any | None:
         return None
 
 
-def write_sealed(url: str, data: Mapping[str, Any]) -> None:
-    """Write a JSON object whole, with a hash of its content under ``seal``."""
-    write_text(url, json.dumps({**data, "seal": content_key(dict(data))}, sort_keys=True))
+def write_checksummed(url: str, data: Mapping[str, Any]) -> None:
+    """Write a JSON object whole, with a hash of its content under ``checksum``."""
+    write_text(url, json.dumps({**data, "checksum": content_key(dict(data))}, sort_keys=True))
 
 
-def unseal(content: Any) -> dict[str, Any] | None:
-    """The object that `write_sealed` was given; None if this is not what it wrote."""
-    if not isinstance(content, dict) or "seal" not in content:
+def verify_checksum(content: Any) -> dict[str, Any] | None:
+    """The object that `write_checksummed` was given; None if this is not what it wrote."""
+    if not isinstance(content, dict) or "checksum" not in content:
         return None
-    data = {name: value for name, value in content.items() if name != "seal"}
-    return data if content_key(data) == content["seal"] else None
+    data = {name: value for name, value in content.items() if name != "checksum"}
+    return data if content_key(data) == content["checksum"] else None
 
 
-def read_sealed(url: str) -> dict[str, Any] | None:
+def read_checksummed(url: str) -> dict[str, Any] | None:
     """The content of a sealed file; None where there is none or it is damaged."""
-    return unseal(read_json(url))
+    return verify_checksum(read_json(url))
 
 
 def sha256_file(url: str) -> str | None:
@@ -147,14 +147,14 @@ class RunDirectory:
     # --- receipts -----------------------------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
         """Commit a segment: from now on it is not computed again."""
-        write_sealed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt)))
+        write_checksummed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt)))
 
-    def committed(self, title: str, distrusted: list[str] | None = None) -> dict[str, dict[str, Any]]:
+    def committed(self, title: str, rejected_state: list[str] | None = None) -> dict[str, dict[str, Any]]:
         """Receipts of a title by the name of the segment's file, those only whose file is there with the hash they state.
 
         Args:
             title: its id.
-            distrusted: what was found and is not used is noted here, in words.
+            rejected_state: what was found and is not used is noted here, in words.
         """
         fs, folder = filesystem(self.receipts(title))
         good: dict[str, dict[str, Any]] = {}
@@ -164,12 +164,12 @@ class RunDirectory:
             name = path.rsplit("/", 1)[-1].removesuffix(".json")
             if name.startswith("."):
                 continue
-            receipt = read_sealed(join(self.receipts(title), f"{name}.json"))
+            receipt = read_checksummed(join(self.receipts(title), f"{name}.json"))
             # The receipt may have been copied with its directory: the file is looked for in this one.
             target = join(self.segments(title), f"{name}.mp4")
             if problem := _distrust(receipt, title, name) or _differs(receipt, target):
-                if distrusted is not None:
-                    distrusted.append(f"receipt {name}: {problem}")
+                if rejected_state is not None:
+                    rejected_state.append(f"receipt {name}: {problem}")
                 continue
             assert receipt is not None
             good[name] = {**receipt, "path": target}
@@ -204,16 +204,16 @@ class RunDirectory:
     # --- records and ledger -------------------------------------------------------------------------------------------------------
     def write_record(self, record: Record) -> None:
         """Write how a dub ended."""
-        write_sealed(self.record(record["title"], record["dub"]), record)
+        write_checksummed(self.record(record["title"], record["dub"]), record)
 
-    def read_record(self, title: str, dub: str, distrusted: list[str] | None = None) -> Record | None:
-        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in `distrusted`."""
+    def read_record(self, title: str, dub: str, rejected_state: list[str] | None = None) -> Record | None:
+        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in `rejected_state`."""
         content = read_json(self.record(title, dub))
-        record = unseal(content)
+        record = verify_checksum(content)
         if record is not None and _is_record(record) and (record["title"], record["dub"]) == (title, dub):
             return record
-        if distrusted is not None and (content is not None or exists(self.record(title, dub))):
-            distrusted.append(f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}")
+        if rejected_state is not None and (content is not None or exists(self.record(title, dub))):
+            rejected_state.append(f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}")
         return None
 
     def records(self) -> list[Record]:
@@ -227,7 +227,7 @@ class RunDirectory:
             if isinstance(answer, FileNotFoundError):
                 continue
             content = fs.cat_file(path) if isinstance(answer, Exception) else answer
-            record = unseal(parse_json(content))
+            record = verify_checksum(parse_json(content))
             if record is not None and _is_record(record) and path.endswith(f"/{slug(record['title'])}/{slug(record['dub'])}.json"):
                 found.append(record)
         return sorted(found, key=lambda record: (record["title"], record["dub"]))

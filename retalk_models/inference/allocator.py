@@ -12,7 +12,7 @@ NEVER = 2**31 - 1
 
 
 @functools.cache
-def keep_freed_memory() -> bool:
+def disable_malloc_trim() -> bool:
     """Keep freed memory in this process for its next large array; once per process, glibc only.
 
     By default glibc asks the system for every large array and returns it when it is freed; the system fills each page with zeros

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retalk_models.inference.optimize import Form, fastest, optimise
+from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
 from retalk_models.layers.window import Window
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 FLOAT32_BOUND, FLOAT32_RMS = 0.05, 0.05
 HALF_BOUND, HALF_RMS = 0.5, 0.5
 #: A form of which this was found in this process: network, digest of the weights, form, device.
-_found: dict[tuple[str, int, Form | None, str], Accuracy] = {}
+_found: dict[tuple[str, int, OptimizationConfig | None, str], Accuracy] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Accuracy:
     """
 
     network: str
-    form: Form | None
+    form: OptimizationConfig | None
     device: str
     error: float
     rms: float
@@ -73,7 +73,7 @@ class NumericsError(ValueError):
     """A network gives no usable numbers even in its exact form."""
 
 
-def describe(form: Form | None) -> str:
+def describe(form: OptimizationConfig | None) -> str:
     """Name of a form, e.g. ``bfloat16 channels last``."""
     if form is None:
         return "the exact form"
@@ -164,11 +164,11 @@ def differences(outputs: list[Tensor], exact: list[Tensor]) -> tuple[float, floa
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
-def safer_forms(name: str, form: Form, device: str) -> Iterator[Form | None]:
+def safer_forms(name: str, form: OptimizationConfig, device: str) -> Iterator[OptimizationConfig | None]:
     """A form and those to fall back to, the fastest first: half precision without channels_last, float32 as it is used otherwise,
     float32 by plain convolutions, and the network as built (None)."""
     plain = dataclasses.replace(form, channels_last=False, winograd=(), compile=False)
-    float32 = (fastest(name, device), dataclasses.replace(plain, dtype=torch.float32))
+    float32 = (default_optimization(name, device), dataclasses.replace(plain, dtype=torch.float32))
     chain = [form, plain, *(float32 if form.dtype != torch.float32 else float32[1:]), None]
     yield from dict.fromkeys(chain)
 
@@ -183,7 +183,7 @@ def digest(module: nn.Module) -> int:
 
 
 def safest(
-    name: str, make: Callable[[], nn.Module], form: Form, warn: Callable[[str], None] = logger.warning
+    name: str, make: Callable[[], nn.Module], form: OptimizationConfig, warn: Callable[[str], None] = logger.warning
 ) -> tuple[nn.Module, Accuracy | None]:
     """A network in the first of its `safer_forms` that is right on its device.
 
@@ -216,9 +216,9 @@ def safest(
             fresh = fresh or make()
             if known is None:
                 reference = reference or exact()
-                known = _found[key] = accuracy(name, optimise(fresh, candidate), candidate, reference)
+                known = _found[key] = accuracy(name, optimize(fresh, candidate), candidate, reference)
             else:
-                optimise(fresh, candidate)
+                optimize(fresh, candidate)
             if known.ok:
                 return fresh, known
             fresh = None
@@ -241,7 +241,7 @@ def _exact(name: str, module: nn.Module, device: str) -> list[Tensor]:
     return outputs
 
 
-def accuracy(name: str, module: nn.Module, form: Form | None, exact: list[Tensor]) -> Accuracy:
+def accuracy(name: str, module: nn.Module, form: OptimizationConfig | None, exact: list[Tensor]) -> Accuracy:
     """Accuracy of a network in a form against what its exact form has given for the same input (`probe`)."""
     outputs, seconds = probe(name, module)
     device = device_name(next(module.parameters()).device)
@@ -249,10 +249,13 @@ def accuracy(name: str, module: nn.Module, form: Form | None, exact: list[Tensor
 
 
 # --- all forms of a network -------------------------------------------------------------------------------------------
-def forms_of(name: str, device: str) -> list[Form]:
+def forms_of(name: str, device: str) -> list[OptimizationConfig]:
     """Forms that a user can choose for a network on a device: the one that stages use, and half precision in both layouts."""
     halves = [torch.bfloat16] if torch.device(device).type == "cpu" else [torch.bfloat16, torch.float16]
-    return [fastest(name, device), *(Form(channels_last=last, dtype=dtype) for dtype in halves for last in (True, False))]
+    return [
+        default_optimization(name, device),
+        *(OptimizationConfig(channels_last=last, dtype=dtype) for dtype in halves for last in (True, False)),
+    ]
 
 
 def accuracies(name: str, make: Callable[[], nn.Module], device: str) -> Iterator[Accuracy]:
@@ -268,7 +271,7 @@ def accuracies(name: str, make: Callable[[], nn.Module], device: str) -> Iterato
     """
     exact = _exact(name, make().to(device), device)
     for form in forms_of(name, device):
-        yield accuracy(name, optimise(make().to(device), form), form, exact)
+        yield accuracy(name, optimize(make().to(device), form), form, exact)
 
 
 def made_up(module: nn.Module) -> nn.Module:

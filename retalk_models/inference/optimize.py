@@ -1,6 +1,6 @@
 """Fast forms of the networks for inference, each held to its exact form by a test, and the choice between them.
 
-`retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimise` rewrites it in place.
+`retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimize` rewrites it in place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENTRIES = ("forward", "lowres", "enhance", "style_code", "draw", "logits", "forw
 
 
 @dataclasses.dataclass(frozen=True)
-class Form:
+class OptimizationConfig:
     """Settings with which a network runs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Form:
     compile: bool = False
 
 
-def optimise(module: nn.Module, form: Form | None = None) -> nn.Module:
+def optimize(module: nn.Module, form: OptimizationConfig | None = None) -> nn.Module:
     """Turn a network with its final weights into a faster form, in place.
 
     Its ``state_dict`` no longer has the official keys; it cannot be trained. Move it to its device before.
@@ -61,7 +61,7 @@ def optimise(module: nn.Module, form: Form | None = None) -> nn.Module:
     Raises:
         ValueError: float16 on the CPU, where torch runs it slower than float32.
     """
-    form = form or Form()
+    form = form or OptimizationConfig()
     device = next(module.parameters()).device
     if form.dtype == torch.float16 and device.type == "cpu":
         raise ValueError("float16 is slower than float32 on the CPU: choose torch.bfloat16 there")
@@ -190,7 +190,7 @@ WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
 
 
-def fastest(name: str, device: str) -> Form:
+def default_optimization(name: str, device: str) -> OptimizationConfig:
     """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel positions show.
 
     float32 on the CPU although bfloat16 is twice as fast on processors that have it: it moves what 8-bit pictures show, and on other
@@ -202,4 +202,4 @@ def fastest(name: str, device: str) -> Form:
         device: a torch device string.
     """
     cpu = torch.device(device).type == "cpu"
-    return Form(channels_last=name not in CONTIGUOUS or not cpu, winograd=WINOGRAD.get(name, ()) if cpu else ())
+    return OptimizationConfig(channels_last=name not in CONTIGUOUS or not cpu, winograd=WINOGRAD.get(name, ()) if cpu else ())

@@ -80,17 +80,17 @@ def _bring(registry: Registry, entry: ModelFile, url: str, archived: bool, held:
     certain = registry.expected(entry)[0] is not None
     if archived:
         download_member(url, entry.member, part, progress=progress, attempts=attempts)
-        registry.admit(entry, part, url, progress.say)
+        registry.accept(entry, part, url, progress.say)
         return
     continued = download(url, part, entry.file, trust_any=certain, expected=entry.size, progress=progress, attempts=attempts)
     try:
-        registry.admit(entry, part, url, progress.say)
+        registry.accept(entry, part, url, progress.say)
     except HashMismatchError as error:
         if not continued:
             raise
         progress.say(f"{error} It was put together from several transfers: once more from its first byte.")
         download(url, part, entry.file, trust_any=certain, expected=entry.size, progress=progress, attempts=attempts)
-        registry.admit(entry, part, url, progress.say)
+        registry.accept(entry, part, url, progress.say)
 
 
 def _sweep(registry: Registry, entry: ModelFile) -> None:
@@ -103,13 +103,13 @@ def _sweep(registry: Registry, entry: ModelFile) -> None:
 
 def _to_home(registry: Registry, entry: ModelFile) -> None:
     """Put a file of this node into the remote home, if there is one and it lacks the file."""
-    if registry.remote is not None and not registry.there(entry):
+    if registry.remote is not None and not registry.is_in_remote_home(entry):
         upload(registry.path(entry.file), join_url(registry.remote, entry.file))
 
 
 def _present(registry: Registry, entry: ModelFile, progress: Progress, attempts: Attempts) -> bool:
     """True if the right file is on this node, copied from the remote home if that has it. Takes and frees the file's lock."""
-    if registry.check(entry).state != "ok" and registry.there(entry):
+    if registry.check(entry).state != "ok" and registry.is_in_remote_home(entry):
         registry.copy_to_node(entry, progress, attempts)
     verdict = registry.check(entry)
     if verdict.state == "ok" and not verdict.pinned_by:

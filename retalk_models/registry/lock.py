@@ -153,7 +153,7 @@ class HashLock:
                 write_json(local_path(self.url), value)
 
 
-class Stamps:
+class DigestCache:
     """Digests by file as last computed, so that a file of the same size and time is not hashed again."""
 
     def __init__(self, directory: Path) -> None:

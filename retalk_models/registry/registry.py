@@ -22,7 +22,7 @@ from retalk_models.registry.catalog import Catalog, ModelFile, load_catalog, sho
 from retalk_models.registry.download import Attempts, Progress, discard, download, sizes
 from retalk_models.registry.errors import HashMismatchError, WeightsError
 from retalk_models.registry.home import home_url, is_remote, join_url, local_path, node_copy, node_name
-from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, HashLock, Stamps, exclusive, sha256_of
+from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ NOT_WEIGHTS = re.compile(rb"\s*(<|\{|version https://git-lfs)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class VerificationResult:
     """Result of checking one file.
 
     Attributes:
@@ -85,7 +85,7 @@ class Registry:
         self.directory = (node_copy(self.home) if self.remote else local_path(self.home)) / "models"
         lock = lock or os.environ.get("RETALK_LOCK") or join_url(self.remote or str(self.directory), LOCK_NAME)
         self.lock = HashLock(lock if is_remote(lock) else str(local_path(lock)), self.locks)
-        self.stamps = Stamps(self.directory / ".verified")
+        self.stamps = DigestCache(self.directory / ".verified")
 
     @property
     def locks(self) -> Path:
@@ -114,22 +114,22 @@ class Registry:
                 return pinned, self.lock.url
         return (entry.sha256, "catalogue") if entry.sha256 else (None, "")
 
-    def check(self, entry: ModelFile, again: bool = False) -> Verdict:
+    def check(self, entry: ModelFile, again: bool = False) -> VerificationResult:
         """Check that a file on this node is the right one. Hashes it once, and again only if it changed or ``again`` is set."""
         path = self.path(entry.file)
         if not path.is_file():
-            return Verdict("missing")
+            return VerificationResult("missing")
         digest, pinned_by = self.expected(entry)
         size = path.stat().st_size
         if digest is None:
             wrong = implausible(entry, path)
-            return Verdict("implausible", note=wrong) if wrong else Verdict("ok", self._digest(path, again))
+            return VerificationResult("implausible", note=wrong) if wrong else VerificationResult("ok", self._digest(path, again))
         if entry.size is not None and size != entry.size and pinned_by == "catalogue":
-            return Verdict("mismatch", "", pinned_by, entry.wrong_size(size))
+            return VerificationResult("mismatch", "", pinned_by, entry.wrong_size(size))
         found = self._digest(path, again)
         if found != digest:
-            return Verdict("mismatch", found, pinned_by, f"its SHA-256 is {found}, and {pinned_by} pins {digest}")
-        return Verdict("ok", found, pinned_by)
+            return VerificationResult("mismatch", found, pinned_by, f"its SHA-256 is {found}, and {pinned_by} pins {digest}")
+        return VerificationResult("ok", found, pinned_by)
 
     def _digest(self, path: Path, again: bool) -> str:
         digest = None if again else self.stamps.sha256(path)
@@ -149,7 +149,7 @@ class Registry:
             where = f"nothing: {self.lock.url} cannot be written"
         say(f"{entry.file}: its publisher states no digest; trusting SHA-256 {digest} on first use, from {source} (written to {where})")
 
-    def admit(self, entry: ModelFile, part: Path, source: str, say: Callable[[str], None] = log.warning) -> Path:
+    def accept(self, entry: ModelFile, part: Path, source: str, say: Callable[[str], None] = log.warning) -> Path:
         """Move a complete transfer into the cache if it is the right file; else into ``rejected``.
 
         Raises:
@@ -186,12 +186,12 @@ class Registry:
 
     # Queries of engines
 
-    def here(self, entry: ModelFile) -> bool:
+    def is_local(self, entry: ModelFile) -> bool:
         """True if a file of the right size is on this node. Reads no bytes."""
         path = self.path(entry.file)
         return path.is_file() and not entry.wrong_size(path.stat().st_size)
 
-    def there(self, entry: ModelFile) -> bool:
+    def is_in_remote_home(self, entry: ModelFile) -> bool:
         """True if the remote home has a file."""
         if self.remote is None:
             return False
@@ -201,7 +201,7 @@ class Registry:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Files of these networks or files that neither this node nor the remote home has."""
-        return [entry.file for entry in self.catalog.files_of(names) if not self.here(entry) and not self.there(entry)]
+        return [entry.file for entry in self.catalog.files_of(names) if not self.is_local(entry) and not self.is_in_remote_home(entry)]
 
     def available(self, name: str) -> bool:
         """True if all files of a network, or a file, are in the cache. Reads no bytes of them."""
@@ -216,12 +216,12 @@ class Registry:
             WeightsError: files are missing (one error names them all) or wrong.
         """
         entries = self.catalog.files_of(names)
-        absent = [entry for entry in entries if not self.here(entry) and not self.there(entry)]
+        absent = [entry for entry in entries if not self.is_local(entry) and not self.is_in_remote_home(entry)]
         if absent:
             raise WeightsError(self._absent(absent), [entry.file for entry in absent], pull_command(absent))
         paths = {}
         for entry in entries:
-            if not self.path(entry.file).is_file() or not self.here(entry):
+            if not self.path(entry.file).is_file() or not self.is_local(entry):
                 self.copy_to_node(entry, progress or Progress())
             verdict = self.check(entry)
             if verdict.state != "ok":
@@ -248,7 +248,7 @@ class Registry:
             if self.check(entry).state != "ok":
                 part = self.part(entry.file, held)
                 download(url, part, entry.file, trust_any=self.expected(entry)[0] is not None, progress=progress, attempts=attempts)
-                self.admit(entry, part, url, progress.say)
+                self.accept(entry, part, url, progress.say)
                 progress.finish(entry.file)
         return self.path(entry.file)
 

@@ -110,7 +110,7 @@ class Level(Stage):
 
 
 class MisbehaveDub(Stage):
-    """Passes, raises or kills its worker, once a dub and piece."""
+    """Passes, raises or kills its worker, once a dub and output_segment."""
 
     name = "misbehave_dub"
     per = "dub"

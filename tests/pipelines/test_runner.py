@@ -21,7 +21,7 @@ from pipelines.errors import PreflightError, UsageError
 from pipelines.execution import local_loop as local
 from pipelines.runner import Report, run
 from pipelines.state.lock import LockedError, RunLock
-from pipelines.state.ownership import about
+from pipelines.state.ownership import run_metadata
 from pipelines.state.run_directory import Record, RunDirectory
 from tests.pipelines.conftest import STAGES, engine_config, make_speech, make_video, profile_config
 from tests.pipelines.planning.test_planner import bad_titles
@@ -115,9 +115,9 @@ def test_the_ledger_says_what_happened(calm: tuple[Path, Report]) -> None:
     assert (plain["frames"], plain["segments"], plain["reused"], plain["engine"]) == (24, 4, 0, "test")
     assert plain["size"] == (folder / "plain.mp4").stat().st_size
     assert set(json.loads(plain["stage_seconds"])) == {"brightness", "level", "paint", "assemble"}
-    pieces = pq.read_table(folder / "plan.parquet").to_pylist()
-    assert sum(piece["frames"] for piece in pieces if piece["title"] == "plain") == 24
-    assert len(pieces) == report.computed
+    output_segments = pq.read_table(folder / "plan.parquet").to_pylist()
+    assert sum(output_segment["frames"] for output_segment in output_segments if output_segment["title"] == "plain") == 24
+    assert len(output_segments) == report.computed
 
 
 def segments(root: Path) -> dict[str, bytes]:
@@ -349,7 +349,7 @@ def test_a_record_that_cannot_be_written_is_said_and_the_segments_stay(
 
 
 def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps(about()))
+    (tmp_path / "run.json").write_text(json.dumps(run_metadata()))
     (tmp_path / "ledger.jsonl").mkdir()
     with pytest.raises(UsageError, match=r"the ledger cannot be written .*; 1 done, 1 failed\nbad \[dub\]: .*absent.mp4: no such file"):
         go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
@@ -359,8 +359,8 @@ def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: 
 def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = local.run_local
 
-    def lossy(titles: Any, plan: Any, groups: Any, take: Any, board: Any) -> None:
-        real(titles, plan, groups, lambda row: None if row["segment"] == 2 else take(row), board)
+    def lossy(titles: Any, plan: Any, groups: Any, take: Any, coordinator: Any) -> None:
+        real(titles, plan, groups, lambda row: None if row["segment"] == 2 else take(row), coordinator)
 
     monkeypatch.setattr("pipelines.runner.run_local", lossy)
     report = go(catalogue(footage)[:1], tmp_path)

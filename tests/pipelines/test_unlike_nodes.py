@@ -1,4 +1,4 @@
-"""Nodes of different kinds: the same piece has other bytes where a processor rounds otherwise; no title is refused or broken by that."""
+"""Nodes of different kinds: the same output_segment has other bytes where a processor rounds otherwise; no title is refused or broken by that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.engine.specs import GroupSpec
 from pipelines.execution.assembly import DubJob, assemble_dub
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 from pipelines.state.run_directory import RunDirectory
 from tests.pipelines import stages
 from tests.pipelines.conftest import engine_config
@@ -39,16 +39,16 @@ def rounds_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worker(run: Path) -> Group:
-    return Group(GroupSpec(engine_config(), GROUP, str(run)), Board())
+    return Group(GroupSpec(engine_config(), GROUP, str(run)), Coordinator())
 
 
 def job_of(run: Path, footage: Path, rows: list[Row]) -> DubJob:
-    """A dub of the first piece alone, as the driver knows it."""
+    """A dub of the first output_segment alone, as the driver knows it."""
     own = rows[:1]
     dub = vars(Dub("de", str(footage / "exact.wav"), str(run / "out.mp4")))
     return DubJob(
         *(str(run), "t", str(footage / "a.mp4"), dub, "key", "test"),
-        pieces={Path(row["path"]).stem: row["frames"] for row in own},
+        output_segments={Path(row["path"]).stem: row["frames"] for row in own},
         notes=[],
         frames=sum(row["frames"] for row in own),
         video_seconds=1.0,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from retalk_models.inference.allocator import keep_freed_memory
+from retalk_models.inference.allocator import disable_malloc_trim
 from retalk_models.layers.stylegan2 import ResBlock, convolved
 from retalk_models.layers.window import View, Window
 from retalk_models.networks.gfpgan import Condition, parts_of
@@ -86,19 +86,19 @@ def test_views_do_no_more_than_asked_for() -> None:
 def test_freed_memory_is_taken_again_without_asking_the_system() -> None:
     program = (
         "import ctypes, resource\n"
-        "from retalk_models.inference.allocator import keep_freed_memory\n"
+        "from retalk_models.inference.allocator import disable_malloc_trim\n"
         "c = ctypes.CDLL(None)\n"
         "c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(8): c.free(ctypes.memset(c.malloc(1 << 26), 1, 1 << 26))\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
-        "before, kept = faults(), keep_freed_memory()\n"
+        "before, kept = faults(), disable_malloc_trim()\n"
         "faults()\n"
         "print(int(kept), before, faults())\n"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     kept, before, after = map(int, answer.split())
-    assert kept == int(keep_freed_memory())
+    assert kept == int(disable_malloc_trim())
     # Eight times 64 MiB: as glibc comes, each of their pages is asked for each time.
     assert not kept or after < 100 < before

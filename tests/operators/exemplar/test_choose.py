@@ -4,17 +4,17 @@ import itertools
 
 import numpy as np
 
-from operators.exemplar.choose import BACKWARDS, JOIN, STEPS, TURN, Costs, Mouthful, best_path, frame_costs
+from operators.exemplar.choose import BACKWARDS, JOIN, STEPS, TURN, Costs, MouthFeatures, best_path, frame_costs
 from tests.operators.exemplar.talker import speech_like
 
 
-def mouths(opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarray | float = 0.0, rate: float = 25.0) -> Mouthful:
+def mouths(opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarray | float = 0.0, rate: float = 25.0) -> MouthFeatures:
     count = len(opening)
     angles = np.zeros([count, 3])
     angles[:, 0] = yaw
     speed = np.gradient(opening) if count > 1 else np.zeros(1)
     full = np.broadcast_to(np.asarray(shut, np.float64), count)
-    return Mouthful(opening, np.full(count, 0.8), full, speed, angles, np.zeros(count), np.arange(count) / rate)
+    return MouthFeatures(opening, np.full(count, 0.8), full, speed, angles, np.zeros(count), np.arange(count) / rate)
 
 
 def test_same_as_brute_force() -> None:
@@ -23,8 +23,8 @@ def test_same_as_brute_force() -> None:
     for trial in range(3):
         source, wanted = mouths(rng.uniform(0, 0.2, 5)), mouths(rng.uniform(0, 0.2, 5))
         looks = np.stack([source.opening / 0.03, rng.normal(size=5)], -1)
-        burden = rng.uniform(0, 1, 5)
-        unary = frame_costs(wanted, source, burden, Costs())
+        unary_penalty = rng.uniform(0, 1, 5)
+        unary = frame_costs(wanted, source, unary_penalty, Costs())
 
         def look_after(candidate: int, direction: int, looks: np.ndarray = looks) -> np.ndarray:
             following = np.flatnonzero(frames == frames[candidate] + direction)
@@ -43,7 +43,7 @@ def test_same_as_brute_force() -> None:
                 totals = now
             return min(totals.values())
 
-        found = tuple(int(p) for p in best_path(wanted, source, frames, looks, burden, 0.04))
+        found = tuple(int(p) for p in best_path(wanted, source, frames, looks, unary_penalty, 0.04))
         best = min(itertools.product(range(5), repeat=5), key=cost)
         assert np.isclose(cost(found), cost(best), atol=1e-4), trial
 
@@ -94,11 +94,11 @@ def test_shut_lips_come_from_shut_lips() -> None:
 def test_pose_and_doubt_are_avoided() -> None:
     opening = np.full(60, 0.1)
     source = mouths(opening, yaw=np.repeat([-20.0, 0.0, 20.0], 20))
-    burden = np.zeros(60)
-    burden[20:30] = 4.0
+    unary_penalty = np.zeros(60)
+    unary_penalty[20:30] = 4.0
     path = best_path(mouths(np.full(25, 0.1), yaw=18.0), source, np.arange(60), np.zeros([60, 1]), np.zeros(60), 0.04)
     assert (path >= 40).all()
-    path = best_path(mouths(np.full(8, 0.1)), source, np.arange(60), np.zeros([60, 1]), burden, 0.04)
+    path = best_path(mouths(np.full(8, 0.1)), source, np.arange(60), np.zeros([60, 1]), unary_penalty, 0.04)
     assert ((path >= 30) & (path < 40)).all()
 
 

@@ -175,12 +175,12 @@ def test_blurred_and_sudden_frames_are_rather_not_shown() -> None:
     swept[45:60, :, 0] += (8.0 * np.arange(15))[:, None]
     swept[60:, :, 0] += 8.0 * 14
     window = Window(swept, np.ones(150, bool), np.arange(150) / 25, SIZE)
-    assert window.burden()[48:58].min() > 1
-    assert window.burden()[65:].max() == 0
+    assert window.unary_penalty()[48:58].min() > 1
+    assert window.unary_penalty()[65:].max() == 0
     face = talker(np.repeat([0.03, 0.18, 0.03], 50))
     window = Window(face.landmarks, np.ones(150, bool), np.arange(150) / 25, SIZE)
-    assert window.burden()[[49, 50, 99, 100]].min() > 0.5
-    assert window.burden()[[40, 60, 90, 110]].max() == 0
+    assert window.unary_penalty()[[49, 50, 99, 100]].min() > 0.5
+    assert window.unary_penalty()[[40, 60, 90, 110]].max() == 0
 
 
 @pytest.mark.parametrize("noise", [3.0, 20.0])

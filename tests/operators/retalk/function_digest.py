@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from operators.evaluation.lse import mfcc, sync_score
-from operators.retalk import align3d, batches, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
+from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
+from operators.retalk import network_inputs as batches
 from tests.parity import TOLERANCE, generator
 from tests.retalk_models.digest_inputs import picture
 
@@ -99,23 +100,23 @@ def windows() -> Arrays:
 
 def clip_crop() -> Arrays:
     found = [
-        quads.clip_crop(np.rint(face((x, y), eyes, 0.1)), w, h)
+        oriented_crops.clip_crop(np.rint(face((x, y), eyes, 0.1)), w, h)
         for x, y, eyes, w, h in ((300, 190, 70, 640, 360), (900, 700, 560, 1920, 1600))
     ]
     return {f"{name}_{k}": np.array(getattr(crop, name)) for k, crop in enumerate(found) for name in ("crop", "quad", "box")}
 
 
 def aligned() -> Arrays:
-    image, quad = scene("aligned", 256, 256), quads.quads(face((131.2, 120.4), 58.0, -0.2)[None])[0]
+    image, quad = scene("aligned", 256, 256), oriented_crops.oriented_crops(face((131.2, 120.4), 58.0, -0.2)[None])[0]
     track = np.stack([face((120 + 3 * t, 128 - t), 56, 0.02 * t) for t in range(6)])
-    crop, perspective = quads.aligned_crop(image, quad), quads.inverse_perspective(quad)
+    crop, perspective = oriented_crops.aligned_crop(image, quad), oriented_crops.inverse_perspective(quad)
     return {
         "quad": quad,
-        "smoothed": quads.quads(track, centre_sigma=1, axes_sigma=3),
-        "larger": quads.quads(track, scale=1.2),
+        "smoothed": oriented_crops.oriented_crops(track, centre_sigma=1, axes_sigma=3),
+        "larger": oriented_crops.oriented_crops(track, scale=1.2),
         "crop": crop,
         "perspective": perspective,
-        "pasted": quads.paste_aligned(scene("under", 256, 256), crop, perspective),
+        "pasted": oriented_crops.paste_aligned(scene("under", 256, 256), crop, perspective),
     }
 
 
@@ -128,7 +129,7 @@ def face_box() -> Arrays:
 
 
 def network_inputs() -> Arrays:
-    frame, quad = scene("frame", 240, 320), quads.quads(face((131.2, 120.4), 58.0)[None])[0]
+    frame, quad = scene("frame", 240, 320), oriented_crops.oriented_crops(face((131.2, 120.4), 58.0)[None])[0]
     reference = batches.reference_frame(frame, scene("enhanced", 256, 256), quad, (20, 210, 70, 275))
     item = batches.face_input(frame, reference, (60, 200, 100, 230))
     pasted = batches.paste_face(frame, (scene("drawn", 384, 384) / 255).astype(np.float32), (60, 200, 100, 230))

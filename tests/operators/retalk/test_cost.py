@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.retalk.dnet_stage import EditExpression
-from operators.retalk.enet_stage import DrawFaces, ENetOptions
-from operators.retalk.lnet_stage import SpeakFaces
+from operators.retalk.dnet_stage import DNetStage
+from operators.retalk.enet_stage import ENetOptions, ENetStage
+from operators.retalk.lnet_stage import LNetStage
 from operators.retalk.nets import Compute, Networks
 from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
 from retalk_models import build
-from retalk_models.inference.optimize import fastest, optimise
+from retalk_models.inference.optimize import default_optimization, optimize
 from tests.operators.retalk.test_options import Face, folder
 
 __all__ = ["folder"]
@@ -25,7 +25,7 @@ __all__ = ["folder"]
 @functools.cache
 def shapes_only(name: str, **options: Any) -> nn.Module:
     """A network in the form of the stages, without numbers."""
-    return optimise(build(name, **options), fastest(name, "cpu")).to("meta")
+    return optimize(build(name, **options), default_optimization(name, "cpu")).to("meta")
 
 
 class Counted:
@@ -63,12 +63,12 @@ def test_a_further_language_costs_less_than_six_tenths_of_the_first(folder: Any)
     """1 + 0.6 (N - 1) for N languages: what is asked of the networks for a dub, against all that is asked for a single one."""
     networks = CountedNetworks(str(folder / "home"))
     face = Face(folder, networks)
-    for stage in (Recon3d(Recon3dOptions(weights=str(folder / "home"))), EditExpression()):
+    for stage in (Recon3d(Recon3dOptions(weights=str(folder / "home"))), DNetStage()):
         face.row.update(face.ask(stage))
     shared = sum(networks.counts.values())
     assert set(networks.counts) == {"Face3D.__call__", "DNet.__call__", "ENet.style_code"}
     face.row["identity"][:] = 1
-    for dub in (SpeakFaces(), DrawFaces(ENetOptions())):
+    for dub in (LNetStage(), ENetStage(ENetOptions())):
         face.row.update(face.ask(dub))
     dubbed = sum(networks.counts.values()) - shared
     assert set(networks.counts) >= {"LNet.__call__", "ENet.draw", "GFPGAN.__call__", "ParseNet.logits"}

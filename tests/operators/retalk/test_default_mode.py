@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from operators.retalk import align3d, coefficients, enet_stage, enhance, face_boxes, framing, lnet_stage, mel, restore
-from operators.retalk.batches import SIDE
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.dnet_stage import window
 from operators.retalk.nets import Networks
+from operators.retalk.network_inputs import SIDE
 from operators.retalk.parity_stages import smoothed_box
 from operators.retalk.source import check_expression, read_expression
 from retalk_models import build

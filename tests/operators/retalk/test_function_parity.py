@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import ArrayLike
 
 from operators.evaluation.lse import mfcc, sync_score
-from operators.retalk import align3d, batches, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
+from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
+from operators.retalk import network_inputs as batches
 from tests.parity import assert_close, golden, goldens
 
 FOLDER = goldens()
@@ -93,7 +94,7 @@ def test_coefficient_windows() -> None:
 def test_crop_of_the_clip() -> None:
     g = golden("functions/ffhq_crop.npz")
     for k in cases(g, "in_lm68"):
-        crop = quads.clip_crop(g[f"in_lm68_{k}"], *(int(v) for v in g[f"in_size_wh_{k}"]))
+        crop = oriented_crops.clip_crop(g[f"in_lm68_{k}"], *(int(v) for v in g[f"in_size_wh_{k}"]))
         assert crop.crop == tuple(g[f"out_crop_{k}"])
         close(crop.quad, g[f"out_quad_{k}"])
         assert crop.box == tuple(g[f"out_oy1_oy2_ox1_ox2_{k}"])
@@ -102,18 +103,18 @@ def test_crop_of_the_clip() -> None:
 def test_oriented_quads() -> None:
     g = golden("functions/stit_align.npz")
     landmarks, exact = g["in_lm68"], g["out_quads"]
-    close(quads.quads(landmarks), exact)
-    close(quads.quads(landmarks, centre_sigma=1, axes_sigma=3), g["out_quads_sigma_c1_xy3"])
-    close(quads.quads(landmarks, scale=1.2), g["out_quads_scale1p2"])
+    close(oriented_crops.oriented_crops(landmarks), exact)
+    close(oriented_crops.oriented_crops(landmarks, centre_sigma=1, axes_sigma=3), g["out_quads_sigma_c1_xy3"])
+    close(oriented_crops.oriented_crops(landmarks, scale=1.2), g["out_quads_scale1p2"])
     for i, quad in enumerate(exact):
         picture = g["in_images_u8"][i % 2]
-        close(quads.inverse_perspective(quad), g["out_inverse"][i])
-        crop = quads.aligned_crop(picture, quad)
+        close(oriented_crops.inverse_perspective(quad), g["out_inverse"][i])
+        crop = oriented_crops.aligned_crop(picture, quad)
         same_picture(crop[::2, ::2], g["out_crops_s2"][i])
         if f"out_crop_full_{i}" in g:
             same_picture(crop, g[f"out_crop_full_{i}"])
         if f"out_paste_{i}" in g:
-            same_picture(quads.paste_aligned(g["in_full256_u8"], crop, g["out_inverse"][i]), g[f"out_paste_{i}"])
+            same_picture(oriented_crops.paste_aligned(g["in_full256_u8"], crop, g["out_inverse"][i]), g[f"out_paste_{i}"])
 
 
 def test_face_boxes() -> None:
@@ -127,7 +128,7 @@ def test_face_boxes() -> None:
 
 def test_inputs_of_the_networks() -> None:
     g = golden("functions/datagen.npz")
-    oriented = quads.quads(g["in_lm68"])
+    oriented = oriented_crops.oriented_crops(g["in_lm68"])
     clip_box = tuple(int(v) for v in g["in_cox_oy1_oy2_ox1_ox2"])
     for i, index in enumerate(g["out_full_frame_index"]):
         assert index == i % len(g["in_full"])

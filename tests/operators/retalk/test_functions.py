@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from operators.evaluation.lse import sync_score
-from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, pyramid, quads, restore
+from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -50,8 +50,8 @@ def test_a_full_mask_takes_the_first_picture() -> None:
 def test_an_oriented_crop_returns_to_its_place() -> None:
     picture = np.zeros((256, 256, 3), np.uint8)
     picture[100:160, 90:170] = (200, 30, 90)
-    quad = quads.quads(head((128, 130), 40)[None])[0]
-    again = quads.paste_aligned(picture, quads.aligned_crop(picture, quad), quads.inverse_perspective(quad))
+    quad = oriented_crops.oriented_crops(head((128, 130), 40)[None])[0]
+    again = oriented_crops.paste_aligned(picture, oriented_crops.aligned_crop(picture, quad), oriented_crops.inverse_perspective(quad))
     assert np.abs(again.astype(int) - picture).mean() < 2
 
 

@@ -18,9 +18,9 @@ from operators.retalk import emotion
 from operators.retalk.blend_stage import BlendOptions
 from operators.retalk.coefficients import SLICES
 from operators.retalk.detectors import NetworkDetectors
-from operators.retalk.dnet_stage import REFERENCE, DNetOptions, EditExpression, target_expression
-from operators.retalk.enet_stage import MOUTH, RISE_FROM, DrawFaces, ENetOptions, mouth_weight
-from operators.retalk.lnet_stage import LNetOptions, SpeakFaces
+from operators.retalk.dnet_stage import REFERENCE, DNetOptions, DNetStage, target_expression
+from operators.retalk.enet_stage import MOUTH, RISE_FROM, ENetOptions, ENetStage, mouth_weight
+from operators.retalk.lnet_stage import LNetOptions, LNetStage
 from operators.retalk.model_files import Restoration
 from operators.retalk.nets import Compute, Networks
 from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
@@ -103,7 +103,7 @@ class Face:
 def face(folder: Path, networks: Networks) -> Face:
     made = Face(folder, networks)
     recon = Recon3d(Recon3dOptions(weights=str(folder / "home")))
-    for stage in (recon, EditExpression(), SpeakFaces()):
+    for stage in (recon, DNetStage(), LNetStage()):
         made.row.update(made.ask(stage))
     return made
 
@@ -139,7 +139,7 @@ def test_a_pictures_expression_is_measured_as_a_frames_is(folder: Path, face: Fa
 
 
 def test_dnet_changes_the_reference_and_can_be_left_out(face: Face) -> None:
-    own = face.ask(EditExpression(DNetOptions(enabled=False, identity=False)))
+    own = face.ask(DNetStage(DNetOptions(enabled=False, identity=False)))
     assert own["reference"].shape == (1, REFERENCE, REFERENCE, 3)
     assert not own["identity"].any()
     # Without D-Net the reference is the frame's own face.
@@ -148,21 +148,21 @@ def test_dnet_changes_the_reference_and_can_be_left_out(face: Face) -> None:
     assert np.abs(small - shown).mean() < 6
     assert np.abs(own["reference"].astype(int) - face.row["reference"]).mean() > 6
     assert face.row["identity"].any()
-    smiling = face.ask(EditExpression(DNetOptions(expression="smile", identity=False)))["reference"]
+    smiling = face.ask(DNetStage(DNetOptions(expression="smile", identity=False)))["reference"]
     assert (smiling != face.row["reference"]).any()
 
 
 def test_the_reference_can_be_enhanced(face: Face) -> None:
-    enhanced = face.ask(EditExpression(DNetOptions(enhance="gpen", identity=False)))["reference"]
+    enhanced = face.ask(DNetStage(DNetOptions(enhance="gpen", identity=False)))["reference"]
     assert (enhanced != face.row["reference"]).mean() > 0.2
 
 
 def test_enet_without_its_code_says_what_to_set(face: Face) -> None:
     with pytest.raises(ValueError, match=r"dnet\.identity=False.*enet\.enabled=False"):
-        face.ask(DrawFaces(), identity=np.zeros((1, 512), np.float32))
+        face.ask(ENetStage(), identity=np.zeros((1, 512), np.float32))
     lean = ENetOptions(enabled=False, restoration="none", mask="ellipse")
-    assert DrawFaces().model_files(lean) == ()
-    drawn = face.ask(DrawFaces(lean), identity=np.zeros((1, 512), np.float32))
+    assert ENetStage().model_files(lean) == ()
+    drawn = face.ask(ENetStage(lean), identity=np.zeros((1, 512), np.float32))
     assert drawn["mask"].max() == 255
     assert np.abs(drawn["face"][0, 216:].astype(int) - face.row["faces"][0, 216:]).mean() > 1
 
@@ -171,7 +171,7 @@ def test_restoration_changes_the_mouth_alone(face: Face) -> None:
     shown = face.networks.parse(np.zeros((1, 64, 64, 3), np.uint8))
     assert (shown == LIP).all(), "the mouth is labelled by construction"
     names: tuple[Restoration, ...] = ("none", "gfpgan-1.3", "gpen")
-    plain, *others = (face.ask(DrawFaces(ENetOptions(restoration=name)))["face"][0] for name in names)
+    plain, *others = (face.ask(ENetStage(ENetOptions(restoration=name)))["face"][0] for name in names)
     for restored in others:
         changed = (restored != plain).any(-1)
         assert changed.any()
@@ -183,31 +183,31 @@ def test_restoration_changes_the_mouth_alone(face: Face) -> None:
     outside = np.ones_like(weight, bool)
     outside[MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = False
     assert not weight[outside].any()
-    assert DrawFaces().model_files(ENetOptions(restoration="gfpgan-1.4")) == ("ENet.pth", "GFPGANv1.4.pth", "parsenet")
+    assert ENetStage().model_files(ENetOptions(restoration="gfpgan-1.4")) == ("ENet.pth", "GFPGANv1.4.pth", "parsenet")
 
 
 def test_upper_face_moves_brows_and_eyes(face: Face) -> None:
     lean = ENetOptions(enabled=False, restoration="none", mask="ellipse")
-    plain = face.ask(DrawFaces(lean))
+    plain = face.ask(ENetStage(lean))
     names: tuple[emotion.UpperFace, ...] = ("angry", "surprise", "sad")
-    looks = {name: face.ask(DrawFaces(dataclasses.replace(lean, upper_face=name))) for name in names}
+    looks = {name: face.ask(ENetStage(dataclasses.replace(lean, upper_face=name))) for name in names}
     assert (plain["face"][0, :RISE_FROM] == face.row["faces"][0, :RISE_FROM]).all()
     for drawn in looks.values():
         assert (drawn["face"][0, :RISE_FROM] != plain["face"][0, :RISE_FROM]).any()
     assert (looks["angry"]["face"] != looks["sad"]["face"]).any()
     assert emotion.action_units("sad").any()
     assert not emotion.action_units("sad", parity=True).any()
-    assert "ganimation" in DrawFaces().model_files(dataclasses.replace(lean, upper_face="sad"))
+    assert "ganimation" in ENetStage().model_files(dataclasses.replace(lean, upper_face="sad"))
 
 
 def test_strength_and_feather_control_the_mask(face: Face) -> None:
-    half = face.ask(SpeakFaces(LNetOptions(strength=0.5)))
+    half = face.ask(LNetStage(LNetOptions(strength=0.5)))
     assert half["strength"].tolist() == [0.5]
     assert (half["lips"] == face.row["lips"]).all()
-    off = face.ask(SpeakFaces(LNetOptions(strength=0)))
+    off = face.ask(LNetStage(LNetOptions(strength=0)))
     assert not off["lips"].any()
     lean = ENetOptions(enabled=False, restoration="none", mask="ellipse", feather=0)
-    hard, soft = (face.ask(DrawFaces(dataclasses.replace(lean, feather=f)))["mask"][0].astype(int) for f in (0.0, 30.0))
+    hard, soft = (face.ask(ENetStage(dataclasses.replace(lean, feather=f)))["mask"][0].astype(int) for f in (0.0, 30.0))
     assert np.abs(np.diff(hard[300])).max() == 255
     assert np.abs(np.diff(soft[300])).max() < 40
     assert soft.sum() < hard.sum()

@@ -18,7 +18,7 @@ from pipelines.cli import main as cli
 from pipelines.cli.status import read_status, show_status
 from pipelines.errors import UsageError
 from pipelines.monitoring import run_log as runlog
-from pipelines.monitoring.run_log import RunLog, forms, read_logs
+from pipelines.monitoring.run_log import RunLog, node_shapes, read_logs
 from pipelines.state.lock import STALE, RunLock
 from tests.pipelines.conftest import engine_config, profile_config
 
@@ -160,7 +160,7 @@ def test_forms_of_living_nodes() -> None:
         {"Alive": False, "Resources": {"CPU": 44.0, "GPU": 4.0}},
         {"Alive": True, "Resources": {}},
     ]
-    assert forms(nodes) == {"16c0g": 2, "44c4g": 1}
+    assert node_shapes(nodes) == {"16c0g": 2, "44c4g": 1}
     assert runlog.size_of("44c4g") == (44.0, 4.0)
 
 

@@ -1,4 +1,4 @@
-"""Bundles: short rows go together within bounds, few rows are spread, a worker that dies costs one row, and a second try gives the same."""
+"""Batches: short rows go together within bounds, few rows are spread, a worker that dies costs one row, and a second try gives the same."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipelines.engine.rows import Row, empty_row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.assembler_pool import AssemblerPool
 from pipelines.execution.assembly import DubJob
-from pipelines.execution.batching import MAX_BYTES, MAX_ROWS, Bundler, Bundling, pack, unpack
-from pipelines.execution.ray_graph import LARGE, LARGE_WAIT, plan_bundles, unhurried
+from pipelines.execution.batching import MAX_BYTES, MAX_ROWS, Batcher, BatchingPolicy, pack, unpack
+from pipelines.execution.ray_graph import LARGE, LARGE_WAIT, plan_batches, reduce_scheduler_polling
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub, Title
 from pipelines.planning.planner import PLANNED, Planner
-from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Board
+from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Coordinator
 from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import engine_config, make_video
 from tests.pipelines.engine.test_rows import SCHEMA, row
@@ -29,16 +29,16 @@ from tests.pipelines.test_runner import catalogue, digests, go
 
 
 def rows_of(tables: list[pa.Table], schema: pa.Schema) -> list[list[Row]]:
-    """The rows of each bundle."""
+    """The rows of each batch."""
     plain = [unpack(table, schema) for table in tables]
     return [[from_table(table, schema, index) for index in range(table.num_rows)] for table in plain]
 
 
 def test_what_is_packed_comes_out() -> None:
     rows = [row(5), empty_row(SCHEMA, {"name": "bad", "count": 1}), row(0), row(17)]
-    bundles = [pack(rows[:3], SCHEMA), pack(rows[3:], SCHEMA)]
-    assert [table.num_rows for table in bundles] == [1, 1], "one row for Ray, which it cannot split"
-    table = pa.concat_tables(bundles)
+    batches = [pack(rows[:3], SCHEMA), pack(rows[3:], SCHEMA)]
+    assert [table.num_rows for table in batches] == [1, 1], "one row for Ray, which it cannot split"
+    table = pa.concat_tables(batches)
     with pa.BufferOutputStream() as sink:  # as Ray moves them: serialised and sliced
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -52,9 +52,9 @@ def test_what_is_packed_comes_out() -> None:
 
 def test_bundles_are_bounded() -> None:
     def sizes(frames: list[int], limit: int, rows: int = 100, schema: pa.Schema = SCHEMA) -> list[int]:
-        bundler = Bundler(schema, limit, rows)
-        tables = [table for count in frames for table in bundler.add(row(1), count, count)]
-        return [len(bundle) for bundle in rows_of([*tables, *bundler.rest()], schema)]
+        batcher = Batcher(schema, limit, rows)
+        tables = [table for count in frames for table in batcher.add(row(1), count, count)]
+        return [len(batch) for batch in rows_of([*tables, *batcher.rest()], schema)]
 
     assert sizes([10, 10, 10, 10, 10], 25) == [2, 2, 1]
     assert sizes([10, 90, 10, 10], 25) == [1, 1, 2], "a long row goes alone"
@@ -65,93 +65,93 @@ def test_bundles_are_bounded() -> None:
 
 
 def test_few_rows_are_spread_and_many_go_together() -> None:
-    alone = Bundling(frames=500, titles=1, workers=8, planners=2)
+    alone = BatchingPolicy(frames=500, titles=1, workers=8, planners=2)
     assert (alone.titles_per_task, alone.rows(8), alone.rows(32), alone.rows(320)) == (1, 1, 1, 10)
     assert alone.block_frames == 500
-    catalogue = Bundling(frames=500, titles=10_000, workers=8, planners=2)
+    catalogue = BatchingPolicy(frames=500, titles=10_000, workers=8, planners=2)
     assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (32, 64, 4000)
     tasks = [list(range(10_000))[task] for task in catalogue.tasks()]
     assert [len(task) for task in tasks[:12]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32], "the first title comes out early"
     assert [title for task in tasks for title in task] == list(range(10_000))
-    some = Bundling(frames=500, titles=100, workers=256, planners=32)
+    some = BatchingPolicy(frames=500, titles=100, workers=256, planners=32)
     assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), "a hundred films go together, a hundred clips do not"
 
 
-def planned(footage: Path, folder: Path, board: Board, made: int = 3, **bundling: int) -> list[list[Row]]:
-    """Bundles of titles of four segments each."""
+def planned(footage: Path, folder: Path, coordinator: Coordinator, made: int = 3, **policy: int) -> list[list[Row]]:
+    """Batches of titles of four segments each."""
     listed = [
         Title(f"t{n}", str(footage / "a.mp4"), (Dub("dub", str(footage / "exact.wav"), str(folder / f"{n}.mp4")),)) for n in range(made)
     ]
-    planner = Planner(PlanSpec(engine_config(), str(folder), 7), board)
-    return rows_of(list(plan_bundles(planner, listed, Bundling(**bundling))), PLANNED)
+    planner = Planner(PlanSpec(engine_config(), str(folder), 7), coordinator)
+    return rows_of(list(plan_batches(planner, listed, BatchingPolicy(**policy))), PLANNED)
 
 
-def numbers(bundles: list[list[Row]]) -> list[list[tuple[str, int]]]:
-    return [[(r["title"], r["segment"]) for r in bundle] for bundle in bundles]
+def numbers(batches: list[list[Row]]) -> list[list[tuple[str, int]]]:
+    return [[(r["title"], r["segment"]) for r in batch] for batch in batches]
 
 
 def test_titles_share_bundles_only_where_there_are_many(footage: Path, tmp_path: Path) -> None:
-    assert [len(bundle) for bundle in planned(footage, tmp_path, Board())] == [1] * 15, "three marks and twelve segments, each alone"
-    many = planned(footage, tmp_path, Board(), frames=500, titles=64)
-    assert [len(bundle) for bundle in many] == [15]
+    assert [len(batch) for batch in planned(footage, tmp_path, Coordinator())] == [1] * 15, "three marks and twelve segments, each alone"
+    many = planned(footage, tmp_path, Coordinator(), frames=500, titles=64)
+    assert [len(batch) for batch in many] == [15]
 
 
 def test_a_title_planned_again_gives_the_same_rows(footage: Path, tmp_path: Path) -> None:
     """Its worker died when some of its rows were on their way, committed, or even assembled: Ray expects the same again, in order."""
-    board = Board()
-    first = planned(footage, tmp_path, board, frames=20, titles=4)
+    coordinator = Coordinator()
+    first = planned(footage, tmp_path, coordinator, frames=20, titles=4)
     run = RunDirectory(str(tmp_path))
-    group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), board)
-    for bundle in first[:2]:
-        list(group(pack(bundle, PLANNED)))
+    group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), coordinator)
+    for batch in first[:2]:
+        list(group(pack(batch, PLANNED)))
     assert len(run.committed("t0")) >= 2
-    again = planned(footage, tmp_path, board, frames=20, titles=4)
+    again = planned(footage, tmp_path, coordinator, frames=20, titles=4)
     assert numbers(again) == numbers(first)
     assert [r["meta"] or r["dubs"] for b in again for r in b if r["segment"] >= 0] == [
         r["meta"] or r["dubs"] for b in first for r in b if r["segment"] >= 0
     ]
-    other = numbers(planned(footage, tmp_path, Board(), frames=20, titles=4))
+    other = numbers(planned(footage, tmp_path, Coordinator(), frames=20, titles=4))
     assert sum(map(len, other)) < sum(map(len, numbers(first))), "another run leaves out what is committed"
 
 
 @pytest.mark.parametrize("stages", [("brightness", "level", "misbehave_dub", "paint"), ("brightness",)])
 def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stages: tuple[str, ...]) -> None:
-    board = Board()
-    (bundle, *_) = planned(footage, tmp_path, board, titles=64, frames=500)
+    coordinator = Coordinator()
+    (batch, *_) = planned(footage, tmp_path, coordinator, titles=64, frames=500)
     name = "+".join(stages)
-    board.begin(f"t0 {name}{BUNDLE}")  # a worker died, nobody knows over which row
+    coordinator.begin(f"t0 {name}{BUNDLE}")  # a worker died, nobody knows over which row
     for _ in range(MAX_ATTEMPTS):
-        board.begin(f"t0/2 {name}{IN_BUNDLE}")
-    group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), board, 500)
-    results = [result for bundle in rows_of(list(group(pack(bundle[:5], PLANNED))), group.output) for result in bundle]
+        coordinator.begin(f"t0/2 {name}{IN_BUNDLE}")
+    group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, 500)
+    results = [result for batch in rows_of(list(group(pack(batch[:5], PLANNED))), group.output) for result in batch]
     assert [(r["segment"], "died 3 times" in r["error"]) for r in results] == [(-1, False), (0, False), (1, False), (2, True), (3, False)]
 
 
 def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(footage: Path, tmp_path: Path) -> None:
-    class Asked(Board):
+    class Asked(Coordinator):
         def begin(self, key: str) -> int:
             asked.append(key)
             return super().begin(key)
 
-    board, asked = Asked(), list[str]()
-    (bundle, *_) = planned(footage, tmp_path, Board(), titles=64, frames=500)
-    group = Group(GroupSpec(engine_config(), ("brightness",), str(tmp_path)), board, 500)
-    list(group(pack(bundle[:3], PLANNED)))
+    coordinator, asked = Asked(), list[str]()
+    (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
+    group = Group(GroupSpec(engine_config(), ("brightness",), str(tmp_path)), coordinator, 500)
+    list(group(pack(batch[:3], PLANNED)))
     assert asked == [f"t0 brightness{BUNDLE}"]
-    assert board.snapshot()["running"] == []
-    board.begin(asked[0])
-    list(group(pack(bundle[:3], PLANNED)))
+    assert coordinator.snapshot()["running"] == []
+    coordinator.begin(asked[0])
+    list(group(pack(batch[:3], PLANNED)))
     assert asked[2:] == [f"t0 brightness{BUNDLE}", f"t0/0 brightness{IN_BUNDLE}", f"t0/1 brightness{IN_BUNDLE}"]
-    assert board.snapshot()["running"] == []
+    assert coordinator.snapshot()["running"] == []
 
 
 def test_where_bundles_end_does_not_depend_on_errors(footage: Path, tmp_path: Path) -> None:
-    (bundle, *_) = planned(footage, tmp_path, Board(), titles=64, frames=500)
+    (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
 
     def shape(fail: str) -> list[list[tuple[str, int]]]:
         config = engine_config("Misbehave", options={"Misbehave": {"fail": fail}})
-        group = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Board(), 20)
-        return numbers(rows_of(list(group(pack(bundle, PLANNED))), group.output))
+        group = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Coordinator(), 20)
+        return numbers(rows_of(list(group(pack(batch, PLANNED))), group.output))
 
     assert shape("t1") == shape("nobody")
     assert len(shape("t1")) > 3
@@ -160,29 +160,29 @@ def test_where_bundles_end_does_not_depend_on_errors(footage: Path, tmp_path: Pa
 def test_what_a_dead_worker_committed_is_not_computed_again(footage: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     config = engine_config(options={"Paint": {"log": str(log)}})
-    bundles = planned(footage, tmp_path, Board(), titles=64, frames=500)
+    batches = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
     stages = ("brightness", "level", "paint")
 
-    def final(board: Board, rows: list[Row]) -> list[Row]:
-        group = Group(GroupSpec(config, stages, str(tmp_path)), board, 500)
-        return [result for bundle in rows_of(list(group(pack(rows, PLANNED))), group.output) for result in bundle]
+    def final(coordinator: Coordinator, rows: list[Row]) -> list[Row]:
+        group = Group(GroupSpec(config, stages, str(tmp_path)), coordinator, 500)
+        return [result for batch in rows_of(list(group(pack(rows, PLANNED))), group.output) for result in batch]
 
-    calm = final(Board(), bundles[0][:3])
+    calm = final(Coordinator(), batches[0][:3])
     assert len(log.read_text().split()) == 2
-    again = final(Board(), bundles[0][:5])  # of a board that died too
+    again = final(Coordinator(), batches[0][:5])  # of a coordinator that died too
     assert log.read_text().split()[2:] == ["t0/2/dub/0", "t0/3/dub/0"]
     assert [{k: v for k, v in r.items() if k != "meta"} for r in again[:3]] == [{k: v for k, v in r.items() if k != "meta"} for r in calm]
     assert json.loads(again[1]["meta"])["seconds"].keys() == {"brightness", "level", "paint"}
 
 
 def test_many_short_titles_on_ray_with_one_that_kills(footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """Titles share planning tasks and bundles; the killer fails alone, and the others are as the plain loop makes them."""
+    """Titles share planning tasks and batches; the killer fails alone, and the others are as the plain loop makes them."""
     make_video(tmp_path / "short.mp4", frames=6, sound=False)
     plain = {**catalogue(footage)[0], "video": str(tmp_path / "short.mp4")}
     rows = [{**plain, "id": f"t{n}", "output": f"t{n}.mp4"} for n in range(40)]
     options = {"MisbehaveDub": {"kill": "t17", "folder": str(tmp_path)}}
     report = go(rows, tmp_path / "run", "MisbehaveDub", ray=True, pools=2, stage_options=options)
-    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS + 1, "once in a bundle whose rows were not counted"
+    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS + 1, "once in a batch whose rows were not counted"
     assert [(record["title"], "died 3 times" in record["error"]) for record in report.failed] == [("t17", True)]
     go(rows[:1], tmp_path / "calm")
     assert set(digests(tmp_path / "run").values()) == set(digests(tmp_path / "calm").values())
@@ -213,9 +213,9 @@ def test_a_large_catalogue_is_looked_at_less_often() -> None:
     from ray.data._internal.execution import streaming_executor_state as scheduler
 
     usual = scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S  # should a new Ray call it otherwise, this says so
-    with unhurried(LARGE - 1):
+    with reduce_scheduler_polling(LARGE - 1):
         assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
-    with unhurried(LARGE):
+    with reduce_scheduler_polling(LARGE):
         assert usual < scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S == LARGE_WAIT
     assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
 

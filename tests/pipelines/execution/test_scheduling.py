@@ -7,13 +7,13 @@ from pathlib import Path
 
 import fsspec
 
-from pipelines.execution.batching import Bundling
+from pipelines.execution.batching import BatchingPolicy
 from pipelines.execution.scheduling import planning_tasks, sizes_for, video_sizes
 from pipelines.manifest.titles import Title
 
 
 def numbers(sizes: list[int], planners: int) -> list[list[int]]:
-    return planning_tasks(sizes, Bundling(frames=500, titles=len(sizes), workers=4, planners=planners))
+    return planning_tasks(sizes, BatchingPolicy(frames=500, titles=len(sizes), workers=4, planners=planners))
 
 
 def test_a_film_at_the_end_of_the_manifest_is_planned_among_the_first() -> None:
@@ -54,7 +54,7 @@ def test_one_planner_and_unknown_sizes_keep_the_order() -> None:
 def test_no_folder_is_listed_where_the_order_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "here.mp4").write_bytes(b"x" * 30)
     titles = [Title(f"t{n}", str(tmp_path / "here.mp4"), ()) for n in range(3)]
-    known = [sizes_for(titles, Bundling(frames=500, titles=3, workers=4, planners=planners)) for planners in (1, 2, 3)]
+    known = [sizes_for(titles, BatchingPolicy(frames=500, titles=3, workers=4, planners=planners)) for planners in (1, 2, 3)]
     assert known == [[0] * 3, [30] * 3, [0] * 3]
 
 

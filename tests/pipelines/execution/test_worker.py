@@ -17,23 +17,27 @@ from pipelines.engine.specs import GroupSpec
 from pipelines.execution import worker
 from pipelines.execution.batching import pack, unpack
 from pipelines.execution.worker import Group
-from pipelines.planning.fanout import piece_spec
-from pipelines.planning.length_rules import Piece
+from pipelines.planning.fanout import output_segment_spec
+from pipelines.planning.length_rules import OutputSegment
 from pipelines.planning.planner import PLANNED
-from pipelines.state.coordinator import MAX_ATTEMPTS, Board
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator
 from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import engine_config
 
 
 def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) -> Row:
-    """A row of frames 4 to 12 with a halo of 2; each dub has the piece itself and two of its frames run backwards."""
+    """A row of frames 4 to 12 with a halo of 2; each dub has the output_segment itself and two of its frames run backwards."""
     info = probe_video(str(video))
     pts = info.pts[2:14]
     specs = []
     for dub in dubs:
-        pieces = [Piece(0, 4, 1, 4, info.pts[4:12] + 100), Piece(0, 7, -1, 30, np.array([5000, 5010], np.int64))]
-        listed = [piece_spec(piece, n, f"{dub}.00000.{n:03d}.key", pts, 2) for n, piece in enumerate(pieces)]
-        specs.append({"dub": dub, "speech": f"{dub}.wav", "options": {"level": {"gain": 0.5}} if dub == "fr" else {}, "pieces": listed})
+        output_segments = [OutputSegment(0, 4, 1, 4, info.pts[4:12] + 100), OutputSegment(0, 7, -1, 30, np.array([5000, 5010], np.int64))]
+        listed = [
+            output_segment_spec(output_segment, n, f"{dub}.00000.{n:03d}.key", pts, 2) for n, output_segment in enumerate(output_segments)
+        ]
+        specs.append(
+            {"dub": dub, "speech": f"{dub}.wav", "options": {"level": {"gain": 0.5}} if dub == "fr" else {}, "output_segments": listed}
+        )
     return {
         "segment_id": "t/0",
         "title": "t",
@@ -61,12 +65,14 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
     }
 
 
-def run_groups(config: EngineConfig, groups: list[tuple[str, ...]], row: Row, run: Path, board: Board | None = None) -> list[Row]:
+def run_groups(
+    config: EngineConfig, groups: list[tuple[str, ...]], row: Row, run: Path, coordinator: Coordinator | None = None
+) -> list[Row]:
     """A row through groups one after the other, as tables between them, as in Ray."""
     tables = [pack([row], PLANNED)]
     group = None
     for stages in groups:
-        group = Group(GroupSpec(config, stages, str(run)), board or Board())
+        group = Group(GroupSpec(config, stages, str(run)), coordinator or Coordinator())
         tables = [result for table in tables for result in group(table)]
     assert group is not None
     return [from_table(unpack(table, group.output), group.output) for table in tables]
@@ -104,13 +110,13 @@ def test_fan_out_wherever_the_groups_are_cut(footage: Path, tmp_path: Path, grou
 
 def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path) -> None:
     config = engine_config("Misbehave", options={"Misbehave": {"fail": "t"}})
-    first = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Board())
+    first = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Coordinator())
     (row,) = first.process(planned_row(footage / "a.mp4", tmp_path))
     assert row["error"] == f"misbehave: {footage / 'a.mp4'}: told to fail at frame 4"
     assert json.loads(row["meta"])["failed"] == "misbehave"
     assert "told to fail" in json.loads(row["meta"])["traceback"]
     assert (row["dub"], row["brightness"].shape, row["brightness"].dtype, row["pts"].shape) == ("", (0,), np.float32, (0,))
-    last = Group(GroupSpec(config, ("level", "paint"), str(tmp_path)), Board())
+    last = Group(GroupSpec(config, ("level", "paint"), str(tmp_path)), Coordinator())
     (end,) = last.process(from_table(to_table(row, first.output), first.output))
     assert (end["error"], end["path"], end["frames"], end["meta"]) == (row["error"], "", 0, row["meta"])
     assert RunDirectory(str(tmp_path)).committed("t") == {}
@@ -150,26 +156,26 @@ def test_marks_pass_untouched(tmp_path: Path) -> None:
 
 
 def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> None:
-    board = Board()
+    coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
-        board.begin("t/0 brightness")
-    (row,) = run_groups(engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, board)
+        coordinator.begin("t/0 brightness")
+    (row,) = run_groups(engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator)
     assert "brightness: the worker died 3 times in a row on this segment (frames 4 to 12 of" in row["error"]
-    assert board.snapshot()["running"] == [], "a later run of the same row starts to count anew"
+    assert coordinator.snapshot()["running"] == [], "a later run of the same row starts to count anew"
 
 
 def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) -> None:
-    board = Board()
+    coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
-        board.begin("t/0/fr/0 brightness+level+paint")
-    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path, board)
+        coordinator.begin("t/0/fr/0 brightness+level+paint")
+    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator)
     assert [(r["segment_id"], bool(r["error"])) for r in rows] == [
         ("t/0/de/0", False),
         ("t/0/de/1", False),
         ("t/0/fr/0", True),
         ("t/0/fr/1", False),
     ]
-    counts: dict[str, Any] = board.snapshot()["stages"]
+    counts: dict[str, Any] = coordinator.snapshot()["stages"]
     assert counts["brightness"] | {"seconds": 0} == {"rows": 1, "frames": 8, "seconds": 0, "errors": 0}
     assert counts["paint"] | {"seconds": 0} == {"rows": 3, "frames": 12, "seconds": 0, "errors": 0}
 
@@ -177,26 +183,26 @@ def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) 
 def test_how_far_a_stage_is_within_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what the stage works on is halo: 12 frames of 24 are the row's 6."""
     monkeypatch.setattr(worker, "TICK_PERIOD", -1.0)
-    board = Board()
-    ticker = worker.Ticker(board, "detect", 0.5)
-    assert board.snapshot()["working"] == {"detect": 1}
+    coordinator = Coordinator()
+    ticker = worker.Ticker(coordinator, "detect", 0.5)
+    assert coordinator.snapshot()["working"] == {"detect": 1}
     for _ in range(12):
         ticker(1)
-    assert board.snapshot()["at"] == {"detect": 6.0}
+    assert coordinator.snapshot()["at"] == {"detect": 6.0}
     ticker.end()
-    board.stage_done("detect", 12, 0.1, False)
-    found = board.snapshot()
+    coordinator.stage_done("detect", 12, 0.1, False)
+    found = coordinator.snapshot()
     assert (found["at"], found["working"], found["stages"]["detect"]["frames"]) == ({"detect": 0.0}, {"detect": 0}, 12)
 
 
 def test_the_board_is_told_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "TICK_PERIOD", 3600.0)
-    board = Board()
-    ticker = worker.Ticker(board, "detect", 1.0)
+    coordinator = Coordinator()
+    ticker = worker.Ticker(coordinator, "detect", 1.0)
     for _ in range(1000):
         ticker(1)
     ticker.end()
-    assert board.snapshot()["at"] == {}
+    assert coordinator.snapshot()["at"] == {}
 
 
 def test_counted_frames_of_a_stage() -> None:

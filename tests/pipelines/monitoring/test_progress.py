@@ -127,22 +127,22 @@ def test_a_board_that_does_not_answer_for_a_while_ends_nothing(tmp_path: Path, m
     log = RunLog(str(tmp_path), "test", profile_config(), {"level": ("rest", 1.0, 0.0, 2)})
     calls: list[int] = []
 
-    def board() -> dict[str, Any]:
+    def coordinator() -> dict[str, Any]:
         calls.append(1)
         if 2 <= len(calls) <= 4:
             raise ConnectionError("gone")
-        running = ["a b/0 level in bundle", "a b/0 level bundle", "a plan"]
+        running = ["a b/0 level in batch", "a b/0 level batch", "a plan"]
         return {"stages": {"level": {"rows": len(calls), "frames": 5, "seconds": 1.0, "errors": 0}}, "running": running}
 
     stream = io.StringIO()
-    with Progress(stream) as shown, shown.watch(lambda: STATE, board, LEVEL, log):
+    with Progress(stream) as shown, shown.watch(lambda: STATE, coordinator, LEVEL, log):
         wait(lambda: len(calls) >= 7)
     assert shown.problem == ""
     assert "not complete" not in stream.getvalue()
     (written,) = read_logs(str(tmp_path))
     assert written["outcome"] == "ended"
     assert written["stages"]["level"]["rows"] == len(calls)
-    assert (written["stages"]["level"]["running"], written["stages"]["plan"]["running"]) == (1, 1), "a bundle's rows are listed themselves"
+    assert (written["stages"]["level"]["running"], written["stages"]["plan"]["running"]) == (1, 1), "a batch's rows are listed themselves"
 
 
 def test_a_log_that_cannot_be_written_is_said_at_the_end(tmp_path: Path) -> None:

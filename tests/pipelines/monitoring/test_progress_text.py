@@ -28,8 +28,8 @@ def state(**more: Any) -> dict[str, Any]:
     return {**empty, "hopeless": 0, **more}
 
 
-def said(board: dict[str, Any], **more: Any) -> str:
-    return describe(Meter(Clock()).read(state(**more)), board, STAGES).line(12)
+def said(coordinator: dict[str, Any], **more: Any) -> str:
+    return describe(Meter(Clock()).read(state(**more)), coordinator, STAGES).line(12)
 
 
 def frames(**by_stage: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
     )
     run.start()
     anew = RunMetrics("anew")
-    for total in (0, 5, 5, 9, 2, 3):  # the board's node died after the fourth
+    for total in (0, 5, 5, 9, 2, 3):  # the coordinator's node died after the fourth
         anew._count("retalk_frames_done", {}, total)
     state = [
         ("retalk_titles", {"state": "failed"}, {1.0}),

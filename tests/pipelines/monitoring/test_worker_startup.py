@@ -10,15 +10,15 @@ import sys
 import time
 
 from pipelines.monitoring.worker_startup import StartWatch, children, process_state
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 
 def test_workers_are_listed_until_they_are_up() -> None:
-    board = Board()
-    board.starting("one", "detect", "elsewhere", 17, "importing")
-    board.starting("two", "detect", "elsewhere", 18, "importing")
-    board.up("two")
-    shown = StartWatch({"detect": 3, "render": 1}).look(board.snapshot())["starting"]
+    coordinator = Coordinator()
+    coordinator.starting("one", "detect", "elsewhere", 17, "importing")
+    coordinator.starting("two", "detect", "elsewhere", 18, "importing")
+    coordinator.up("two")
+    shown = StartWatch({"detect": 3, "render": 1}).look(coordinator.snapshot())["starting"]
     assert [(worker["group"], worker["pid"], worker["node"]) for worker in shown] == [
         ("detect", 17, "elsewhere"),
         ("detect", 0, ""),
@@ -29,8 +29,8 @@ def test_workers_are_listed_until_they_are_up() -> None:
         "waiting for CPUs, GPUs or memory: 1 of 3 workers",
         "waiting for CPUs, GPUs or memory: 1 of 1 workers",
     ]
-    board.starting("two", "detect", "elsewhere", 19, "importing")
-    assert [worker["pid"] for worker in board.snapshot()["starting"]] == [17, 19], "its process was started again"
+    coordinator.starting("two", "detect", "elsewhere", 19, "importing")
+    assert [worker["pid"] for worker in coordinator.snapshot()["starting"]] == [17, 19], "its process was started again"
 
 
 def test_a_stopped_process_and_its_stopped_child_are_named() -> None:
@@ -45,9 +45,9 @@ def test_a_stopped_process_and_its_stopped_child_are_named() -> None:
             while process_state(pid) != "stopped (T)":
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-        board = Board()
-        board.starting("one", "plan", socket.gethostname(), parent.pid, "importing")
-        (worker,) = StartWatch({"plan": 1}).look(board.snapshot())["starting"]
+        coordinator = Coordinator()
+        coordinator.starting("one", "plan", socket.gethostname(), parent.pid, "importing")
+        (worker,) = StartWatch({"plan": 1}).look(coordinator.snapshot())["starting"]
         assert worker["state"].startswith("importing, stopped (T); its child python")
         assert worker["state"].endswith("stopped (T)")
     finally:

@@ -1,4 +1,4 @@
-"""Beats: the planner of a long title is heard while it looks for cuts and faces, in the same way each time, and nobody else minds."""
+"""Heartbeats: the planner of a long title is heard while it looks for cuts and faces, in the same way each time, and nobody else minds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from operators.faces.anchors import FaceError
 from pipelines.engine.engine import FINAL
 from pipelines.engine.rows import from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
-from pipelines.execution.batching import Bundling, unpack
-from pipelines.execution.ray_graph import _rows, plan_bundles
+from pipelines.execution.batching import BatchingPolicy, unpack
+from pipelines.execution.ray_graph import _rows, plan_batches
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Title
-from pipelines.planning import heartbeat as beats
-from pipelines.planning.heartbeat import BEAT
+from pipelines.planning import heartbeat as heartbeats
+from pipelines.planning.heartbeat import HEARTBEAT
 from pipelines.planning.planner import PLANNED, Planner
-from pipelines.state.coordinator import MAX_ATTEMPTS, Board
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator
 from tests.pipelines.conftest import engine_config
 from tests.pipelines.planning.test_planner import title_of
 
@@ -26,7 +26,7 @@ from tests.pipelines.planning.test_planner import title_of
 @pytest.fixture
 def title(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Title:
     """A title of 24 frames with a beat for each seven."""
-    monkeypatch.setattr(beats, "FRAMES", 7)
+    monkeypatch.setattr(heartbeats, "FRAMES", 7)
     return title_of(footage, tmp_path)
 
 
@@ -35,40 +35,40 @@ def kinds(planner: Planner, title: Title) -> list[int]:
 
 
 def test_beats_come_before_the_mark_and_are_the_same_again(title: Title, tmp_path: Path) -> None:
-    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
+    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     rows = planner.steps(title)
-    assert next(rows)["segment"] == BEAT, "heard when a third has been looked through"
+    assert next(rows)["segment"] == HEARTBEAT, "heard when a third has been looked through"
     assert not (tmp_path / "plans").exists(), "and not at the end"
-    first = [BEAT, *(row["segment"] for row in rows)]
-    assert first == [BEAT] * 3 + [-1, 0, 1, 2, 3]
+    first = [HEARTBEAT, *(row["segment"] for row in rows)]
+    assert first == [HEARTBEAT] * 3 + [-1, 0, 1, 2, 3]
     assert kinds(planner, title) == first, "from the cache as well"
     assert [row["segment"] for row in planner.plan(title)] == [-1, 0, 1, 2, 3]
-    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
+    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     assert kinds(planner, Title(title.id, "/nowhere.mp4", title.dubs)) == [-1]
 
 
 def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_path: Path) -> None:
-    """A title that has given beats gives as many when it fails: the mark has its place behind them."""
-    board = Board()
-    planner = Planner(PlanSpec(engine_config(find_faces=True), str(tmp_path), 7), board)
+    """A title that has given heartbeats gives as many when it fails: the mark has its place behind them."""
+    coordinator = Coordinator()
+    planner = Planner(PlanSpec(engine_config(find_faces=True), str(tmp_path), 7), coordinator)
     *heard, mark = planner.steps(title)
     assert len(heard) == 3
     assert FaceError.__name__ not in mark["error"]
     assert "no face found" in mark["error"]
     for _ in range(MAX_ATTEMPTS):
-        board.begin("t plan")
+        coordinator.begin("t plan")
     *heard, mark = planner.steps(title)
     assert len(heard) == 3
     assert "killed its worker 3 times" in mark["error"]
 
 
 def test_beats_are_bundles_of_their_own_and_end_at_the_driver(title: Title, tmp_path: Path) -> None:
-    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Board())
-    tables = list(plan_bundles(planner, [title], Bundling(frames=500, titles=100)))
+    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
+    tables = list(plan_batches(planner, [title], BatchingPolicy(frames=500, titles=100)))
     assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 3 + [5]
-    group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Board(), 500)
+    group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500)
     (beat,) = group(tables[0])
-    assert from_table(unpack(beat, FINAL), FINAL)["segment"] == BEAT
+    assert from_table(unpack(beat, FINAL), FINAL)["segment"] == HEARTBEAT
     assert list(_rows(beat, FINAL)) == list(_rows(tables[0], PLANNED)) == []
     mark, *rows = (row for table in tables for row in _rows(table, PLANNED))
-    assert len(json.loads(mark["meta"])["dubs"][0]["pieces"]) == len(rows) == 4
+    assert len(json.loads(mark["meta"])["dubs"][0]["output_segments"]) == len(rows) == 4

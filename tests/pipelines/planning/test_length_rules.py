@@ -98,15 +98,15 @@ def test_properties_over_random_videos(rule: str) -> None:
             assert set(np.abs(np.diff(frames))) <= {1}
         bounds = _random_bounds(generator, n)
         longest = int(generator.integers(1, 20))
-        pieces = list(split(runs, bounds, longest))
-        assert [int(f) for p in pieces for f in p.source()] == frames
-        assert [int(t) for p in pieces for t in p.pts] == times
-        assert [p.out_start for p in pieces] == np.cumsum([0, *(p.count for p in pieces)])[:-1].tolist()
-        for piece in pieces:
-            low, high = bounds[piece.segment]
-            assert low <= piece.source().min()
-            assert piece.source().max() < high
-            assert piece.step or piece.count <= longest
+        output_segments = list(split(runs, bounds, longest))
+        assert [int(f) for p in output_segments for f in p.source()] == frames
+        assert [int(t) for p in output_segments for t in p.pts] == times
+        assert [p.out_start for p in output_segments] == np.cumsum([0, *(p.count for p in output_segments)])[:-1].tolist()
+        for output_segment in output_segments:
+            low, high = bounds[output_segment.segment]
+            assert low <= output_segment.source().min()
+            assert output_segment.source().max() < high
+            assert output_segment.step or output_segment.count <= longest
 
 
 def _random_bounds(generator: np.random.Generator, n: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The planner: segments inside shots with clamped halos, pieces by length rule, content keys, resume, and every bad title an error."""
+"""The planner: segments inside shots with clamped halos, output_segments by length rule, content keys, resume, and every bad title an error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pipelines.manifest.titles import LENGTH_RULES, Dub, Title
 from pipelines.planning.fanout import fan_out
 from pipelines.planning.planner import PLANNED, Planner
 from pipelines.planning.segments import cut_segments, halo_range
-from pipelines.state.coordinator import Board
-from pipelines.state.run_directory import read_sealed, write_sealed
+from pipelines.state.coordinator import Coordinator
+from pipelines.state.run_directory import read_checksummed, write_checksummed
 from tests.pipelines.conftest import engine_config, make_speech, make_video
 
 
@@ -33,7 +33,7 @@ def title_of(footage: Path, tmp_path: Path, video: str = "a.mp4", speech: str = 
 
 def plan(title: Title, run: Path, config: EngineConfig | None = None, segment_frames: int = 7) -> tuple[dict[str, Any], list[Row]]:
     """The title's mark and its rows, as they come out of a table."""
-    planner = Planner(PlanSpec(config or engine_config(), str(run), segment_frames), Board())
+    planner = Planner(PlanSpec(config or engine_config(), str(run), segment_frames), Coordinator())
     mark, *rows = (from_table(to_table(row, PLANNED), PLANNED) for row in planner.plan(title))
     assert mark["segment"] == -1
     return {**json.loads(mark["meta"]), "error": mark["error"]}, rows
@@ -53,7 +53,7 @@ def test_rows_are_segments_inside_shots(footage: Path, tmp_path: Path) -> None:
         assert (segment.size, segment.n_frames, segment.anchor) == ((64, 48), 24, None)
     assert (mark["frames"], mark["shots"], mark["segments"], mark["error"]) == (24, 2, 4, "")
     (dub,) = mark["dubs"]
-    assert (dub["state"], dub["frames"], len(dub["pieces"]), dub["notes"]) == ("run", 24, 4, [])
+    assert (dub["state"], dub["frames"], len(dub["output_segments"]), dub["notes"]) == ("run", 24, 4, [])
 
 
 def test_windows_by_time_are_even_and_follow_the_clock(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_is_cut_is_said(footage: Path, tmp_path: Path) -> None:
 
 
 def names(mark: dict[str, Any]) -> list[str]:
-    return [piece["name"] for dub in mark["dubs"] for piece in dub["pieces"]]
+    return [output_segment["name"] for dub in mark["dubs"] for output_segment in dub["output_segments"]]
 
 
 def test_content_keys_follow_what_decides_the_content(footage: Path, tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ def test_wrong_container_is_an_error(footage: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Path) -> None:
-    board = Board()
+    coordinator = Coordinator()
     for _ in range(3):
-        board.begin("t plan")
-    (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), board).plan(title_of(footage, tmp_path))
+        coordinator.begin("t plan")
+    (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(title_of(footage, tmp_path))
     assert "killed its worker 3 times in a row" in row["error"]
 
 
@@ -213,8 +213,8 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
     """A second plan takes shots and anchors from the run directory; a damaged file there is not trusted."""
     plan(title_of(footage, tmp_path), tmp_path)
     (cache,) = (tmp_path / "plans").iterdir()
-    known = read_sealed(str(cache)) or {}
-    write_sealed(str(cache), {**known, "shots": [[0, 24]], "anchors": [None]})
+    known = read_checksummed(str(cache)) or {}
+    write_checksummed(str(cache), {**known, "shots": [[0, 24]], "anchors": [None]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 1
     good = cache.read_text()
     for damaged in ("{", good.replace("24", "23"), "[]"):
@@ -222,5 +222,5 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
         mark, _ = plan(title_of(footage, tmp_path), tmp_path)
         assert mark["shots"] == 2
         assert mark["dubs"][0]["notes"] == ["not trusted: shots and anchors: damaged: the work is done again"]
-    write_sealed(str(cache), {**known, "key": "another", "shots": [[0, 24]], "anchors": [None]})
+    write_checksummed(str(cache), {**known, "key": "another", "shots": [[0, 24]], "anchors": [None]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 2

@@ -19,7 +19,7 @@ from pipelines.engine.specs import CacheSpec
 from pipelines.runner import Report, cache_folder, run
 from pipelines.state import analysis_cache as analysis
 from pipelines.state.analysis_cache import AnalysisCache
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.pipelines.execution.test_worker import planned_row
 from tests.pipelines.stages import Brightness
@@ -112,7 +112,7 @@ def test_what_decides_the_columns_decides_the_name(footage: Path, tmp_path: Path
 
     def key(row: dict[str, Any] = row, device: str = "cpu", **options: Any) -> str:
         engine = Engine(engine_config(options={"Brightness": options} if options else None))
-        return AnalysisCache(CacheSpec(str(tmp_path), (("brightness", device),), 100), engine, Board()).place(0, row)[1]
+        return AnalysisCache(CacheSpec(str(tmp_path), (("brightness", device),), 100), engine, Coordinator()).place(0, row)[1]
 
     keys = [key(), key(device="cuda"), key(smooth=3), key(copied)]
     keys += [key({**row, name: row[name] + 1}) for name in ("start", "stop", "halo_start", "halo_stop", "shot_start", "shot_stop")]

@@ -1,34 +1,34 @@
-"""The board: what was decided for a title outlives the board's own process."""
+"""The coordinator: what was decided for a title outlives the coordinator's own process."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.state.coordinator import Board
+from pipelines.state.coordinator import Coordinator
 
 
 def test_a_board_started_again_knows_what_was_decided(tmp_path: Path) -> None:
-    first = Board(folder=str(tmp_path))
+    first = Coordinator(folder=str(tmp_path))
     first.decide("a plan", {"done": ["de\nu"], "committed": {"x": {"frames": 3}}, "beats": 0})
     first.decide("b plan", {"done": [], "committed": {}, "beats": 0})
     first.decide("b plan", {"done": [], "committed": {}, "beats": 2})
     with (tmp_path / "decisions.jsonl").open("a") as file:
         file.write('["c plan", {"do')  # killed in the middle
-    again = Board(folder=str(tmp_path))
+    again = Coordinator(folder=str(tmp_path))
     assert again.decided("a plan") == first.decided("a plan")
     assert again.decided("b plan")["beats"] == 2
     assert again.decided("c plan") is None
-    assert Board().decided("a plan") is None
+    assert Coordinator().decided("a plan") is None
 
 
 def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     (tmp_path / "decisions.jsonl").write_text('["a plan", {"beats": 1}]\n["b pl')
-    Board(folder=str(tmp_path)).decide("c plan", {"beats": 2})
-    again = Board(folder=str(tmp_path))
+    Coordinator(folder=str(tmp_path)).decide("c plan", {"beats": 2})
+    again = Coordinator(folder=str(tmp_path))
     assert (again.decided("a plan"), again.decided("c plan")) == ({"beats": 1}, {"beats": 2})
 
 
 def test_without_its_folder_it_only_remembers(tmp_path: Path) -> None:
-    board = Board(folder=str(tmp_path / "elsewhere"))
-    board.decide("a", 1)
-    assert board.decided("a") == 1
+    coordinator = Coordinator(folder=str(tmp_path / "elsewhere"))
+    coordinator.decide("a", 1)
+    assert coordinator.decided("a") == 1

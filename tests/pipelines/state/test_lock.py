@@ -45,7 +45,7 @@ def test_a_dead_process_on_this_machine_is_taken_over_at_once(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("age", "free"), [(0.0, False), (lock_module.STALE - 5, False), (lock_module.STALE + 1, True)])
 def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, free: bool) -> None:
-    monkeypatch.setattr(lock_module, "BEAT", 0.02)
+    monkeypatch.setattr(lock_module, "HEARTBEAT", 0.02)
     foreign = {"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time() - age}
     (tmp_path / "lock.json").write_text(json.dumps(foreign))
     if free:
@@ -60,7 +60,7 @@ def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, monkeypatch: 
 def test_a_run_elsewhere_whose_clock_is_wrong_is_alive_while_its_heart_beats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
 ) -> None:
-    monkeypatch.setattr(lock_module, "BEAT", 0.1)
+    monkeypatch.setattr(lock_module, "HEARTBEAT", 0.1)
     stop = threading.Event()
 
     def beat() -> None:
@@ -139,7 +139,7 @@ def test_a_damaged_lock_is_no_lock(tmp_path: Path, content: str) -> None:
 
 
 def test_whoever_was_taken_over_stops_and_leaves_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "BEAT", 0.02)
+    monkeypatch.setattr(lock_module, "HEARTBEAT", 0.02)
     foreign = json.dumps({"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time()})
     with RunLock(str(tmp_path)) as lock:
         lock.check()
@@ -151,7 +151,7 @@ def test_whoever_was_taken_over_stops_and_leaves_the_lock(tmp_path: Path, monkey
 
 
 def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "BEAT", 0.02)
+    monkeypatch.setattr(lock_module, "HEARTBEAT", 0.02)
     with RunLock(str(tmp_path)):
         first = json.loads((tmp_path / "lock.json").read_text())["beat"]
         deadline = time.monotonic() + 10

@@ -9,7 +9,7 @@ import pytest
 
 from operators.storage.files import join
 from pipelines.state.lock import RunLock
-from pipelines.state.ownership import FORMAT, ForeignError, about, check_owner, read_about
+from pipelines.state.ownership import FORMAT, NotARunDirectoryError, check_owner, read_run_metadata, run_metadata
 from pipelines.state.run_directory import RunDirectory, write_text
 
 
@@ -27,7 +27,7 @@ def test_a_new_directory_and_one_with_other_files_are_free(url: str) -> None:
     for known in ("analysis/v/x.arrow", "forecast.json", "report/report.md", ".hidden", "outputs/ep1.mp4"):
         write_text(join(url, known), "x")
     assert "holds 2 files" in check_owner(url, ["outputs/ep1.mp4", "/elsewhere/b.mp4"])[0]
-    write_text(join(url, "run.json"), json.dumps(about()))
+    write_text(join(url, "run.json"), json.dumps(run_metadata()))
     assert check_owner(url) == [], "said once"
 
 
@@ -35,18 +35,18 @@ def test_a_new_directory_and_one_with_other_files_are_free(url: str) -> None:
 def test_names_that_somebody_else_uses_are_refused(url: str, name: str) -> None:
     write_text(join(url, name), '{"lockfileVersion": 3}')
     with pytest.raises(
-        ForeignError, match=rf"holds {name.split('/', maxsplit=1)[0]} that no run of retalk has written.*choose another directory"
+        NotARunDirectoryError, match=rf"holds {name.split('/', maxsplit=1)[0]} that no run of retalk has written.*choose another directory"
     ):
         check_owner(url)
 
 
 def test_a_run_is_known_by_its_file(url: str) -> None:
-    write_text(join(url, "run.json"), json.dumps(about(titles=3)))
+    write_text(join(url, "run.json"), json.dumps(run_metadata(titles=3)))
     write_text(join(url, "ledger.jsonl"), "garbage")
     assert check_owner(url) == []
-    assert (read_about(url) or {})["titles"] == 3
-    write_text(join(url, "run.json"), json.dumps({**about(), "retalk": FORMAT + 1}))
-    with pytest.raises(ForeignError, match="later version"):
+    assert (read_run_metadata(url) or {})["titles"] == 3
+    write_text(join(url, "run.json"), json.dumps({**run_metadata(), "retalk": FORMAT + 1}))
+    with pytest.raises(NotARunDirectoryError, match="later version"):
         check_owner(url)
 
 
@@ -55,7 +55,7 @@ def test_with_a_damaged_file_it_is_known_by_what_else_it_holds(url: str) -> None
     (missing,) = check_owner(url)
     assert "run.json is missing" in missing
     write_text(join(url, "run.json"), "{")
-    assert read_about(url) is None
+    assert read_run_metadata(url) is None
     (damaged,) = check_owner(url)
     assert "run.json is damaged" in damaged
 

@@ -48,11 +48,11 @@ def test_committed_are_receipts_whose_file_is_whole_and_the_others_are_told(run:
     fs.pipe_file(f"{folder}/foreign.json", b'{"hello": 1}')
     fs.pipe_file(f"{folder}/copied.json", fs.cat_file(f"{folder}/good.json"))
     fs.pipe_file(filesystem(join(run.segments("t/1"), "copied.mp4"))[1], b"good")
-    distrusted: list[str] = []
-    committed = run.committed("t/1", distrusted)
+    rejected_state: list[str] = []
+    committed = run.committed("t/1", rejected_state)
     assert list(committed) == ["good"]
     assert (committed["good"]["frames"], committed["good"]["path"]) == (3, good)
-    assert dict(line.removeprefix("receipt ").split(": ", 1) for line in distrusted) == {
+    assert dict(line.removeprefix("receipt ").split(": ", 1) for line in rejected_state) == {
         "changed": "its file was changed",
         "copied": "of another segment (good of t/1)",
         "edited": "damaged",
@@ -92,15 +92,15 @@ def test_records_and_ledger(run: RunDirectory) -> None:
         run.write_record({"title": title, "dub": dub, "state": state, "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
     assert [(r["title"], r["dub"]) for r in run.records()] == [("a", "x"), ("a", "y"), ("b", "x")]
     assert (run.read_record("a", "y") or {})["state"] == "failed"
-    distrusted: list[str] = []
-    assert run.read_record("a", "z", distrusted) is None
-    assert distrusted == []
+    rejected_state: list[str] = []
+    assert run.read_record("a", "z", rejected_state) is None
+    assert rejected_state == []
     write_text(run.record("a", "y"), "{")
     fs, _ = filesystem(run.url)
     fs.pipe_file(filesystem(run.record("a", "x"))[1], fs.cat_file(filesystem(run.record("b", "x"))[1]))
-    assert run.read_record("a", "y", distrusted) is None
-    assert run.read_record("a", "x", distrusted) is None
-    assert distrusted == ["record of dub y: damaged", "record of dub x: of another title or dub"]
+    assert run.read_record("a", "y", rejected_state) is None
+    assert run.read_record("a", "x", rejected_state) is None
+    assert rejected_state == ["record of dub y: damaged", "record of dub x: of another title or dub"]
     assert [record["title"] for record in run.records()] == ["b"]
     run.write_record({"title": "a", "dub": "x", "state": "done", "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
     run.write_ledger(run.records())

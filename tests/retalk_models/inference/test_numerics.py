@@ -16,9 +16,9 @@ from retalk_models import build
 from retalk_models.build import NETWORKS
 from retalk_models.inference import numerics
 from retalk_models.inference.numerics import NumericsError, describe, differences, probe, safer_forms, safest
-from retalk_models.inference.optimize import Form, fastest
+from retalk_models.inference.optimize import OptimizationConfig, default_optimization
 
-BOLD = Form(channels_last=True, dtype=torch.bfloat16)
+BOLD = OptimizationConfig(channels_last=True, dtype=torch.bfloat16)
 
 
 def innermost(conv: nn.Conv2d) -> bool:
@@ -98,11 +98,13 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ("conv", "wanted", "taken", "figures"),
     [
         (InfInHalfChannelsLast, BOLD, dataclasses.replace(BOLD, channels_last=False), "not finite"),
-        (InfInHalf, BOLD, fastest("parsenet", "cpu"), "not finite"),
-        (OtherNumbersInChannelsLast, fastest("parsenet", "cpu"), Form(), "largest error"),
+        (InfInHalf, BOLD, default_optimization("parsenet", "cpu"), "not finite"),
+        (OtherNumbersInChannelsLast, default_optimization("parsenet", "cpu"), OptimizationConfig(), "largest error"),
     ],
 )
-def test_a_wrong_form_gives_way_to_the_next_that_is_right(conv: type[nn.Conv2d], wanted: Form, taken: Form, figures: str) -> None:
+def test_a_wrong_form_gives_way_to_the_next_that_is_right(
+    conv: type[nn.Conv2d], wanted: OptimizationConfig, taken: OptimizationConfig, figures: str
+) -> None:
     warnings: list[str] = []
     net, accuracy = safest("parsenet", lambda: parsenet(conv), wanted, warnings.append)
     assert accuracy is not None
@@ -121,7 +123,7 @@ def test_the_exact_form_is_the_last_resort_and_must_be_finite() -> None:
             return self.bias is not None  # a folded norm gives it one
 
     warnings: list[str] = []
-    net, accuracy = safest("parsenet", lambda: parsenet(InfWhereFolded), Form(), warnings.append)
+    net, accuracy = safest("parsenet", lambda: parsenet(InfWhereFolded), OptimizationConfig(), warnings.append)
     assert accuracy is None
     assert warnings[-1].endswith("the exact form is used instead")
     assert net.get_submodule("body.0.conv1.norm.norm").training is False
@@ -139,7 +141,7 @@ def test_each_form_is_checked_once_a_process_for_the_same_weights() -> None:
 
     warnings: list[str] = []
     for seed, expected in ((0, 2), (0, 2), (1, 4)):
-        safest("parsenet", lambda seed=seed: parsenet(Counted, seed), Form(), warnings.append)  # type: ignore[misc]
+        safest("parsenet", lambda seed=seed: parsenet(Counted, seed), OptimizationConfig(), warnings.append)  # type: ignore[misc]
         assert len(calls) == expected
     assert not warnings
     # A form that was found wrong is not tried again, and is told again: another set of stages may use it.
@@ -149,11 +151,11 @@ def test_each_form_is_checked_once_a_process_for_the_same_weights() -> None:
 
 
 def test_the_check_changes_no_output() -> None:
-    from retalk_models.inference.optimize import optimise
+    from retalk_models.inference.optimize import optimize
 
-    checked, accuracy = safest("parsenet", lambda: parsenet(nn.Conv2d), fastest("parsenet", "cpu"))
+    checked, accuracy = safest("parsenet", lambda: parsenet(nn.Conv2d), default_optimization("parsenet", "cpu"))
     assert accuracy is not None
-    plain = optimise(parsenet(nn.Conv2d), fastest("parsenet", "cpu"))
+    plain = optimize(parsenet(nn.Conv2d), default_optimization("parsenet", "cpu"))
     assert all((a == b).all() for a, b in zip(probe("parsenet", checked)[0], probe("parsenet", plain)[0], strict=True))
 
 
@@ -168,7 +170,7 @@ def test_stages_are_given_a_right_form_and_say_so() -> None:
 def test_every_network_has_a_small_input_and_every_form_an_end() -> None:
     assert set(numerics.PROBES) == set(NETWORKS)
     for name in NETWORKS:
-        for form in (BOLD, Form(), fastest(name, "cpu")):
+        for form in (BOLD, OptimizationConfig(), default_optimization(name, "cpu")):
             chain = list(safer_forms(name, form, "cpu"))
             assert chain[0] == form
             assert chain[-1] is None

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from retalk_models import build
 from retalk_models.build import NETWORKS
 from retalk_models.inference.numerics import safest
-from retalk_models.inference.optimize import BATCH_NORMS, Form, fastest, optimise
+from retalk_models.inference.optimize import BATCH_NORMS, OptimizationConfig, default_optimization, optimize
 from retalk_models.layers.conv import SpectralConv2d, UpConv2d
 from tests.parity import assert_close, difference
 from tests.retalk_models.adapters import run
@@ -35,7 +35,7 @@ def worst(ours: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> dict[str
 
 @pytest.mark.parametrize("subject", NETWORKS, indirect=True)
 def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
-    module = optimise(subject.fresh(), fastest(subject.name, "cpu"))
+    module = optimize(subject.fresh(), default_optimization(subject.name, "cpu"))
     for key, gap in worst(run(subject.name, module, inputs(subject.name)), subject.outputs).items():
         assert gap <= FLOAT32_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
 
@@ -43,7 +43,7 @@ def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
 @pytest.mark.parametrize("subject", NETWORKS, indirect=True)
 def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
     """In the layout that is right on this processor: there are kernels that give infinities (`retalk_models.inference.numerics`)."""
-    module, accuracy = safest(subject.name, subject.fresh, Form(channels_last=True, dtype=torch.bfloat16))
+    module, accuracy = safest(subject.name, subject.fresh, OptimizationConfig(channels_last=True, dtype=torch.bfloat16))
     assert accuracy is not None
     assert accuracy.form is not None
     assert accuracy.form.dtype == torch.bfloat16, f"neither layout is right on this processor: {accuracy}"
@@ -79,18 +79,18 @@ def test_compiled_form_is_exact_to_rounding(tmp_path: Path, monkeypatch: pytest.
     with torch.inference_mode(), torch._inductor.config.patch(scalar):
         exact = mapping(code).numpy()
         counters.clear()
-        compiled = optimise(mapping, Form(compile=True))
+        compiled = optimize(mapping, OptimizationConfig(compile=True))
         assert_close("compiled", compiled(code).numpy(), exact, 1e-5)
     assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_folding_removes_norms_that_follow_convolutions() -> None:
     for name in set(NETWORKS) - {"fan"}:
-        module = optimise(build(name))
+        module = optimize(build(name))
         left = [key for key, layer in module.named_modules() if isinstance(layer, (*BATCH_NORMS, SpectralConv2d, UpConv2d))]
         assert not left, f"{name}: {left}"
     # FAN normalises before its convolutions; only five of its norms follow one.
-    before, after = (sum(isinstance(layer, BATCH_NORMS) for layer in m.modules()) for m in (build("fan"), optimise(build("fan"))))
+    before, after = (sum(isinstance(layer, BATCH_NORMS) for layer in m.modules()) for m in (build("fan"), optimize(build("fan"))))
     assert before - after == 5
 
 
@@ -102,10 +102,10 @@ def test_optimise_twice_changes_nothing() -> None:
     arguments = torch.randn(1, 1024, 4, 4), torch.randn(1, 512), torch.randn(1, 512, 8, 8)
     with torch.inference_mode():
         exact = module(*arguments).numpy()
-        assert_close("once", optimise(module)(*arguments).numpy(), exact, 1e-5)
-        assert_close("twice", optimise(module)(*arguments).numpy(), exact, 1e-5)
+        assert_close("once", optimize(module)(*arguments).numpy(), exact, 1e-5)
+        assert_close("twice", optimize(module)(*arguments).numpy(), exact, 1e-5)
 
 
 def test_float16_is_refused_on_the_cpu() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
-        optimise(build("wav2lip"), Form(dtype=torch.float16))
+        optimize(build("wav2lip"), OptimizationConfig(dtype=torch.float16))

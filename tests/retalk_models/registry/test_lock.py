@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retalk_models.registry.errors import HashMismatchError, WeightsError
-from retalk_models.registry.lock import HashLock, Stamps, exclusive, sha256_of
+from retalk_models.registry.lock import DigestCache, HashLock, exclusive, sha256_of
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_still_gives_a_lock_on_this_node(tmp_pat
 def test_stamps_forget_a_file_that_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(b"one")
-    stamps = Stamps(tmp_path / ".verified")
+    stamps = DigestCache(tmp_path / ".verified")
     assert stamps.sha256(path) is None
     stamps.write(path, sha256_of(path))
     assert stamps.sha256(path) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"

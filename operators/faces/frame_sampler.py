@@ -9,7 +9,7 @@ import numpy as np
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
-#: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
+#: ShotFrameSampler a second, at least and at most in a shot, and at most in a title (a shot always has one).
 RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
 #: Bytes of pictures held for this at most.
 HELD_BYTES = 256 << 20
@@ -25,7 +25,7 @@ def sample_frames(info: VideoInfo, start: int, stop: int) -> list[int]:
     return [int(start + (i + 0.5) * length / count) for i in range(count)]
 
 
-class Samples:
+class ShotFrameSampler:
     """Pictures of the shot that is being read, thinned out evenly as it grows longer.
 
     Args:

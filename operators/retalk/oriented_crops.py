@@ -32,7 +32,7 @@ def _corners(centre: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y], -2)
 
 
-def quads(landmarks: np.ndarray, *, centre_sigma: float = 0, axes_sigma: float = 0, scale: float = 1.0) -> np.ndarray:
+def oriented_crops(landmarks: np.ndarray, *, centre_sigma: float = 0, axes_sigma: float = 0, scale: float = 1.0) -> np.ndarray:
     """Oriented square of each frame.
 
     Args:

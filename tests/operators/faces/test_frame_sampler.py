@@ -1,4 +1,4 @@
-"""Samples of shots: which frames are searched for faces, held in bounded memory while a shot of unknown length is read."""
+"""ShotFrameSampler of shots: which frames are searched for faces, held in bounded memory while a shot of unknown length is read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from operators.faces import samples as samples_module
-from operators.faces.samples import LATEST, LEAST, MOST, TITLE, Samples, sample_frames
+from operators.faces import frame_sampler as samples_module
+from operators.faces.frame_sampler import LATEST, LEAST, MOST, TITLE, ShotFrameSampler, sample_frames
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
@@ -26,7 +26,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoInfo, list[Fr
 
 def taken(info: VideoInfo, frames: list[Frame], cuts: list[int], late: int = 2) -> list[list[int]]:
     """Numbers of the samples of each shot, where cuts are noticed some frames late."""
-    samples, found = Samples(info), []
+    samples, found = ShotFrameSampler(info), []
     for frame in frames:
         found += [samples.take(cut) for cut in cuts if cut == frame.index - late]
         samples.add(frame)
@@ -65,7 +65,7 @@ def test_of_shots_that_fit_exactly_the_wanted_frames_are_taken(frames: tuple[Vid
 def test_pictures_are_luma_or_rgb_of_their_frames(frames: tuple[VideoInfo, list[Frame]]) -> None:
     info, pictures = frames
     for colour in (False, True):
-        samples = Samples(info, 100, colour)
+        samples = ShotFrameSampler(info, 100, colour)
         for frame in pictures[100:]:
             samples.add(frame)
         for index, picture in samples.take(LENGTH).items():
@@ -75,7 +75,7 @@ def test_pictures_are_luma_or_rgb_of_their_frames(frames: tuple[VideoInfo, list[
 def test_what_is_held_has_an_end(frames: tuple[VideoInfo, list[Frame]], monkeypatch: pytest.MonkeyPatch) -> None:
     info, pictures = frames
     monkeypatch.setattr(samples_module, "HELD_BYTES", 10 * info.width * info.height)
-    samples, most = Samples(info), 0
+    samples, most = ShotFrameSampler(info), 0
     for frame in pictures:
         samples.add(frame)
         most = max(most, len(samples._held))

@@ -8,7 +8,7 @@ import pytest
 
 from operators.faces.dlib_backend import DlibBackend, bundled_model
 from operators.faces.search import find_anywhere
-from operators.faces.trees import Trees, load_trees
+from operators.faces.shape_predictor import Trees, load_trees
 from tests.operators.faces.footage import astronaut, carphone, luma
 
 FILE = "shape_predictor_68_face_landmarks.dat"

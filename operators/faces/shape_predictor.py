@@ -37,7 +37,7 @@ class Trees:
 
     def __call__(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Points float64[B, P, 2] of the faces in uint8[h, w], for boxes float[B, 4] (x1, y1, x2, y2; squares)."""
-        from operators.faces.tree_kernels import cascade
+        from operators.faces.shape_predictor_kernels import cascade
 
         # dlib's rectangles end at the last pixel inside.
         squares = np.stack([boxes[:, 0], boxes[:, 1], boxes[:, 2] - boxes[:, 0] - 1], 1).astype(np.float32)
@@ -51,7 +51,7 @@ def load_trees(path: Path) -> Trees:
     Raises:
         ValueError: the file is something else.
     """
-    from operators.faces.tree_kernels import read_floats, read_forests, read_integer
+    from operators.faces.shape_predictor_kernels import read_floats, read_forests, read_integer
 
     content = np.fromfile(path, np.uint8)
     # The compiled loops do not check bounds: behind a file that ends early they read zeros, which are no tree.
