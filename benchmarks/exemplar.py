@@ -1,11 +1,13 @@
-"""The quality bar of the exemplar engine on real clips: does the mouth follow the person who really spoke, how nervously, at what cost.
+"""The quality bar of the exemplar engine on real clips: does the mouth follow the person who really spoke,
+how nervously, at what cost.
 
     python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
 
-Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r of the inner-lip opening of the result with that of the
-real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for the undubbed video (the baseline: what chance gives),
-flicker of the result over that of the source, and CPU seconds per second of output after start-up. Openings are measured by plain dlib
-on the decoded files (`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
+Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r of the inner-lip opening of
+the result with that of the real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for
+the undubbed video (the baseline: what chance gives), flicker of the result over that of the source, and CPU
+seconds per second of output after start-up. Openings are measured by plain dlib on the decoded files
+(`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
 """
 
 from __future__ import annotations
@@ -70,18 +72,35 @@ def sheet(original: Path, result: Path, mouths: Mouths, path: Path, frames: int 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="folder of talking clips")
     parser.add_argument("--out", type=Path, default=None, help="keep results and contact sheets here")
-    parser.add_argument("--pairs", nargs="*", metavar="VIDEO:SPEECH", help="file names inside FOLDER instead of the default pairing")
-    parser.add_argument("--late", nargs="*", default=[], metavar="NAME=FRAMES", help="clips whose own sound is late, in frames of 25 fps")
-    parser.add_argument("--set", nargs="*", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides", help="engine options")
+    parser.add_argument(
+        "--pairs",
+        nargs="*",
+        metavar="VIDEO:SPEECH",
+        help="file names inside FOLDER instead of the default pairing",
+    )
+    parser.add_argument(
+        "--late",
+        nargs="*",
+        default=[],
+        metavar="NAME=FRAMES",
+        help="clips whose own sound is late, in frames of 25 fps",
+    )
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides", help="engine options"
+    )
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="retalk-bench-"))
     out.mkdir(parents=True, exist_ok=True)
     clips = sorted(p for p in args.folder.iterdir() if p.suffix in SUFFIXES)
     if args.pairs:
-        pairs = [(args.folder / a, args.folder / b) for a, _, b in (pair.partition(":") for pair in args.pairs)]
+        pairs = [
+            (args.folder / a, args.folder / b) for a, _, b in (pair.partition(":") for pair in args.pairs)
+        ]
     else:
         pairs = neighbours(clips)
     late = {name: int(frames) for name, _, frames in (item.partition("=") for item in args.late)}
@@ -89,7 +108,9 @@ def main() -> int:
     for item in args.overrides:
         key, _, value = item.partition("=")
         stage, _, option = key.partition(".")
-        options.setdefault(stage, {})[option] = float(value) if value.replace(".", "", 1).lstrip("-").isdigit() else value
+        options.setdefault(stage, {})[option] = (
+            float(value) if value.replace(".", "", 1).lstrip("-").isdigit() else value
+        )
     instrument = Instrument()
     measured: dict[Path, Mouths] = {}
 
@@ -103,16 +124,27 @@ def main() -> int:
     print(
         f"# {platform.processor() or platform.machine()}, {platform.system()}, Python {platform.python_version()}, OpenCV {cv2.__version__}"
     )
-    print(f"{'video':>16} {'speech':>16} {'r':>6} {'best':>6} {'lag':>4} {'own r':>6} {'flicker':>8} {'CPU s/s':>8} {'wall s/s':>8}")
+    print(
+        f"{'video':>16} {'speech':>16} {'r':>6} {'best':>6} {'lag':>4} {'own r':>6} {'flicker':>8} {'CPU s/s':>8} {'wall s/s':>8}"
+    )
     rows = []
     warm = False
     for video, speech in pairs:
         result = out / f"{video.stem}__{speech.stem}.mp4"
         row = {"video": str(video), "speech": str(speech), "output": str(result)}
-        for measured_run in [False, True] if not warm else [True]:  # the first run pays for imports and models
+        for measured_run in (
+            [False, True] if not warm else [True]
+        ):  # the first run pays for imports and models
             with tempfile.TemporaryDirectory() as run_dir:
                 cpu, wall = time.process_time(), time.perf_counter()
-                report = dub.run([{**row, "id": "t"}], run_dir=run_dir, engine="exemplar", runner="local", options=options, overwrite=True)
+                report = dub.run(
+                    [{**row, "id": "t"}],
+                    run_dir=run_dir,
+                    engine="exemplar",
+                    runner="local",
+                    options=options,
+                    overwrite=True,
+                )
                 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             warm = warm or measured_run
         if report.failed:
@@ -129,12 +161,17 @@ def main() -> int:
         seconds = float(dubbed.times[-1])
         rows.append((score.r, score.best_r, score.best_lag, chance.r, ratio, cpu / seconds, wall / seconds))
         mouth = f"{score.r:6.3f} {score.best_r:6.3f} {score.best_lag:4.0f} {chance.r:6.3f} {ratio:8.2f}"
-        print(f"{video.stem:>16} {speech.stem:>16} {mouth} {cpu / seconds:8.2f} {wall / seconds:8.2f}", flush=True)
+        print(
+            f"{video.stem:>16} {speech.stem:>16} {mouth} {cpu / seconds:8.2f} {wall / seconds:8.2f}",
+            flush=True,
+        )
         sheet(video, result, source, out / f"{video.stem}__{speech.stem}.png")
     if not rows:
         return 3
     mean = np.nanmean(np.array(rows), axis=0)
-    print(f"{'mean':>33} {mean[0]:6.3f} {mean[1]:6.3f} {mean[2]:4.1f} {mean[3]:6.3f} {mean[4]:8.2f} {mean[5]:8.2f} {mean[6]:8.2f}")
+    print(
+        f"{'mean':>33} {mean[0]:6.3f} {mean[1]:6.3f} {mean[2]:4.1f} {mean[3]:6.3f} {mean[4]:8.2f} {mean[5]:8.2f} {mean[6]:8.2f}"
+    )
     print(f"results and contact sheets: {out}")
     return 0
 

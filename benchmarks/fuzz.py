@@ -1,10 +1,12 @@
-"""Fuzz the manifest parser and the probe: seeded mutations of real manifests and real containers, for a given time.
+"""Fuzz the manifest parser and the probe: seeded mutations of real manifests and real containers, for a given
+time.
 
     python -m benchmarks.fuzz --seconds 300 [--seed 1] [--target manifest|probe] [--keep FOLDER]
 
-Only a `UsageError` (manifest) or a `MediaError` (probe) may come out. Anything else, a crash of the process, one input that takes longer
-than `PATIENCE`, or one that needs more than `MEMORY` of address space is a finding; its input is kept. Exit code 1 if there is any. The
-suite runs the same for a few seconds (tests/test_fuzz.py).
+Only a `UsageError` (manifest) or a `MediaError` (probe) may come out. Anything else, a crash of the process,
+one input that takes longer than `PATIENCE`, or one that needs more than `MEMORY` of address space is a
+finding; its input is kept. Exit code 1 if there is any. The suite runs the same for a few seconds
+(tests/test_fuzz.py).
 """
 
 from __future__ import annotations
@@ -63,7 +65,24 @@ TOKENS += [
     b"\x1a\x45\xdf\xa3",
     b"G\x40",
 ]
-VALUES: list[Any] = [None, True, False, 0, -1, 2**70, 1e308, "", " ", "\x00", "\ud800", "é" * 300, "a" * 5000, "../../etc", "~", "s3://"]
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**70,
+    1e308,
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "é" * 300,
+    "a" * 5000,
+    "../../etc",
+    "~",
+    "s3://",
+]
 VALUES += [
     "memory://x",
     "zip::",
@@ -108,7 +127,7 @@ class Finding:
     kept: str
 
 
-# --- mutations --------------------------------------------------------------------------------------------------------------------------
+# --- mutations ----------------------------------------------------------------------------------------------
 def mutate(data: bytes, random_: random.Random) -> bytes:
     """A few random changes to bytes."""
     changed = bytearray(data)
@@ -147,14 +166,24 @@ def random_value(random_: random.Random, depth: int = 0) -> Any:
     return {random_.choice(KEYS): random_value(random_, depth + 1) for _ in range(random_.randrange(4))}
 
 
-# --- manifests --------------------------------------------------------------------------------------------------------------------------
+# --- manifests ----------------------------------------------------------------------------------------------
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a.mp4", "length": "loop", "level.gain": 1.5},
-    {"id": 7, "video": "s3://b/a.mp4", "speech": "/x/a.wav", "face": "left", "language": "deu", "audio": "add"},
+    {
+        "id": 7,
+        "video": "s3://b/a.mp4",
+        "speech": "/x/a.wav",
+        "face": "left",
+        "language": "deu",
+        "audio": "add",
+    },
     {
         "id": "c",
         "video": "c.mkv",
-        "dubs": [{"language": "de", "speech": "de.wav", "output": "de.mp4"}, {"language": "fr", "speech": "f.wav"}],
+        "dubs": [
+            {"language": "de", "speech": "de.wav", "output": "de.mp4"},
+            {"language": "fr", "speech": "f.wav"},
+        ],
     },
     {"id": "d", "video": "d.mov", "speech": "d.flac", "level": {"gain": 0.5}, "output": "memory://d/d.mkv"},
 ]
@@ -172,7 +201,9 @@ def manifest_input(random_: random.Random) -> tuple[str, bytes]:
     elif kind == ".csv":
         names = sorted({str(key) for row in rows for key in row})
         lines = [names, *([json.dumps(row.get(name, "")) for name in names] for row in rows)]
-        data = "\n".join(",".join('"' + str(cell).replace('"', '""') + '"' for cell in line) for line in lines).encode("utf-8", "replace")
+        data = "\n".join(
+            ",".join('"' + str(cell).replace('"', '""') + '"' for cell in line) for line in lines
+        ).encode("utf-8", "replace")
     else:
         data = _parquet(rows)
     return kind, mutate(data, random_) if random_.random() < 0.7 else data
@@ -186,7 +217,9 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, ValueError, OverflowError):
-            columns[name] = pa.array([json.dumps(value).encode("utf-8", "replace").decode() for value in values])
+            columns[name] = pa.array(
+                [json.dumps(value).encode("utf-8", "replace").decode() for value in values]
+            )
     try:
         pq.write_table(pa.table(columns), sink)
     except (pa.ArrowException, ValueError):
@@ -221,12 +254,22 @@ def try_manifest(path: Path) -> None:
         "".join(texts).encode()
 
 
-# --- containers -------------------------------------------------------------------------------------------------------------------------
+# --- containers ---------------------------------------------------------------------------------------------
 def seeds() -> dict[str, bytes]:
     """Small real files of many kinds, made here."""
     made: dict[str, bytes] = {}
-    kinds = {".mp4": ("libx264", "aac"), ".mkv": ("libx264", "aac"), ".ts": ("libx264", "aac"), ".mov": ("mpeg4", "pcm_s16le")}
-    kinds |= {".avi": ("mpeg4", "mp3"), ".mpg": ("mpeg2video", "mp2"), ".webm": ("libvpx", "libopus"), ".flv": ("flv1", "mp3")}
+    kinds = {
+        ".mp4": ("libx264", "aac"),
+        ".mkv": ("libx264", "aac"),
+        ".ts": ("libx264", "aac"),
+        ".mov": ("mpeg4", "pcm_s16le"),
+    }
+    kinds |= {
+        ".avi": ("mpeg4", "mp3"),
+        ".mpg": ("mpeg2video", "mp2"),
+        ".webm": ("libvpx", "libopus"),
+        ".flv": ("flv1", "mp3"),
+    }
     kinds |= {
         ".gif": ("gif", ""),
         ".png": ("png", ""),
@@ -283,17 +326,22 @@ def try_probe(path: Path) -> None:
     from pipelines.planning.planner import speech_length
 
     limits = MediaLimits(max_megapixels=36, max_hours=12, max_gib=1)
-    for look in (lambda: is_still_image(str(path)), lambda: probe_video(str(path), limits), lambda: speech_length(str(path), limits)):
+    for look in (
+        lambda: is_still_image(str(path)),
+        lambda: probe_video(str(path), limits),
+        lambda: speech_length(str(path), limits),
+    ):
         try:
             look()
         except MediaError:
             continue
 
 
-# --- running ----------------------------------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 def worker(target: str, seed: int, seconds: float, folder: Path, inputs: int = 1 << 60) -> None:
-    """Fuzz in this process, for a time or a number of inputs. Each input lies in `folder` while it is tried; a finding's stays, with what
-    came out beside it."""
+    """Fuzz in this process, for a time or a number of inputs. Each input lies in `folder` while it is tried;
+    a finding's stays, with what came out beside it.
+    """
     from pipelines.errors import UsageError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -324,7 +372,9 @@ def worker(target: str, seed: int, seconds: float, folder: Path, inputs: int = 1
         (folder / "count").write_text(str(count))
 
 
-def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20, inputs: int = 1 << 60) -> tuple[int, list[Finding]]:
+def fuzz(
+    target: str, seconds: float, seed: int, folder: Path, most: int = 20, inputs: int = 1 << 60
+) -> tuple[int, list[Finding]]:
     """Fuzz in child processes, which may crash or hang.
 
     Args:
@@ -352,7 +402,11 @@ def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20, i
         ]
         with (folder / "log").open("w") as log:
             child = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
         moved, before, hung = time.monotonic(), "", False
         while child.poll() is None:
@@ -374,17 +428,28 @@ def fuzz(target: str, seconds: float, seed: int, folder: Path, most: int = 20, i
             )
             (folder / f"{name or 'start'}.txt").write_text(why)
         seed += 1
-        findings = [Finding(path.read_text(), str(path.with_suffix(""))) for path in sorted(folder.glob("*.txt"))]
+        findings = [
+            Finding(path.read_text(), str(path.with_suffix(""))) for path in sorted(folder.glob("*.txt"))
+        ]
     return tried, findings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target (default: 60)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", choices=TARGETS, help="default: both")
-    parser.add_argument("--keep", type=Path, help="where inputs of findings are kept (default: a new temporary folder)")
-    parser.add_argument("--inputs", type=int, default=1 << 60, help="stop after so many inputs (default: when the time is over)")
+    parser.add_argument(
+        "--keep", type=Path, help="where inputs of findings are kept (default: a new temporary folder)"
+    )
+    parser.add_argument(
+        "--inputs",
+        type=int,
+        default=1 << 60,
+        help="stop after so many inputs (default: when the time is over)",
+    )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.worker is not None:

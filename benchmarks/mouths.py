@@ -1,4 +1,6 @@
-"""The measuring instrument of the benchmarks: plain per-frame dlib landmarks of a file, independent of how retalk tracks faces."""
+"""The measuring instrument of the benchmarks: plain per-frame dlib landmarks of a file, independent of how
+retalk tracks faces.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Mouths:
 
 
 class Instrument:
-    """dlib's HOG detector every third frame and the mean of five predictions from shifted boxes on every frame."""
+    """dlib's HOG detector every third frame and the mean of five predictions from shifted boxes on every
+    frame.
+    """
 
     def __init__(self) -> None:
         import dlib
@@ -40,11 +44,18 @@ class Instrument:
         found = None
         for side in (480, 960):
             scale = side / max(gray.shape)
-            small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            small = cv2.resize(
+                gray,
+                None,
+                fx=scale,
+                fy=scale,
+                interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+            )
             if boxes := self._detector(small, 0):
                 box = max(boxes, key=lambda b: b.area())
                 found = np.array([box.left(), box.top(), box.right(), box.bottom()], np.float64) / scale
-                # Boxes at the detector's smallest size (80 px) are coarse, and landmarks from a coarse box are wrong.
+                # Boxes at the detector's smallest size (80 px) are coarse, and landmarks from a coarse box
+                # are wrong.
                 if box.width() > 100:
                     break
         return found
@@ -54,12 +65,16 @@ class Instrument:
         step = 0.02 * (box[2] - box[0])
         shapes = []
         for dx, dy in ((0, 0), (step, 0), (-step, 0), (0, step), (0, -step)):
-            shape = self._predictor(gray, self._rectangle(*(round(v) for v in box + np.array([dx, dy, dx, dy]))))
+            shape = self._predictor(
+                gray, self._rectangle(*(round(v) for v in box + np.array([dx, dy, dx, dy])))
+            )
             shapes.append([(p.x, p.y) for p in shape.parts()])
         return np.mean(np.array(shapes, np.float64), axis=0)
 
     def measure(self, path: str | Path, *, enlarge: int = 1) -> Mouths:
-        """Landmarks of every frame of a file, px of its own; ``enlarge`` looks at small pictures at a multiple of their size."""
+        """Landmarks of every frame of a file, px of its own; ``enlarge`` looks at small pictures at a
+        multiple of their size.
+        """
         times, points, found, box, age = [], [], [], None, 0
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):

@@ -1,11 +1,13 @@
-"""Cost of each network: seconds an item, GMAC, error, for the forms of `retalk_models.inference.optimize`, against the exact form in the same run.
+"""Cost of each network: seconds an item, GMAC, error, for the forms of `retalk_models.inference.optimize`,
+against the exact form in the same run.
 
     python -m benchmarks.networks [NAME ...] [--device cpu|cuda] [--batches 1,4] [--repeats 3] [--forms folded,bfloat16]
     python -m benchmarks.networks --rounding          errors of half precision, emulated: no GPU needed
 
-Weights are made up (the recipe of tests/parity.py): they amplify rounding more than trained ones. The forms are run in turns and the best
-of the repeats counts. On the CPU that is CPU seconds of one thread: on a machine with other work they are fairer than wall seconds. On a
-GPU it is wall seconds between synchronisations, with peak memory, and the largest batch found by doubling (--max-batch).
+Weights are made up (the recipe of tests/parity.py): they amplify rounding more than trained ones. The forms
+are run in turns and the best of the repeats counts. On the CPU that is CPU seconds of one thread: on a
+machine with other work they are fairer than wall seconds. On a GPU it is wall seconds between
+synchronisations, with peak memory, and the largest batch found by doubling (--max-batch).
 """
 
 from __future__ import annotations
@@ -89,7 +91,9 @@ CASES = {
     "enet, own part": Case("enet", LOW_AND_FACES, "enhance", ENET),
     f"enet, rows from {TOP}": Case("enet", LOW_AND_FACES, "enhance", ENET, {"top": TOP}),
     "gfpgan": Case("gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False}),
-    "gfpgan, the mouth": Case("gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False, "window": MOUTH}),
+    "gfpgan, the mouth": Case(
+        "gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False, "window": MOUTH}
+    ),
     "gpen": Case("gpen", (picture(3, 512, 512, low=-1),)),
     "parsenet": Case("parsenet", (picture(3, 512, 512, low=-1),)),
     "parsenet, eyes to chin": Case("parsenet", (picture(3, 320, 384, low=-1),), "logits"),
@@ -131,11 +135,17 @@ def tensors_of(value: Any) -> list[Tensor]:
         return [value]
     if value is None:
         return []
-    return [tensor for item in (value.values() if isinstance(value, dict) else value) for tensor in tensors_of(item)]
+    return [
+        tensor
+        for item in (value.values() if isinstance(value, dict) else value)
+        for tensor in tensors_of(item)
+    ]
 
 
 def gmac(case: Case, form: OptimizationConfig | None = None) -> float:
-    """Multiply-accumulates of one item in thousand millions: convolutions and matrix products. Transforms and norms do not count."""
+    """Multiply-accumulates of one item in thousand millions: convolutions and matrix products. Transforms and
+    norms do not count.
+    """
     module = build(case.network, **case.build)
     module = (module if form is None else optimize(module, form)).to("meta")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -164,8 +174,13 @@ def clock(device: str) -> float:
 
 def errors(ours: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
     """Largest and mean difference over all outputs, each relative to its largest value where that exceeds 1."""
-    pairs = [((a.float().cpu() - b.float().cpu()).abs(), max(1.0, float(b.abs().max()))) for a, b in zip(ours, exact, strict=True)]
-    return max(float(gap.max()) / scale for gap, scale in pairs), max(float(gap.mean()) / scale for gap, scale in pairs)
+    pairs = [
+        ((a.float().cpu() - b.float().cpu()).abs(), max(1.0, float(b.abs().max())))
+        for a, b in zip(ours, exact, strict=True)
+    ]
+    return max(float(gap.max()) / scale for gap, scale in pairs), max(
+        float(gap.mean()) / scale for gap, scale in pairs
+    )
 
 
 @dataclasses.dataclass
@@ -184,7 +199,9 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
     torch.manual_seed(0)
     tensors = [make(batch).to(device) for make in case.inputs]
     entries = [Measured("exact", case.exact().to(device))]
-    entries += [Measured(name, optimize(case.exact().to(device), node_shape(name, case.network))) for name in forms]
+    entries += [
+        Measured(name, optimize(case.exact().to(device), node_shape(name, case.network))) for name in forms
+    ]
     with torch.inference_mode():
         for repeat in range(repeats + 1):  # the first warms up: it compiles, packs weights, takes memory
             for entry in entries:
@@ -217,7 +234,9 @@ def max_batch(case: Case, form: str, device: str, limit: int = 1024) -> int:
 
 @contextlib.contextmanager
 def rounded(dtype: torch.dtype) -> Iterator[None]:
-    """Operands and results of convolutions and linear layers rounded to ``dtype``, sums in float32, as tensor cores do it."""
+    """Operands and results of convolutions and linear layers rounded to ``dtype``, sums in float32, as tensor
+    cores do it.
+    """
     names = ("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear")
     plain = {name: getattr(F, name) for name in names}
 
@@ -225,7 +244,9 @@ def rounded(dtype: torch.dtype) -> Iterator[None]:
         return value.to(dtype).float() if isinstance(value, Tensor) else value
 
     def wrap(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return lambda *args, **kwargs: through(function(*map(through, args), **{key: through(v) for key, v in kwargs.items()}))
+        return lambda *args, **kwargs: through(
+            function(*map(through, args), **{key: through(v) for key, v in kwargs.items()})
+        )
 
     for name, function in plain.items():
         setattr(F, name, wrap(function))
@@ -253,20 +274,35 @@ def machine(device: str) -> str:
     """What this runs on, for the table's caption."""
     if device != "cpu":
         return torch.cuda.get_device_name()
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     load = f", load average {os.getloadavg()[0]:.0f}"
     return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, 1 thread{load}"
 
 
-def cost_table(cases: dict[str, Case], forms: list[str], batches: list[int], repeats: int, device: str, find_max: bool) -> None:
+def cost_table(
+    cases: dict[str, Case], forms: list[str], batches: list[int], repeats: int, device: str, find_max: bool
+) -> None:
     """Print the main table."""
     unit = "CPU s an item" if device == "cpu" else "s an item"
     memory = "" if device == "cpu" else " GiB | max batch |"
-    print(f"| network | GMAC exact, folded | batch | form | {unit} | times faster | max error | mean error |{memory}")
+    print(
+        f"| network | GMAC exact, folded | batch | form | {unit} | times faster | max error | mean error |{memory}"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |" + " --- | --- |" * (device != "cpu"))
     for label, case in cases.items():
         counts = f"{gmac(case):.1f}, {gmac(case, OptimizationConfig()):.1f}"
-        chosen = next((name for name in forms if node_shape(name, case.network) == default_optimization(case.network, device)), "")
+        chosen = next(
+            (
+                name
+                for name in forms
+                if node_shape(name, case.network) == default_optimization(case.network, device)
+            ),
+            "",
+        )
         for batch in batches:
             exact, *others = measure(case, forms, batch, repeats, device)
             for entry in (exact, *others):
@@ -289,14 +325,24 @@ def rounding_table(cases: dict[str, Case]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help=f"networks; default all: {', '.join(sorted({c.network for c in CASES.values()}))}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help=f"networks; default all: {', '.join(sorted({c.network for c in CASES.values()}))}",
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--batches", default="", help="comma-separated; default 1,4 on the CPU and 1,16 on a GPU")
+    parser.add_argument(
+        "--batches", default="", help="comma-separated; default 1,4 on the CPU and 1,16 on a GPU"
+    )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--forms", default="", help=f"separated by ';': {'; '.join(FORMS)}")
     parser.add_argument("--max-batch", action="store_true", help="find the largest batch of each form (GPU)")
-    parser.add_argument("--rounding", action="store_true", help="errors of emulated half precision instead of cost")
+    parser.add_argument(
+        "--rounding", action="store_true", help="errors of emulated half precision instead of cost"
+    )
     args = parser.parse_args()
     cases = {label: case for label, case in CASES.items() if not args.names or case.network in args.names}
     if not cases:

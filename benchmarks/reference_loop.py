@@ -1,4 +1,5 @@
-"""The original's main loop, plainly: one frame after the other, its order, its batch sizes, its repeated work. The benchmarks' baseline.
+"""The original's main loop, plainly: one frame after the other, its order, its batch sizes, its repeated
+work. The benchmarks' baseline.
 
 Written from docs/reference.md; the networks are this project's, in their exact form.
 """
@@ -129,7 +130,9 @@ def _render(
     with record.timed("blend"):
         for (out, i, _), face in zip(items, predicted, strict=True):
             record.faces.append(face)
-            record.finished.append(steps.finish(frames[i], np.clip(face, 0, 1), tuple(boxes[i]), out, detectors))
+            record.finished.append(
+                steps.finish(frames[i], np.clip(face, 0, 1), tuple(boxes[i]), out, detectors)
+            )
 
 
 def _crops(frames: np.ndarray, detectors: Detectors) -> tuple[tuple[int, int, int, int], list[np.ndarray]]:

@@ -25,7 +25,14 @@ from typing import Any
 
 from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_video
 from operators.media.probe import probe_video
-from pipelines.engine.config import CacheConfig, EngineConfig, EnginePools, PoolConfig, ProfileConfig, load_profile
+from pipelines.engine.config import (
+    CacheConfig,
+    EngineConfig,
+    EnginePools,
+    PoolConfig,
+    ProfileConfig,
+    load_profile,
+)
 from pipelines.runner import Report, run
 from tests.pipelines.conftest import make_speech
 
@@ -34,7 +41,9 @@ MIB = 1 << 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=sorted(PARTS), default=None)
     parser.add_argument("--rows", default="2500,5000,10000", help="lengths of the manifests")
     parser.add_argument("--minutes", default="1,10", help="lengths of the titles")
@@ -48,13 +57,17 @@ def main() -> None:
 
 def machine() -> str:
     """What this ran on."""
-    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     cores = len(os.sched_getaffinity(0))
     return f"{names[0] if names else platform.processor()}, {cores} cores, Python {platform.python_version()}, load {load}"
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------
 def rows(folder: Path, options: argparse.Namespace) -> None:
     """Manifests of growing length through no-op stages."""
     from pipelines.execution.ray_session import ray_session
@@ -66,10 +79,15 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             "name": "no-op",
             "find_faces": False,
             "detect_shots": False,
-            "stages": [{"stage": f"{STAGES}:Look"}, {"stage": f"{STAGES}:Store", "options": {"stored": str(stored)}}],
+            "stages": [
+                {"stage": f"{STAGES}:Look"},
+                {"stage": f"{STAGES}:Store", "options": {"stored": str(stored)}},
+            ],
         }
     )
-    print("rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step | load")
+    print(
+        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step | load"
+    )
     with ray_session(512):
         for count in [int(text) for text in options.rows.split(",")]:
             manifest = folder / f"{count}.jsonl"
@@ -86,17 +104,27 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             first = FirstFile(folder / f"run-{count}" / "out")
             cpu, began = time.process_time(), time.monotonic()
             with SchedulerSteps() as steps:
-                report = run(str(manifest), run_dir=str(folder / f"run-{count}"), engine=engine, profile=no_op_profile(), runner="ray")
+                report = run(
+                    str(manifest),
+                    run_dir=str(folder / f"run-{count}"),
+                    engine=engine,
+                    profile=no_op_profile(),
+                    runner="ray",
+                )
             spent, whole = time.process_time() - cpu, time.monotonic() - began
             first.stop()
             assert_done(report, count)
             ray_cost = f"{steps.seconds:.1f}, {steps.count}, {steps.seconds / max(1, steps.count) * 1000:.1f}"
-            figures = f"{first.seconds:.1f} | {whole:.1f} | {spent:.1f} | {spent / count * 1000:.2f} | {ray_cost}"
+            figures = (
+                f"{first.seconds:.1f} | {whole:.1f} | {spent:.1f} | {spent / count * 1000:.2f} | {ray_cost}"
+            )
             print(f"rows: {count} | {figures} | {os.getloadavg()[0]:.1f}", flush=True)
 
 
 class SchedulerSteps:
-    """Context manager: CPU seconds and number of the steps of Ray Data's scheduler, which looks around ten times a second in any case."""
+    """Context manager: CPU seconds and number of the steps of Ray Data's scheduler, which looks around ten
+    times a second in any case.
+    """
 
     def __init__(self) -> None:
         self.seconds, self.count = 0.0, 0
@@ -123,14 +151,25 @@ class SchedulerSteps:
 def no_op_profile() -> ProfileConfig:
     """A node's pools and segment lengths, with fractions of a CPU that any machine has."""
     small = {"num_cpus": 0.25, "in_flight": 2}
-    pools = [PoolConfig(name="first", stages=["look"], size=2, **small), PoolConfig(name="rest", size=2, **small)]
-    return ProfileConfig(name="scale", segment_frames=250, plan=PoolConfig(name="plan", size=2, **small), pools=pools, watchdog_seconds=300)
+    pools = [
+        PoolConfig(name="first", stages=["look"], size=2, **small),
+        PoolConfig(name="rest", size=2, **small),
+    ]
+    return ProfileConfig(
+        name="scale",
+        segment_frames=250,
+        plan=PoolConfig(name="plan", size=2, **small),
+        pools=pools,
+        watchdog_seconds=300,
+    )
 
 
 def assert_done(report: Report, count: int) -> None:
     """A figure of a run that failed would mean nothing."""
     if report.failed or len(report.records) != count:
-        raise SystemExit(f"{len(report.failed)} of {count} titles failed: {report.failed[0]['error'] if report.failed else ''}")
+        raise SystemExit(
+            f"{len(report.failed)} of {count} titles failed: {report.failed[0]['error'] if report.failed else ''}"
+        )
 
 
 class FirstFile:
@@ -144,7 +183,9 @@ class FirstFile:
 
     def _watch(self, folder: Path, began: float) -> None:
         while not self._stop.wait(0.1):
-            if folder.is_dir() and any(name.endswith(".mp4") and not name.startswith(".") for name in os.listdir(folder)):
+            if folder.is_dir() and any(
+                name.endswith(".mp4") and not name.startswith(".") for name in os.listdir(folder)
+            ):
                 self.seconds = time.monotonic() - began
                 return
 
@@ -154,7 +195,7 @@ class FirstFile:
         self._thread.join()
 
 
-# --- length -----------------------------------------------------------------------------------------------------------------------
+# --- length -------------------------------------------------------------------------------------------------
 def length(folder: Path, options: argparse.Namespace) -> None:
     """The same pictures once a minute long and once ten minutes, each in a Ray and a process of its own."""
     short = write_video(folder / "short.mp4", 48, 12, (1920, 1080))
@@ -164,15 +205,22 @@ def length(folder: Path, options: argparse.Namespace) -> None:
     print(f"length: {options.engine} | minutes | {columns}")
     peaks = []
     for minutes in [float(text) for text in options.minutes.split(",")]:
-        video = looped(folder / f"{minutes:g}.mp4", short, round(minutes * 60 / float(probe_video(str(short)).duration)))
+        video = looped(
+            folder / f"{minutes:g}.mp4", short, round(minutes * 60 / float(probe_video(str(short)).duration))
+        )
         speech = make_speech(folder / f"{minutes:g}.wav", minutes * 60)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peak = pool.apply(run_watched, (str(folder / f"run-{minutes:g}"), str(video), str(speech), options.engine))
+            peak = pool.apply(
+                run_watched, (str(folder / f"run-{minutes:g}"), str(video), str(speech), options.engine)
+            )
         peaks.append(peak)
-        figures = " | ".join(f"{peak[name] / MIB:.0f}" for name in ("driver", "worker", "workers", "store", "usual", "spilled"))
+        figures = " | ".join(
+            f"{peak[name] / MIB:.0f}" for name in ("driver", "worker", "workers", "store", "usual", "spilled")
+        )
         print(f"length: {options.engine} | {minutes:g} | {figures} | {peak['seconds']:.0f}", flush=True)
     ratios = ", ".join(
-        f"{name} {peaks[-1][name] / max(1, peaks[0][name]):.2f}" for name in ("driver", "worker", "workers", "store", "usual")
+        f"{name} {peaks[-1][name] / max(1, peaks[0][name]):.2f}"
+        for name in ("driver", "worker", "workers", "store", "usual")
     )
     print(f"length: {options.engine} | long / short: {ratios}")
 
@@ -185,8 +233,11 @@ def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str,
     config: Any = engine
     if engine == "cheap":
         stages = [{"stage": f"{STAGES}:Scale"}, {"stage": f"{STAGES}:Paint"}]
-        config = EngineConfig.model_validate({"name": "cheap", "find_faces": False, "detect_shots": False, "stages": stages})
-        # As the laptop profile places the neural engine: what is computed once a segment goes through the object store.
+        config = EngineConfig.model_validate(
+            {"name": "cheap", "find_faces": False, "detect_shots": False, "stages": stages}
+        )
+        # As the laptop profile places the neural engine: what is computed once a segment goes through the
+        # object store.
         analyse, finish = profile.pools
         pools = EnginePools(pools=[analyse.model_copy(update={"stages": ["scale"]}), finish])
         profile = profile.model_copy(update={"engines": {"cheap": pools}})
@@ -200,9 +251,9 @@ def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str,
 class Watch:
     """Context manager: peaks of memory while it lasts, in bytes, five times a second.
 
-    ``driver``, ``worker`` (the largest) and ``workers`` (all together) count what a process has for itself, without the shared memory of
-    the object store, which is ``store``; ``usual`` is what this is below for 95 % of the time, for a single row more or less is seen in a
-    peak; ``spilled`` is what went to disk.
+    ``driver``, ``worker`` (the largest) and ``workers`` (all together) count what a process has for itself,
+    without the shared memory of the object store, which is ``store``; ``usual`` is what this is below for 95
+    % of the time, for a single row more or less is seen in a peak; ``spilled`` is what went to disk.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -226,9 +277,17 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            own, workers = private_memory(os.getpid()), [private_memory(pid) for pid in ray_workers(os.getpid())]
+            own, workers = (
+                private_memory(os.getpid()),
+                [private_memory(pid) for pid in ray_workers(os.getpid())],
+            )
             stats = self._store()
-            now = {"driver": own, "worker": max(workers, default=0), "workers": sum(workers), "store": stats.object_store_bytes_used}
+            now = {
+                "driver": own,
+                "worker": max(workers, default=0),
+                "workers": sum(workers),
+                "store": stats.object_store_bytes_used,
+            }
             now["spilled"] = stats.spilled_bytes_total
             self._stores.append(now["store"])
             self.peaks = {name: max(peak, now[name]) for name, peak in self.peaks.items()}
@@ -240,7 +299,11 @@ def private_memory(pid: int) -> float:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    fields = {name: float(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in lines) if value.endswith("kB")}
+    fields = {
+        name: float(value.split()[0]) * 1024
+        for name, _, value in (line.partition(":") for line in lines)
+        if value.endswith("kB")
+    }
     return fields.get("RssAnon", 0) + fields.get("RssFile", 0)
 
 
@@ -269,9 +332,11 @@ def command(pid: int) -> str:
         return ""
 
 
-# --- skew -------------------------------------------------------------------------------------------------------------------------
+# --- skew ---------------------------------------------------------------------------------------------------
 def skew(folder: Path, options: argparse.Namespace) -> None:
-    """A title a hundred times as long as the others, last in the manifest. The stages sleep, so that the figures are the graph's."""
+    """A title a hundred times as long as the others, last in the manifest. The stages sleep, so that the
+    figures are the graph's.
+    """
     from pipelines.execution.ray_session import ray_session
 
     second = write_video(folder / "second.mp4", 25, 25, (256, 256))
@@ -281,14 +346,23 @@ def skew(folder: Path, options: argparse.Namespace) -> None:
         {"stage": f"{STAGES}:Scale", "options": {"wait": 0.002, "log": str(log)}},
         {"stage": f"{STAGES}:Paint", "options": {"wait": 0.02, "log": str(log)}},
     ]
-    engine = EngineConfig.model_validate({"name": "skew", "find_faces": False, "detect_shots": False, "stages": stages})
+    engine = EngineConfig.model_validate(
+        {"name": "skew", "find_faces": False, "detect_shots": False, "stages": stages}
+    )
     row = {"speech": str(speech), "audio": "keep"}
     rows = [{"id": f"short-{n}", "video": str(second), "output": f"{n}.mp4", **row} for n in range(100)]
     rows.append({"id": "film", "video": str(film), "output": "film.mp4", **row})
     small = {"num_cpus": 0.2, "in_flight": 2}
-    pools = [PoolConfig(name="first", stages=["scale"], size=1, **small), PoolConfig(name="rest", size=4, **small)]
+    pools = [
+        PoolConfig(name="first", stages=["scale"], size=1, **small),
+        PoolConfig(name="rest", size=4, **small),
+    ]
     profile = ProfileConfig(
-        name="skew", segment_frames=50, plan=PoolConfig(name="plan", size=1, **small), pools=pools, cache=CacheConfig(on=False)
+        name="skew",
+        segment_frames=50,
+        plan=PoolConfig(name="plan", size=1, **small),
+        pools=pools,
+        cache=CacheConfig(on=False),
     )
     with ray_session(512):
         assert_done(run(rows, run_dir=str(folder / "run"), engine=engine, profile=profile, runner="ray"), 101)
@@ -296,8 +370,12 @@ def skew(folder: Path, options: argparse.Namespace) -> None:
     begin, end = min(s for s, _ in spans), max(e for _, e in spans)
     busy = sum(e - s for s, e in spans)
     fifths = " ".join(f"{share:.0%}" for share in shares(spans, begin, end, 5))
-    print(f"skew: 100 titles of 1 s and one of 100 s, 4 workers that sleep 20 ms a frame, over {end - begin:.1f} s of the last pool")
-    print(f"skew: {busy / (end - begin) / 4:.0%} busy, fifth by fifth {fifths}, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"skew: 100 titles of 1 s and one of 100 s, 4 workers that sleep 20 ms a frame, over {end - begin:.1f} s of the last pool"
+    )
+    print(
+        f"skew: {busy / (end - begin) / 4:.0%} busy, fifth by fifth {fifths}, load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def shares(spans: list[tuple[float, float]], begin: float, end: float, parts: int) -> list[float]:
@@ -313,17 +391,22 @@ def read_log(path: Path) -> list[tuple[str, str, float, float]]:
     return [(stage, pid, float(start), float(end)) for stage, pid, start, end in lines]
 
 
-# --- cache ------------------------------------------------------------------------------------------------------------------------
+# --- cache --------------------------------------------------------------------------------------------------
 def cache(folder: Path, options: argparse.Namespace) -> None:
     """A title of the exemplar engine, then a further language with and without what is kept of the first."""
     video = upscaled(folder / "title.mp4", carphone(), 120, (704, 576))
     speech = [make_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
 
     def dub(run_dir: str, count: int, cache: str | bool) -> float:
-        dubs = [{"language": name, "speech": str(file), "output": f"{name}.mp4"} for name, file in zip(("deu", "fra"), speech[:count])]
+        dubs = [
+            {"language": name, "speech": str(file), "output": f"{name}.mp4"}
+            for name, file in zip(("deu", "fra"), speech[:count])
+        ]
         began = time.process_time()
         row = {"id": "title", "video": str(video), "dubs": dubs}
-        assert_done(run([row], run_dir=str(folder / run_dir), engine="exemplar", runner="local", cache=cache), count)
+        assert_done(
+            run([row], run_dir=str(folder / run_dir), engine="exemplar", runner="local", cache=cache), count
+        )
         return time.process_time() - began
 
     dub("warm", 1, False)
@@ -331,8 +414,12 @@ def cache(folder: Path, options: argparse.Namespace) -> None:
     dub("lost", 1, False)
     anew = dub("other", 2, False) - dub("single", 1, False)
     size = sum(file.stat().st_size for file in (folder / "kept" / "analysis").rglob("*.arrow"))
-    print(f"cache: exemplar, 4 s of 704x576: {size / 120:.0f} bytes a frame, {size / 120 * 25 * 3600 / MIB:.0f} MiB an hour at 25 fps")
-    print(f"cache: CPU s: first language {first:.1f}, a further one later with the cache {more:.1f}; in the same run {anew:.1f}")
+    print(
+        f"cache: exemplar, 4 s of 704x576: {size / 120:.0f} bytes a frame, {size / 120 * 25 * 3600 / MIB:.0f} MiB an hour at 25 fps"
+    )
+    print(
+        f"cache: CPU s: first language {first:.1f}, a further one later with the cache {more:.1f}; in the same run {anew:.1f}"
+    )
 
 
 PARTS: dict[str, Any] = {"rows": rows, "length": length, "skew": skew, "cache": cache}

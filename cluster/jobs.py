@@ -22,7 +22,9 @@ LOST = 1
 @contextlib.contextmanager
 def _own_address() -> Iterator[None]:
     """Ray lets RAY_ADDRESS and RAY_API_SERVER_ADDRESS overrule the address that it is given: not here."""
-    kept = {name: os.environ.pop(name) for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ}
+    kept = {
+        name: os.environ.pop(name) for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ
+    }
     try:
         yield
     finally:
@@ -68,15 +70,17 @@ class Jobs:
                 return
             except (RuntimeError, OSError, ValueError) as problem:
                 if "No available agent" not in str(problem) or time.monotonic() > deadline:
-                    raise UsageError(f"the cluster at {self.address} did not take the job: {problem}") from problem
+                    raise UsageError(
+                        f"the cluster at {self.address} did not take the job: {problem}"
+                    ) from problem
             time.sleep(PAUSE)
 
     def follow(self, job_id: str, out: TextIO) -> int:
         """Write a job's log to `out` until it ends, over lost connections too.
 
         Returns:
-            Its exit code; 128 + n where signal n ended it; 130 where it was stopped; `LOST` where the cluster could not run it, or has
-            not answered for two minutes. The reason is written to `out`.
+            Its exit code; 128 + n where signal n ended it; 130 where it was stopped; `LOST` where the cluster
+            could not run it, or has not answered for two minutes. The reason is written to `out`.
         """
         written, heard = 0, time.monotonic()
         while True:
@@ -85,7 +89,9 @@ class Jobs:
                 info = self.client.get_job_info(job_id)
             except (RuntimeError, OSError) as problem:
                 if time.monotonic() - heard > SILENCE:
-                    out.write(f"the cluster at {self.address} does not answer: {problem}; the job may still run\n")
+                    out.write(
+                        f"the cluster at {self.address} does not answer: {problem}; the job may still run\n"
+                    )
                     return LOST
                 time.sleep(PAUSE)
                 continue
@@ -95,7 +101,8 @@ class Jobs:
             time.sleep(PAUSE)
 
     async def _tail(self, job_id: str, out: TextIO, written: int) -> int:
-        """Write what a job's log has after its first `written` characters; the new number of written characters.
+        """Write what a job's log has after its first `written` characters; the new number of written
+        characters.
 
         Ray sends the log from its beginning each time, and ends when the job ends.
         """

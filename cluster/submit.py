@@ -78,8 +78,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="send this folder (at most 512 MiB; what .gitignore and .rayignore name is left out) and run in it: relative paths are meant "
         "in it, those of the manifest's rows too. Default: send only the files named on the command line",
     )
-    group.add_argument("--submission-id", metavar="ID", help="name of the job (default: retalk- and 8 random digits)")
-    group.add_argument("--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0")
+    group.add_argument(
+        "--submission-id", metavar="ID", help="name of the job (default: retalk- and 8 random digits)"
+    )
+    group.add_argument(
+        "--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0"
+    )
     command.set_defaults(run=submit, profile="autoscaling")
     return command
 
@@ -91,23 +95,35 @@ def submit(args: argparse.Namespace) -> int:
         UsageError: wrong usage, or the cluster does not answer or does not take the job; nothing has run.
     """
     if not args.address:
-        raise UsageError(f"--address is missing: the URL of the cluster's dashboard, http://HEAD:8265 (or set {ADDRESS})")
+        raise UsageError(
+            f"--address is missing: the URL of the cluster's dashboard, http://HEAD:8265 (or set {ADDRESS})"
+        )
     if not args.address.startswith(("http://", "https://")):
-        raise UsageError(f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265")
+        raise UsageError(
+            f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265"
+        )
     if args.runner == "local":
-        raise UsageError("--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`")
+        raise UsageError(
+            "--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`"
+        )
     if "://" not in args.output and not os.path.isabs(args.output):
-        raise UsageError(f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share")
+        raise UsageError(
+            f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share"
+        )
     for url in (args.manifest, args.output, *args.root, *([args.notify] if args.notify else [])):
         if has_secret(url):
-            raise UsageError(f"{url}: carries credentials, which Ray's dashboard would show; give the nodes their own (docs/cluster.md)")
+            raise UsageError(
+                f"{url}: carries credentials, which Ray's dashboard would show; give the nodes their own (docs/cluster.md)"
+            )
     job_id = args.submission_id or f"retalk-{secrets.token_hex(4)}"
     if not JOB_ID.fullmatch(job_id):
         raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")
     environment = variables(args.env)
     for package in JOB_CLIENT:
         if importlib.util.find_spec(package) is None:
-            raise UsageError(f"Ray's job client needs the package {package}, which is not installed: {install_hint('cluster')}")
+            raise UsageError(
+                f"Ray's job client needs the package {package}, which is not installed: {install_hint('cluster')}"
+            )
     from cluster.jobs import Jobs
 
     jobs = Jobs(args.address)
@@ -160,7 +176,8 @@ def _named_files(args: argparse.Namespace) -> dict[str, str]:
 
 @contextmanager
 def bundle(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str]]]:
-    """What is sent to the cluster: a folder (None: nothing), and how the files of the command line are named in the job.
+    """What is sent to the cluster: a folder (None: nothing), and how the files of the command line are named
+    in the job.
 
     Raises:
         UsageError: a relative path names no file here, or two files would have the same name.
@@ -180,9 +197,13 @@ def bundle(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str
         if os.path.isabs(path):
             continue
         if not Path(path).is_file():
-            raise UsageError(f"{path}: no such file here (an absolute path or a URL is looked for on the cluster)")
+            raise UsageError(
+                f"{path}: no such file here (an absolute path or a URL is looked for on the cluster)"
+            )
         if any(Path(path).name == Path(named[other]).name and path != named[other] for other in sent):
-            raise UsageError(f"{path}: another file of this name is sent too; rename one, or use --working-dir")
+            raise UsageError(
+                f"{path}: another file of this name is sent too; rename one, or use --working-dir"
+            )
         sent[name] = path
     if not sent:
         yield None, {}

@@ -1,1 +1,3 @@
-"""Engines (which stages) and profiles (how many of what) as YAML. Data only: read through `pipelines.engine.config`."""
+"""Engines (which stages) and profiles (how many of what) as YAML. Data only: read through
+`pipelines.engine.config`.
+"""

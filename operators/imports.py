@@ -13,8 +13,8 @@ from typing import Any
 def without_programs() -> Iterator[None]:
     """Refuse to start programs from this thread, as if none were installed.
 
-    PySceneDetect runs ``ffmpeg`` when it is imported. In a worker that is a background process group of the user's terminal, a program
-    that touches the terminal is stopped by the kernel, and the worker with it.
+    PySceneDetect runs ``ffmpeg`` when it is imported. In a worker that is a background process group of the
+    user's terminal, a program that touches the terminal is stopped by the kernel, and the worker with it.
     """
     importing, original = threading.get_ident(), subprocess.Popen
 

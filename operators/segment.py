@@ -1,7 +1,9 @@
-"""The row that flows through the graph: one segment of one title, and after the fan-out one piece of one dub of it.
+"""The row that flows through the graph: one segment of one title, and after the fan-out one piece of one dub
+of it.
 
-Source frames are numbered by presentation order from 0 over the whole title. Times are presentation timestamps (integers) in units of the
-rational `time_base` seconds. Boxes are x1, y1, x2, y2 in pixels of the upright picture, half open.
+Source frames are numbered by presentation order from 0 over the whole title. Times are presentation
+timestamps (integers) in units of the rational `time_base` seconds. Boxes are x1, y1, x2, y2 in pixels of the
+upright picture, half open.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from operators.columns import tensor
 
 
 class Segment:
-    """Read-only, typed view of one row's plan columns; ``segment["landmarks"]`` gives what an upstream stage wrote."""
+    """Read-only, typed view of one row's plan columns; ``segment["landmarks"]`` gives what an upstream stage
+    wrote.
+    """
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._row = row
@@ -25,17 +29,18 @@ class Segment:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Tell the user something that is no error; it stands once in the title's record, however many segments say it.
+        """Tell the user something that is no error; it stands once in the title's record, however many
+        segments say it.
 
-        Say it without numbers that differ from segment to segment. Stages with ``per = "segment"`` stay silent: their columns may
-        come from the analysis cache.
+        Say it without numbers that differ from segment to segment. Stages with ``per = "segment"`` stay
+        silent: their columns may come from the analysis cache.
         """
         self.notes.append(text)
 
     def __getitem__(self, column: str) -> Any:
         return self._row[column]
 
-    # --- of the title -------------------------------------------------------------------------------------------------------------
+    # --- of the title ---------------------------------------------------------------------------------------
     @property
     def segment_id(self) -> str:
         """Unique key of the row: ``title/segment`` and after the fan-out ``title/segment/dub/piece``."""
@@ -75,7 +80,7 @@ class Segment:
         """fsspec URL of the run directory's folder for this title's encoded segments."""
         return str(self._row["work"])
 
-    # --- of the segment -----------------------------------------------------------------------------------------------------------
+    # --- of the segment -------------------------------------------------------------------------------------
     @property
     def core(self) -> tuple[int, int]:
         """Source frames [start, stop) that this segment is responsible for."""
@@ -83,7 +88,9 @@ class Segment:
 
     @property
     def frames(self) -> tuple[int, int]:
-        """Source frames [start, stop) to decode: the core with its halo, inside the shot. ``T = stop - start``."""
+        """Source frames [start, stop) to decode: the core with its halo, inside the shot. ``T = stop -
+        start``.
+        """
         return int(self._row["halo_start"]), int(self._row["halo_stop"])
 
     @property
@@ -98,11 +105,13 @@ class Segment:
 
     @property
     def anchor(self) -> np.ndarray | None:
-        """float32[4], box of the chosen person's face as seen when the shot was planned; None: nobody is dubbed in this shot."""
+        """float32[4], box of the chosen person's face as seen when the shot was planned; None: nobody is
+        dubbed in this shot.
+        """
         anchor = np.asarray(self._row["anchor"], np.float32)
         return anchor if anchor.size == 4 and np.isfinite(anchor).all() else None
 
-    # --- of the dub (after the fan-out) -------------------------------------------------------------------------------------------
+    # --- of the dub (after the fan-out) ---------------------------------------------------------------------
     @property
     def dub(self) -> str:
         """Identifier of the dub inside its title, e.g. its language."""
@@ -115,7 +124,9 @@ class Segment:
 
     @property
     def source(self) -> np.ndarray:
-        """int64[N], for each output frame of this row the source frame under it (inside `core`; runs backwards in a ping-pong)."""
+        """int64[N], for each output frame of this row the source frame under it (inside `core`; runs
+        backwards in a ping-pong).
+        """
         return np.asarray(self._row["source"])
 
     @property
@@ -130,14 +141,19 @@ class Segment:
 
     @property
     def speech_times(self) -> np.ndarray:
-        """float64[N], seconds into the speech at which each output frame is shown (speech starts with the title's first frame)."""
+        """float64[N], seconds into the speech at which each output frame is shown (speech starts with the
+        title's first frame).
+        """
         return (self.out_pts - int(self._row["out_origin"])).astype(np.float64) * float(self.time_base)
 
 
 #: Columns that the planner writes into every row.
 PLAN = pa.schema(
     [
-        *(pa.field(name, pa.string(), nullable=False) for name in ("segment_id", "title", "video", "work", "options", "dubs", "error")),
+        *(
+            pa.field(name, pa.string(), nullable=False)
+            for name in ("segment_id", "title", "video", "work", "options", "dubs", "error")
+        ),
         *(pa.field(name, pa.int32(), nullable=False) for name in ("segment", "frame_width", "frame_height")),
         *(
             pa.field(name, pa.int64(), nullable=False)

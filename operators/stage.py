@@ -1,6 +1,8 @@
-"""Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once a worker and a pure `process`.
+"""Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once a worker and a
+pure `process`.
 
-Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. It knows nothing of scheduling.
+Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. It
+knows nothing of scheduling.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class NoOptions:
 
 
 def option_help(options: type) -> dict[str, str]:
-    """Meanings of the options: the entries under ``Attributes:`` of the docstrings of an `Options` class and of those it inherits from."""
+    """Meanings of the options: the entries under ``Attributes:`` of the docstrings of an `Options` class and
+    of those it inherits from.
+    """
     found: dict[str, str] = {}
     for cls in reversed(options.__mro__):
         _, _, section = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\nAttributes:\n")
@@ -38,24 +42,28 @@ def option_help(options: type) -> dict[str, str]:
 class Stage(ABC):
     """One step of an engine.
 
-    Subclasses set `name`, `reads`, `writes` (pyarrow schemas made of `operators.columns.tensor` and `scalar`), and, where they have any,
-    `Options` (a frozen dataclass of plain values with defaults; `Literal` types name the choices) and `per`. They are constructed with
-    their options, pickled never: a worker builds them from configuration and calls `setup` once.
+    Subclasses set `name`, `reads`, `writes` (pyarrow schemas made of `operators.columns.tensor` and
+    `scalar`), and, where they have any, `Options` (a frozen dataclass of plain values with defaults;
+    `Literal` types name the choices) and `per`. They are constructed with their options, pickled never: a
+    worker builds them from configuration and calls `setup` once.
     """
 
     name: ClassVar[str]
-    #: "segment": runs once for a segment of source video. "dub": runs once for each dub of it, on rows that carry DUB columns.
+    #: "segment": runs once for a segment of source video. "dub": runs once for each dub of it, on rows that
+    #: carry DUB columns.
     per: ClassVar[Literal["segment", "dub"]] = "segment"
     #: What it does, for progress displays: "finding faces". Empty: its name is shown.
     doing: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
-    #: Columns read beside the plan's own (`operators.segment.PLAN` and, for ``per = "dub"``, `operators.segment.DUB`).
+    #: Columns read beside the plan's own (`operators.segment.PLAN` and, for ``per = "dub"``,
+    #: `operators.segment.DUB`).
     reads: pa.Schema = pa.schema([])
     writes: pa.Schema = pa.schema([])
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
-        #: Called by `process` with the number of frames that it has finished since the last call; a worker sets it. See `counted`.
+        #: Called by `process` with the number of frames that it has finished since the last call; a worker
+        #: sets it. See `counted`.
         self.tick: Callable[[int], None] = lambda frames: None
 
     def halo(self, options: Any) -> tuple[int, int]:
@@ -64,30 +72,39 @@ class Stage(ABC):
         return 0, 0
 
     def model_files(self, options: Any) -> tuple[str, ...]:
-        """Networks and model files (names of the weights' catalogue) that `setup` or `process` will load, for these options.
+        """Networks and model files (names of the weights' catalogue) that `setup` or `process` will load, for
+        these options.
 
-        They are looked for before anything runs. Where options have a field ``weights``, that names the home where they lie.
+        They are looked for before anything runs. Where options have a field ``weights``, that names the home
+        where they lie.
         """
         del options
         return ()
 
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
-        """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or ``"cuda"``."""
+        """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or
+        ``"cuda"``.
+        """
 
     def remarks(self) -> tuple[str, ...]:
-        """Facts about this worker that users of its results should know, e.g. a network in another form than asked for.
+        """Facts about this worker that users of its results should know, e.g. a network in another form than
+        asked for.
 
         They become notes of the titles that it works on.
         """
         return ()
 
     def options_for(self, segment: Segment) -> Any:
-        """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on top."""
+        """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on
+        top.
+        """
         overrides = json.loads(segment.options).get(self.name) if segment.options else None
         return dataclasses.replace(self.options, **overrides) if overrides else self.options
 
     def counted(self, frames: Iterable[Item]) -> Iterator[Item]:
-        """Give frames one by one and count each as finished when the next is asked for, so that progress moves within a segment."""
+        """Give frames one by one and count each as finished when the next is asked for, so that progress
+        moves within a segment.
+        """
         for frame in frames:
             yield frame
             self.tick(1)

@@ -30,24 +30,29 @@ def dub(
 ) -> Report:
     """Dub one video: the same video, with mouths that speak the new speech.
 
-    The work is kept beside the output (``.NAME.retalk``) until the output is there: after an interruption the same call resumes.
+    The work is kept beside the output (``.NAME.retalk``) until the output is there: after an interruption the
+    same call resumes.
 
     Args:
         video: path or fsspec URL of the video, or of a still picture.
         speech: the new speech: any file with an audio stream.
         output: the file to write: .mp4, .m4v, .mkv or .mov.
-        face: whom to dub: "largest", "left", "right", a number counted from the left ("0" is the first), or a picture of the person.
-        length: when speech and video differ in length: "keep" the video's, "trim" to the shorter, or extend a shorter video by "freeze",
-            "loop" or "pingpong".
+        face: whom to dub: "largest", "left", "right", a number counted from the left ("0" is the first), or a
+            picture of the person.
+        length: when speech and video differ in length: "keep" the video's, "trim" to the shorter, or extend a
+            shorter video by "freeze", "loop" or "pingpong".
         audio: "replace" the video's first audio track, "add" one, or "keep" the video's audio.
         language: of the speech, a code such as "deu"; it is written into the output.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
-        overwrite: replace an output that exists already; a call that was interrupted is resumed with what it was given.
-        **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``; not ``defaults``.
+        overwrite: replace an output that exists already; a call that was interrupted is resumed with what it
+            was given.
+        **options: any other option of `run`, such as ``engine``, ``profile``, ``options`` and ``progress``;
+        not ``defaults``.
 
     Returns:
-        The report. Its one record has ``state`` "done" or "failed", ``error``, ``output``, ``frames``, ``video_seconds``.
+        The report. Its one record has ``state`` "done" or "failed", ``error``, ``output``, ``frames``,
+        ``video_seconds``.
 
     Raises:
         UsageError: wrong usage, as `run` raises; nothing has run.
@@ -80,7 +85,12 @@ def dub(
 def row_of(video: str, speech: str, output: str) -> dict[str, Any]:
     """Return the manifest row of one dub."""
     target = absolute(output)
-    return {"id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title", "video": video, "speech": speech, "output": target}
+    return {
+        "id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title",
+        "video": video,
+        "speech": speech,
+        "output": target,
+    }
 
 
 def absolute(output: str) -> str:
@@ -95,7 +105,9 @@ def has_work(directory: str) -> bool:
 
 
 def side_directory(output: str) -> str:
-    """Run directory of `retalk dub`: beside the output, so that the same command finds it again after an interruption."""
+    """Run directory of `retalk dub`: beside the output, so that the same command finds it again after an
+    interruption.
+    """
     if "://" in output:
         return f"{output}.retalk"
     path = Path(output).absolute()

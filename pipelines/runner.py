@@ -62,8 +62,10 @@ class Report:
         already: dubs that an earlier run had finished.
         computed: segments (output_segments) that were computed now.
         reused: segments that an earlier run had committed.
-        noticed: what was found damaged in the run directory as a whole; what concerns a title is among its record's notes.
-        ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was asked for; "" for none.
+        noticed: what was found damaged in the run directory as a whole; what concerns a title is among its
+            record's notes.
+        ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was
+            asked for; "" for none.
     """
 
     run_dir: str
@@ -83,16 +85,25 @@ class Report:
         return FAILED if self.failed else DONE
 
 
-def groups_of(engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = "") -> list[tuple[PoolConfig, GroupSpec]]:
-    """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache, "" for none."""
+def groups_of(
+    engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = ""
+) -> list[tuple[PoolConfig, GroupSpec]]:
+    """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache,
+    "" for none.
+    """
     placed = profile.place(engine.name, engine.names, engine.like)
     devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
     kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
-    return [(pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept)) for pool, stages in placed]
+    return [
+        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept))
+        for pool, stages in placed
+    ]
 
 
 def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:
-    """Where analysis is kept: a folder, or with True the run directory; "" for nowhere. None: as the profile says."""
+    """Where analysis is kept: a folder, or with True the run directory; "" for nowhere. None: as the profile
+    says.
+    """
     chosen = profile.cache.on if cache is None else cache
     if isinstance(chosen, str):
         return RunDirectory(chosen).url
@@ -122,22 +133,25 @@ def run(
     """Dub titles. Run again with the same run directory to resume.
 
     Args:
-        manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``, ``speech``, ``output``, and
-            optionally ``face``, ``length``, ``audio``, ``language`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and
-            ``dubs``, a list of such dubs. Relative outputs lie in the run directory.
+        manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``,
+            ``speech``, ``output``, and optionally ``face``, ``length``, ``audio``, ``language`` and options
+            of stages (``"speak.lag"``); or ``id``, ``video`` and ``dubs``, a list of such dubs. Relative
+            outputs lie in the run directory.
         run_dir: fsspec URL of the run directory.
         engine: name, path of a .yaml file, or configuration.
         profile: the same.
         options: engine-wide options of stages, ``{stage: {option: value}}``.
         defaults: ``face``, ``length``, ``audio``, ``language`` for rows that have none.
-        runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay (`pipelines.execution.runner_choice`).
+        runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay
+            (`pipelines.execution.runner_choice`).
         keep_segments: do not delete encoded segments after assembly.
         progress: where progress is shown: a stream, e.g. `sys.stderr`, or a display that is open already.
         verbose: show what the workers print.
-        roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none: anywhere.
+        roots: folders that the manifest's paths must lie in (outputs may lie in the run directory too); none:
+            anywhere.
         limits: in place of the profile's, by name.
-        cache: fsspec URL of a folder where analysis is kept and looked for, True for the run directory, False for nowhere; None: as the
-            profile says.
+        cache: fsspec URL of a folder where analysis is kept and looked for, True for the run directory, False
+            for nowhere; None: as the profile says.
         only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
         redo: ids of titles that are computed again though they are finished; their outputs are replaced.
         overwrite: replace outputs that exist and that no run in this directory has made.
@@ -150,7 +164,8 @@ def run(
         LockedError: another run is at work in the run directory.
 
     Returns:
-        The report, with a record for each title and dub. A title that cannot be dubbed is a failed record, no exception.
+        The report, with a record for each title and dub. A title that cannot be dubbed is a failed record, no
+        exception.
 
     Examples:
         >>> rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a.mp4"}]  # doctest: +SKIP
@@ -164,18 +179,27 @@ def run(
     kept = cache_folder(cache, chosen, directory.url)
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     titles = preflight.with_missing_files(select(manifested, only, redo))
-    check_weights(built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs])
+    check_weights(
+        built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs]
+    )
     preflight.check_inputs(titles)
     if not overwrite:
         check_outputs(directory, titles)
     preflight.check_writable(directory.url, titles)
     if kept not in ("", directory.url):
         preflight.check_writable(kept, [])
-    noticed = check_owner(directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs])
+    noticed = check_owner(
+        directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs]
+    )
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         dubs = sum(len(title.dubs) for title in manifested)
         said = run_metadata(
-            engine=built.name, profile=chosen.name, titles=len(manifested), dubs=dubs, started=time.time(), overwrite=overwrite
+            engine=built.name,
+            profile=chosen.name,
+            titles=len(manifested),
+            dubs=dubs,
+            started=time.time(),
+            overwrite=overwrite,
         )
         write_text(join(directory.url, "run.json"), json.dumps(said))
         others = {title.id for title in manifested} - {title.id for title in titles}
@@ -194,14 +218,22 @@ def run(
         except UnwritableError as problem:
             noticed.append(str(problem))  # what has been done matters more
         for record in report.failed:
-            LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], record.get("traceback") or "")
+            LOGGER.error(
+                "%s [%s]: %s\n%s",
+                record["title"],
+                record["dub"],
+                record["error"],
+                record.get("traceback") or "",
+            )
     if again := summary(report.records):
         noticed.append(again)
     return dataclasses.replace(report, noticed=noticed)
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
-    """Remove what killed writers have left in the run directory and beside the outputs. The caller holds the lock."""
+    """Remove what killed writers have left in the run directory and beside the outputs. The caller holds the
+    lock.
+    """
     folders: dict[str, list[str]] = {}
     for output in (dub.output for title in titles for dub in title.dubs if "/" in dub.output):
         folder, name = output.rsplit("/", 1)
@@ -233,11 +265,19 @@ class _Work:
         cache: str,
         others: Collection[str],
     ) -> None:
-        self.directory, self.engine, self.profile, self.titles, self.lock = directory, engine, profile, titles, lock
+        self.directory, self.engine, self.profile, self.titles, self.lock = (
+            directory,
+            engine,
+            profile,
+            titles,
+            lock,
+        )
         self.keep_segments, self.progress, self.cache = keep_segments, progress, cache
         #: Ids of titles of the manifest that this run leaves alone.
         self.others = others
-        self.plan = PlanSpec(engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media())
+        self.plan = PlanSpec(
+            engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media()
+        )
         self.placed = groups_of(engine, profile, directory.url, isolated=False, cache=cache)
         self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
 
@@ -265,7 +305,9 @@ class _Work:
         self.progress.phase("starting Ray")
         joined = is_joined()
         with kept_output() as output:
-            with ray_session(self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile), output) as connected:
+            with ray_session(
+                self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile), output
+            ) as connected:
                 self._check(connected, placed, joined)
                 with scratch_folder() as folder:
                     report = self._stream(connected, placed, str(folder))
@@ -284,7 +326,9 @@ class _Work:
         if not cluster.waits:  # stores come with their nodes
             store = cluster.now.get("object_store_memory", 0)
             preflight.check_store(self.profile, self.engine, layout, store, int(cluster.now.get("CPU", 1)))
-        overrides = [title.options for title in self.titles] + [dub.options for title in self.titles for dub in title.dubs]
+        overrides = [title.options for title in self.titles] + [
+            dub.options for title in self.titles for dub in title.dubs
+        ]
         preflight_cluster.check_nodes(ray, wanted_files(self.engine, overrides), self.directory.url)
 
     def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
@@ -292,7 +336,9 @@ class _Work:
         from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
         from pipelines.execution.ray_graph import stream
 
-        pool = AssemblerPool(self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments)
+        pool = AssemblerPool(
+            self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments
+        )
         workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
 
         def assemble_waiting() -> None:
@@ -315,7 +361,9 @@ class _Work:
                 while True:
                     try:
                         rows = next(blocks, None)
-                    except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
+                    except (
+                        Exception
+                    ) as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
                         if ray_lost():
                             raise
                         error = self._reason(problem)
@@ -335,7 +383,9 @@ class _Work:
                 pool.stop()
                 ray.kill(coordinator)
         if error:
-            collector.abort(f"the run stopped before this title was done ({error}); run again: what is committed is not computed again")
+            collector.abort(
+                f"the run stopped before this title was done ({error}); run again: what is committed is not computed again"
+            )
         return self._report(collector)
 
     def _collector(self, finish: Callable[[DubJob], None]) -> Collector:
@@ -352,7 +402,11 @@ class _Work:
         return {"plan": self.profile.plan.bounds(cpus)[0], **groups}
 
     def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
-        pools = {s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1]) for pool, spec in placed for s in spec.stages}
+        pools = {
+            s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1])
+            for pool, spec in placed
+            for s in spec.stages
+        }
         return RunLog(self.directory.url, self.engine.name, self.profile, pools)
 
     def _reason(self, problem: Exception) -> str:
@@ -362,16 +416,24 @@ class _Work:
 
     def _report(self, collector: Collector) -> Report:
         # Ray promises that every row comes out; should it not, no title goes without its record.
-        collector.abort("segments of this title have got lost on the way; run again: what is committed is not computed again")
+        collector.abort(
+            "segments of this title have got lost on the way; run again: what is committed is not computed again"
+        )
         records = [collector.records[key] for key in sorted(collector.records)]
         try:
             collector.write_plan()
             collector.write_ledger()
         except OSError as problem:
-            ended = ", ".join(f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed"))
-            failures = "".join(f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done")
+            ended = ", ".join(
+                f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed")
+            )
+            failures = "".join(
+                f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done"
+            )
             raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
-        return Report(self.directory.url, records, collector.computed, collector.reused, already=collector.already)
+        return Report(
+            self.directory.url, records, collector.computed, collector.reused, already=collector.already
+        )
 
 
 def _last_words(problem: BaseException) -> str:

@@ -1,6 +1,8 @@
-"""The networks of VideoReTalking as torch modules with the official checkpoint keys, and the registry of their weights.
+"""The networks of VideoReTalking as torch modules with the official checkpoint keys, and the registry of
+their weights.
 
-Networks import torch and numpy only; the registry also fsspec, filelock, yaml and scipy. Knows no files of users, no video, no Ray.
+Networks import torch and numpy only; the registry also fsspec, filelock, yaml and scipy. Knows no files of
+users, no video, no Ray.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from retalk_models.weights.matlab import load_alignment_points, load_expressions
     from retalk_models.weights.torch_hub import seed_face_alignment
 
-#: Version of the distribution; pyproject.toml reads it here, so that a checkout that is not installed has it too.
+#: Version of the distribution; pyproject.toml reads it here, so that a checkout that is not installed has it
+#: too.
 __version__ = "0.1.0"
 
 __all__ = [

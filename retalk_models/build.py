@@ -27,10 +27,11 @@ NETWORKS = {
 
 
 def build(name: str, **options: Any) -> nn.Module:
-    """A network in eval mode, float32, on the CPU, ready for ``load_state_dict`` with the official checkpoint's keys.
+    """A network in eval mode, float32, on the CPU, ready for ``load_state_dict`` with the official
+    checkpoint's keys.
 
-    Nothing is initialised: weights are zeros that occupy no memory until they are written (load with ``assign=True`` to keep it so);
-    constant buffers hold their values.
+    Nothing is initialised: weights are zeros that occupy no memory until they are written (load with
+    ``assign=True`` to keep it so); constant buffers hold their values.
 
     Args:
         name: one of `NETWORKS`.

@@ -1,6 +1,8 @@
-"""State of this installation: what to install for an extra, and imports that go wrong because of other distributions.
+"""State of this installation: what to install for an extra, and imports that go wrong because of other
+distributions.
 
-The lowest package holds it, so that all others can ask. Standard library only, except `packaging` for an extra's requirements.
+The lowest package holds it, so that all others can ask. Standard library only, except `packaging` for an
+extra's requirements.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from types import TracebackType
 DISTRIBUTION = "retalk-dub"
 #: Folder that holds the packages: a checkout, or site-packages.
 ROOT = Path(__file__).resolve().parents[1]
-#: Top-level names of the distribution. Most are common words: a foreign package of the same name may be found first.
+#: Top-level names of the distribution. Most are common words: a foreign package of the same name may be found
+#: first.
 NAMES = ("retalk", "retalk_models", "operators", "pipelines", "cluster", "configs")
 HEADLESS = "opencv-python-headless"
 #: Distributions that own the folder `cv2` too.
@@ -26,11 +29,15 @@ OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python
 
 
 class ForeignPackageError(ImportError):
-    """Another project's package is found in place of one of ours; the message says where it lies and what to do."""
+    """Another project's package is found in place of one of ours; the message says where it lies and what to
+    do.
+    """
 
 
 def checkout() -> Path | None:
-    """Return the folder of the source checkout that the packages are loaded from; None for an installed wheel."""
+    """Return the folder of the source checkout that the packages are loaded from; None for an installed
+    wheel.
+    """
     try:
         text = (ROOT / "pyproject.toml").read_text()
     except OSError:
@@ -39,10 +46,11 @@ def checkout() -> Path | None:
 
 
 def install_hint(extra: str) -> str:
-    """Return the command that installs what an extra of pyproject.toml needs, e.g. ``pip install 's3fs>=2024.2'``.
+    """Return the command that installs what an extra of pyproject.toml needs, e.g. ``pip install
+    's3fs>=2024.2'``.
 
-    In a checkout it names the checkout's folder. Elsewhere it names the extra's own requirements, because the distribution need not be on
-    any package index.
+    In a checkout it names the checkout's folder. Elsewhere it names the extra's own requirements, because the
+    distribution need not be on any package index.
     """
     if (folder := checkout()) is not None:
         return f"pip install -e {shlex.quote(f'{folder}[{extra}]')}"
@@ -53,7 +61,8 @@ def install_hint(extra: str) -> str:
 
 
 def extra_requirements(extra: str) -> list[str]:
-    """Return the requirements of an extra on this platform, e.g. ``["s3fs>=2024.2"]``, as the installed distribution declares them.
+    """Return the requirements of an extra on this platform, e.g. ``["s3fs>=2024.2"]``, as the installed
+    distribution declares them.
 
     Raises:
         ValueError: the distribution is not installed, or has no such extra.
@@ -91,7 +100,9 @@ def check_packages() -> None:
 
 
 def _places(name: str) -> list[Path]:
-    """Folders of a package (several for one without ``__init__.py``), or the file of a module; nothing if it is not found."""
+    """Folders of a package (several for one without ``__init__.py``), or the file of a module; nothing if it
+    is not found.
+    """
     try:
         spec = importlib.util.find_spec(name)
     except ValueError:  # loaded by hand, without a specification
@@ -117,7 +128,9 @@ def _advice(name: str, folder: Path) -> str:
 
 
 def explain_import_error(problem: ImportError) -> str:
-    """Return what to do about an import that failed because OpenCV is missing or does not load here; "" for any other import."""
+    """Return what to do about an import that failed because OpenCV is missing or does not load here; "" for
+    any other import.
+    """
     if isinstance(problem, ForeignPackageError):
         return str(problem)
     if not _concerns_cv2(problem):
@@ -127,7 +140,9 @@ def explain_import_error(problem: ImportError) -> str:
     if isinstance(problem, ModuleNotFoundError) and problem.name == "cv2":
         return f"OpenCV is missing: pip install --force-reinstall --no-deps {wanted}"
     others = [name for name in OTHER_OPENCV if _version(name)]
-    reason = f"{' and '.join(others)} is installed too and needs the libraries of a desktop. " if others else ""
+    reason = (
+        f"{' and '.join(others)} is installed too and needs the libraries of a desktop. " if others else ""
+    )
     return (
         f"OpenCV does not load ({' '.join(str(problem).split())}). {reason}"
         f"Put the build for servers in its place: pip install --force-reinstall --no-deps {wanted}"

@@ -1,4 +1,6 @@
-"""Real footage for tests: what the demo packages carry, and the clips of ../shared where a checkout has them beside it."""
+"""Real footage for tests: what the demo packages carry, and the clips of ../shared where a checkout has them
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 
-# Tests interrupt processes they start; a suite in the background of a script (`make test &`) ignores SIGINT, and they would inherit that.
+# Tests interrupt processes they start; a suite in the background of a script (`make test &`) ignores SIGINT,
+# and they would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,7 +1,9 @@
-"""Harness of the parity tests: weights by recipe, goldens, comparison. Serves the networks and the pure functions alike.
+"""Harness of the parity tests: weights by recipe, goldens, comparison. Serves the networks and the pure
+functions alike.
 
-``RETALK_PARITY_GOLDENS=<dir>`` takes the goldens (``<dir>/<net>/golden.npz``, ``<dir>/functions/*.npz``, ``<dir>/e2e/*.npz``) from another
-folder of the same layout; manifests are always those of ``../shared/parity``.
+``RETALK_PARITY_GOLDENS=<dir>`` takes the goldens (``<dir>/<net>/golden.npz``, ``<dir>/functions/*.npz``,
+``<dir>/e2e/*.npz``) from another folder of the same layout; manifests are always those of
+``../shared/parity``.
 """
 
 from __future__ import annotations
@@ -138,7 +140,9 @@ def stride(array: np.ndarray, steps: Sequence[int]) -> np.ndarray:
 
 
 def difference(ours: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference, divided by the largest expected value where that exceeds 1; infinite where a value is not a number."""
+    """Largest absolute difference, divided by the largest expected value where that exceeds 1; infinite where
+    a value is not a number.
+    """
     gap = np.abs(np.asarray(ours, np.float64) - np.asarray(expected, np.float64))
     worst = float(np.max(gap, initial=0.0)) / max(1.0, float(np.max(np.abs(expected), initial=0.0)))
     return worst if math.isfinite(worst) else math.inf

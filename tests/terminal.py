@@ -1,4 +1,6 @@
-"""A command on a terminal of its own: a session with a controlling pseudo-terminal, as a user's shell gives it."""
+"""A command on a terminal of its own: a session with a controlling pseudo-terminal, as a user's shell gives
+it.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,20 @@ def members(session: int) -> dict[int, str]:
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == session and fields[0] != "Z":
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+                    found[int(entry.name)] = (
+                        (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+                    )
             except (OSError, ValueError, IndexError):
                 continue  # it has just ended
     return found
 
 
 def on_terminal(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, interrupt: Callable[[], bool] | None = None, seconds: float = 400
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    interrupt: Callable[[], bool] | None = None,
+    seconds: float = 400,
 ) -> Ended:
     """Run a command on a new terminal until it ends.
 
@@ -92,7 +100,8 @@ def on_terminal(
 
 
 def fake_program(folder: Path, name: str) -> Path:
-    """Write a program that notes that it ran, then changes the settings of its standard input and reads from it, as ``ffmpeg`` does.
+    """Write a program that notes that it ran, then changes the settings of its standard input and reads from
+    it, as ``ffmpeg`` does.
 
     Returns:
         The file that exists once it has run.

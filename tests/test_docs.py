@@ -61,12 +61,16 @@ def sources() -> Iterator[Path]:
     """Code and data that may cite documents, this file excepted."""
     yield from (ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "cluster" / "Dockerfile")
     for folder in SOURCES:
-        yield from (p for p in sorted((ROOT / folder).rglob("*")) if p.suffix in SUFFIXES and p != Path(__file__))
+        yield from (
+            p for p in sorted((ROOT / folder).rglob("*")) if p.suffix in SUFFIXES and p != Path(__file__)
+        )
 
 
 def test_slugs_are_those_of_github(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# LSE-D and LSE-C\n## 10. The enhancer's call\n## `a_b` [c](d.md), e!\n```\n# no\n```\n## Twice\n## Twice\n")
+    page.write_text(
+        "# LSE-D and LSE-C\n## 10. The enhancer's call\n## `a_b` [c](d.md), e!\n```\n# no\n```\n## Twice\n## Twice\n"
+    )
     assert anchors(page) == {"lse-d-and-lse-c", "10-the-enhancers-call", "a_b-c-e", "twice", "twice-1"}
 
 

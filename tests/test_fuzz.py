@@ -1,4 +1,6 @@
-"""The first inputs of `benchmarks.fuzz`: mutated manifests and containers end in a UsageError or a MediaError, never otherwise."""
+"""The first inputs of `benchmarks.fuzz`: mutated manifests and containers end in a UsageError or a
+MediaError, never otherwise.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def test_a_crash_and_a_surprise_are_found(tmp_path: Path, monkeypatch: pytest.Mo
         raise KeyError(path.name)
 
     monkeypatch.setattr(fuzz, "try_manifest", surprise)
-    monkeypatch.setattr(fuzz.resource, "setrlimit", lambda *_: None)  # this process is not the instrument's own
+    monkeypatch.setattr(
+        fuzz.resource, "setrlimit", lambda *_: None
+    )  # this process is not the instrument's own
     fuzz.worker("manifest", 1, 0.01, tmp_path)
     told = sorted(tmp_path.glob("*.txt"))
     assert told

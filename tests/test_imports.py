@@ -47,15 +47,27 @@ assert not ran, ran
 
 def modules() -> list[str]:
     """Every module of ours, without those that are programs themselves."""
-    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if path.stem != "__main__"]
-    return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    paths = [
+        path
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.stem != "__main__"
+    ]
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths
+    ]
 
 
 def test_no_import_runs_a_program(tmp_path: Path) -> None:
     ran = fake_program(tmp_path, "ffmpeg")
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     code = AUDIT.format(modules=modules())
-    options: dict[str, Any] = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    options: dict[str, Any] = {
+        "env": environment,
+        "stdin": subprocess.DEVNULL,
+        "capture_output": True,
+        "text": True,
+    }
     ended = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, **options)
     assert ended.returncode == 0, ended.stderr
     assert not ran.exists()
@@ -68,7 +80,10 @@ MISTAKES = {
     "output that cannot be written": (["dub", "{video}", "{speech}", "-o", "/proc/x.mp4"], 2),
     "unknown option": (["dub", "{video}", "{speech}", "-o", "{folder}/x.mp4", "--lenght", "trim"], 2),
     "unknown engine": (["dub", "{video}", "{speech}", "-o", "{folder}/x.mp4", "--engine", "exemplary"], 2),
-    "unknown stage option": (["dub", "{video}", "{speech}", "-o", "{folder}/x.mp4", "--set", "speak.lagg=1"], 2),
+    "unknown stage option": (
+        ["dub", "{video}", "{speech}", "-o", "{folder}/x.mp4", "--set", "speak.lagg=1"],
+        2,
+    ),
     "missing manifest": (["run", "{folder}/absent.jsonl", "-o", "{folder}/out"], 2),
     "broken manifest": (["run", "{folder}/broken.jsonl", "-o", "{folder}/out"], 2),
     "all inputs missing": (["run", "{folder}/absent-inputs.jsonl", "-o", "{folder}/out"], 3),
@@ -79,7 +94,9 @@ MISTAKES = {
 def test_a_users_mistake_is_told_before_anything_heavy_is_imported(tmp_path: Path, mistake: str) -> None:
     arguments, code = MISTAKES[mistake]
     (tmp_path / "broken.jsonl").write_text("{\n")
-    (tmp_path / "absent-inputs.jsonl").write_text('{"id": "a", "video": "no.mp4", "speech": "no.wav", "output": "a.mp4"}\n')
+    (tmp_path / "absent-inputs.jsonl").write_text(
+        '{"id": "a", "video": "no.mp4", "speech": "no.wav", "output": "a.mp4"}\n'
+    )
     files = {"video": make_video(tmp_path / "a.mp4"), "speech": make_speech(tmp_path / "a.wav")}
     places = {"folder": tmp_path, **files}
     given = [argument.format(**places) for argument in arguments]
@@ -88,7 +105,12 @@ def test_a_users_mistake_is_told_before_anything_heavy_is_imported(tmp_path: Pat
         f"print(code, [name for name in {HEAVY!r} if name in sys.modules])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    options: dict[str, Any] = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    options: dict[str, Any] = {
+        "env": environment,
+        "stdin": subprocess.DEVNULL,
+        "capture_output": True,
+        "text": True,
+    }
     ended = subprocess.run([sys.executable, "-c", program, *given], check=False, cwd=ROOT, **options)
     assert ended.stdout.splitlines()[-1] == f"{code} []", ended.stderr
     assert ended.stderr.strip()

@@ -1,4 +1,6 @@
-"""The distribution: its advice, its names among foreign packages, its light public module, OpenCV that does not load."""
+"""The distribution: its advice, its names among foreign packages, its light public module, OpenCV that does
+not load.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from packaging.utils import canonicalize_name
 import retalk_models
 from pipelines.cli import main as cli
 from retalk_models import installation
-from retalk_models.installation import NAMES, ROOT, ForeignPackageError, check_packages, checkout, explain_import_error, install_hint
+from retalk_models.installation import (
+    NAMES,
+    ROOT,
+    ForeignPackageError,
+    check_packages,
+    checkout,
+    explain_import_error,
+    install_hint,
+)
 
 HEAVY = {"torch", "ray", "cv2", "numba", "scipy", "pandas", "pyarrow"}
 TEXT = {".py", ".md", ".yaml", ".toml", ".txt", ""}
@@ -29,7 +39,14 @@ def python(*arguments: str, cwd: Path, path: Path | None = None) -> subprocess.C
     environment = {**os.environ, "PYTHONPATH": search}
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=300
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=300,
     )
 
 
@@ -74,7 +91,9 @@ def test_no_text_advises_the_strangers_package() -> None:
     for package in (*NAMES[1:], "docs", "benchmarks"):
         for path in [*(ROOT / package).rglob("*"), ROOT / "README.md", ROOT / "Makefile", ROOT / "retalk.py"]:
             if path.is_file() and path.suffix in TEXT:
-                assert not re.search(r"pip install\s[^\n]*['\" ]retalk(?![-\w.])", path.read_text(errors="replace")), path
+                assert not re.search(
+                    r"pip install\s[^\n]*['\" ]retalk(?![-\w.])", path.read_text(errors="replace")
+                ), path
 
 
 def test_extras_that_messages_name_exist() -> None:
@@ -97,13 +116,19 @@ def test_version_needs_no_installation(tmp_path: Path) -> None:
 
 
 def test_the_command_line_finds_submit_once() -> None:
-    found = {entry.value for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=cli.COMMANDS)}
+    found = {
+        entry.value
+        for one in importlib.metadata.distributions()
+        for entry in one.entry_points.select(group=cli.COMMANDS)
+    }
     assert found == {"cluster.submit:add_parser"}
     assert cli.parser().format_help().count("\n    submit ") == 1
 
 
 def test_plain_installation_brings_one_opencv() -> None:
-    """Walk what pip would install for the distribution without extras: a second owner of the folder `cv2` must not be among it."""
+    """Walk what pip would install for the distribution without extras: a second owner of the folder `cv2`
+    must not be among it.
+    """
     text = (ROOT / "pyproject.toml").read_text()
     block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     assert block
@@ -143,10 +168,17 @@ def test_the_public_module_is_light_and_complete(tmp_path: Path) -> None:
 
 
 #: Ways to start, with the module that a foreign one of its name would run in its place.
-STARTS = {"retalk_cli": ["-m", "retalk_cli", "--help"], "pipelines": ["-m", "pipelines", "--help"], "retalk": ["-c", "import retalk"]}
+STARTS = {
+    "retalk_cli": ["-m", "retalk_cli", "--help"],
+    "pipelines": ["-m", "pipelines", "--help"],
+    "retalk": ["-c", "import retalk"],
+}
 
 
-@pytest.mark.parametrize(("start", "name"), [(start, name) for start in STARTS for name in NAMES if name not in (start, "retalk_models")])
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(start, name) for start in STARTS for name in NAMES if name not in (start, "retalk_models")],
+)
 def test_a_foreign_package_is_named(tmp_path: Path, name: str, start: str) -> None:
     command = STARTS[start]
     package = foreign(tmp_path / "theirs", name)
@@ -158,7 +190,9 @@ def test_a_foreign_package_is_named(tmp_path: Path, name: str, start: str) -> No
     assert command[0] == "-c" or len(result.stderr.strip().splitlines()) == 1, "no traceback"
 
 
-def test_a_folder_without_init_that_hides_a_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_init_that_hides_a_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where an editable installation's finder comes last, any folder of that name on the path is found first."""
     (tmp_path / "configs").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
@@ -167,15 +201,22 @@ def test_a_folder_without_init_that_hides_a_package_is_named(tmp_path: Path, mon
         importlib.import_module(name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ForeignPackageError, match=rf"'configs'.*{re.escape(str(tmp_path / 'configs'))}.*run from another folder"):
+    with pytest.raises(
+        ForeignPackageError,
+        match=rf"'configs'.*{re.escape(str(tmp_path / 'configs'))}.*run from another folder",
+    ):
         check_packages()
 
 
-def test_advice_against_a_package_in_the_same_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_against_a_package_in_the_same_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = foreign(tmp_path / "site-packages", "retalk")
     monkeypatch.delitem(sys.modules, "retalk", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
-    with pytest.raises(ForeignPackageError, match=rf"{re.escape(str(package))}.*pip uninstall retalk.*virtual environment"):
+    with pytest.raises(
+        ForeignPackageError, match=rf"{re.escape(str(package))}.*pip uninstall retalk.*virtual environment"
+    ):
         check_packages()
 
 
@@ -231,5 +272,7 @@ def test_the_culprit_is_named_where_two_opencvs_are_installed(monkeypatch: pytes
 
 
 def test_other_imports_are_not_opencvs() -> None:
-    assert explain_import_error(ImportError("libcuda.so.1: cannot open shared object file", name="torch")) == ""
+    assert (
+        explain_import_error(ImportError("libcuda.so.1: cannot open shared object file", name="torch")) == ""
+    )
     assert explain_import_error(ModuleNotFoundError("No module named 's3fs'", name="s3fs")) == ""

@@ -1,6 +1,8 @@
-"""The wheel, installed into an empty environment outside the checkout: its files, its advice, and a dub by script and by `import retalk`.
+"""The wheel, installed into an empty environment outside the checkout: its files, its advice, and a dub by
+script and by `import retalk`.
 
-The environment sees the dependencies of the running one through a .pth file, which does not bring this checkout's editable installation.
+The environment sees the dependencies of the running one through a .pth file, which does not bring this
+checkout's editable installation.
 """
 
 from __future__ import annotations
@@ -30,12 +32,24 @@ FRAMES = 24
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Output of a command that must succeed, without this process's search path."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
     environment |= {"RAY_AUTH_MODE": "disabled", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     result = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert result.returncode == 0, f"{command}: exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+    assert result.returncode == 0, (
+        f"{command}: exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+    )
     return result.stdout
 
 
@@ -71,14 +85,18 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder far from the checkout with talk.mp4 (the beginning of carphone, three times its size) and speech.wav."""
+    """A folder far from the checkout with talk.mp4 (the beginning of carphone, three times its size) and
+    speech.wav.
+    """
     folder = tmp_path_factory.mktemp("inputs")
     info = probe_video(str(carphone))
     with av.open(str(folder / "talk.mp4"), "w") as target:
         stream = target.add_stream("libx264", rate=30, options={"crf": "12", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = 3 * info.width, 3 * info.height, "yuv420p"
         for frame in read_frames(str(carphone), 0, FRAMES):
-            picture = av.VideoFrame.from_ndarray(frame.rgb(), format="rgb24").reformat(stream.width, stream.height, "yuv420p")
+            picture = av.VideoFrame.from_ndarray(frame.rgb(), format="rgb24").reformat(
+                stream.width, stream.height, "yuv420p"
+            )
             target.mux(stream.encode(picture))
         target.mux(stream.encode())
     speak("Bob may buy it.", folder / "speech.wav", words_per_minute=200)

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = ["retalk_models", "operators", "pipelines", "cluster"]
-#: Heavy or missing on GPU boxes: `operators` may import these inside functions only, `retalk_models` not at all.
+#: Heavy or missing on GPU boxes: `operators` may import these inside functions only, `retalk_models` not at
+#: all.
 LAZY = {"ray", "decord", "dlib", "face_alignment", "pocketsphinx"}
 
 
@@ -47,6 +48,10 @@ def test_operators_and_models_import_without_the_heavy_packages() -> None:
         for path in sorted((ROOT / package).rglob("*.py"))
     ]
     blocked = f"import sys\nfor name in {sorted(LAZY)!r}: sys.modules[name] = None\n"
-    code = blocked + "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in modules)
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    code = (
+        blocked + "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in modules)
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr

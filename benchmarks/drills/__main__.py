@@ -35,8 +35,12 @@ DRILLS: dict[str, Callable[[Path], dict[str, Any]]] = {
 def main() -> int:
     """Run drills; 1 if one of them has failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drills", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(DRILLS), default=list(DRILLS), help="these drills only")
-    parser.add_argument("--folder", type=Path, help="where to work; kept afterwards (default: a temporary folder)")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(DRILLS), default=list(DRILLS), help="these drills only"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where to work; kept afterwards (default: a temporary folder)"
+    )
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory(prefix="drills-") as temporary:
@@ -47,7 +51,10 @@ def main() -> int:
                 counts = DRILLS[name](folder)
             except AssertionError:
                 failed += 1
-                print(f"{name}: FAILED after {time.monotonic() - began:.0f} s\n{traceback.format_exc()}", flush=True)
+                print(
+                    f"{name}: FAILED after {time.monotonic() - began:.0f} s\n{traceback.format_exc()}",
+                    flush=True,
+                )
                 continue
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in counts.items())}", flush=True)
     return 1 if failed else 0

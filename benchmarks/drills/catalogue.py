@@ -1,4 +1,6 @@
-"""What the drills dub: short synthetic videos that are really decoded and encoded, and a calm run to hold the others against."""
+"""What the drills dub: short synthetic videos that are really decoded and encoded, and a calm run to hold the
+others against.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ SEGMENT_FRAMES = 8
 class Setting:
     """Where a drill runs: inputs, run directory, outputs, the stages' log, and the configuration files.
 
-    `rows` is the manifest; `prefix` stands before all paths in it, so that ``faulty://`` reads and writes the same files.
+    `rows` is the manifest; `prefix` stands before all paths in it, so that ``faulty://`` reads and writes the
+    same files.
     """
 
     folder: Path
@@ -63,7 +66,13 @@ def footage(folder: Path) -> Path:
     if not (folder / "done").exists():
         for number in range(6):
             times = [k * 100 + (37 * k) % 60 for k in range(24 + 6 * number)] if number % 3 == 2 else None
-            make_video(folder / f"{number}.mp4", frames=24 + 6 * number, scenes=1 + number % 3, times=times, sound=number % 2 == 0)
+            make_video(
+                folder / f"{number}.mp4",
+                frames=24 + 6 * number,
+                scenes=1 + number % 3,
+                times=times,
+                sound=number % 2 == 0,
+            )
         for number, seconds in enumerate((1.0, 2.0, 2.6, 4.0)):
             make_speech(folder / f"{number}.wav", seconds)
         (folder / "done").touch()
@@ -82,17 +91,29 @@ def setting(folder: Path, inputs: Path, titles: int, prefix: str = "") -> Settin
         if number % 5 == 3:
             row["dubs"] = [
                 {"language": "deu", "speech": speech, "output": f"{prefix}{made.out}/{name}.deu.mp4"},
-                {"language": "fra", "speech": f"{prefix}{inputs}/1.wav", "output": f"{prefix}{made.out}/{name}.fra.mkv"},
+                {
+                    "language": "fra",
+                    "speech": f"{prefix}{inputs}/1.wav",
+                    "output": f"{prefix}{made.out}/{name}.fra.mkv",
+                },
             ]
         else:
             suffix = (".mp4", ".mkv", ".mov")[number % 3]
-            row |= {"speech": speech, "output": f"{prefix}{made.out}/{name}{suffix}", "length": "pingpong" if number % 7 == 6 else "keep"}
+            row |= {
+                "speech": speech,
+                "output": f"{prefix}{made.out}/{name}{suffix}",
+                "length": "pingpong" if number % 7 == 6 else "keep",
+            }
         made.rows.append(row)
     return made
 
 
 def configure(
-    at: Setting, pause: float = 0.0, watchdog: float = 300.0, profile: dict[str, Any] | None = None, **options: dict[str, Any]
+    at: Setting,
+    pause: float = 0.0,
+    watchdog: float = 300.0,
+    profile: dict[str, Any] | None = None,
+    **options: dict[str, Any],
 ) -> tuple[str, str, str]:
     """Write the manifest, the engine and the profile.
 

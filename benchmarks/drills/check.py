@@ -19,7 +19,9 @@ OutputSegment = tuple[str, str]
 
 @dataclass
 class Calm:
-    """A run that nothing disturbed: hash of each output, and the names of all segments ("analyse") and output_segments ("write") by title."""
+    """A run that nothing disturbed: hash of each output, and the names of all segments ("analyse") and
+    output_segments ("write") by title.
+    """
 
     outputs: dict[tuple[str, str], str]
     begun: dict[str, set[OutputSegment]]
@@ -44,12 +46,16 @@ def calm_of(at: Setting) -> Calm:
 
 def committed(at: Setting, calm: Calm) -> set[OutputSegment]:
     """Pieces that need not be computed again: those with a receipt, and all of the dubs that are done."""
-    found = {(path.parent.name, path.name.rsplit(".", 2)[0]) for path in (at.run / "receipts").glob("*/[!.]*.json")}
+    found = {
+        (path.parent.name, path.name.rsplit(".", 2)[0]) for path in (at.run / "receipts").glob("*/[!.]*.json")
+    }
     for path in (at.run / "records").glob("*/[!.]*.json"):
         record = json.loads(path.read_text())
         if record["state"] == "done":
             found |= {
-                (title, name) for title, name in calm.begun["write"] if title == record["title"] and name.startswith(f"{record['dub']}.")
+                (title, name)
+                for title, name in calm.begun["write"]
+                if title == record["title"] and name.startswith(f"{record['dub']}.")
             }
     return found
 
@@ -64,7 +70,10 @@ def look(at: Setting, calm: Calm, flight: Flight, before: set[OutputSegment]) ->
         before: what was committed just before the kill.
     """
     lines = at.written()
-    begun = {stage: {(line["title"], line["name"]) for line in lines if line["stage"] == stage} for stage in calm.begun}
+    begun = {
+        stage: {(line["title"], line["name"]) for line in lines if line["stage"] == stage}
+        for stage in calm.begun
+    }
     left = {(title, name.split(".")[1]) for title, name in calm.begun["write"] - before}
     flight.under_way["write"] += len(begun["write"] - before)
     flight.under_way["analyse"] += len(begun["analyse"] & left)
@@ -78,8 +87,11 @@ def recomputed(at: Setting) -> Counter[str]:
     return sum((Counter({stage: count - 1}) for (stage, _, _), count in times.items()), Counter())
 
 
-def check(at: Setting, calm: Calm | None, failed: dict[tuple[str, str], str], flight: Flight | None = None) -> dict[str, Any]:
-    """Every dub is done or failed with its reason, in the ledger once; outputs are whole, the calm run's; nothing else is left.
+def check(
+    at: Setting, calm: Calm | None, failed: dict[tuple[str, str], str], flight: Flight | None = None
+) -> dict[str, Any]:
+    """Every dub is done or failed with its reason, in the ledger once; outputs are whole, the calm run's;
+    nothing else is left.
 
     Args:
         at: the setting.
@@ -107,9 +119,13 @@ def check(at: Setting, calm: Calm | None, failed: dict[tuple[str, str], str], fl
             assert not record["error"], record
             whole(outputs[key], record)
             if calm is not None:
-                assert digest(outputs[key]) == calm.outputs[key], f"{outputs[key]} differs from the calm run's"
+                assert digest(outputs[key]) == calm.outputs[key], (
+                    f"{outputs[key]} differs from the calm run's"
+                )
     there = {path for path in at.out.rglob("*") if path.is_file()}
-    assert there == {outputs[key] for key in outputs if key not in failed}, f"nothing else lies beside the outputs: {sorted(there)}"
+    assert there == {outputs[key] for key in outputs if key not in failed}, (
+        f"nothing else lies beside the outputs: {sorted(there)}"
+    )
     assert not temporary_files(at.run, at.out), temporary_files(at.run, at.out)
     assert not (at.run / "lock.json").exists()
     for kind in ("segments", "receipts"):
@@ -118,12 +134,21 @@ def check(at: Setting, calm: Calm | None, failed: dict[tuple[str, str], str], fl
     again = recomputed(at)
     if flight is not None:
         for stage, count in again.items():
-            assert count <= flight.under_way[stage], f"{stage}: {count} computed again, {flight.under_way[stage]} were under way"
+            assert count <= flight.under_way[stage], (
+                f"{stage}: {count} computed again, {flight.under_way[stage]} were under way"
+            )
         for safe, line in zip(flight.committed, flight.lines):
-            late = {(entry["title"], entry["name"]) for entry in at.written()[line:] if entry["stage"] == "write"}
+            late = {
+                (entry["title"], entry["name"]) for entry in at.written()[line:] if entry["stage"] == "write"
+            }
             assert not late & safe, f"computed again though committed: {sorted(late & safe)}"
     done = sum(record["state"] == "done" for record in ledger)
-    return {"done": done, "failed": len(ledger) - done, "again": again["write"], "analysed again": again["analyse"]}
+    return {
+        "done": done,
+        "failed": len(ledger) - done,
+        "again": again["write"],
+        "analysed again": again["analyse"],
+    }
 
 
 def whole(path: Path, record: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""``retalk`` as the drills start it: the same command line, in a process (and Ray workers) that know ``faulty://``."""
+"""``retalk`` as the drills start it: the same command line, in a process (and Ray workers) that know
+``faulty://``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def with_hook() -> None:
     real = ray.init
 
     def init(*arguments: object, **options: object) -> object:
-        return patiently(lambda: real(*arguments, **{**options, "runtime_env": {"worker_process_setup_hook": HOOK}}))
+        return patiently(
+            lambda: real(*arguments, **{**options, "runtime_env": {"worker_process_setup_hook": HOOK}})
+        )
 
     ray.init = init
 

@@ -1,4 +1,6 @@
-"""Drills in which processes die: workers, the driver, whole nodes; rows that kill whoever touches them; a hang."""
+"""Drills in which processes die: workers, the driver, whole nodes; rows that kill whoever touches them; a
+hang.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ FAILED, DONE = 3, 0
 
 
 def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:
-    """A run without Ray that nothing disturbs. One of the same folder that had more titles serves too: it began with the same ones."""
+    """A run without Ray that nothing disturbs. One of the same folder that had more titles serves too: it
+    began with the same ones.
+    """
     inputs, kept = folder / "inputs", folder / "calm" / "titles"
     inputs.mkdir(parents=True, exist_ok=True)
     if kept.exists() and int(kept.read_text()) >= titles:
@@ -32,9 +36,16 @@ def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:
 
 
 def kill_workers(
-    folder: Path, titles: int = 50, kills: int = 20, seed: int = 1, pause: float = 0.05, kinds: Sequence[str] = ("",)
+    folder: Path,
+    titles: int = 50,
+    kills: int = 20,
+    seed: int = 1,
+    pause: float = 0.05,
+    kinds: Sequence[str] = ("",),
 ) -> dict[str, Any]:
-    """SIGKILL of random workers of one run: planners, stages, assemblers, the coordinator. `kinds`: by turns, what a victim's name has in it."""
+    """SIGKILL of random workers of one run: planners, stages, assemblers, the coordinator. `kinds`: by turns,
+    what a victim's name has in it.
+    """
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "workers", folder / "inputs", titles), Flight(), random.Random(seed)
     began = time.monotonic()
@@ -57,15 +68,24 @@ def kill_workers(
     assert code == DONE, processes.said(at)
     assert len(victims) == kills, f"the run ended after {len(victims)} kills: make it longer"
     counts = check(at, calm, {}, flight)
-    return {"kills": len(victims), "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+    return {
+        "kills": len(victims),
+        "under way": flight.under_way["write"],
+        **counts,
+        "seconds": round(time.monotonic() - began),
+    }
 
 
 def kill_board_and_planner(folder: Path, titles: int = 30) -> dict[str, Any]:
-    """The coordinator, which knows what was decided for each title, and then the planner, which has to decide the same once more; thrice."""
+    """The coordinator, which knows what was decided for each title, and then the planner, which has to decide
+    the same once more; thrice.
+    """
     return kill_workers(folder, titles, 6, kinds=("Coordinator", "PlanActor"))
 
 
-def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, pause: float = 0.05) -> dict[str, Any]:
+def kill_driver(
+    folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, pause: float = 0.05
+) -> dict[str, Any]:
     """SIGKILL of the driver at random moments, and the same command again after each, until it is done."""
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "driver", folder / "inputs", titles), Flight(), random.Random(seed)
@@ -91,7 +111,9 @@ def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, p
                 # Ray's agents look for their raylet now and then: they are waited for at the end.
                 agents += [pid for pid in below if processes.command_of(pid).endswith("Agent")]
                 left = processes.wait_gone([pid for pid in below if pid not in agents])
-                assert not left, f"processes of the dead run live on: {[processes.command_of(pid) for pid in left]}"
+                assert not left, (
+                    f"processes of the dead run live on: {[processes.command_of(pid) for pid in left]}"
+                )
                 look(at, calm, flight, before)
                 continue
         code = running.wait(1200)
@@ -99,11 +121,18 @@ def kill_driver(folder: Path, titles: int = 50, kills: int = 8, seed: int = 1, p
         break
     assert not processes.wait_gone(agents), "Ray's agents of the dead runs live on"
     counts = check(at, calm, {}, flight)
-    return {"kills": len(flight.lines), "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+    return {
+        "kills": len(flight.lines),
+        "under way": flight.under_way["write"],
+        **counts,
+        "seconds": round(time.monotonic() - began),
+    }
 
 
 def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
-    """A output_segment that always kills its worker, a video that kills its planner, a speech that kills whoever puts the output together."""
+    """A output_segment that always kills its worker, a video that kills its planner, a speech that kills
+    whoever puts the output together.
+    """
     inputs = folder / "inputs"
     _, calm = calm_run(folder, titles)
     at = setting(folder / "killers", inputs, titles, "faulty://")
@@ -111,10 +140,15 @@ def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
     at.rows[1]["video"] = f"faulty://{inputs}/deadly.mp4"
     began = time.monotonic()
     trouble = {"kill": "t003", "segment": 1, "dub": "deu"}
-    running = processes.start(at, configure(at, trouble=trouble), {VARIABLE: Faults(kill="deadly").variable()})
+    running = processes.start(
+        at, configure(at, trouble=trouble), {VARIABLE: Faults(kill="deadly").variable()}
+    )
     code = running.wait(1200)
     assert code == FAILED, processes.said(at)
-    failed = {("t003", "deu"): "the worker died 3 times in a row on this segment", ("t001", "dub"): "killed its worker 3 times in a row"}
+    failed = {
+        ("t003", "deu"): "the worker died 3 times in a row on this segment",
+        ("t001", "dub"): "killed its worker 3 times in a row",
+    }
     counts = check(at, calm, failed)
     return {"kills": 6, **counts, "seconds": round(time.monotonic() - began)}
 
@@ -134,11 +168,20 @@ def hang(folder: Path, titles: int = 10, watchdog: float = 25.0) -> dict[str, An
     (at.folder / "gone").touch()
     assert processes.start(at, files).wait(600) == DONE, processes.said(at)
     counts = check(at, calm, {}, flight)
-    return {"kills": 0, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+    return {
+        "kills": 0,
+        "under way": flight.under_way["write"],
+        **counts,
+        "seconds": round(time.monotonic() - began),
+    }
 
 
-def kill_nodes(folder: Path, titles: int = 40, kills: int = 3, seed: int = 1, pause: float = 0.1) -> dict[str, Any]:
-    """SIGKILL of a node's raylet, which takes its workers and its object store with it; a new node joins each time."""
+def kill_nodes(
+    folder: Path, titles: int = 40, kills: int = 3, seed: int = 1, pause: float = 0.1
+) -> dict[str, Any]:
+    """SIGKILL of a node's raylet, which takes its workers and its object store with it; a new node joins each
+    time.
+    """
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "nodes", folder / "inputs", titles), Flight(), random.Random(seed)
     began = time.monotonic()
@@ -163,4 +206,9 @@ def kill_nodes(folder: Path, titles: int = 40, kills: int = 3, seed: int = 1, pa
     assert code == DONE, processes.said(at)
     assert killed == kills, f"the run ended after {killed} kills: make it longer"
     counts = check(at, calm, {}, flight)
-    return {"kills": killed, "under way": flight.under_way["write"], **counts, "seconds": round(time.monotonic() - began)}
+    return {
+        "kills": killed,
+        "under way": flight.under_way["write"],
+        **counts,
+        "seconds": round(time.monotonic() - began),
+    }

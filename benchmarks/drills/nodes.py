@@ -1,7 +1,8 @@
-"""Clusters of several nodes on this machine: simulated ones, and one that grows and shrinks by Ray's own autoscaler.
+"""Clusters of several nodes on this machine: simulated ones, and one that grows and shrinks by Ray's own
+autoscaler.
 
-Nodes are raylets with logical resources; a "GPU" is a number that Ray counts. The recipe for the autoscaler is Ray's fake multi-node
-provider with a configuration of our own.
+Nodes are raylets with logical resources; a "GPU" is a number that Ray counts. The recipe for the autoscaler
+is Ray's fake multi-node provider with a configuration of our own.
 """
 
 from __future__ import annotations
@@ -34,8 +35,15 @@ def cluster(nodes: list[dict[str, float]]) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     # The workers take their environment from their node, not from the driver.
-    ours = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RAY_") or name in ours}
+    ours = {
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": str(processes.ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    kept = {
+        name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RAY_") or name in ours
+    }
     os.environ.update(ours)
     head = {"num_cpus": 0, "num_gpus": 0, "object_store_memory": STORE}
     made = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
@@ -61,9 +69,13 @@ def raylets(root: int) -> dict[int, dict[str, float]]:
     found = {}
     for pid in processes.descendants(root):
         command = processes.command_of(pid)
-        if "/raylet/raylet " in f"{command} " and (listed := re.search(r"--static_resource_list=(\S+)", command)):
+        if "/raylet/raylet " in f"{command} " and (
+            listed := re.search(r"--static_resource_list=(\S+)", command)
+        ):
             words = listed[1].split(",")
-            found[pid] = {name: float(value) for name, value in zip(words[::2], words[1::2]) if name in ("CPU", "GPU")}
+            found[pid] = {
+                name: float(value) for name, value in zip(words[::2], words[1::2]) if name in ("CPU", "GPU")
+            }
     return found
 
 
@@ -92,18 +104,45 @@ def autoscaling(kinds: dict[str, dict[str, Any]], idle_minutes: float) -> Iterat
     provider = {
         "type": "external",
         "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
-        **dict.fromkeys(("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check", "launch_multiple"), True),
+        **dict.fromkeys(
+            ("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check", "launch_multiple"),
+            True,
+        ),
         "gcs_address": address,
         "head_node_id": HEAD,
     }
-    types: dict[str, Any] = {"ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}}
+    types: dict[str, Any] = {
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    }
     for name, kind in kinds.items():
-        types[name] = {**kind, "resources": {**kind["resources"], "object_store_memory": STORE}, "node_config": {}}
-    empty = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands", "head_start_ray_commands")
+        types[name] = {
+            **kind,
+            "resources": {**kind["resources"], "object_store_memory": STORE},
+            "node_config": {},
+        }
+    empty = (
+        "initialization_commands",
+        "setup_commands",
+        "head_setup_commands",
+        "worker_setup_commands",
+        "head_start_ray_commands",
+    )
     lists = (*empty, "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter")
     config = {
-        **{"cluster_name": "fake", "max_workers": 8, "provider": provider, "available_node_types": types, "upscaling_speed": 1.0},
-        **{"head_node_type": "ray.head.default", "auth": {}, "docker": {}, "file_mounts": {}, "idle_timeout_minutes": idle_minutes},
+        **{
+            "cluster_name": "fake",
+            "max_workers": 8,
+            "provider": provider,
+            "available_node_types": types,
+            "upscaling_speed": 1.0,
+        },
+        **{
+            "head_node_type": "ray.head.default",
+            "auth": {},
+            "docker": {},
+            "file_mounts": {},
+            "idle_timeout_minutes": idle_minutes,
+        },
         **{name: [] for name in lists},
         "file_mounts_sync_continuously": False,
     }
@@ -113,17 +152,47 @@ def autoscaling(kinds: dict[str, dict[str, Any]], idle_minutes: float) -> Iterat
     switches = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1"}
     ours = {"RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD}
     known = {"PATH": path, "PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
-    environment = {**kept, **known, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **switches, **ours}
+    environment = {
+        **kept,
+        **known,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **switches,
+        **ours,
+    }
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--autoscaling-config={folder}/cluster.json"),
-        *(f"--port={port}", f"--temp-dir={folder}", "--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE}"),
-        *("--include-dashboard=false", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"),
+        *(
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--head",
+            "--block",
+            f"--autoscaling-config={folder}/cluster.json",
+        ),
+        *(
+            f"--port={port}",
+            f"--temp-dir={folder}",
+            "--num-cpus=0",
+            "--num-gpus=0",
+            f"--object-store-memory={STORE}",
+        ),
+        *(
+            "--include-dashboard=false",
+            f"--ray-client-server-port={client}",
+            f"--dashboard-agent-listen-port={agent}",
+        ),
         "--disable-usage-stats",
     ]
     log = folder / "start.log"
     with log.open("w") as out:
         head = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 120

@@ -17,13 +17,33 @@ KINDS = ("MapWorker", "Assembler", "Coordinator")
 ROOT = Path(__file__).parents[2]
 
 
-def start(at: Setting, files: tuple[str, str, str], environment: Mapping[str, str] | None = None, *more: str) -> subprocess.Popen[bytes]:
+def start(
+    at: Setting, files: tuple[str, str, str], environment: Mapping[str, str] | None = None, *more: str
+) -> subprocess.Popen[bytes]:
     """Start ``retalk run`` over a drill's catalogue; what it prints goes into a file beside it."""
     manifest, engine, profile = files
-    command = [sys.executable, "-m", "benchmarks.drills.driver", "run", manifest, "-o", at.run_url, "--engine", engine]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.drills.driver",
+        "run",
+        manifest,
+        "-o",
+        at.run_url,
+        "--engine",
+        engine,
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    clean = {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **(environment or {})}
-    clean["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [clean.get("PYTHONPATH")])])  # the workers' hook is imported from there
+    clean = {
+        **kept,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        **(environment or {}),
+    }
+    clean["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [clean.get("PYTHONPATH")])]
+    )  # the workers' hook is imported from there
     with (at.folder / "said.txt").open("ab") as said:
         # The last runner given counts.
         command += ["--profile", profile, "--quiet", "--runner", "ray", *more]
@@ -68,12 +88,18 @@ def command_of(pid: int) -> str:
 
 
 def workers(root: int) -> dict[int, str]:
-    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the coordinator.
+    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the
+    coordinator.
 
-    Ray's own helpers are not among them: a raylet ends itself when its agent dies, which is the drill of the nodes.
+    Ray's own helpers are not among them: a raylet ends itself when its agent dies, which is the drill of the
+    nodes.
     """
     found = {pid: command_of(pid) for pid in descendants(root)}
-    return {pid: name for pid, name in found.items() if name.startswith("ray::") and any(kind in name for kind in KINDS)}
+    return {
+        pid: name
+        for pid, name in found.items()
+        if name.startswith("ray::") and any(kind in name for kind in KINDS)
+    }
 
 
 def kill(pid: int) -> bool:

@@ -17,14 +17,17 @@ from tests.pipelines.conftest import make_speech, make_video
 def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15) -> dict[str, Any]:
     """A title sixty times as long as the others stands in the middle of them.
 
-    Counted: how busy the last pool is from its first output_segment to its last; when the last short title is done, as a share of that time; and how
-    long both of its workers have had something to do at the end of the long one.
+    Counted: how busy the last pool is from its first output_segment to its last; when the last short title is
+    done, as a share of that time; and how long both of its workers have had something to do at the end of the
+    long one.
     """
     inputs = footage_with_film(folder / "inputs", long)
     calm = setting(folder / "calm", inputs, shorts)
     film = {"id": "film", "video": f"{inputs}/film.mp4", "speech": f"{inputs}/film.wav"}
     calm.rows.insert(shorts // 2, {**film, "output": f"{calm.out}/film.mp4"})
-    assert processes.start(calm, configure(calm), None, "--runner", "local").wait(1200) == 0, processes.said(calm)
+    assert processes.start(calm, configure(calm), None, "--runner", "local").wait(1200) == 0, processes.said(
+        calm
+    )
     at, began = setting(folder / "skew", inputs, shorts), time.monotonic()
     at.rows.insert(shorts // 2, {**film, "output": f"{at.out}/film.mp4"})
     running = processes.start(at, configure(at, pause))

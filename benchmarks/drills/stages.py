@@ -33,9 +33,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def begin(options: Any, stage: str, title: str, name: str) -> None:
-    """Note it; stand still until `crowd` processes have begun with this stage, however long a busy machine takes to start them; `pause`."""
+    """Note it; stand still until `crowd` processes have begun with this stage, however long a busy machine
+    takes to start them; `pause`.
+    """
     note(options.log, stage, title, name)
-    while options.crowd and len({line["pid"] for line in read_log(Path(options.log)) if line["stage"] == stage}) < options.crowd:
+    while (
+        options.crowd
+        and len({line["pid"] for line in read_log(Path(options.log)) if line["stage"] == stage})
+        < options.crowd
+    ):
         time.sleep(0.1)
     time.sleep(options.pause)
 
@@ -75,7 +81,9 @@ class Trouble(Level):
 
 
 class Write(Paint):
-    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there; `crowd`: see `begin`."""
+    """Paint, with a log; stands still at every segment of the title `hang` until the file `until` is there;
+    `crowd`: see `begin`.
+    """
 
     @dataclass(frozen=True)
     class WriteOptions:

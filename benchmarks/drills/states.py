@@ -1,4 +1,6 @@
-"""Drills on the run directory itself: damaged, foreign and exchanged state; somebody else's directory; two runs in one."""
+"""Drills on the run directory itself: damaged, foreign and exchanged state; somebody else's directory; two
+runs in one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ FAILING = (0, 1, 2, 4, 5, 7, 9, 10)
 
 
 def damaged_state(folder: Path, ray: bool = False) -> dict[str, Any]:
-    """A run of 15 titles is left half done, then everything in its directory is damaged in another way; the next run notices all of it."""
+    """A run of 15 titles is left half done, then everything in its directory is damaged in another way; the
+    next run notices all of it.
+    """
     _, calm = calm_run(folder, 15)
     at, began = setting(folder / "damaged", folder / "inputs", 15), time.monotonic()
     marks = at.folder / "marks"
@@ -95,7 +99,9 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
     # Plans and records.
     for plan in (at.run / "plans").iterdir():
         plan.write_text(plan.read_text().replace('"shots": [[0, ', '"shots": [[1, '))
-    for number, analysis in enumerate(sorted(path for path in (at.run / "analysis").rglob("*") if path.is_file())):
+    for number, analysis in enumerate(
+        sorted(path for path in (at.run / "analysis").rglob("*") if path.is_file())
+    ):
         content = analysis.read_bytes()
         analysis.write_bytes(content[: len(content) * 2 // 3] if number % 2 else content[:-20] + bytes(20))
     record(3, "deu").write_bytes(record(3, "deu").read_bytes()[:-20])
@@ -140,7 +146,9 @@ def somebody_elses(folder: Path) -> dict[str, Any]:
 
 
 def two_runs(folder: Path, titles: int = 8, ray: bool = True) -> dict[str, Any]:
-    """While a run is at work, four more are started on the same directory: all are refused, and the first ends as if it were alone."""
+    """While a run is at work, four more are started on the same directory: all are refused, and the first
+    ends as if it were alone.
+    """
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "two", folder / "inputs", titles), time.monotonic()
     gate, more = (
@@ -157,10 +165,15 @@ def two_runs(folder: Path, titles: int = 8, ray: bool = True) -> dict[str, Any]:
     while not at.log.exists():
         assert first.poll() is None, processes.said(at)
         time.sleep(0.05)
-    codes = [running.wait(120) for running in [processes.start(at, files, None, "--runner", "local") for _ in range(4)]]
+    codes = [
+        running.wait(120)
+        for running in [processes.start(at, files, None, "--runner", "local") for _ in range(4)]
+    ]
     lock = json.loads((at.run / "lock.json").read_text())
     assert codes == [USAGE] * 4, processes.said(at)
-    assert processes.said(at).count(f"another run is at work here (process {lock['pid']} on") == 4, processes.said(at)
+    assert processes.said(at).count(f"another run is at work here (process {lock['pid']} on") == 4, (
+        processes.said(at)
+    )
     gate.touch()
     assert first.wait(600) == DONE, processes.said(at)
     return {"refused": 4, **check(at, calm, {}), "seconds": round(time.monotonic() - began)}

@@ -1,4 +1,6 @@
-"""Drills in which storage fails: calls that pass when they are repeated, a store that stays away, disks that are full."""
+"""Drills in which storage fails: calls that pass when they are repeated, a store that stays away, disks that
+are full.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Drill = Callable[[Path], dict[str, Any]]
 
 
 def shaky_store(folder: Path, titles: int = 30, rate: float = 0.15, ray: bool = True) -> dict[str, Any]:
-    """Everything lies in a store that answers every few calls with a 503, a timeout or a broken connection: all is done all the same."""
+    """Everything lies in a store that answers every few calls with a 503, a timeout or a broken connection:
+    all is done all the same.
+    """
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "shaky", folder / "inputs", titles, "faulty://"), time.monotonic()
     count = folder / "failures"
@@ -34,7 +38,9 @@ def shaky_store(folder: Path, titles: int = 30, rate: float = 0.15, ray: bool = 
 
 
 def store_away(folder: Path, titles: int = 10, ray: bool = True) -> dict[str, Any]:
-    """A video and a folder of outputs cannot be reached, another is forbidden: these titles fail of it; when all is well, they are done."""
+    """A video and a folder of outputs cannot be reached, another is forbidden: these titles fail of it; when
+    all is well, they are done.
+    """
     inputs = folder / "inputs"
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "away", inputs, titles, "faulty://"), time.monotonic()
@@ -61,7 +67,9 @@ def store_away(folder: Path, titles: int = 10, ray: bool = True) -> dict[str, An
     return {**counts, "seconds": round(time.monotonic() - began)}
 
 
-def _run(at: Setting, files: tuple[str, str, str], faults: Faults, ray: bool, more: dict[str, str] | None = None) -> int:
+def _run(
+    at: Setting, files: tuple[str, str, str], faults: Faults, ray: bool, more: dict[str, str] | None = None
+) -> int:
     return processes.start(
         at,
         files,
@@ -79,7 +87,9 @@ def _run(at: Setting, files: tuple[str, str, str], faults: Faults, ray: bool, mo
 
 @contextmanager
 def small_disk(folder: Path, mebibytes: float) -> Iterator[bool]:
-    """A disk of its own under a folder, where this process may mount one; else False is given, and files are limited instead."""
+    """A disk of its own under a folder, where this process may mount one; else False is given, and files are
+    limited instead.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={int(mebibytes * 1024)}k", "tmpfs", str(folder)]
     mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
@@ -91,7 +101,9 @@ def small_disk(folder: Path, mebibytes: float) -> Iterator[bool]:
 
 
 def full_outputs(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, Any]:
-    """The folder of the outputs lies on a disk with room for some of them: the others fail of that; with more room all is assembled."""
+    """The folder of the outputs lies on a disk with room for some of them: the others fail of that; with more
+    room all is assembled.
+    """
     quiet, calm = calm_run(folder, titles)
     sizes = [path.stat().st_size for path in quiet.outputs().values()]
     at, began = setting(folder / "full", folder / "inputs", titles), time.monotonic()
@@ -101,7 +113,9 @@ def full_outputs(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, 
         assert _limited(at, files, limit, ray) == FAILED, processes.said(at)
         ledger = [json.loads(line) for line in (at.run / "ledger.jsonl").read_text().splitlines()]
         failed = {
-            (r["title"], r["dub"]): "No space left on device" if mounted else "File too large" for r in ledger if r["state"] == "failed"
+            (r["title"], r["dub"]): "No space left on device" if mounted else "File too large"
+            for r in ledger
+            if r["state"] == "failed"
         }
         check(at, calm, failed)
         kept = {key: path.read_bytes() for key, path in at.outputs().items() if key not in failed}
@@ -139,7 +153,9 @@ def _limited(at: Setting, files: tuple[str, str, str], limit: int | None, ray: b
 
 
 def full_run_directory(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, Any]:
-    """The run directory's disk fills up in the middle: the run says so and ends; with room again it goes on, and loses nothing."""
+    """The run directory's disk fills up in the middle: the run says so and ends; with room again it goes on,
+    and loses nothing.
+    """
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "stuffed", folder / "inputs", titles), time.monotonic()
     files = configure(at)

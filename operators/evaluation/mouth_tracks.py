@@ -1,6 +1,7 @@
 """Measures of a dubbed mouth: agreement with the speech, lag, and flicker.
 
-Inputs are landmark tracks measured on decoded pictures, so that the numbers judge the file that a viewer gets and no intermediate result.
+Inputs are landmark tracks measured on decoded pictures, so that the numbers judge the file that a viewer gets
+and no intermediate result.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from operators.faces.geometry import eye_distance, lip_opening
 
 @dataclass(frozen=True)
 class LagCorrelation:
-    """Pearson correlation of two mouth tracks: ``r`` at lag 0, ``best_r`` at ``best_lag`` frames (positive: the second one is late)."""
+    """Pearson correlation of two mouth tracks: ``r`` at lag 0, ``best_r`` at ``best_lag`` frames (positive:
+    the second one is late).
+    """
 
     r: float
     best_r: float
@@ -28,7 +31,13 @@ def resample(times: np.ndarray, values: np.ndarray, grid: np.ndarray) -> np.ndar
 
 
 def lag_correlation(
-    times_a: np.ndarray, values_a: np.ndarray, times_b: np.ndarray, values_b: np.ndarray, *, rate: float = 25.0, max_lag: int = 10
+    times_a: np.ndarray,
+    values_a: np.ndarray,
+    times_b: np.ndarray,
+    values_b: np.ndarray,
+    *,
+    rate: float = 25.0,
+    max_lag: int = 10,
 ) -> LagCorrelation:
     """Correlate track B with track A and find how many frames late it is.
 
@@ -63,7 +72,9 @@ def lag_correlation(
 
 
 def opening_track(landmarks: np.ndarray, sigma: float = 0.7) -> np.ndarray:
-    """Inner-lip opening over the distance of the eyes, float64[T], of landmarks float[T,68,2]; lightly smoothed over ``sigma`` frames."""
+    """Inner-lip opening over the distance of the eyes, float64[T], of landmarks float[T,68,2]; lightly
+    smoothed over ``sigma`` frames.
+    """
     values = lip_opening(landmarks)
     return gaussian_filter1d(values, sigma) if len(values) > 3 else values
 

@@ -1,1 +1,3 @@
-"""The exemplar engine: re-uses the mouths that the same footage already shows (Bregler 1997, Song et al. 2020)."""
+"""The exemplar engine: re-uses the mouths that the same footage already shows (Bregler 1997, Song et al.
+2020).
+"""

@@ -1,8 +1,10 @@
-"""Choice of the source frame whose mouth each output frame shows: dynamic programming over the window's own frames.
+"""Choice of the source frame whose mouth each output frame shows: dynamic programming over the window's own
+frames.
 
-Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's Talkin', Song 2020). The
-renderer warps the remaining difference away, so that the choice is about texture: teeth, tongue and lips that need little warping, seen
-from the same side. Used by `operators.exemplar.choose_stage`.
+Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's
+Talkin', Song 2020). The renderer warps the remaining difference away, so that the choice is about texture:
+teeth, tongue and lips that need little warping, seen from the same side. Used by
+`operators.exemplar.choose_stage`.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import dataclasses
 
 import numpy as np
 
-#: Steps through the source that are no joins, with their price, while it runs forwards or backwards (the second is mirrored): on, hold,
-#: skip one. Running backwards costs a little each frame, turning round more: a mouth must not tremble between two frames.
+#: Steps through the source that are no joins, with their price, while it runs forwards or backwards (the
+#: second is mirrored): on, hold, skip one. Running backwards costs a little each frame, turning round more: a
+#: mouth must not tremble between two frames.
 STEPS = ((1, 0.0), (0, 0.7), (2, 0.4))
 BACKWARDS, TURN = 0.1, 1.2
 #: A join costs this much at least; costs of frames are per 40 ms, so that a run of good frames pays for one.
@@ -25,13 +28,15 @@ CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Scales of the differences (those that cost 1) and weights. Openings and widths over eye distance, angles in degrees.
+    """Scales of the differences (those that cost 1) and weights. Openings and widths over eye distance,
+    angles in degrees.
 
     Attributes:
         opening, width, speed: differences from the wanted mouth; speed is change of opening per 40 ms.
         yaw, pitch, roll, zoom: differences from the target frame's pose; zoom in log units.
         stretch: weight of having to pull a mouth further open than 1.3 times (it invents teeth).
-        shut: weight of having to shut a mouth that is more than 1.6 times as open (it hides teeth behind lips).
+        shut: weight of having to shut a mouth that is more than 1.6 times as open (it hides teeth behind
+            lips).
         closure: cost of parted lips where they must meet.
         distance: cost of a frame ten seconds or more away (light and expression drift).
     """
@@ -74,7 +79,9 @@ class MouthFeatures:
         return MouthFeatures(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
 
-def frame_costs(wanted: MouthFeatures, source: MouthFeatures, unary_penalty: np.ndarray, costs: Costs) -> np.ndarray:
+def frame_costs(
+    wanted: MouthFeatures, source: MouthFeatures, unary_penalty: np.ndarray, costs: Costs
+) -> np.ndarray:
     """Cost of showing each of M source frames at each of N output frames, float32[N, M], per 40 ms.
 
     Args:
@@ -93,8 +100,13 @@ def frame_costs(wanted: MouthFeatures, source: MouthFeatures, unary_penalty: np.
     for axis, scale in enumerate((costs.yaw, costs.pitch, costs.roll)):
         total += gap(wanted.angles[:, axis], source.angles[:, axis], scale) ** 2
     total += gap(wanted.zoom, source.zoom, costs.zoom) ** 2
-    ratio = gap(np.log(np.maximum(wanted.opening, 0) + 0.025), np.log(np.maximum(source.opening, 0) + 0.025), 1.0)
-    total += costs.stretch * np.maximum(ratio - np.log(1.3), 0) ** 2 + costs.shut * np.maximum(-ratio - np.log(1.6), 0) ** 2
+    ratio = gap(
+        np.log(np.maximum(wanted.opening, 0) + 0.025), np.log(np.maximum(source.opening, 0) + 0.025), 1.0
+    )
+    total += (
+        costs.stretch * np.maximum(ratio - np.log(1.3), 0) ** 2
+        + costs.shut * np.maximum(-ratio - np.log(1.6), 0) ** 2
+    )
     total += costs.closure * np.maximum(gap(wanted.shut, source.shut, 1.0), 0) ** 2
     total += costs.distance * np.minimum(abs(gap(wanted.time, source.time, 10.0)), 1.0)
     return total + unary_penalty.astype(np.float32)
@@ -115,16 +127,19 @@ def best_path(
         wanted: N output frames, consecutive in time.
         source: M candidates.
         frames: int64[M], their frame numbers, ascending.
-        looks: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost squared.
+        looks: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost
+            squared.
         unary_penalty: float[M], see `frame_costs`.
-        seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any frame rate.
+        seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any
+            frame rate.
         costs: scales and weights.
     """
     costs = costs or Costs()
     count, candidates = len(wanted.opening), len(frames)
     assert candidates > 0, "no candidates to choose from"
     steps = _steps(frames)
-    # A join is seamless if the new frame looks like the one that would have followed. States 0 ... M-1 run forwards, M ... 2M-1 backwards.
+    # A join is seamless if the new frame looks like the one that would have followed. States 0 ... M-1 run
+    # forwards, M ... 2M-1 backwards.
     looks = looks.astype(np.float32)
     after = np.concatenate([looks, looks])
     for shift, step in ((0, 1), (candidates, -1)):
@@ -149,7 +164,9 @@ def best_path(
 
 
 def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
-    """Ways into each of the 2M states without a join: int64[2M], the state it is reached from (-1: none), and the price."""
+    """Ways into each of the 2M states without a join: int64[2M], the state it is reached from (-1: none), and
+    the price.
+    """
     count = len(frames)
 
     def earlier(step: int) -> np.ndarray:
@@ -177,7 +194,9 @@ def _advance(
     power: np.ndarray,
     back: np.ndarray,
 ) -> np.ndarray:
-    """One step of the dynamic programme: float32[2M] cheapest cost of arriving in each state; writes where from into ``back``."""
+    """One step of the dynamic programme: float32[2M] cheapest cost of arriving in each state; writes where
+    from into ``back``.
+    """
     beam = np.sort(np.argpartition(best, min(JOIN_BEAM, len(best) - 1))[:JOIN_BEAM])
     ahead = after[beam]
     joins = ahead @ looks.T

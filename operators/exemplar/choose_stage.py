@@ -1,4 +1,6 @@
-"""Stage "choose" of the engine "exemplar": the mouth of the window that each output frame shows, and its shape."""
+"""Stage "choose" of the engine "exemplar": the mouth of the window that each output frame shows, and its
+shape.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +21,32 @@ from operators.faces.geometry import MOUTH, eye_distance
 from operators.segment import Segment
 from operators.stage import Stage
 
-#: Seconds over which a dub comes and goes beside frames that have no usable face, so that the mouth does not pop.
+#: Seconds over which a dub comes and goes beside frames that have no usable face, so that the mouth does not
+#: pop.
 EDGE = 0.12
 #: Landmarks that move faster than this (eye distances a second) are blurred in the picture.
 BLUR_SPEED = 0.8
 #: Eye distance in pixels below which a face is left alone.
 SMALLEST_FACE = 4.0
-#: A mouth is opened to at most this many times the exemplar's opening plus this much: pulling apart lips that hardly part invents teeth.
+#: A mouth is opened to at most this many times the exemplar's opening plus this much: pulling apart lips that
+#: hardly part invents teeth.
 REACH = (1.35, 0.025)
-#: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much as the eye would see.
+#: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much
+#: as the eye would see.
 SUDDEN = 0.08
 
 
 class ChooseMouths(Stage):
-    """Fit the speaker, compute the wanted mouths, choose exemplars and place them; see `operators.exemplar`'s modules in that order.
+    """Fit the speaker, compute the wanted mouths, choose exemplars and place them; see `operators.exemplar`'s
+    modules in that order.
 
     Writes:
-        exemplar: int64[N], source frame (numbered over the title) whose lower face is shown; -1: the frame passes through untouched.
-        shape: float32[N, 68, 2], upright pixels: the target's own landmarks with the wanted mouth (48-67) and jaw (0-16).
-        blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is eased already).
+        exemplar: int64[N], source frame (numbered over the title) whose lower face is shown; -1: the frame
+            passes through untouched.
+        shape: float32[N, 68, 2], upright pixels: the target's own landmarks with the wanted mouth (48-67) and
+            jaw (0-16).
+        blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is
+            eased already).
         still: the window offers no mouths to choose from: the renderer opens the frame's own one.
     """
 
@@ -48,7 +57,10 @@ class ChooseMouths(Stage):
         [
             tensor("landmarks", "float32", "T", 68, 2),
             tensor("valid", "bool", "T"),
-            *(tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")),
+            *(
+                tensor(name, "float32", "N")
+                for name in ("opening", "mouth_width", "closure", "silence", "strength")
+            ),
         ]
     )
     writes = pa.schema(
@@ -61,7 +73,9 @@ class ChooseMouths(Stage):
     )
 
     def setup(self, device: str) -> None:
-        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its libraries."""
+        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its
+        libraries.
+        """
         del device
         import scipy.interpolate
         import scipy.ndimage
@@ -73,15 +87,33 @@ class ChooseMouths(Stage):
         target = segment.source - start
         landmarks, valid = np.asarray(segment["landmarks"], np.float32), np.asarray(segment["valid"], bool)
         # A face of a few pixels has no pose and no mouth.
-        valid = valid & np.isfinite(landmarks).all((1, 2)) & (eye_distance(np.nan_to_num(landmarks)) > SMALLEST_FACE)
+        valid = (
+            valid
+            & np.isfinite(landmarks).all((1, 2))
+            & (eye_distance(np.nan_to_num(landmarks)) > SMALLEST_FACE)
+        )
         own = np.where(valid[:, None, None], landmarks, 0).astype(np.float32)[target]
-        nothing = {"exemplar": np.full(len(target), -1, np.int64), "shape": own, "blend": np.zeros(len(target), np.float32), "still": False}
+        nothing = {
+            "exemplar": np.full(len(target), -1, np.int64),
+            "shape": own,
+            "blend": np.zeros(len(target), np.float32),
+            "still": False,
+        }
         times = segment.out_pts.astype(np.float64) * float(segment.time_base)
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
         if not (blend > 0).any():
             return nothing
-        window = Window(landmarks, valid, segment.pts.astype(np.float64) * float(segment.time_base), segment.size)
-        wanted = wanted_mouths(window.speaker, segment["opening"], segment["mouth_width"], segment["closure"], segment["silence"], times)
+        window = Window(
+            landmarks, valid, segment.pts.astype(np.float64) * float(segment.time_base), segment.size
+        )
+        wanted = wanted_mouths(
+            window.speaker,
+            segment["opening"],
+            segment["mouth_width"],
+            segment["closure"],
+            segment["silence"],
+            times,
+        )
         shown = np.full(len(target), -1, np.int64)
         shape = own.copy()
         for run in runs(blend > 0):
@@ -90,7 +122,12 @@ class ChooseMouths(Stage):
             part = window.within_reach(chosen, part, times[run])
             shape[run] = window.shapes(target[run], chosen, part, blend[run], times[run])
             shown[run] = chosen + start
-        return {"exemplar": shown, "shape": shape, "blend": blend.astype(np.float32), "still": not window.speaker.moves}
+        return {
+            "exemplar": shown,
+            "shape": shape,
+            "blend": blend.astype(np.float32),
+            "still": not window.speaker.moves,
+        }
 
 
 class Window:
@@ -103,10 +140,13 @@ class Window:
         size: (width, height) of the picture.
     """
 
-    def __init__(self, landmarks: np.ndarray, valid: np.ndarray, times: np.ndarray, size: tuple[int, int]) -> None:
+    def __init__(
+        self, landmarks: np.ndarray, valid: np.ndarray, times: np.ndarray, size: tuple[int, int]
+    ) -> None:
         assert valid.any(), "a window without a face has no mouths"
         self.landmarks, self.times = landmarks, times
-        # Frames without a face may hold anything; the nearest face stands in, so that all arrays are finite. They are never chosen.
+        # Frames without a face may hold anything; the nearest face stands in, so that all arrays are finite.
+        # They are never chosen.
         nearest = scipy.ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)[0]
         filled = landmarks[nearest]
         self.pose: PoseTrack = track_pose(filled, valid, size)
@@ -118,40 +158,70 @@ class Window:
         self.speaker: Speaker = fit_speaker(self.mouths, self.reliable, self.seconds)
 
     def choose(self, target: np.ndarray, wanted: Wanted, times: np.ndarray) -> np.ndarray:
-        """Frames of the window int64[N] whose mouths consecutive output frames show; ``target`` int64[N] are the frames under them."""
+        """Frames of the window int64[N] whose mouths consecutive output frames show; ``target`` int64[N] are
+        the frames under them.
+        """
         if not self.speaker.moves:
             return target.copy()
         candidates = np.flatnonzero(self.reliable)
         step = _step(times)
         mouths, angles, zoom = self.mouths, self.pose.angles, np.log(self.pose.scale)
         ask = MouthFeatures(
-            wanted.opening, wanted.width, wanted.closure, _speed(wanted.opening, step), angles[target], zoom[target], self.times[target]
+            wanted.opening,
+            wanted.width,
+            wanted.closure,
+            _speed(wanted.opening, step),
+            angles[target],
+            zoom[target],
+            self.times[target],
         )
-        # Lips count as shut near this person's closed level and as parted a third of an ordinary opening above it.
+        # Lips count as shut near this person's closed level and as parted a third of an ordinary opening
+        # above it.
         shut = np.clip(1.2 - (mouths.opening - max(self.speaker.meet, self.speaker.closed)) / 0.03, 0, 1)
-        offer = MouthFeatures(mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times)
+        offer = MouthFeatures(
+            mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times
+        )
         looks, unary_penalty = self.looks()[candidates], self.unary_penalty()[candidates]
         return candidates[best_path(ask, offer.take(candidates), candidates, looks, unary_penalty, step)]
 
     def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
-        """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is inside."""
+        """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is
+        inside.
+        """
         if not self.speaker.moves:
             return wanted
         beyond = np.maximum(wanted.opening - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
         less = np.maximum(scipy.ndimage.gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
-        return dataclasses.replace(wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet)))
+        return dataclasses.replace(
+            wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet))
+        )
 
     def looks(self) -> np.ndarray:
-        """float64[T, 7], what a viewer would see jump at a join: opening, width, the lips' own shape, pose. One unit is a visible step."""
-        own = (self.frontal - self.model(self.mouths.opening, self.mouths.width, self.pose.angles))[:, MOUTH] / self.mouths.eye
+        """float64[T, 7], what a viewer would see jump at a join: opening, width, the lips' own shape, pose.
+        One unit is a visible step.
+        """
+        own = (self.frontal - self.model(self.mouths.opening, self.mouths.width, self.pose.angles))[
+            :, MOUTH
+        ] / self.mouths.eye
         middle = own.mean(1)
         upper = own[:, [2, 3, 4], 1].mean(1) - own[:, [13, 14, 15], 1].mean(1)
         lower = own[:, [8, 9, 10], 1].mean(1) - own[:, [17, 18, 19], 1].mean(1)
-        lips = np.stack([self.mouths.opening / 0.03, self.mouths.width / 0.05, upper / 0.02, lower / 0.02, middle[:, 1] / 0.03], -1)
+        lips = np.stack(
+            [
+                self.mouths.opening / 0.03,
+                self.mouths.width / 0.05,
+                upper / 0.02,
+                lower / 0.02,
+                middle[:, 1] / 0.03,
+            ],
+            -1,
+        )
         return np.concatenate([lips, self.pose.angles[:, :2] / 5.0], -1)
 
     def unary_penalty(self) -> np.ndarray:
-        """float64[T], cost of frames that are blurred by motion or whose lips change so suddenly that smoothed landmarks miss them."""
+        """float64[T], cost of frames that are blurred by motion or whose lips change so suddenly that
+        smoothed landmarks miss them.
+        """
         middle = self.landmarks[:, 27:36].mean(1)
         speed = np.linalg.norm(np.gradient(middle, axis=0), axis=1) if len(middle) > 1 else np.zeros(1)
         relative = speed / self.seconds / (self.pose.scale * self.mouths.eye)
@@ -159,7 +229,9 @@ class Window:
         sudden[1:-1] = np.abs(np.diff(self.mouths.opening, 2)) * (0.04 / self.seconds) ** 2
         return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 1, 0, 1)
 
-    def shapes(self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def shapes(
+        self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
         """Landmarks float32[N, 68, 2] to warp to; see `operators.exemplar.shapes.wanted_shapes`."""
         return wanted_shapes(
             *(self.landmarks, self.frontal, self.pose, self.mouths, self.model, self.reliable),

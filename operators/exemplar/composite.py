@@ -1,8 +1,9 @@
-"""One output frame's lower face: the target's own skin follows the wanted jaw, the exemplar's mouth is blended over it.
+"""One output frame's lower face: the target's own skin follows the wanted jaw, the exemplar's mouth is
+blended over it.
 
-Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order of things follows Bregler et
-al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian pyramid); see
-docs/exemplar.md#rendering.
+Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order
+of things follows Bregler et al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian
+pyramid); see docs/exemplar.md#rendering.
 """
 
 from __future__ import annotations
@@ -16,17 +17,28 @@ from operators.exemplar.jaw import base_field
 from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask, smoothstep
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import Patch
-from operators.exemplar.warp import Field, face_unit, grid_nodes, order_lips, positions, similarity, solve_field, unfold
+from operators.exemplar.warp import (
+    Field,
+    face_unit,
+    grid_nodes,
+    order_lips,
+    positions,
+    similarity,
+    solve_field,
+    unfold,
+)
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
-#: Share of a join's jump that is left from one frame to the next, and the smoothing on lips and teeth (1: as on the skin).
+#: Share of a join's jump that is left from one frame to the next, and the smoothing on lips and teeth (1: as
+#: on the skin).
 ECHO_DECAY, ECHO_INSIDE = 0.6, 0.3
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """State carried from one frame to the next, each on `TONE_CELLS` over the mouth's region: float32[gh, gw, 3].
+    """State carried from one frame to the next, each on `TONE_CELLS` over the mouth's region: float32[gh, gw,
+    3].
 
     Attributes:
         tone: log gains of the exemplar, averaged over its run so far.
@@ -55,7 +67,8 @@ class Composite:
 
 
 def fit_tone(base: np.ndarray, patch: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """Gains that give the exemplar the target's light: log ratio on the skin around the mouth, carried smoothly across the lips.
+    """Gains that give the exemplar the target's light: log ratio on the skin around the mouth, carried
+    smoothly across the lips.
 
     Args:
         base, patch: float32[h, w, 3], RGB 0..255, the same face points at the same places.
@@ -68,18 +81,24 @@ def fit_tone(base: np.ndarray, patch: np.ndarray, skin: np.ndarray) -> np.ndarra
     other: np.ndarray = cells(patch) + 4
     apart = np.log(own / other).mean(-1)
     seen = apart[skin > 0.5]
-    # Cells that the ring as a whole does not bear out show a shadow that moved, a fold, or something before the face: they count little.
+    # Cells that the ring as a whole does not bear out show a shadow that moved, a fold, or something before
+    # the face: they count little.
     usual = np.float32(np.median(seen) if len(seen) else 0)
     weight: np.ndarray = (skin / (1 + ((apart - usual) / np.float32(0.2)) ** 2) + np.float32(1e-4))[..., None]
     mass, few = cv2.GaussianBlur(weight, (0, 0), 3.0)[..., None], np.float32(0.02)
     sums = [picture * weight for picture in (own, other)]
     # Where no skin is near, the whole ring decides.
-    level = [(cv2.GaussianBlur(s, (0, 0), 3.0) + few * s.sum((0, 1)) / weight.sum()) / (mass + few) for s in sums]
+    level = [
+        (cv2.GaussianBlur(s, (0, 0), 3.0) + few * s.sum((0, 1)) / weight.sum()) / (mass + few) for s in sums
+    ]
     return np.clip(np.log(level[0] / level[1]), -0.7, 0.7).astype(np.float32)
 
 
-def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`cv2.remap` maps that bring an exemplar's patch to the wanted shape, and where that patch has pixels: float32[h, w] each.
+def patch_positions(
+    shape: np.ndarray, patch: Patch, box: Box, unit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`cv2.remap` maps that bring an exemplar's patch to the wanted shape, and where that patch has pixels:
+    float32[h, w] each.
 
     Args:
         shape: float32[68, 2], upright pixels of the target frame.
@@ -94,17 +113,21 @@ def patch_positions(shape: np.ndarray, patch: Patch, box: Box, unit: float) -> t
     crop = (box[2] - box[0], box[3] - box[1])
     nodes = grid_nodes(crop, max(3.0, unit / 32))
     field = unfold(solve_field(shape[PATCH_POINTS] - np.array(box[:2]), moves, nodes, crop, 0.9 * unit))
-    # Both the grid's positions and the head's motion are affine between nodes: apply the motion there, then spread.
+    # Both the grid's positions and the head's motion are affine between nodes: apply the motion there, then
+    # spread.
     there_nodes = (field.grid + nodes + np.array(box[:2])) @ motion[:, :2].T + motion[:, 2]
     there_nodes = (there_nodes - patch.origin) * patch.scale
     last = np.array(patch.rgb.shape[1::-1]) - 1
-    inside = np.clip(np.minimum(there_nodes, last - there_nodes).min(-1) / (0.03 * unit * patch.scale) + 1, 0, 1)
+    inside = np.clip(
+        np.minimum(there_nodes, last - there_nodes).min(-1) / (0.03 * unit * patch.scale) + 1, 0, 1
+    )
     shown = cv2.resize(inside.astype(np.float32), crop, interpolation=cv2.INTER_LINEAR)
     return *Field(there_nodes.astype(np.float32), crop).dense(), shown
 
 
 def pyramid_blend(difference: np.ndarray, weight: np.ndarray, grain: np.ndarray, levels: int) -> np.ndarray:
-    """Part of a difference picture that is added to the base: each band of its Laplacian pyramid by the mask at that band's resolution.
+    """Part of a difference picture that is added to the base: each band of its Laplacian pyramid by the mask
+    at that band's resolution.
 
     Args:
         difference: float32[h, w, 3].
@@ -124,11 +147,19 @@ def pyramid_blend(difference: np.ndarray, weight: np.ndarray, grain: np.ndarray,
     return result
 
 
-def remember(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray, tone: np.ndarray, memory: Memory | None, joined: bool) -> Memory:
+def remember(
+    base: np.ndarray,
+    mouth: np.ndarray,
+    skin: np.ndarray,
+    tone: np.ndarray,
+    memory: Memory | None,
+    joined: bool,
+) -> Memory:
     """The next frame's `Memory`.
 
-    At a join the skin's light would jump by what the two exemplars differ in. It starts where it was and glides to where it belongs
-    (inertial blending): only what is broader than a cell and mostly the skin, so that neither teeth nor lips are ever seen twice.
+    At a join the skin's light would jump by what the two exemplars differ in. It starts where it was and
+    glides to where it belongs (inertial blending): only what is broader than a cell and mostly the skin, so
+    that neither teeth nor lips are ever seen twice.
     """
     shown = cells(mouth) - cells(base)
     if memory is None:
@@ -161,7 +192,8 @@ def composite(
         landmarks: float32[68, 2] of the target frame.
         shape: float32[68, 2], landmarks wanted there.
         patch: the exemplar.
-        blend: 0..1, share of the exemplar's pixels; the rest is the target's own mouth, moved to ``shape`` as well.
+        blend: 0..1, share of the exemplar's pixels; the rest is the target's own mouth, moved to ``shape`` as
+            well.
         memory: of the output frame before; None if that one was not drawn.
         joined: this exemplar does not follow the one before in the footage.
         options: the mask.
@@ -181,17 +213,21 @@ def composite(
     base = result[region].astype(np.float32)
     place = (box[0] + x1, box[1] + y1, box[0] + x2, box[1] + y2)
     map_x, map_y, shown = patch_positions(shape, patch, place, unit)
-    mouth = cv2.remap(patch.rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    mouth = cv2.remap(patch.rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(
+        np.float32
+    )
     tone = fit_tone(base, mouth, mask.skin)
     if memory is not None and not joined:
         tone = (tone + memory.tone) / 2
     mouth *= spread(np.exp(tone), mouth)
     memory = remember(base, mouth, mask.skin, tone, memory, joined)
-    # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips coincide.
+    # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips
+    # coincide.
     share = shown * float(smoothstep(2.0 * blend - 0.5))
     cover = covered(base, mouth, mask.skin)
     if cover is not None:
-        # An object in front of the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
+        # An object in front of the face does not move with it: both where the warp took it and where it was,
+        # the frame stays as it is.
         own = rgb[region].astype(np.float32)
         still = covered(own, mouth, mask.skin)
         cover = cover if still is None else np.maximum(cover, still)

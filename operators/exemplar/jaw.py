@@ -13,29 +13,38 @@ MOST_JAW = 0.2
 
 
 def face_box(landmarks: np.ndarray, shape: np.ndarray, size: tuple[int, int]) -> Box:
-    """The crop of the target frame in which pixels may change: lower face and the neck below it, x1, y1, x2, y2 inside the picture."""
+    """The crop of the target frame in which pixels may change: lower face and the neck below it, x1, y1, x2,
+    y2 inside the picture.
+    """
     unit = face_unit(landmarks)
     points = np.concatenate([landmarks[JAW], shape[JAW], landmarks[MOUTH], shape[MOUTH], landmarks[29:36]])
     low = np.floor(points.min(0) - 0.25 * unit)
     high = np.ceil(points.max(0) + 0.25 * unit)
     # Nothing above the tip of the nose changes.
-    low[1] = np.floor(min(landmarks[28:31, 1].min(), min(landmarks[MOUTH, 1].min(), shape[MOUTH, 1].min()) - 0.25 * unit))
+    low[1] = np.floor(
+        min(landmarks[28:31, 1].min(), min(landmarks[MOUTH, 1].min(), shape[MOUTH, 1].min()) - 0.25 * unit)
+    )
     high[1] = np.ceil(points[:, 1].max() + 0.42 * unit)
     x1, y1 = (int(v) for v in np.clip(low, 0, np.array(size) - 1))
     x2, y2 = (int(v) for v in np.clip(high, [x1 + 1, y1 + 1], size))
     return x1, y1, x2, y2
 
 
-def base_points(landmarks: np.ndarray, shape: np.ndarray, unit: float, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Control points of the target's own face in the wanted shape and where each comes from, relative to it: float[K, 2] twice.
+def base_points(
+    landmarks: np.ndarray, shape: np.ndarray, unit: float, mouth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Control points of the target's own face in the wanted shape and where each comes from, relative to it:
+    float[K, 2] twice.
 
     The jaw and the landmarks ``mouth`` (indices) move; nose, eyes and a rim around the jaw stay.
     """
-    # The jaw's line slides along the cheeks without anything moving there: only what is below the corners of the mouth follows the wish.
+    # The jaw's line slides along the cheeks without anything moving there: only what is below the corners of
+    # the mouth follows the wish.
     taper = np.clip((np.minimum(np.arange(17), np.arange(17)[::-1]) - 1) / 4, 0, 1)[:, None]
     moves = landmarks - shape
     jaw = moves[JAW] * taper
-    # Closing a mouth that yawns would pull up a neck that the frame does not show: beyond a fifth of the face unit the chin lags behind.
+    # Closing a mouth that yawns would pull up a neck that the frame does not show: beyond a fifth of the face
+    # unit the chin lags behind.
     length = np.linalg.norm(jaw, axis=1, keepdims=True) / (MOST_JAW * unit)
     jaw = jaw / (1 + length**4) ** 0.25
     shape = np.concatenate([landmarks[JAW] - jaw, shape[17:]])
@@ -47,7 +56,9 @@ def base_points(landmarks: np.ndarray, shape: np.ndarray, unit: float, mouth: np
 
 
 def base_field(landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int]) -> Field:
-    """Displacement of the target's own face: its landmarks go to ``shape``, nose, eyes and surroundings stay; zero on the crop's border."""
+    """Displacement of the target's own face: its landmarks go to ``shape``, nose, eyes and surroundings stay;
+    zero on the crop's border.
+    """
     unit = face_unit(landmarks)
     crop = (box[2] - box[0], box[3] - box[1])
     nodes = grid_nodes(crop, max(4.0, unit / 22))
@@ -59,9 +70,9 @@ def base_field(landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[i
 def rim(landmarks: np.ndarray, shape: np.ndarray, unit: float, beyond: float = 0.0) -> np.ndarray:
     """Points around the jaw that must not move with it: float[13, 2], outwards of jaw points 2 to 14.
 
-    They lie beyond the jaw as it was and as it will be, so that no second chin stays behind, and farther out where the jaw comes towards
-    them, so that what is between is not crushed; but no farther than need be: collars and microphones do not move when a mouth does.
-    ``beyond`` moves them outwards by face units.
+    They lie beyond the jaw as it was and as it will be, so that no second chin stays behind, and farther out
+    where the jaw comes towards them, so that what is between is not crushed; but no farther than need be:
+    collars and microphones do not move when a mouth does. ``beyond`` moves them outwards by face units.
     """
     jaw, before = shape[2:15], landmarks[2:15]
     outward = jaw - shape[30]
@@ -72,8 +83,11 @@ def rim(landmarks: np.ndarray, shape: np.ndarray, unit: float, beyond: float = 0
     return jaw + outward * distance[:, None]
 
 
-def moving_region(nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int], unit: float) -> np.ndarray:
-    """Region in which the target's face may move: float32[gh, gw, 1], smoothly 0 above the nose's base, beyond the rim, on the border.
+def moving_region(
+    nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box, size: tuple[int, int], unit: float
+) -> np.ndarray:
+    """Region in which the target's face may move: float32[gh, gw, 1], smoothly 0 above the nose's base,
+    beyond the rim, on the border.
 
     Those sides of the crop that are the picture's own border count as inside.
     """
@@ -89,8 +103,12 @@ def moving_region(nodes: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, b
         if not at_border:
             distance = np.minimum(distance, inside)
     _, down = face_axes(landmarks)
-    heights = (nodes + np.array(box[:2]) - landmarks[30]) @ down / max(float((landmarks[33] - landmarks[30]) @ down), 0.1 * unit) - 0.3
+    heights = (nodes + np.array(box[:2]) - landmarks[30]) @ down / max(
+        float((landmarks[33] - landmarks[30]) @ down), 0.1 * unit
+    ) - 0.3
     outline = np.concatenate([rim(landmarks, shape, unit, 0.1), shape[[16, 27, 0]]]) - np.array(box[:2])
     step = (nodes[-1, -1] - nodes[0, 0]) / (np.array(x.shape[::-1]) - 1)
     around = fill(outline / step, (x.shape[1], x.shape[0]), float(0.06 * unit / step.mean()))
-    return (smoothstep(distance / width) * smoothstep(heights) * smoothstep(around * 1.6 - 0.1))[..., None].astype(np.float32)
+    return (smoothstep(distance / width) * smoothstep(heights) * smoothstep(around * 1.6 - 0.1))[
+        ..., None
+    ].astype(np.float32)

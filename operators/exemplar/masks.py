@@ -1,4 +1,6 @@
-"""Soft masks in a crop: region of the exemplar's pixels, skin that both pictures show. Used by `composite`, `jaw` and `still`."""
+"""Soft masks in a crop: region of the exemplar's pixels, skin that both pictures show. Used by `composite`,
+`jaw` and `still`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ class MouthMask:
         box: x1, y1, x2, y2 relative to the face's crop.
         weight: float32[h, w], share of the exemplar, 1 on the lips, 0 outside.
         grain: float32[h, w], its share of the finest detail.
-        reach: float32[h, w], where blending may change pixels at all; 1 wherever weight is not 0, smoothly 0 at the border.
+        reach: float32[h, w], where blending may change pixels at all; 1 wherever weight is not 0, smoothly 0
+            at the border.
         skin: float32[gh, gw] of `TONE_CELLS`, skin around the mouth that both pictures show.
     """
 
@@ -72,13 +75,17 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
         """A closed curve of two half ellipses, grown by pixels."""
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         height = np.where(np.sin(angle) < 0, -(up - grow), low + grow)
-        return centre + np.outer(np.cos(angle) * (half + grow), right) + np.outer(np.sin(angle) * height, down)
+        return (
+            centre + np.outer(np.cos(angle) * (half + grow), right) + np.outer(np.sin(angle) * height, down)
+        )
 
     outer = outline(2.4 * feather)
     pad = 3 * feather + 2
     origin = np.array(crop[:2])
     first = np.maximum(np.floor(outer.min(0) - pad).astype(int) - origin, 0)
-    last = np.minimum(np.ceil(outer.max(0) + pad).astype(int) + 1 - origin, [crop[2] - crop[0], crop[3] - crop[1]])
+    last = np.minimum(
+        np.ceil(outer.max(0) + pad).astype(int) + 1 - origin, [crop[2] - crop[0], crop[3] - crop[1]]
+    )
     if (last - first).min() < 8:
         return None
     box = (int(first[0]), int(first[1]), int(last[0]), int(last[1]))
@@ -89,16 +96,22 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     mid = lips.mean(0)
     core = fill(mid + (lips - mid) * 1.12, size, 0.02 * unit)
     weight = np.maximum(weight, core)
-    # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand still in moving noise.
+    # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand
+    # still in moving noise.
     grain = np.minimum(fill(mid + (lips - mid) * 1.3, size, 0.04 * unit), weight)
     reach = np.minimum(fill(outer - shift, size, feather), 1)
-    skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (1 - cells(fill(mid + (lips - mid) * 1.18, size, 0)))
+    skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (
+        1 - cells(fill(mid + (lips - mid) * 1.18, size, 0))
+    )
     return MouthMask(box, weight, grain, reach, skin)
 
 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
-    """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of ``sigma`` pixels."""
-    # A wide blur has no detail: it is computed small and spread, so that its cost does not grow with its width.
+    """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of
+    ``sigma`` pixels.
+    """
+    # A wide blur has no detail: it is computed small and spread, so that its cost does not grow with its
+    # width.
     shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 2.5)))
     small = (-(-size[0] // shrink), -(-size[1] // shrink))
     whole = (small[0] * shrink, small[1] * shrink)

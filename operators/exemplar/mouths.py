@@ -1,7 +1,9 @@
-"""Measures of a window's mouths, and a model of how this person's mouth and jaw move with opening, width and pose.
+"""Measures of a window's mouths, and a model of how this person's mouth and jaw move with opening, width and
+pose.
 
-`measure` turns frontal landmarks (`operators.exemplar.pose`) into opening and width; `fit_shapes` learns the person's own linear shape
-model on the window's frames, held to a generic one where the footage says little. Used by `fit`, `choose` and `shapes`.
+`measure` turns frontal landmarks (`operators.exemplar.pose`) into opening and width; `fit_shapes` learns the
+person's own linear shape model on the window's frames, held to a generic one where the footage says little.
+Used by `fit`, `choose` and `shapes`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ JAW_AND_MOUTH = np.concatenate([np.arange(17), MOUTH])
 UPPER_INNER, LOWER_INNER = np.array([61, 62, 63]), np.array([67, 66, 65])
 #: How much of the wanted jaw each outline point takes: the ears are fixed to the skull, the chin is all jaw.
 JAW_SHARE = np.array([0, 0, 0.15, 0.4, 0.7, 0.9, 1, 1, 1, 1, 1, 0.9, 0.7, 0.4, 0.15, 0, 0])
-#: Standard deviations of speech that the ridge priors are measured in: opening and width over eye distance, degrees.
+#: Standard deviations of speech that the ridge priors are measured in: opening and width over eye distance,
+#: degrees.
 OPENING_SD, WIDTH_SD, ANGLE_SD = 0.05, 0.04, 5.0
-#: Frames of footage that the generic model's word for opening and width is worth, and zero's word for the influence of pose.
+#: Frames of footage that the generic model's word for opening and width is worth, and zero's word for the
+#: influence of pose.
 PRIOR_FRAMES, POSE_PRIOR_FRAMES = 15.0, 60.0
 
-#: Inner lips that cross by more than this share of the eye distance are a failure of the landmarks, not a firmly shut mouth.
+#: Inner lips that cross by more than this share of the eye distance are a failure of the landmarks, not a
+#: firmly shut mouth.
 CROSSED_LIPS = 0.04
 #: A frame is not trusted whose lower face is this many times the median away from the person's shape model.
 OUTLIER = 3.0
@@ -33,7 +38,8 @@ class Mouths:
     """Measures of T frames, pose removed.
 
     Attributes:
-        opening: float64[T], mean gap of the inner lips over eye distance; 0 is closed, about 0.01-0.03 where the landmarks' lips touch.
+        opening: float64[T], mean gap of the inner lips over eye distance; 0 is closed, about 0.01-0.03 where
+            the landmarks' lips touch.
         width: float64[T], distance of the outer corners over eye distance.
         eye: the person's eye distance in frontal millimetres (median over the frames used).
     """
@@ -44,7 +50,9 @@ class Mouths:
 
 
 def opening_of(frontal: np.ndarray, eye: float) -> np.ndarray:
-    """Opening float64[...] of frontal landmarks float[..., 68, 2] mm. Linear in the landmarks, which `fit_shapes` builds on."""
+    """Opening float64[...] of frontal landmarks float[..., 68, 2] mm. Linear in the landmarks, which
+    `fit_shapes` builds on.
+    """
     return (frontal[..., LOWER_INNER, 1] - frontal[..., UPPER_INNER, 1]).mean(-1) / eye
 
 
@@ -54,7 +62,9 @@ def width_of(frontal: np.ndarray, eye: float) -> np.ndarray:
 
 
 def measure(frontal: np.ndarray, valid: np.ndarray) -> Mouths:
-    """Opening and width of frontal landmarks float64[T, 68, 2]; eye distance from the frames of ``valid`` bool[T] (at least one)."""
+    """Opening and width of frontal landmarks float64[T, 68, 2]; eye distance from the frames of ``valid``
+    bool[T] (at least one).
+    """
     eye = float(np.median(eye_distance(frontal[valid])))
     return Mouths(opening_of(frontal, eye), width_of(frontal, eye), eye)
 
@@ -63,10 +73,18 @@ def measure(frontal: np.ndarray, valid: np.ndarray) -> Mouths:
 def generic_opening() -> np.ndarray:
     """float64[68, 2]: millimetres that each frontal point moves when the inner lips part by one millimetre.
 
-    Own figures after how a jaw works: the lower lip and the chin do most of it, the upper lip lifts a little, the corners follow half way
-    and inwards, the outline above the jaw angle stays.
+    Own figures after how a jaw works: the lower lip and the chin do most of it, the upper lip lifts a little,
+    the corners follow half way and inwards, the outline above the jaw angle stays.
     """
-    left = {48: (0.1, 0.28), 49: (0.04, -0.02), 50: (0.01, -0.15), 51: (0, -0.18), 60: (0.12, 0.28), 61: (0.02, -0.18), 62: (0, -0.24)}
+    left = {
+        48: (0.1, 0.28),
+        49: (0.04, -0.02),
+        50: (0.01, -0.15),
+        51: (0, -0.18),
+        60: (0.12, 0.28),
+        61: (0.02, -0.18),
+        62: (0, -0.24),
+    }
     left |= {67: (0.02, 0.78), 66: (0, 0.84), 59: (0.05, 0.58), 58: (0.02, 0.76), 57: (0, 0.8)}
     left |= {3: (0, 0.05), 4: (0.03, 0.18), 5: (0.05, 0.38), 6: (0.03, 0.58), 7: (0.01, 0.7), 8: (0, 0.74)}
     move = _mirrored(left)
@@ -75,8 +93,18 @@ def generic_opening() -> np.ndarray:
 
 @functools.cache
 def generic_width() -> np.ndarray:
-    """float64[68, 2]: millimetres that each frontal point moves when the corners of the mouth part by one millimetre."""
-    left = {48: (-0.5, 0), 49: (-0.3, 0), 50: (-0.1, 0.02), 51: (0, 0.03), 60: (-0.45, 0), 61: (-0.2, 0), 67: (-0.2, 0)}
+    """float64[68, 2]: millimetres that each frontal point moves when the corners of the mouth part by one
+    millimetre.
+    """
+    left = {
+        48: (-0.5, 0),
+        49: (-0.3, 0),
+        50: (-0.1, 0.02),
+        51: (0, 0.03),
+        60: (-0.45, 0),
+        61: (-0.2, 0),
+        67: (-0.2, 0),
+    }
     left |= {59: (-0.32, -0.02), 58: (-0.16, -0.05), 57: (0, -0.06)}
     return _mirrored(left)
 
@@ -104,7 +132,9 @@ class ShapeModel:
     slopes: np.ndarray
 
     def __call__(self, opening: np.ndarray, width: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        """Expected frontal landmarks float64[N, 68, 2] for opening and width float[N] and angles float[N, 3] (degrees)."""
+        """Expected frontal landmarks float64[N, 68, 2] for opening and width float[N] and angles float[N, 3]
+        (degrees).
+        """
         features = np.concatenate([opening[:, None], width[:, None], angles], -1) - self.centre
         return self.mean + np.tensordot(features, self.slopes, 1)
 
@@ -112,7 +142,8 @@ class ShapeModel:
 def fit_shapes(frontal: np.ndarray, mouths: Mouths, angles: np.ndarray, valid: np.ndarray) -> ShapeModel:
     """Ridge regression of mouth and jaw on opening, width and pose.
 
-    What pose explains here is the error of the generic head's depths, so that a mouth may be taken from a frame of another pose.
+    What pose explains here is the error of the generic head's depths, so that a mouth may be taken from a
+    frame of another pose.
 
     Args:
         frontal: float64[T, 68, 2] mm.
@@ -138,20 +169,28 @@ def fit_shapes(frontal: np.ndarray, mouths: Mouths, angles: np.ndarray, valid: n
 
 
 def reliable_frames(frontal: np.ndarray, mouths: Mouths, angles: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Valid frames whose lower face this person's own shape model explains: bool[T], True for at least one frame of ``valid``.
+    """Valid frames whose lower face this person's own shape model explains: bool[T], True for at least one
+    frame of ``valid``.
 
-    A landmark predictor that lost the mouth (motion blur, a hand, a bowed head) puts lips where no opening or width would, or crosses them.
+    A landmark predictor that lost the mouth (motion blur, a hand, a bowed head) puts lips where no opening or
+    width would, or crosses them.
     """
     plausible = valid & (mouths.opening > -CROSSED_LIPS)
     if not plausible.any():
         return valid
-    left_over = (frontal - fit_shapes(frontal, mouths, angles, plausible)(mouths.opening, mouths.width, angles))[:, JAW_AND_MOUTH]
+    left_over = (
+        frontal - fit_shapes(frontal, mouths, angles, plausible)(mouths.opening, mouths.width, angles)
+    )[:, JAW_AND_MOUTH]
     distance = np.linalg.norm(left_over, axis=-1).mean(-1)
     return plausible & (distance <= OUTLIER * np.median(distance[plausible]))
 
 
-def set_opening_and_width(frontal: np.ndarray, opening: np.ndarray, width: np.ndarray, eye: float) -> np.ndarray:
-    """Move frontal mouths float64[N, 68, 2] by the generic directions so that they measure exactly ``opening`` and ``width`` float[N]."""
+def set_opening_and_width(
+    frontal: np.ndarray, opening: np.ndarray, width: np.ndarray, eye: float
+) -> np.ndarray:
+    """Move frontal mouths float64[N, 68, 2] by the generic directions so that they measure exactly
+    ``opening`` and ``width`` float[N].
+    """
     apart = (opening - opening_of(frontal, eye)) * eye
     moved = frontal + apart[:, None, None] * generic_opening()
     wider = (width - width_of(moved, eye)) * eye

@@ -1,7 +1,8 @@
-"""Detection of things in front of a mouth inside one frame (a microphone, a finger, a sleeve); they are neither pasted over nor pasted.
+"""Detection of things in front of a mouth inside one frame (a microphone, a finger, a sleeve); they are
+neither pasted over nor pasted.
 
-Frames whose mouth is hidden are excluded before (`operators.faces` marks them); this is for things that reach into its surroundings.
-Used by `composite`.
+Frames whose mouth is hidden are excluded before (`operators.faces` marks them); this is for things that reach
+into its surroundings. Used by `composite`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import numpy as np
 
 #: Width in pixels at which pictures are compared.
 WIDTH = 96
-#: Excess over what the other picture shows nearby, relative to the level: surely something else, and still part of it. On clips without
-#: anything before the face the excess stays under 0.2, in deep shadow under 0.4.
+#: Excess over what the other picture shows nearby, relative to the level: surely something else, and still
+#: part of it. On clips without anything before the face the excess stays under 0.2, in deep shadow under 0.4.
 SURE, PART = 0.42, 0.22
 
 
 def covered(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray) -> np.ndarray | None:
-    """Find where one of two pictures of the same face, aligned and matched in tone, shows something that is not the face.
+    """Find where one of two pictures of the same face, aligned and matched in tone, shows something that is
+    not the face.
 
-    Skin around the mouth looks alike in both but for folds and shadows, which the other picture shows too, a little aside. A colour that
-    the other one does not show anywhere nearby is something else. On lips and teeth nothing can be told: they count as covered only
-    beside what is. A hand of the face's own colour is not seen.
+    Skin around the mouth looks alike in both but for folds and shadows, which the other picture shows too, a
+    little aside. A colour that the other one does not show anywhere nearby is something else. On lips and
+    teeth nothing can be told: they count as covered only beside what is. A hand of the face's own colour is
+    not seen.
 
     Args:
         base, mouth: float32[h, w, 3], RGB 0..255.

@@ -1,4 +1,6 @@
-"""Lower-face patches of the frames that serve as exemplars: the only pixels of a window that are kept while its output is rendered."""
+"""Lower-face patches of the frames that serve as exemplars: the only pixels of a window that are kept while
+its output is rendered.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ Box = tuple[int, int, int, int]
 
 #: Landmarks that a patch shows whole: base of the nose, mouth, and the jaw below the mouth's corners.
 SHOWN = np.array([*range(31, 36), *range(48, 68), *range(5, 12)])
-#: Widest patch kept, in pixels; wider ones (faces of more than some 1200 px) are reduced, so that a 60-second window stays bounded.
+#: Widest patch kept, in pixels; wider ones (faces of more than some 1200 px) are reduced, so that a 60-second
+#: window stays bounded.
 MAX_WIDTH = 640
 
 
@@ -52,7 +55,8 @@ def stored_size(box: Box) -> tuple[int, int]:
 
 
 class PatchStore:
-    """Patches of a window's exemplars in one block of memory, or beyond a limit in one temporary file that `close` removes.
+    """Patches of a window's exemplars in one block of memory, or beyond a limit in one temporary file that
+    `close` removes.
 
     Args:
         frames: source frame numbers whose patches will be added.
@@ -63,7 +67,9 @@ class PatchStore:
     Used as a context manager. Everything is sized before the first frame is decoded: it does not grow.
     """
 
-    def __init__(self, frames: Sequence[int], landmarks: np.ndarray, size: tuple[int, int], limit: int) -> None:
+    def __init__(
+        self, frames: Sequence[int], landmarks: np.ndarray, size: tuple[int, int], limit: int
+    ) -> None:
         self._landmarks = dict(zip((int(f) for f in frames), landmarks))
         self._boxes = {frame: patch_box(points, size) for frame, points in self._landmarks.items()}
         sizes = [3 * int(np.prod(stored_size(box))) for box in self._boxes.values()]
@@ -116,5 +122,7 @@ class PatchStore:
     def __enter__(self) -> PatchStore:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

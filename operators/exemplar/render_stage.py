@@ -45,13 +45,16 @@ class RenderOptions(MaskOptions):
 
 
 class RenderMouths(Stage):
-    """Two passes over the window: the first keeps the patches of exemplars, the second composites and encodes, frame by frame.
+    """Two passes over the window: the first keeps the patches of exemplars, the second composites and
+    encodes, frame by frame.
 
-    Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and opened (`still`), whatever frame
-    ``exemplar`` names. Patches wider than `patches.MAX_WIDTH` (faces beyond some 1200 pixels) are kept reduced: such mouths are a little
-    softer than their surroundings. Frames whose ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded.
+    Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and
+    opened (`still`), whatever frame ``exemplar`` names. Patches wider than `patches.MAX_WIDTH` (faces beyond
+    some 1200 pixels) are kept reduced: such mouths are a little softer than their surroundings. Frames whose
+    ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded.
 
-    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs backwards.
+    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs
+        backwards.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded piece, which lies at ``segment["target"]``.
@@ -75,7 +78,12 @@ class RenderMouths(Stage):
         ]
     )
     writes = pa.schema(
-        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+        [
+            scalar("path", pa.string()),
+            scalar("sha256", pa.string()),
+            scalar("frames", pa.int64()),
+            scalar("bytes", pa.int64()),
+        ]
     )
 
     def setup(self, device: str) -> None:
@@ -86,21 +94,35 @@ class RenderMouths(Stage):
         options: RenderOptions = self.options_for(segment)
         info = probe_video(segment.video)
         drawn = drawn_frames(segment)
-        needed = np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
+        needed = (
+            np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
+        )
         landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
         with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
             for frame in chosen_frames(segment.video, needed, info):
                 patches.add(frame.index, frame.rgb(patches.box(frame.index)))
             frames = self.counted(rendered_frames(segment, info, drawn, patches, options))
-            pieces = encode_segment(segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset))
-        return {"path": segment["target"], "sha256": pieces.sha256, "frames": pieces.frames, "bytes": pieces.bytes}
+            pieces = encode_segment(
+                segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset)
+            )
+        return {
+            "path": segment["target"],
+            "sha256": pieces.sha256,
+            "frames": pieces.frames,
+            "bytes": pieces.bytes,
+        }
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:
     """Output frames that get another mouth: bool[N]."""
     valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]
     shape = np.asarray(segment["shape"])
-    return valid & (np.asarray(segment["exemplar"]) >= 0) & (np.asarray(segment["blend"]) > 0) & np.isfinite(shape).all((1, 2))
+    return (
+        valid
+        & (np.asarray(segment["exemplar"]) >= 0)
+        & (np.asarray(segment["blend"]) > 0)
+        & np.isfinite(shape).all((1, 2))
+    )
 
 
 def rendered_frames(
@@ -146,6 +168,8 @@ class Painter:
             exemplar = int(self._exemplar[index])
             joined = abs(exemplar - self._last) > SAME_RUN
             patch, blend = self._patches[exemplar], float(self._blend[index])
-            result = composite(rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options)
+            result = composite(
+                rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options
+            )
             self._memory, self._last = result.memory, exemplar
         frame.paste(box, result.rgb, result.alpha)

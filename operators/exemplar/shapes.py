@@ -1,7 +1,9 @@
-"""The landmarks that the renderer warps to: the chosen mouths, put into the target frames with exactly the wanted opening.
+"""The landmarks that the renderer warps to: the chosen mouths, put into the target frames with exactly the
+wanted opening.
 
-Most of a shape is the exemplar's own (this person's lips), carried to the target's pose by the person's shape model; opening and width
-are set. The jaw outline is the target's, moved as far as the opening moved. Used by `operators.exemplar.choose_stage`.
+Most of a shape is the exemplar's own (this person's lips), carried to the target's pose by the person's shape
+model; opening and width are set. The jaw outline is the target's, moved as far as the opening moved. Used by
+`operators.exemplar.choose_stage`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from operators.exemplar.mouths import JAW_SHARE, Mouths, ShapeModel, set_opening
 from operators.exemplar.pose import PoseTrack, smooth_valid
 from operators.faces.geometry import MOUTH
 
-#: Smoothing in time, in frames of 40 ms: what an exemplar's lips have of their own (so that joins do not jump), and how slow a jaw must
-#: move to be the target's own posture and not the words it spoke.
+#: Smoothing in time, in frames of 40 ms: what an exemplar's lips have of their own (so that joins do not
+#: jump), and how slow a jaw must move to be the target's own posture and not the words it spoke.
 OWN_SIGMA, POSTURE_SIGMA = 1.0, 10.0
 #: How much of the exemplar's own width is kept beside the wanted one.
 OWN_WIDTH = 0.5
@@ -48,16 +50,20 @@ def wanted_shapes(
         seconds: duration of an output frame.
 
     Returns:
-        float32[N, 68, 2] pixels; equal to the target's landmarks outside mouth and jaw, and everywhere where ``blend`` is 0.
+        float32[N, 68, 2] pixels; equal to the target's landmarks outside mouth and jaw, and everywhere where
+        ``blend`` is 0.
     """
     per_frame = 0.04 / max(seconds, 1e-3)
     own = frontal - model(mouths.opening, mouths.width, pose.angles)
     width = wanted.width + OWN_WIDTH * (
-        scipy.ndimage.gaussian_filter1d(mouths.width[chosen], 2 * OWN_SIGMA * per_frame, mode="nearest") - wanted.width
+        scipy.ndimage.gaussian_filter1d(mouths.width[chosen], 2 * OWN_SIGMA * per_frame, mode="nearest")
+        - wanted.width
     )
     expected = model(wanted.opening, width, pose.angles[target])
     shape = expected.copy()
-    shape[:, MOUTH] += scipy.ndimage.gaussian_filter1d(own[chosen][:, MOUTH], OWN_SIGMA * per_frame, axis=0, mode="nearest")
+    shape[:, MOUTH] += scipy.ndimage.gaussian_filter1d(
+        own[chosen][:, MOUTH], OWN_SIGMA * per_frame, axis=0, mode="nearest"
+    )
     shape = _keep_lips_apart(set_opening_and_width(shape, wanted.opening, width, mouths.eye))
     shape[:, JAW] = _jaws(frontal, own, expected, reliable, target, per_frame)
     mixed = frontal[target].copy()
@@ -71,20 +77,30 @@ def wanted_shapes(
 
 
 def _jaws(
-    frontal: np.ndarray, own: np.ndarray, expected: np.ndarray, reliable: np.ndarray, target: np.ndarray, per_frame: float
+    frontal: np.ndarray,
+    own: np.ndarray,
+    expected: np.ndarray,
+    reliable: np.ndarray,
+    target: np.ndarray,
+    per_frame: float,
 ) -> np.ndarray:
-    """Jaw outlines float64[N, 17, 2]: the target's posture with the wanted opening's drop, the ears where they are."""
+    """Jaw outlines float64[N, 17, 2]: the target's posture with the wanted opening's drop, the ears where
+    they are.
+    """
     posture = smooth_valid(own[:, JAW], reliable, POSTURE_SIGMA * per_frame)
     wanted = expected[:, JAW] + posture[target]
     return frontal[target][:, JAW] + JAW_SHARE[:, None] * (wanted - frontal[target][:, JAW])
 
 
 def _keep_lips_apart(shape: np.ndarray) -> np.ndarray:
-    """Part inner lips that crossed at one of the three pairs, by what the others have to give: the mean gap stays."""
+    """Part inner lips that crossed at one of the three pairs, by what the others have to give: the mean gap
+    stays.
+    """
     upper, lower = [61, 62, 63], [67, 66, 65]
     gaps = shape[:, lower, 1] - shape[:, upper, 1]
     mean = gaps.mean(1, keepdims=True)
-    # Shrinking the differences from a mean gap that is not negative until the smallest gap is zero changes no mean.
+    # Shrinking the differences from a mean gap that is not negative until the smallest gap is zero changes no
+    # mean.
     deepest = np.maximum(mean - gaps.min(1, keepdims=True), 1e-9)
     keep = np.clip(np.maximum(mean, 0) / deepest, 0, 1)
     change = (keep - 1) * (gaps - mean) / 2

@@ -1,7 +1,9 @@
-"""Speech for a face whose footage shows no other mouth (a still picture, lips that never part): one picture, split at the lip line.
+"""Speech for a face whose footage shows no other mouth (a still picture, lips that never part): one picture,
+split at the lip line.
 
-Everything above the split (upper lip, and the teeth that the picture shows) stays with the skull; lower lip and jaw move to the wanted
-shape; a dark cavity lies between them. No tooth is invented. See docs/exemplar.md#stills-and-closed-mouths. Used by `render_stage`.
+Everything above the split (upper lip, and the teeth that the picture shows) stays with the skull; lower lip
+and jaw move to the wanted shape; a dark cavity lies between them. No tooth is invented. See
+docs/exemplar.md#stills-and-closed-mouths. Used by `render_stage`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from operators.exemplar.warp import (
 )
 from operators.faces.geometry import NOSE, OUTER_LIPS
 
-#: The line between the lips is sampled at so many places from corner to corner, and looked for at so many heights around the landmarks.
+#: The line between the lips is sampled at so many places from corner to corner, and looked for at so many
+#: heights around the landmarks.
 COLUMNS, HEIGHTS = 48, 25
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 UPPER_LIP = np.array([48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64])
@@ -49,15 +52,20 @@ class LipLine:
 
 
 def along_lip(values: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Landmarks (float[68, 2], positions or moves) interpolated along an inner lip: float64[COLUMNS, 2], smooth, from corner to corner."""
+    """Landmarks (float[68, 2], positions or moves) interpolated along an inner lip: float64[COLUMNS, 2],
+    smooth, from corner to corner.
+    """
     knots = values[[60, *inner, 64]].astype(np.float64)
     along = np.linspace(0, 1, 5)
     power = np.polynomial.polynomial.polyfit(along, knots, 4)
     return np.polynomial.polynomial.polyval(np.linspace(0, 1, COLUMNS), power).T
 
 
-def find_lip_line(rgb: np.ndarray, origin: tuple[int, int], landmarks: np.ndarray, before: LipLine | None = None) -> LipLine:
-    """Follow the lower lip's upper edge in the pixels: landmarks miss it by a pixel or two, and a tooth's edge must not move with the lip.
+def find_lip_line(
+    rgb: np.ndarray, origin: tuple[int, int], landmarks: np.ndarray, before: LipLine | None = None
+) -> LipLine:
+    """Follow the lower lip's upper edge in the pixels: landmarks miss it by a pixel or two, and a tooth's
+    edge must not move with the lip.
 
     Open mouths show it as the step from teeth or dark to red, shut ones as the dark line between the lips.
 
@@ -77,7 +85,11 @@ def find_lip_line(rgb: np.ndarray, origin: tuple[int, int], landmarks: np.ndarra
     strip = line[None] + heights[:, None, None] * unit * down - np.array(origin)
     picture = cv2.GaussianBlur(rgb, (0, 0), max(0.6, 0.006 * unit)).astype(np.float32)
     seen = cv2.remap(
-        picture, strip[..., 0].astype(np.float32), strip[..., 1].astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        picture,
+        strip[..., 0].astype(np.float32),
+        strip[..., 1].astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     luma = seen @ LUMA
     if shut:
@@ -90,14 +102,18 @@ def find_lip_line(rgb: np.ndarray, origin: tuple[int, int], landmarks: np.ndarra
     trust = np.clip(np.minimum(np.arange(COLUMNS), np.arange(COLUMNS)[::-1]) / 8, 0, 1)
     cost = -evidence * trust + 2.0 * (heights[:, None] / 0.06) ** 2
     offset = heights[best_path(cost)].astype(np.float32)
-    offset = cv2.GaussianBlur(offset[None], (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE)[0] * trust.astype(np.float32)
+    offset = cv2.GaussianBlur(offset[None], (0, 0), 3.0, borderType=cv2.BORDER_REPLICATE)[0] * trust.astype(
+        np.float32
+    )
     if before is not None:
         offset = (offset + 2 * before.offset) / 3
     return LipLine((line + offset[:, None] * unit * down).astype(np.float32), offset)
 
 
 def best_path(cost: np.ndarray, stiffness: float = 0.8) -> np.ndarray:
-    """Cheapest path through the columns of a cost table, int64[columns] row numbers; a step of one row costs ``stiffness``."""
+    """Cheapest path through the columns of a cost table, int64[columns] row numbers; a step of one row costs
+    ``stiffness``.
+    """
     rows = np.arange(cost.shape[0])
     step = stiffness * abs(rows[:, None] - rows)
     total, came = cost[:, 0], []
@@ -112,12 +128,18 @@ def best_path(cost: np.ndarray, stiffness: float = 0.8) -> np.ndarray:
 
 
 def below_line(points: np.ndarray, box: Box, right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """float32[h, w] of a crop: 1 below a line (float[K, 2], extended straight beyond its ends), 0 above, one soft pixel between."""
+    """float32[h, w] of a crop: 1 below a line (float[K, 2], extended straight beyond its ends), 0 above, one
+    soft pixel between.
+    """
     width, height = box[2] - box[0], box[3] - box[1]
     far = 2.0 * (width + height)
     first, last = points[0], points[-1]
     outline = np.concatenate(
-        [[first - far * right], points, [last + far * right, last + far * (right + down), first + far * (down - right)]]
+        [
+            [first - far * right],
+            points,
+            [last + far * right, last + far * (right + down), first + far * (down - right)],
+        ]
     )
     return fill(outline - np.array(box[:2]), (width, height), 0.6)
 
@@ -139,8 +161,12 @@ class Split:
     teeth: np.ndarray
 
 
-def split_face(landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box, size: tuple[int, int]) -> Split:
-    """Fields that move both layers so that the landmarks reach ``shape``, and the extent of each. Arguments as of `still_composite`."""
+def split_face(
+    landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box, size: tuple[int, int]
+) -> Split:
+    """Fields that move both layers so that the landmarks reach ``shape``, and the extent of each. Arguments
+    as of `still_composite`.
+    """
     unit, origin = face_unit(landmarks), np.array(box[:2], np.float32)
     right, down = face_axes(shape)
     crop = (box[2] - box[0], box[3] - box[1])
@@ -154,13 +180,17 @@ def split_face(landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box
     points, shifts = base_points(landmarks, shape, unit, OUTER_LIPS)
     points, shifts = np.concatenate([points, lip_edge[some]]), np.concatenate([shifts, lip_moves[some]])
     rest = solve_field(points - origin, shifts, nodes, crop, 0.9 * unit)
-    # Teeth are bone: all of what the upper lip shows moves as the lip's edge does, also where the lower lip used to be.
+    # Teeth are bone: all of what the upper lip shows moves as the lip's edge does, also where the lower lip
+    # used to be.
     edge = moves[UPPER_INNER].mean(0)
     teeth_edge = line.points - edge
     points = np.concatenate([shape[UPPER_LIP], teeth_edge[some], shape[NOSE]])
-    shifts = np.concatenate([moves[UPPER_LIP], np.broadcast_to(edge, teeth_edge[some].shape), np.zeros((len(NOSE), 2))])
+    shifts = np.concatenate(
+        [moves[UPPER_LIP], np.broadcast_to(edge, teeth_edge[some].shape), np.zeros((len(NOSE), 2))]
+    )
     upper = solve_field(points - origin, shifts, nodes, crop, 0.9 * unit)
-    # Half a pixel and more to both sides: no shred of tooth goes with the lip, no shred of lip stays with the teeth.
+    # Half a pixel and more to both sides: no shred of tooth goes with the lip, no shred of lip stays with the
+    # teeth.
     margin = (0.5 + 0.004 * unit) * down
     heights = nodes.reshape(-1, 2) @ down
     hidden = (heights < ((lip_edge - origin) @ down).max()).reshape(nodes.shape[:2])
@@ -174,7 +204,9 @@ def split_face(landmarks: np.ndarray, shape: np.ndarray, line: LipLine, box: Box
 
 
 def cavity(rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box) -> np.ndarray:
-    """The inside of an open mouth, float32[h, w, 3]: as dark as the darkest of the mouth itself, a little lighter towards the lower lip."""
+    """The inside of an open mouth, float32[h, w, 3]: as dark as the darkest of the mouth itself, a little
+    lighter towards the lower lip.
+    """
     mouth = np.round(landmarks[48:68] - np.array(box[:2])).astype(np.int32)
     inside = cv2.fillConvexPoly(np.zeros(rgb.shape[:2], np.uint8), cv2.convexHull(mouth), 1)
     pixels = rgb[inside > 0].astype(np.float32)
@@ -187,7 +219,9 @@ def cavity(rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box) 
     _, down = face_axes(shape)
     top, bottom = float(shape[UPPER_INNER].mean(0) @ down), float(shape[LOWER_INNER].mean(0) @ down)
     x, y = np.arange(rgb.shape[1]) + box[0], np.arange(rgb.shape[0]) + box[1]
-    depth = smoothstep(((x * down[0] + (y * down[1])[:, None]) - top) / max(bottom - top, 1.0)).astype(np.float32)
+    depth = smoothstep(((x * down[0] + (y * down[1])[:, None]) - top) / max(bottom - top, 1.0)).astype(
+        np.float32
+    )
     return dark * tint + depth[..., None] ** 2 * 0.2 * lips
 
 
@@ -197,7 +231,10 @@ def between_corners(shape: np.ndarray, box: Box, crop: tuple[int, int]) -> np.nd
     x, y = np.arange(crop[0]) + box[0], np.arange(crop[1]) + box[1]
     across = x * right[0] + (y * right[1])[:, None]
     outer, inner = shape[[48, 54]] @ right, shape[[60, 64]] @ right
-    left, other = (across - outer[0]) / max(inner[0] - outer[0], 1.0), (outer[1] - across) / max(outer[1] - inner[1], 1.0)
+    left, other = (
+        (across - outer[0]) / max(inner[0] - outer[0], 1.0),
+        (outer[1] - across) / max(outer[1] - inner[1], 1.0),
+    )
     return smoothstep(np.minimum(left, other)).astype(np.float32)
 
 
@@ -224,8 +261,12 @@ def still_composite(
     line = find_lip_line(rgb, box[:2], landmarks, line)
     split = split_face(landmarks, shape, line, box, size)
     upper, rest = split.upper.dense(), split.rest.dense()
-    moved = cv2.remap(rgb, *positions(*rest), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    kept = cv2.remap(rgb, *positions(*upper), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    moved = cv2.remap(rgb, *positions(*rest), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(
+        np.float32
+    )
+    kept = cv2.remap(rgb, *positions(*upper), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(
+        np.float32
+    )
     # Where both layers move alike there is no gap to see through, whatever the soft edges of the masks say.
     apart = smoothstep(np.hypot(rest[0] - upper[0], rest[1] - upper[1]) - 0.25)
     hole = (split.teeth * apart * between_corners(shape, box, crop))[..., None]
@@ -233,6 +274,8 @@ def still_composite(
     outline = np.concatenate([shape[OUTER_UPPER], shape[[64, *LOWER_INNER[::-1], 60]] + 0.25 * unit * down])
     mouth = fill(outline - np.array(box[:2]), crop, 0.012 * unit) * (1 - split.lip)
     result = moved + (inside - moved) * mouth[..., None]
-    change = np.maximum(np.maximum(abs(rest[0]), abs(rest[1])), np.maximum(abs(upper[0]), abs(upper[1])) * (mouth > 0))
+    change = np.maximum(
+        np.maximum(abs(rest[0]), abs(rest[1])), np.maximum(abs(upper[0]), abs(upper[1])) * (mouth > 0)
+    )
     alpha = np.maximum(smoothstep((change - 0.05) * 4), smoothstep(mouth * apart * 8))
     return Composite(np.clip(result + 0.5, 0, 255).astype(np.uint8), alpha), line

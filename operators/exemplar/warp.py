@@ -1,8 +1,9 @@
 """Dense, smooth warps between two lower faces given by their landmarks; used by `composite` and `still`.
 
-A warp is kept as a displacement on a coarse grid: ``source position = output position + displacement``. It is the sum of one similarity
-(head motion) and a radial basis interpolant with Wendland's C2 kernel (compact support, positive definite: H. Wendland 1995), which passes
-through the landmarks and dies away from them, so that a moving chin drags its surroundings and leaves the rest of the picture alone.
+A warp is kept as a displacement on a coarse grid: ``source position = output position + displacement``. It is
+the sum of one similarity (head motion) and a radial basis interpolant with Wendland's C2 kernel (compact
+support, positive definite: H. Wendland 1995), which passes through the landmarks and dies away from them, so
+that a moving chin drags its surroundings and leaves the rest of the picture alone.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import numpy as np
 #: `UPPER_INNER[k]` and `LOWER_INNER[k]` lie above one another.
 UPPER_INNER, LOWER_INNER = np.array([61, 62, 63]), np.array([67, 66, 65])
 
-#: Share of the kernel's diagonal added to it: noise of the landmarks that the warp need not follow (they jitter by some 0.2 % of the eyes'
-#: distance), and what keeps lips that touch (coinciding points) solvable.
+#: Share of the kernel's diagonal added to it: noise of the landmarks that the warp need not follow (they
+#: jitter by some 0.2 % of the eyes' distance), and what keeps lips that touch (coinciding points) solvable.
 SMOOTHING = 2e-3
 
 
 def face_unit(landmarks: np.ndarray) -> float:
-    """The face's size in pixels that all lengths of the renderer are fractions of: about the distance of the outer eye corners.
+    """The face's size in pixels that all lengths of the renderer are fractions of: about the distance of the
+    outer eye corners.
 
-    A head turned sideways shortens the eyes' distance, a nodding one the nose: the larger of both, scaled alike, is taken.
+    A head turned sideways shortens the eyes' distance, a nodding one the nose: the larger of both, scaled
+    alike, is taken.
     """
     eyes = float(np.linalg.norm(landmarks[45] - landmarks[36]))
     nose = float(np.linalg.norm(landmarks[33] - landmarks[27]))
@@ -31,14 +34,17 @@ def face_unit(landmarks: np.ndarray) -> float:
 
 
 def face_axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (float64[2] each) to the picture's right along the eyes' line, and downwards at right angles to it."""
+    """Unit vectors (float64[2] each) to the picture's right along the eyes' line, and downwards at right
+    angles to it.
+    """
     right = (landmarks[42:48].mean(0) - landmarks[36:42].mean(0)).astype(np.float64)
     right /= max(float(np.linalg.norm(right)), 1e-6)
     return right, np.array([-right[1], right[0]])
 
 
 def order_lips(landmarks: np.ndarray) -> np.ndarray:
-    """The same landmarks with inner lips that crossed (lower one above the upper one, as detectors place them on shut mouths) put together.
+    """The same landmarks with inner lips that crossed (lower one above the upper one, as detectors place them
+    on shut mouths) put together.
 
     Args:
         landmarks: float[68, 2].
@@ -56,7 +62,8 @@ def order_lips(landmarks: np.ndarray) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, scale and shift that carries points to points (Umeyama 1991 without reflection).
+    """Least-squares rotation, scale and shift that carries points to points (Umeyama 1991 without
+    reflection).
 
     Args:
         source, target: float[K, 2].
@@ -86,7 +93,8 @@ class Field:
     """A displacement on a coarse grid over a crop.
 
     Attributes:
-        grid: float32[gh, gw, 2], x and y displacement in pixels at the grid's nodes, which span the crop corner pixel to corner pixel.
+        grid: float32[gh, gw, 2], x and y displacement in pixels at the grid's nodes, which span the crop
+            corner pixel to corner pixel.
         size: width and height of the crop in pixels.
     """
 
@@ -97,15 +105,25 @@ class Field:
         """x and y displacement of every pixel, float32[h, w] each."""
         nodes_x, nodes_y = self.grid.shape[1], self.grid.shape[0]
         width, height = self.size
-        # Nodes sit on the first and the last pixel; cv2.resize would put them half a cell inside, so the maps are laid out by hand.
-        scale = np.array([[(nodes_x - 1) / max(width - 1, 1), 0, 0], [0, (nodes_y - 1) / max(height - 1, 1), 0]], np.float32)
+        # Nodes sit on the first and the last pixel; cv2.resize would put them half a cell inside, so the maps
+        # are laid out by hand.
+        scale = np.array(
+            [[(nodes_x - 1) / max(width - 1, 1), 0, 0], [0, (nodes_y - 1) / max(height - 1, 1), 0]],
+            np.float32,
+        )
         dense = cv2.warpAffine(
-            self.grid, scale, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+            self.grid,
+            scale,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         return np.ascontiguousarray(dense[..., 0]), np.ascontiguousarray(dense[..., 1])
 
     def jacobian(self) -> np.ndarray:
-        """Determinant of the map's derivative in every grid cell, float32[gh - 1, gw - 1]: folds where it is not above 0."""
+        """Determinant of the map's derivative in every grid cell, float32[gh - 1, gw - 1]: folds where it is
+        not above 0.
+        """
         step_x = (self.size[0] - 1) / (self.grid.shape[1] - 1)
         step_y = (self.size[1] - 1) / (self.grid.shape[0] - 1)
         along_x = (np.diff(self.grid, axis=1) / step_x)[:-1]
@@ -115,11 +133,15 @@ class Field:
 
 def positions(dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Source position of every pixel under a displacement: two float32[h, w] maps for `cv2.remap`."""
-    return dx + np.arange(dx.shape[1], dtype=np.float32), dy + np.arange(dy.shape[0], dtype=np.float32)[:, None]
+    return dx + np.arange(dx.shape[1], dtype=np.float32), dy + np.arange(dy.shape[0], dtype=np.float32)[
+        :, None
+    ]
 
 
 def grid_nodes(size: tuple[int, int], step: float) -> np.ndarray:
-    """Positions of a crop's grid nodes, float32[gh, gw, 2] (x, y), about ``step`` pixels apart, first and last on the corner pixels."""
+    """Positions of a crop's grid nodes, float32[gh, gw, 2] (x, y), about ``step`` pixels apart, first and
+    last on the corner pixels.
+    """
     width, height = size
     x = np.linspace(0, width - 1, max(2, round(width / step) + 1), dtype=np.float32)
     y = np.linspace(0, height - 1, max(2, round(height / step) + 1), dtype=np.float32)
@@ -127,7 +149,12 @@ def grid_nodes(size: tuple[int, int], step: float) -> np.ndarray:
 
 
 def solve_field(
-    points: np.ndarray, moves: np.ndarray, nodes: np.ndarray, size: tuple[int, int], radius: float, smoothing: float = SMOOTHING
+    points: np.ndarray,
+    moves: np.ndarray,
+    nodes: np.ndarray,
+    size: tuple[int, int],
+    radius: float,
+    smoothing: float = SMOOTHING,
 ) -> Field:
     """Spread displacements known at points over a crop.
 
@@ -153,7 +180,8 @@ def solve_field(
 
 
 def unfold(field: Field, least: float = 0.08, hidden: np.ndarray | None = None) -> Field:
-    """The same field, smoothed until no cell of the grid is squeezed to less than ``least`` of its area: smooth fields do not fold.
+    """The same field, smoothed until no cell of the grid is squeezed to less than ``least`` of its area:
+    smooth fields do not fold.
 
     Args:
         field: displacements.

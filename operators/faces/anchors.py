@@ -1,7 +1,9 @@
-"""Choice of the person to dub: one box for each shot of a title, by the rule of ``--face``. The planner uses `AnchorSearch`.
+"""Choice of the person to dub: one box for each shot of a title, by the rule of ``--face``. The planner uses
+`AnchorSearch`.
 
-Faces are found in samples of each shot (`samples`), and faces of one shot gathered into people by where they are. A rule then picks a
-person in each shot by itself (largest, left, right, a number), or one and the same person everywhere (a reference picture).
+Faces are found in samples of each shot (`samples`), and faces of one shot gathered into people by where they
+are. A rule then picks a person in each shot by itself (largest, left, right, a number), or one and the same
+person everywhere (a reference picture).
 """
 
 from __future__ import annotations
@@ -68,7 +70,11 @@ class Person:
 
 
 def find_anchors(
-    url: str, info: VideoInfo, shots: Sequence[tuple[int, int]], face: str = "largest", backend: FaceBackend | None = None
+    url: str,
+    info: VideoInfo,
+    shots: Sequence[tuple[int, int]],
+    face: str = "largest",
+    backend: FaceBackend | None = None,
 ) -> list[np.ndarray | None]:
     """One box for each shot: where the chosen person's face is.
 
@@ -76,15 +82,16 @@ def find_anchors(
         url: video.
         info: what `probe_video` said of it.
         shots: source frames [start, stop) of each.
-        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left beginning with 0, or the path or
-            URL of a picture of the person.
+        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left
+            beginning with 0, or the path or URL of a picture of the person.
         backend: finds faces; dlib if None.
 
     Returns:
         float32[4] in upright pixels for each shot, or None where that person is not seen.
 
     Raises:
-        FaceError: no sampled frame of the title shows a face, the number or the pictured person is nowhere, or the picture shows no face.
+        FaceError: no sampled frame of the title shows a face, the number or the pictured person is nowhere,
+            or the picture shows no face.
         ValueError: ``face`` is no rule.
     """
     search = AnchorSearch(url, face, backend)
@@ -112,7 +119,9 @@ class AnchorSearch:
     def __init__(self, url: str, face: str = "largest", backend: FaceBackend | None = None) -> None:
         self._url, self._face, self._rule = url, face, parse_rule(face)
         self._backend = backend or make_backend("dlib", "cpu")
-        self._wanted = (_describe_picture(face, self._backend), Recogniser()) if self._rule == "reference" else None
+        self._wanted = (
+            (_describe_picture(face, self._backend), Recogniser()) if self._rule == "reference" else None
+        )
         # The largest face is found first; by all other rules the small ones count as well.
         self._sides = LONG_SIDES if self._rule == "largest" else LONG_SIDES[1:]
         self._people: list[list[Person]] = []
@@ -143,20 +152,30 @@ class AnchorSearch:
         chosen = [_by_place(people, self._rule) for people in self._people]
         if all(person is None for person in chosen):
             most = max(len(people) for people in self._people)
-            raise FaceError(f"{self._url}: --face {self._face}: no shot shows more than {most} faces at once; numbers begin with 0")
+            raise FaceError(
+                f"{self._url}: --face {self._face}: no shot shows more than {most} faces at once; numbers begin with 0"
+            )
         return [None if person is None else person.anchor for person in chosen]
 
     def _matching(self) -> list[np.ndarray | None]:
         """Anchors of the people that the reference picture shows."""
         nearest = [min(people, key=lambda person: person.distance, default=None) for people in self._people]
         found = [person if person is not None and person.distance < SAME else None for person in nearest]
-        matched = [f"{shot} ({person.distance:.2f})" for shot, person in enumerate(found) if person is not None]
+        matched = [
+            f"{shot} ({person.distance:.2f})" for shot, person in enumerate(found) if person is not None
+        ]
         if not matched:
             least = min(person.distance for person in nearest if person is not None)
             limit = f"the nearest face is {least:.2f} away, {SAME} would be the same person"
             raise FaceError(f"{self._url}: nobody in it looks like {self._face}: {limit}")
         shots = f"{', '.join(matched)} of {len(found)}"
-        logger.info("%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, self._face, shots, SAME)
+        logger.info(
+            "%s: the person of %s is in shots %s (distance; %.1f is the limit)",
+            self._url,
+            self._face,
+            shots,
+            SAME,
+        )
         return [None if person is None else person.anchor for person in found]
 
 
@@ -175,7 +194,9 @@ def parse_rule(face: str) -> str | int:
     raise ValueError(f"--face {face!r}: use {RULES}")
 
 
-def people_of_shot(pictures: Mapping[int, np.ndarray], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES) -> list[Person]:
+def people_of_shot(
+    pictures: Mapping[int, np.ndarray], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
+) -> list[Person]:
     """The people of one shot, left to right.
 
     Args:
@@ -192,8 +213,14 @@ def people_of_shot(pictures: Mapping[int, np.ndarray], backend: FaceBackend, sid
 
 
 def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Give each face of a sample to the person last seen nearest to it, each person one at most; the others are new."""
-    pairs = sorted((float(separation(boxes[[i]], person.boxes[-1])[0]), i, p) for i in range(len(boxes)) for p, person in enumerate(people))
+    """Give each face of a sample to the person last seen nearest to it, each person one at most; the others
+    are new.
+    """
+    pairs = sorted(
+        (float(separation(boxes[[i]], person.boxes[-1])[0]), i, p)
+        for i in range(len(boxes))
+        for p, person in enumerate(people)
+    )
     taken: dict[int, int] = {}
     for apart, i, p in pairs:
         if apart < 1.0 and i not in taken and p not in taken.values():
@@ -229,12 +256,18 @@ def _describe_picture(path: str, backend: FaceBackend) -> np.ndarray:
     picture = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB if backend.colour else cv2.COLOR_BGR2GRAY)
     boxes, _ = find_anywhere(backend, picture)
     if not len(boxes):
-        raise FaceError(f"--face {path}: no face found in the picture; use one that shows the person from the front")
+        raise FaceError(
+            f"--face {path}: no face found in the picture; use one that shows the person from the front"
+        )
     largest = boxes[int(np.argmax(boxes[:, 2] - boxes[:, 0]))]
-    return Recogniser().describe(picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks)
+    return Recogniser().describe(
+        picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks
+    )
 
 
-def _describe(person: Person, pictures: Mapping[int, np.ndarray], recogniser: Recogniser, backend: FaceBackend) -> np.ndarray:
+def _describe(
+    person: Person, pictures: Mapping[int, np.ndarray], recogniser: Recogniser, backend: FaceBackend
+) -> np.ndarray:
     """float64[n, 128] of the person in the three samples where the detector was surest."""
     out = []
     for i in sorted(np.argsort(person.scores)[-3:], key=lambda i: person.frames[i]):

@@ -8,21 +8,24 @@ import numpy as np
 from operators.faces.canonical import EYE, SIDE, TEMPLATE
 from operators.faces.geometry import EYES
 
-#: Cells of a patch: rows from under the nose to the upper lip and from the lower lip to the chin, columns from cheek to cheek.
+#: Cells of a patch: rows from under the nose to the upper lip and from the lower lip to the chin, columns
+#: from cheek to cheek.
 ROWS, COLUMNS = 9, 17
 _REDUCED = 60
 _EYES = TEMPLATE[EYES].mean(0)
-#: Five landmarks each of the curves between which the rows lie; the outline's are drawn in, off the background.
+#: Five landmarks each of the curves between which the rows lie; the outline's are drawn in, off the
+#: background.
 _CURVES = ((2, 31, 33, 35, 14), (4, 48, 51, 54, 12), (4, 48, 57, 54, 12), (6, 7, 8, 9, 10))
 _INWARD = 0.15
 _BANDS = ((0, 1, np.array([0.1, 0.4, 0.65, 0.9])), (2, 3, np.array([0.1, 0.3, 0.5, 0.7, 0.9])))
 
 
 def patch_of(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """float32[ROWS, COLUMNS]: the skin around the mouth, in standard deviations from the mean of the upper face.
+    """float32[ROWS, COLUMNS]: the skin around the mouth, in standard deviations from the mean of the upper
+    face.
 
-    Cells lie between landmarks: an opening mouth or a turning head does not change what they show, but what covers the face does. Measured
-    by the upper face, which stays free, light and exposure drop out.
+    Cells lie between landmarks: an opening mouth or a turning head does not change what they show, but what
+    covers the face does. Measured by the upper face, which stays free, light and exposure drop out.
 
     Args:
         crop: canonical crop uint8[SIDE, SIDE(, 3)].
@@ -42,11 +45,14 @@ def patch_of(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         curves.append(np.stack([np.interp(columns, np.arange(5), knots[:, axis]) for axis in (0, 1)], -1))
     cells = [(1 - v) * curves[upper] + v * curves[lower] for upper, lower, rows in _BANDS for v in rows]
     places = ((np.array(cells) + 0.5) * (_REDUCED / SIDE) - 0.5).astype(np.float32)
-    lower = cv2.remap(reduced, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lower = cv2.remap(
+        reduced, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return (lower.astype(np.float32) - np.float32(mean[0, 0])) / np.float32(max(deviation[0, 0], 6.0))
 
 
-#: A cell is covered when it differs from all references by more than this, in standard deviations of the upper face.
+#: A cell is covered when it differs from all references by more than this, in standard deviations of the
+#: upper face.
 TOLERANCE = 0.35
 _KERNEL = np.ones((3, 3), np.uint8)
 
@@ -71,7 +77,9 @@ class References:
 
     @staticmethod
     def _trusted(patches: np.ndarray, spreads: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """bool[n]: samples nearly as sure as the best. What hides the mouth in up to half of them must not become part of the face."""
+        """bool[n]: samples nearly as sure as the best. What hides the mouth in up to half of them must not
+        become part of the face.
+        """
         if len(patches) < 3:
             return np.ones(len(patches), bool)
         kept = (scores > np.quantile(scores, 0.75) - 0.7) & (spreads < 2.2 * np.quantile(spreads, 0.25))

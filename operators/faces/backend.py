@@ -11,26 +11,33 @@ BackendName = Literal["auto", "dlib", "face-alignment"]
 
 
 class FaceBackend(Protocol):
-    """Detector and landmark predictor. Pictures are luma uint8[h, w], or RGB uint8[h, w, 3] where ``colour`` is set."""
+    """Detector and landmark predictor. Pictures are luma uint8[h, w], or RGB uint8[h, w, 3] where ``colour``
+    is set.
+    """
 
     name: str
     colour: bool
 
     def detect(self, picture: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes float32[n, 4] and scores float32[n], best first, of faces about 80 to 400 pixels wide with a score over ``threshold``.
+        """Boxes float32[n, 4] and scores float32[n], best first, of faces about 80 to 400 pixels wide with a
+        score over ``threshold``.
 
-        Boxes are squares as dlib's: `canonical.BOX_EYES` wide. Scores: 0 is as likely a face as not, sure ones exceed 1.
+        Boxes are squares as dlib's: `canonical.BOX_EYES` wide. Scores: 0 is as likely a face as not, sure
+        ones exceed 1.
         """
 
     def landmarks(self, crop: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Points float64[68, 2] in a canonical crop and their uncertainty float64[68], eye distances; ``exact=False`` is quicker."""
+        """Points float64[68, 2] in a canonical crop and their uncertainty float64[68], eye distances;
+        ``exact=False`` is quicker.
+        """
 
     def confirm(self, crop: np.ndarray) -> float:
         """Score, as `detect`'s, of the face that should fill a canonical crop; -1: none."""
 
 
 def make_backend(name: BackendName, device: str) -> FaceBackend:
-    """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a GPU is there, else dlib.
+    """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a
+    GPU is there, else dlib.
 
     Raises:
         FileNotFoundError: the model files of the backend asked for are missing; names them.
@@ -41,7 +48,9 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     if name not in ("auto", "dlib", "face-alignment"):
         raise ValueError(f"face backend {name!r} is unknown: use auto, dlib or face-alignment")
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
-    if name == "face-alignment" or (name == "auto" and device.startswith("cuda") and is_installed() and not missing_weights()):
+    if name == "face-alignment" or (
+        name == "auto" and device.startswith("cuda") and is_installed() and not missing_weights()
+    ):
         return FaceAlignmentBackend(device)
     return _shared_dlib()
 

@@ -1,4 +1,5 @@
-"""The canonical crop: a face turned upright and scaled to one size, so that every later step sees the same picture of it.
+"""The canonical crop: a face turned upright and scaled to one size, so that every later step sees the same
+picture of it.
 
 A transform is float64[2, 3] and maps points as ``A[:, :2] @ p + A[:, 2]``.
 """
@@ -13,10 +14,12 @@ from operators.faces.geometry import EYES, MOUTH, eye_distance, head_model
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
 SIDE = 360
 BOX = 240
-#: Face boxes of dlib's detector are this many eye distances wide and centred this far below the eyes (mean over frontal faces).
+#: Face boxes of dlib's detector are this many eye distances wide and centred this far below the eyes (mean
+#: over frontal faces).
 BOX_EYES = 2.35
 BOX_BELOW_EYES = 0.45
-#: Points whose similarity fit places the crop: brows, nose and eyes. The jaw slides with pose and the mouth moves.
+#: Points whose similarity fit places the crop: brows, nose and eyes. The jaw slides with pose and the mouth
+#: moves.
 STABLE = np.arange(17, 48)
 EYE = BOX / BOX_EYES
 
@@ -52,7 +55,9 @@ def scale_of(transform: np.ndarray) -> float:
 
 
 def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Least squares similarity (rotation, scale, shift) of float[n, 2] onto float[n, 2] (Umeyama 1991, in the plane)."""
+    """Least squares similarity (rotation, scale, shift) of float[n, 2] onto float[n, 2] (Umeyama 1991, in the
+    plane).
+    """
     a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
     w = np.full(len(a), 1 / len(a)) if weights is None else weights / weights.sum()
     a_mean, b_mean = (w * a).sum(), (w * b).sum()
@@ -66,7 +71,9 @@ def robust_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     fitted = similarity(source, target)
     for _ in range(5):
         residual = np.linalg.norm(apply(fitted, source) - target, axis=1)
-        fitted = similarity(source, target, 1 / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-3)) ** 2))
+        fitted = similarity(
+            source, target, 1 / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-3)) ** 2)
+        )
     return fitted
 
 
@@ -92,7 +99,9 @@ def box_of_transform(transform: np.ndarray) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Crop a picture uint8[h, w] or [h, w, 3] by a transform into its crop uint8[side, side(, 3)]; edges are repeated outside."""
+    """Crop a picture uint8[h, w] or [h, w, 3] by a transform into its crop uint8[side, side(, 3)]; edges are
+    repeated outside.
+    """
     zoom = scale_of(transform)
     if zoom < 0.6:  # bilinear sampling would skip pixels: reduce the region by area first
         corners = apply(invert(transform), np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float64))
@@ -105,13 +114,17 @@ def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.nda
             fx, fy = (x2 - x1) / region.shape[1], (y2 - y1) / region.shape[0]
             enlarge = np.array([[fx, 0, x1 + (fx - 1) / 2], [0, fy, y1 + (fy - 1) / 2]])
             picture, transform = region, compose(transform, enlarge)
-    return cv2.warpAffine(picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def face_shape(landmarks: np.ndarray) -> np.ndarray:
     """Landmarks float[..., 68, 2] with place, size and tilt removed, in eye distances from between the eyes."""
     flat = np.asarray(landmarks, np.float64).reshape(-1, 68, 2)
-    shapes = np.stack([apply(transform_of_landmarks(points), points) for points in flat]) if len(flat) else flat
+    shapes = (
+        np.stack([apply(transform_of_landmarks(points), points) for points in flat]) if len(flat) else flat
+    )
     return ((shapes - TEMPLATE[EYES].mean(0)) / EYE).reshape(np.shape(landmarks))
 
 

@@ -1,7 +1,9 @@
-"""dlib: the HOG face detector and the 68-point regression trees (Kazemi & Sullivan 2014), with nothing to download.
+"""dlib: the HOG face detector and the 68-point regression trees (Kazemi & Sullivan 2014), with nothing to
+download.
 
-The model files lie inside the package `face_recognition_models`. It is found but not imported: its own code needs `pkg_resources`, which
-current setuptools no longer has. The 68-point predictor was trained on iBUG 300-W, whose licence is for research.
+The model files lie inside the package `face_recognition_models`. It is found but not imported: its own code
+needs `pkg_resources`, which current setuptools no longer has. The 68-point predictor was trained on iBUG
+300-W, whose licence is for research.
 """
 
 from __future__ import annotations
@@ -23,17 +25,26 @@ def bundled_model(name: str) -> Path:
         FileNotFoundError: the package or the file in it is missing; says what to install.
     """
     spec = importlib.util.find_spec("face_recognition_models")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "models" if spec and spec.submodule_search_locations else None
+    folder = (
+        Path(next(iter(spec.submodule_search_locations))) / "models"
+        if spec and spec.submodule_search_locations
+        else None
+    )
     if folder is None or not (folder / name).is_file():
-        raise FileNotFoundError(f"face model {name} not found: pip install face_recognition_models (it carries the file)")
+        raise FileNotFoundError(
+            f"face model {name} not found: pip install face_recognition_models (it carries the file)"
+        )
     return folder / name
 
 
-#: Boxes for one prediction, as (shift x, shift y, enlargement) in box sides. The trees' answer jumps with the box: against a mean over
-#: sixty boxes one is 0.70 % of the eye distance off, two opposite ones 0.58 %, four 0.52 %, eight 0.49 %.
+#: Boxes for one prediction, as (shift x, shift y, enlargement) in box sides. The trees' answer jumps with the
+#: box: against a mean over sixty boxes one is 0.70 % of the eye distance off, two opposite ones 0.58 %, four
+#: 0.52 %, eight 0.49 %.
 _SHIFTS = np.array([[0.045, 0.02, -0.05], [-0.045, -0.02, 0.05], [0.02, -0.045, 0.05], [-0.02, 0.045, -0.05]])
 _HALVES = BOX * (1 + _SHIFTS[:, 2:]) / 2
-_BOXES = np.concatenate([SIDE / 2 + BOX * _SHIFTS[:, :2] - _HALVES, SIDE / 2 + BOX * _SHIFTS[:, :2] + _HALVES], 1)
+_BOXES = np.concatenate(
+    [SIDE / 2 + BOX * _SHIFTS[:, :2] - _HALVES, SIDE / 2 + BOX * _SHIFTS[:, :2] + _HALVES], 1
+)
 _MIDDLE = np.array([[(SIDE - BOX) / 2, (SIDE - BOX) / 2, (SIDE + BOX) / 2, (SIDE + BOX) / 2]])
 
 
@@ -63,14 +74,16 @@ class DlibBackend:
         """Points of the face in a canonical crop uint8[SIDE, SIDE].
 
         Returns:
-            float64[68, 2] in crop pixels, and float64[68]: how far the answers for slightly different boxes are apart, in eye distances
-            (zeros when not ``exact``, which asks a single box).
+            float64[68, 2] in crop pixels, and float64[68]: how far the answers for slightly different boxes
+            are apart, in eye distances (zeros when not ``exact``, which asks a single box).
         """
         answers = self._trees(crop, _BOXES if exact else _MIDDLE)
         return answers.mean(0), np.sqrt(answers.var(0).sum(-1)) / EYE
 
     def confirm(self, crop: np.ndarray) -> float:
-        """The detector's score for the face that fills a canonical crop, -1 if there is none. Turned and covered faces score low."""
+        """The detector's score for the face that fills a canonical crop, -1 if there is none. Turned and
+        covered faces score low.
+        """
         # The box becomes 100 pixels wide, well above the detector's least.
         boxes, scores = self.detect(cv2.resize(crop, (150, 150), interpolation=cv2.INTER_AREA), -1.0)
         if not len(boxes):

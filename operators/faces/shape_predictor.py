@@ -1,8 +1,9 @@
-"""The 68-point regression trees (Kazemi & Sullivan 2014) of dlib's model file, compact and for several boxes at once.
+"""The 68-point regression trees (Kazemi & Sullivan 2014) of dlib's model file, compact and for several boxes
+at once.
 
-dlib's own evaluation gathers 4 MB of leaves from all over 65 MB for every box: where other processes share the cache that takes 2 to 4 ms.
-Here leaves are 16-bit numbers and the boxes of one picture go through the levels together. Points come back as fractions of a pixel, not
-rounded. A test holds the two together.
+dlib's own evaluation gathers 4 MB of leaves from all over 65 MB for every box: where other processes share
+the cache that takes 2 to 4 ms. Here leaves are 16-bit numbers and the boxes of one picture go through the
+levels together. Points come back as fractions of a pixel, not rounded. A test holds the two together.
 """
 
 from __future__ import annotations
@@ -36,12 +37,22 @@ class Trees:
     scales: np.ndarray
 
     def __call__(self, picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Points float64[B, P, 2] of the faces in uint8[h, w], for boxes float[B, 4] (x1, y1, x2, y2; squares)."""
+        """Points float64[B, P, 2] of the faces in uint8[h, w], for boxes float[B, 4] (x1, y1, x2, y2;
+        squares).
+        """
         from operators.faces.shape_predictor_kernels import cascade
 
         # dlib's rectangles end at the last pixel inside.
         squares = np.stack([boxes[:, 0], boxes[:, 1], boxes[:, 2] - boxes[:, 0] - 1], 1).astype(np.float32)
-        fields = (self.start, self.anchors, self.offsets, self.pairs, self.thresholds, self.leaves, self.scales)
+        fields = (
+            self.start,
+            self.anchors,
+            self.offsets,
+            self.pairs,
+            self.thresholds,
+            self.leaves,
+            self.scales,
+        )
         return cascade(np.ascontiguousarray(picture), squares, *fields).astype(np.float64)
 
 
@@ -54,7 +65,8 @@ def load_trees(path: Path) -> Trees:
     from operators.faces.shape_predictor_kernels import read_floats, read_forests, read_integer
 
     content = np.fromfile(path, np.uint8)
-    # The compiled loops do not check bounds: behind a file that ends early they read zeros, which are no tree.
+    # The compiled loops do not check bounds: behind a file that ends early they read zeros, which are no
+    # tree.
     data = np.concatenate([content, np.zeros(1 << 18, np.uint8)])
 
     def integers(at: int, count: int) -> tuple[list[int], int]:
@@ -92,5 +104,7 @@ def load_trees(path: Path) -> Trees:
     except (ValueError, IndexError, MemoryError) as error:
         raise ValueError(f"{path} is no shape predictor of dlib: {error}") from error
     if at != len(content):
-        raise ValueError(f"{path} is no shape predictor of dlib: {len(content)} bytes where {at} were expected")
+        raise ValueError(
+            f"{path} is no shape predictor of dlib: {len(content)} bytes where {at} were expected"
+        )
     return Trees(shape.reshape(-1, 2), anchors, offsets, pairs, thresholds, leaves, scales)

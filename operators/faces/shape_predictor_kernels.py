@@ -1,4 +1,6 @@
-"""The two loops of `trees` that must be compiled: reading dlib's serialisation, and running the cascade. Imported where they are needed."""
+"""The two loops of `trees` that must be compiled: reading dlib's serialisation, and running the cascade.
+Imported where they are needed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_compiled
 def read_integer(data: np.ndarray, at: int) -> tuple[Any, int]:
-    """One integer and where the next value begins: a byte with the count of bytes and the sign, then the bytes, least first."""
+    """One integer and where the next value begins: a byte with the count of bytes and the sign, then the
+    bytes, least first.
+    """
     head = data[at]
     size = head & 15
     value = np.int64(0)
@@ -39,8 +43,17 @@ def read_floats(data: np.ndarray, at: int, out: np.ndarray) -> int:
 
 
 @_compiled
-def read_forests(data: np.ndarray, at: int, pairs: np.ndarray, thresholds: np.ndarray, leaves: np.ndarray, scales: np.ndarray) -> int:
-    """Read all trees into arrays shaped as in `trees.Trees`; returns where the next value begins, or -1 where a tree has another size."""
+def read_forests(
+    data: np.ndarray,
+    at: int,
+    pairs: np.ndarray,
+    thresholds: np.ndarray,
+    leaves: np.ndarray,
+    scales: np.ndarray,
+) -> int:
+    """Read all trees into arrays shaped as in `trees.Trees`; returns where the next value begins, or -1 where
+    a tree has another size.
+    """
     levels, trees, splits = thresholds.shape
     width = leaves.shape[3]
     values = np.empty((trees, splits + 1, width), np.float32)
@@ -86,7 +99,9 @@ def cascade(
     leaves: np.ndarray,
     scales: np.ndarray,
 ) -> np.ndarray:
-    """Shapes float32[B, P, 2] in the picture uint8[h, w], for boxes float32[B, 3]: left, top, and side in pixels."""
+    """Shapes float32[B, P, 2] in the picture uint8[h, w], for boxes float32[B, 3]: left, top, and side in
+    pixels.
+    """
     levels, trees, splits = thresholds.shape
     points, pixels, count = start.shape[0], anchors.shape[1], boxes.shape[0]
     height, width = picture.shape
@@ -101,7 +116,8 @@ def cascade(
     for level in range(levels):
         for b in range(count):
             shape = shapes[b]
-            # Rotation and scale of the least squares similarity from the mean shape: pixels turn and grow with the face.
+            # Rotation and scale of the least squares similarity from the mean shape: pixels turn and grow
+            # with the face.
             centre_x, centre_y = shape[:, 0].mean(), shape[:, 1].mean()
             along, across = 0.0, 0.0
             for p in range(points):
@@ -114,7 +130,8 @@ def cascade(
             for f in range(pixels):
                 dx, dy = offsets[level, f, 0], offsets[level, f, 1]
                 a = anchors[level, f]
-                # Double precision, as dlib: near the border between two pixels the last bits decide which is read.
+                # Double precision, as dlib: near the border between two pixels the last bits decide which is
+                # read.
                 x = int(np.floor(left + side * np.float64(shape[a, 0] + (cosine * dx - sine * dy)) + 0.5))
                 y = int(np.floor(top + side * np.float64(shape[a, 1] + (sine * dx + cosine * dy)) + 0.5))
                 read[f] = picture[y, x] if 0 <= x < width and 0 <= y < height else 0
@@ -122,7 +139,10 @@ def cascade(
             for tree in range(trees):
                 at = 0
                 while at < splits:
-                    bright = read[pairs[level, tree, at, 0]] - read[pairs[level, tree, at, 1]] > thresholds[level, tree, at]
+                    bright = (
+                        read[pairs[level, tree, at, 0]] - read[pairs[level, tree, at, 1]]
+                        > thresholds[level, tree, at]
+                    )
                     at = 2 * at + (1 if bright else 2)
                 leaf = leaves[level, tree, at - splits]
                 for k in range(2 * points):

@@ -1,7 +1,8 @@
-"""Model of the chosen person from a few frames spread over a shot: looks of the free lower face, and identity.
+"""Model of the chosen person from a few frames spread over a shot: looks of the free lower face, and
+identity.
 
-The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a segment come from its own
-decoding; the others are decoded for it.
+The frames depend on the shot alone, so that every segment of it judges by the same measure. Those inside a
+segment come from its own decoding; the others are decoded for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Fetch = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
 
 
 def sample_frames(shot: tuple[int, int], count: int) -> list[int]:
-    """Up to ``count`` frames spread evenly over the shot, on the grid where tracks begin (`tracking.on_grid`)."""
+    """Up to ``count`` frames spread evenly over the shot, on the grid where tracks begin
+    (`tracking.on_grid`).
+    """
     start, stop = shot
     wanted = start + (np.arange(count) + 0.5) * (stop - start) / count
     return sorted({max(int(w) // GRID * GRID, start) for w in wanted})
@@ -30,7 +33,11 @@ def sample_frames(shot: tuple[int, int], count: int) -> list[int]:
 
 def _measure(seen: Look) -> tuple[np.ndarray, float, float]:
     """Patch, uncertainty of the mouth and score, as `References` wants them."""
-    return patch_of(seen.crop, apply(seen.transform, seen.landmarks)), float(seen.spread[MOUTH].mean()), seen.score
+    return (
+        patch_of(seen.crop, apply(seen.transform, seen.landmarks)),
+        float(seen.spread[MOUTH].mean()),
+        seen.score,
+    )
 
 
 class ShotModel:
@@ -63,11 +70,15 @@ class ShotModel:
                 self.note(index, self.seeder.anywhere(picture))
             seen = [s for _, s in sorted(self._seen.items()) if s is not None]
             patches = np.array([s[0] for s in seen], np.float32).reshape(-1, ROWS, COLUMNS)
-            self._references = References(patches, np.array([s[1] for s in seen]), np.array([s[2] for s in seen]))
+            self._references = References(
+                patches, np.array([s[1] for s in seen]), np.array([s[2] for s in seen])
+            )
         return self._references
 
     def recognise(self, picture: np.ndarray, landmarks: np.ndarray) -> bool:
-        """True if a face far from the anchor is that of the samples where the anchor is, or no sample shows it."""
+        """True if a face far from the anchor is that of the samples where the anchor is, or no sample shows
+        it.
+        """
         if not len(self._known):
             return True
         return distance(self._recogniser.describe(picture, landmarks), self._known) < SAME
@@ -79,5 +90,13 @@ class ShotModel:
     @cached_property
     def _known(self) -> np.ndarray:
         """float64[n, 128]."""
-        looks = [(picture, self.seeder.near(picture, tilted=True)) for _, picture in self._fetch(self.samples)]
-        return np.array([self._recogniser.describe(picture, seen.landmarks) for picture, seen in looks if seen is not None])
+        looks = [
+            (picture, self.seeder.near(picture, tilted=True)) for _, picture in self._fetch(self.samples)
+        ]
+        return np.array(
+            [
+                self._recogniser.describe(picture, seen.landmarks)
+                for picture, seen in looks
+                if seen is not None
+            ]
+        )

@@ -1,9 +1,11 @@
-"""Landmarks without jitter and without lag: averaged over neighbouring frames with the head's motion taken out.
+"""Landmarks without jitter and without lag: averaged over neighbouring frames with the head's motion taken
+out.
 
-Each point becomes a weighted mean of itself and of its places in up to `RADIUS` frames before and after, moved by the measured motion of
-the head between the frames: a nod is followed, not smeared. A group of points (mouth, eyes, chin...) also weighs each neighbour by how
-alike the group's own shape is there (a bilateral filter, Tomasi & Manduchi 1998): while the lips rest they are averaged, while they open or
-close they are left as they are. Plain Gaussian smoothing, on faces with known motion, lost 40 % of the opening of fast speech.
+Each point becomes a weighted mean of itself and of its places in up to `RADIUS` frames before and after,
+moved by the measured motion of the head between the frames: a nod is followed, not smeared. A group of points
+(mouth, eyes, chin...) also weighs each neighbour by how alike the group's own shape is there (a bilateral
+filter, Tomasi & Manduchi 1998): while the lips rest they are averaged, while they open or close they are left
+as they are. Plain Gaussian smoothing, on faces with known motion, lost 40 % of the opening of fast speech.
 """
 
 from __future__ import annotations
@@ -13,11 +15,21 @@ import itertools
 import numpy as np
 
 from operators.faces.canonical import STABLE, robust_similarity
-from operators.faces.geometry import EYES, LEFT_BROW, LEFT_EYE, MOUTH, NOSE, RIGHT_BROW, RIGHT_EYE, eye_distance
+from operators.faces.geometry import (
+    EYES,
+    LEFT_BROW,
+    LEFT_EYE,
+    MOUTH,
+    NOSE,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    eye_distance,
+)
 
 RADIUS = 5
 SIGMA = 2.0
-#: Points smoothed together, and how far in eye distances the group may differ before a neighbour counts less (None: always counts fully).
+#: Points smoothed together, and how far in eye distances the group may differ before a neighbour counts less
+#: (None: always counts fully).
 GROUPS: tuple[tuple[np.ndarray, float | None], ...] = (
     (NOSE, None),
     (LEFT_BROW, 0.015),
@@ -30,7 +42,8 @@ GROUPS: tuple[tuple[np.ndarray, float | None], ...] = (
 )
 #: In small faces the predictor's noise is a share of a pixel, whatever the eye distance.
 NOISE_PIXELS = 0.3
-#: A face that is this many eye distances from where it was expected is another sighting: nothing is smoothed across.
+#: A face that is this many eye distances from where it was expected is another sighting: nothing is smoothed
+#: across.
 JUMP = 0.5
 
 
@@ -48,7 +61,8 @@ def fill_motion(landmarks: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, 
         motion: float64[T, 2, 3], from the frame before into each; NaN where unknown.
 
     Returns:
-        motion with the landmarks' own similarity where it was unknown, and bool[T]: this frame continues the one before.
+        motion with the landmarks' own similarity where it was unknown, and bool[T]: this frame continues the
+        one before.
     """
     motion = motion.copy()
     linked = np.zeros(len(landmarks), bool)
@@ -58,14 +72,17 @@ def fill_motion(landmarks: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, 
             continue
         if np.isnan(motion[t]).any():
             motion[t] = robust_similarity(before[STABLE], after[STABLE])
-            linked[t] = np.linalg.norm(after[EYES].mean(0) - before[EYES].mean(0)) < JUMP * eye_distance(after)
+            linked[t] = np.linalg.norm(after[EYES].mean(0) - before[EYES].mean(0)) < JUMP * eye_distance(
+                after
+            )
         else:
             linked[t] = True
     return motion, linked
 
 
 def smooth(landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Smoothed landmarks float64[T, 68, 2]; NaN stays NaN, and nothing reaches across missing frames or jumps.
+    """Smoothed landmarks float64[T, 68, 2]; NaN stays NaN, and nothing reaches across missing frames or
+    jumps.
 
     Args:
         landmarks: float64[T, 68, 2], NaN where there are none.
@@ -102,7 +119,9 @@ def _smooth_run(landmarks: np.ndarray, motion: np.ndarray) -> np.ndarray:
             there = here + offset
             step = backward[there] if direction > 0 else forward[there + 1]
             moved[here] = moved[here] @ step
-            places = landmarks[there] @ moved[here][:, :2, :2].transpose(0, 2, 1) + moved[here][:, None, :2, 2]
+            places = (
+                landmarks[there] @ moved[here][:, :2, :2].transpose(0, 2, 1) + moved[here][:, None, :2, 2]
+            )
             apart = ((places - landmarks[here]) ** 2).sum(-1)
             alike = np.empty((len(here), len(GROUPS)))
             for g, (points, tolerance) in enumerate(GROUPS):

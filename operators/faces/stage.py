@@ -45,12 +45,19 @@ class DetectOptions:
 
 
 def crop_box(anchor: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The shot's crop in the picture: a square 1.75 anchor boxes wide with the head in its middle (FFHQ's framing), cut at the edges."""
+    """The shot's crop in the picture: a square 1.75 anchor boxes wide with the head in its middle (FFHQ's
+    framing), cut at the edges.
+    """
     side = float((anchor[2:] - anchor[:2]).mean())
     x, y = (anchor[0] + anchor[2]) / 2, (anchor[1] + anchor[3]) / 2 - 0.145 * side
     half = 0.875 * side
     x1, y1 = max(round(float(x - half)), 0), max(round(float(y - half)), 0)
-    return x1, y1, min(max(round(float(x + half)), x1 + 1), size[0]), min(max(round(float(y + half)), y1 + 1), size[1])
+    return (
+        x1,
+        y1,
+        min(max(round(float(x + half)), x1 + 1), size[0]),
+        min(max(round(float(y + half)), y1 + 1), size[1]),
+    )
 
 
 class DetectFaces(Stage):
@@ -61,11 +68,13 @@ class DetectFaces(Stage):
     * ``landmarks`` float32[T, 68, 2]: iBUG order, pixels of the upright picture, smoothed; 0 where not valid.
     * ``boxes`` float32[T, 4]: square face boxes of the smoothed landmarks; 0 where not valid.
     * ``valid`` bool[T]: the face is there, frontal enough, inside the picture, and nothing hides its mouth.
-    * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is no face at all.
+    * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is
+      no face at all.
     * with the option ``crops`` also ``crops`` uint8[T, 256, 256, 3]: RGB of `crop_box`.
 
-    With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the frames that serve as references
-    are tied to frame numbers of the title and to the shot, and nothing is remembered longer than `tracking.MEMORY` frames.
+    With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the
+    frames that serve as references are tied to frame numbers of the title and to the shot, and nothing is
+    remembered longer than `tracking.MEMORY` frames.
     """
 
     name = "detect"
@@ -87,7 +96,9 @@ class DetectFaces(Stage):
         self._models: OrderedDict[tuple[Any, ...], ShotModel] = OrderedDict()
 
     def halo(self, options: Any) -> tuple[int, int]:
-        """Frames before: what tracking remembers, then what validity and smoothing look at; after: the latter two."""
+        """Frames before: what tracking remembers, then what validity and smoothing look at; after: the latter
+        two.
+        """
         del options
         around = validity.CONTEXT + smoothing.RADIUS
         return tracking.MEMORY + around, around
@@ -114,7 +125,9 @@ class DetectFaces(Stage):
             if tracking.on_grid(frame.index, segment.shot[0]):
                 model.note(frame.index, tracker.seed)
             if self.options.crops:
-                crops[frame.index - start] = cv2.resize(frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA)
+                crops[frame.index - start] = cv2.resize(
+                    frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA
+                )
         seen = observations(sightings)
         evidence = validity.occlusion(seen, model.references())
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
@@ -169,8 +182,16 @@ def observations(sightings: list[Sighting | None]) -> validity.Observations:
     )
     for t, sighting in enumerate(sightings):
         if sighting is not None:
-            seen.landmarks[t], seen.spread[t], seen.score[t] = sighting.landmarks, sighting.spread, sighting.score
-            seen.doubtful[t], seen.ghost[t], seen.patches[t] = sighting.doubtful, sighting.ghost, sighting.patch
+            seen.landmarks[t], seen.spread[t], seen.score[t] = (
+                sighting.landmarks,
+                sighting.spread,
+                sighting.score,
+            )
+            seen.doubtful[t], seen.ghost[t], seen.patches[t] = (
+                sighting.doubtful,
+                sighting.ghost,
+                sighting.patch,
+            )
             if sighting.motion is not None:
                 seen.motion[t] = sighting.motion
     return seen

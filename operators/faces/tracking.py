@@ -1,11 +1,14 @@
-"""One person through consecutive frames: seeds on a grid of frame numbers, and tracking from each as far as the next but one.
+"""One person through consecutive frames: seeds on a grid of frame numbers, and tracking from each as far as
+the next but one.
 
-The sighting in frame t depends on frames t - `MEMORY` to t and on nothing before, wherever reading began: that is the halo. A grid frame
-(`on_grid`) searches for the face again. Where it fails (the HOG detector sees faces from the front only) the track that the previous grid
-frame began goes on, once. Where there is no track, every frame looks near the anchor.
+The sighting in frame t depends on frames t - `MEMORY` to t and on nothing before, wherever reading began:
+that is the halo. A grid frame (`on_grid`) searches for the face again. Where it fails (the HOG detector sees
+faces from the front only) the track that the previous grid frame began goes on, once. Where there is no
+track, every frame looks near the anchor.
 
-So the state in a block from grid frame g to the next depends on frames from g - `GRID` on: a track that an older seed began has ended by
-then, and one begun between grid frames ends at the next grid frame that does not see the face.
+So the state in a block from grid frame g to the next depends on frames from g - `GRID` on: a track that an
+older seed began has ended by then, and one begun between grid frames ends at the next grid frame that does
+not see the face.
 """
 
 from __future__ import annotations
@@ -16,7 +19,16 @@ import cv2
 import numpy as np
 
 from operators.faces.appearance import patch_of
-from operators.faces.canonical import EYE, STABLE, apply, compose, invert, robust_similarity, transform_of_landmarks, warp
+from operators.faces.canonical import (
+    EYE,
+    STABLE,
+    apply,
+    compose,
+    invert,
+    robust_similarity,
+    transform_of_landmarks,
+    warp,
+)
 from operators.faces.geometry import MOUTH, eye_distance
 from operators.faces.seed import Look, Seeder, look
 
@@ -33,7 +45,9 @@ LOST = -0.3
 
 
 def on_grid(index: int, shot_start: int) -> bool:
-    """True if this frame searches for the face again: multiples of `GRID` in the title, and the first frame of a shot."""
+    """True if this frame searches for the face again: multiples of `GRID` in the title, and the first frame
+    of a shot.
+    """
     return index % GRID == 0 or index == shot_start
 
 
@@ -45,7 +59,8 @@ class Sighting:
         landmarks: float64[68, 2], picture pixels, not smoothed; NaN for a ghost.
         spread: uncertainty of the mouth's points, eye distances.
         score: the detector's score, NaN in frames where it was not asked.
-        motion: float64[2, 3], how the head moved in the picture since the frame before; None: not known, or the face is new.
+        motion: float64[2, 3], how the head moved in the picture since the frame before; None: not known, or
+            the face is new.
         doubtful: the detector did not see the face when it was last asked.
         ghost: the face was lost up to `GHOST` frames ago; the patch shows where it was.
         patch: float32[ROWS, COLUMNS], see `appearance.patch_of`.
@@ -61,7 +76,8 @@ class Sighting:
 
 
 def head_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Similarity by which brows, nose and eyes moved between two crops of one transform (pyramidal Lucas-Kanade), None if unclear.
+    """Similarity by which brows, nose and eyes moved between two crops of one transform (pyramidal
+    Lucas-Kanade), None if unclear.
 
     Args:
         before, after: uint8[SIDE, SIDE(, 3)].
@@ -70,7 +86,13 @@ def head_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np
     source = points[STABLE].astype(np.float32)
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
     target, found, _ = cv2.calcOpticalFlowPyrLK(
-        before, after, source[:, None], np.empty(0, np.float32), winSize=(21, 21), maxLevel=3, criteria=criteria
+        before,
+        after,
+        source[:, None],
+        np.empty(0, np.float32),
+        winSize=(21, 21),
+        maxLevel=3,
+        criteria=criteria,
     )
     kept = found[:, 0] > 0
     if kept.sum() < 12:
@@ -112,7 +134,11 @@ class Tracker:
             self._credit = self._credit - 1 if self.seed is None else 1
         if grid and self.seed is not None:
             self._look, self._doubtful = self.seed, False
-            if before is not None and motion is not None and not _same_place(apply(motion, before.landmarks), self.seed.landmarks):
+            if (
+                before is not None
+                and motion is not None
+                and not _same_place(apply(motion, before.landmarks), self.seed.landmarks)
+            ):
                 motion = None
         elif before is not None and self._credit >= 0:
             self._follow(before, motion, index, picture)
@@ -123,12 +149,22 @@ class Tracker:
         return self._sighting(before, motion, picture)
 
     def _motion(self, before: Look, picture: np.ndarray) -> np.ndarray | None:
-        motion = head_motion(before.crop, warp(picture, before.transform), apply(before.transform, before.landmarks))
-        return None if motion is None else compose(invert(before.transform), compose(motion, before.transform))
+        motion = head_motion(
+            before.crop, warp(picture, before.transform), apply(before.transform, before.landmarks)
+        )
+        return (
+            None if motion is None else compose(invert(before.transform), compose(motion, before.transform))
+        )
 
     def _follow(self, before: Look, motion: np.ndarray | None, index: int, picture: np.ndarray) -> None:
         expected = before.landmarks if motion is None else apply(motion, before.landmarks)
-        seen = look(self._seeder.backend, picture, transform_of_landmarks(expected), float("nan"), guesses=int(motion is None))
+        seen = look(
+            self._seeder.backend,
+            picture,
+            transform_of_landmarks(expected),
+            float("nan"),
+            guesses=int(motion is None),
+        )
         if index % CONFIRM == 0 or motion is None:
             seen.score = self._seeder.backend.confirm(seen.crop)
             if seen.score < LOST and (self._doubtful or motion is None):
@@ -137,7 +173,9 @@ class Tracker:
             self._doubtful = seen.score < LOST
         self._look = seen
 
-    def _sighting(self, before: Look | None, motion: np.ndarray | None, picture: np.ndarray) -> Sighting | None:
+    def _sighting(
+        self, before: Look | None, motion: np.ndarray | None, picture: np.ndarray
+    ) -> Sighting | None:
         seen = self._look
         if seen is not None:
             self._ghost = None

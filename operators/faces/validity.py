@@ -1,8 +1,9 @@
 """Frames that show the face well enough to be given another mouth.
 
-A face that the tracker follows is unusable when it is turned away, cut by the edge of the picture, or when something covers its
-mouth. Each sign of that is uncertain, but they are independent: the lower face looks unlike the shot's other frames (`appearance`), the
-predictor's answers scatter, and the detector's score falls.
+A face that the tracker follows is unusable when it is turned away, cut by the edge of the picture, or when
+something covers its mouth. Each sign of that is uncertain, but they are independent: the lower face looks
+unlike the shot's other frames (`appearance`), the predictor's answers scatter, and the detector's score
+falls.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ GAP = 3
 CLOSING = 4
 #: Frames before and after an occlusion that it takes along: it begins before it is noticed.
 MARGIN = 2
-#: Frames on either side of frame t that decide with it whether t is usable: by score, neighbours, closing, margin, gap.
+#: Frames on either side of frame t that decide with it whether t is usable: by score, neighbours, closing,
+#: margin, gap.
 CONTEXT = 3 + 2 + CLOSING + MARGIN + GAP
 #: Residual of frames without a face.
 ABSENT = 9.0
-#: Values that reach the limit alone: share of covered skin, doublings of the landmarks' scatter, loss of the detector's score (beyond 0.2).
+#: Values that reach the limit alone: share of covered skin, doublings of the landmarks' scatter, loss of the
+#: detector's score (beyond 0.2).
 COVERED, SCATTER, DOUBT = 0.15, 2.6, 1.4
 #: Uncertainty of the mouth's points, in eye distances, that no free mouth shows.
 SCATTERED = 0.04
@@ -43,7 +46,8 @@ class Observations:
         spread: float64[T], uncertainty of the mouth's points, eye distances.
         score: float64[T], NaN where the detector was not asked.
         doubtful: bool[T], the detector did not see the face when it was last asked.
-        ghost: bool[T], the face was lost no more than `GAP` frames ago; landmarks are NaN, `patches` shows where it was.
+        ghost: bool[T], the face was lost no more than `GAP` frames ago; landmarks are NaN, `patches` shows
+            where it was.
         patches: float32[T, ROWS, COLUMNS].
     """
 
@@ -62,10 +66,12 @@ class Observations:
 
 
 def occlusion(seen: Observations, references: References) -> np.ndarray:
-    """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there is no face.
+    """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there
+    is no face.
 
-    Three signs add up: covered skin, landmarks that scatter more than in the references, and a detector that doubts more. With these
-    weights a hand and a microphone painted into ten clips are found in 91 % of the frames where they hide the mouth; 0.2 % false alarms.
+    Three signs add up: covered skin, landmarks that scatter more than in the references, and a detector that
+    doubts more. With these weights a hand and a microphone painted into ten clips are found in 91 % of the
+    frames where they hide the mouth; 0.2 % false alarms.
     """
     evidence = np.full(len(seen.landmarks), ABSENT)
     score, spread = _nearest(seen.score), _median(seen.spread)
@@ -75,7 +81,9 @@ def occlusion(seen: Observations, references: References) -> np.ndarray:
             continue
         if references.count:
             evidence[t] += np.log2(max(spread[t] / references.spread, 1.0)) / SCATTER
-            evidence[t] += max(references.score - np.nan_to_num(score[t], nan=references.score) - 0.2, 0.0) / DOUBT
+            evidence[t] += (
+                max(references.score - np.nan_to_num(score[t], nan=references.score) - 0.2, 0.0) / DOUBT
+            )
         evidence[t] = max(evidence[t], spread[t] / SCATTERED)
     return evidence
 
@@ -89,7 +97,9 @@ def _median(values: np.ndarray, reach: int = 2) -> np.ndarray:
 
 
 def _nearest(values: np.ndarray, reach: int = 3) -> np.ndarray:
-    """float64[T] with NaN replaced by the nearest known value no more than ``reach`` frames away, the earlier of two."""
+    """float64[T] with NaN replaced by the nearest known value no more than ``reach`` frames away, the earlier
+    of two.
+    """
     out = values.copy()
     for distance in range(1, reach + 1):
         for shift in (distance, -distance):
@@ -103,7 +113,9 @@ def _nearest(values: np.ndarray, reach: int = 3) -> np.ndarray:
 
 
 def occluded(evidence: np.ndarray) -> np.ndarray:
-    """bool[T]. Fewer than 3 frames of 5 are noise unless strong; pauses under `CLOSING` frames are bridged; then comes the margin."""
+    """bool[T]. Fewer than 3 frames of 5 are noise unless strong; pauses under `CLOSING` frames are bridged;
+    then comes the margin.
+    """
     over = evidence >= 1
     around = np.convolve(over, np.ones(5), "same")[: len(over)] if len(over) else over
     flagged = (over & (around >= 3)) | (evidence >= 1.6)
@@ -119,10 +131,14 @@ def occluded(evidence: np.ndarray) -> np.ndarray:
 
 
 def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
-    """True if float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions, not turned away."""
+    """True if float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions,
+    not turned away.
+    """
     eyes = float(eye_distance(landmarks))
     # The chin may be cut by the edge, the mouth may not.
-    points = np.concatenate([landmarks[MOUTH], landmarks[[CHIN]] + np.sign(np.array(size) / 2 - landmarks[CHIN]) * 0.5 * eyes])
+    points = np.concatenate(
+        [landmarks[MOUTH], landmarks[[CHIN]] + np.sign(np.array(size) / 2 - landmarks[CHIN]) * 0.5 * eyes]
+    )
     if eyes < MIN_EYE_DISTANCE or (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
         return False
     pose = head_pose(landmarks, size)
@@ -130,7 +146,9 @@ def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> b
 
 
 def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_yaw: float) -> np.ndarray:
-    """bool[T]: frames to work on. Short gaps are included where nothing speaks against them; `fill` then gives them landmarks."""
+    """bool[T]: frames to work on. Short gaps are included where nothing speaks against them; `fill` then
+    gives them landmarks.
+    """
     good = np.zeros(len(evidence), bool)
     for t in np.flatnonzero(seen.present & ~seen.doubtful):
         good[t] = plausible(seen.landmarks[t], size, max_yaw)
@@ -145,7 +163,9 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
 
 
 def fill(landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Landmarks float64[T, 68, 2] with those missing in valid frames interpolated between their neighbours, and NaN in invalid frames."""
+    """Landmarks float64[T, 68, 2] with those missing in valid frames interpolated between their neighbours,
+    and NaN in invalid frames.
+    """
     out = np.where(valid[:, None, None], landmarks, np.nan)
     for start, stop in runs(valid & np.isnan(landmarks[:, 0, 0])):
         share = (np.arange(1, stop - start + 1) / (stop - start + 1))[:, None, None]

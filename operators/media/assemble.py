@@ -1,4 +1,6 @@
-"""Put a title together: encoded segments concatenated by packets, speech, and everything else that the source holds."""
+"""Put a title together: encoded segments concatenated by packets, speech, and everything else that the source
+holds.
+"""
 
 from __future__ import annotations
 
@@ -43,18 +45,20 @@ def assemble(
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
-    The segments' pictures are copied bit for bit with the presentation times, orientation and colours that they carry. Of the source come
-    other audio, subtitles, further video tracks, cover art, attachments, chapters and metadata, by copy and cut at the output's end. The
-    same inputs give the same bytes.
+    The segments' pictures are copied bit for bit with the presentation times, orientation and colours that
+    they carry. Of the source come other audio, subtitles, further video tracks, cover art, attachments,
+    chapters and metadata, by copy and cut at the output's end. The same inputs give the same bytes.
 
     Args:
         output: fsspec URL; its suffix chooses the container: .mp4, .m4v, .mov or .mkv.
-        segments: fsspec URLs of segments by `operators.media.writer.encode_segment`, in output order, times ascending over all of them.
+        segments: fsspec URLs of segments by `operators.media.writer.encode_segment`, in output order, times
+            ascending over all of them.
         video: fsspec URL of the source.
-        speech: fsspec URL of any file with an audio stream; its time 0 (see `operators.media.audio`) is put at the first frame's time, to
-            the nearest sample of 48 kHz. Encoded as AAC and cut at the output's end. None: as with ``audio="keep"``.
-        audio: "replace": the speech takes the place of the source's first (default) audio track. "add": it becomes a further track
-            after them. "keep": the source's audio only.
+        speech: fsspec URL of any file with an audio stream; its time 0 (see `operators.media.audio`) is put
+            at the first frame's time, to the nearest sample of 48 kHz. Encoded as AAC and cut at the output's
+            end. None: as with ``audio="keep"``.
+        audio: "replace": the speech takes the place of the source's first (default) audio track. "add": it
+            becomes a further track after them. "keep": the source's audio only.
         language: language of the speech (ISO 639 code or a tag such as ``pt-BR``).
 
     Returns:
@@ -72,41 +76,79 @@ def assemble(
         raise ValueError(f"audio {audio!r} must be one of {', '.join(get_args(Audio))}")
     with atomic_write(output) as path:
         try:
-            return _write(path, FORMATS[suffix(output)], segments, video, None if audio == "keep" else speech, audio, language)
+            return _write(
+                path,
+                FORMATS[suffix(output)],
+                segments,
+                video,
+                None if audio == "keep" else speech,
+                audio,
+                language,
+            )
         except av.error.FFmpegError as error:
             raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
 
 
-def _write(path: Path, name: str, segments: Sequence[str], video: str, speech: str | None, audio: Audio, language: str | None) -> list[str]:
+def _write(
+    path: Path,
+    name: str,
+    segments: Sequence[str],
+    video: str,
+    speech: str | None,
+    audio: Audio,
+    language: str | None,
+) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
     with ExitStack() as stack:
         template = video_stream(stack.enter_context(open_input(segments[0])), segments[0])
         source = stack.enter_context(open_input(video))
         dubbed = find_video(source, video)
-        options = _muxer_options(name, ends.time_base, [s.codec_context.sample_rate for s in source.streams.audio if s.codec_context])
+        options = _muxer_options(
+            name,
+            ends.time_base,
+            [s.codec_context.sample_rate for s in source.streams.audio if s.codec_context],
+        )
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(content_tags(source.metadata))
         carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end))
         picture = _add_video(container, name, template, dubbed, carrier.warnings)
-        packets: list[Iterable[Packet[Any]]] = [video_packets(segments, picture, ends, shown_durations=name == "matroska")]
-        replaced = find_audio(source, video).index if audio == "replace" and speech is not None and source.streams.audio else None
+        packets: list[Iterable[Packet[Any]]] = [
+            video_packets(segments, picture, ends, shown_durations=name == "matroska")
+        ]
+        replaced = (
+            find_audio(source, video).index
+            if audio == "replace" and speech is not None and source.streams.audio
+            else None
+        )
         if speech is not None and audio == "replace":
-            packets.append(_add_speech(container, name, speech, language, begin, end, Disposition.default, carrier.warnings))
+            packets.append(
+                _add_speech(
+                    container, name, speech, language, begin, end, Disposition.default, carrier.warnings
+                )
+            )
         carrier.add([s for s in source.streams if s.index not in (dubbed.index, replaced)])
         if speech is not None and audio == "add":
             first = Disposition(0) if source.streams.audio else Disposition.default
-            packets.append(_add_speech(container, name, speech, language, begin, end, first, carrier.warnings))
+            packets.append(
+                _add_speech(container, name, speech, language, begin, end, first, carrier.warnings)
+            )
         copy_chapters(source, container, carrier.cut)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
             assert packet.pts is not None
-            rounded = rounded or (packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1)
+            rounded = rounded or (
+                packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1
+            )
             container.mux(packet)
         if rounded and name == "matroska":
-            carrier.warnings.append("Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them")
+            carrier.warnings.append(
+                "Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them"
+            )
     if name == "mov" and speech is not None and language and not _tagged(path, language):
-        carrier.warnings.append(f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it")
+        carrier.warnings.append(
+            f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it"
+        )
     return carrier.warnings
 
 
@@ -114,7 +156,9 @@ def _tagged(path: Path, language: str) -> bool:
     """True if a track of the file is tagged with the language."""
     code = language_code(language) or language
     with av.open(f"file:{path}") as written:
-        return any(stream.language in (code, QUICKTIME_CODES.get(code, code)) for stream in written.streams.audio)
+        return any(
+            stream.language in (code, QUICKTIME_CODES.get(code, code)) for stream in written.streams.audio
+        )
 
 
 def _decoding_time(packet: Packet[Any]) -> Fraction:
@@ -129,13 +173,16 @@ def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     scale = time_base.denominator
     for rate in (RATE, *rates):
-        # Edit lists count in the movie's time scale: a common multiple also holds the starts of audio tracks exactly.
+        # Edit lists count in the movie's time scale: a common multiple also holds the starts of audio tracks
+        # exactly.
         common = math.lcm(scale, rate)
         scale = common if common < 1 << 31 else scale
     return {**mp4_options(time_base.denominator), "movie_timescale": str(scale), "movflags": "+faststart"}
 
 
-def _add_video(container: OutputContainer, name: str, template: VideoStream, dubbed: VideoStream, warnings: list[str]) -> Stream:
+def _add_video(
+    container: OutputContainer, name: str, template: VideoStream, dubbed: VideoStream, warnings: list[str]
+) -> Stream:
     """The picture's stream: as the segments are encoded, with the source's tags."""
     tags = content_tags(dubbed.metadata)
     key = next((key for key in tags if key.lower() == "timecode"), None)
@@ -150,7 +197,9 @@ def _add_video(container: OutputContainer, name: str, template: VideoStream, dub
 
 
 def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
-    """Reason why the muxer would not write a time code (a broken tag, a rate it does not go with), empty if it would. Found by trying."""
+    """Reason why the muxer would not write a time code (a broken tag, a rate it does not go with), empty if
+    it would. Found by trying.
+    """
     file = io.BytesIO()
     try:
         with av.open(file, "w", format=name) as trial:
@@ -160,13 +209,22 @@ def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
             stream.metadata["timecode"] = timecode
             packet: Packet[Any] = Packet(bytes(8))
             packet.pts = packet.dts = 0
-            packet.duration, packet.is_keyframe, packet.time_base, packet.stream = 1, True, Fraction(1, 25), stream
+            packet.duration, packet.is_keyframe, packet.time_base, packet.stream = (
+                1,
+                True,
+                Fraction(1, 25),
+                stream,
+            )
             trial.mux(packet)
     except av.error.FFmpegError as error:
         return describe(error)
     file.seek(0)
     with av.open(file) as written:
-        return "" if any("timecode" in {key.lower() for key in stream.metadata} for stream in written.streams) else "not a valid time code"
+        return (
+            ""
+            if any("timecode" in {key.lower() for key in stream.metadata} for stream in written.streams)
+            else "not a valid time code"
+        )
 
 
 def _add_speech(

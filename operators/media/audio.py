@@ -1,7 +1,7 @@
 """Speech from any file with an audio stream.
 
-Time 0 is the first sample, or, in a file that also has a video, the time of its first frame: then lips and speech of such a file stay
-together when it is used as the speech of another video.
+Time 0 is the first sample, or, in a file that also has a video, the time of its first frame: then lips and
+speech of such a file stay together when it is used as the speech of another video.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from operators.storage.errors import MediaError, NoAudioError, SilentAudioError
 
 #: Seconds: a longer hole between the times of two decoded pieces of audio is filled with silence.
 LONGEST_HOLE = Fraction(1, 25)
-#: Share of packets that may fail to decode (a tag at the end of an MP3 file, a damaged packet: both become silence).
+#: Share of packets that may fail to decode (a tag at the end of an MP3 file, a damaged packet: both become
+#: silence).
 DAMAGE = 0.01
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
@@ -66,7 +67,9 @@ def check_audible(samples: np.ndarray, url: str) -> None:
     """
     peak = float(np.abs(samples).max()) if samples.size else 0.0
     if peak < SILENCE_PEAK:
-        raise SilentAudioError(f"{url}: the audio is silent throughout (peak {peak:.6f}, below -60 dBFS); give a file with speech in it")
+        raise SilentAudioError(
+            f"{url}: the audio is silent throughout (peak {peak:.6f}, below -60 dBFS); give a file with speech in it"
+        )
 
 
 def audio_blocks(
@@ -105,15 +108,21 @@ def audio_blocks(
 
 
 def _mixed(frame: AudioFrame, layout: str | None) -> AudioFrame:
-    """A planar float frame mixed down to "mono" or "stereo" such that equal channels give the same one and nothing gets louder."""
+    """A planar float frame mixed down to "mono" or "stereo" such that equal channels give the same one and
+    nothing gets louder.
+    """
     names = [channel.name for channel in frame.layout.channels]
     target = {"mono": 1, "stereo": 2}.get(layout or "", len(names))
     if target >= len(names):
         return frame
-    sides = np.array([MIX.get(name, (0.5, 0.5)) for name in names] if len(names) > 2 else np.eye(2), np.float32).T
+    sides = np.array(
+        [MIX.get(name, (0.5, 0.5)) for name in names] if len(names) > 2 else np.eye(2), np.float32
+    ).T
     weights = sides / np.maximum(sides.sum(axis=1, keepdims=True), 1e-6)
     weights = weights.mean(axis=0, keepdims=True) if target == 1 else weights
-    mixed = AudioFrame.from_ndarray(np.ascontiguousarray(weights @ frame.to_ndarray()), format="fltp", layout=layout or "mono")
+    mixed = AudioFrame.from_ndarray(
+        np.ascontiguousarray(weights @ frame.to_ndarray()), format="fltp", layout=layout or "mono"
+    )
     mixed.sample_rate = frame.sample_rate
     return mixed
 
@@ -127,14 +136,19 @@ def find_audio(container: av.container.InputContainer, url: str) -> AudioStream:
     if not container.streams.audio:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise NoAudioError(f"{url}: no audio stream, the file holds {kinds}; give a file with speech")
-    return next((s for s in container.streams.audio if s.disposition & Disposition.default), container.streams.audio[0])
+    return next(
+        (s for s in container.streams.audio if s.disposition & Disposition.default),
+        container.streams.audio[0],
+    )
 
 
 def _opened_stream(container: av.container.InputContainer, url: str, index: int | None) -> AudioStream:
     """An audio stream that can be decoded, with the demuxer told to skip all others."""
     stream = find_audio(container, url) if index is None else cast(AudioStream, container.streams[index])
     if stream.codec_context is None or not stream.codec_context.sample_rate:
-        raise MediaError(f"{url}: the audio stream cannot be decoded (unknown codec or sample rate); convert it first")
+        raise MediaError(
+            f"{url}: the audio stream cannot be decoded (unknown codec or sample rate); convert it first"
+        )
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
@@ -162,12 +176,18 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
                 damaged += 1
                 last = describe(error)
     except av.error.FFmpegError as error:
-        raise MediaError(f"{url}: the audio cannot be read ({describe(error)}); the file is damaged") from error
+        raise MediaError(
+            f"{url}: the audio cannot be read ({describe(error)}); the file is damaged"
+        ) from error
     if damaged > max(1, DAMAGE * count):
-        raise MediaError(f"{url}: {damaged} of {count} audio packets cannot be decoded ({last}); the file is damaged")
+        raise MediaError(
+            f"{url}: {damaged} of {count} audio packets cannot be decoded ({last}); the file is damaged"
+        )
 
 
-def _continuous(container: av.container.InputContainer, stream: AudioStream, url: str) -> Iterator[AudioFrame | None]:
+def _continuous(
+    container: av.container.InputContainer, stream: AudioStream, url: str
+) -> Iterator[AudioFrame | None]:
     """Planar float frames without holes from time 0 on, then None to flush whoever takes them."""
     convert: AudioResampler | None = None
     zero = _time_zero(container)
@@ -183,7 +203,9 @@ def _continuous(container: av.container.InputContainer, stream: AudioStream, url
             if position > 0:
                 yield from _silence(position, first)
         elif (decoded.sample_rate, decoded.layout.name) != (first.sample_rate, first.layout.name):
-            raise MediaError(f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first")
+            raise MediaError(
+                f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first"
+            )
         time = _time(decoded)
         at = position if time is None or zero is None else round((time - zero) * first.sample_rate)
         if at - position > LONGEST_HOLE * first.sample_rate:
@@ -211,7 +233,9 @@ def _time(frame: AudioFrame) -> Fraction | None:
 def _silence(samples: int, like: AudioFrame) -> Iterator[AudioFrame]:
     """Silence in pieces of a bounded size: a damaged time stamp may ask for years of it."""
     for begin in range(0, samples, 4 * BLOCK):
-        yield from _frames(np.zeros([len(like.layout.channels), min(4 * BLOCK, samples - begin)], np.float32), like)
+        yield from _frames(
+            np.zeros([len(like.layout.channels), min(4 * BLOCK, samples - begin)], np.float32), like
+        )
 
 
 def _frames(samples: np.ndarray, like: AudioFrame) -> Iterator[AudioFrame]:

@@ -1,6 +1,7 @@
 """Between a stream's Y'CbCr code values and 8-bit R'G'B', by the stream's own matrix and range.
 
-Matrices: ITU-T H.273, table 4 (Kr, Kb) and equations 36-59. No transfer function is applied: R'G'B' are the stream's non-linear values.
+Matrices: ITU-T H.273, table 4 (Kr, Kb) and equations 36-59. No transfer function is applied: R'G'B' are the
+    stream's non-linear values.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ LIMITED_RANGE, FULL_RANGE = 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class ColorTags:
-    """Colour description as H.273 code points (what FFmpeg and the streams carry); 2 (range: 0) means unspecified."""
+    """Colour description as H.273 code points (what FFmpeg and the streams carry); 2 (range: 0) means
+    unspecified.
+    """
 
     range: int = 0
     matrix: int = UNSPECIFIED
@@ -45,7 +48,8 @@ def rgb_to_yuv(matrix: int, full_range: bool, depth: int, height: int) -> np.nda
     """float32[3,4]: code values of Y, Cb, Cr = M @ (R, G, B, 1) for R'G'B' of 0..255.
 
     Args:
-        matrix: H.273 matrix coefficients. Unspecified: BT.709 for pictures of 720 lines and more, SMPTE 170M below, as players do.
+        matrix: H.273 matrix coefficients. Unspecified: BT.709 for pictures of 720 lines and more, SMPTE 170M
+            below, as players do.
         full_range: whether code values use the whole range.
         depth: bits of a code value.
         height: lines of the coded picture.
@@ -55,7 +59,9 @@ def rgb_to_yuv(matrix: int, full_range: bool, depth: int, height: int) -> np.nda
     else:
         kr, kb = _KR_KB.get(matrix, _KR_KB[1] if height >= 720 else _KR_KB[6])
         y = np.array([kr, 1 - kr - kb, kb])
-        base = np.stack([y, (np.array([0, 0, 1]) - y) / (2 * (1 - kb)), (np.array([1, 0, 0]) - y) / (2 * (1 - kr))])
+        base = np.stack(
+            [y, (np.array([0, 0, 1]) - y) / (2 * (1 - kb)), (np.array([1, 0, 0]) - y) / (2 * (1 - kr))]
+        )
     unit = float(1 << (depth - 8))
     top = float((1 << depth) - 1)
     scale = np.array([top, top, top]) if full_range else np.array([219.0, 224.0, 224.0]) * unit

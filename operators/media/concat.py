@@ -29,8 +29,8 @@ class Ends:
     Attributes:
         start: time of the first frame.
         end: time at which the last frame ends.
-        room: from the time at which the last packet is decoded to the end, if packets are decoded as soon as the frame before them by
-            the reordering depth is shown.
+        room: from the time at which the last packet is decoded to the end, if packets are decoded as soon as
+            the frame before them by the reordering depth is shown.
     """
 
     start: int
@@ -56,7 +56,9 @@ def segment_ends(segments: Sequence[str]) -> Ends:
 
 
 def _depth(found: list[Packet[Any]]) -> int:
-    """The encoder's reordering depth: segments begin that many units of time before their first frame is shown (see `writer`)."""
+    """The encoder's reordering depth: segments begin that many units of time before their first frame is
+    shown (see `writer`).
+    """
     assert found[0].pts is not None
     assert found[0].dts is not None
     return found[0].pts - found[0].dts
@@ -69,21 +71,24 @@ def _span(stream: VideoStream, url: str) -> tuple[int, int, Fraction]:
     return stream.start_time, stream.start_time + stream.duration, stream.time_base
 
 
-def video_packets(segments: Sequence[str], target: Stream, ends: Ends, shown_durations: bool) -> Iterator[Packet[Any]]:
+def video_packets(
+    segments: Sequence[str], target: Stream, ends: Ends, shown_durations: bool
+) -> Iterator[Packet[Any]]:
     """All packets of all segments, by decoding order over the whole title.
 
-    Presentation times are the segments' own. Decoding times follow from them: the i-th packet is decoded when the frame is shown that is
-    ``depth`` places before it, ``depth`` being the encoder's reordering depth.
+    Presentation times are the segments' own. Decoding times follow from them: the i-th packet is decoded when
+    the frame is shown that is ``depth`` places before it, ``depth`` being the encoder's reordering depth.
 
     Args:
         segments: fsspec URLs.
         target: the output's video stream.
         ends: of these segments.
-        shown_durations: give packets the duration for which their frame is shown. Otherwise the last packet is given one that makes the
-            whole end at ``ends.end`` (see `operators.media.writer`).
+        shown_durations: give packets the duration for which their frame is shown. Otherwise the last packet
+            is given one that makes the whole end at ``ends.end`` (see `operators.media.writer`).
 
     Raises:
-        MediaError: a segment cannot be read, is encoded with other headers than the first, or does not follow the one before it.
+        MediaError: a segment cannot be read, is encoded with other headers than the first, or does not follow
+            the one before it.
     """
     header: bytes | None = None
     delay: list[int] = []
@@ -96,9 +101,13 @@ def video_packets(segments: Sequence[str], target: Stream, ends: Ends, shown_dur
                 header, delay = stream.codec_context.extradata, _lead(_depth(found), pts, ends)
                 lead = ends.start - delay[0] if delay else 0
             if stream.codec_context.extradata != header or stream.time_base != ends.time_base:
-                raise HeadersDifferError(f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them")
+                raise HeadersDifferError(
+                    f"{url}: encoded with other options than {segments[0]}; all segments of a title must share them"
+                )
             if (number and delay and pts[0] <= delay[-1]) or (number and not delay and pts[0] < ends.start):
-                raise MediaError(f"{url}: begins at {pts[0]} before the segment ahead of it has ended; segments must ascend in time")
+                raise MediaError(
+                    f"{url}: begins at {pts[0]} before the segment ahead of it has ended; segments must ascend in time"
+                )
             shown = dict(zip(pts, np.diff([*pts, _span(stream, url)[1]]).tolist(), strict=True))
             decode = [*delay, *pts]
             for i, packet in enumerate(found):
@@ -122,7 +131,9 @@ def _read_segment(container: InputContainer, url: str) -> tuple[VideoStream, lis
 
 
 def _lead(depth: int, pts: list[int], ends: Ends) -> list[int]:
-    """Decoding times of the packets before those that take the first frames' times: a frame interval apart if the end has room for it."""
+    """Decoding times of the packets before those that take the first frames' times: a frame interval apart if
+    the end has room for it.
+    """
     if not depth:
         return []
     interval = pts[1] - pts[0] if len(pts) > 1 else ends.end - ends.start

@@ -19,15 +19,32 @@ from operators.storage.files import filesystem, fingerprint, open_media
 
 #: Bytes that FFmpeg asks of an fsspec file object at a time.
 READ_BLOCK = 1 << 18
-#: AVFMT_TS_DISCONT: time stamps are clock readings (MPEG transport and program streams), they start anywhere and may jump.
+#: AVFMT_TS_DISCONT: time stamps are clock readings (MPEG transport and program streams), they start anywhere
+#: and may jump.
 CLOCK_TIMES = 0x0200
 #: A picture's name is a name, not a pattern for numbered ones.
 _LITERAL = {"pattern_type": "none"}
-#: Demuxers that read other files than the one that is opened, or the network: a video must not make us read what it names.
-PLAYLISTS = {"concat", "dash", "hls", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest", "avisynth", "vapoursynth"}
+#: Demuxers that read other files than the one that is opened, or the network: a video must not make us read
+#: what it names.
+PLAYLISTS = {
+    "concat",
+    "dash",
+    "hls",
+    "imf",
+    "lavfi",
+    "rtp",
+    "rtsp",
+    "sap",
+    "sdp",
+    "webm_dash_manifest",
+    "avisynth",
+    "vapoursynth",
+}
 _OPENED = {**_LITERAL, "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
 #: How playlists begin.
-_PLAYLIST = re.compile(rb"\s*(#EXTM3U|ffconcat |<\?xml[^>]*\?>\s*<(MPD|CompositionPlaylist|AssetMap)|v=0\r?\n)")
+_PLAYLIST = re.compile(
+    rb"\s*(#EXTM3U|ffconcat |<\?xml[^>]*\?>\s*<(MPD|CompositionPlaylist|AssetMap)|v=0\r?\n)"
+)
 #: Tags in an unknown encoding are no reason to refuse a file; PyAV 19 takes them without being asked.
 _TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 #: Demuxers that read one picture.
@@ -50,8 +67,12 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
             container = av.open(source, "r", buffer_size=READ_BLOCK, container_options=_OPENED, **_TOLERANT)
         except av.error.FFmpegError as error:
             if _PLAYLIST.match(_head(url)):
-                raise MediaError(f"{url}: is a playlist that names other files; give the media file itself") from error
-            raise MediaError(f"{url}: not a media file that can be read ({describe(error)}); check that it plays") from error
+                raise MediaError(
+                    f"{url}: is a playlist that names other files; give the media file itself"
+                ) from error
+            raise MediaError(
+                f"{url}: not a media file that can be read ({describe(error)}); check that it plays"
+            ) from error
         with container:
             yield container
     finally:
@@ -71,7 +92,9 @@ def describe(error: av.error.FFmpegError) -> str:
 
 def is_picture(container: av.container.InputContainer) -> bool:
     """True if the container is one still picture (JPEG, PNG, WebP, ...)."""
-    return any(container.format.name == name or container.format.name.endswith(name) for name in PICTURE_FORMATS)
+    return any(
+        container.format.name == name or container.format.name.endswith(name) for name in PICTURE_FORMATS
+    )
 
 
 def video_stream(container: av.container.InputContainer, url: str) -> VideoStream:
@@ -90,7 +113,8 @@ def video_stream(container: av.container.InputContainer, url: str) -> VideoStrea
 
 
 def find_video(container: av.container.InputContainer, url: str) -> VideoStream:
-    """The video stream that is dubbed: the default one, else the first; cover art and thumbnails are no video.
+    """The video stream that is dubbed: the default one, else the first; cover art and thumbnails are no
+    video.
 
     Raises:
         MediaError: there is none, or no decoder for it.
@@ -102,12 +126,16 @@ def find_video(container: av.container.InputContainer, url: str) -> VideoStream:
         raise MediaError(f"{url}: no video stream{cover}, the file holds {kinds}; give a video")
     stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
     if stream.codec_context is None or not stream.width or not stream.height:
-        raise MediaError(f"{url}: the video stream cannot be decoded (unknown codec or no picture size); convert it first")
+        raise MediaError(
+            f"{url}: the video stream cannot be decoded (unknown codec or no picture size); convert it first"
+        )
     return stream
 
 
 def clock_origin(container: av.container.InputContainer) -> Fraction:
-    """Seconds at which the container's time line starts: 0, or where times are clock readings the earliest start of its audio and video."""
+    """Seconds at which the container's time line starts: 0, or where times are clock readings the earliest
+    start of its audio and video.
+    """
     if not container.format.flags & CLOCK_TIMES:
         return Fraction(0)
     starts = [(s.start_time, s.time_base) for s in container.streams if s.type in ("audio", "video")]

@@ -26,15 +26,23 @@ LONGEST_LAST = 10
 
 def seconds(time: int | None, stream: VideoStream) -> str:
     """A time of the stream for messages."""
-    return "an unknown time" if time is None or time == NO_TIME or stream.time_base is None else f"{float(time * stream.time_base):.3f} s"
+    return (
+        "an unknown time"
+        if time is None or time == NO_TIME or stream.time_base is None
+        else f"{float(time * stream.time_base):.3f} s"
+    )
 
 
 def is_entry(picture: VideoFrame) -> bool:
     """True if decoding can start with this picture and gives it and all later ones exactly."""
-    return picture.pict_type == PictureType.I or (picture.key_frame and picture.pict_type not in (PictureType.P, PictureType.B))
+    return picture.pict_type == PictureType.I or (
+        picture.key_frame and picture.pict_type not in (PictureType.P, PictureType.B)
+    )
 
 
-def packets(container: av.container.InputContainer, streams: VideoStream | Sequence[Stream], url: str) -> Iterator[Packet[Any]]:
+def packets(
+    container: av.container.InputContainer, streams: VideoStream | Sequence[Stream], url: str
+) -> Iterator[Packet[Any]]:
     """Packets of a stream or of several, and at the end an empty one for each that flushes its decoder.
 
     Raises:
@@ -47,7 +55,9 @@ def packets(container: av.container.InputContainer, streams: VideoStream | Seque
             yield packet
     except av.error.FFmpegError as error:
         after = "its beginning" if time is None else f"{float(time):.3f} s"
-        raise DecodeError(f"{url}: cannot be read on after {after} ({describe(error)}); the file is damaged") from error
+        raise DecodeError(
+            f"{url}: cannot be read on after {after} ({describe(error)}); the file is damaged"
+        ) from error
 
 
 def pictures(container: av.container.InputContainer, stream: VideoStream, url: str) -> Iterator[VideoFrame]:
@@ -62,7 +72,9 @@ def pictures(container: av.container.InputContainer, stream: VideoStream, url: s
     for packet in packets(container, stream, url):
         entered = entered or packet.is_keyframe
         if packet.size and packet.is_corrupt and entered:
-            raise DecodeError(f"{url}: the frame at {seconds(packet.pts, stream)} is incomplete in the file; it is truncated or damaged")
+            raise DecodeError(
+                f"{url}: the frame at {seconds(packet.pts, stream)} is incomplete in the file; it is truncated or damaged"
+            )
         try:
             decoded = packet.decode()
         except av.error.FFmpegError as error:
@@ -74,15 +86,18 @@ def pictures(container: av.container.InputContainer, stream: VideoStream, url: s
         yield from decoded
 
 
-def packet_timeline(container: av.container.InputContainer, stream: VideoStream, url: str, head: int | None) -> Timeline | None:
-    """Times of all frames as the packets say, or None where they do not say it clearly (missing or repeated times).
+def packet_timeline(
+    container: av.container.InputContainer, stream: VideoStream, url: str, head: int | None
+) -> Timeline | None:
+    """Times of all frames as the packets say, or None where they do not say it clearly (missing or repeated
+    times).
 
     Args:
         container: opened and not read from.
         stream: its video stream.
         url: for messages.
-        head: time of the first picture that the decoder gives. Packets of earlier ones are left out where no decoder can decode them
-            because they refer to pictures before the file's beginning.
+        head: time of the first picture that the decoder gives. Packets of earlier ones are left out where no
+            decoder can decode them because they refer to pictures before the file's beginning.
     """
     times: list[int] = []
     durations: list[int] = []
@@ -98,8 +113,13 @@ def packet_timeline(container: av.container.InputContainer, stream: VideoStream,
         if packet.pts is None:
             return None
         if packet.is_corrupt:
-            raise DecodeError(f"{url}: the frame at {seconds(packet.pts, stream)} is incomplete in the file; it is truncated or damaged")
-        undecodable.append((first_key is None and not packet.is_keyframe) or (first_key is not None and packet.pts < first_key))
+            raise DecodeError(
+                f"{url}: the frame at {seconds(packet.pts, stream)} is incomplete in the file; it is truncated or damaged"
+            )
+        undecodable.append(
+            (first_key is None and not packet.is_keyframe)
+            or (first_key is not None and packet.pts < first_key)
+        )
         if packet.is_keyframe and first_key is None:
             first_key = packet.pts
         times.append(packet.pts)
@@ -107,25 +127,37 @@ def packet_timeline(container: av.container.InputContainer, stream: VideoStream,
         keys.append(packet.is_keyframe)
     if not times or head is None:
         return None
-    shown = [i for i in np.argsort(np.array(times), kind="stable").tolist() if not (times[i] < head and undecodable[i])]
+    shown = [
+        i
+        for i in np.argsort(np.array(times), kind="stable").tolist()
+        if not (times[i] < head and undecodable[i])
+    ]
     ordered = np.array([times[i] for i in shown], np.int64)
     if not len(ordered) or ordered[0] != head or (np.diff(ordered) <= 0).any():
         return None
-    # The packet of the frame shown at place p is number shown[p]: at most this many others are decoded before it and shown after it.
+    # The packet of the frame shown at place p is number shown[p]: at most this many others are decoded before
+    # it and shown after it.
     reordering = int(max(0, (np.array(shown) - np.arange(len(shown))).max()))
     last = _last_duration(stream, int(ordered[-1]), durations[shown[-1]])
-    return Timeline(ordered, np.flatnonzero([keys[i] for i in shown]), last, min(reordering, LONGEST_REORDERING))
+    return Timeline(
+        ordered, np.flatnonzero([keys[i] for i in shown]), last, min(reordering, LONGEST_REORDERING)
+    )
 
 
 def _last_duration(stream: VideoStream, last: int, said: int) -> int:
     """Duration of the frame that is shown last.
 
-    Packets of an MP4 file last until the next one in decoding order; what is true of the last frame is the end of the track.
+    Packets of an MP4 file last until the next one in decoding order; what is true of the last frame is the
+    end of the track.
     """
     end = None
     if stream.start_time is not None and stream.duration:
         end = stream.start_time + stream.duration
-    elif not said and stream.time_base and (tag := _TAGGED_DURATION.fullmatch(stream.metadata.get("DURATION", ""))):
+    elif (
+        not said
+        and stream.time_base
+        and (tag := _TAGGED_DURATION.fullmatch(stream.metadata.get("DURATION", "")))
+    ):
         # Matroska has durations of video frames in a tag at best.
         hours, minutes, seconds_ = (Fraction(part) for part in tag.groups())
         end = round((3600 * hours + 60 * minutes + seconds_) / stream.time_base)

@@ -1,12 +1,12 @@
 """Pixel formats: which ones frames are worked on and encoded in, and how a decoded picture gets there.
 
-The working formats are the planar ones that x264 encodes: gray, 4:2:0, 4:2:2 and 4:4:4 with 8 or 10 bits. A decoded picture in one of them
-is used as it is. Others are converted once, right after decoding:
+The working formats are the planar ones that x264 encodes: gray, 4:2:0, 4:2:2 and 4:4:4 with 8 or 10 bits. A
+decoded picture in one of them is used as it is. Others are converted once, right after decoding:
 
 * semi-planar and packed Y'CbCr of 8 or 10 bits: the same samples, rearranged (nothing is lost);
 * more than 10 bits: reduced to 10, the most that x264 encodes;
-* 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop a chroma sample in half, so
-  an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
+* 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop
+  a chroma sample in half, so an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
 * R'G'B' and palettes: Y'CbCr 4:4:4 (still pictures: 4:2:0), BT.709, limited range; alpha is dropped.
 """
 
@@ -45,7 +45,8 @@ class WorkingFormat:
     chroma: tuple[int, int]
     #: Bits of a sample: 8 or 10.
     depth: int
-    #: Planar format that swscale makes of a decoded picture of another format; its chroma is repeated where `name` is another one.
+    #: Planar format that swscale makes of a decoded picture of another format; its chroma is repeated where
+    #: `name` is another one.
     planar: str
     #: Decoded pictures are R'G'B' (or XYZ): the conversion changes matrix and range.
     from_rgb: bool = False
@@ -61,12 +62,14 @@ class WorkingFormat:
 
 @functools.lru_cache(maxsize=64)
 def working_format(decoded: str, width: int, height: int, still: bool = False) -> WorkingFormat:
-    """The working format for pictures that are decoded as ``decoded`` (an FFmpeg pixel format name) in this coded size.
+    """The working format for pictures that are decoded as ``decoded`` (an FFmpeg pixel format name) in this
+    coded size.
 
     Args:
         decoded: FFmpeg's name of the pixel format.
         width, height: coded size.
-        still: the file is a still picture, made into a video that should play everywhere: 4:2:0 where the size is even.
+        still: the file is a still picture, made into a video that should play everywhere: 4:2:0 where the
+            size is even.
     """
     source = av.VideoFormat(decoded, 16, 16)
     color = [c for c in source.components if not c.is_alpha]
@@ -78,7 +81,10 @@ def working_format(decoded: str, width: int, height: int, still: bool = False) -
         return WorkingFormat(f"yuv444p{tail}", (0, 0), depth, f"yuv444p{tail}", from_rgb=True)
     if len(color) < 3:
         return WorkingFormat(f"gray{tail}", (0, 0), depth, f"gray{tail}")
-    shift = (16 // source.chroma_width(16)).bit_length() - 1, (16 // source.chroma_height(16)).bit_length() - 1
+    shift = (
+        (16 // source.chroma_width(16)).bit_length() - 1,
+        (16 // source.chroma_height(16)).bit_length() - 1,
+    )
     family = "yuvj" if decoded.startswith("yuvj") else "yuv"
     planar = f"{family}{_SAMPLING[shift]}p{tail}"
     odd = width % (1 << shift[0]) or height % (1 << shift[1])
@@ -99,9 +105,14 @@ def working_tags(decoded: str, tags: ColorTags) -> ColorTags:
 
 
 def planes(picture: VideoFrame) -> list[np.ndarray]:
-    """Views of a planar picture's planes, uint8 or uint16 [h,w]. They keep the picture alive, and do not survive its `make_writable`."""
+    """Views of a planar picture's planes, uint8 or uint16 [h,w]. They keep the picture alive, and do not
+    survive its `make_writable`.
+    """
     dtype = np.uint16 if picture.format.components[0].bits > 8 else np.uint8
-    return [np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, : plane.width] for plane in picture.planes]
+    return [
+        np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, : plane.width]
+        for plane in picture.planes
+    ]
 
 
 def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
@@ -110,7 +121,11 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
         return picture
     converted = picture
     if working.from_rgb:
-        colors: dict[str, Any] = {"dst_colorspace": "ITU709", "src_color_range": "JPEG", "dst_color_range": "MPEG"}
+        colors: dict[str, Any] = {
+            "dst_colorspace": "ITU709",
+            "src_color_range": "JPEG",
+            "dst_color_range": "MPEG",
+        }
         converted = picture.reformat(format=working.planar, interpolation=_EXACT | _AREA, threads=1, **colors)
     elif picture.format.name != working.planar:
         converted = picture.reformat(format=working.planar, interpolation=_EXACT | _POINT, threads=1)
@@ -121,7 +136,9 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
 
 
 def _repeat_chroma(picture: VideoFrame, name: str) -> VideoFrame:
-    """A 4:4:4 picture in which each chroma sample of a subsampled one is repeated over the luma samples that it covers."""
+    """A 4:4:4 picture in which each chroma sample of a subsampled one is repeated over the luma samples that
+    it covers.
+    """
     full = VideoFrame(picture.width, picture.height, name)
     for source, target in zip(planes(picture), planes(full), strict=True):
         height, width = target.shape

@@ -1,4 +1,6 @@
-"""A decoded frame: presentation time, luma and RGB of the upright picture, and pasting into the frame's own Y'CbCr planes."""
+"""A decoded frame: presentation time, luma and RGB of the upright picture, and pasting into the frame's own
+Y'CbCr planes.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ class Frame:
         return self._layout
 
     def samples(self) -> list[np.ndarray]:
-        """Read-only views of the Y', Cb and Cr planes (Y' alone for gray) in coded orientation, uint8 or, with 10 bits, uint16."""
+        """Read-only views of the Y', Cb and Cr planes (Y' alone for gray) in coded orientation, uint8 or,
+        with 10 bits, uint16.
+        """
         self._private = False
         views = planes(self._picture)
         for view in views:
@@ -88,14 +92,18 @@ class Frame:
         return views
 
     def luma(self) -> np.ndarray:
-        """uint8[h,w], luma code values of the upright picture (10 bits are cut to 8); a read-only view where possible."""
+        """uint8[h,w], luma code values of the upright picture (10 bits are cut to 8); a read-only view where
+        possible.
+        """
         luma = self._layout.orientation.upright(self.samples()[0])
         return luma if luma.dtype == np.uint8 else (luma >> (self._layout.format.depth - 8)).astype(np.uint8)
 
     def rgb(self, box: Box | None = None) -> np.ndarray:
-        """uint8[h,w,3], RGB of the upright picture inside ``box`` (all of it if None), by the stream's matrix and range.
+        """uint8[h,w,3], RGB of the upright picture inside ``box`` (all of it if None), by the stream's matrix
+        and range.
 
-        Chroma samples are repeated over the pixels they cover, so that `paste` of an unchanged crop restores them.
+        Chroma samples are repeated over the pixels they cover, so that `paste` of an unchanged crop restores
+        them.
 
         Raises:
             ValueError: the box is empty or leaves the picture.
@@ -108,11 +116,15 @@ class Frame:
         yuv: list[Any] = [views[0][y1:y2, x1:x2]]
         for view in views[1:]:
             crop = view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx]
-            yuv.append(cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop)
+            yuv.append(
+                cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop
+            )
         if layout.format.gray:
             yuv += [np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2
         merged = cv2.merge(yuv)
-        rgb: Any = cv2.transform(merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb)
+        rgb: Any = cv2.transform(
+            merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb
+        )
         if rgb.dtype != np.uint8:
             rgb = np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
         inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
@@ -121,9 +133,9 @@ class Frame:
     def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.
 
-        Luma samples with ``alpha == 0`` and chroma samples all of whose pixels have ``alpha == 0`` keep their exact values. A chroma sample
-        takes the mean over its pixels, weighted by alpha. What others hold of this frame (views, copies, the decoder's references) does not
-        change.
+        Luma samples with ``alpha == 0`` and chroma samples all of whose pixels have ``alpha == 0`` keep their
+        exact values. A chroma sample takes the mean over its pixels, weighted by alpha. What others hold of
+        this frame (views, copies, the decoder's references) does not change.
 
         Args:
             box: where, in the upright picture: x1, y1, x2, y2.
@@ -145,24 +157,35 @@ class Frame:
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
-        weight = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(alpha), np.float32), *border, cv2.BORDER_CONSTANT, value=0.0)
-        colors = cv2.copyMakeBorder(_contiguous(layout.orientation.coded(rgb), np.float32), *border, cv2.BORDER_REPLICATE)
+        weight = cv2.copyMakeBorder(
+            _contiguous(layout.orientation.coded(alpha), np.float32), *border, cv2.BORDER_CONSTANT, value=0.0
+        )
+        colors = cv2.copyMakeBorder(
+            _contiguous(layout.orientation.coded(rgb), np.float32), *border, cv2.BORDER_REPLICATE
+        )
         if not self._private:
             # Views, copies and the decoder go on referring to the old samples.
             self._picture, self._private = _duplicate(self._picture), True
         targets = planes(self._picture)
         sx, sy = layout.format.chroma
-        for target, value in zip(targets, cv2.split(cv2.transform(colors, layout.to_yuv))):  # gray has one target
+        for target, value in zip(
+            targets, cv2.split(cv2.transform(colors, layout.to_yuv))
+        ):  # gray has one target
             part, share = value * weight, weight
             if target is not targets[0] and (sx or sy):
                 size = (x2 - x1) >> sx, (y2 - y1) >> sy
-                part, share = (_contiguous(cv2.resize(a, size, interpolation=cv2.INTER_AREA), np.float32) for a in (part, weight))
+                part, share = (
+                    _contiguous(cv2.resize(a, size, interpolation=cv2.INTER_AREA), np.float32)
+                    for a in (part, weight)
+                )
                 _blend(target[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx], part, share)
             else:
                 _blend(target[y1:y2, x1:x2], part, share)
 
     def copy(self) -> Frame:
-        """An independent frame with the same picture. ShotFrameSampler are shared until one of the two is written to."""
+        """An independent frame with the same picture. ShotFrameSampler are shared until one of the two is
+        written to.
+        """
         self._private = False
         return Frame(self.index, self.pts, self._picture, self._layout)
 
@@ -181,7 +204,9 @@ def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def _blend(target: np.ndarray, part: np.ndarray, share: np.ndarray) -> None:
-    """``target = (1 - share) * target + part``, rounded, in place. Where share and part are 0 the sum is the target itself, exactly."""
+    """``target = (1 - share) * target + part``, rounded, in place. Where share and part are 0 the sum is the
+    target itself, exactly.
+    """
     own = target.astype(np.float32)
     own += part - share * own
     np.rint(own, out=own)
@@ -207,7 +232,9 @@ _graph_lock = threading.Lock()
 def _reference_graph(width: int, height: int, name: str) -> Graph:
     """A filter graph that passes pictures on as they are."""
     graph = Graph()
-    source = graph.add_buffer(width=width, height=height, format=VideoFormat(name), time_base=Fraction(1, 1000))
+    source = graph.add_buffer(
+        width=width, height=height, format=VideoFormat(name), time_base=Fraction(1, 1000)
+    )
     sink = graph.add("buffersink")
     source.link_to(sink)
     graph.configure()

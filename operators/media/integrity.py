@@ -24,7 +24,8 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
         stream: the stream that is needed.
 
     Raises:
-        MediaError: the file is shorter than it says; the message tells the time from which frames are missing where the index does.
+        MediaError: the file is shorter than it says; the message tells the time from which frames are missing
+            where the index does.
     """
     name = container.format.name
     _, size, _ = fingerprint(url)
@@ -33,7 +34,9 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
         if beyond:
             time = float(min(beyond) * stream.time_base) if stream.time_base else 0.0
             share = f"{len(beyond)} of {len(stream.index_entries)} packets"
-            raise MediaError(f"{url}: truncated, the {stream.type} is missing from {time:.3f} s on ({share}); copy the file again")
+            raise MediaError(
+                f"{url}: truncated, the {stream.type} is missing from {time:.3f} s on ({share}); copy the file again"
+            )
         readers = _iso_end if not len(stream.index_entries) else None
     else:
         readers = {"matroska,webm": _ebml_end, "avi": _riff_end}.get(name)
@@ -64,7 +67,9 @@ def _iso_end(file: BinaryIO, size: int) -> int | None:
 
 
 def _ebml_end(file: BinaryIO, size: int) -> int | None:
-    """End of the segment of a Matroska file (RFC 8794, 4 and 5; RFC 9559, 5.1), None where its size is unknown."""
+    """End of the segment of a Matroska file (RFC 8794, 4 and 5; RFC 9559, 5.1), None where its size is
+    unknown.
+    """
     del size
     start = file.read(64 << 10)
     position = 0

@@ -1,4 +1,6 @@
-"""Language tags: what users write (``de``, ``pt-BR``, ``deu``) and what containers hold (ISO 639-2 codes of three letters)."""
+"""Language tags: what users write (``de``, ``pt-BR``, ``deu``) and what containers hold (ISO 639-2 codes of
+three letters).
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,61 @@ from typing import Any
 
 #: QuickTime files hold about half of the languages, by codes of their own or by those of ISO 639-2/B.
 QUICKTIME_CODES = {
-    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "mya": "bur", "hye": "arm", "kat": "geo", "mkd": "mac"},
-    **{"msa": "may", "fas": "per", "sqi": "alb", "bod": "tib", "cym": "wel", "eus": "baq", "swe": "sve", "nob": "nor", "nno": "nor"},
+    **{
+        "deu": "ger",
+        "nld": "dut",
+        "ell": "gre",
+        "isl": "ice",
+        "zho": "chi",
+        "mya": "bur",
+        "hye": "arm",
+        "kat": "geo",
+        "mkd": "mac",
+    },
+    **{
+        "msa": "may",
+        "fas": "per",
+        "sqi": "alb",
+        "bod": "tib",
+        "cym": "wel",
+        "eus": "baq",
+        "swe": "sve",
+        "nob": "nor",
+        "nno": "nor",
+    },
 }
-#: ISO 639-2 reserves qaa to qtz for local use; these are names of groups, which a list of single languages lacks.
+#: ISO 639-2 reserves qaa to qtz for local use; these are names of groups, which a list of single languages
+#: lacks.
 _COLLECTIVE = {"mul", "und", "mis", "zxx"}
 #: Words for languages that ISO 639 calls by a longer name.
 _COMMON_NAMES = {
-    **{"mandarin": "zho", "farsi": "fas", "greek": "ell", "castilian": "spa", "flemish": "nld", "brazilian": "por", "malay": "msa"},
-    **{"deutsch": "deu", "español": "spa", "espanol": "spa", "français": "fra", "francais": "fra", "italiano": "ita", "português": "por"},
-    **{"nederlands": "nld", "polski": "pol", "svenska": "swe", "dansk": "dan", "norsk": "nor", "suomi": "fin", "türkçe": "tur"},
+    **{
+        "mandarin": "zho",
+        "farsi": "fas",
+        "greek": "ell",
+        "castilian": "spa",
+        "flemish": "nld",
+        "brazilian": "por",
+        "malay": "msa",
+    },
+    **{
+        "deutsch": "deu",
+        "español": "spa",
+        "espanol": "spa",
+        "français": "fra",
+        "francais": "fra",
+        "italiano": "ita",
+        "português": "por",
+    },
+    **{
+        "nederlands": "nld",
+        "polski": "pol",
+        "svenska": "swe",
+        "dansk": "dan",
+        "norsk": "nor",
+        "suomi": "fin",
+        "türkçe": "tur",
+    },
 }
 
 
@@ -32,7 +79,8 @@ def _languages() -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def language_code(tag: str) -> str | None:
-    """Return the ISO 639-2/T code of a language tag, that of ISO 639-3 where the former has none, or None for an unknown tag.
+    """Return the ISO 639-2/T code of a language tag, that of ISO 639-3 where the former has none, or None for
+    an unknown tag.
 
     Args:
         tag: ISO 639-1, 639-2 (T or B) or 639-3 code, alone or with subtags (``pt-BR``, ``zh_Hant``).
@@ -52,7 +100,9 @@ def language_code(tag: str) -> str | None:
 
 @functools.lru_cache(maxsize=1024)
 def language_problem(tag: str) -> str:
-    """Say why a language tag is refused, with the nearest code where its name is known; empty for a tag that is understood."""
+    """Say why a language tag is refused, with the nearest code where its name is known; empty for a tag that
+    is understood.
+    """
     if language_code(tag) is not None:
         return ""
     suggestion = _suggestion(tag.strip().lower())
@@ -64,8 +114,16 @@ def _suggestion(word: str) -> str:
     """The code and name of the language that a word seems to name."""
     names = {language.name.lower(): language for language in _languages()}
     # "Greek, Modern (1453-)" is meant by "greek".
-    common = {name.split("(")[0].split(",")[0].split(";")[0].strip(): one for name, one in names.items() if hasattr(one, "alpha_2")}
-    every = {**names, **common, **{name: _languages().get(alpha_3=code) for name, code in _COMMON_NAMES.items()}}
+    common = {
+        name.split("(")[0].split(",")[0].split(";")[0].strip(): one
+        for name, one in names.items()
+        if hasattr(one, "alpha_2")
+    }
+    every = {
+        **names,
+        **common,
+        **{name: _languages().get(alpha_3=code) for name, code in _COMMON_NAMES.items()},
+    }
     # First among the languages that have a code of two letters, for those are mostly meant.
     for candidates in ({**common, **{name: every[name] for name in _COMMON_NAMES}}, every):
         for name in (word, re.split("[-_ ]", word)[0]):

@@ -28,7 +28,9 @@ class MediaLimits:
         """Hold the file's size against `max_gib`, before it is opened."""
         _, size, _ = fingerprint(url)
         if size > self.max_gib * GIB:
-            raise LimitError(f"{url}: the file has {size / GIB:.4g} GiB, limits.max_gib allows {self.max_gib:g}: {HOW}")
+            raise LimitError(
+                f"{url}: the file has {size / GIB:.4g} GiB, limits.max_gib allows {self.max_gib:g}: {HOW}"
+            )
 
     def check_header(self, url: str, container: av.container.InputContainer) -> None:
         """Hold what the container says of itself against the limits, before anything is decoded."""
@@ -42,12 +44,16 @@ class MediaLimits:
         """Hold a picture's size against `max_megapixels`."""
         if width * height > self.max_megapixels * 1e6:
             size = f"{width}x{height} pixels ({width * height / 1e6:.4g} megapixels)"
-            raise LimitError(f"{url}: its pictures have {size}, limits.max_megapixels allows {self.max_megapixels:g}: {HOW}")
+            raise LimitError(
+                f"{url}: its pictures have {size}, limits.max_megapixels allows {self.max_megapixels:g}: {HOW}"
+            )
 
     def check_seconds(self, url: str, seconds: float) -> None:
         """Hold a duration against `max_hours`."""
         if seconds > self.max_hours * 3600:
-            raise LimitError(f"{url}: it lasts {seconds / 3600:.4g} hours, limits.max_hours allows {self.max_hours:g}: {HOW}")
+            raise LimitError(
+                f"{url}: it lasts {seconds / 3600:.4g} hours, limits.max_hours allows {self.max_hours:g}: {HOW}"
+            )
 
 
 #: Limits that apply unless others are given.

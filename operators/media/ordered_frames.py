@@ -23,13 +23,16 @@ def chosen_frames(url: str, wanted: np.ndarray, info: VideoInfo) -> Iterator[Fra
         return
     for stretch in np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP) + 1):
         keep = set(stretch.tolist())
-        yield from (f for f in read_frames(url, int(stretch[0]), int(stretch[-1]) + 1, info) if f.index in keep)
+        yield from (
+            f for f in read_frames(url, int(stretch[0]), int(stretch[-1]) + 1, info) if f.index in keep
+        )
 
 
 def source_frames(url: str, source: np.ndarray, info: VideoInfo, block: int) -> Iterator[Frame]:
     """For each number of int64[N], in any order, a frame of its own to draw on.
 
-    Stretches that rise (or stand still) are read as they come, those that fall in blocks of at most ``block`` frames.
+    Stretches that rise (or stand still) are read as they come, those that fall in blocks of at most ``block``
+    frames.
     """
     start = 0
     while start < len(source):
@@ -37,7 +40,9 @@ def source_frames(url: str, source: np.ndarray, info: VideoInfo, block: int) -> 
         falling = stop < len(source) and source[stop] < source[start]
         while stop < len(source):
             step = int(source[stop] - source[stop - 1])
-            if not (-GAP <= step < 0 and source[start] - source[stop] < block if falling else 0 <= step <= GAP):
+            if not (
+                -GAP <= step < 0 and source[start] - source[stop] < block if falling else 0 <= step <= GAP
+            ):
                 break
             stop += 1
         stretch = source[start:stop].tolist()

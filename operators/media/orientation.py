@@ -15,14 +15,25 @@ from operators.storage.files import filesystem
 
 Box = tuple[int, int, int, int]
 #: Exif orientation (CIPA DC-008, 4.6.4) -> turn clockwise, then mirror left to right.
-_EXIF = {2: (0, True), 3: (180, False), 4: (180, True), 5: (90, True), 6: (90, False), 7: (270, True), 8: (270, False)}
-#: Bytes at the beginning of a JPEG file among which its Exif segment is looked for (a segment holds 64 KiB at most).
+_EXIF = {
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (90, True),
+    6: (90, False),
+    7: (270, True),
+    8: (270, False),
+}
+#: Bytes at the beginning of a JPEG file among which its Exif segment is looked for (a segment holds 64 KiB at
+#: most).
 _EXIF_REACH = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
 class Orientation:
-    """Transform to the upright picture: a clockwise turn by ``rotation`` degrees (0, 90, 180, 270), then a mirror left to right."""
+    """Transform to the upright picture: a clockwise turn by ``rotation`` degrees (0, 90, 180, 270), then a
+    mirror left to right.
+    """
 
     rotation: int = 0
     mirrored: bool = False
@@ -57,14 +68,18 @@ class Orientation:
 
     @property
     def matrix(self) -> tuple[int, ...]:
-        """The display matrix that says so (16.16 and 2.30 fixed point). A point (x, y) is shown at (a x + c y, b x + d y), y downwards."""
+        """The display matrix that says so (16.16 and 2.30 fixed point). A point (x, y) is shown at (a x + c
+        y, b x + d y), y downwards.
+        """
         sine, cosine = ((0, 1), (1, 0), (0, -1), (-1, 0))[self.rotation // 90]
         side = -1 if self.mirrored else 1
         one = 1 << 16
         return (side * cosine * one, sine * one, 0, -side * sine * one, cosine * one, 0, 0, 0, 1 << 30)
 
 
-def read_orientation(picture: VideoFrame, url: str, still: bool) -> tuple[Orientation, tuple[int, ...] | None]:
+def read_orientation(
+    picture: VideoFrame, url: str, still: bool
+) -> tuple[Orientation, tuple[int, ...] | None]:
     """A picture's orientation, and the display matrix that an output needs to keep it (None without any).
 
     Args:
@@ -80,7 +95,8 @@ def read_orientation(picture: VideoFrame, url: str, still: bool) -> tuple[Orient
         matrix = struct.unpack("=9i", data[:36])
         return _of_matrix(matrix), matrix
     if picture.rotation % 360 and picture.rotation % 90 == 0:
-        # The matrix is there, though PyAV cannot list the side data: a turn can be told from it, mirroring cannot.
+        # The matrix is there, though PyAV cannot list the side data: a turn can be told from it, mirroring
+        # cannot.
         orientation = Orientation(-picture.rotation % 360)
         return orientation, orientation.matrix
     return Orientation(), None

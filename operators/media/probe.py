@@ -1,8 +1,8 @@
 """Facts about a video: size, colours, orientation, and the presentation time of every frame.
 
-Frames are numbered by presentation time. Packets say the times in containers that store one for each frame (MP4, Matroska, ...);
-elsewhere (MPEG program and transport streams, AVI, raw streams, ...) and where times are missing or repeated, the file is decoded once
-from end to end.
+Frames are numbered by presentation time. Packets say the times in containers that store one for each frame
+(MP4, Matroska, ...); elsewhere (MPEG program and transport streams, AVI, raw streams, ...) and where times
+are missing or repeated, the file is decoded once from end to end.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class VideoInfo:
         pix_fmt: FFmpeg's name of the decoded pixel format.
         layout: pixel format, colours and orientation of the frames that `read_frames` gives.
         sample_aspect_ratio: width of a pixel divided by its height.
-        fields: "" for progressive frames; "top" or "bottom" where frames hold two fields, by which of them is shown first.
+        fields: "" for progressive frames; "top" or "bottom" where frames hold two fields, by which of them is
+            shown first.
         hdr: mastering display and content light level, as parameters of x264; empty without them.
         time_base: seconds of one unit of `pts`; the numerator is 1.
         pts: int64[n], presentation time of each frame, strictly ascending.
@@ -76,8 +77,9 @@ class VideoInfo:
         still: the file is a still picture, given as a video of one frame.
         streams: all streams of the file.
         timeline: where decoding can start; for `read_frames`.
-        source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (0 except for MPEG streams, whose
-            times are clock readings; see `container.CLOCK_TIMES`), in `time_base`.
+        source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (0
+            except for MPEG streams, whose times are clock readings; see `container.CLOCK_TIMES`), in
+            `time_base`.
     """
 
     url: str
@@ -149,8 +151,10 @@ def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
 
     Raises:
         LimitError: a limit is exceeded.
-        MediaError: the file is missing, a directory, empty, not media, truncated, or has no video stream that can be decoded.
-        DecodeError: a frame cannot be decoded, where the whole file had to be decoded to know the frames' times.
+        MediaError: the file is missing, a directory, empty, not media, truncated, or has no video stream that
+            can be decoded.
+        DecodeError: a frame cannot be decoded, where the whole file had to be decoded to know the frames'
+            times.
     """
     if limits is None:
         return _probe_video(*fingerprint(str(url)))
@@ -184,7 +188,13 @@ def _probe_video(url: str, size: int, stamp: str) -> VideoInfo:
         return _describe(url, container, stream, head, timeline)
 
 
-def _describe(url: str, container: av.container.InputContainer, stream: VideoStream, head: VideoFrame, timeline: Timeline) -> VideoInfo:
+def _describe(
+    url: str,
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    head: VideoFrame,
+    timeline: Timeline,
+) -> VideoInfo:
     assert stream.time_base is not None
     clock = bool(container.format.flags & CLOCK_TIMES)
     origin = math.floor(clock_origin(container) / stream.time_base)
@@ -225,7 +235,9 @@ def _describe(url: str, container: av.container.InputContainer, stream: VideoStr
         last_duration=last_duration,
         average_rate=rate if len(pts) == 1 else _average_rate(stream, pts, last_duration, time_base),
         still=still,
-        streams=tuple(StreamInfo(s.index, s.type, _codec_name(s), s.language or "") for s in container.streams),
+        streams=tuple(
+            StreamInfo(s.index, s.type, _codec_name(s), s.language or "") for s in container.streams
+        ),
         timeline=timeline,
         source_time_base=stream.time_base,
         origin=origin,
@@ -239,7 +251,10 @@ def _tags(picture: VideoFrame, context: VideoCodecContext) -> ColorTags:
         value = int(getattr(picture, name))
         return value if value != unspecified else int(getattr(context, name))
 
-    return ColorTags(either("color_range", 0), *(either(name, UNSPECIFIED) for name in ("colorspace", "color_primaries", "color_trc")))
+    return ColorTags(
+        either("color_range", 0),
+        *(either(name, UNSPECIFIED) for name in ("colorspace", "color_primaries", "color_trc")),
+    )
 
 
 def _check_clock(url: str, times: np.ndarray, time_base: Fraction) -> None:
@@ -248,7 +263,9 @@ def _check_clock(url: str, times: np.ndarray, time_base: Fraction) -> None:
     jumps = np.flatnonzero(np.abs(np.diff(known)) > LONGEST_GAP / time_base)
     if len(jumps):
         before, after = (float(int(known[jumps[0] + i]) * time_base) for i in (0, 1))
-        raise MediaError(f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them")
+        raise MediaError(
+            f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them"
+        )
 
 
 def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:
@@ -261,19 +278,30 @@ def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:
 
 
 def _average_rate(stream: VideoStream, pts: np.ndarray, last_duration: int, time_base: Fraction) -> Fraction:
-    """Frames divided by duration; the container's own figure where it agrees to 0.1 % (times of a coarse time base are rounded)."""
+    """Frames divided by duration; the container's own figure where it agrees to 0.1 % (times of a coarse time
+    base are rounded).
+    """
     measured = Fraction(len(pts)) / ((int(pts[-1] - pts[0]) + last_duration) * time_base)
     said = stream.average_rate
-    return said if said and abs(said / measured - 1) < Fraction(1, 1000) else measured.limit_denominator(1_000_000)
+    return (
+        said
+        if said and abs(said / measured - 1) < Fraction(1, 1000)
+        else measured.limit_denominator(1_000_000)
+    )
 
 
 def _codec_name(stream: Stream) -> str:
     # Not every stream without a decoder has a name of its own.
-    return stream.codec_context.name if stream.codec_context is not None else str(getattr(stream, "name", None) or "unknown")
+    return (
+        stream.codec_context.name
+        if stream.codec_context is not None
+        else str(getattr(stream, "name", None) or "unknown")
+    )
 
 
 def is_still_image(url: str) -> bool:
-    """True if the file is one still picture (JPEG, PNG, WebP, ...): `probe_video` gives it as a video of one frame at 25 frames per second.
+    """True if the file is one still picture (JPEG, PNG, WebP, ...): `probe_video` gives it as a video of one
+    frame at 25 frames per second.
 
     Raises:
         MediaError: as for `probe_video`, where the file cannot be opened.
@@ -283,7 +311,8 @@ def is_still_image(url: str) -> bool:
 
 
 def probe_audio(url: str) -> AudioInfo:
-    """Describe the first audio stream of a file, as `load_audio` gives it: by decoding it. Remembered for a file until it changes.
+    """Describe the first audio stream of a file, as `load_audio` gives it: by decoding it. Remembered for a
+    file until it changes.
 
     Raises:
         MediaError: the file cannot be opened or decoded.

@@ -30,8 +30,9 @@ class _LostError(Exception):
 def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) -> Iterator[Frame]:
     """Decode frames ``start`` to ``stop - 1`` by presentation order, one at a time.
 
-    Each frame's time is held against the timeline, so that a range gives the same pictures as a decode from the beginning. Where seeking
-    does not lead to the right pictures, decoding starts again further back, at last at the beginning of the file.
+    Each frame's time is held against the timeline, so that a range gives the same pictures as a decode from
+    the beginning. Where seeking does not lead to the right pictures, decoding starts again further back, at
+    last at the beginning of the file.
 
     Args:
         url: fsspec URL.
@@ -41,7 +42,8 @@ def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) 
 
     Raises:
         ValueError: the range is not inside the video.
-        DecodeError: a frame of the range, or one that it needs, is missing or cannot be decoded; the message names the time.
+        DecodeError: a frame of the range, or one that it needs, is missing or cannot be decoded; the message
+            names the time.
     """
     info = probe_video(url) if info is None else info
     if not 0 <= start <= stop <= info.n_frames:
@@ -60,15 +62,28 @@ def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) 
 
 
 def _attempts(info: VideoInfo, start: int) -> list[tuple[int, int]]:
-    """Entry points to decode from, with how long before each to seek (in the stream's time base); last the file's beginning.
+    """Entry points to decode from, with how long before each to seek (in the stream's time base); last the
+    file's beginning.
 
-    Containers with an index find the entry point itself. In others a seek goes by decoding times and lands behind it, so aim earlier.
+    Containers with an index find the entry point itself. In others a seek goes by decoding times and lands
+    behind it, so aim earlier.
     """
-    return [*((entry, round(back / info.source_time_base)) for entry in info.timeline.starts(start) for back in AIM), (0, 0)]
+    return [
+        *(
+            (entry, round(back / info.source_time_base))
+            for entry in info.timeline.starts(start)
+            for back in AIM
+        ),
+        (0, 0),
+    ]
 
 
-def _from_entry(url: str, info: VideoInfo, entry: int, back: int, start: int, stop: int) -> Iterator[VideoFrame]:
-    """Working pictures of frames [start, stop), decoded from frame ``entry`` on (0: from the beginning of the file)."""
+def _from_entry(
+    url: str, info: VideoInfo, entry: int, back: int, start: int, stop: int
+) -> Iterator[VideoFrame]:
+    """Working pictures of frames [start, stop), decoded from frame ``entry`` on (0: from the beginning of the
+    file).
+    """
     if start == stop:
         return
     times = info.timeline.times
@@ -76,7 +91,9 @@ def _from_entry(url: str, info: VideoInfo, entry: int, back: int, start: int, st
         stream = video_stream(container, url)
         # A decoder that must find out how far pictures are reordered drops some when it learns it late.
         if hasattr(stream.codec_context, "reorder_depth"):  # PyAV 18
-            stream.codec_context.reorder_depth = max(stream.codec_context.reorder_depth, info.timeline.reordering)
+            stream.codec_context.reorder_depth = max(
+                stream.codec_context.reorder_depth, info.timeline.reordering
+            )
         if entry:
             container.seek(int(times[entry]) - back, stream=stream)
         for position, picture in _numbered(container, stream, url, info, entry):
@@ -102,7 +119,8 @@ def _numbered(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Pictures with their frame numbers, each recognised by its time.
 
-    After a seek the first one that counts is an entry point named in the timeline, ``entry`` or one before it.
+    After a seek the first one that counts is an entry point named in the timeline, ``entry`` or one before
+    it.
     """
     times = info.timeline.times
     keys = info.timeline.keys

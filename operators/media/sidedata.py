@@ -1,4 +1,6 @@
-"""Side data of pictures: order of fields, static HDR metadata (SMPTE ST 2086 and CTA-861.3) in x264's notation."""
+"""Side data of pictures: order of fields, static HDR metadata (SMPTE ST 2086 and CTA-861.3) in x264's
+notation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from av.video.frame import VideoFrame
 
 
 def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
-    """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list it."""
+    """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list
+    it.
+    """
     try:
         data = _without_profile(picture).side_data.get(kind)  # type: ignore[call-overload]
     except ValueError:
@@ -22,9 +26,13 @@ def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
 
 
 def _without_profile(picture: VideoFrame) -> VideoFrame:
-    """The picture without its ICC profile: PyAV 17 and 18 free the name of one (PNG files carry it) twice, and the process dies."""
+    """The picture without its ICC profile: PyAV 17 and 18 free the name of one (PNG files carry it) twice,
+    and the process dies.
+    """
     graph = Graph()
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25))
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25)
+    )
     delete, sink = graph.add("sidedata", "mode=delete:type=ICC_PROFILE"), graph.add("buffersink")
     source.link_to(delete)
     delete.link_to(sink)
@@ -39,7 +47,9 @@ def first_field(picture: VideoFrame) -> str:
         return ""
     # PyAV does not show the flag; a filter lets those pictures pass that have it.
     graph = Graph()
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25))
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 25)
+    )
     select, sink = graph.add("select", "eq(interlace_type,BOTTOMFIRST)"), graph.add("buffersink")
     source.link_to(select)
     select.link_to(sink)
@@ -53,7 +63,9 @@ def first_field(picture: VideoFrame) -> str:
 
 
 def hdr_parameters(picture: VideoFrame) -> str:
-    """x264 parameters that repeat the picture's mastering display and content light level, empty without them."""
+    """x264 parameters that repeat the picture's mastering display and content light level, empty without
+    them.
+    """
     parameters = []
     mastering = side_data(picture, SideDataType.MASTERING_DISPLAY_METADATA)
     if mastering is not None and len(mastering) >= 88:
@@ -62,7 +74,9 @@ def hdr_parameters(picture: VideoFrame) -> str:
         rx, ry, gx, gy, bx, by, wx, wy = (round(v * 50000) for v in values[:8])
         darkest, brightest = (round(v * 10000) for v in values[8:])
         if numbers[20] and numbers[21]:
-            parameters.append(f"mastering-display=G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({brightest},{darkest})")
+            parameters.append(
+                f"mastering-display=G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({brightest},{darkest})"
+            )
     light = side_data(picture, SideDataType.CONTENT_LIGHT_LEVEL)
     if light is not None and len(light) >= 8:
         peak, average = struct.unpack("=2I", light[:8])

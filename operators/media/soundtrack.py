@@ -1,4 +1,6 @@
-"""Audio tracks that are encoded anew: the speech of a dub, and tracks that an output container cannot hold as they are."""
+"""Audio tracks that are encoded anew: the speech of a dub, and tracks that an output container cannot hold as
+they are.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,21 @@ BIT_RATES = {1: 128_000, 2: 192_000}
 
 def add_aac(container: OutputContainer, channels: int) -> AudioStream:
     """A new AAC stream of 48 kHz with one or two channels."""
-    stream = container.add_stream("aac", rate=RATE, layout="mono" if channels == 1 else "stereo", time_base=Fraction(1, RATE))
+    stream = container.add_stream(
+        "aac", rate=RATE, layout="mono" if channels == 1 else "stereo", time_base=Fraction(1, RATE)
+    )
     stream.codec_context.thread_count = 1
     stream.bit_rate = BIT_RATES[channels]
     return stream
 
 
-def aac_packets(stream: AudioStream, blocks: Iterable[np.ndarray], start: Fraction, end: Fraction) -> Iterator[Packet[Any]]:
+def aac_packets(
+    stream: AudioStream, blocks: Iterable[np.ndarray], start: Fraction, end: Fraction
+) -> Iterator[Packet[Any]]:
     """Encode samples.
 
-    Silence is put before them from time 0 on, so that every track begins at 0 and players have no offset to get wrong.
+    Silence is put before them from time 0 on, so that every track begins at 0 and players have no offset to
+    get wrong.
 
     Args:
         stream: made by `add_aac`.

@@ -13,7 +13,8 @@ import numpy as np
 NO_TIME = -(1 << 63)
 #: Parts into which a unit of time is cut where frames without a time must be put between others.
 FINER = 1000
-#: Frames by which a frame's place in decoding and in presentation order differ at most (H.264 and HEVC: 16 pictures are held).
+#: Frames by which a frame's place in decoding and in presentation order differ at most (H.264 and HEVC: 16
+#: pictures are held).
 LONGEST_REORDERING = 16
 #: Units of time below 1 / FINEST seconds are made coarser where no time needs them.
 FINEST = 10_000_000
@@ -26,10 +27,12 @@ class Timeline:
     """The stream's own times.
 
     Attributes:
-        times: int64[n], presentation time of each frame in the stream's time base, by presentation order; `NO_TIME` where there is none.
+        times: int64[n], presentation time of each frame in the stream's time base, by presentation order;
+            `NO_TIME` where there is none.
         keys: int64[k], indices of frames that decode without earlier ones.
         last_duration: duration of the last frame in the stream's time base, 0 if unknown.
-        reordering: places by which a packet comes later in the file than its frame is shown, at most; 0 if unknown.
+        reordering: places by which a packet comes later in the file than its frame is shown, at most; 0 if
+            unknown.
     """
 
     times: np.ndarray
@@ -38,12 +41,15 @@ class Timeline:
     reordering: int = 0
 
     def starts(self, start: int) -> list[int]:
-        """Frames at which decoding can start so that frame ``start`` comes out right, the nearest first, two at most.
+        """Frames at which decoding can start so that frame ``start`` comes out right, the nearest first, two
+        at most.
 
         All of them have a time that no other frame has, by which they are recognised.
         """
         differs = self.times[1:] != self.times[:-1]
-        alone = np.concatenate([[True], differs]) & np.concatenate([differs, [True]]) & (self.times != NO_TIME)
+        alone = (
+            np.concatenate([[True], differs]) & np.concatenate([differs, [True]]) & (self.times != NO_TIME)
+        )
         before = self.keys[(self.keys > 0) & (self.keys <= start)]
         return [int(k) for k in before[alone[before]][:-3:-1]]
 
@@ -56,9 +62,9 @@ class Timeline:
             origin: time in the stream's time base that becomes 0.
 
         Returns:
-            int64[n] times, their time base (numerator 1), and the last frame's duration (at least 1). Where all times of the stream are
-            known and ascending they are the stream's own; frames without a usable time are spread between their neighbours, in a finer
-            time base.
+            int64[n] times, their time base (numerator 1), and the last frame's duration (at least 1). Where
+            all times of the stream are known and ascending they are the stream's own; frames without a usable
+            time are spread between their neighbours, in a finer time base.
         """
         raw = _sorted_if_shuffled(self.times)
         known = _longest_ascending(raw)
@@ -89,7 +95,8 @@ def _reduced(times: np.ndarray, base: Fraction, last: int) -> tuple[np.ndarray, 
 def _sorted_if_shuffled(times: np.ndarray) -> np.ndarray:
     """Sorted times where all are there, but not in the decoder's order.
 
-    Demuxers guess times that the container does not store (H.264 in AVI) and give them to the wrong frames within a reordering delay.
+    Demuxers guess times that the container does not store (H.264 in AVI) and give them to the wrong frames
+    within a reordering delay.
     """
     order = np.argsort(times, kind="stable")
     if NO_TIME in times or (np.abs(order - np.arange(len(times))) > LONGEST_REORDERING).any():

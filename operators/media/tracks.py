@@ -1,4 +1,6 @@
-"""Tracks that an output takes from its source beside the dubbed picture: audio, subtitles, further pictures, attachments, chapters."""
+"""Tracks that an output takes from its source beside the dubbed picture: audio, subtitles, further pictures,
+attachments, chapters.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,16 @@ from operators.media.decoding import packets
 from operators.media.soundtrack import RATE, aac_packets, add_aac
 
 #: Tags in which a muxer describes its own file, not the content.
-_FILE_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes", "bps"}
+_FILE_TAGS = {
+    "encoder",
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "duration",
+    "number_of_frames",
+    "number_of_bytes",
+    "bps",
+}
 #: Subtitles that are text, and what they become in a container that cannot hold their format.
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
@@ -39,18 +50,23 @@ class Cut:
 
 def content_tags(metadata: dict[str, str]) -> dict[str, str]:
     """Metadata without what the old file's muxer wrote about itself."""
-    own = {key for key in metadata if key.lower().split("-")[0] in _FILE_TAGS or key.startswith("_STATISTICS")}
+    own = {
+        key for key in metadata if key.lower().split("-")[0] in _FILE_TAGS or key.startswith("_STATISTICS")
+    }
     return {key: value for key, value in metadata.items() if key not in own}
 
 
 class Carrier:
-    """Copier of a source's streams into an output: by packets where the container can hold them, else as AAC or as its own kind of text.
+    """Copier of a source's streams into an output: by packets where the container can hold them, else as AAC
+    or as its own kind of text.
 
     Attributes:
         warnings: what was changed or left out, in words.
     """
 
-    def __init__(self, container: OutputContainer, name: str, source: InputContainer, url: str, cut: Cut) -> None:
+    def __init__(
+        self, container: OutputContainer, name: str, source: InputContainer, url: str, cut: Cut
+    ) -> None:
         self.container, self.name, self.source, self.url, self.cut = container, name, source, url, cut
         self.warnings: list[str] = []
         self._copies: dict[int, Stream] = {}
@@ -62,7 +78,11 @@ class Carrier:
         for stream in streams:
             if stream.type == "attachment":
                 self._attach(stream)
-            elif stream.type == "video" and stream.disposition & Disposition.attached_pic and self.name == "matroska":
+            elif (
+                stream.type == "video"
+                and stream.disposition & Disposition.attached_pic
+                and self.name == "matroska"
+            ):
                 self._attach_cover(stream)
             elif stream.type in ("audio", "video", "subtitle"):
                 self._carry(stream)
@@ -80,11 +100,15 @@ class Carrier:
             target = self.container.add_stream_from_template(stream, opaque=True)
             self._copies[stream.index] = target
         elif stream.type == "audio" and stream.codec_context is not None:
-            target = self._encoded[stream.index] = add_aac(self.container, min(2, cast(AudioStream, stream).codec_context.channels))
+            target = self._encoded[stream.index] = add_aac(
+                self.container, min(2, cast(AudioStream, stream).codec_context.channels)
+            )
             self.warnings.append(f"{_label(stream)}: encoded as AAC ({self.name}: {reason})")
         elif stream.codec_context is not None and stream.codec_context.name in _TEXT:
             target = self._texts[stream.index] = self._add_text(stream)
-            self.warnings.append(f"{_label(stream)}: converted to {target.codec_context.name} ({self.name}: {reason})")
+            self.warnings.append(
+                f"{_label(stream)}: converted to {target.codec_context.name} ({self.name}: {reason})"
+            )
         else:
             self._leave(stream, reason)
             return
@@ -105,7 +129,9 @@ class Carrier:
             return
         attachment = cast(AttachmentStream, stream)
         name = attachment.name or f"attachment-{stream.index}"
-        self.container.add_attachment(name, attachment.mimetype or "application/octet-stream", attachment.data)
+        self.container.add_attachment(
+            name, attachment.mimetype or "application/octet-stream", attachment.data
+        )
 
     def _attach_cover(self, stream: Stream) -> None:
         """Cover art, which Matroska keeps as an attachment."""
@@ -114,7 +140,9 @@ class Carrier:
             self._leave(stream, f"{codec or 'unknown'} is no picture format of Matroska attachments")
             return
         with open_input(self.url) as source:
-            cover = next((packet for packet in source.demux([source.streams[stream.index]]) if packet.size), None)
+            cover = next(
+                (packet for packet in source.demux([source.streams[stream.index]]) if packet.size), None
+            )
             if cover is not None:
                 self.container.add_attachment(*_PICTURE_TYPES[codec], bytes(cover))
 
@@ -129,7 +157,11 @@ class Carrier:
     def _encode(self, index: int, target: AudioStream) -> Iterator[Packet[Any]]:
         layout = "mono" if target.codec_context.channels == 1 else "stereo"
         with open_input(self.url) as source:
-            start = next(s.start_time * s.time_base for s in source.streams.video if s.start_time is not None and s.time_base)
+            start = next(
+                s.start_time * s.time_base
+                for s in source.streams.video
+                if s.start_time is not None and s.time_base
+            )
         blocks = (block for block, _ in audio_blocks(self.url, RATE, layout, index))
         return aac_packets(target, blocks, start - self.cut.origin, self.cut.end)
 
@@ -155,7 +187,9 @@ class Carrier:
                 yield from _converted(packet, self._texts[index])
 
     def _beyond(self, packet: Packet[Any]) -> bool:
-        """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is shortened."""
+        """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is
+        shortened.
+        """
         assert packet.pts is not None
         if packet.stream.disposition & Disposition.attached_pic:
             return False

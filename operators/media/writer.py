@@ -21,7 +21,9 @@ from operators.media.probe import VideoInfo
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
 
-Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
 
 #: Containers that hold rational times exactly (Matroska rounds to milliseconds).
 SUFFIXES = (".mp4", ".mov")
@@ -31,8 +33,8 @@ SUFFIXES = (".mp4", ".mov")
 class EncoderOptions:
     """Encoder settings of segments. All segments of a title must be encoded with the same options.
 
-    The default preset costs 8 ms of CPU for a 720p frame where ``veryfast`` costs 13, for a fifth more bytes at the same PSNR (measured on
-    talking heads, 2 cores; `benchmarks/media.py` measures it again).
+    The default preset costs 8 ms of CPU for a 720p frame where ``veryfast`` costs 13, for a fifth more bytes
+    at the same PSNR (measured on talking heads, 2 cores; `benchmarks/media.py` measures it again).
 
     Attributes:
         crf: x264's constant rate factor, 0 (lossless with 8 bits) to 51; about 18 looks like the source.
@@ -54,13 +56,17 @@ class EncoderOptions:
 
     @property
     def reordering(self) -> int:
-        """Packets that come before one whose frame is shown before theirs: x264's B-frames, of which one in a run is a reference."""
+        """Packets that come before one whose frame is shown before theirs: x264's B-frames, of which one in a
+        run is a reference.
+        """
         return 0 if self.preset == "ultrafast" or self.keyint == 1 else 2
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSegment:
-    """Receipt of an encoded segment: number of frames, size of the file in bytes, and its SHA-256 in hexadecimal."""
+    """Receipt of an encoded segment: number of frames, size of the file in bytes, and its SHA-256 in
+    hexadecimal.
+    """
 
     frames: int
     bytes: int
@@ -72,14 +78,14 @@ def encode_segment(
 ) -> EncodedSegment:
     """Encode frames into one file (MP4 or MOV by the suffix of ``url``), whole or not at all.
 
-    The stream has the source's coded size and orientation, pixel format (see `operators.media.formats`), colour tags and sample aspect
-    ratio. One thread encodes, so that the bytes do not depend on the number of cores; headers do not depend on the
-    content, so that segments of one title share them.
+    The stream has the source's coded size and orientation, pixel format (see `operators.media.formats`),
+    colour tags and sample aspect ratio. One thread encodes, so that the bytes do not depend on the number of
+    cores; headers do not depend on the content, so that segments of one title share them.
 
     Args:
         url: fsspec URL of the file to write.
-        frames: frames of the video described by ``info`` with their presentation times in ``info.time_base``, strictly ascending. Each
-            frame is encoded before the one after the next is asked for.
+        frames: frames of the video described by ``info`` with their presentation times in ``info.time_base``,
+            strictly ascending. Each frame is encoded before the one after the next is asked for.
         info: the source video.
         options: see `EncoderOptions`.
 
@@ -88,7 +94,9 @@ def encode_segment(
         MediaError: the encoder fails.
     """
     if suffix(url) not in SUFFIXES:
-        raise ValueError(f"{url}: the name of a segment must end in {' or '.join(SUFFIXES)}, which keep times exactly")
+        raise ValueError(
+            f"{url}: the name of a segment must end in {' or '.join(SUFFIXES)}, which keep times exactly"
+        )
     with atomic_write(url) as path:
         try:
             count = _encode(path, frames, info, options)
@@ -103,7 +111,9 @@ def encode_segment(
 
 
 def mp4_options(time_base_denominator: int) -> dict[str, str]:
-    """Muxer options with which an MP4 or MOV file keeps times in this unit exactly, edit lists included, and holds no version or date."""
+    """Muxer options with which an MP4 or MOV file keeps times in this unit exactly, edit lists included, and
+    holds no version or date.
+    """
     return {
         "movie_timescale": str(time_base_denominator),
         "video_track_timescale": str(time_base_denominator),
@@ -118,7 +128,9 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
         end = 0
         for frame, pts in frames:
             if frame.layout != info.layout:
-                raise ValueError(f"frame {frame.index} at pts {pts} is not of {info.url}: {frame.layout} instead of {info.layout}")
+                raise ValueError(
+                    f"frame {frame.index} at pts {pts} is not of {info.url}: {frame.layout} instead of {info.layout}"
+                )
             picture = frame.picture
             picture.pts, picture.time_base, picture.pict_type = int(pts), info.time_base, PictureType.NONE
             sink.expect(int(pts))
@@ -130,9 +142,11 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
 
 
 class _Sink:
-    """Muxer of packets with decoding times such that the file says the end of the last frame, whatever the intervals between frames.
+    """Muxer of packets with decoding times such that the file says the end of the last frame, whatever the
+    intervals between frames.
 
-    An MP4 file holds differences of decoding times only, and the duration of the packet that is last in decoding order.
+    An MP4 file holds differences of decoding times only, and the duration of the packet that is last in
+    decoding order.
     """
 
     def __init__(self, container: OutputContainer, depth: int) -> None:
@@ -181,7 +195,8 @@ def natural_duration(info: VideoInfo, index: int) -> int:
 
 def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOptions) -> VideoStream:
     layout = info.layout
-    # Macroblock tree is off: with B-frames its AVX-512 code reads memory that nothing has written, and the bytes differ from run to run.
+    # Macroblock tree is off: with B-frames its AVX-512 code reads memory that nothing has written, and the
+    # bytes differ from run to run.
     x264 = f"open-gop=0:stitchable=1:mbtree=0:keyint={options.keyint}:lookahead-threads=1"
     if info.fields and layout.height % 4 == 0:
         x264 += ":tff=1" if info.fields == "top" else ":bff=1"

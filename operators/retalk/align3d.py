@@ -11,9 +11,17 @@ RESCALE = 102.0
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Left eye, right eye, nose, left and right corner of the mouth: float[5, ...] of 68 points float[68, ...] (2-D or 3-D)."""
+    """Left eye, right eye, nose, left and right corner of the mouth: float[5, ...] of 68 points float[68,
+    ...] (2-D or 3-D).
+    """
     return np.stack(
-        [landmarks[[36, 39]].mean(0), landmarks[[42, 45]].mean(0), landmarks[30], landmarks[48], landmarks[54]],
+        [
+            landmarks[[36, 39]].mean(0),
+            landmarks[[42, 45]].mean(0),
+            landmarks[30],
+            landmarks[48],
+            landmarks[54],
+        ],
     )
 
 
@@ -35,16 +43,20 @@ def pose_fit(points: np.ndarray, points_3d: np.ndarray) -> tuple[np.ndarray, flo
     return solution[[3, 7]], float(scale)
 
 
-def align(picture: np.ndarray, landmarks: np.ndarray | None, standard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def align(
+    picture: np.ndarray, landmarks: np.ndarray | None, standard: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Crop a face for the 3DMM network.
 
     Args:
         picture: uint8[h, w, 3] RGB.
-        landmarks: float[68, 2] pixels, y down, or None where no face was found (then the standard head in the middle).
+        landmarks: float[68, 2] pixels, y down, or None where no face was found (then the standard head in the
+            middle).
         standard: float[5, 3], the five standard points (`similarity_Lm3D_all.mat`).
 
     Returns:
-        uint8[224, 224, 3] RGB, black outside the picture, and float32[5] = width, height, scale, tx, ty (y up).
+        uint8[224, 224, 3] RGB, black outside the picture, and float32[5] = width, height, scale, tx, ty (y
+        up).
     """
     height, width = picture.shape[:2]
     if landmarks is None:
@@ -56,8 +68,8 @@ def align(picture: np.ndarray, landmarks: np.ndarray | None, standard: np.ndarra
     (tx, ty), fitted = pose_fit(points, standard)
     scale = RESCALE / fitted
     w, h = int(width * scale), int(height * scale)
-    # Rounded before it is truncated: without landmarks the offsets are whole numbers up to the last bits of the solver, which
-    # differ between processors.
+    # Rounded before it is truncated: without landmarks the offsets are whole numbers up to the last bits of
+    # the solver, which differ between processors.
     left = int(round(w / 2 - TARGET / 2 + (tx - width / 2) * scale, 6))
     up = int(round(h / 2 - TARGET / 2 + (height / 2 - ty) * scale, 6))
     resized = Image.fromarray(picture).resize((w, h), resample=Image.Resampling.BICUBIC)

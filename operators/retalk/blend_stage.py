@@ -30,7 +30,8 @@ class BlendOptions:
     """Options of `BlendStage`.
 
     Attributes:
-        levels: of the pyramid that joins face and frame: borders are blended over up to 2 ** levels pixels. 1: a plain soft edge.
+        levels: of the pyramid that joins face and frame: borders are blended over up to 2 ** levels pixels.
+            1: a plain soft edge.
         crf: constant rate factor of the encoder.
         preset: speed of the encoder.
     """
@@ -45,7 +46,8 @@ class BlendOptions:
 
 
 class BlendStage(Stage):
-    """Compositing in the face's box at native resolution; everything outside the mask stays the decoded source, sample for sample.
+    """Compositing in the face's box at native resolution; everything outside the mask stays the decoded
+    source, sample for sample.
 
     Frames with ``strength`` 0 are encoded as decoded.
     """
@@ -63,7 +65,12 @@ class BlendStage(Stage):
         ]
     )
     writes = pa.schema(
-        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+        [
+            scalar("path", pa.string()),
+            scalar("sha256", pa.string()),
+            scalar("frames", pa.int64()),
+            scalar("bytes", pa.int64()),
+        ]
     )
 
     def setup(self, device: str) -> None:
@@ -83,12 +90,16 @@ class BlendStage(Stage):
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
             if strength[k] > 0:
                 box: Any = tuple(int(v) for v in segment["face_boxes"][frame.index - segment.core[0]])
-                rgb, alpha = composite(frame.rgb(box), segment["face"][k], segment["mask"][k], float(strength[k]), levels)
+                rgb, alpha = composite(
+                    frame.rgb(box), segment["face"][k], segment["mask"][k], float(strength[k]), levels
+                )
                 frame.paste(box, rgb, alpha)
             yield frame, int(segment.out_pts[k])
 
 
-def composite(own: np.ndarray, face: np.ndarray, mask: np.ndarray, strength: float, levels: int) -> tuple[np.ndarray, np.ndarray]:
+def composite(
+    own: np.ndarray, face: np.ndarray, mask: np.ndarray, strength: float, levels: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A drawn face in the place of a frame's own.
 
     Args:

@@ -49,7 +49,9 @@ def _corners(centre: np.ndarray, size: np.ndarray, offsets: np.ndarray) -> np.nd
     return np.concatenate([low, low + extent], axis=1)
 
 
-def decode_s3fd(scores: list[np.ndarray], offsets: list[np.ndarray], *, overlap: float = 0.3, threshold: float = 0.5) -> np.ndarray:
+def decode_s3fd(
+    scores: list[np.ndarray], offsets: list[np.ndarray], *, overlap: float = 0.3, threshold: float = 0.5
+) -> np.ndarray:
     """Boxes of one picture from S3FD's six levels.
 
     Args:
@@ -87,7 +89,11 @@ def retinaface_anchors(height: int, width: int) -> np.ndarray:
     for stride, sizes in RETINAFACE_STRIDES.items():
         rows, columns = -(-height // stride), -(-width // stride)
         y, x, size = np.meshgrid(np.arange(rows) + 0.5, np.arange(columns) + 0.5, sizes, indexing="ij")
-        levels.append(np.stack([x * stride / width, y * stride / height, size / width, size / height], -1).reshape(-1, 4))
+        levels.append(
+            np.stack([x * stride / width, y * stride / height, size / width, size / height], -1).reshape(
+                -1, 4
+            )
+        )
     anchors = np.concatenate(levels).astype(np.float32)
     anchors.setflags(write=False)
     return anchors
@@ -115,11 +121,14 @@ def decode_retinaface(
         most: detections before and after the suppression.
 
     Returns:
-        float32[m, 5] x1, y1, x2, y2, score and float32[m, 5, 2] x, y of left eye, right eye, nose, left and right corner of the mouth.
+        float32[m, 5] x1, y1, x2, y2, score and float32[m, 5, 2] x, y of left eye, right eye, nose, left and
+        right corner of the mouth.
     """
     width, height = size
     anchors = retinaface_anchors(height, width)
-    boxes = _corners(anchors[:, :2], anchors[:, 2:], offsets) * np.array([width, height, width, height], np.float32)
+    boxes = _corners(anchors[:, :2], anchors[:, 2:], offsets) * np.array(
+        [width, height, width, height], np.float32
+    )
     points = anchors[:, None, :2] + landmarks.reshape(-1, 5, 2) * VARIANCES[0] * anchors[:, None, 2:]
     points = points * np.array([width, height], np.float32)
     chosen = np.flatnonzero(scores[:, 1] > threshold)
@@ -130,14 +139,18 @@ def decode_retinaface(
 
 
 def fan_region(box: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre float64[2] and scale (units of 200 px) of the picture region that FAN sees, from a box x1, y1, x2, y2."""
+    """Centre float64[2] and scale (units of 200 px) of the picture region that FAN sees, from a box x1, y1,
+    x2, y2.
+    """
     x1, y1, x2, y2 = (float(v) for v in box[:4])
     centre = np.array([x2 - (x2 - x1) / 2, y2 - (y2 - y1) / 2 - (y2 - y1) * 0.12])
     return centre, (x2 - x1 + y2 - y1) / 195.0
 
 
 def _to_picture(points: np.ndarray, centre: np.ndarray, scale: float, resolution: int) -> np.ndarray:
-    """Points of a ``resolution`` grid in picture pixels, truncated to whole pixels as face-alignment 1.3 does; float[..., 2]."""
+    """Points of a ``resolution`` grid in picture pixels, truncated to whole pixels as face-alignment 1.3
+    does; float[..., 2].
+    """
     step = np.float32(200.0 * scale / resolution)
     moved = np.float32(points) * step + np.float32(centre - 200.0 * scale / 2)
     return np.trunc(moved)
@@ -163,7 +176,8 @@ def decode_fan(heatmaps: np.ndarray, centre: np.ndarray, scale: float) -> tuple[
         scale: `fan_region`.
 
     Returns:
-        float32[68, 2] in heat-map pixels and float32[68, 2] in picture pixels (whole numbers, as face-alignment 1.3 gives them).
+        float32[68, 2] in heat-map pixels and float32[68, 2] in picture pixels (whole numbers, as
+        face-alignment 1.3 gives them).
     """
     points, height, width = heatmaps.shape
     index = heatmaps.reshape(points, -1).argmax(1)

@@ -10,7 +10,9 @@ import numpy as np
 #: Parts of the network's 257 numbers, in order.
 PARTS = {"id": 80, "exp": 64, "tex": 80, "angle": 3, "gamma": 27, "trans": 3}
 _ENDS = np.cumsum(list(PARTS.values()))
-SLICES = {name: slice(int(end) - size, int(end)) for (name, size), end in zip(PARTS.items(), _ENDS, strict=True)}
+SLICES = {
+    name: slice(int(end) - size, int(end)) for (name, size), end in zip(PARTS.items(), _ENDS, strict=True)
+}
 #: Columns 257 ... 261 of a row: width, height, scale, tx, ty of the crop (`operators.retalk.align3d.align`).
 SCALE, SHIFT = 259, slice(260, 262)
 #: Frames of a window before and after the frame itself.
@@ -28,7 +30,8 @@ def window_indices(frame: int, frames: int) -> np.ndarray:
 
 
 def crop_ratio(source: np.ndarray, targets: np.ndarray) -> np.float32:
-    """Scale of the source's crop over that of the target row most like it (0.3 of expression, 0.7 of angle, mean absolute difference).
+    """Scale of the source's crop over that of the target row most like it (0.3 of expression, 0.7 of angle,
+    mean absolute difference).
 
     Args:
         source: float32[262], the row of the frame that is re-rendered.
@@ -44,7 +47,8 @@ def window(rows: np.ndarray, frame: int, ratio: float, expression: np.ndarray | 
     """D-Net's input for one frame.
 
     Args:
-        rows: float32[T, 262] of the whole title (or of a segment with its halo: indices are then the segment's and must not clamp early).
+        rows: float32[T, 262] of the whole title (or of a segment with its halo: indices are then the
+            segment's and must not clamp early).
         frame: index in ``rows``.
         ratio: `crop_ratio`, multiplied into the scale.
         expression: float32[64] that replaces every frame's own expression, None to keep them.
@@ -54,7 +58,9 @@ def window(rows: np.ndarray, frame: int, ratio: float, expression: np.ndarray | 
     """
     picked = rows[window_indices(frame, len(rows))]
     parts = [picked[:, SLICES["exp"]], picked[:, SLICES["angle"]], picked[:, SLICES["trans"]]]
-    columns = np.concatenate([*parts, picked[:, SCALE : SCALE + 1] * np.float32(ratio), picked[:, SHIFT]], axis=1).T.astype(np.float32)
+    columns = np.concatenate(
+        [*parts, picked[:, SCALE : SCALE + 1] * np.float32(ratio), picked[:, SHIFT]], axis=1
+    ).T.astype(np.float32)
     if expression is not None:
         columns[:64] = np.asarray(expression, np.float32)[:, None]
     return columns

@@ -1,6 +1,8 @@
-"""The six detector passes of the original, one function each: by its networks, or answered from a recording (parity mode).
+"""The six detector passes of the original, one function each: by its networks, or answered from a recording
+(parity mode).
 
-`operators.faces` serves the default mode; these serve comparisons with the original, where other landmarks would give other pictures.
+`operators.faces` serves the default mode; these serve comparisons with the original, where other landmarks
+would give other pictures.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ Faces = tuple[np.ndarray, np.ndarray]
 
 
 class Detectors(Protocol):
-    """Detectors as the original uses them. ``index`` counts source frames, ``out`` frames of the result; pictures are uint8[h, w, 3]."""
+    """Detectors as the original uses them. ``index`` counts source frames, ``out`` frames of the result;
+    pictures are uint8[h, w, 3].
+    """
 
     def clip_landmarks(self, index: int, rgb: np.ndarray) -> np.ndarray | None:
         """dlib's int64[68, 2] of a whole frame, None: no face."""
@@ -50,7 +54,9 @@ class Detectors(Protocol):
         """S3FD's best box in a whole frame, int64[4] x1, y1, x2, y2."""
 
     def reference_faces(self, index: int, bgr: np.ndarray) -> Faces:
-        """RetinaFace's float32[n, 5] boxes with scores and float32[n, 5, 2] points in the stabilised picture, 256 x 256."""
+        """RetinaFace's float32[n, 5] boxes with scores and float32[n, 5, 2] points in the stabilised picture,
+        256 x 256.
+        """
 
     def final_faces(self, out: int, bgr: np.ndarray) -> Faces:
         """The same in a whole frame of the result."""
@@ -81,7 +87,9 @@ class NetworkDetectors:
     def clip_landmarks(self, index: int, rgb: np.ndarray) -> np.ndarray | None:
         detector, predictor = self._dlib
         faces = detector(np.ascontiguousarray(rgb), 1)
-        return np.array([(p.x, p.y) for p in predictor(rgb, faces[0]).parts()], np.int64) if len(faces) else None
+        return (
+            np.array([(p.x, p.y) for p in predictor(rgb, faces[0]).parts()], np.int64) if len(faces) else None
+        )
 
     def source_landmarks(self, index: int, rgb: np.ndarray) -> np.ndarray | None:
         # face-alignment flips its RGB to BGR for the detector.
@@ -107,7 +115,9 @@ class NetworkDetectors:
 
     def restoration_points(self, out: int, bgr: np.ndarray) -> np.ndarray | None:
         height, width = bgr.shape[:2]
-        boxes, points = decode_retinaface(*self.retinaface_maps(bgr), (width, height), threshold=MINIMUM_SCORE)
+        boxes, points = decode_retinaface(
+            *self.retinaface_maps(bgr), (width, height), threshold=MINIMUM_SCORE
+        )
         # Quirk: facexlib 0.2.5 takes the wrong columns for the distance of the eyes.
         apart = np.hypot(points[:, 0, 1] - points[:, 1, 1], points[:, 1, 0] - points[:, 2, 0])
         boxes, points = boxes[apart > EYE_DISTANCE], points[apart > EYE_DISTANCE]
@@ -126,7 +136,9 @@ class NetworkDetectors:
         if shrink != 1.0:
             bgr = cv2.resize(bgr, None, fx=shrink, fy=shrink)
         found, points = decode_retinaface(*self.retinaface_maps(bgr), (bgr.shape[1], bgr.shape[0]))
-        return np.concatenate([found[:, :4] / np.float32(shrink), found[:, 4:]], axis=1), points / np.float32(shrink)
+        return np.concatenate([found[:, :4] / np.float32(shrink), found[:, 4:]], axis=1), points / np.float32(
+            shrink
+        )
 
     def s3fd_maps(self, picture: np.ndarray) -> list[np.ndarray]:
         """The network's twelve raw maps of uint8[h, w, 3]."""
@@ -143,16 +155,20 @@ class NetworkDetectors:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32))
             result = net(x.to(self.networks.compute.device))
-            return [t.float().cpu().numpy() for t in (result if isinstance(result, list | tuple) else [result])]
+            return [
+                t.float().cpu().numpy() for t in (result if isinstance(result, list | tuple) else [result])
+            ]
 
 
 class RecordedDetectors:
     """Answers from a recording, by frame number; what it does not hold is asked of ``other``.
 
     Args:
-        path: .npz with any of ``clip_landmarks`` int[1 or T, 68, 2]; ``source_landmarks`` and ``enhanced_landmarks`` float[T, 68, 2] in
-            pixels of 256; ``face_boxes`` int[T, 4]; ``reference_boxes`` float[T, 5], ``reference_points`` float[T, 5, 2]; ``final_boxes``
-            float[N, 5], ``final_points`` float[N, 5, 2]; ``restoration_points`` float[N, 5, 2]. A row of NaN: no face there.
+        path: .npz with any of ``clip_landmarks`` int[1 or T, 68, 2]; ``source_landmarks`` and
+            ``enhanced_landmarks`` float[T, 68, 2] in pixels of 256; ``face_boxes`` int[T, 4];
+            ``reference_boxes`` float[T, 5], ``reference_points`` float[T, 5, 2]; ``final_boxes`` float[N, 5],
+            ``final_points`` float[N, 5, 2]; ``restoration_points`` float[N, 5, 2]. A row of NaN: no face
+            there.
         other: the detectors themselves.
 
     Raises:
@@ -160,14 +176,22 @@ class RecordedDetectors:
     """
 
     def __init__(self, path: str, other: Detectors) -> None:
-        known = {"clip_landmarks", "source_landmarks", "enhanced_landmarks", "face_boxes", "restoration_points"}
+        known = {
+            "clip_landmarks",
+            "source_landmarks",
+            "enhanced_landmarks",
+            "face_boxes",
+            "restoration_points",
+        }
         known |= {f"{kind}_{part}" for kind in ("reference", "final") for part in ("boxes", "points")}
         if not Path(path).is_file():
             raise ValueError(f"recorded detections {path}: no such file")
         with np.load(path) as arrays:
             self.arrays = dict(arrays)
         if unknown := sorted(set(self.arrays) - known):
-            raise ValueError(f"recorded detections {path}: unknown arrays {unknown}; known: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"recorded detections {path}: unknown arrays {unknown}; known: {', '.join(sorted(known))}"
+            )
         self.other = other
 
     def _row(self, name: str, index: int) -> np.ndarray | None:
@@ -201,7 +225,11 @@ class RecordedDetectors:
         return self._row(name, index) if name in self.arrays else self.other.face_box(index, bgr)
 
     def reference_faces(self, index: int, bgr: np.ndarray) -> Faces:
-        return self._faces("reference", index) if "reference_boxes" in self.arrays else self.other.reference_faces(index, bgr)
+        return (
+            self._faces("reference", index)
+            if "reference_boxes" in self.arrays
+            else self.other.reference_faces(index, bgr)
+        )
 
     def final_faces(self, out: int, bgr: np.ndarray) -> Faces:
         return self._faces("final", out) if "final_boxes" in self.arrays else self.other.final_faces(out, bgr)

@@ -33,11 +33,15 @@ class DNetOptions:
 
     Attributes:
         enabled: False: the frame's own face is the reference.
-        expression: neutral, smile, a picture of a face whose expression is taken, or a file of 64 numbers (.npy, .txt, .csv).
-        enhance: gpen: the reference is enhanced at 512 pixels before it is reduced to 256, as in the original; none: it is not.
-        identity: E-Net's code of the reference is read here, once for all dubs; False: for enet.enabled=False, saves E-Net's files.
+        expression: neutral, smile, a picture of a face whose expression is taken, or a file of 64 numbers
+            (.npy, .txt, .csv).
+        enhance: gpen: the reference is enhanced at 512 pixels before it is reduced to 256, as in the
+            original; none: it is not.
+        identity: E-Net's code of the reference is read here, once for all dubs; False: for
+            enet.enabled=False, saves E-Net's files.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the device.
+        precision: what networks compute in; auto: float32 until something else has been measured on the
+            device.
     """
 
     enabled: bool = True
@@ -56,7 +60,8 @@ class DNetStage(NetworkStage):
 
     Writes:
         reference: uint8[C, 256, 256, 3] RGB, the face box of the edited picture; 0 where not valid.
-        identity: float32[C, 512], E-Net's code of it, which depends on nothing else: dubs of one video share it. 0 where there is none.
+        identity: float32[C, 512], E-Net's code of it, which depends on nothing else: dubs of one video share
+            it. 0 where there is none.
 
     Raises:
         ValueError: `DNetOptions.expression` is no template and no readable file, or a picture without a face.
@@ -75,7 +80,12 @@ class DNetStage(NetworkStage):
             tensor("face_boxes", "int64", "C", 4),
         ]
     )
-    writes = pa.schema([tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3), tensor("identity", "float32", "C", IDENTITY)])
+    writes = pa.schema(
+        [
+            tensor("reference", "uint8", "C", REFERENCE, REFERENCE, 3),
+            tensor("identity", "float32", "C", IDENTITY),
+        ]
+    )
 
     def halo(self, options: DNetOptions) -> tuple[int, int]:
         """The window of coefficients."""
@@ -121,17 +131,30 @@ class DNetStage(NetworkStage):
             box, into = boxes[first + c], framing.into_box(boxes[first + c], CROP)
             better = picture
             if options.enabled and options.enhance == "gpen":
-                points = framing.transform(into, np.asarray(segment["landmarks"])[first + c].astype(np.float64))
+                points = framing.transform(
+                    into, np.asarray(segment["landmarks"])[first + c].astype(np.float64)
+                )
                 better = enhanced(picture, five_points(points), self.networks)
-            matrix = framing.compose(framing.into_box(face_boxes[c], REFERENCE), framing.inverse(framing.into_box(box, CROP)))
-            reference[c] = cv2.warpAffine(better, matrix, (REFERENCE, REFERENCE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            matrix = framing.compose(
+                framing.into_box(face_boxes[c], REFERENCE), framing.inverse(framing.into_box(box, CROP))
+            )
+            reference[c] = cv2.warpAffine(
+                better,
+                matrix,
+                (REFERENCE, REFERENCE),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
         if options.identity:
             identity[chosen] = self.networks.identity(reference[chosen][..., ::-1])
         return {"reference": reference, "identity": identity}
 
 
-def window(rows: np.ndarray, boxes: np.ndarray, t: int, valid_runs: list[tuple[int, int]], expression: np.ndarray) -> np.ndarray:
-    """D-Net's input float32[73, 26] for frame ``t``: neighbours inside its run of valid frames, in its own crop.
+def window(
+    rows: np.ndarray, boxes: np.ndarray, t: int, valid_runs: list[tuple[int, int]], expression: np.ndarray
+) -> np.ndarray:
+    """D-Net's input float32[73, 26] for frame ``t``: neighbours inside its run of valid frames, in its own
+    crop.
 
     Args:
         rows: float32[T, 262].
@@ -151,7 +174,9 @@ def window(rows: np.ndarray, boxes: np.ndarray, t: int, valid_runs: list[tuple[i
 
 
 def enhanced(picture: np.ndarray, points: np.ndarray, networks: Networks) -> np.ndarray:
-    """A D-Net picture uint8[256, 256, 3] with its face, five points float[5, 2], enhanced; a smooth border instead of a parsing."""
+    """A D-Net picture uint8[256, 256, 3] with its face, five points float[5, 2], enhanced; a smooth border
+    instead of a parsing.
+    """
     forward, back, _ = enhance.alignment(points)
     face = networks.enhance(enhance.aligned_face(picture, forward)[None])[0]
     inside = np.zeros((enhance.SIZE, enhance.SIZE), np.float32)

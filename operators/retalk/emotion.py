@@ -11,7 +11,8 @@ UpperFace = Literal["angry", "surprise", "sad"]
 #: The action units that the network was trained with, in its order.
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 _ORIGINAL: dict[str, dict[int, float]] = {"angry": {4: 0.3}, "surprise": {5: 0.2}, "sad": {}}
-#: The original's `sad` is all zeros. Sadness is inner brows up (1), brows together (4), lip corners down (15) (Ekman and Friesen 1978).
+#: The original's `sad` is all zeros. Sadness is inner brows up (1), brows together (4), lip corners down (15)
+#: (Ekman and Friesen 1978).
 _SAD = {1: 0.3, 4: 0.2, 15: 0.2}
 
 

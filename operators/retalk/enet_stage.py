@@ -23,19 +23,21 @@ from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
 from retalk_models.layers.window import Window
 
-#: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask rises. The networks are shown
-#: the upper half (192 rows) as it is.
+#: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask
+#: rises. The networks are shown the upper half (192 rows) as it is.
 RISE_FROM, RISE_TO = 176, 216
 #: First row that E-Net computes: what lies above is the frame's own.
 TOP = RISE_FROM
 #: Pixels of the 384 box that the parser may go beyond the landmarks' outline.
 NEAR = 20
-#: Part of the aligned 512 square that the parser is shown: eyes to chin, ear to ear. Nothing else is asked of it, and it is half the work.
+#: Part of the aligned 512 square that the parser is shown: eyes to chin, ear to ear. Nothing else is asked of
+#: it, and it is half the work.
 PARSED = Window(192, 512, 64, 448)
-#: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own coarsest step.
+#: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own
+#: coarsest step.
 PARSER_STEP = 8
-#: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must compute. Its result fades out over
-#: the last `FADE` pixels.
+#: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must
+#: compute. Its result fades out over the last `FADE` pixels.
 MOUTH, FADE = Window(304, 464, 144, 368), 12
 #: Grey around an aligned face, RGB; the original's, whose pictures are BGR.
 GREY = (132, 133, 135)
@@ -46,13 +48,15 @@ class ENetOptions:
     """Options of `ENetStage`.
 
     Attributes:
-        enabled: False: L-Net's small face is enlarged instead (dnet.identity=False then saves reading E-Net's code).
+        enabled: False: L-Net's small face is enlarged instead (dnet.identity=False then saves reading E-Net's
+            code).
         restoration: gfpgan-1.3, gfpgan-1.4, gpen or none: what restores mouth and teeth.
         upper_face: original, angry, surprise or sad.
         mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
         feather: pixels of the 384 box over which the mask fades at its outline.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the device.
+        precision: what networks compute in; auto: float32 until something else has been measured on the
+            device.
     """
 
     enabled: bool = True
@@ -92,7 +96,9 @@ class ENetStage(NetworkStage):
             tensor("strength", "float32", "N"),
         ]
     )
-    writes = pa.schema([tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("mask", "uint8", "N", SIDE, SIDE)])
+    writes = pa.schema(
+        [tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("mask", "uint8", "N", SIDE, SIDE)]
+    )
 
     def model_files(self, options: ENetOptions) -> tuple[str, ...]:
         """See `Stage.model_files`."""
@@ -112,7 +118,10 @@ class ENetStage(NetworkStage):
         options: ENetOptions = self.options_for(segment)
         strength = np.asarray(segment["strength"])
         count = len(strength)
-        columns = {"face": np.zeros((count, SIDE, SIDE, 3), np.uint8), "mask": np.zeros((count, SIDE, SIDE), np.uint8)}
+        columns = {
+            "face": np.zeros((count, SIDE, SIDE, 3), np.uint8),
+            "mask": np.zeros((count, SIDE, SIDE), np.uint8),
+        }
         # A micro-batch at a time: what lies between the networks is not kept for a whole row.
         size = max(1, self.networks.compute.batch)
         chosen = np.flatnonzero(strength > 0)
@@ -121,7 +130,9 @@ class ENetStage(NetworkStage):
             columns["face"][part], columns["mask"][part] = self._draw(segment, part, options)
         return columns
 
-    def _draw(self, segment: Segment, part: np.ndarray, options: ENetOptions) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(
+        self, segment: Segment, part: np.ndarray, options: ENetOptions
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Faces and masks of output frames ``part``."""
         source = segment.source[part]
         core, t = source - segment.core[0], source - segment.frames[0]
@@ -134,7 +145,12 @@ class ENetStage(NetworkStage):
         faces[:, TOP:] = np.rint(rise[TOP:] * lower + (1 - rise[TOP:]) * own[:, TOP:]).astype(np.uint8)
         boxes = np.asarray(segment["face_boxes"])[core]
         into = [framing.into_box(box, SIDE) for box in boxes]
-        points = np.stack([framing.transform(m, p) for m, p in zip(into, np.asarray(segment["landmarks"], np.float64)[t], strict=True)])
+        points = np.stack(
+            [
+                framing.transform(m, p)
+                for m, p in zip(into, np.asarray(segment["landmarks"], np.float64)[t], strict=True)
+            ]
+        )
         around = [
             framing.compose(m, framing.inverse(framing.into_box(box, CROP)))
             for m, box in zip(into, np.asarray(segment["crop_boxes"])[t], strict=True)
@@ -142,47 +158,71 @@ class ENetStage(NetworkStage):
         crops = np.asarray(segment["crops"])[core]
         faces, masks = self._restore(faces, points, crops, around, options)
         whole = options.upper_face != "original"
-        return faces, np.stack([outline(m, p, options.feather, whole) for m, p in zip(masks, points, strict=True)])
+        return faces, np.stack(
+            [outline(m, p, options.feather, whole) for m, p in zip(masks, points, strict=True)]
+        )
 
     def _lower(self, lips: np.ndarray, identity: np.ndarray, options: ENetOptions) -> np.ndarray:
         """float32[n, 384 - TOP, 384, 3] RGB 0 ... 255: the drawn faces from row `TOP` on."""
         if options.enabled:
             if not identity.any():
-                raise ValueError("E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it")
+                raise ValueError(
+                    "E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it"
+                )
             drawn = self.networks.draw(lips[..., ::-1], identity, top=TOP)[..., ::-1]
         else:
-            drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[:, TOP:]
+            drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[
+                :, TOP:
+            ]
         return np.clip(drawn, 0, 1) * 255.0
 
     def _emote(self, faces: np.ndarray, name: UpperFace) -> np.ndarray:
         """Faces uint8[n, 384, 384, 3] RGB with another look of brows and eyes.
 
-        GANimation sees 128 pixels: what it changes is enlarged and added, so that the picture keeps its own detail.
+        GANimation sees 128 pixels: what it changes is enlarged and added, so that the picture keeps its own
+            detail.
         """
         bgr = faces[..., ::-1].astype(np.float32) / 255
-        neutral = np.stack([cv2.resize(cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA), (SIDE, SIDE)) for f in bgr])
+        neutral = np.stack(
+            [cv2.resize(cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA), (SIDE, SIDE)) for f in bgr]
+        )
         change = (self.networks.emote(bgr, action_units(name)) - neutral)[..., ::-1] * 255
         return np.clip(np.rint(faces + change * (1 - ramp()[:, None, None])), 0, 255).astype(np.uint8)
 
     def _restore(
-        self, faces: np.ndarray, points: np.ndarray, crops: np.ndarray, around: list[np.ndarray], options: ENetOptions
+        self,
+        faces: np.ndarray,
+        points: np.ndarray,
+        crops: np.ndarray,
+        around: list[np.ndarray],
+        options: ENetOptions,
     ) -> tuple[np.ndarray, list[np.ndarray | None]]:
-        """Faces with mouth and teeth restored, and float32[384, 384] of where the parser sees the face (None: it was not asked)."""
+        """Faces with mouth and teeth restored, and float32[384, 384] of where the parser sees the face (None:
+        it was not asked).
+        """
         parsed = options.mask == "parsed"
         if options.restoration == "none" and not parsed:
             return faces, [None] * len(faces)
         five = [five_points(p) for p in points]
-        matrices = [enhance.alignment(p)[0] if options.restoration == "gpen" else restore.alignment(p) for p in five]
-        aligned = np.stack([in_context(*arguments) for arguments in zip(faces, crops, around, matrices, strict=True)])
+        matrices = [
+            enhance.alignment(p)[0] if options.restoration == "gpen" else restore.alignment(p) for p in five
+        ]
+        aligned = np.stack(
+            [in_context(*arguments) for arguments in zip(faces, crops, around, matrices, strict=True)]
+        )
         restored = aligned.copy()
         if options.restoration != "none":
-            restored[:, MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = self.networks.restore(aligned, options.restoration, MOUTH)
+            restored[:, MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = self.networks.restore(
+                aligned, options.restoration, MOUTH
+            )
         labels = self._parse(restored, points, matrices, options)
         result, masks = [], list[np.ndarray | None]()
         for face, better, label, matrix in zip(faces, restored, labels, matrices, strict=True):
             back = framing.inverse(matrix)
             if options.restoration != "none":
-                weight = cv2.warpAffine(mouth_weight(label), back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
+                weight = (
+                    cv2.warpAffine(mouth_weight(label), back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
+                )
                 shown = cv2.warpAffine(better, back, (SIDE, SIDE))
                 face = np.rint(weight * shown + (1 - weight) * face).astype(np.uint8)  # noqa: PLW2901
             result.append(face)
@@ -190,8 +230,12 @@ class ENetStage(NetworkStage):
             masks.append(cv2.warpAffine(skin, back, (SIDE, SIDE)) if parsed else None)
         return np.stack(result), masks
 
-    def _parse(self, aligned: np.ndarray, points: np.ndarray, matrices: list[np.ndarray], options: ENetOptions) -> np.ndarray:
-        """The parser's labels uint8[n, 512, 512] of aligned faces, where anything depends on them; 0 elsewhere."""
+    def _parse(
+        self, aligned: np.ndarray, points: np.ndarray, matrices: list[np.ndarray], options: ENetOptions
+    ) -> np.ndarray:
+        """The parser's labels uint8[n, 512, 512] of aligned faces, where anything depends on them; 0
+        elsewhere.
+        """
         labels = np.zeros(aligned.shape[:3], np.uint8)
         shown = aligned[:, PARSED.top : PARSED.bottom, PARSED.left : PARSED.right]
         if self.networks.compute.batch > 1:  # pictures of a micro-batch have one shape
@@ -220,12 +264,17 @@ def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool
     Returns:
         A window of the square, its edges multiples of `PARSER_STEP`.
     """
-    # Above this row the mask is 0, and its outline is too far away to fade a row that is pasted (`cv2.DIST_L2` counts a row 0.955).
+    # Above this row the mask is 0, and its outline is too far away to fade a row that is pasted
+    # (`cv2.DIST_L2` counts a row 0.955).
     first = 0 if whole else max(0, RISE_FROM - math.ceil(feather / 0.95) - 1)
     jaw = points[0:27]
     low, high = np.floor(jaw.min(0)) - NEAR - 1, np.ceil(jaw.max(0)) + NEAR + 1
-    face = seen_from(matrix, (low[0], max(low[1], first)), (high[0], high[1])).reached(1, restore.SIZE, restore.SIZE)
-    pasted = seen_from(matrix, (0, 0 if whole else RISE_FROM), (SIDE - 1, SIDE - 1)).reached(FADE + 1, restore.SIZE, restore.SIZE)
+    face = seen_from(matrix, (low[0], max(low[1], first)), (high[0], high[1])).reached(
+        1, restore.SIZE, restore.SIZE
+    )
+    pasted = seen_from(matrix, (0, 0 if whole else RISE_FROM), (SIDE - 1, SIDE - 1)).reached(
+        FADE + 1, restore.SIZE, restore.SIZE
+    )
     inner = Window(MOUTH.top + FADE, MOUTH.bottom - FADE, MOUTH.left + FADE, MOUTH.right - FADE)
     return face.joined(inner.shared(pasted)).aligned(PARSER_STEP).shared(PARSED)
 
@@ -234,7 +283,10 @@ def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, f
     """Part of the aligned square under a rectangle of the face box, x and y of two corners, clipped to both."""
     x1, y1, x2, y2 = np.clip([*low, *high], 0, SIDE - 1)
     corners = framing.transform(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
-    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    (left, top), (right, bottom) = (
+        np.floor(corners.min(0)).astype(int),
+        np.ceil(corners.max(0)).astype(int) + 1,
+    )
     side = restore.SIZE
     return Window(*(int(np.clip(edge, 0, side)) for edge in (top, bottom, left, right)))
 
@@ -258,7 +310,8 @@ def ramp() -> np.ndarray:
 
 
 def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """An aligned face for the restoring network, uint8[512, 512, 3]: the drawn one, and around it the frame's crop.
+    """An aligned face for the restoring network, uint8[512, 512, 3]: the drawn one, and around it the frame's
+    crop.
 
     Args:
         face: uint8[384, 384, 3].
@@ -267,7 +320,9 @@ def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: n
         matrix: float64[2, 3] from the face box into the aligned square.
     """
     size = (restore.SIZE, restore.SIZE)
-    canvas = cv2.warpAffine(crop, framing.compose(matrix, around), size, borderMode=cv2.BORDER_CONSTANT, borderValue=GREY)
+    canvas = cv2.warpAffine(
+        crop, framing.compose(matrix, around), size, borderMode=cv2.BORDER_CONSTANT, borderValue=GREY
+    )
     cv2.warpAffine(face, matrix, size, dst=canvas, borderMode=cv2.BORDER_TRANSPARENT)
     return canvas
 
@@ -275,7 +330,8 @@ def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: n
 def outline(parsed: np.ndarray | None, points: np.ndarray, feather: float, whole: bool) -> np.ndarray:
     """Mask of the region in which the drawn face is pasted.
 
-    The frame's own jaw must be covered too: where the new mouth is more closed, the old chin would show below the new one.
+    The frame's own jaw must be covered too: where the new mouth is more closed, the old chin would show below
+    the new one.
 
     Args:
         parsed: float32[384, 384], face by the parser; None: an ellipse around the landmarks instead.
@@ -291,7 +347,8 @@ def outline(parsed: np.ndarray | None, points: np.ndarray, feather: float, whole
     cv2.fillPoly(canvas, [np.rint(jaw * 16).astype(np.int32)], 255, shift=4)
     mask = canvas.astype(np.float32) / 255
     if parsed is not None:
-        # The parser adds what the landmarks miss, cheeks and the new chin; it is not believed further away from them.
+        # The parser adds what the landmarks miss, cheeks and the new chin; it is not believed further away
+        # from them.
         near = cv2.dilate(canvas, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1,) * 2)) > 0
         mask = np.maximum(mask, parsed * near)
     # Fading inwards only: beyond the face, and at the border of the box, nothing is pasted.

@@ -1,7 +1,7 @@
 """The enhancer call of the original: align, enhance, parse and paste back every face.
 
-After GPEN; see docs/reference.md#10-the-enhancers-call. Pictures are uint8[h, w, 3]; the functions work in any colour
-order, the networks that are passed in expect their own.
+After GPEN; see docs/reference.md#10-the-enhancers-call. Pictures are uint8[h, w, 3]; the functions work in
+any colour order, the networks that are passed in expect their own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def umeyama(source: np.ndarray, target: np.ndarray, scale: float | None = None) 
 
 
 def alignment(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Transform of a face into the 512 square, its inverse (a second fit with the scale fixed, as in the original) and the scale.
+    """Transform of a face into the 512 square, its inverse (a second fit with the scale fixed, as in the
+    original) and the scale.
 
     Args:
         points: float[5, 2].
@@ -160,7 +161,8 @@ def process(
         points: float32[n, 5, 2].
         parse: label map int[512, 512] of an aligned face uint8[512, 512, 3].
         enhance: an aligned face uint8[512, 512, 3] made better; None keeps it.
-        box: y1, y2, x1, x2: blend with a pyramid inside this box (the last step of the original); None blends linearly.
+        box: y1, y2, x1, x2: blend with a pyramid inside this box (the last step of the original); None blends
+            linearly.
 
     Returns:
         uint8[h, w, 3].

@@ -1,8 +1,9 @@
-"""Crops of the default mode: a crop that follows the head for D-Net, a face box for L-Net and E-Net, both smoothed over time.
+"""Crops of the default mode: a crop that follows the head for D-Net, a face box for L-Net and E-Net, both
+smoothed over time.
 
-The original fixes one crop for the whole clip, in which a moving head drifts, and smooths face boxes with a window that looks ahead. Here
-crop and box follow the landmarks; what D-Net's window needs of neighbouring frames is expressed in the crop of the frame itself
-(`move_pose`), as if the clip had been cut with that one.
+The original fixes one crop for the whole clip, in which a moving head drifts, and smooths face boxes with a
+window that looks ahead. Here crop and box follow the landmarks; what D-Net's window needs of neighbouring
+frames is expressed in the crop of the frame itself (`move_pose`), as if the clip had been cut with that one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from scipy.signal import savgol_filter
 from operators.media.frames import Frame
 from operators.retalk.oriented_crops import oriented_crops
 
-#: Savitzky-Golay: frames of the window, degree. Beyond the ends of a run of frames the polynomial of its last window holds, so that a
-#: frame's result depends on up to `REACH` frames on either side.
+#: Savitzky-Golay: frames of the window, degree. Beyond the ends of a run of frames the polynomial of its last
+#: window holds, so that a frame's result depends on up to `REACH` frames on either side.
 WINDOW, DEGREE = 11, 2
 REACH = WINDOW - 1
 #: Sides of D-Net's crop.
 CROP = 256
-#: S3FD's boxes, which the networks were trained on, begin this share of the distance from brows to chin above the brows.
+#: S3FD's boxes, which the networks were trained on, begin this share of the distance from brows to chin above
+#: the brows.
 FOREHEAD = 0.3
 
 
@@ -73,8 +75,11 @@ def crop_boxes(landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.where(valid[:, None], np.concatenate([corner, corner + 2 * half], axis=1), 0).astype(np.int64)
 
 
-def face_boxes(landmarks: np.ndarray, valid: np.ndarray, pads: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """The box of each face that L-Net and E-Net see, as the original's detector would draw it, from the landmarks.
+def face_boxes(
+    landmarks: np.ndarray, valid: np.ndarray, pads: tuple[int, int, int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """The box of each face that L-Net and E-Net see, as the original's detector would draw it, from the
+    landmarks.
 
     Args:
         landmarks: float32[T, 68, 2], pixels.
@@ -91,8 +96,12 @@ def face_boxes(landmarks: np.ndarray, valid: np.ndarray, pads: tuple[int, int, i
     boxes = smooth(np.stack([least[:, 0], top, most[:, 0], most[:, 1]], 1), valid)
     boxes += np.array([-pads[2], -pads[0], pads[3], pads[1]])
     limits = np.array(size)
-    low = np.rint(boxes[:, :2]).clip(0, limits - 2)  # a box holds at least two pixels, wherever the face has gone
-    boxes = np.concatenate([low, np.maximum(np.rint(boxes[:, 2:]).clip(0, limits), low + 2)], axis=1).astype(np.int64)
+    low = np.rint(boxes[:, :2]).clip(
+        0, limits - 2
+    )  # a box holds at least two pixels, wherever the face has gone
+    boxes = np.concatenate([low, np.maximum(np.rint(boxes[:, 2:]).clip(0, limits), low + 2)], axis=1).astype(
+        np.int64
+    )
     return np.where(valid[:, None], boxes, 0)
 
 
@@ -102,7 +111,9 @@ def cut(frame: Frame, box: np.ndarray, width: int, height: int | None = None) ->
     w, h = frame.size
     inner = max(0, min(x1, w - 1)), max(0, min(y1, h - 1)), min(w, max(x2, 1)), min(h, max(y2, 1))
     picture = frame.rgb(inner)
-    top, bottom, left, right = (max(0, b) for b in (inner[1] - y1, y2 - inner[3], inner[0] - x1, x2 - inner[2]))
+    top, bottom, left, right = (
+        max(0, b) for b in (inner[1] - y1, y2 - inner[3], inner[0] - x1, x2 - inner[2])
+    )
     if top or bottom or left or right:
         picture = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
     return scaled(picture, width, height or width)
@@ -115,7 +126,9 @@ def scaled(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def into_box(box: np.ndarray, side: int) -> np.ndarray:
-    """float64[2, 3]: affine from picture pixels into a square picture of a box (pixel centres at whole numbers)."""
+    """float64[2, 3]: affine from picture pixels into a square picture of a box (pixel centres at whole
+    numbers).
+    """
     x1, y1, x2, y2 = (float(v) for v in box)
     sx, sy = side / (x2 - x1), side / (y2 - y1)
     return np.array([[sx, 0, (0.5 - x1) * sx - 0.5], [0, sy, (0.5 - y1) * sy - 0.5]])
@@ -123,7 +136,9 @@ def into_box(box: np.ndarray, side: int) -> np.ndarray:
 
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """float64[2, 3]: one affine after another."""
-    return np.concatenate([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]], axis=1)
+    return np.concatenate(
+        [second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]], axis=1
+    )
 
 
 def inverse(matrix: np.ndarray) -> np.ndarray:

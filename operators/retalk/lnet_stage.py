@@ -22,9 +22,11 @@ from operators.storage.files import fingerprint
 LIPS = 96
 #: Value of a spectrogram where nothing is heard.
 SILENCE = -4.0
-#: Columns quieter than the speech's loud ones (their 95th percentile) by this much, mean over bands (100 dB are 8), are no speech ...
+#: Columns quieter than the speech's loud ones (their 95th percentile) by this much, mean over bands (100 dB
+#: are 8), are no speech ...
 QUIET = 2.4
-#: ... where they last this long, in columns of 12.5 ms, with this many left at each end for the sound's own fading.
+#: ... where they last this long, in columns of 12.5 ms, with this many left at each end for the sound's own
+#: fading.
 PAUSE, EDGE = 16, 3
 
 
@@ -34,11 +36,13 @@ class LNetOptions:
 
     Attributes:
         strength: 0 ... 1, how far the new mouth replaces the frame's own.
-        silence: close: pauses are heard as silence, so that the mouth closes whatever noise the recording has; hear: as recorded.
+        silence: close: pauses are heard as silence, so that the mouth closes whatever noise the recording
+            has; hear: as recorded.
         lag: seconds by which the mouth follows the sound.
         ease: seconds over which the frame's own mouth returns after the speech.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the device.
+        precision: what networks compute in; auto: float32 until something else has been measured on the
+            device.
     """
 
     strength: float = 1.0
@@ -50,15 +54,19 @@ class LNetOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1 or self.ease < 0:
-            raise ValueError(f"strength {self.strength} must be from 0 to 1, ease {self.ease} at least 0 seconds")
+            raise ValueError(
+                f"strength {self.strength} must be from 0 to 1, ease {self.ease} at least 0 seconds"
+            )
 
 
 class LNetStage(NetworkStage):
     """L-Net.
 
     Writes:
-        lips: float32[N, 96, 96, 3] RGB 0 ... 1, the face box with a mouth that speaks; 0 where ``strength`` is 0.
-        strength: float32[N], 0 ... 1: 0 where the frame keeps its own mouth, for there is no usable face or no speech.
+        lips: float32[N, 96, 96, 3] RGB 0 ... 1, the face box with a mouth that speaks; 0 where ``strength``
+            is 0.
+        strength: float32[N], 0 ... 1: 0 where the frame keeps its own mouth, for there is no usable face or
+            no speech.
     """
 
     name = "lnet"
@@ -90,18 +98,23 @@ class LNetStage(NetworkStage):
         spectrogram = heard(segment.speech, options.silence == "close")
         times = segment.speech_times - options.lag
         valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]
-        strength = np.where(valid, lasting(times, spectrogram.shape[1], options.ease) * options.strength, 0).astype(np.float32)
+        strength = np.where(
+            valid, lasting(times, spectrogram.shape[1], options.ease) * options.strength, 0
+        ).astype(np.float32)
         lips = np.zeros((len(times), LIPS, LIPS, 3), np.float32)
         chosen = np.flatnonzero(strength > 0)
         if len(chosen):
             core = segment.source[chosen] - segment.core[0]
-            pairs = np.concatenate([reduced(segment["faces"], core, hide=True), reduced(segment["reference"], core)], axis=3)
+            pairs = np.concatenate(
+                [reduced(segment["faces"], core, hide=True), reduced(segment["reference"], core)], axis=3
+            )
             lips[chosen] = self.networks.lips(chunks_at(spectrogram, times[chosen]), pairs)[..., ::-1]
         return {"lips": lips, "strength": strength}
 
 
 def reduced(pictures: np.ndarray, indices: np.ndarray, hide: bool = False) -> np.ndarray:
-    """float32[n, 96, 96, 3] BGR 0 ... 1 of pictures uint8[C, s, s, 3] RGB, sampled as the original does: bilinear, without averaging.
+    """float32[n, 96, 96, 3] BGR 0 ... 1 of pictures uint8[C, s, s, 3] RGB, sampled as the original does:
+    bilinear, without averaging.
 
     ``hide`` blackens the lower half.
     """
@@ -109,10 +122,17 @@ def reduced(pictures: np.ndarray, indices: np.ndarray, hide: bool = False) -> np
     import torch.nn.functional as F
 
     unique, back = np.unique(indices, return_inverse=True)
-    chosen = torch.from_numpy(np.ascontiguousarray(np.asarray(pictures)[unique][..., ::-1])).permute(0, 3, 1, 2).float() / 255
+    chosen = (
+        torch.from_numpy(np.ascontiguousarray(np.asarray(pictures)[unique][..., ::-1]))
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
     if hide:
         chosen[:, :, chosen.shape[2] // 2 :] = 0
-    small = F.interpolate(chosen, (LIPS, LIPS), mode="bilinear", align_corners=False).permute(0, 2, 3, 1).numpy()
+    small = (
+        F.interpolate(chosen, (LIPS, LIPS), mode="bilinear", align_corners=False).permute(0, 2, 3, 1).numpy()
+    )
     return small[back]
 
 
@@ -132,13 +152,17 @@ def chunks_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def lasting(times: np.ndarray, columns: int, ease: float) -> np.ndarray:
     """float64[n]: 1 while the speech lasts, eased to 0 over ``ease`` seconds behind it, 0 before it."""
-    after = times - (columns - 1) / mel.COLUMNS_PER_SECOND  # a spectrogram has one column more than whole hops
+    after = (
+        times - (columns - 1) / mel.COLUMNS_PER_SECOND
+    )  # a spectrogram has one column more than whole hops
     faded = 0.5 + 0.5 * np.cos(np.pi * np.clip(after / max(ease, 1e-6), 0, 1))
     return np.where(times < -1e-6, 0.0, faded)
 
 
 def gate(spectrogram: np.ndarray) -> np.ndarray:
-    """A spectrogram float32[80, columns] whose pauses are silent: noise of the recording does not move the mouth."""
+    """A spectrogram float32[80, columns] whose pauses are silent: noise of the recording does not move the
+    mouth.
+    """
     level = spectrogram.mean(0)
     quiet = level < np.percentile(level, 95) - QUIET
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))

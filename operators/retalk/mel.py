@@ -44,7 +44,9 @@ def mel_spectrogram(samples: np.ndarray) -> np.ndarray:
     """
     if not np.isfinite(samples).all():
         raise ValueError("the speech has samples that are not finite numbers: decode it again")
-    spectrum = librosa.stft(pre_emphasis(samples), n_fft=WINDOW, hop_length=HOP, win_length=WINDOW, pad_mode="constant")
+    spectrum = librosa.stft(
+        pre_emphasis(samples), n_fft=WINDOW, hop_length=HOP, win_length=WINDOW, pad_mode="constant"
+    )
     decibels = 20 * np.log10(np.maximum(1e-5, mel_basis() @ np.abs(spectrum))) - 20
     return np.clip(8 * ((decibels + 100) / 100) - 4, -4, 4)
 
@@ -52,7 +54,8 @@ def mel_spectrogram(samples: np.ndarray) -> np.ndarray:
 def chunk_starts(columns: int, fps: float) -> np.ndarray:
     """First mel column of each output frame's chunk.
 
-    The last chunk is always the last 16 columns, and it ends the list: its length is the number of frames that the original renders.
+    The last chunk is always the last 16 columns, and it ends the list: its length is the number of frames
+        that the original renders.
 
     Args:
         columns: of the spectrogram.

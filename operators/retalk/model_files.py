@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-#: Numbers that networks compute in. auto: float32 until something else has been measured on the device (`retalk_models.inference.optimize.default_optimization`).
+#: Numbers that networks compute in. auto: float32 until something else has been measured on the device
+#: (`retalk_models.inference.optimize.default_optimization`).
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Restoration = Literal["gfpgan-1.3", "gfpgan-1.4", "gpen", "none"]
 #: Network that a restoration option stands for, and its file in the catalogue.

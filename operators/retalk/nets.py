@@ -1,7 +1,8 @@
 """The networks as the stages call them: pictures in, pictures out, in micro-batches on one device.
 
-Weights are loaded on first use, by the registry's rules. Pictures are RGB unless a name says BGR: the original feeds L-Net, E-Net and
-GANimation BGR pictures, contrary to its comments, so their official weights expect BGR.
+Weights are loaded on first use, by the registry's rules. Pictures are RGB unless a name says BGR: the
+original feeds L-Net, E-Net and GANimation BGR pictures, contrary to its comments, so their official weights
+expect BGR.
 """
 
 from __future__ import annotations
@@ -39,9 +40,12 @@ class Compute:
 
     Attributes:
         device: torch device.
-        exact: the networks as they are built, float32; False: their fast forms (`retalk_models.inference.optimize`).
-        batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not depend on how many follow it.
-        precision: of the fast forms; auto: what `forms.default_optimization` chooses for the network and the device.
+        exact: the networks as they are built, float32; False: their fast forms
+            (`retalk_models.inference.optimize`).
+        batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not
+            depend on how many follow it.
+        precision: of the fast forms; auto: what `forms.default_optimization` chooses for the network and the
+            device.
     """
 
     device: str = "cpu"
@@ -51,7 +55,8 @@ class Compute:
 
     @staticmethod
     def of(device: str, precision: Precision = "auto") -> Compute:
-        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of 16 on a GPU (not measured yet).
+        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of 16 on
+        a GPU (not measured yet).
 
         float16 is for GPUs: on a CPU, where it is slow, it means auto.
         """
@@ -66,7 +71,8 @@ class Networks:
     Args:
         compute: how they run.
         weights: home of other model files than the official ones (`home_registry`).
-        loader: in the place of `retalk_models.load`; takes the network's name and options, gives the module on the CPU.
+        loader: in the place of `retalk_models.load`; takes the network's name and options, gives the module
+            on the CPU.
     """
 
     def __init__(self, compute: Compute = Compute(), weights: str = "", loader: Loader | None = None) -> None:
@@ -78,7 +84,8 @@ class Networks:
         self.warnings: list[str] = []
 
     def module(self, name: str, file: str | None = None, **options: Any) -> nn.Module:
-        """A network, loaded and in the form that `Compute` says, or in the next safer one if that is wrong on this device.
+        """A network, loaded and in the form that `Compute` says, or in the next safer one if that is wrong on
+        this device.
 
         Raises:
             WeightsError: its files are missing or wrong.
@@ -88,7 +95,9 @@ class Networks:
         if key not in self._modules:
 
             def make() -> nn.Module:
-                return self._loader(name, **({"file": file} if file else {}), **options).to(self.compute.device)
+                return self._loader(name, **({"file": file} if file else {}), **options).to(
+                    self.compute.device
+                )
 
             self._modules[key] = make() if self.compute.exact else fast(make, name, self.compute, self._warn)
         return self._modules[key]
@@ -97,8 +106,12 @@ class Networks:
         logger.warning(text)
         self.warnings.append(text)
 
-    def run(self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None) -> np.ndarray:
-        """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it returns (float32 or uint8)."""
+    def run(
+        self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None
+    ) -> np.ndarray:
+        """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it
+        returns (float32 or uint8).
+        """
         size, count = batch or self.compute.batch, len(arrays[0])
         transfer = Transfer(self.compute.device)
         results = []
@@ -112,7 +125,7 @@ class Networks:
             transfer.finish()
         return np.concatenate([result.numpy() for result in results])
 
-    # --- the networks ---------------------------------------------------------------------------------------------------------------
+    # --- the networks ---------------------------------------------------------------------------------------
     def coefficients(self, crops: np.ndarray) -> np.ndarray:
         """3DMM numbers float32[n, 257] of `align3d.align` crops uint8[n, 224, 224, 3]."""
         net = self.module("face3d")
@@ -121,14 +134,17 @@ class Networks:
     def edit(self, crops: np.ndarray, windows: np.ndarray) -> np.ndarray:
         """D-Net: faces uint8[n, 256, 256, 3] with the expression and pose of windows float32[n, 73, 26]."""
         net = self.module("dnet")
-        return self.run(lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2), crops, windows)
+        return self.run(
+            lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2), crops, windows
+        )
 
     def lips(self, mel: np.ndarray, pairs_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
         """L-Net (E-Net's ``low_res``): speaking faces.
 
         Args:
             mel: float[n, 80, 16].
-            pairs_bgr: float32[n, 384, 384, 6] 0 ... 1, or of any other size; uint8 counts 0 ... 255. Masked face and reference.
+            pairs_bgr: float32[n, 384, 384, 6] 0 ... 1, or of any other size; uint8 counts 0 ... 255. Masked
+                face and reference.
             batch: items at a time, the micro-batch by default.
 
         Returns:
@@ -144,7 +160,9 @@ class Networks:
         return self.run(call, mel.astype(np.float32), pairs_bgr, batch=batch)
 
     def identity(self, reference_bgr: np.ndarray) -> np.ndarray:
-        """E-Net's code float32[n, 512] of whom a reference shows, [n, h, w, 3] of any size, float32 0 ... 1 or uint8."""
+        """E-Net's code float32[n, 512] of whom a reference shows, [n, h, w, 3] of any size, float32 0 ... 1
+        or uint8.
+        """
         net: Any = self.module("enet", low_res=False)
         return self.run(lambda reference: net.style_code(_unit(reference)).float(), reference_bgr)
 
@@ -160,7 +178,9 @@ class Networks:
             float32[n, 384 - top, 384, 3] BGR, about 0 ... 1, not clamped.
         """
         net: Any = self.module("enet", low_res=False)
-        return self.run(lambda low, code: net.draw(_planes(low), code, top=top).permute(0, 2, 3, 1), lips, identity)
+        return self.run(
+            lambda low, code: net.draw(_planes(low), code, top=top).permute(0, 2, 3, 1), lips, identity
+        )
 
     def faces(self, lips: np.ndarray, reference_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
         """E-Net without L-Net: faces of full size with the identity of the reference.
@@ -186,13 +206,16 @@ class Networks:
         net = self.module("gpen")
         return self.run(lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces)
 
-    def restore(self, faces: np.ndarray, name: str = "gfpgan-1.3", window: Window | None = None) -> np.ndarray:
+    def restore(
+        self, faces: np.ndarray, name: str = "gfpgan-1.3", window: Window | None = None
+    ) -> np.ndarray:
         """GFPGAN (or GPEN) on aligned faces uint8[n, 512, 512, 3].
 
         Args:
             faces: aligned by `restore.alignment` (GPEN: by `enhance.alignment`).
-            name: one of `RESTORATIONS`. GFPGAN adds the noise stored with its weights, the same in every frame: the original's fresh noise
-                in every frame is a grain that flickers, and gives other pictures each time.
+            name: one of `RESTORATIONS`. GFPGAN adds the noise stored with its weights, the same in every
+                frame: the original's fresh noise in every frame is a grain that flickers, and gives other
+                pictures each time.
             window: the part that is wanted; None: all. GFPGAN computes no more than it needs for that part.
 
         Returns:
@@ -201,11 +224,17 @@ class Networks:
         network, file = RESTORATIONS[name]
         if network == "gpen":
             restored = self.enhance(faces)
-            return restored if window is None else restored[:, window.top : window.bottom, window.left : window.right]
+            return (
+                restored
+                if window is None
+                else restored[:, window.top : window.bottom, window.left : window.right]
+            )
         net = self.module(network, file=file)
 
         def call(x: Tensor) -> Tensor:
-            return _pictures((net(_signed(x), return_rgb=False, window=window)[0].clamp(-1, 1) + 1) / 2, rounded=True)
+            return _pictures(
+                (net(_signed(x), return_rgb=False, window=window)[0].clamp(-1, 1) + 1) / 2, rounded=True
+            )
 
         return self.run(call, faces)
 
@@ -225,16 +254,22 @@ class Networks:
         return self.run(call, faces)
 
     def emote(self, faces_bgr: np.ndarray, units: np.ndarray, batch: int | None = None) -> np.ndarray:
-        """GANimation: faces float32[n, 384, 384, 3] BGR 0 ... 1 with the action units float32[17], at 128 pixels and enlarged."""
+        """GANimation: faces float32[n, 384, 384, 3] BGR 0 ... 1 with the action units float32[17], at 128
+        pixels and enlarged.
+        """
         net = self.module("ganimation")
         assert units.shape == (len(ACTION_UNITS),)
 
         def call(x: Tensor) -> Tensor:
-            small = F.interpolate(_planes(x) * 2 - 1, (EMOTION_SIZE, EMOTION_SIZE), mode="bilinear", align_corners=False)
+            small = F.interpolate(
+                _planes(x) * 2 - 1, (EMOTION_SIZE, EMOTION_SIZE), mode="bilinear", align_corners=False
+            )
             target = torch.from_numpy(units).to(small).expand(len(small), -1)
             colour, keep, _ = net(small, target)
             mixed = (keep * small + (1 - keep) * colour) / 2 + 0.5
-            return F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+            return F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False).permute(
+                0, 2, 3, 1
+            )
 
         return self.run(call, faces_bgr, batch=batch)
 
@@ -244,13 +279,19 @@ def shared_networks(device: str, weights: str = "", precision: Precision = "auto
     """This process's networks on a device: stages that are fused into one worker load each network once."""
     if device.startswith("cuda"):
         # The same inputs give the same bytes on GPUs of one kind; and float32 means float32.
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False, False
+        (
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
+        ) = True, False, False
     else:
         disable_malloc_trim()
     return Networks(Compute.of(device, precision), weights)
 
 
-def fast(make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]) -> nn.Module:
+def fast(
+    make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]
+) -> nn.Module:
     """A network's fastest form that is right on its device (`retalk_models.inference.numerics`)."""
     from retalk_models.inference.numerics import safest
     from retalk_models.inference.optimize import default_optimization
@@ -274,8 +315,9 @@ class NetworkStage(Stage):
 class Transfer:
     """Copies between the machine's memory and a GPU's, beside its computing; on a CPU nothing is copied.
 
-    Pictures travel as they are stored, mostly 8-bit, through pinned memory and on a stream of their own: while a micro-batch is computed
-    the next one is packed and sent. Conversions run on the device. Not run on a GPU yet.
+    Pictures travel as they are stored, mostly 8-bit, through pinned memory and on a stream of their own:
+    while a micro-batch is computed the next one is packed and sent. Conversions run on the device. Not run on
+    a GPU yet.
     """
 
     def __init__(self, device: str) -> None:

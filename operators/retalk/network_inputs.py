@@ -16,7 +16,9 @@ from operators.retalk.oriented_crops import aligned_crop, inverse_perspective, p
 SIDE = 384
 
 
-def reference_frame(frame: np.ndarray, enhanced: np.ndarray, quad: np.ndarray, clip_box: tuple[int, int, int, int]) -> np.ndarray:
+def reference_frame(
+    frame: np.ndarray, enhanced: np.ndarray, quad: np.ndarray, clip_box: tuple[int, int, int, int]
+) -> np.ndarray:
     """A full frame whose face is the enhanced, stabilised one.
 
     Args:
@@ -38,7 +40,9 @@ def reference_frame(frame: np.ndarray, enhanced: np.ndarray, quad: np.ndarray, c
 
 @dataclass(frozen=True)
 class FaceInput:
-    """One item for the networks: ``pair`` float32[384, 384, 6] 0..1 (masked face, reference) and ``face`` float32[384, 384, 3] unmasked."""
+    """One item for the networks: ``pair`` float32[384, 384, 6] 0..1 (masked face, reference) and ``face``
+    float32[384, 384, 3] unmasked.
+    """
 
     pair: np.ndarray
     face: np.ndarray

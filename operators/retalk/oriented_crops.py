@@ -1,6 +1,7 @@
 """Oriented squares around a face: the clip's upright crop, the aligned 256 crops.
 
-After FFHQ's alignment; see docs/reference.md#2-one-crop-for-the-clip and docs/reference.md#8-inputs-of-l-net-and-e-net.
+After FFHQ's alignment; see docs/reference.md#2-one-crop-for-the-clip and
+docs/reference.md#8-inputs-of-l-net-and-e-net.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def _corners(centre: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y], -2)
 
 
-def oriented_crops(landmarks: np.ndarray, *, centre_sigma: float = 0, axes_sigma: float = 0, scale: float = 1.0) -> np.ndarray:
+def oriented_crops(
+    landmarks: np.ndarray, *, centre_sigma: float = 0, axes_sigma: float = 0, scale: float = 1.0
+) -> np.ndarray:
     """Oriented square of each frame.
 
     Args:
@@ -56,7 +59,9 @@ def oriented_crops(landmarks: np.ndarray, *, centre_sigma: float = 0, axes_sigma
 
 @dataclass(frozen=True)
 class ClipCrop:
-    """The upright crop of a clip: ``crop`` clx, cly, crx, cry; ``quad`` lx, ly, rx, ry in it; ``box`` oy1, oy2, ox1, ox2 in the frame."""
+    """The upright crop of a clip: ``crop`` clx, cly, crx, cry; ``quad`` lx, ly, rx, ry in it; ``box`` oy1,
+    oy2, ox1, ox2 in the frame.
+    """
 
     crop: tuple[int, int, int, int]
     quad: tuple[float, float, float, float]
@@ -66,7 +71,8 @@ class ClipCrop:
 def clip_crop(landmarks: np.ndarray, width: int, height: int) -> ClipCrop:
     """The crop that the original cuts from every frame of a clip, from the landmarks of one frame.
 
-    Quirks kept: faces wider than about 2048 px give coordinates of the shrunken picture, and ry is limited by the width.
+    Quirks kept: faces wider than about 2048 px give coordinates of the shrunken picture, and ry is limited by
+        the width.
 
     Args:
         landmarks: int64[68, 2] of dlib.
@@ -107,7 +113,10 @@ def aligned_crop(picture: np.ndarray, quad: np.ndarray) -> np.ndarray:
     size = float(np.hypot(*(quad[3] - quad[0])))
     shrink = int(np.floor(size / SIZE * 0.5))
     if shrink > 1:
-        image = image.resize((int(np.rint(image.width / shrink)), int(np.rint(image.height / shrink))), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (int(np.rint(image.width / shrink)), int(np.rint(image.height / shrink))),
+            Image.Resampling.LANCZOS,
+        )
         quad, size = quad / shrink, size / shrink
     border = max(int(np.rint(size * 0.1)), 3)
     low, high = np.floor(quad.min(0)).astype(int) - border, np.ceil(quad.max(0)).astype(int) + border
@@ -149,6 +158,10 @@ def paste_aligned(picture: np.ndarray, crop: np.ndarray, perspective: np.ndarray
     """
     base = Image.fromarray(picture).convert("RGBA")
     data = tuple(float(v) for v in perspective)
-    projected = Image.fromarray(crop).convert("RGBA").transform(base.size, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
+    projected = (
+        Image.fromarray(crop)
+        .convert("RGBA")
+        .transform(base.size, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
+    )
     base.paste(projected, (0, 0), mask=projected)
     return np.asarray(base.convert("RGB"))

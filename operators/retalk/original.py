@@ -1,7 +1,7 @@
 """The original's steps on one frame, quirks included; for parity mode and the benchmark's baseline.
 
-See docs/reference.md#7-enhanced-references, docs/reference.md#9-faces-into-frames and docs/reference.md#10-the-enhancers-call.
-Whole frames are uint8[h, w, 3] **BGR**, as the original holds them.
+See docs/reference.md#7-enhanced-references, docs/reference.md#9-faces-into-frames and
+docs/reference.md#10-the-enhancers-call. Whole frames are uint8[h, w, 3] **BGR**, as the original holds them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def _flipped(picture: np.ndarray) -> np.ndarray:
 
 
 class Steps:
-    """The enhancer's and restorer's networks as the functions on pictures want them: BGR in, BGR out, one picture at a time."""
+    """The enhancer's and restorer's networks as the functions on pictures want them: BGR in, BGR out, one
+    picture at a time.
+    """
 
     def __init__(self, networks: Networks, restoration: str = "gfpgan-1.3") -> None:
         self.networks = networks
@@ -42,7 +44,9 @@ class Steps:
         """Step 5: a D-Net picture uint8[256, 256, 3] with its face enhanced."""
         return enhance.process(stabilised, stabilised, *faces, self._parse, enhance=self._enhance)
 
-    def finish(self, frame: np.ndarray, face: np.ndarray, box: Box, out: int, detectors: Detectors) -> Finished:
+    def finish(
+        self, frame: np.ndarray, face: np.ndarray, box: Box, out: int, detectors: Detectors
+    ) -> Finished:
         """Step 6 behind the networks: paste, restore, blend the mouth, lay the face over the frame.
 
         Args:

@@ -1,8 +1,10 @@
-"""The engine's parity mode (`configs/engines/retalk-parity.yaml`): the original frame for frame, quirks included, as stages of the graph.
+"""The engine's parity mode (`configs/engines/retalk-parity.yaml`): the original frame for frame, quirks
+included, as stages of the graph.
 
-For comparisons with the original only. Columns hold **BGR** pictures where the original does. What the original decides once for a clip
-(its crop, the end of the box smoothing, the number of frames) is worked out from the title's frame numbers, so that results do not depend
-on the segment length. Where the original ends before the video or the speech does, frames stay as they are.
+For comparisons with the original only. Columns hold **BGR** pictures where the original does. What the
+original decides once for a clip (its crop, the end of the box smoothing, the number of frames) is worked out
+from the title's frame numbers, so that results do not depend on the segment length. Where the original ends
+before the video or the speech does, frames stay as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +35,14 @@ from operators.retalk.source import PICTURES, check_expression, speech_mel, stan
 from operators.segment import Segment
 from operators.stage import Stage
 
-RECEIPT = pa.schema([scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())])
+RECEIPT = pa.schema(
+    [
+        scalar("path", pa.string()),
+        scalar("sha256", pa.string()),
+        scalar("frames", pa.int64()),
+        scalar("bytes", pa.int64()),
+    ]
+)
 CROP = 256
 
 
@@ -42,8 +51,10 @@ class ParityOptions:
     """Options of the stages of parity mode.
 
     Attributes:
-        recorded: .npz of detector answers (`detectors.RecordedDetectors`); what it does not hold, the detectors find.
-        weights: home of other model files than the official ones (`retalk_models.registry.registry.home_registry`).
+        recorded: .npz of detector answers (`detectors.RecordedDetectors`); what it does not hold, the
+            detectors find.
+        weights: home of other model files than the official ones
+            (`retalk_models.registry.registry.home_registry`).
     """
 
     recorded: str = ""
@@ -74,8 +85,9 @@ def bgr(frame: Frame) -> np.ndarray:
 class DetectOriginal(ParityStage):
     """dlib on the clip's first frame, S3FD and FAN on each crop, S3FD on each frame.
 
-    Writes ``crops`` RGB, ``landmarks`` in their pixels, ``found`` (False: no face in this and any earlier crop), ``clip_box`` (oy1, oy2,
-    ox1, ox2) and ``boxes`` x1, y1, x2, y2 (for the core and what its smoothing reads).
+    Writes ``crops`` RGB, ``landmarks`` in their pixels, ``found`` (False: no face in this and any earlier
+    crop), ``clip_box`` (oy1, oy2, ox1, ox2) and ``boxes`` x1, y1, x2, y2 (for the core and what its smoothing
+    reads).
     """
 
     name = "detect"
@@ -98,7 +110,10 @@ class DetectOriginal(ParityStage):
         detectors, (start, stop) = self.detectors(segment), segment.frames
         low, high = segment.core[0] - WINDOW + 1, segment.core[1] + WINDOW - 1
         y1, y2, x1, x2 = box = self._clip_box(segment, detectors)
-        crops, boxes = np.zeros((stop - start, CROP, CROP, 3), np.uint8), np.zeros((stop - start, 4), np.int64)
+        crops, boxes = (
+            np.zeros((stop - start, CROP, CROP, 3), np.uint8),
+            np.zeros((stop - start, 4), np.int64),
+        )
         landmarks = np.full((stop - start, 68, 2), np.nan, np.float32)
         for t, frame in enumerate(read_frames(segment.video, start, stop)):
             crops[t] = cv2.resize(np.ascontiguousarray(frame.rgb((x1, y1, x2, y2))), (CROP, CROP))
@@ -109,7 +124,9 @@ class DetectOriginal(ParityStage):
             if low <= frame.index < high:
                 found = detectors.face_box(frame.index, bgr(frame))
                 if found is None:
-                    raise ValueError(f"{segment.video}: no face in frame {frame.index}; the original stops here (engine retalk does not)")
+                    raise ValueError(
+                        f"{segment.video}: no face in frame {frame.index}; the original stops here (engine retalk does not)"
+                    )
                 boxes[t] = found
         seen = ~np.isnan(landmarks[:, 0, 0])
         columns = {"crops": crops, "landmarks": np.nan_to_num(landmarks), "found": seen, "boxes": boxes}
@@ -127,7 +144,9 @@ class DetectOriginal(ParityStage):
         y1, y2, x1, x2 = box
         for index in range(segment.frames[0] - 1, -1, -1):
             for frame in read_frames(segment.video, index, index + 1):
-                points = detectors.source_landmarks(index, cv2.resize(frame.rgb((x1, y1, x2, y2)), (CROP, CROP)))
+                points = detectors.source_landmarks(
+                    index, cv2.resize(frame.rgb((x1, y1, x2, y2)), (CROP, CROP))
+                )
                 if points is not None:
                     return points
         return np.full((68, 2), np.nan, np.float32)
@@ -139,7 +158,11 @@ class Recon3dOriginal(ParityStage):
     name = "recon3d"
     doing = "fitting 3D faces"
     reads = pa.schema(
-        [tensor("crops", "uint8", "T", CROP, CROP, 3), tensor("landmarks", "float32", "T", 68, 2), tensor("found", "bool", "T")]
+        [
+            tensor("crops", "uint8", "T", CROP, CROP, 3),
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("found", "bool", "T"),
+        ]
     )
     writes = pa.schema([tensor("coeffs", "float32", "T", 262)])
 
@@ -154,7 +177,11 @@ class Recon3dOriginal(ParityStage):
             picture, trans = align3d.align(crop, points if found else None, standard)
             pictures.append(picture)
             parameters.append(trans)
-        return {"coeffs": np.concatenate([self.networks.coefficients(np.stack(pictures)), np.stack(parameters)], axis=1).astype(np.float32)}
+        return {
+            "coeffs": np.concatenate(
+                [self.networks.coefficients(np.stack(pictures)), np.stack(parameters)], axis=1
+            ).astype(np.float32)
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +197,9 @@ class DNetOriginalOptions(ParityOptions):
     def __post_init__(self) -> None:
         check_expression(self.expression)
         if self.expression.lower().endswith(PICTURES):
-            raise ValueError(f"expression {self.expression}: a picture is for engine retalk; the original's release cannot take one")
+            raise ValueError(
+                f"expression {self.expression}: a picture is for engine retalk; the original's release cannot take one"
+            )
 
 
 class DNetOriginal(ParityStage):
@@ -180,7 +209,9 @@ class DNetOriginal(ParityStage):
     doing = "neutralising expressions"
     Options = DNetOriginalOptions
     reads = pa.schema([tensor("crops", "uint8", "T", CROP, CROP, 3), tensor("coeffs", "float32", "T", 262)])
-    writes = pa.schema([tensor("enhanced", "uint8", "C", CROP, CROP, 3), tensor("quad", "float64", "C", 4, 2)])
+    writes = pa.schema(
+        [tensor("enhanced", "uint8", "C", CROP, CROP, 3), tensor("quad", "float64", "C", 4, 2)]
+    )
 
     def halo(self, options: DNetOriginalOptions) -> tuple[int, int]:
         """The coefficients' window, which is also more than the smoothing of the boxes needs."""
@@ -188,17 +219,27 @@ class DNetOriginal(ParityStage):
         return coefficients.BEFORE, coefficients.AFTER
 
     def model_files(self, options: DNetOriginalOptions) -> tuple[str, ...]:
-        return ("dnet", "gpen", "parsenet", "expression.mat", *(() if options.recorded else ("retinaface", "s3fd", "fan")))
+        return (
+            "dnet",
+            "gpen",
+            "parsenet",
+            "expression.mat",
+            *(() if options.recorded else ("retinaface", "s3fd", "fan")),
+        )
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options, detectors, steps = self.options_for(segment), self.detectors(segment), Steps(self.networks)
         expression = template(options.expression, self.networks.registry)
         low, high = segment.core[0] - segment.frames[0], segment.core[1] - segment.frames[0]
-        # The segment's rows end where the title's do, or further away than a window reaches; the source's own row is among them: ratio 1.
+        # The segment's rows end where the title's do, or further away than a window reaches; the source's own
+        # row is among them: ratio 1.
         rows = np.asarray(segment["coeffs"])
         windows = np.stack(
-            [coefficients.window(rows, i, float(coefficients.crop_ratio(rows[i], rows)), expression) for i in range(low, high)]
+            [
+                coefficients.window(rows, i, float(coefficients.crop_ratio(rows[i], rows)), expression)
+                for i in range(low, high)
+            ]
         )
         stabilised = self.networks.edit(np.asarray(segment["crops"])[low:high], windows)[..., ::-1]
         enhanced, landmarks = np.zeros_like(stabilised), []
@@ -208,7 +249,9 @@ class DNetOriginal(ParityStage):
             enhanced[k] = steps.reference(picture, faces)
             points = detectors.enhanced_landmarks(index, enhanced[k])
             if points is None:
-                raise ValueError(f"{segment.video}: no face in the enhanced picture of frame {index}; the original stops here")
+                raise ValueError(
+                    f"{segment.video}: no face in the enhanced picture of frame {index}; the original stops here"
+                )
             landmarks.append(points)
         return {"enhanced": enhanced, "quad": oriented_crops.oriented_crops(np.stack(landmarks))}
 
@@ -285,7 +328,10 @@ class LNetOriginal(ParityStage):
             index, first = int(segment.source[k]), segment.frames[0]
             box = smoothed_box(padded, first, index, used) if options.smooth else padded[index - first]
             face_box[k] = box[[1, 3, 0, 2]]
-        lips, reference = np.zeros((len(out), 96, 96, 3), np.float32), np.zeros((len(out), SIDE, SIDE, 3), np.uint8)
+        lips, reference = (
+            np.zeros((len(out), 96, 96, 3), np.float32),
+            np.zeros((len(out), SIDE, SIDE, 3), np.uint8),
+        )
         if speaks.any():
             pairs = self._pairs(segment, np.flatnonzero(speaks), face_box)
             chunks = np.stack([spectrogram[:, starts[i] : starts[i] + mel.CHUNK] for i in out[speaks]])
@@ -296,9 +342,15 @@ class LNetOriginal(ParityStage):
         """uint8[len(chosen), 384, 384, 6]: masked face and reference of output frames."""
         clip_box: Any = tuple(int(v) for v in segment["clip_box"])
         pairs = []
-        for k, frame in zip(chosen, source_frames(segment.video, segment.source[chosen], probe_video(segment.video), 8), strict=True):
+        for k, frame in zip(
+            chosen,
+            source_frames(segment.video, segment.source[chosen], probe_video(segment.video), 8),
+            strict=True,
+        ):
             core, picture = frame.index - segment.core[0], bgr(frame)
-            reference = reference_frame(picture, np.asarray(segment["enhanced"])[core], np.asarray(segment["quad"])[core], clip_box)
+            reference = reference_frame(
+                picture, np.asarray(segment["enhanced"])[core], np.asarray(segment["quad"])[core], clip_box
+            )
             box: Any = tuple(int(v) for v in face_box[k])
             pairs.append(np.rint(face_input(picture, reference, box).pair * 255).astype(np.uint8))
         return np.stack(pairs)
@@ -311,7 +363,11 @@ class ENetOriginal(ParityStage):
     doing = "refining faces"
     per = "dub"
     reads = pa.schema(
-        [tensor("lips", "float32", "N", 96, 96, 3), tensor("reference", "uint8", "N", SIDE, SIDE, 3), tensor("speaks", "bool", "N")]
+        [
+            tensor("lips", "float32", "N", 96, 96, 3),
+            tensor("reference", "uint8", "N", SIDE, SIDE, 3),
+            tensor("speaks", "bool", "N"),
+        ]
     )
     writes = pa.schema([tensor("face", "uint8", "N", SIDE, SIDE, 3)])
 
@@ -323,7 +379,9 @@ class ENetOriginal(ParityStage):
         chosen = np.flatnonzero(segment["speaks"])
         face = np.zeros((len(segment["speaks"]), SIDE, SIDE, 3), np.uint8)
         if len(chosen):
-            predicted = self.networks.faces(np.asarray(segment["lips"])[chosen], np.asarray(segment["reference"])[chosen])
+            predicted = self.networks.faces(
+                np.asarray(segment["lips"])[chosen], np.asarray(segment["reference"])[chosen]
+            )
             face[chosen] = (np.clip(predicted, 0, 1) * 255.0).astype(np.uint8)
         return {"face": face}
 
@@ -334,7 +392,8 @@ class BlendOriginalOptions(ParityOptions):
 
     Attributes:
         restoration: what restores the face.
-        pictures: a local folder into which each rendered frame is also written before it is encoded, as PNG named by its number.
+        pictures: a local folder into which each rendered frame is also written before it is encoded, as PNG
+            named by its number.
         crf: constant rate factor of the encoder.
         preset: speed of the encoder.
     """
@@ -346,17 +405,29 @@ class BlendOriginalOptions(ParityOptions):
 
 
 class BlendOriginal(ParityStage):
-    """Everything behind the networks, on whole frames through 512 x 512 as the original does it, and the encoded piece."""
+    """Everything behind the networks, on whole frames through 512 x 512 as the original does it, and the
+    encoded piece.
+    """
 
     name = "blend"
     doing = "blending"
     per = "dub"
     Options = BlendOriginalOptions
-    reads = pa.schema([tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("face_box", "int64", "N", 4), tensor("speaks", "bool", "N")])
+    reads = pa.schema(
+        [
+            tensor("face", "uint8", "N", SIDE, SIDE, 3),
+            tensor("face_box", "int64", "N", 4),
+            tensor("speaks", "bool", "N"),
+        ]
+    )
     writes = RECEIPT
 
     def model_files(self, options: BlendOriginalOptions) -> tuple[str, ...]:
-        return (*restoration_files(options.restoration), "parsenet", *(() if options.recorded else ("retinaface",)))
+        return (
+            *restoration_files(options.restoration),
+            "parsenet",
+            *(() if options.recorded else ("retinaface",)),
+        )
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
@@ -365,8 +436,14 @@ class BlendOriginal(ParityStage):
         made = encode_segment(segment["target"], self._frames(segment, info, options), info, encoder)
         return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}
 
-    def _frames(self, segment: Segment, info: VideoInfo, options: BlendOriginalOptions) -> Iterator[tuple[Frame, int]]:
-        steps, detectors, (width, height) = Steps(self.networks, options.restoration), self.detectors(segment), segment.size
+    def _frames(
+        self, segment: Segment, info: VideoInfo, options: BlendOriginalOptions
+    ) -> Iterator[tuple[Frame, int]]:
+        steps, detectors, (width, height) = (
+            Steps(self.networks, options.restoration),
+            self.detectors(segment),
+            segment.size,
+        )
         whole = np.ones((height, width), np.float32)
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, 8)):
             if segment["speaks"][k]:

@@ -9,7 +9,9 @@ import numpy as np
 
 
 def _gaussian(picture: np.ndarray, levels: int) -> list[np.ndarray]:
-    """``levels`` pictures, each half the size of the one before; 8-bit input is rounded at every level, as in the original."""
+    """``levels`` pictures, each half the size of the one before; 8-bit input is rounded at every level, as in
+    the original.
+    """
     pyramid = [picture]
     for _ in range(levels - 1):
         pyramid.append(cv2.pyrDown(pyramid[-1]))
@@ -46,5 +48,7 @@ def blend(a: np.ndarray, b: np.ndarray, mask: np.ndarray, levels: int) -> np.nda
         mixed.append(band_a * w + band_b * (1 - w))
     result = mixed[-1]
     for band in reversed(mixed[:-1]):
-        result = cv2.pyrUp(result.reshape(*result.shape[:2], -1), dstsize=(band.shape[1], band.shape[0])) + band
+        result = (
+            cv2.pyrUp(result.reshape(*result.shape[:2], -1), dstsize=(band.shape[1], band.shape[0])) + band
+        )
     return result

@@ -1,4 +1,6 @@
-"""The stage "recon3d": cuts the head and the face out of each frame and measures the head's 3DMM coefficients."""
+"""The stage "recon3d": cuts the head and the face out of each frame and measures the head's 3DMM
+coefficients.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Recon3dOptions:
     Attributes:
         pads: top, bottom, left, right, pixels by which the face box is larger than the face.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the device.
+        precision: what networks compute in; auto: float32 until something else has been measured on the
+            device.
     """
 
     pads: tuple[int, int, int, int] = DEFAULT_PADS
@@ -40,7 +43,8 @@ class Recon3d(NetworkStage):
     """Crops of head and face, and 3DMM coefficients.
 
     Writes:
-        coeffs: float32[T, 262]; 257 numbers of the network, then width, height, scale, tx, ty in the frame's own crop. 0 where not valid.
+        coeffs: float32[T, 262]; 257 numbers of the network, then width, height, scale, tx, ty in the frame's
+            own crop. 0 where not valid.
         crop_boxes: int64[T, 4], squares around the head, smoothed (`framing.crop_boxes`).
         crops: uint8[C, 256, 256, 3] RGB of `crop_boxes`.
         face_boxes: int64[C, 4], boxes of the face inside the picture, smoothed (`framing.face_boxes`).
@@ -83,8 +87,13 @@ class Recon3d(NetworkStage):
         landmarks, valid = np.asarray(segment["landmarks"]), np.asarray(segment["valid"], bool)
         (start, stop), core = segment.frames, segment.core
         boxes = framing.crop_boxes(landmarks, valid)
-        faces_at = framing.face_boxes(landmarks, valid, self.options_for(segment).pads, segment.size)[core[0] - start : core[1] - start]
-        crops, faces = np.zeros((core[1] - core[0], CROP, CROP, 3), np.uint8), np.zeros((core[1] - core[0], SIDE, SIDE, 3), np.uint8)
+        faces_at = framing.face_boxes(landmarks, valid, self.options_for(segment).pads, segment.size)[
+            core[0] - start : core[1] - start
+        ]
+        crops, faces = (
+            np.zeros((core[1] - core[0], CROP, CROP, 3), np.uint8),
+            np.zeros((core[1] - core[0], SIDE, SIDE, 3), np.uint8),
+        )
         pictures, rows = [], []
         # Frames outside the core are looked at as far as a window of coefficients reaches.
         low, high = core[0] - coefficients.BEFORE, core[1] + coefficients.AFTER
@@ -111,6 +120,8 @@ def picture_coefficients(picture: np.ndarray, landmarks: np.ndarray, networks: N
     """float32[257] of one picture uint8[h, w, 3] RGB with landmarks float[68, 2]: `Recon3d` without a video."""
     box = framing.crop_boxes(landmarks[None].astype(np.float32), np.ones(1, bool))[0]
     matrix = framing.into_box(box, CROP)
-    crop = cv2.warpAffine(picture, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    crop = cv2.warpAffine(
+        picture, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     points = framing.transform(matrix, landmarks.astype(np.float64))
     return networks.coefficients(align3d.align(crop, points, standard_points(networks.registry))[0][None])[0]

@@ -1,4 +1,6 @@
-"""Restoration of one face in a frame: align to FFHQ's 512 square, restore, paste back (docs/reference.md#11-restoration)."""
+"""Restoration of one face in a frame: align to FFHQ's 512 square, restore, paste back
+(docs/reference.md#11-restoration).
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,30 @@ import numpy as np
 SIZE = 512
 MINIMUM_SCORE = 0.97
 #: Eyes, nose and corners of the mouth in the square.
-TEMPLATE = np.array([(192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043), (313.08905, 371.15118)])
+TEMPLATE = np.array(
+    [
+        (192.98138, 239.94708),
+        (318.90277, 240.1936),
+        (256.63416, 314.01935),
+        (201.26117, 371.41043),
+        (313.08905, 371.15118),
+    ]
+)
 _BORDER = (135, 133, 132)
 
 
 def centre_index(boxes: np.ndarray, size: tuple[int, int]) -> int:
-    """Index of the box float[n, >=4] (x1, y1, x2, y2) whose centre is nearest to that of the picture (width, height)."""
+    """Index of the box float[n, >=4] (x1, y1, x2, y2) whose centre is nearest to that of the picture (width,
+    height).
+    """
     centres = (boxes[:, :2] + boxes[:, 2:4]) / 2
     return int(np.linalg.norm(centres - np.array(size) / 2, axis=1).argmin())
 
 
 def alignment(points: np.ndarray) -> np.ndarray:
-    """float64[2, 3]: partial affine transform of five points float[5, 2] onto the template, least median of squares."""
+    """float64[2, 3]: partial affine transform of five points float[5, 2] onto the template, least median of
+    squares.
+    """
     matrix = cv2.estimateAffinePartial2D(points, TEMPLATE, method=cv2.LMEDS)[0]
     if matrix is None:
         raise ValueError(f"the five points {np.round(points, 1).tolist()} allow no alignment")
@@ -46,7 +60,9 @@ def paste_back(picture: np.ndarray, face: np.ndarray, inverse: np.ndarray) -> np
     """
     size = (picture.shape[1], picture.shape[0])
     warped = cv2.warpAffine(face, inverse, size)
-    mask = cv2.erode(cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), inverse, size), np.ones((2, 2), np.uint8))
+    mask = cv2.erode(
+        cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), inverse, size), np.ones((2, 2), np.uint8)
+    )
     inside = mask[..., None] * warped
     edge = int(mask.sum() ** 0.5) // 20
     centre = cv2.erode(mask, np.ones((edge * 2, edge * 2), np.uint8))
@@ -54,7 +70,9 @@ def paste_back(picture: np.ndarray, face: np.ndarray, inverse: np.ndarray) -> np
     return (soft * inside + (1 - soft) * picture).astype(np.uint8)
 
 
-def restore(picture: np.ndarray, points: np.ndarray | None, network: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def restore(
+    picture: np.ndarray, points: np.ndarray | None, network: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """A picture with one face restored.
 
     Args:

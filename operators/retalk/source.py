@@ -1,4 +1,6 @@
-"""Inputs of several stages of the neural engine beside the rows: speech as a mel-spectrogram, expression templates, standard points."""
+"""Inputs of several stages of the neural engine beside the rows: speech as a mel-spectrogram, expression
+templates, standard points.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ TEMPLATES = ("neutral", "smile")
 
 
 def speech_mel(url: str) -> np.ndarray:
-    """float32[80, columns], the spectrogram of a whole speech; the last few are kept, since the segments of a title share it."""
+    """float32[80, columns], the spectrogram of a whole speech; the last few are kept, since the segments of a
+    title share it.
+    """
     return _speech_mel(*fingerprint(url))
 
 
@@ -78,7 +82,9 @@ def read_expression(path: str) -> np.ndarray:
 
 
 def template(expression: str, registry: Registry) -> np.ndarray:
-    """float32[64] of a template or a file of numbers (pictures: `operators.retalk.recon3d_stage.picture_expression`)."""
+    """float32[64] of a template or a file of numbers (pictures:
+    `operators.retalk.recon3d_stage.picture_expression`).
+    """
     if expression in TEMPLATES:
         return load_expressions(registry)[expression]
     return read_expression(expression)

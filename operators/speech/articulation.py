@@ -1,8 +1,8 @@
 """Mouth movement from phones: a table of articulatory targets, blended by dominance functions.
 
-Coarticulation after Cohen & Massaro 1993 ("Modeling coarticulation in synthetic visual speech"); openings, strengths and decays
-were set by measurement (docs/exemplar.md#from-sound-to-mouth); widths follow general phonetics (spread /i/, rounded /u w ao/). Nothing here
-is trained on anybody's footage.
+Coarticulation after Cohen & Massaro 1993 ("Modeling coarticulation in synthetic visual speech"); openings,
+strengths and decays were set by measurement (docs/exemplar.md#from-sound-to-mouth); widths follow general
+phonetics (spread /i/, rounded /u w ao/). Nothing here is trained on anybody's footage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Target(NamedTuple):
 
 
 class Gestures(NamedTuple):
-    """One row of the mouth's score: vowels by value, diphthongs by two values, consonants (and silence) by `Target`."""
+    """One row of the mouth's score: vowels by value, diphthongs by two values, consonants (and silence) by
+    `Target`.
+    """
 
     vowels: Mapping[str, float]
     diphthongs: Mapping[str, tuple[float, float]]
@@ -38,8 +40,25 @@ def _consonants(rows: Mapping[str, tuple[float, float, float]]) -> dict[str, Tar
 
 #: Distance of the lips: 0 closed, 1 the widest vowel.
 OPENING = Gestures(
-    vowels={"AA": 1, "AE": 0.95, "AO": 0.75, "EH": 0.7, "AH": 0.6, "IH": 0.45, "ER": 0.4, "UH": 0.35, "IY": 0.3, "UW": 0.15},
-    diphthongs={"AW": (0.95, 0.25), "AY": (0.95, 0.4), "EY": (0.6, 0.35), "OW": (0.55, 0.2), "OY": (0.6, 0.35)},
+    vowels={
+        "AA": 1,
+        "AE": 0.95,
+        "AO": 0.75,
+        "EH": 0.7,
+        "AH": 0.6,
+        "IH": 0.45,
+        "ER": 0.4,
+        "UH": 0.35,
+        "IY": 0.3,
+        "UW": 0.15,
+    },
+    diphthongs={
+        "AW": (0.95, 0.25),
+        "AY": (0.95, 0.4),
+        "EY": (0.6, 0.35),
+        "OW": (0.55, 0.2),
+        "OY": (0.6, 0.35),
+    },
     consonants=_consonants(
         {
             "B P M": (0, 4, 0.7),
@@ -62,8 +81,25 @@ OPENING = Gestures(
 
 #: Distance of the corners of the mouth: 0 rounded, 1 spread.
 WIDTH = Gestures(
-    vowels={"AA": 0.5, "AE": 0.8, "AO": 0.25, "EH": 0.75, "AH": 0.55, "IH": 0.75, "ER": 0.3, "UH": 0.2, "IY": 1, "UW": 0},
-    diphthongs={"AW": (0.55, 0.1), "AY": (0.55, 0.85), "EY": (0.8, 0.95), "OW": (0.25, 0.05), "OY": (0.15, 0.85)},
+    vowels={
+        "AA": 0.5,
+        "AE": 0.8,
+        "AO": 0.25,
+        "EH": 0.75,
+        "AH": 0.55,
+        "IH": 0.75,
+        "ER": 0.3,
+        "UH": 0.2,
+        "IY": 1,
+        "UW": 0,
+    },
+    diphthongs={
+        "AW": (0.55, 0.1),
+        "AY": (0.55, 0.85),
+        "EY": (0.8, 0.95),
+        "OW": (0.25, 0.05),
+        "OY": (0.15, 0.85),
+    },
     consonants=_consonants(
         {
             "B P M": (0.45, 1, 1),
@@ -110,7 +146,9 @@ class _Pull(NamedTuple):
     decay: float
 
 
-def blend(phones: Sequence[Phone], gestures: Gestures, n_frames: int, loudness: np.ndarray | None = None) -> np.ndarray:
+def blend(
+    phones: Sequence[Phone], gestures: Gestures, n_frames: int, loudness: np.ndarray | None = None
+) -> np.ndarray:
     """Blend the targets of all phones into one track.
 
     Args:
@@ -121,11 +159,15 @@ def blend(phones: Sequence[Phone], gestures: Gestures, n_frames: int, loudness: 
 
     Returns:
         float64[n_frames] in about 0..1: sum of weight x target over sum of weight, weight = strength x
-        exp(-0.25 min(d, h) / (h + 3) - max(d - h, 0) x decay / 6) at a distance of d frames from a phone of half length h; smoothed.
+        exp(-0.25 min(d, h) / (h + 3) - max(d - h, 0) x decay / 6) at a distance of d frames from a phone of
+        half length h; smoothed.
     """
     weighted, weights = np.zeros(n_frames), np.full(n_frames, 1e-12)
     for pull in _pulls(phones, gestures, loudness):
-        first, last = max(0, int(pull.centre - pull.half - REACH)), min(n_frames, int(pull.centre + pull.half + REACH) + 1)
+        first, last = (
+            max(0, int(pull.centre - pull.half - REACH)),
+            min(n_frames, int(pull.centre + pull.half + REACH) + 1),
+        )
         distance = np.abs(np.arange(first, last) - pull.centre)
         inside, outside = np.minimum(distance, pull.half), np.maximum(distance - pull.half, 0.0)
         weight = pull.strength * np.exp(-0.25 * inside / (pull.half + 3.0) - outside * pull.decay / 6.0)
@@ -154,25 +196,38 @@ def _pulls(phones: Iterable[Phone], gestures: Gestures, loudness: np.ndarray | N
         else:
             target = gestures.consonants.get(label, gestures.consonants["SIL"])
             short = label == "SIL" and end_s - start_s < SHORT_PAUSE
-            yield _Pull((start + end) / 2, length / 2, target.value, SHORT_PAUSE_STRENGTH if short else target.strength, target.decay)
+            yield _Pull(
+                (start + end) / 2,
+                length / 2,
+                target.value,
+                SHORT_PAUSE_STRENGTH if short else target.strength,
+                target.decay,
+            )
 
 
 def closures(phones: Iterable[Phone], n_frames: int) -> np.ndarray:
-    """float64[n_frames] in 0..1: 1 where the lips of each B, P and M meet, 0.5 for F and V, with flanks of `CLOSURE_SIGMA`."""
+    """float64[n_frames] in 0..1: 1 where the lips of each B, P and M meet, 0.5 for F and V, with flanks of
+    `CLOSURE_SIGMA`.
+    """
     track = np.zeros(n_frames)
     for label, start_s, end_s in phones:
         if label not in CLOSING:
             continue
         part = STOP_CLOSURE if label in ("B", "P") else 0.5
         centre = (start_s + part * (end_s - start_s)) * TRACK_RATE
-        first, last = max(0, int(centre - 5 * CLOSURE_SIGMA)), min(n_frames, int(centre + 5 * CLOSURE_SIGMA) + 1)
+        first, last = (
+            max(0, int(centre - 5 * CLOSURE_SIGMA)),
+            min(n_frames, int(centre + 5 * CLOSURE_SIGMA) + 1),
+        )
         bump = CLOSING[label] * np.exp(-0.5 * ((np.arange(first, last) - centre) / CLOSURE_SIGMA) ** 2)
         track[first:last] = np.maximum(track[first:last], bump)
     return track
 
 
 def spans(phones: Iterable[Phone], labels: Iterable[str], n_frames: int, shortest: float = 0.0) -> np.ndarray:
-    """float64[n_frames], 1 inside phones of these labels that last at least ``shortest`` seconds, 0 elsewhere."""
+    """float64[n_frames], 1 inside phones of these labels that last at least ``shortest`` seconds, 0
+    elsewhere.
+    """
     wanted, track = frozenset(labels), np.zeros(n_frames)
     for label, start, end in phones:
         if label in wanted and end - start >= shortest:

@@ -1,6 +1,7 @@
 """Phones of a recording, by PocketSphinx's `allphone` search with the English models that its wheel carries.
 
-Used by `operators.speech.predictor`. No words are recognised: other languages come out as the nearest English phones.
+Used by `operators.speech.predictor`. No words are recognised: other languages come out as the nearest English
+    phones.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 #: Longest stretch decoded at once, and the part of it in which a cut is looked for (frames of 10 ms).
 CHUNK, CUT_FROM, CHUNK_LEFT = 60 * TRACK_RATE, 30 * TRACK_RATE, 10 * TRACK_RATE
-#: Sound this far below the loudest speech (natural log of power) is not decoded, except for so many frames next to louder ones: it would
-#: bias the recogniser's cepstral mean.
+#: Sound this far below the loudest speech (natural log of power) is not decoded, except for so many frames
+#: next to louder ones: it would bias the recogniser's cepstral mean.
 INAUDIBLE, KEPT_SILENCE = 9.0, 20
-#: A frame of the recogniser begins 10 ms x k and is 25.6 ms long: its middle lies so many frames after our frame k's.
+#: A frame of the recogniser begins 10 ms x k and is 25.6 ms long: its middle lies so many frames after our
+#: frame k's.
 FRAME_SHIFT = 1.28
 PEAK = 0.7
-#: Noise mixed in, relative to the peak (-80 dB): the models know no digital silence and would hear it in the gaps of synthetic speech.
+#: Noise mixed in, relative to the peak (-80 dB): the models know no digital silence and would hear it in the
+#: gaps of synthetic speech.
 DITHER = 10 ** (-80 / 20)
 #: ShotFrameSampler of the shortest sound that the recogniser takes: a few of its frames.
 SHORTEST = SAMPLE_RATE // 20
@@ -32,7 +35,9 @@ GAP = 0.1
 
 
 class Phone(NamedTuple):
-    """One recognised phone: ARPAbet label, ``SIL``, ``+SPN+`` or ``+NSN+`` (speech and other noise), and its seconds."""
+    """One recognised phone: ARPAbet label, ``SIL``, ``+SPN+`` or ``+NSN+`` (speech and other noise), and its
+    seconds.
+    """
 
     label: str
     start: float
@@ -46,14 +51,17 @@ class RecogniserError(RuntimeError):
 def recognise_phones(samples: np.ndarray, level: np.ndarray) -> list[Phone]:
     """Recognise the phones of a whole recording.
 
-    Long recordings are decoded in pieces of at most 60 s, cut where it is quietest; long silences are not decoded at all.
+    Long recordings are decoded in pieces of at most 60 s, cut where it is quietest; long silences are not
+    decoded at all.
 
     Args:
         samples: float32[n], mono at 16 kHz, finite.
-        level: float64[1 + n // 160], log power of the speech bands (`operators.speech.spectrum.Levels.speech`).
+        level: float64[1 + n // 160], log power of the speech bands
+            (`operators.speech.spectrum.Levels.speech`).
 
     Returns:
-        Phones in order of time, without gaps from the first to the last; empty for sound too short to hold one.
+        Phones in order of time, without gaps from the first to the last; empty for sound too short to hold
+        one.
 
     Raises:
         RecogniserError: pocketsphinx is missing or fails.
@@ -66,7 +74,9 @@ def recognise_phones(samples: np.ndarray, level: np.ndarray) -> list[Phone]:
         kept = frames[start:stop]
         sound = samples[: len(samples) // HOP * HOP].reshape(-1, HOP)[kept].reshape(-1)
         for label, first, last in _decode(decoder, sound):
-            phones.extend(Phone(label, a / TRACK_RATE, b / TRACK_RATE) for a, b in _runs(kept[first : last + 1]))
+            phones.extend(
+                Phone(label, a / TRACK_RATE, b / TRACK_RATE) for a, b in _runs(kept[first : last + 1])
+            )
     return _without_gaps(phones, len(level) / TRACK_RATE)
 
 
@@ -92,7 +102,9 @@ def _pieces(level: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _runs(frames: np.ndarray) -> Iterator[tuple[float, float]]:
-    """Start and end, in our frames, of each stretch of consecutive frames: a phone does not reach across silence that was left out."""
+    """Start and end, in our frames, of each stretch of consecutive frames: a phone does not reach across
+    silence that was left out.
+    """
     for run in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
         if len(run):
             yield float(run[0]) + FRAME_SHIFT - 0.5, float(run[-1]) + FRAME_SHIFT + 0.5
@@ -134,11 +146,15 @@ def _decode(decoder: pocketsphinx.Decoder, sound: np.ndarray) -> list[tuple[str,
         decoder.end_utt()
         return [(entry.word, entry.start_frame, entry.end_frame) for entry in decoder.seg() or ()]
     except RuntimeError as error:
-        raise RecogniserError(f"pocketsphinx failed on {len(sound) / SAMPLE_RATE:.1f} s of sound: {error}") from error
+        raise RecogniserError(
+            f"pocketsphinx failed on {len(sound) / SAMPLE_RATE:.1f} s of sound: {error}"
+        ) from error
 
 
 def _without_gaps(phones: list[Phone], duration: float) -> list[Phone]:
-    """Let each phone last until the next begins, the first from 0 and the last to the end; silence that was left out is one ``SIL``."""
+    """Let each phone last until the next begins, the first from 0 and the last to the end; silence that was
+    left out is one ``SIL``.
+    """
     filled: list[Phone] = []
 
     def add(label: str, end: float) -> None:

@@ -1,8 +1,9 @@
 """Mouth movement from sound, without training and for any voice: phones and band levels, 100 times a second.
 
 Used by `operators.speech.stage`. Two views of the same mouth are added: what the recognised phones ask for
-(`operators.speech.articulation`), and what the spectrum shows (an open jaw lifts 2-4.5 kHz over the voice's lowest range), which also holds
-in languages that the recogniser does not know. Where noise or music leaves little contrast, overall loudness is taken into account.
+(`operators.speech.articulation`), and what the spectrum shows (an open jaw lifts 2-4.5 kHz over the voice's
+lowest range), which also holds in languages that the recogniser does not know. Where noise or music leaves
+little contrast, overall loudness is taken into account.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ HISS = 0.5
 OPENING_BANDS, WIDTH_BANDS = 1.0, 0.25
 #: Statistics are taken within this many frames of speech: long silence and padding do not count.
 NEAR_SPEECH = 50
-#: Natural logarithms of power between background and speech: below the first nothing but loudness can be trusted, above the second all.
+#: Natural logarithms of power between background and speech: below the first nothing but loudness can be
+#: trusted, above the second all.
 CONTRAST_NONE, CONTRAST_FULL = 1.5, 4.7
 #: Contrast is not looked for beyond this, and a stop's gap not taken for silence within so many frames.
 CONTRAST_MOST, STOP_GAP = 8.0, 6
@@ -45,12 +47,15 @@ LIMIT = 4.0
 
 @dataclasses.dataclass(frozen=True)
 class MouthTrack:
-    """The mouth of a whole recording at 100 Hz; value k belongs to the time k x 10 ms; n = 1 + samples // 160.
+    """The mouth of a whole recording at 100 Hz; value k belongs to the time k x 10 ms; n = 1 + samples //
+    160.
 
     Attributes:
-        opening: float32[n], distance of the lips: mean 0 and standard deviation 1 over the speech, within +-4.
+        opening: float32[n], distance of the lips: mean 0 and standard deviation 1 over the speech, within
+            +-4.
         width: float32[n], distance of the mouth's corners, likewise.
-        closure: float32[n] in 0..1: 1 where the lips must meet (B, P, M), 0.5 where the lower lip meets the teeth (F, V).
+        closure: float32[n] in 0..1: 1 where the lips must meet (B, P, M), 0.5 where the lower lip meets the
+            teeth (F, V).
         silence: float32[n] in 0..1: 1 where nobody speaks.
         phones: recognised phones; empty where bands alone were used.
     """
@@ -63,15 +68,20 @@ class MouthTrack:
 
 
 def predict_mouth(
-    samples: np.ndarray, rate: int = SAMPLE_RATE, closure: float = 0.6, phones: Literal["auto", "off"] = "auto"
+    samples: np.ndarray,
+    rate: int = SAMPLE_RATE,
+    closure: float = 0.6,
+    phones: Literal["auto", "off"] = "auto",
 ) -> MouthTrack:
     """Predict how a mouth moves that speaks these sounds.
 
     Args:
-        samples: float[n], mono, -1..1. A constant offset is taken out; values that are not finite count as silence, with a warning.
+        samples: float[n], mono, -1..1. A constant offset is taken out; values that are not finite count as
+            silence, with a warning.
         rate: samples per second.
         closure: 0..1, how far `MouthTrack.opening` is pulled to the closed mouth at B, P and M.
-        phones: ``"off"``: do not recognise phones. ``"auto"``: use bands alone, with a warning, only where the recogniser fails.
+        phones: ``"off"``: do not recognise phones. ``"auto"``: use bands alone, with a warning, only where
+            the recogniser fails.
 
     Returns:
         The track, over the whole recording. Deterministic.
@@ -103,7 +113,9 @@ def predict_mouth(
 
 
 def standardise(track: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Track with mean 0 and standard deviation 1 over ``where`` (bool[n]), limited to +-4; a constant track becomes 0."""
+    """Track with mean 0 and standard deviation 1 over ``where`` (bool[n]), limited to +-4; a constant track
+    becomes 0.
+    """
     mean, deviation = track[where].mean(), track[where].std()
     return np.zeros_like(track) if deviation < 1e-6 else np.clip((track - mean) / deviation, -LIMIT, LIMIT)
 
@@ -112,11 +124,17 @@ def _prepared(samples: np.ndarray, rate: int) -> np.ndarray:
     """float32 at 16 kHz, finite, without offset."""
     samples = np.asarray(samples)
     if samples.ndim != 1 or rate <= 0:
-        raise ValueError(f"speech must be mono samples[n] at a positive rate, got shape {list(samples.shape)} at {rate} Hz")
+        raise ValueError(
+            f"speech must be mono samples[n] at a positive rate, got shape {list(samples.shape)} at {rate} Hz"
+        )
     samples = samples.astype(np.float32, copy=False)
     finite = np.isfinite(samples)
     if not finite.all():
-        logger.warning("%d of %d samples of the speech are not finite; they count as silence", np.sum(~finite), len(samples))
+        logger.warning(
+            "%d of %d samples of the speech are not finite; they count as silence",
+            np.sum(~finite),
+            len(samples),
+        )
         samples = np.where(finite, samples, np.float32(0))
     if rate != SAMPLE_RATE and len(samples):
         from librosa import resample
@@ -132,7 +150,9 @@ def _phones(samples: np.ndarray, levels: Levels) -> list[Phone]:
     try:
         return recognise_phones(samples, levels.speech)
     except RecogniserError as error:
-        logger.warning("mouth movements follow the sound's spectrum alone, lips will not meet exactly: %s", error)
+        logger.warning(
+            "mouth movements follow the sound's spectrum alone, lips will not meet exactly: %s", error
+        )
         return []
 
 
@@ -163,7 +183,9 @@ def _contrast(levels: Levels) -> _Contrast:
 
 
 def _silence(contrast: _Contrast, found: list[Phone]) -> np.ndarray:
-    """0..1: what the recogniser calls silence and what is near the background, the latter for more the better they differ."""
+    """0..1: what the recogniser calls silence and what is near the background, the latter for more the better
+    they differ.
+    """
     n_frames = len(contrast.level)
     # The level of the speech around, so that a soft voice in a loud title is not called silence.
     around = smooth(widen(contrast.level, 5 * TRACK_RATE), TRACK_RATE)

@@ -6,7 +6,8 @@ import numpy as np
 
 from operators.speech.spectrum import TRACK_RATE
 
-#: No frame averages over more than this before and after its time: a held frame shows one moment, not the mean of a sentence.
+#: No frame averages over more than this before and after its time: a held frame shows one moment, not the
+#: mean of a sentence.
 LONGEST_HALF = 0.06
 #: Frames alone in their row are taken to last this long.
 LONE_FRAME = 0.04
@@ -15,8 +16,9 @@ LONE_FRAME = 0.04
 def frame_cells(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Time span of each frame: half way to its neighbours on either side, at most `LONGEST_HALF`.
 
-    A camera's frame shows the moment of its timestamp, not the mean of the time until the next frame: a cell lies around the timestamp,
-    otherwise mouths would be half a frame early. The outer frames' missing neighbours are taken to be as far as the others.
+    A camera's frame shows the moment of its timestamp, not the mean of the time until the next frame: a cell
+    lies around the timestamp, otherwise mouths would be half a frame early. The outer frames' missing
+    neighbours are taken to be as far as the others.
 
     Args:
         times: float64[N], ascending seconds.
@@ -54,6 +56,8 @@ def sample_track(track: np.ndarray, times: np.ndarray, beyond: float | None = No
 
 
 def speech_strength(times: np.ndarray, duration: float, ease: float) -> np.ndarray:
-    """float32[N]: 1 from the speech's start to its end, eased (raised cosine) to 0 over ``ease`` seconds before and after."""
+    """float32[N]: 1 from the speech's start to its end, eased (raised cosine) to 0 over ``ease`` seconds
+    before and after.
+    """
     outside = np.maximum(np.maximum(-times, times - duration), 0.0)
     return (0.5 + 0.5 * np.cos(np.pi * np.clip(outside / max(ease, 1e-6), 0.0, 1.0))).astype(np.float32)

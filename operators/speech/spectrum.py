@@ -1,7 +1,7 @@
 """Log-mel levels of speech at 100 Hz: how loud it is in the frequency ranges that the mouth shapes.
 
-Used by `operators.speech.predictor`. Frame k is centred at k x 10 ms. Computed in blocks, so that hours of sound need no more memory than
-a few numbers per frame; the blocks leave no trace in the result.
+Used by `operators.speech.predictor`. Frame k is centred at k x 10 ms. Computed in blocks, so that hours of
+sound need no more memory than a few numbers per frame; the blocks leave no trace in the result.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ BLOCK = 6000
 #: Power at which a band counts as empty, for sound whose peak is 1.
 EMPTY = 1e-10
 
-#: Ranges in Hz. The opening lifts `high` (second and third formant, wide jaw) over `low` (voicing); `middle` holds the first formant of
-#: open vowels; spread lips lift `front` over `back`.
-RANGES = {"low": (80, 450), "middle": (550, 1000), "high": (2000, 4500), "front": (1700, 3800), "back": (450, 1100)}
+#: Ranges in Hz. The opening lifts `high` (second and third formant, wide jaw) over `low` (voicing); `middle`
+#: holds the first formant of open vowels; spread lips lift `front` over `back`.
+RANGES = {
+    "low": (80, 450),
+    "middle": (550, 1000),
+    "high": (2000, 4500),
+    "front": (1700, 3800),
+    "back": (450, 1100),
+}
 #: Bands of `Levels.vowel`: 600 to 4600 Hz, where vowels differ in loudness.
 VOWEL_BANDS = slice(8, 30)
 #: Bands of `Levels.speech`: everything but hum.
@@ -60,9 +66,13 @@ def measure_levels(samples: np.ndarray) -> Levels:
     from librosa import mel_frequencies
     from librosa.filters import mel
 
-    bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ).T.astype(np.float32)
+    bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ).T.astype(
+        np.float32
+    )
     centres = mel_frequencies(N_BANDS + 2, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)[1:-1]
-    picks: dict[str, np.ndarray] = {name: np.flatnonzero((centres >= low) & (centres <= high)) for name, (low, high) in RANGES.items()}
+    picks: dict[str, np.ndarray] = {
+        name: np.flatnonzero((centres >= low) & (centres <= high)) for name, (low, high) in RANGES.items()
+    }
     picks["vowel"], picks["speech"] = np.arange(N_BANDS)[VOWEL_BANDS], np.arange(N_BANDS)[SPEECH_BANDS]
 
     n_frames = 1 + len(samples) // HOP
@@ -77,7 +87,9 @@ def measure_levels(samples: np.ndarray) -> Levels:
 
 
 def _power(samples: np.ndarray, start: int, stop: int, gain: float) -> np.ndarray:
-    """Power spectra float32[stop - start, 257] of frames [start, stop); samples beyond the ends count as zero."""
+    """Power spectra float32[stop - start, 257] of frames [start, stop); samples beyond the ends count as
+    zero.
+    """
     first, last = start * HOP - N_FFT // 2, (stop - 1) * HOP + N_FFT // 2
     piece = samples[max(first, 0) : last]
     piece = np.pad(piece, (max(-first, 0), max(last - len(samples), 0)))

@@ -24,7 +24,8 @@ KEPT_TRACKS = 8
 class Speak(Stage):
     """Predict opening, width, closure and silence of the mouth at the frames of one dub's piece.
 
-    The track is computed over the whole speech and standardised there, so that all pieces of a title agree; a worker keeps the last few.
+    The track is computed over the whole speech and standardised there, so that all pieces of a title agree; a
+    worker keeps the last few.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Speak(Stage):
         """Options of `Speak`.
 
         Attributes:
-            lag: seconds by which the mouth follows the sound; negative: it leads. 0 is in step on footage whose own sound is.
+            lag: seconds by which the mouth follows the sound; negative: it leads. 0 is in step on footage
+                whose own sound is.
             closure: 0..1, how far `opening` is pulled to the closed mouth at B, P and M.
             phones: "auto": recognise phones where the recogniser works; "off": the spectrum alone.
             ease: seconds over which the mouth returns to the frame's own after (and before) the speech.
@@ -46,16 +48,24 @@ class Speak(Stage):
     name = "speak"
     doing = "listening"
     per = "dub"
-    writes = pa.schema([tensor(name, "float32", "N") for name in ("opening", "mouth_width", "closure", "silence", "strength")])
+    writes = pa.schema(
+        [
+            tensor(name, "float32", "N")
+            for name in ("opening", "mouth_width", "closure", "silence", "strength")
+        ]
+    )
 
     def setup(self, device: str) -> None:
-        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its libraries."""
+        """Load SciPy's parts, which takes half a second, before the worker limits the threads of its
+        libraries.
+        """
         del device
         import scipy.fft
         import scipy.ndimage  # noqa: F401
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their ranges.
+        """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their
+        ranges.
 
         ``strength`` is 1 while the speech lasts and 0 where the frame keeps its own mouth.
 
@@ -64,7 +74,9 @@ class Speak(Stage):
         """
         options = self.options_for(segment)
         if not 0.0 <= options.closure <= 1.0 or options.ease < 0.0:
-            raise ValueError(f"stage 'speak': closure must be within 0..1 and ease >= 0, got {options.closure} and {options.ease}")
+            raise ValueError(
+                f"stage 'speak': closure must be within 0..1 and ease >= 0, got {options.closure} and {options.ease}"
+            )
         if options.phones not in ("auto", "off"):
             raise ValueError(f"stage 'speak': phones must be 'auto' or 'off', got {options.phones!r}")
         track, duration = mouth_of(segment.speech, float(options.closure), options.phones)

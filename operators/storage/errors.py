@@ -8,16 +8,20 @@ from operators.storage.redact import redact
 
 
 class UsageError(ValueError):
-    """The request cannot be carried out; nothing has run. The command line prints the message and ends with exit code 2.
+    """The request cannot be carried out; nothing has run. The command line prints the message and ends with
+    exit code 2.
 
-    The message has no secrets of URLs in it (`redact`)."""
+    The message has no secrets of URLs in it (`redact`).
+    """
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
 
 
 class MediaError(ValueError):
-    """A file cannot be used; the message names the file, the cause and what to do, without the secrets of URLs (`redact`)."""
+    """A file cannot be used; the message names the file, the cause and what to do, without the secrets of
+    URLs (`redact`).
+    """
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*(redact(part) if isinstance(part, str) else part for part in parts))
@@ -40,4 +44,6 @@ class StorageError(MediaError, OSError):
 
 
 class UnsupportedURLError(MediaError, UsageError):
-    """A path or URL of a kind that cannot be used here; the message names it and says what to install or to write instead."""
+    """A path or URL of a kind that cannot be used here; the message names it and says what to install or to
+    write instead.
+    """

@@ -1,4 +1,5 @@
-"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at all.
+"""Files by fsspec URL: plain paths, ``file://``, ``memory://``, object stores. Outputs appear whole or not at
+all.
 
 Calls to remote storage are retried (`operators.storage.retry`).
 """
@@ -37,7 +38,9 @@ CLOUD_PACKAGES = {
     **dict.fromkeys(("http", "https"), "aiohttp"),
 }
 #: What is said of a Windows path.
-WINDOWS_ADVICE = "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
+WINDOWS_ADVICE = (
+    "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
+)
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -49,16 +52,19 @@ def is_windows_path(path: str) -> bool:
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The fsspec file system of a URL and the path inside it.
 
-    Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise `StorageError` when it still cannot.
+    Calls of one that is not on this machine are repeated for a while when it cannot answer; they raise
+    `StorageError` when it still cannot.
 
     Raises:
-        UnsupportedURLError: a kind of URL that is unknown or whose package is not installed, or a Windows path.
+        UnsupportedURLError: a kind of URL that is unknown or whose package is not installed, or a Windows
+            path.
     """
     url = str(url)
     if "://" not in url and "::" not in url:
         if is_windows_path(url):
             raise UnsupportedURLError(f"{url}: {WINDOWS_ADVICE}")
-        # A plain path, found without taking URLs apart, which costs more than most of what is then done with it.
+        # A plain path, found without taking URLs apart, which costs more than most of what is then done with
+        # it.
         return LocalFileSystem(), str(LocalFileSystem._strip_protocol(url))
     try:
         fs, path = fsspec.core.url_to_fs(url)
@@ -75,11 +81,19 @@ def _unsupported(url: str, problem: ImportError | ValueError) -> UnsupportedURLE
     if isinstance(problem, ImportError):
         for kind in kinds:
             if package := CLOUD_PACKAGES.get(kind):
-                return UnsupportedURLError(f"{url}: {kind}:// needs the package {package}, which is not installed: {install_hint('cloud')}")
+                return UnsupportedURLError(
+                    f"{url}: {kind}:// needs the package {package}, which is not installed: {install_hint('cloud')}"
+                )
         return UnsupportedURLError(f"{url}: a package is not installed: {problem}")
-    unknown = [kind for kind in kinds if kind not in known_implementations and kind not in registry and "/" not in kind]
+    unknown = [
+        kind
+        for kind in kinds
+        if kind not in known_implementations and kind not in registry and "/" not in kind
+    ]
     if unknown:
-        return UnsupportedURLError(f"{url}: {unknown[0]!r} is an unknown kind of URL; known are s3://, gs://, https://, file:// and others")
+        return UnsupportedURLError(
+            f"{url}: {unknown[0]!r} is an unknown kind of URL; known are s3://, gs://, https://, file:// and others"
+        )
     return UnsupportedURLError(f"{url}: not a path or URL ({problem})")
 
 
@@ -97,7 +111,9 @@ def exists(url: str) -> bool:
 
 def join(url: str, *parts: str) -> str:
     """Append path components to a URL, with ``/`` between them."""
-    return "/".join([str(url).rstrip("/") or "/", *(part.strip("/") for part in parts)]).replace("//", "/", str(url) == "/")
+    return "/".join([str(url).rstrip("/") or "/", *(part.strip("/") for part in parts)]).replace(
+        "//", "/", str(url) == "/"
+    )
 
 
 def suffix(url: str) -> str:
@@ -121,12 +137,15 @@ def fingerprint(url: str) -> tuple[str, int, str]:
     size = int(info.get("size") or 0)
     if size == 0:
         raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
-    stamp = next((info[key] for key in ("mtime", "ETag", "etag", "LastModified", "created") if info.get(key)), "")
+    stamp = next(
+        (info[key] for key in ("mtime", "ETag", "etag", "LastModified", "created") if info.get(key)), ""
+    )
     return str(url), size, str(stamp)
 
 
 def open_media(url: str) -> str | BinaryIO:
-    """Argument of `av.open` that reads a URL: a ``file:`` name on this machine, a seekable fsspec file object elsewhere.
+    """Argument of `av.open` that reads a URL: a ``file:`` name on this machine, a seekable fsspec file object
+    elsewhere.
 
     A file object must be closed by the caller; `operators.media.container.open_input` does all of it.
     """
@@ -140,8 +159,9 @@ def open_media(url: str) -> str | BinaryIO:
 
 @contextmanager
 def local_copy(url: str) -> Iterator[Path]:
-    """A local path with the file's content, for libraries that need one. Local files are given as they are, others are downloaded
-    to a temporary file that is removed at the end."""
+    """A local path with the file's content, for libraries that need one. Local files are given as they are,
+    others are downloaded to a temporary file that is removed at the end.
+    """
     local = local_path(url)
     if local is not None:
         yield local
@@ -158,9 +178,10 @@ def local_copy(url: str) -> Iterator[Path]:
 def atomic_write(url: str) -> Iterator[Path]:
     """Write a file that appears whole at ``url`` or not at all.
 
-    Yields a local path to write to, with the suffix of ``url``. When the block ends normally the file is moved into place: on this machine
-    by fsync and rename inside the target's folder, elsewhere by an upload in parts that becomes visible when it is complete. When the
-    block raises, nothing appears and the temporary file is removed.
+    Yields a local path to write to, with the suffix of ``url``. When the block ends normally the file is
+    moved into place: on this machine by fsync and rename inside the target's folder, elsewhere by an upload
+    in parts that becomes visible when it is complete. When the block raises, nothing appears and the
+    temporary file is removed.
     """
     local = local_path(url)
     if local is not None:
@@ -197,7 +218,8 @@ def _sync_folder(folder: Path) -> None:
 def _upload(source: Path, url: str) -> None:
     """Copy a local file to another file system so that half a file never shows under its name.
 
-    Object stores show an object when its upload is complete; elsewhere the file is sent under a temporary name and renamed.
+    Object stores show an object when its upload is complete; elsewhere the file is sent under a temporary
+    name and renamed.
     """
     fs, path = filesystem(url)
     if _shows_whole_objects(fs):
@@ -219,9 +241,11 @@ def _shows_whole_objects(fs: fsspec.AbstractFileSystem) -> bool:
     return bool(protocols & OBJECT_STORES)
 
 
-# --- what killed writers leave ----------------------------------------------------------------------------------------------------------
+# --- what killed writers leave ------------------------------------------------------------------------------
 def _mark(name: str) -> str:
-    """Prefix of a file's temporary names: hidden, and distinct from those of other files whose names begin alike."""
+    """Prefix of a file's temporary names: hidden, and distinct from those of other files whose names begin
+    alike.
+    """
     return f".{Path(name).stem[:60]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
 
 
@@ -242,11 +266,13 @@ def _hidden(fs: fsspec.AbstractFileSystem, path: str, below: bool) -> list[str]:
 
 
 def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
-    """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no living process writes.
+    """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no
+    living process writes.
 
     Args:
         folder: URL of a folder.
-        names: files in it whose temporary ones are removed; None: those of all files in the folder and in all folders below.
+        names: files in it whose temporary ones are removed; None: those of all files in the folder and in all
+            folders below.
         keep_own: leave those that this process writes.
 
     Returns:
@@ -260,7 +286,11 @@ def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True
     removed = []
     for found in hidden:
         match = _TEMPORARY.fullmatch(found.rstrip("/").rsplit("/", 1)[-1])
-        if match and (names is None or match["mark"] in marks) and not (keep_own and int(match["pid"]) == os.getpid()):
+        if (
+            match
+            and (names is None or match["mark"] in marks)
+            and not (keep_own and int(match["pid"]) == os.getpid())
+        ):
             try:
                 fs.rm_file(found)
             except FileNotFoundError:

@@ -7,7 +7,8 @@ from typing import Any
 
 #: Replacement for a secret.
 MASK = "***"
-#: ``user:secret@`` of a URL. The secret may hold slashes, as those of S3 do; ``host:8080/path@`` is no such thing.
+#: ``user:secret@`` of a URL. The secret may hold slashes, as those of S3 do; ``host:8080/path@`` is no such
+#: thing.
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@:'\"]*):(?!\d{1,5}/)([^\s@'\"]+)@")
 #: ``token@`` of a URL that is fetched over the network by name and password.
 _TOKEN = re.compile(r"((?:https?|ftps?|sftp|ssh|webdav|smb|git)://)([^\s/@'\"]+)@", re.IGNORECASE)
@@ -26,7 +27,8 @@ _NAMED = re.compile(
 def redact(text: str) -> str:
     """A text without the secrets of the URLs in it; everything else stays.
 
-    ``s3://key:secret@bucket/x`` becomes ``s3://***@bucket/x``; ``https://host/x?X-Amz-Signature=...`` becomes ``https://host/x?***``.
+    ``s3://key:secret@bucket/x`` becomes ``s3://***@bucket/x``; ``https://host/x?X-Amz-Signature=...`` becomes
+    ``https://host/x?***``.
     """
     if "://" in text:
         text = _USER.sub(rf"\1{MASK}@", text)

@@ -1,7 +1,9 @@
-"""Retries for remote storage: calls that fail for the moment are repeated with growing pauses; lasting failures are reported plainly.
+"""Retries for remote storage: calls that fail for the moment are repeated with growing pauses; lasting
+failures are reported plainly.
 
-A call is repeated when the storage may answer it later: 503 and related answers, timeouts, broken connections. Failures that
-waiting does not change (a missing file, no permission, a full disk) are raised at once.
+A call is repeated when the storage may answer it later: 503 and related answers, timeouts, broken
+connections. Failures that waiting does not change (a missing file, no permission, a full disk) are raised at
+once.
 """
 
 from __future__ import annotations
@@ -19,37 +21,71 @@ from fsspec.asyn import AsyncFileSystem
 
 from operators.storage.errors import StorageError
 
-#: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the workers, gives another number.
+#: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the
+#: workers, gives another number.
 PATIENCE = 120.0
-#: First and longest pause in seconds; each is up to twice as long as the one before, less a random half, so that workers do not return
-#: all at once.
+#: First and longest pause in seconds; each is up to twice as long as the one before, less a random half, so
+#: that workers do not return all at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 #: HTTP statuses that say "not now" (RFC 9110, RFC 6585, RFC 8470).
 RETRYABLE_STATUS = {408, 425, 429, 500, 502, 503, 504}
 #: System errors that waiting does not mend.
 NON_RETRYABLE_ERRNOS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTEMPTY),
-    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTSUP, errno.ENOSYS),
+    *(
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EFBIG,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.ENOTEMPTY,
+    ),
+    *(
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.ENOTSUP,
+        errno.ENOSYS,
+    ),
 }
 #: Client libraries whose own exceptions without a status are failed connections.
 CLIENTS = ("aiohttp.", "botocore.", "urllib3.", "requests.", "google.auth.", "azure.core.", "paramiko.")
 #: Errors that callers distinguish; every other lasting one becomes a `StorageError` with the URL.
-PASS_THROUGH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, NotImplementedError)
+PASS_THROUGH = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+)
 
 T = TypeVar("T")
 
 
 def transient(problem: BaseException) -> bool:
     """True if the same call may succeed later."""
-    status = getattr(problem, "status", None) or getattr(problem, "status_code", None) or getattr(problem, "code", None)
+    status = (
+        getattr(problem, "status", None)
+        or getattr(problem, "status_code", None)
+        or getattr(problem, "code", None)
+    )
     if str(status).isdigit():
         return int(str(status)) in RETRYABLE_STATUS
     if isinstance(problem, (TimeoutError, ConnectionError, EOFError)):
         return True
     if isinstance(problem, OSError):
         # Storages raise errors without a number too: those are worth another try.
-        return problem.errno not in NON_RETRYABLE_ERRNOS and not isinstance(problem, (*PASS_THROUGH, PermissionError))
-    return f"{type(problem).__module__}.".startswith(CLIENTS) or type(problem).__name__ in ("FSTimeoutError", "TimeoutError")
+        return problem.errno not in NON_RETRYABLE_ERRNOS and not isinstance(
+            problem, (*PASS_THROUGH, PermissionError)
+        )
+    return f"{type(problem).__module__}.".startswith(CLIENTS) or type(problem).__name__ in (
+        "FSTimeoutError",
+        "TimeoutError",
+    )
 
 
 def retry_seconds() -> float:
@@ -85,7 +121,9 @@ def retry(call: Callable[[], T], what: str) -> T:
                 raise
             if time.monotonic() - began + pause > retry_seconds():
                 waited = f"{tries} tries in {time.monotonic() - began:.0f} s"
-                raise StorageError(f"{what}: the storage does not answer ({waited}; the last: {said}); run again when it does") from problem
+                raise StorageError(
+                    f"{what}: the storage does not answer ({waited}; the last: {said}); run again when it does"
+                ) from problem
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -109,7 +147,9 @@ class RetryingFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence])
+        self._place = max(
+            0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        )
         return self._place
 
     def tell(self) -> int:
@@ -164,10 +204,11 @@ def _let_go(file: Any) -> None:
 
 
 class RetryingFileSystem:
-    """An fsspec file system whose calls are repeated. What is not listed here goes to the file system as it is.
+    """An fsspec file system whose calls are repeated. What is not listed here goes to the file system as it
+    is.
 
-    It also tells "not there" from "no answer", which fsspec's own `exists` and `isdir` do not, and never answers from a listing that it
-    made earlier: other processes write at the same time.
+    It also tells "not there" from "no answer", which fsspec's own `exists` and `isdir` do not, and never
+    answers from a listing that it made earlier: other processes write at the same time.
     """
 
     def __init__(self, fs: fsspec.AbstractFileSystem) -> None:
@@ -218,7 +259,10 @@ class RetryingFileSystem:
     def find(self, path: str) -> list[str]:
         """All files below a folder; unlike fsspec's own, a folder that cannot be listed is an error."""
         kind = type(self._fs)
-        if kind.find is not fsspec.AbstractFileSystem.find or getattr(kind, "_find", None) not in (None, AsyncFileSystem._find):
+        if kind.find is not fsspec.AbstractFileSystem.find or getattr(kind, "_find", None) not in (
+            None,
+            AsyncFileSystem._find,
+        ):
             # An object store has a listing of its own, which is one call and not one a folder.
             self._fresh(path)
             return sorted(retry(lambda: self._fs.find(path), self._url(path)))

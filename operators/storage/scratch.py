@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "retalk-io-"
-#: Seconds after which a folder that nobody holds is a dead process's (a new one is held a moment after it is made).
+#: Seconds after which a folder that nobody holds is a dead process's (a new one is held a moment after it is
+#: made).
 YOUNG = 60.0
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A temporary folder, removed at the end. The folder of a killed process is removed by the next process that makes one."""
+    """A temporary folder, removed at the end. The folder of a killed process is removed by the next process
+    that makes one.
+    """
     sweep_scratch(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
         # The kernel drops the lock when the process ends, however it ends.

@@ -1,4 +1,6 @@
-"""The stage "detect" of the engine `wav2lip`: a box around the face in each frame, by S3FD, padded and smoothed as the original does."""
+"""The stage "detect" of the engine `wav2lip`: a box around the face in each frame, by S3FD, padded and
+smoothed as the original does.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,15 @@ class DetectOptions:
     """Options of `DetectStage`.
 
     Attributes:
-        pads: top, bottom, left, right, pixels by which the box is larger than the detector's; the chin must be inside.
+        pads: top, bottom, left, right, pixels by which the box is larger than the detector's; the chin must
+            be inside.
         smooth: mean of each box and the next four; False is the original's --nosmooth.
-        static: the picture stands still: the shot's first frame is searched for a face, and its box holds for all frames of the shot.
-        box: x1, y1, x2, y2 in pixels, a fixed box for all frames in place of the detector; it is neither padded nor smoothed.
-        face: chosen: of several faces the one nearest to the person chosen for this title (`face` of the manifest); best: the one the
-            detector is surest of, as the original does, in every shot.
+        static: the picture stands still: the shot's first frame is searched for a face, and its box holds for
+            all frames of the shot.
+        box: x1, y1, x2, y2 in pixels, a fixed box for all frames in place of the detector; it is neither
+            padded nor smoothed.
+        face: chosen: of several faces the one nearest to the person chosen for this title (`face` of the
+            manifest); best: the one the detector is surest of, as the original does, in every shot.
         weights: home of other model files than the official ones (its folder ``models``).
     """
 
@@ -47,7 +52,9 @@ class DetectOptions:
         if self.box is not None:
             x1, y1, x2, y2 = self.box
             if not (0 <= x1 <= x2 - THINNEST and 0 <= y1 <= y2 - THINNEST):
-                raise ValueError(f"box {list(self.box)} must be x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
+                raise ValueError(
+                    f"box {list(self.box)} must be x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2"
+                )
 
 
 class DetectStage(Stage):
@@ -110,7 +117,9 @@ class DetectStage(Stage):
         width, height = segment.size
         count = segment.core[1] - segment.core[0]
         if box[2] > width or box[3] > height:
-            raise ValueError(f"{segment.video}: box {list(box)} leaves the picture of {width}x{height}; give x1, y1, x2, y2 inside it")
+            raise ValueError(
+                f"{segment.video}: box {list(box)} leaves the picture of {width}x{height}; give x1, y1, x2, y2 inside it"
+            )
         return _columns(np.tile(np.array(box, np.int64), (count, 1)), np.ones(count, bool))
 
 

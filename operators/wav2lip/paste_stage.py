@@ -1,4 +1,6 @@
-"""The stage "paste" of the engine `wav2lip`: lays the made faces into their boxes and encodes the output segment."""
+"""The stage "paste" of the engine `wav2lip`: lays the made faces into their boxes and encodes the output
+segment.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class PasteOptions:
 
 
 class PasteStage(Stage):
-    """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending, as the original does.
+    """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending,
+    as the original does.
 
     ShotFrameSampler outside the box are the decoder's; frames that do not speak are encoded as decoded.
 
@@ -45,9 +48,20 @@ class PasteStage(Stage):
     name = "paste"
     per = "dub"
     Options: ClassVar[type] = PasteOptions
-    reads = pa.schema([tensor("face_boxes", "int64", "C", 4), tensor("face", "uint8", "N", SIDE, SIDE, 3), tensor("speaks", "bool", "N")])
+    reads = pa.schema(
+        [
+            tensor("face_boxes", "int64", "C", 4),
+            tensor("face", "uint8", "N", SIDE, SIDE, 3),
+            tensor("speaks", "bool", "N"),
+        ]
+    )
     writes = pa.schema(
-        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+        [
+            scalar("path", pa.string()),
+            scalar("sha256", pa.string()),
+            scalar("frames", pa.int64()),
+            scalar("bytes", pa.int64()),
+        ]
     )
 
     def setup(self, device: str) -> None:

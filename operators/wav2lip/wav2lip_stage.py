@@ -36,7 +36,8 @@ class Wav2LipOptions:
     Attributes:
         batch: faces at a time; 0: what suits the device (1 on a CPU, 16 on a GPU).
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what the network computes in; auto: float32 until something else has been measured on the device.
+        precision: what the network computes in; auto: float32 until something else has been measured on the
+            device.
     """
 
     batch: int = 0
@@ -52,8 +53,10 @@ class Wav2LipStage(NetworkStage):
     """The generator.
 
     Writes:
-        face: uint8[N, 96, 96, 3] RGB, the box of the frame with a mouth that speaks; 0 where ``speaks`` is False.
-        speaks: bool[N], False where the frame keeps its own mouth: no face was found, or there is no speech (any more).
+        face: uint8[N, 96, 96, 3] RGB, the box of the frame with a mouth that speaks; 0 where ``speaks`` is
+            False.
+        speaks: bool[N], False where the frame keeps its own mouth: no face was found, or there is no speech
+            (any more).
     """
 
     name = "wav2lip"
@@ -94,7 +97,9 @@ class Wav2LipStage(NetworkStage):
             for k, frame in enumerate(frames):
                 box: Any = tuple(int(v) for v in segment["face_boxes"][core[chosen[k]]])
                 crops[k] = cv2.resize(frame.rgb(box), (SIDE, SIDE))
-            face[chosen] = speaking_faces(self.networks, chunks_at(spectrogram, times[chosen]), crops, options.batch)
+            face[chosen] = speaking_faces(
+                self.networks, chunks_at(spectrogram, times[chosen]), crops, options.batch
+            )
         return {"face": face, "speaks": speaks}
 
 
@@ -112,7 +117,8 @@ def lasts(times: np.ndarray, columns: int) -> np.ndarray:
 
 
 def chunks_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Cut what is heard from each time on; towards the end of the speech its last 0.2 seconds, as the original does.
+    """Cut what is heard from each time on; towards the end of the speech its last 0.2 seconds, as the
+    original does.
 
     Args:
         spectrogram: float32[80, columns]; one shorter than a chunk is followed by silence.
@@ -135,7 +141,8 @@ def speaking_faces(networks: Networks, chunks: np.ndarray, crops: np.ndarray, ba
         networks: with the weights of wav2lip.
         chunks: float32[n, 80, 16].
         crops: uint8[n, 96, 96, 3] RGB.
-        batch: faces at a time, 0: what suits the device. The last batch is filled up, so that a face does not depend on how many follow.
+        batch: faces at a time, 0: what suits the device. The last batch is filled up, so that a face does not
+            depend on how many follow.
 
     Returns:
         uint8[n, 96, 96, 3] RGB, truncated to whole values as the original does.

@@ -1,7 +1,8 @@
-"""What a run will cost: work found by planning, times rates that were measured, on the profile's pools and nodes.
+"""What a run will cost: work found by planning, times rates that were measured, on the profile's pools and
+nodes.
 
-Rates come from the profile (`retalk profile` writes them) or from earlier runs in the same run directory. Where neither has a stage, the
-forecast is unknown and says so: no number is made up.
+Rates come from the profile (`retalk profile` writes them) or from earlier runs in the same run directory.
+Where neither has a stage, the forecast is unknown and says so: no number is made up.
 """
 
 from __future__ import annotations
@@ -66,28 +67,44 @@ class Work:
         self.titles += 1
         self.plan.add(mark["frames"], megapixels)
         for plan in running:
-            todo = [output_segment["frames"] for output_segment in plan["output_segments"] if not output_segment["receipt"]]
+            todo = [
+                output_segment["frames"]
+                for output_segment in plan["output_segments"]
+                if not output_segment["receipt"]
+            ]
             self.dubs += 1
             self.segments += len(todo)
             self.video_seconds += plan["video_seconds"]
             self.dub.add(sum(todo), megapixels)
 
 
-def rates_of_runs(logs: Iterable[Mapping[str, Any]], records: Iterable[Record], engine: str) -> dict[str, StageRate]:
+def rates_of_runs(
+    logs: Iterable[Mapping[str, Any]], records: Iterable[Record], engine: str
+) -> dict[str, StageRate]:
     """Rates of stages from the logs and the records of earlier runs of an engine."""
     seconds: dict[str, float] = {}
     frames: dict[str, int] = {}
-    counts = [(name, c["frames"], c["seconds"]) for log in logs if log["engine"] == engine for name, c in log["stages"].items()]
+    counts = [
+        (name, c["frames"], c["seconds"])
+        for log in logs
+        if log["engine"] == engine
+        for name, c in log["stages"].items()
+    ]
     for record in records:
         if record["state"] == "done" and record.get("engine") == engine:
-            counts.append(("assemble", record["frames"], json.loads(record["stage_seconds"]).get("assemble", 0.0)))
+            counts.append(
+                ("assemble", record["frames"], json.loads(record["stage_seconds"]).get("assemble", 0.0))
+            )
     for name, count, spent in counts:
         frames[name], seconds[name] = frames.get(name, 0) + int(count), seconds.get(name, 0.0) + spent
     return {name: StageRate(seconds=seconds[name] / frames[name]) for name in frames if frames[name]}
 
 
 def find_rates(
-    profile: ProfileConfig, engine: str, logs: Sequence[Mapping[str, Any]] = (), records: Sequence[Record] = ()
+    profile: ProfileConfig,
+    engine: str,
+    logs: Sequence[Mapping[str, Any]] = (),
+    records: Sequence[Record] = (),
 ) -> tuple[dict[str, StageRate], str]:
     """Rates for a forecast and where they come from; ({}, "") where nothing was ever measured."""
     if engine in profile.rates:
@@ -97,12 +114,18 @@ def find_rates(
 
 
 def booked_cpus(pool: PoolConfig) -> float:
-    """CPUs that an actor at work keeps busy: what it books, but on a CPU at least one, whatever fraction lets more of them start."""
+    """CPUs that an actor at work keeps busy: what it books, but on a CPU at least one, whatever fraction lets
+    more of them start.
+    """
     return pool.num_cpus if pool.device == "cuda" else max(1.0, pool.num_cpus)
 
 
-def node_hours(groups: Sequence[NodeGroup], cpu_hours: float, gpu_hours: float, wall_hours: float) -> dict[str, float]:
-    """Hours of nodes of each group that this much work needs: GPUs first, then CPUs that the GPU nodes do not bring with them."""
+def node_hours(
+    groups: Sequence[NodeGroup], cpu_hours: float, gpu_hours: float, wall_hours: float
+) -> dict[str, float]:
+    """Hours of nodes of each group that this much work needs: GPUs first, then CPUs that the GPU nodes do not
+    bring with them.
+    """
     hours = {group.name: group.min * wall_hours for group in groups}
 
     def fill(need: float, size: str, candidates: list[NodeGroup]) -> None:
@@ -129,7 +152,9 @@ def cost_of(groups: Sequence[NodeGroup], hours: Mapping[str, float]) -> float | 
 
 
 def hours_of_forms(groups: Sequence[NodeGroup], node_seconds: Mapping[str, float]) -> dict[str, float] | None:
-    """Node-hours by group from a log's nodes: a node belongs to the group with its GPUs and the nearest number of CPUs. None: to none."""
+    """Node-hours by group from a log's nodes: a node belongs to the group with its GPUs and the nearest
+    number of CPUs. None: to none.
+    """
     hours: dict[str, float] = {}
     for form, seconds in node_seconds.items():
         cpus, gpus = size_of(form)
@@ -140,7 +165,9 @@ def hours_of_forms(groups: Sequence[NodeGroup], node_seconds: Mapping[str, float
     return hours
 
 
-def forecast(engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[str, StageRate], source: str, cpus: int) -> dict[str, Any]:
+def forecast(
+    engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[str, StageRate], source: str, cpus: int
+) -> dict[str, Any]:
     """What the work will cost with a profile.
 
     Args:
@@ -152,9 +179,10 @@ def forecast(engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[
         cpus: of this machine, for a profile without nodes.
 
     Returns:
-        ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours of each), their sums ``cpu_hours`` and ``gpu_hours``,
-        ``wall_seconds`` (with whatever is scarcest busy all the time) and ``bound_by``, ``node_hours``, ``cost`` and ``currency``. What is
-        not known is None, ``unknown`` lists the stages without a rate, ``notes`` what to do about it.
+        ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours of each), their sums ``cpu_hours``
+        and ``gpu_hours``, ``wall_seconds`` (with whatever is scarcest busy all the time) and ``bound_by``,
+        ``node_hours``, ``cost`` and ``currency``. What is not known is None, ``unknown`` lists the stages
+        without a rate, ``notes`` what to do about it.
     """
     groups = profile.nodes or [NodeGroup(name="this machine", cpus=cpus)]
     total = {"CPU": sum(g.max * g.cpus for g in groups), "GPU": sum(g.max * g.gpus for g in groups)}
@@ -182,29 +210,45 @@ def forecast(engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[
             pools[pool.name] = (pool, pools.get(pool.name, (pool, 0.0))[1] + seconds)
         rows.append(row)
     result: dict[str, Any] = {
-        **{"profile": profile.name, "engine": engine.name, "rates": source or None, "unknown": unknown, "stages": rows, "notes": []},
+        **{
+            "profile": profile.name,
+            "engine": engine.name,
+            "rates": source or None,
+            "unknown": unknown,
+            "stages": rows,
+            "notes": [],
+        },
         **dict.fromkeys(("cpu_hours", "gpu_hours", "wall_seconds", "bound_by", "node_hours", "cost")),
         "currency": profile.currency,
     }
     if unknown:
-        result["notes"].append(f"unknown: run retalk profile (no rate is known of {', '.join(unknown)}), or plan again after a first run")
+        result["notes"].append(
+            f"unknown: run retalk profile (no rate is known of {', '.join(unknown)}), or plan again after a first run"
+        )
         return result
-    result["cpu_hours"], result["gpu_hours"] = (sum(row[kind] for row in rows) for kind in ("cpu_hours", "gpu_hours"))
+    result["cpu_hours"], result["gpu_hours"] = (
+        sum(row[kind] for row in rows) for kind in ("cpu_hours", "gpu_hours")
+    )
     _wall(result, pools, total)
     _money(result, profile, groups)
     _doubts(result, profile.rates.get(engine.name), work)
     return result
 
 
-def _wall(result: dict[str, Any], pools: Mapping[str, tuple[PoolConfig, float]], total: Mapping[str, float]) -> None:
+def _wall(
+    result: dict[str, Any], pools: Mapping[str, tuple[PoolConfig, float]], total: Mapping[str, float]
+) -> None:
     """The scarcest of pools, CPUs and GPUs decides how long it takes."""
     cpus = int(total["CPU"])
     bounds = [
-        (seconds / pool.bounds(cpus)[1], f"pool {name} (at most {pool.bounds(cpus)[1]} actors)") for name, (pool, seconds) in pools.items()
+        (seconds / pool.bounds(cpus)[1], f"pool {name} (at most {pool.bounds(cpus)[1]} actors)")
+        for name, (pool, seconds) in pools.items()
     ]
     for kind, hours in (("CPU", result["cpu_hours"]), ("GPU", result["gpu_hours"])):
         if hours and not total[kind]:
-            result["notes"].append(f"the duration is unknown: the profile's pools need {kind}s, its nodes have none: add a group to nodes")
+            result["notes"].append(
+                f"the duration is unknown: the profile's pools need {kind}s, its nodes have none: add a group to nodes"
+            )
             return
         if hours:
             bounds.append((hours * HOUR / total[kind], f"{total[kind]:g} {kind}s"))
@@ -220,7 +264,9 @@ def _money(result: dict[str, Any], profile: ProfileConfig, groups: Sequence[Node
     result["node_hours"], result["cost"] = hours, cost_of(groups, hours)
     if result["cost"] is None:
         missing = [group.name for group in profile.nodes if group.price is None]
-        where = f"price in nodes: {', '.join(missing)}" if missing else "nodes, each with cpus, gpus and price"
+        where = (
+            f"price in nodes: {', '.join(missing)}" if missing else "nodes, each with cpus, gpus and price"
+        )
         result["notes"].append(f"unknown money: profile {profile.name} lacks {where}")
 
 
@@ -228,7 +274,11 @@ def _doubts(result: dict[str, Any], rates: Rates | None, work: Work) -> None:
     """Say so where the pictures are not of the size that was measured."""
     if rates is None or not rates.megapixels or not work.dub.frames:
         return
-    mean, low, high = work.dub.frame_megapixels / work.dub.frames, min(rates.megapixels), max(rates.megapixels)
+    mean, low, high = (
+        work.dub.frame_megapixels / work.dub.frames,
+        min(rates.megapixels),
+        max(rates.megapixels),
+    )
     if not low / SIZE_FACTOR <= mean <= high * SIZE_FACTOR:
         result["notes"].append(
             f"doubtful: pictures have {mean:.2f} megapixels on average, the rates were measured at {low:.2f} to {high:.2f}: "
@@ -243,9 +293,19 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         return [head + result["notes"][0]]
     wall = result["wall_seconds"]
     parts = [f"{duration(result[f'{kind.lower()}_hours'] * HOUR)} of {kind} time" for kind in ("GPU", "CPU")]
-    parts.append(f"{duration(wall)} at least, bound by {result['bound_by']}" if wall is not None else "duration unknown")
-    parts.append(f"{result['cost']:.2f} {result['currency']}" if result["cost"] is not None else "money unknown")
-    return [head + "; ".join(parts), f"  rates: {result['rates']}", *(f"  {note}" for note in result["notes"])]
+    parts.append(
+        f"{duration(wall)} at least, bound by {result['bound_by']}"
+        if wall is not None
+        else "duration unknown"
+    )
+    parts.append(
+        f"{result['cost']:.2f} {result['currency']}" if result["cost"] is not None else "money unknown"
+    )
+    return [
+        head + "; ".join(parts),
+        f"  rates: {result['rates']}",
+        *(f"  {note}" for note in result["notes"]),
+    ]
 
 
 def to_json(work: Work, forecasts: Sequence[Mapping[str, Any]], made: float) -> dict[str, Any]:

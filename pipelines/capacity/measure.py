@@ -1,4 +1,5 @@
-"""Measure one stage in a process of its own: seconds a frame, memory, row sizes. ``python -m pipelines.capacity.measure`` is `retalk profile`'s.
+"""Measure one stage in a process of its own: seconds a frame, memory, row sizes. ``python -m
+pipelines.capacity.measure`` is `retalk profile`'s.
 
 A process a stage, so that the memory is that stage's: its libraries, its networks, one row.
 """
@@ -68,10 +69,14 @@ def write_rows(path: Path, rows: Sequence[Row], schema: pa.Schema) -> None:
 def read_rows(path: Path) -> tuple[list[pa.Table], pa.Schema]:
     """Tables of one row each, as `write_rows` wrote them."""
     with pa.ipc.open_file(str(path)) as reader:
-        return [pa.Table.from_batches([reader.get_batch(n)]) for n in range(reader.num_record_batches)], reader.schema
+        return [
+            pa.Table.from_batches([reader.get_batch(n)]) for n in range(reader.num_record_batches)
+        ], reader.schema
 
 
-def measure(stage: str, engine: EngineConfig, run: str, segment_frames: int, device: str, source: Path, target: Path) -> Measure:
+def measure(
+    stage: str, engine: EngineConfig, run: str, segment_frames: int, device: str, source: Path, target: Path
+) -> Measure:
     """Run a stage on rows in a file, in a new process.
 
     Args:
@@ -86,15 +91,27 @@ def measure(stage: str, engine: EngineConfig, run: str, segment_frames: int, dev
     Raises:
         UsageError: the stage fails on this footage, or its process dies.
     """
-    spec = {"stage": stage, "engine": engine.model_dump(), "run": run, "segment_frames": segment_frames, "device": device}
+    spec = {
+        "stage": stage,
+        "engine": engine.model_dump(),
+        "run": run,
+        "segment_frames": segment_frames,
+        "device": device,
+    }
     with tempfile.TemporaryDirectory(prefix="retalk-measure-") as folder:
         asked, answer = Path(folder, "spec.json"), Path(folder, "answer.json")
-        asked.write_text(json.dumps({**spec, "source": str(source), "target": str(target), "answer": str(answer)}))
+        asked.write_text(
+            json.dumps({**spec, "source": str(source), "target": str(target), "answer": str(answer)})
+        )
         command = [sys.executable, "-m", "pipelines.capacity.measure", str(asked)]
-        ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        ended = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
+        )
         if ended.returncode != 0 or not answer.exists():
             last = (ended.stderr.strip().splitlines() or ["no word"])[-1]
-            raise UsageError(f"stage {stage} cannot be measured: its process ended with exit code {ended.returncode} ({last})")
+            raise UsageError(
+                f"stage {stage} cannot be measured: its process ended with exit code {ended.returncode} ({last})"
+            )
         said = json.loads(answer.read_text())
     if said.get("error"):
         raise UsageError(f"stage {stage} cannot be measured on this footage: {said['error']}")
@@ -147,8 +164,15 @@ def _stage(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[f
         parts = list(fan_out(row)) if per_dub and "source" not in row else [row]
         entry = timed.setdefault(row["title"], [row["frame_width"] * row["frame_height"] / 1e6, 0.0, 0])
         entry[1] += seconds
-        entry[2] += sum(len(part["source"]) if per_dub else int(part["stop"] - part["start"]) for part in parts)
-    return out, group.output, timed, {"row_mib": max((table.nbytes for table in tables), default=0) / MIB, "base_mib": base}
+        entry[2] += sum(
+            len(part["source"]) if per_dub else int(part["stop"] - part["start"]) for part in parts
+        )
+    return (
+        out,
+        group.output,
+        timed,
+        {"row_mib": max((table.nbytes for table in tables), default=0) / MIB, "base_mib": base},
+    )
 
 
 def _gpu_mib(device: str) -> float:
@@ -173,7 +197,11 @@ def main(path: str) -> None:
     if "error" not in more:
         spent = sum(seconds for _, seconds, _ in timed.values())
         answer["points"] = [(size, seconds / frames) for size, seconds, frames in timed.values() if frames]
-        answer.update(rss_mib=rss_mib(), gpu_mib=_gpu_mib(spec["device"]), setup_seconds=max(0.0, time.perf_counter() - began - spent))
+        answer.update(
+            rss_mib=rss_mib(),
+            gpu_mib=_gpu_mib(spec["device"]),
+            setup_seconds=max(0.0, time.perf_counter() - began - spent),
+        )
         write_rows(Path(spec["target"]), rows, schema)
     Path(spec["answer"]).write_text(json.dumps(answer))
 

@@ -62,7 +62,9 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     if len(sizes) < 2:
         return mean, 0.0
     middle = sum(size for size, _ in points) / len(points)
-    slope = sum((size - middle) * (s - mean) for size, s in points) / sum((size - middle) ** 2 for size, _ in points)
+    slope = sum((size - middle) * (s - mean) for size, s in points) / sum(
+        (size - middle) ** 2 for size, _ in points
+    )
     if slope <= 0:
         return mean, 0.0
     constant = mean - slope * middle
@@ -74,7 +76,10 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def rate_of(measure: Measure) -> StageRate:
     """A stage's entry in a profile."""
     seconds, slope = fit(measure.points)
-    memory = {"rss_mib": round(measure.rss_mib), "gpu_mib": round(measure.gpu_mib) if measure.gpu_mib else None}
+    memory = {
+        "rss_mib": round(measure.rss_mib),
+        "gpu_mib": round(measure.gpu_mib) if measure.gpu_mib else None,
+    }
     return StageRate(seconds=_digits(seconds), per_megapixel=_digits(slope), **memory)
 
 
@@ -83,8 +88,9 @@ def _digits(value: float) -> float:
 
 
 def group_stages(engine: Engine, measures: Mapping[str, Measure], megapixels: float) -> list[Pool]:
-    """Neighbouring stages that run as often (once a segment, once a dub) on the same kind of device share a pool: rows are not copied
-    between them."""
+    """Neighbouring stages that run as often (once a segment, once a dub) on the same kind of device share a
+    pool: rows are not copied between them.
+    """
     pools: list[Pool] = []
     kind = None
     for spec in engine.stages:
@@ -117,7 +123,9 @@ def share_gpus(pools: Sequence[Pool], machine: Machine) -> None:
         need = pool.gpu_mib * GPU_ROOM / machine.gpu_mib
         fitting = [share for share in SHARES if share >= need]
         if not fitting:
-            raise ValueError(f"an actor with {', '.join(pool.stages)} needs {pool.gpu_mib:.0f} MiB, the GPU has {machine.gpu_mib:.0f}")
+            raise ValueError(
+                f"an actor with {', '.join(pool.stages)} needs {pool.gpu_mib:.0f} MiB, the GPU has {machine.gpu_mib:.0f}"
+            )
         pool.share = fitting[-1]
         pool.count = max(1, int(machine.gpus * pool.seconds / work / pool.share))
         pool.why.append(
@@ -125,9 +133,13 @@ def share_gpus(pools: Sequence[Pool], machine: Machine) -> None:
             f"{pool.seconds / work:.0%} of the GPUs' work"
         )
     while sum(pool.count * pool.share for pool in gpu) > machine.gpus + 1e-6:
-        largest = max((pool for pool in gpu if pool.count > 1), key=lambda pool: pool.count * pool.share, default=None)
+        largest = max(
+            (pool for pool in gpu if pool.count > 1), key=lambda pool: pool.count * pool.share, default=None
+        )
         if largest is None:
-            raise ValueError(f"one actor of each pool needs {sum(p.share for p in gpu):g} GPUs, there are {machine.gpus}")
+            raise ValueError(
+                f"one actor of each pool needs {sum(p.share for p in gpu):g} GPUs, there are {machine.gpus}"
+            )
         largest.count -= 1
 
 
@@ -143,18 +155,25 @@ def share_cpus(pools: Sequence[Pool], machine: Machine) -> None:
         pool.count = max(1, round(actors * pool.seconds / work))
     while sum(pool.count for pool in cpu) > actors or sum(pool.count * pool.rss_mib for pool in cpu) > room:
         # The one that has the most for its work gives first.
-        richest = max((pool for pool in cpu if pool.count > 1), key=lambda pool: pool.count / max(pool.seconds, 1e-9), default=None)
+        richest = max(
+            (pool for pool in cpu if pool.count > 1),
+            key=lambda pool: pool.count / max(pool.seconds, 1e-9),
+            default=None,
+        )
         if richest is None:
             break
         richest.count -= 1
     total = sum(pool.count for pool in cpu)
     for pool in cpu:
-        # All must fit beside the planner: what they book is a share of what is left, whatever they really use.
+        # All must fit beside the planner: what they book is a share of what is left, whatever they really
+        # use.
         pool.cpus = max(0.01, min(1.0, int(100 * left / max(1, total)) / 100))
         pool.why.append(f"{pool.seconds / work:.0%} of the CPUs' work; {pool.rss_mib:.0f} MiB each")
 
 
-def store_size(engine: Engine, pools: Sequence[Pool], frames: int, machine: Machine, in_flight: int) -> tuple[int, float]:
+def store_size(
+    engine: Engine, pools: Sequence[Pool], frames: int, machine: Machine, in_flight: int
+) -> tuple[int, float]:
     """MiB of object store for twice the rows that can be under way, and those rows' MiB."""
     windows = engine.config.windows
     core = frames if windows.kind == "frames" else int(windows.max_seconds * 60)
@@ -167,7 +186,9 @@ def store_size(engine: Engine, pools: Sequence[Pool], frames: int, machine: Mach
     return int(max(200, min(most, max(512, 2 * under_way)))), under_way
 
 
-def make_profile(name: str, engine: Engine, measures: Mapping[str, Measure], machine: Machine, measured: str) -> tuple[str, ProfileConfig]:
+def make_profile(
+    name: str, engine: Engine, measures: Mapping[str, Measure], machine: Machine, measured: str
+) -> tuple[str, ProfileConfig]:
     """The text of a profile (YAML with the reasons as comments) and what it says.
 
     Args:
@@ -189,20 +210,44 @@ def make_profile(name: str, engine: Engine, measures: Mapping[str, Measure], mac
     frames, in_flight = (250, 2) if gpu else (50, 1)
     store, under_way = store_size(engine, pools, frames, machine, in_flight)
     entries = [_entry(pool, in_flight) for pool in pools]
-    head: dict[str, Any] = {"name": name, "description": f"written by retalk profile for engine {engine.name}", "segment_frames": frames}
+    head: dict[str, Any] = {
+        "name": name,
+        "description": f"written by retalk profile for engine {engine.name}",
+        "segment_frames": frames,
+    }
     head |= {"store_mib": store, "watchdog_seconds": 1800}
-    lines = [f"# Measured by `retalk profile`, {measured}. Change what you know better; `retalk plan --profile THIS` uses the rates.", "#"]
+    lines = [
+        f"# Measured by `retalk profile`, {measured}. Change what you know better; `retalk plan --profile THIS` uses the rates.",
+        "#",
+    ]
     lines += [f"# {line}" for line in measure_table(engine, measures)]
     lines += [_yaml(head)]
-    lines += [f"# store_mib: rows under way fill at most {under_way:.0f} MiB; /dev/shm had {machine.shm_mib:.0f} MiB free"]
-    lines += [_yaml({"plan": {"name": "plan", "size": 1, "num_cpus": PLANNER, "in_flight": 1}, "assemble": {"num_cpus": 0, "at_once": 1}})]
+    lines += [
+        f"# store_mib: rows under way fill at most {under_way:.0f} MiB; /dev/shm had {machine.shm_mib:.0f} MiB free"
+    ]
+    lines += [
+        _yaml(
+            {
+                "plan": {"name": "plan", "size": 1, "num_cpus": PLANNER, "in_flight": 1},
+                "assemble": {"num_cpus": 0, "at_once": 1},
+            }
+        )
+    ]
     general = [{**entry, "stages": entry["stages"]} for entry in entries]
     lines += ["pools:"]
     for pool, entry in zip(pools, general):
         lines += [*(f"  # {why}" for why in pool.why), f"  - {_flow(entry)}"]
     node = {"name": "this", "cpus": machine.cpus, "gpus": machine.gpus}
-    lines += ["# With the price of an hour of this machine (price: 1.20, in `currency`) `retalk plan` says what a catalogue costs."]
-    lines += ["nodes:", f"  - {_flow(node)}", "rates:", f"  {engine.name}:", f"    measured: {_flow(measured)}"]
+    lines += [
+        "# With the price of an hour of this machine (price: 1.20, in `currency`) `retalk plan` says what a catalogue costs."
+    ]
+    lines += [
+        "nodes:",
+        f"  - {_flow(node)}",
+        "rates:",
+        f"  {engine.name}:",
+        f"    measured: {_flow(measured)}",
+    ]
     lines += [f"    megapixels: {_flow([round(size, 4) for size in sizes])}", "    stages:"]
     for stage in ("plan", *engine.names, "assemble"):
         lines.append(f"      {stage}: {_flow(rate_of(measures[stage]).model_dump(exclude_none=True))}")
@@ -211,14 +256,24 @@ def make_profile(name: str, engine: Engine, measures: Mapping[str, Measure], mac
 
 
 def _entry(pool: Pool, in_flight: int) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": pool.name, "stages": pool.stages, "size": pool.count, "num_cpus": pool.cpus}
+    entry: dict[str, Any] = {
+        "name": pool.name,
+        "stages": pool.stages,
+        "size": pool.count,
+        "num_cpus": pool.cpus,
+    }
     if pool.gpu:
         entry |= {"num_gpus": pool.share, "device": "cuda"}
     return {**entry, "in_flight": in_flight}
 
 
 def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip().removesuffix("\n...").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+        .strip()
+        .removesuffix("\n...")
+        .strip()
+    )
 
 
 def _yaml(value: dict[str, Any]) -> str:
@@ -227,13 +282,25 @@ def _yaml(value: dict[str, Any]) -> str:
 
 def measure_table(engine: Engine, measures: Mapping[str, Measure]) -> list[str]:
     """The measures, for people."""
-    rows = [["stage", "MP", "s/frame", "frames/s of one actor", "set-up s", "process MiB", "GPU MiB", "row MiB"]]
+    rows = [
+        ["stage", "MP", "s/frame", "frames/s of one actor", "set-up s", "process MiB", "GPU MiB", "row MiB"]
+    ]
     for stage in ("plan", *engine.names, "assemble"):
         one = measures[stage]
         for number, (size, seconds) in enumerate(one.points):
             memory = (
-                [f"{one.setup_seconds:.1f}", f"{one.rss_mib:.0f}", f"{one.gpu_mib:.0f}", f"{one.row_mib:.2f}"] if number == 0 else [""] * 4
+                [f"{one.setup_seconds:.1f}", f"{one.rss_mib:.0f}", f"{one.gpu_mib:.0f}", f"{one.row_mib:.2f}"]
+                if number == 0
+                else [""] * 4
             )
-            rows.append([stage if number == 0 else "", f"{size:.3f}", f"{seconds:.5f}", f"{1 / max(seconds, 1e-9):.1f}", *memory])
+            rows.append(
+                [
+                    stage if number == 0 else "",
+                    f"{size:.3f}",
+                    f"{seconds:.5f}",
+                    f"{1 / max(seconds, 1e-9):.1f}",
+                    *memory,
+                ]
+            )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

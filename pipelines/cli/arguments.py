@@ -1,4 +1,6 @@
-"""The argument parser of `retalk`: argparse with help that fits the terminal, suggestions for mistyped words, and one line of usage."""
+"""The argument parser of `retalk`: argparse with help that fits the terminal, suggestions for mistyped words,
+and one line of usage.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ WIDTH = 100
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Fills paragraphs to the width of the terminal; lines that are indented (examples, tables) stay as they are."""
+    """Fills paragraphs to the width of the terminal; lines that are indented (examples, tables) stay as they
+    are.
+    """
 
     def __init__(self, prog: str) -> None:
         width = max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
@@ -36,8 +40,8 @@ class HelpFormatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` for people.
 
-    A mistake is answered by one line that says what is wrong, with the word that was probably meant, and one line of usage. Positional
-    arguments and required options stand in that line, the others are ``[options]``.
+    A mistake is answered by one line that says what is wrong, with the word that was probably meant, and one
+    line of usage. Positional arguments and required options stand in that line, the others are ``[options]``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,7 +88,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and one line of usage, and end with exit code 2."""
-        unknown = [word for word in self._given[: self._end_of_options()] if word.startswith("--") and not self._knows(word)]
+        unknown = [
+            word
+            for word in self._given[: self._end_of_options()]
+            if word.startswith("--") and not self._knows(word)
+        ]
         if message.startswith("the following arguments are required") and unknown:
             message = f"unrecognized arguments: {' '.join(unknown)}"
         elif message.startswith("the following arguments are required"):
@@ -101,7 +109,11 @@ class Parser(argparse.ArgumentParser):
         return any(option.startswith(name) for option in self._option_string_actions)
 
     def _unknown(self, words: Sequence[str]) -> Iterator[str]:
-        options = [option for option, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+        options = [
+            option
+            for option, action in self._option_string_actions.items()
+            if action.help != argparse.SUPPRESS
+        ]
         named = [word for word in words if word.startswith("-")]
         for word in named:
             name = word.partition("=")[0]
@@ -114,13 +126,22 @@ class Parser(argparse.ArgumentParser):
             return
         if isinstance(action, argparse._SubParsersAction):
             known = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(None, f"unknown command {value!r}{did_you_mean(str(value), known)}; there are {', '.join(known)}")
+            raise argparse.ArgumentError(
+                None,
+                f"unknown command {value!r}{did_you_mean(str(value), known)}; there are {', '.join(known)}",
+            )
         known = [str(choice) for choice in action.choices]
-        raise argparse.ArgumentError(action, f"unknown value {value!r}{did_you_mean(str(value), known)}; choose from {', '.join(known)}")
+        raise argparse.ArgumentError(
+            action,
+            f"unknown value {value!r}{did_you_mean(str(value), known)}; choose from {', '.join(known)}",
+        )
 
     def _deepest(self, found: argparse.Namespace) -> Parser:
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction) and getattr(found, action.dest, None) in action.choices:
+            if (
+                isinstance(action, argparse._SubParsersAction)
+                and getattr(found, action.dest, None) in action.choices
+            ):
                 inner: Parser = action.choices[getattr(found, action.dest)]
                 return inner._deepest(found) if isinstance(inner, Parser) else self
         return self

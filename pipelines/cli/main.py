@@ -28,7 +28,8 @@ from retalk_models import __version__
 
 #: Entry points of further commands: functions that add a parser to argparse's subparsers.
 COMMANDS = "retalk.commands"
-#: Exit codes besides those of a run (`pipelines.runner`): an error of retalk itself, wrong usage, an interruption.
+#: Exit codes besides those of a run (`pipelines.runner`): an error of retalk itself, wrong usage, an
+#: interruption.
 BROKEN, USAGE, INTERRUPTED = 1, 2, 130
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -36,13 +37,22 @@ SHELLS = ("bash", "zsh", "tcsh")
 def parser() -> Parser:
     """The parser of all commands."""
     top = Parser(prog="retalk", description=help_texts.TOP, epilog=help_texts.TOP_EXAMPLES)
-    top.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands (retalk COMMAND --help)", prog="retalk")
+    top.add_argument(
+        "--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit"
+    )
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands (retalk COMMAND --help)", prog="retalk"
+    )
     _add_dub(commands)
     _add_run(commands)
-    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings submit.
-    # Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a checkout may be an old egg-info.
-    found = {entry.name: entry for one in importlib.metadata.distributions() for entry in one.entry_points.select(group=COMMANDS)}
+    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings
+    # submit. Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a
+    # checkout may be an old egg-info.
+    found = {
+        entry.name: entry
+        for one in importlib.metadata.distributions()
+        for entry in one.entry_points.select(group=COMMANDS)
+    }
     for name in sorted(found):
         found[name].load()(commands)
     _add_plan(commands)
@@ -74,9 +84,17 @@ def _command(commands: Any, name: str, summary: str, text: str, examples: str) -
 def _add_dub(commands: Any) -> None:
     command = _command(commands, "dub", "dub one video", help_texts.DUB_HELP, help_texts.DUB_EXAMPLES)
     command.add_argument("video", metavar="VIDEO", help="the video (any format that FFmpeg reads)")
-    command.add_argument("speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included")
-    command.add_argument("-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov")
-    command.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing; exit code 3 if it would fail")
+    command.add_argument(
+        "speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included"
+    )
+    command.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov"
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show what would be done, and do nothing; exit code 3 if it would fail",
+    )
     add_title_options(command)
     add_engine_options(command)
     add_run_options(command)
@@ -93,10 +111,21 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `retalk run`, which `retalk submit` takes too."""
     command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
     command.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state"
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state",
     )
     group = command.add_argument_group("which titles")
-    group.add_argument("--only", nargs="+", action="extend", default=[], metavar="ID", help="work on these titles of the manifest only")
+    group.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="work on these titles of the manifest only",
+    )
     group.add_argument(
         "--redo",
         nargs="+",
@@ -132,7 +161,9 @@ def _add_plan(commands: Any) -> None:
         help="forecast for laptop (default), node-8gpu, autoscaling or a profile's .yaml file; may be repeated, segments are those of the "
         "first",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object with titles, problems, work and forecasts")
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object with titles, problems, work and forecasts"
+    )
     add_title_options(command)
     add_engine_options(command)
     add_guards(command)
@@ -140,15 +171,25 @@ def _add_plan(commands: Any) -> None:
 
 
 def _add_status(commands: Any) -> None:
-    command = _command(commands, "status", "show how a run stands", help_texts.STATUS_HELP, help_texts.STATUS_EXAMPLES)
+    command = _command(
+        commands, "status", "show how a run stands", help_texts.STATUS_HELP, help_texts.STATUS_EXAMPLES
+    )
     command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
     command.add_argument("--watch", action="store_true", help="look again every 5 s until the run ends")
-    command.add_argument("--json", action="store_true", help="print one JSON object per look, failed records included")
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object per look, failed records included"
+    )
     command.set_defaults(run=_status)
 
 
 def _add_report(commands: Any) -> None:
-    command = _command(commands, "report", "show what a run has done and cost", help_texts.REPORT_HELP, help_texts.REPORT_EXAMPLES)
+    command = _command(
+        commands,
+        "report",
+        "show what a run has done and cost",
+        help_texts.REPORT_HELP,
+        help_texts.REPORT_EXAMPLES,
+    )
     command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
     command.add_argument("--json", action="store_true", help="print the content of report.json")
     command.set_defaults(run=_report)
@@ -157,26 +198,50 @@ def _add_report(commands: Any) -> None:
 def _add_profile(commands: Any) -> None:
     summary = "measure the stages on this machine, and write a profile"
     command = _command(commands, "profile", summary, help_texts.PROFILE_HELP, help_texts.PROFILE_EXAMPLES)
-    command.add_argument("-o", "--output", required=True, metavar="PROFILE.yaml", help="the profile to write; the file's name names it")
-    command.add_argument("--video", help="footage to measure on, like your own (default: the demo's, enlarged)")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="PROFILE.yaml",
+        help="the profile to write; the file's name names it",
+    )
+    command.add_argument(
+        "--video", help="footage to measure on, like your own (default: the demo's, enlarged)"
+    )
     command.add_argument("--speech", help="its new speech")
-    command.add_argument("--seconds", type=float, default=8.0, help="how much of the beginning of the video is used (default: 8)")
-    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto (default): cuda where torch sees a GPU")
+    command.add_argument(
+        "--seconds",
+        type=float,
+        default=8.0,
+        help="how much of the beginning of the video is used (default: 8)",
+    )
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto (default): cuda where torch sees a GPU",
+    )
     add_messages(command, "also show where an error comes from")
     add_engine_options(command)
     command.set_defaults(run=_profile)
 
 
 def _add_stages(commands: Any) -> None:
-    command = _command(commands, "stages", "list the stages of an engine", help_texts.STAGES_HELP, help_texts.STAGES_EXAMPLES)
+    command = _command(
+        commands, "stages", "list the stages of an engine", help_texts.STAGES_HELP, help_texts.STAGES_EXAMPLES
+    )
     add_engine_options(command)
-    command.add_argument("--options", action="store_true", help="list the options of the stages with their values instead")
+    command.add_argument(
+        "--options", action="store_true", help="list the options of the stages with their values instead"
+    )
     command.set_defaults(run=_stages)
 
 
 def _add_completion(commands: Any) -> None:
     summary = "print a completion script for your shell"
-    command = _command(commands, "completion", summary, help_texts.COMPLETION_HELP, help_texts.COMPLETION_EXAMPLES)
+    command = _command(
+        commands, "completion", summary, help_texts.COMPLETION_HELP, help_texts.COMPLETION_EXAMPLES
+    )
     command.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or tcsh")
     command.set_defaults(run=_completion)
 
@@ -213,7 +278,9 @@ def _plan(args: argparse.Namespace) -> int:
 
     profiles = args.profile or ["laptop"]
     chosen = settings(args.settings)
-    return show_plan(args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **guards(args))
+    return show_plan(
+        args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **guards(args)
+    )
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -231,11 +298,15 @@ def _report(args: argparse.Namespace) -> int:
 def _profile(args: argparse.Namespace) -> int:
     from pipelines.cli.demo_footage import check_footage
 
-    check_footage(args.output, args.video, args.speech)  # before the imports of what measures, which take seconds
+    check_footage(
+        args.output, args.video, args.speech
+    )  # before the imports of what measures, which take seconds
     from pipelines.cli.profile import write_profile
 
     chosen = settings(args.settings)
-    return write_profile(args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet)
+    return write_profile(
+        args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet
+    )
 
 
 def _stages(args: argparse.Namespace) -> int:
@@ -251,7 +322,18 @@ def _completion(args: argparse.Namespace) -> int:
     commands = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
         for action in command._actions:
-            if action.dest in ("video", "speech", "manifest", "output", "directory", "cache", "root", "mirror", "lock", "log_file"):
+            if action.dest in (
+                "video",
+                "speech",
+                "manifest",
+                "output",
+                "directory",
+                "cache",
+                "root",
+                "mirror",
+                "lock",
+                "log_file",
+            ):
                 action.complete = shtab.FILE
     print(shtab.complete(whole, args.shell))
     return 0
@@ -280,7 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(problem: Exception, args: argparse.Namespace) -> int:
-    """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of ours."""
+    """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of
+    ours.
+    """
     from operators.storage.redact import redact
     from pipelines.errors import UsageError
     from pipelines.execution.ray_session import LOST, RayLostError

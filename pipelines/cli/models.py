@@ -1,6 +1,8 @@
-"""`retalk models list | pull | verify`: the model files of the neural engine, their licences, and bringing them here.
+"""`retalk models list | pull | verify`: the model files of the neural engine, their licences, and bringing
+them here.
 
-Exit codes: 0 done, 2 wrong usage (an unknown name, licences not accepted), 3 some files failed or are wrong (each is named).
+Exit codes: 0 done, 2 wrong usage (an unknown name, licences not accepted), 3 some files failed or are wrong
+    (each is named).
 """
 
 from __future__ import annotations
@@ -49,14 +51,27 @@ class BarProgress(Progress):
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
         from rich.progress import Progress as Bars
 
         self.lock = threading.Lock()
         self.tasks: dict[str, Any] = {}
         self.console = Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
         share = TextColumn("{task.percentage:>3.0f} %")
-        columns = (TextColumn("{task.description}"), BarColumn(), share, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            share,
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
         self.bars = Bars(*columns, console=self.console, transient=True, redirect_stdout=False)
 
     def start(self, file: str, total: int | None, done: int, source: str) -> None:
@@ -135,9 +150,21 @@ def markdown(catalog: Catalog) -> str:
     """The catalogue as the table of docs/models.md."""
     rows = [("file", "size", "SHA-256", "licence", "commercial use", "trained on", "used by"), ("---",) * 7]
     for entry in catalog.files.values():
-        digest = {"pinned": "pinned", "verify": "pinned, seen once", "unknown": "trust on first use"}[entry.pinning]
+        digest = {"pinned": "pinned", "verify": "pinned, seen once", "unknown": "trust on first use"}[
+            entry.pinning
+        ]
         size = show_size(entry.size or entry.about)
-        rows.append((f"`{entry.file}`", size, digest, entry.licence, entry.commercial, entry.data or "not known", entry.used_by))
+        rows.append(
+            (
+                f"`{entry.file}`",
+                size,
+                digest,
+                entry.licence,
+                entry.commercial,
+                entry.data or "not known",
+                entry.used_by,
+            )
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
@@ -149,7 +176,10 @@ def presence(registry: Registry, entry: ModelFile) -> str:
         return "wrong size"
     if registry.is_in_remote_home(entry):
         return "remote"
-    done = max((part.stat().st_size for part in (registry.directory / ".partial").glob(f"{entry.file}.*.part")), default=0)
+    done = max(
+        (part.stat().st_size for part in (registry.directory / ".partial").glob(f"{entry.file}.*.part")),
+        default=0,
+    )
     return f"partly, {show_size(done)}" if done else "no"
 
 
@@ -161,13 +191,29 @@ def run_list(args: argparse.Namespace) -> int:
         print(markdown(registry.catalog), end="")
         return 0
     if args.format == "json":
-        keys = ("file", "size", "about", "sha256", "licence", "commercial", "data", "used_by", "groups", "urls")
-        value = [{key: getattr(entry, key) for key in keys} | {"present": presence(registry, entry)} for entry in entries]
+        keys = (
+            "file",
+            "size",
+            "about",
+            "sha256",
+            "licence",
+            "commercial",
+            "data",
+            "used_by",
+            "groups",
+            "urls",
+        )
+        value = [
+            {key: getattr(entry, key) for key in keys} | {"present": presence(registry, entry)}
+            for entry in entries
+        ]
         print(json.dumps({"directory": registry.remote or str(registry.directory), "files": value}, indent=2))
         return 0
     rows = [("file", "size", "here", "commercial use")]
     for entry in entries:
-        rows.append((entry.file, show_size(entry.size or entry.about), presence(registry, entry), entry.commercial))
+        rows.append(
+            (entry.file, show_size(entry.size or entry.about), presence(registry, entry), entry.commercial)
+        )
     heading, *lines = table(rows)
     print(f"{registry.remote or registry.directory}\n\n{heading}")
     for entry, line in zip(entries, lines, strict=True):
@@ -184,7 +230,10 @@ def _about(entry: ModelFile) -> str:
 
 def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
     """Files with their size, commercial use and licence, line by line."""
-    found = [(heading, "size", "commercial use"), *((e.file, show_size(e.size or e.about), e.commercial) for e in entries)]
+    found = [
+        (heading, "size", "commercial use"),
+        *((e.file, show_size(e.size or e.about), e.commercial) for e in entries),
+    ]
     first, *lines = table(found)
     return [first, *(f"{line}\n    {entry.licence}" for entry, line in zip(entries, lines, strict=True))]
 
@@ -195,24 +244,34 @@ def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
     named = catalog.files_of(args.names) if args.names else None
     selection = args.select or ("all" if named else "retalk")
     if named and selection not in ("licence-clean", "all"):
-        raise WeightsError(f"name files or select {selection!r}, not both (licence-clean can be combined with names)")
+        raise WeightsError(
+            f"name files or select {selection!r}, not both (licence-clean can be combined with names)"
+        )
     keep, left_out = catalog.select(selection, named)
     if selection == "licence-clean":
         for entry in left_out:
-            print(f"left out: {entry.file} (commercial use: {entry.commercial}; {entry.licence}). Without it: no {entry.used_by}")
+            print(
+                f"left out: {entry.file} (commercial use: {entry.commercial}; {entry.licence}). Without it: no {entry.used_by}"
+            )
         for entry in keep:
-            print(f"kept on its publisher's word: {entry.file} ({entry.licence}; trained on: {entry.data or 'not known'})")
+            print(
+                f"kept on its publisher's word: {entry.file} ({entry.licence}; trained on: {entry.data or 'not known'})"
+            )
     without = catalog.files_of(args.without)
     keep = [entry for entry in keep if entry not in without]
     if not named and not args.mirror:
         for entry in [entry for entry in keep if not entry.urls and not registry.is_local(entry)]:
-            print(f"left out: {entry.file}: its publisher gives no direct address; get it there and name its folder with --from")
+            print(
+                f"left out: {entry.file}: its publisher gives no direct address; get it there and name its folder with --from"
+            )
             keep.remove(entry)
     return keep
 
 
 def accepted_licences(entries: Sequence[ModelFile], yes: bool, ask: Callable[[str], str] | None) -> bool:
-    """Show the licences of files that are to be fetched; whether those that restrict use, or say nothing, are accepted."""
+    """Show the licences of files that are to be fetched; whether those that restrict use, or say nothing, are
+    accepted.
+    """
     if not entries:
         return True
     print("\n".join(_files_table("to fetch", entries)))
@@ -222,7 +281,10 @@ def accepted_licences(entries: Sequence[ModelFile], yes: bool, ask: Callable[[st
     text = f"Commercial use of {len(restricted)} of these files is excluded or not cleared: {', '.join(restricted)}."
     if ask is not None and ask(f"{text}\nAccept their licences? [y/N] ").strip().lower() in ("y", "yes"):
         return True
-    print(f"{text}\nAccept with --accept-licences, or leave them out with --select licence-clean or --without.", file=sys.stderr)
+    print(
+        f"{text}\nAccept with --accept-licences, or leave them out with --select licence-clean or --without.",
+        file=sys.stderr,
+    )
     return False
 
 
@@ -231,18 +293,28 @@ def run_pull(args: argparse.Namespace) -> int:
     registry = Registry(lock=args.lock)
     accepted = parse_accepted(args.accept_hash, registry)
     if args.mirror and not is_remote(args.mirror) and not local_path(args.mirror).is_dir():
-        raise WeightsError(f"--from {args.mirror}: no such folder (a folder, or any URL that fsspec understands)")
+        raise WeightsError(
+            f"--from {args.mirror}: no such folder (a folder, or any URL that fsspec understands)"
+        )
     entries = choose(args, registry)
-    wanted = [entry for entry in entries if not registry.is_local(entry) and not registry.is_in_remote_home(entry)]
+    wanted = [
+        entry for entry in entries if not registry.is_local(entry) and not registry.is_in_remote_home(entry)
+    ]
     ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     if not accepted_licences(wanted, args.accept_licences, ask):
         return 2
     results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr, args.quiet), args.jobs)
-    print("\n".join(table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)])))
+    print(
+        "\n".join(
+            table([("file", "", "from"), *((result.file, result.state, result.source) for result in results)])
+        )
+    )
     failed = [result for result in results if result.state == "failed"]
     for result in failed:
         print(f"retalk models: {result.error}", file=sys.stderr)
-    print(f"{len(results) - len(failed)} of {len(results)} files are in {registry.remote or registry.directory}")
+    print(
+        f"{len(results) - len(failed)} of {len(results)} files are in {registry.remote or registry.directory}"
+    )
     return 3 if failed else 0
 
 
@@ -278,7 +350,9 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `models` to the subparsers of `retalk`. The parsed arguments' ``run`` is the handler: it returns the exit code."""
+    """Add `models` to the subparsers of `retalk`. The parsed arguments' ``run`` is the handler: it returns
+    the exit code.
+    """
     parser = subparsers.add_parser(
         "models",
         help="list, fetch and verify the model files of the neural engine",
@@ -289,23 +363,42 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     common.add_argument(
-        "--lock", metavar="PATH", help="lock file of digests trusted on first use (default: $RETALK_LOCK, else in the cache)"
+        "--lock",
+        metavar="PATH",
+        help="lock file of digests trusted on first use (default: $RETALK_LOCK, else in the cache)",
     )
 
-    listing = actions.add_parser("list", parents=[common], help="files, sizes, licences, what is here, what uses it")
-    listing.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
+    listing = actions.add_parser(
+        "list", parents=[common], help="files, sizes, licences, what is here, what uses it"
+    )
+    listing.add_argument(
+        "--format", choices=("text", "json", "markdown"), default="text", help="default: text"
+    )
     listing.set_defaults(run=run, models_run=run_list)
 
     fetching = actions.add_parser("pull", parents=[common], help="fetch files", description=PULL)
-    fetching.add_argument("names", nargs="*", help="files (LNet.pth) or networks (lnet); default: what the retalk engine needs")
     fetching.add_argument(
-        "--select", choices=SELECTIONS, help="instead of names: a selection; licence-clean also filters names (default: retalk)"
+        "names", nargs="*", help="files (LNet.pth) or networks (lnet); default: what the retalk engine needs"
     )
-    fetching.add_argument("--without", nargs="+", default=[], metavar="NAME", help="leave these files or networks out")
     fetching.add_argument(
-        "--from", dest="mirror", metavar="URL", help="fetch from this folder or URL (http, s3, gs, any fsspec URL) and nowhere else"
+        "--select",
+        choices=SELECTIONS,
+        help="instead of names: a selection; licence-clean also filters names (default: retalk)",
     )
-    fetching.add_argument("--accept-licences", action="store_true", help="accept licences that restrict use or do not clear commercial use")
+    fetching.add_argument(
+        "--without", nargs="+", default=[], metavar="NAME", help="leave these files or networks out"
+    )
+    fetching.add_argument(
+        "--from",
+        dest="mirror",
+        metavar="URL",
+        help="fetch from this folder or URL (http, s3, gs, any fsspec URL) and nowhere else",
+    )
+    fetching.add_argument(
+        "--accept-licences",
+        action="store_true",
+        help="accept licences that restrict use or do not clear commercial use",
+    )
     fetching.add_argument(
         "--accept-hash",
         action="append",
@@ -316,7 +409,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     fetching.add_argument("--jobs", type=int, default=4, metavar="N", help="transfers at a time (default: 4)")
     fetching.set_defaults(run=run, models_run=run_pull)
 
-    checking = actions.add_parser("verify", parents=[common], help="hash the files that are here, and compare")
+    checking = actions.add_parser(
+        "verify", parents=[common], help="hash the files that are here, and compare"
+    )
     checking.add_argument("names", nargs="*", help="files or networks (default: all that are here)")
     checking.add_argument(
         "--numerics",
@@ -336,7 +431,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"retalk models: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("retalk models: interrupted; what was transferred is kept, run the same command again to resume", file=sys.stderr)
+        print(
+            "retalk models: interrupted; what was transferred is kept, run the same command again to resume",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -1,4 +1,6 @@
-"""`retalk models verify --numerics`: how far each network's forms are from its exact form on this machine's devices."""
+"""`retalk models verify --numerics`: how far each network's forms are from its exact form on this machine's
+devices.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ def devices() -> list[str]:
     """Devices of this machine: the CPU and one GPU of each kind."""
     import torch
 
-    kinds = {torch.cuda.get_device_name(number): f"cuda:{number}" for number in reversed(range(torch.cuda.device_count()))}
+    kinds = {
+        torch.cuda.get_device_name(number): f"cuda:{number}"
+        for number in reversed(range(torch.cuda.device_count()))
+    }
     return ["cpu", *sorted(kinds.values())]
 
 
@@ -28,12 +33,23 @@ def networks_of(registry: Registry, names: Sequence[str]) -> list[str]:
     """
     if not names:
         return list(registry.catalog.networks)
-    files = {entry.file for entry in registry.catalog.files_of([name for name in names if name not in registry.catalog.networks])}
-    return [name for name, parts in registry.catalog.networks.items() if name in names or any(part.file in files for part in parts)]
+    files = {
+        entry.file
+        for entry in registry.catalog.files_of(
+            [name for name in names if name not in registry.catalog.networks]
+        )
+    }
+    return [
+        name
+        for name, parts in registry.catalog.networks.items()
+        if name in names or any(part.file in files for part in parts)
+    ]
 
 
 def verify_numerics(registry: Registry, names: Sequence[str], say: Callable[[str], None] = print) -> int:
-    """Print a line for each network, form and device; return the number of networks whose usual form is wrong."""
+    """Print a line for each network, form and device; return the number of networks whose usual form is
+    wrong.
+    """
     import retalk_models
     from retalk_models.inference.numerics import NumericsError, accuracies, describe, device_name, made_up
 
@@ -55,11 +71,22 @@ def verify_numerics(registry: Registry, names: Sequence[str], say: Callable[[str
                 for found in accuracies(name, make, device):
                     verdict = "right" if found.ok else "WRONG: the next safer form is used instead"
                     figures = f"{found.error:.2g}", f"{found.seconds:.2f}"
-                    say(COLUMNS.format(name, "own" if here else "made up", describe(found.form), device, *figures, verdict))
+                    say(
+                        COLUMNS.format(
+                            name,
+                            "own" if here else "made up",
+                            describe(found.form),
+                            device,
+                            *figures,
+                            verdict,
+                        )
+                    )
                     wrong += usual and not found.ok
                     usual = False
             except NumericsError as problem:
                 say(f"{name}: {problem}")
                 wrong += 1
-    say(f"error: largest difference from the exact form, relative to its largest value. cpu is {device_name('cpu')}.")
+    say(
+        f"error: largest difference from the exact form, relative to its largest value. cpu is {device_name('cpu')}."
+    )
     return wrong

@@ -20,7 +20,10 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
     group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
     group.add_argument(
-        "--language", default="", metavar="CODE", help="language of the speech, such as deu or de; written into the output's audio track"
+        "--language",
+        default="",
+        metavar="CODE",
+        help="language of the speech, such as deu or de; written into the output's audio track",
     )
 
 
@@ -74,7 +77,9 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         help="how many workers of which size: laptop (default), node-8gpu, autoscaling, or the path of a profile's .yaml file",
     )
     group.add_argument("--runner", choices=RUNNERS, default="auto", help=RUNNER_HELP)
-    group.add_argument("--no-ray", action="store_const", const="local", dest="runner", default="auto", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--no-ray", action="store_const", const="local", dest="runner", default="auto", help=argparse.SUPPRESS
+    )
     cache = group.add_mutually_exclusive_group()
     cache.add_argument(
         "--cache",
@@ -88,13 +93,21 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace outputs that exist already. Without it, a file that this run has not made is never overwritten: nothing is started",
     )
-    group.add_argument("--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled")
+    group.add_argument(
+        "--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled"
+    )
     add_guards(command)
     output = command.add_argument_group("messages")
     output.add_argument(
-        "--json", action="store_true", help="print one JSON object with the records of all titles, and nothing else, on stdout"
+        "--json",
+        action="store_true",
+        help="print one JSON object with the records of all titles, and nothing else, on stdout",
     )
-    output.add_argument("--log-file", metavar="FILE", help="append a full log to FILE: steps, notes, failures with their tracebacks")
+    output.add_argument(
+        "--log-file",
+        metavar="FILE",
+        help="append a full log to FILE: steps, notes, failures with their tracebacks",
+    )
     output.add_argument("--notify", metavar="URL", help=NOTIFY_HELP)
     add_messages(output, "also show what the workers print, and the tracebacks of failed titles")
 

@@ -44,8 +44,9 @@ class Plan:
     """What a run would do.
 
     Attributes:
-        titles: one per title and dub: ``title``, ``dub``, ``state`` ("run", "done" or "failed"), ``error``, ``notes``, ``frames``,
-            ``video_seconds``, ``segments``, ``segments_to_do``, ``width``, ``height``, ``shots``, ``faceless_shots``.
+        titles: one per title and dub: ``title``, ``dub``, ``state`` ("run", "done" or "failed"), ``error``,
+            ``notes``, ``frames``, ``video_seconds``, ``segments``, ``segments_to_do``, ``width``, ``height``,
+            ``shots``, ``faceless_shots``.
         problems: why titles cannot be dubbed, one line for each.
         notes: what else should be known.
         forecasts: one per profile: time, CPU- and GPU-hours, money, as ``retalk plan --json`` prints them.
@@ -78,9 +79,18 @@ def show_plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
 ) -> int:
-    """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be dubbed."""
+    """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be
+    dubbed.
+    """
     found = plan(
-        manifest, run_dir=directory, engine=engine, profiles=profiles, options=settings, defaults=defaults, roots=roots, limits=limits
+        manifest,
+        run_dir=directory,
+        engine=engine,
+        profiles=profiles,
+        options=settings,
+        defaults=defaults,
+        roots=roots,
+        limits=limits,
     )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
     return FAILED if found.problems else DONE
@@ -101,8 +111,8 @@ def plan(
 
     Args:
         manifest: URL of a manifest, or its rows, as for `run`.
-        run_dir: run directory of the run that is thought of, or None. The forecast is kept there, and where a run was begun, what is
-            found out about its titles.
+        run_dir: run directory of the run that is thought of, or None. The forecast is kept there, and where a
+            run was begun, what is found out about its titles.
         engine: name, path of a .yaml file, or configuration.
         profiles: the same; the first one's segments are planned, each gets a forecast.
         options, defaults, roots, limits: as for `run`.
@@ -118,7 +128,9 @@ def plan(
         >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
     """
     built = resolve_engine(engine, options)
-    chosen = [with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles]
+    chosen = [
+        with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles
+    ]
     work, marks = Work(), []
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
@@ -136,7 +148,9 @@ def plan(
     marks.sort(key=lambda mark: order[mark["title"]["id"]])
     content = to_json(work, forecasts, time.time())
     if run_dir and work.dubs:
-        write_text(join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)}))
+        write_text(
+            join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)})
+        )
     table, problems, notes = plan_table(marks)
     notes += _existing(RunDirectory(run), titles)
     lines = [*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]
@@ -154,11 +168,15 @@ def _existing(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
     if not found:
         return []
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return [f"a run needs --overwrite, for outputs exist that it has not made: {', '.join(map(redact, found[:NAMED]))}{more}"]
+    return [
+        f"a run needs --overwrite, for outputs exist that it has not made: {', '.join(map(redact, found[:NAMED]))}{more}"
+    ]
 
 
 def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The new forecasts, each with its work and time, and earlier ones: a report compares a run with the one that was made before it."""
+    """The new forecasts, each with its work and time, and earlier ones: a report compares a run with the one
+    that was made before it.
+    """
     new = [{**one, "made": content["made"], "work": content["work"]} for one in content["forecasts"]]
     known = read_json(url)
     earlier = known.get("forecasts", []) if isinstance(known, dict) else []
@@ -168,7 +186,9 @@ def _with_earlier(url: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for forecasts in kept.values() for one in forecasts[:FORECASTS_KEPT]]
 
 
-def forecasts_of(engine: Engine, profiles: Sequence[ProfileConfig], work: Work, where: str) -> list[dict[str, Any]]:
+def forecasts_of(
+    engine: Engine, profiles: Sequence[ProfileConfig], work: Work, where: str
+) -> list[dict[str, Any]]:
     """A forecast for each profile, with rates from the profile or from earlier runs in the run directory."""
     logs, records = read_logs(where), RunDirectory(where).records()
     found = []
@@ -188,7 +208,9 @@ def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iter
     from pipelines.execution.coordinator_client import start_coordinator
     from pipelines.execution.ray_graph import stream
 
-    profile = load_profile("laptop").model_copy(update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)})
+    profile = load_profile("laptop").model_copy(
+        update={"plan": PoolConfig(name="plan", per_cpu=1, num_cpus=1, in_flight=1)}
+    )
     with ray_session(store_mib) as ray:
         name, coordinator = start_coordinator()
         for rows in stream(titles, spec, [], profile, name):
@@ -200,7 +222,12 @@ def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for plan in mark["dubs"]:
         todo = [output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]]
         yield {
-            **{"dub": plan["dub"]["dub"], "state": plan["state"], "error": redact(plan["error"]), "notes": plan["notes"]},
+            **{
+                "dub": plan["dub"]["dub"],
+                "state": plan["state"],
+                "error": redact(plan["error"]),
+                "notes": plan["notes"],
+            },
             **{"frames": plan["frames"], "video_seconds": plan["video_seconds"]},
             **{"segments": len(plan["output_segments"]), "segments_to_do": len(todo)},
             **{name: mark.get(name) for name in ("width", "height", "shots", "faceless_shots")},
@@ -213,10 +240,14 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     problems, notes = [], []
     for mark in marks:
         for plan in mark["dubs"]:
-            todo = [output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]]
+            todo = [
+                output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]
+            ]
             state = {"run": f"{len(todo)} to do", "done": "done already", "failed": "FAILS"}[plan["state"]]
             size = f"{mark['width']}x{mark['height']}" if "width" in mark else "?"
-            length = duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
+            length = (
+                duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
+            )
             numbers = [
                 str(plan["frames"] or mark.get("frames", "?")),
                 length,

@@ -42,7 +42,8 @@ SEGMENT_FRAMES = {"cpu": 50, "cuda": 250}
 
 
 def footage(folder: Path, video: str | None, speech: str | None, seconds: float) -> list[tuple[Path, str]]:
-    """Clips to measure on, with their speech: the beginning of the video as it is and at half its size, so that rates know the size.
+    """Clips to measure on, with their speech: the beginning of the video as it is and at half its size, so
+    that rates know the size.
 
     Raises:
         ValueError: the demo's footage is not installed, or the video cannot be used.
@@ -63,7 +64,9 @@ def footage(folder: Path, video: str | None, speech: str | None, seconds: float)
 
 
 def cut(source: str, target: Path, seconds: float, scale: float) -> None:
-    """Write the first seconds of a video at a fraction of its size, as H.264 with even sizes; frame times stay."""
+    """Write the first seconds of a video at a fraction of its size, as H.264 with even sizes; frame times
+    stay.
+    """
     info = probe_video(source)
     count = max(2, int(np.searchsorted(info.pts, info.pts[0] + seconds / float(info.time_base))))
     width, height = (max(16, int(side * scale) // 2 * 2) for side in (info.width, info.height))
@@ -91,7 +94,9 @@ def machine() -> Machine:
     return Machine(machine_cpus(), ram, shm, count, memory)
 
 
-def measure_all(engine: Engine, clips: Sequence[tuple[Path, str]], folder: Path, device: str, say: Any) -> dict[str, Measure]:
+def measure_all(
+    engine: Engine, clips: Sequence[tuple[Path, str]], folder: Path, device: str, say: Any
+) -> dict[str, Measure]:
     """Every stage of an engine, the planner and the assembly, by name.
 
     Raises:
@@ -99,13 +104,26 @@ def measure_all(engine: Engine, clips: Sequence[tuple[Path, str]], folder: Path,
     """
     run = folder / "run"
     rows = []
-    for name, (clip, speech) in zip((WARM, *(clip.stem for clip, _ in clips)), (clips[-1], *clips), strict=True):
-        # Files of its own for each: what a stage remembers of a file must not make it look faster over the next title.
-        own = {"video": folder / f"{name}-video{clip.suffix}", "speech": folder / f"{name}-speech{suffix(speech)}"}
+    for name, (clip, speech) in zip(
+        (WARM, *(clip.stem for clip, _ in clips)), (clips[-1], *clips), strict=True
+    ):
+        # Files of its own for each: what a stage remembers of a file must not make it look faster over the
+        # next title.
+        own = {
+            "video": folder / f"{name}-video{clip.suffix}",
+            "speech": folder / f"{name}-speech{suffix(speech)}",
+        }
         for url, path in zip((str(clip), speech), own.values(), strict=True):
             with local_copy(url) as local:
                 shutil.copyfile(local, path)
-        rows.append({"id": name, **{kind: str(file) for kind, file in own.items()}, "output": f"{name}-out.mp4", "length": "trim"})
+        rows.append(
+            {
+                "id": name,
+                **{kind: str(file) for kind, file in own.items()},
+                "output": f"{name}-out.mp4",
+                "length": "trim",
+            }
+        )
     titles = parse_rows([(f"row {n}", row) for n, row in enumerate(rows, 1)], engine, str(run))
     source = folder / "titles.jsonl"
     source.write_text("".join(title.to_json() + "\n" for title in titles))
@@ -114,14 +132,18 @@ def measure_all(engine: Engine, clips: Sequence[tuple[Path, str]], folder: Path,
     for stage in ("plan", *engine.names):
         target = folder / f"{stage}.arrow"
         found[stage] = measure(stage, config, str(run), SEGMENT_FRAMES[device], device, source, target)
-        rate = ", ".join(f"{1 / max(seconds, 1e-9):.1f} frames/s at {size:.2f} MP" for size, seconds in found[stage].points)
+        rate = ", ".join(
+            f"{1 / max(seconds, 1e-9):.1f} frames/s at {size:.2f} MP" for size, seconds in found[stage].points
+        )
         say(
             f"{stage}: {rate}; process {found[stage].rss_mib:.0f} MiB"
             + (f", GPU {found[stage].gpu_mib:.0f} MiB" if found[stage].gpu_mib else "")
         )
         source = target
     tables, _ = read_rows(source)
-    found["assemble"] = _assembly(RunDirectory(str(run)), engine, titles, [from_table(table, FINAL) for table in tables])
+    found["assemble"] = _assembly(
+        RunDirectory(str(run)), engine, titles, [from_table(table, FINAL) for table in tables]
+    )
     return found
 
 
@@ -176,9 +198,15 @@ def write_profile(
             say("preparing footage")
             clips = footage(Path(scratch), video, speech, seconds)
             measures = measure_all(built, clips, Path(scratch), device, say)
-            sizes = ", ".join(f"{info.width}x{info.height}" for info in (probe_video(str(clip)) for clip, _ in clips))
+            sizes = ", ".join(
+                f"{info.width}x{info.height}" for info in (probe_video(str(clip)) for clip, _ in clips)
+            )
             day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-            measured = f"{day} on {here.cpus} CPUs" + (f" and {here.gpus} GPUs" if here.gpus else "") + f", pictures of {sizes}"
+            measured = (
+                f"{day} on {here.cpus} CPUs"
+                + (f" and {here.gpus} GPUs" if here.gpus else "")
+                + f", pictures of {sizes}"
+            )
             text, profile = make_profile(Path(output).stem, built, measures, here, measured)
         except UsageError:
             raise

@@ -1,4 +1,6 @@
-"""`retalk report`: what a run has done and cost, beside what was forecast, and its failures grouped by reason."""
+"""`retalk report`: what a run has done and cost, beside what was forecast, and its failures grouped by
+reason.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ from pipelines.state.run_directory import Record, RunDirectory, read_json, write
 DONE, FAILED = 0, 3
 #: Titles that are named for each reason.
 NAMED = 5
-_PLACE = re.compile(r"(?:[a-z][a-z0-9+.-]*://|/|\.{0,2}/)?[^\s:'\"()]*/[^\s:'\"()]+|[\w-]+\.[a-z]\w{1,4}(?=[:\s])", re.IGNORECASE)
+_PLACE = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*://|/|\.{0,2}/)?[^\s:'\"()]*/[^\s:'\"()]+|[\w-]+\.[a-z]\w{1,4}(?=[:\s])",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def reason_of(error: str) -> str:
     """An error without what differs from title to title: files and numbers."""
-    text = _NUMBER.sub("N", _PLACE.sub("FILE", error.strip().splitlines()[0] if error.strip() else "(no reason)"))
+    text = _NUMBER.sub(
+        "N", _PLACE.sub("FILE", error.strip().splitlines()[0] if error.strip() else "(no reason)")
+    )
     return re.sub(r"\s+", " ", text)
 
 
@@ -37,21 +44,26 @@ def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
         if record["state"] != "failed":
             continue
         reason = reason_of(record["error"] or "")
-        group = groups.setdefault(reason, {"reason": reason, "count": 0, "titles": [], "example": record["error"]})
+        group = groups.setdefault(
+            reason, {"reason": reason, "count": 0, "titles": [], "example": record["error"]}
+        )
         group["count"] += 1
         group["titles"].append(f"{record['title']} [{record['dub']}]")
     return sorted(groups.values(), key=lambda group: (-group["count"], group["reason"]))
 
 
 def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
-    """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours, wall time, node-hours and money (None: unknown).
+    """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours, wall time, node-hours
+    and money (None: unknown).
 
     Seconds of ``assemble`` come from the records, which know the last assembly of a dub only.
     """
     stages: dict[str, dict[str, float]] = {}
     for log in logs:
         for name, count in log["stages"].items():
-            total = stages.setdefault(name, dict.fromkeys(("frames", "seconds", "cpu_hours", "gpu_hours", "errors"), 0.0))
+            total = stages.setdefault(
+                name, dict.fromkeys(("frames", "seconds", "cpu_hours", "gpu_hours", "errors"), 0.0)
+            )
             cpus = count["num_cpus"] if count["num_gpus"] else max(1.0, count["num_cpus"])
             hours = count["seconds"] / HOUR
             step = {"cpu_hours": hours * cpus, "gpu_hours": hours * count["num_gpus"]}
@@ -61,7 +73,13 @@ def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> d
     joined = sum(json.loads(record["stage_seconds"] or "{}").get("assemble", 0.0) for record in done)
     if joined:
         frames = sum(record["frames"] for record in done)
-        stages["assemble"] = {"frames": frames, "seconds": joined, "cpu_hours": joined / HOUR, "gpu_hours": 0.0, "errors": 0.0}
+        stages["assemble"] = {
+            "frames": frames,
+            "seconds": joined,
+            "cpu_hours": joined / HOUR,
+            "gpu_hours": 0.0,
+            "errors": 0.0,
+        }
     nodes = node_hours_of(logs)
     return {
         "runs": len(logs),
@@ -74,7 +92,9 @@ def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> d
 
 
 def node_hours_of(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Node-hours by group and their money; None where a node belongs to no group of its run's profile, or a group has no price."""
+    """Node-hours by group and their money; None where a node belongs to no group of its run's profile, or a
+    group has no price.
+    """
     hours: dict[str, float] = {}
     money: float | None = 0.0
     known = True
@@ -89,16 +109,21 @@ def node_hours_of(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         spent = cost_of(groups, found)
         money = None if money is None or spent is None else money + spent
     currency = next((log["currency"] for log in reversed(logs) if log.get("currency")), "")
-    return {"node_hours": hours if known and logs else None, "cost": money if known and logs else None, "currency": currency}
+    return {
+        "node_hours": hours if known and logs else None,
+        "cost": money if known and logs else None,
+        "currency": currency,
+    }
 
 
 def read_report(url: str) -> dict[str, Any]:
     """All that `retalk report` shows.
 
     Returns:
-        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all runs), ``forecast`` (of
-        ``forecast.json``, for the profile and engine of the last run: the newest that a run has followed, or else the newest; None without
-        one), ``since_forecast`` (of the runs after that forecast was made; None without one).
+        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all
+        runs), ``forecast`` (of ``forecast.json``, for the profile and engine of the last run: the newest that
+        a run has followed, or else the newest; None without one), ``since_forecast`` (of the runs after that
+        forecast was made; None without one).
 
     Raises:
         UsageError: the directory holds no run.
@@ -112,8 +137,17 @@ def read_report(url: str) -> dict[str, Any]:
         later = [log for log in logs if log["started"] >= chosen["made"]]
         since = actual_of(later, [record for record in records if _finished(record) >= chosen["made"]])
     done = [record for record in records if record["state"] == "done"]
-    dubs: dict[str, Any] = {"of": about["dubs"], "done": len(done), "failed": sum(r["state"] == "failed" for r in records)}
-    dubs.update({kind: sum(record[kind] or 0 for record in done) for kind in ("frames", "segments", "reused", "video_seconds")})
+    dubs: dict[str, Any] = {
+        "of": about["dubs"],
+        "done": len(done),
+        "failed": sum(r["state"] == "failed" for r in records),
+    }
+    dubs.update(
+        {
+            kind: sum(record[kind] or 0 for record in done)
+            for kind in ("frames", "segments", "reused", "video_seconds")
+        }
+    )
     return {
         **{name: about[name] for name in ("engine", "profile")},
         "dubs": dubs,
@@ -129,7 +163,9 @@ def _forecast(url: str, about: Mapping[str, Any], logs: Sequence[Mapping[str, An
     made = read_json(join(url, FORECAST))
     known = made.get("forecasts", []) if isinstance(made, dict) else []
     wanted = (about["profile"], about["engine"])
-    mine = [one for one in known if isinstance(one, dict) and (one.get("profile"), one.get("engine")) == wanted]
+    mine = [
+        one for one in known if isinstance(one, dict) and (one.get("profile"), one.get("engine")) == wanted
+    ]
     mine.sort(key=lambda one: -float(one["made"]))
     followed = [one for one in mine if any(log["started"] >= one["made"] for log in logs)]
     return next(iter([*followed, *mine]), None)
@@ -158,28 +194,55 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 def markdown(url: str, report: Mapping[str, Any]) -> str:
     """The report as Markdown, aligned so that it reads as text too."""
     dubs, actual, planned = report["dubs"], report["actual"], report["forecast"]
-    lines = [f"# {url}", "", f"Engine {report['engine']}, profile {report['profile']}, {actual['runs']} run(s)."]
+    lines = [
+        f"# {url}",
+        "",
+        f"Engine {report['engine']}, profile {report['profile']}, {actual['runs']} run(s).",
+    ]
     lines.append(
         f"Dubs: {dubs['done']} of {dubs['of']} done, {dubs['failed']} failed; {duration(dubs['video_seconds'])} of video, "
         f"{dubs['frames']} frames, {dubs['segments']} segments ({dubs['reused']} taken from an earlier run)."
     )
     lines += [
         "",
-        "## Cost" + ("" if planned else " (no forecast: `retalk plan MANIFEST -o DIR --profile ...` before the run makes one)"),
+        "## Cost"
+        + (
+            ""
+            if planned
+            else " (no forecast: `retalk plan MANIFEST -o DIR --profile ...` before the run makes one)"
+        ),
         "",
     ]
     since = report["since_forecast"]
     # What ran before the forecast was made is no part of it.
     partly = since is not None and since["runs"] != actual["runs"]
-    columns = [("forecast", planned), *([("since the forecast", since)] if partly else []), ("all runs" if partly else "actual", actual)]
+    columns = [
+        ("forecast", planned),
+        *([("since the forecast", since)] if partly else []),
+        ("all runs" if partly else "actual", actual),
+    ]
     rows = [["", *(name for name, _ in columns)]]
-    for label, kind, unit in (("GPU time", "gpu_hours", HOUR), ("CPU time", "cpu_hours", HOUR), ("duration", "wall_seconds", 1.0)):
+    for label, kind, unit in (
+        ("GPU time", "gpu_hours", HOUR),
+        ("CPU time", "cpu_hours", HOUR),
+        ("duration", "wall_seconds", 1.0),
+    ):
         values = [None if one is None or one[kind] is None else one[kind] * unit for _, one in columns]
         rows.append([label, *(_time(value) for value in values)])
     for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
         hours = [((one or {}).get("node_hours") or {}).get(name) for _, one in columns]
-        rows.append([f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)])
-    rows.append(["money", *(f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown" for _, one in columns)])
+        rows.append(
+            [f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)]
+        )
+    rows.append(
+        [
+            "money",
+            *(
+                f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown"
+                for _, one in columns
+            ),
+        ]
+    )
     after = ", of the runs since the forecast was made" if partly and since["runs"] else ""
     counted = since if after else actual
     lines += [*_table(rows), "", f"## Stages{after}", ""]
@@ -189,18 +252,33 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         each = f"{stage['seconds'] / stage['frames']:.5f}" if stage["frames"] else "-"
         expected = _time(forecasts.get(name, {}).get("seconds"))
         spent = [_time(stage[kind] * HOUR) for kind in ("cpu_hours", "gpu_hours")]
-        rows.append([name, f"{stage['frames']:.0f}", each, _time(stage["seconds"]), expected, *spent, f"{stage['errors']:.0f}"])
+        rows.append(
+            [
+                name,
+                f"{stage['frames']:.0f}",
+                each,
+                _time(stage["seconds"]),
+                expected,
+                *spent,
+                f"{stage['errors']:.0f}",
+            ]
+        )
     lines += _table(rows)
     if report["failures"]:
         lines += ["", "## Failures", ""]
         for group in report["failures"]:
             more = f" and {group['count'] - NAMED} more" if group["count"] > NAMED else ""
-            lines += [f"* {group['count']} × {group['example']}", f"  ({', '.join(group['titles'][:NAMED])}{more})"]
+            lines += [
+                f"* {group['count']} × {group['example']}",
+                f"  ({', '.join(group['titles'][:NAMED])}{more})",
+            ]
     return "\n".join(lines) + "\n"
 
 
 def show_report(url: str, as_json: bool = False) -> int:
-    """Print the report and keep it as ``report/report.json`` and ``report/report.md``; exit code 3 if titles have failed."""
+    """Print the report and keep it as ``report/report.json`` and ``report/report.md``; exit code 3 if titles
+    have failed.
+    """
     report, run = read_report(url), RunDirectory(url)
     text = redact(markdown(url, report))
     write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))

@@ -79,20 +79,30 @@ def _unnamed(record: Mapping[str, Any]) -> str:
 
 @contextmanager
 def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str, Any]]:
-    """Post a summary to a URL when the context ends, however it ends. What is put into the dict that is given goes with it.
+    """Post a summary to a URL when the context ends, however it ends. What is put into the dict that is given
+    goes with it.
 
     Raises:
         UsageError: the URL cannot be posted to.
     """
     notification.check_url(url)
-    summary: dict[str, Any] = {"command": command, "run_dir": redact(directory), "outcome": "interrupted", "exit_code": INTERRUPTED}
+    summary: dict[str, Any] = {
+        "command": command,
+        "run_dir": redact(directory),
+        "outcome": "interrupted",
+        "exit_code": INTERRUPTED,
+    }
     try:
         yield summary
     except KeyboardInterrupt:
         raise
     except Exception as problem:
         refused = isinstance(problem, UsageError)
-        summary.update(outcome="refused" if refused else "error", exit_code=2 if refused else 1, error=redact(str(problem)))
+        summary.update(
+            outcome="refused" if refused else "error",
+            exit_code=2 if refused else 1,
+            error=redact(str(problem)),
+        )
         raise
     finally:
         if url is not None and (undelivered := notification.post(url, summary)):
@@ -127,25 +137,36 @@ def dub_one(
             print(json.dumps(report_json(report, seconds)))
         elif report.exit_code == DONE:
             record = report.records[0]
-            print(f"{record['output']}: {record['frames']} frames, {duration(record['video_seconds'])}, in {duration(seconds)}")
+            print(
+                f"{record['output']}: {record['frames']} frames, {duration(record['video_seconds'])}, in {duration(seconds)}"
+            )
     return report.exit_code
 
 
-def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json: bool = False, **options: Any) -> int:
+def dry_run(
+    video: str, speech: str, output: str, *, progress: Progress, as_json: bool = False, **options: Any
+) -> int:
     """`retalk dub --dry-run`: what would be done, and whether it would fail. Nothing is dubbed."""
     from pipelines.cli.plan import plan
 
     check_dub(video, speech, output, options["defaults"]["face"])
     directory, row = side_directory(output), row_of(video, speech, output)
     if not (options["overwrite"] or (read_run_metadata(directory) or {}).get("overwrite")):
-        check_outputs(RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))])
+        check_outputs(
+            RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))]
+        )
     progress.phase("looking for shots and faces")
     asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits")}
     run_dir = directory if has_work(directory) else None
     found = plan([row], run_dir=run_dir, profiles=[options["profile"]], **asked)
     progress.close()
     (title,) = found.titles
-    told = {**title, "engine": found.forecasts[0]["engine"], "profile": found.forecasts[0]["profile"], "output": redact(absolute(output))}
+    told = {
+        **title,
+        "engine": found.forecasts[0]["engine"],
+        "profile": found.forecasts[0]["profile"],
+        "output": redact(absolute(output)),
+    }
     if as_json:
         print(json.dumps({**told, "dry_run": True, "exit_code": FAILED if title["error"] else DONE}))
     elif not title["error"]:
@@ -158,7 +179,11 @@ def dry_run(video: str, speech: str, output: str, *, progress: Progress, as_json
 
 
 def _dry_lines(video: str, found: Mapping[str, Any]) -> list[str]:
-    passed = f", {found['faceless_shots']} of them without the person: they pass untouched" if found["faceless_shots"] else ""
+    passed = (
+        f", {found['faceless_shots']} of them without the person: they pass untouched"
+        if found["faceless_shots"]
+        else ""
+    )
     done = found["segments"] - found["segments_to_do"]
     resumed = f", {count(done, 'segment')} of an interrupted run used again" if done else ""
     return [
@@ -168,7 +193,9 @@ def _dry_lines(video: str, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def run_catalogue(manifest: str, directory: str, *, as_json: bool = False, notify: str | None = None, **options: Any) -> int:
+def run_catalogue(
+    manifest: str, directory: str, *, as_json: bool = False, notify: str | None = None, **options: Any
+) -> int:
     """`retalk run`: a manifest into a run directory."""
     began = time.monotonic()
     with notified(notify, "run", directory) as summary:

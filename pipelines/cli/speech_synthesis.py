@@ -1,6 +1,8 @@
-"""A voice without a download: eSpeak NG out of the `espeakng-loader` wheel (GPL-3.0, therefore in the optional extra `demo` only).
+"""A voice without a download: eSpeak NG out of the `espeakng-loader` wheel (GPL-3.0, therefore in the
+optional extra `demo` only).
 
-Used by `make demo` to have something to say. Its sound is robotic; use a real recording for anything but a demonstration.
+Used by `make demo` to have something to say. Its sound is robotic; use a real recording for anything but a
+demonstration.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int 
         ValueError: `espeakng-loader` is not installed, or the voice does not exist.
     """
     if importlib.util.find_spec("espeakng_loader") is None:
-        raise ValueError(f"no offline voice here: {install_hint('demo')}, or give a recording of your own (make demo SPEECH=...)")
+        raise ValueError(
+            f"no offline voice here: {install_hint('demo')}, or give a recording of your own (make demo SPEECH=...)"
+        )
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())

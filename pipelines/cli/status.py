@@ -31,11 +31,13 @@ def read_status(url: str) -> dict[str, Any]:
     """Counts of a run.
 
     Returns:
-        ``state``: "running"; "silent" (its process holds the directory, but writes no log any more); "died" (it ended without a word: see
-        ``died``, the lock it left); "finished"; or "stopped" (interrupted, with work left). ``running``: the lock's content or None.
-        ``started`` (seconds since the epoch), ``engine``, ``profile``, ``titles``, ``dubs`` (of the manifest), ``done``, ``failed``
-        (records), ``left`` (dubs). ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames`` (of these, receipts
-        or done). ``log``: the newest run's log (`pipelines.monitoring.run_log`) or None, with its ``age`` in seconds.
+        ``state``: "running"; "silent" (its process holds the directory, but writes no log any more); "died"
+        (it ended without a word: see ``died``, the lock it left); "finished"; or "stopped" (interrupted, with
+        work left). ``running``: the lock's content or None. ``started`` (seconds since the epoch),
+        ``engine``, ``profile``, ``titles``, ``dubs`` (of the manifest), ``done``, ``failed`` (records),
+        ``left`` (dubs). ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames``
+        (of these, receipts or done). ``log``: the newest run's log (`pipelines.monitoring.run_log`) or None,
+        with its ``age`` in seconds.
 
     Raises:
         UsageError: the directory holds no run.
@@ -61,7 +63,11 @@ def read_status(url: str) -> dict[str, Any]:
     }
     remains = read_json(join(run.url, "lock.json"))
     if lock is not None:
-        status["state"] = "silent" if log is not None and status["log"]["age"] > SILENT and log["outcome"] == "running" else "running"
+        status["state"] = (
+            "silent"
+            if log is not None and status["log"]["age"] > SILENT and log["outcome"] == "running"
+            else "running"
+        )
     elif isinstance(remains, dict) and "beat" in remains:
         status["state"], status["died"] = "died", remains
     else:
@@ -76,7 +82,11 @@ def _committed(run: RunDirectory, done: set[tuple[str, str]]) -> dict[str, int]:
     if not exists(table):
         return counts
     fs, receipts = filesystem(join(run.url, "receipts"))
-    names = [path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)] if fs.isdir(receipts) else []
+    names = (
+        [path.rsplit("/", 1)[-1].removesuffix(".json") for path in fs.find(receipts)]
+        if fs.isdir(receipts)
+        else []
+    )
     fs, path = filesystem(table)
     with fs.open(path, "rb") as file:
         plan = pq.read_table(file, columns=["title", "dub", "name", "frames"])
@@ -102,7 +112,9 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
         "finished": "finished",
         "stopped": "not running",
     }
-    lines = [f"{url}: {words[status['state']]}; engine {status['engine']}, profile {status['profile']}, started {started}"]
+    lines = [
+        f"{url}: {words[status['state']]}; engine {status['engine']}, profile {status['profile']}, started {started}"
+    ]
     ended = f"{status['done']} done, {len(status['failed'])} failed, {status['left']} to go"
     lines.append(f"{count(status['dubs'], 'dub')} of {count(status['titles'], 'title')}: {ended}")
     live = status["state"] in ("running", "silent")
@@ -120,7 +132,9 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
         lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}{speed}")
         lines += stage_lines(log)
         if live:
-            lines += [slow_start(worker) for worker in log.get("starting", ()) if worker["seconds"] >= SLOW_START]
+            lines += [
+                slow_start(worker) for worker in log.get("starting", ()) if worker["seconds"] >= SLOW_START
+            ]
     return lines
 
 

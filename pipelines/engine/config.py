@@ -1,7 +1,8 @@
-"""Engines and profiles: YAML files held by typed models, with errors that name the file, the key and the allowed values.
+"""Engines and profiles: YAML files held by typed models, with errors that name the file, the key and the
+allowed values.
 
-An engine says which stages run (`configs/engines/*.yaml`); a profile says how many of what on a kind of machine
-(`configs/profiles/*.yaml`). Any profile serves any engine: see `ProfileConfig.place`.
+An engine says which stages run (`configs/engines/*.yaml`); a profile says how many of what on a kind of
+machine (`configs/profiles/*.yaml`). Any profile serves any engine: see `ProfileConfig.place`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ class _Strict(BaseModel):
 
 
 class StageConfig(_Strict):
-    """One stage of an engine: where its class is, its options, and which well-known stage it resembles in cost.
+    """One stage of an engine: where its class is, its options, and which well-known stage it resembles in
+    cost.
 
-    Profiles place stages by name. A stage that a profile does not name runs where the profile puts the stage named by `like`.
+    Profiles place stages by name. A stage that a profile does not name runs where the profile puts the stage
+    named by `like`.
     """
 
     stage: str = Field(description="module:Class", pattern=r"^[\w.]+:\w+$")
@@ -39,8 +42,10 @@ class StageConfig(_Strict):
 class Windows(_Strict):
     """How shots are cut into segments.
 
-    ``shot``: a segment is a shot, or equal output_segments of at most `max_seconds` of it: fixed by the engine, so that results do not depend on
-    the profile. ``frames``: equal output_segments of at most the profile's `segment_frames`, for engines whose results do not depend on it.
+    ``shot``: a segment is a shot, or equal output_segments of at most `max_seconds` of it: fixed by the
+        engine, so that results do not depend on
+    the profile. ``frames``: equal output_segments of at most the profile's `segment_frames`, for engines
+        whose results do not depend on it.
     """
 
     kind: Literal["shot", "frames"] = "frames"
@@ -54,15 +59,17 @@ class EngineConfig(_Strict):
     description: str = ""
     windows: Windows = Windows()
     detect_shots: bool = True
-    find_faces: bool = Field(default=True, description="look for the person to dub, and refuse titles without a face")
+    find_faces: bool = Field(
+        default=True, description="look for the person to dub, and refuse titles without a face"
+    )
     stages: list[StageConfig] = Field(min_length=1)
 
 
 class PoolConfig(_Strict):
     """One actor pool: the stages it runs, fused in the engine's order, and its size.
 
-    Sizes are actors: `size` for a fixed pool, or `min` and `max` (and `initial`) for one that grows with its backlog, or `per_cpu` for a
-    fixed pool of that many actors per CPU of this machine (at least one).
+    Sizes are actors: `size` for a fixed pool, or `min` and `max` (and `initial`) for one that grows with its
+    backlog, or `per_cpu` for a fixed pool of that many actors per CPU of this machine (at least one).
     """
 
     name: str
@@ -82,10 +89,14 @@ class PoolConfig(_Strict):
         ways = [self.size is not None, self.min is not None or self.max is not None, self.per_cpu is not None]
         if sum(ways) != 1:
             raise ValueError("give either size, or min and max, or per_cpu")
-        if ways[1] and (self.min is None or self.max is None or not self.min <= (self.initial or self.min) <= self.max):
+        if ways[1] and (
+            self.min is None or self.max is None or not self.min <= (self.initial or self.min) <= self.max
+        ):
             raise ValueError("min, initial and max must satisfy min <= initial <= max")
         if ways[1] and self.min != self.max and self.in_flight < 2:
-            raise ValueError("in_flight must be at least 2 in a pool that grows: with 1 its utilisation never reaches Ray's threshold")
+            raise ValueError(
+                "in_flight must be at least 2 in a pool that grows: with 1 its utilisation never reaches Ray's threshold"
+            )
         if self.device == "cuda" and self.num_gpus == 0:
             raise ValueError("device cuda needs num_gpus above 0")
         if self.device == "cpu" and self.num_gpus > 0:
@@ -111,19 +122,27 @@ class CacheConfig(_Strict):
     """What stages compute once a segment is kept for later runs, such as one that adds a language."""
 
     on: bool = True
-    bytes_per_frame: int = Field(default=4096, ge=0, description="a stage with larger columns (pixels) is computed anew")
-    max_gib: float = Field(default=50.0, gt=0, description="of a cache folder; when it is full nothing is added")
+    bytes_per_frame: int = Field(
+        default=4096, ge=0, description="a stage with larger columns (pixels) is computed anew"
+    )
+    max_gib: float = Field(
+        default=50.0, gt=0, description="of a cache folder; when it is full nothing is added"
+    )
 
 
 class NodeGroup(_Strict):
-    """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus` are what Ray sees of one."""
+    """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus`
+    are what Ray sees of one.
+    """
 
     name: str
     cpus: float = Field(ge=0)
     gpus: float = Field(default=0, ge=0)
     min: int = Field(default=1, ge=0)
     max: int = Field(default=1, ge=1)
-    price: float | None = Field(default=None, ge=0, description="of one node for one hour, in the profile's currency")
+    price: float | None = Field(
+        default=None, ge=0, description="of one node for one hour, in the profile's currency"
+    )
 
     @model_validator(mode="after")
     def _range(self) -> NodeGroup:
@@ -133,7 +152,9 @@ class NodeGroup(_Strict):
 
 
 class StageRate(_Strict):
-    """What one actor needs for one stage, as `retalk profile` measured it: ``seconds + per_megapixel * megapixels`` a frame."""
+    """What one actor needs for one stage, as `retalk profile` measured it: ``seconds + per_megapixel *
+    megapixels`` a frame.
+    """
 
     seconds: float = Field(ge=0)
     per_megapixel: float = Field(default=0, ge=0)
@@ -150,9 +171,13 @@ class Rates(_Strict):
 
 
 class LimitsConfig(_Strict):
-    """What a title may be at most; larger ones are failed titles of the ledger. They keep a broken or hostile file from eating a node."""
+    """What a title may be at most; larger ones are failed titles of the ledger. They keep a broken or hostile
+    file from eating a node.
+    """
 
-    max_megapixels: float = Field(default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2")
+    max_megapixels: float = Field(
+        default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2"
+    )
     max_hours: float = Field(default=12.0, gt=0, description="of a video, and of a speech")
     max_gib: float = Field(default=512.0, gt=0, description="size of a file")
 
@@ -173,23 +198,36 @@ class ProfileConfig(_Strict):
     name: str
     description: str = ""
     segment_frames: int = Field(default=250, ge=1)
-    store_mib: int | None = Field(default=None, ge=80, description="object store of a Ray that we start; None: Ray's default")
-    block_frames: int | None = Field(default=None, ge=1, description="short segments travel together up to so many; None: segment_frames")
+    store_mib: int | None = Field(
+        default=None, ge=80, description="object store of a Ray that we start; None: Ray's default"
+    )
+    block_frames: int | None = Field(
+        default=None, ge=1, description="short segments travel together up to so many; None: segment_frames"
+    )
     watchdog_seconds: float = Field(default=1800, gt=0)
     plan: PoolConfig = PoolConfig(name="plan", size=1)
     assemble: AssembleConfig = AssembleConfig()
     pools: list[PoolConfig] = Field(min_length=1)
-    default: str | None = Field(default=None, description="pool of the stages that no pool names; None: the pool that lists none")
+    default: str | None = Field(
+        default=None, description="pool of the stages that no pool names; None: the pool that lists none"
+    )
     engines: dict[str, EnginePools] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()
-    nodes: list[NodeGroup] = Field(default_factory=list, description="what the machines are; none: this machine")
+    nodes: list[NodeGroup] = Field(
+        default_factory=list, description="what the machines are; none: this machine"
+    )
     currency: str = "USD"
-    rates: dict[str, Rates] = Field(default_factory=dict, description="by engine, written by `retalk profile`")
+    rates: dict[str, Rates] = Field(
+        default_factory=dict, description="by engine, written by `retalk profile`"
+    )
 
     @model_validator(mode="after")
     def _names(self) -> ProfileConfig:
-        for where, pools in (("pools", self.pools), *((f"engines.{k}.pools", v.pools) for k, v in self.engines.items())):
+        for where, pools in (
+            ("pools", self.pools),
+            *((f"engines.{k}.pools", v.pools) for k, v in self.engines.items()),
+        ):
             names = [pool.name for pool in pools]
             stages = [stage for pool in pools for stage in pool.stages]
             for what, values in (("pool", names), ("stage", stages)):
@@ -206,11 +244,15 @@ class ProfileConfig(_Strict):
         """The pools that an engine's stages are placed in."""
         return self.engines[engine].pools if engine in self.engines else self.pools
 
-    def place(self, engine: str, stages: Sequence[str], like: Mapping[str, str] | None = None) -> list[tuple[PoolConfig, list[str]]]:
-        """Assign stages to pools, in the engine's order; neighbours in the same pool are fused into one actor.
+    def place(
+        self, engine: str, stages: Sequence[str], like: Mapping[str, str] | None = None
+    ) -> list[tuple[PoolConfig, list[str]]]:
+        """Assign stages to pools, in the engine's order; neighbours in the same pool are fused into one
+        actor.
 
-        A stage goes to the pool that names it, else to the one that names the stage it is `like`, else to `default` (in an
-        engine's own section, and where there is no default: to the last pool that lists no stages).
+        A stage goes to the pool that names it, else to the one that names the stage it is `like`, else to
+        `default` (in an engine's own section, and where there is no default: to the last pool that lists no
+        stages).
 
         Args:
             engine: the engine's name, for a section of its own.
@@ -252,7 +294,9 @@ Model = TypeVar("Model", bound=BaseModel)
 def names(kind: Literal["engines", "profiles"]) -> list[str]:
     """Names of the configurations that are shipped."""
     folder = resources.files("configs") / kind
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
@@ -268,7 +312,9 @@ def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str,
         raise ConfigError(
             f"{kind[:-1]} {name_or_path!r} is unknown{hint}: choose {', '.join(names(kind))} or give the path of a .yaml file"
         )
-    return f"configs/{kind}/{name_or_path}.yaml", (resources.files("configs") / kind / f"{name_or_path}.yaml").read_text()
+    return f"configs/{kind}/{name_or_path}.yaml", (
+        resources.files("configs") / kind / f"{name_or_path}.yaml"
+    ).read_text()
 
 
 def explain(error: ValidationError, where: str, top: Any = None) -> str:
@@ -280,7 +326,11 @@ def explain(error: ValidationError, where: str, top: Any = None) -> str:
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _fields_at(top, problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
-            text = "unknown key" + (f", did you mean {near[0]!r}?" if near else "") + f" Allowed: {', '.join(allowed)}"
+            text = (
+                "unknown key"
+                + (f", did you mean {near[0]!r}?" if near else "")
+                + f" Allowed: {', '.join(allowed)}"
+            )
         elif problem["type"] not in ("missing", "value_error"):
             text += f", got {problem['input']!r}"
         lines.append(f"{where}: {key}: {text}")
@@ -352,7 +402,8 @@ def parse_options(options_type: type, values: dict[str, Any], where: str) -> dic
 
     Args:
         options_type: the dataclass.
-        values: what was given, option by name; strings are converted (``"0.8"`` for a float, ``"0,10,0,0"`` for a tuple).
+        values: what was given, option by name; strings are converted (``"0.8"`` for a float, ``"0,10,0,0"``
+            for a tuple).
         where: file and key, for messages.
 
     Returns:

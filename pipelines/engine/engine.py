@@ -1,4 +1,5 @@
-"""An engine made of its configuration: stage classes, checked options, and which columns live between which stages.
+"""An engine made of its configuration: stage classes, checked options, and which columns live between which
+stages.
 
 Built anew in every process from `EngineConfig` (plain data), so that no stage is ever pickled.
 """
@@ -20,16 +21,32 @@ from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
 
 #: What the last stage writes about the file that it committed.
-RECEIPT = pa.schema([scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())])
+RECEIPT = pa.schema(
+    [
+        scalar("path", pa.string()),
+        scalar("sha256", pa.string()),
+        scalar("frames", pa.int64()),
+        scalar("bytes", pa.int64()),
+    ]
+)
 #: The adapter's own column: JSON with each stage's seconds, and for an error the stage and the traceback.
 META = pa.field("meta", pa.string(), nullable=False)
 #: What is left of a row behind the last stage.
-FINAL = pa.schema([*(PLAN.field(name) for name in ("segment_id", "title", "error", "segment")), DUB.field("dub"), *RECEIPT, META])
+FINAL = pa.schema(
+    [
+        *(PLAN.field(name) for name in ("segment_id", "title", "error", "segment")),
+        DUB.field("dub"),
+        *RECEIPT,
+        META,
+    ]
+)
 
 
 @dataclass(frozen=True)
 class StageSpec:
-    """Where a stage's class is, and the stage itself with the engine's options, not set up: `reads` and `writes` may follow options."""
+    """Where a stage's class is, and the stage itself with the engine's options, not set up: `reads` and
+    `writes` may follow options.
+    """
 
     where: str
     stage: Stage
@@ -51,7 +68,9 @@ def _import_stage(where: str, engine: str) -> type[Stage]:
         reason = explain_import_error(error) or f"stage {where} cannot be imported: {error}"
         raise ConfigError(f"engine {engine}: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, Stage)):
-        raise ConfigError(f"engine {engine}: {where} is not a stage: module {module} has no Stage class {name}")
+        raise ConfigError(
+            f"engine {engine}: {where} is not a stage: module {module} has no Stage class {name}"
+        )
     return found
 
 
@@ -70,7 +89,9 @@ class Engine:
         self.stages: list[StageSpec] = []
         for entry in config.stages:
             cls = _import_stage(entry.stage, config.name)
-            values = parse_options(cls.Options, entry.options, f"engine {config.name}: stage {cls.name}: options")
+            values = parse_options(
+                cls.Options, entry.options, f"engine {config.name}: stage {cls.name}: options"
+            )
             self.stages.append(StageSpec(entry.stage, cls(cls.Options(**values))))
         lint(self)
 
@@ -93,24 +114,34 @@ class Engine:
         """Index of the first stage that runs once a dub."""
         return next(i for i, stage in enumerate(self.stages) if stage.stage.per == "dub")
 
-    def check_overrides(self, overrides: dict[str, dict[str, Any]], where: str, per_dub: bool = False) -> dict[str, dict[str, Any]]:
-        """Hold a title's overrides ``{stage: {option: value}}`` against the stages' options; values come back in their types.
+    def check_overrides(
+        self, overrides: dict[str, dict[str, Any]], where: str, per_dub: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Hold a title's overrides ``{stage: {option: value}}`` against the stages' options; values come back
+        in their types.
 
         Raises:
-            ConfigError: unknown stage or option, wrong value, or (``per_dub``) a stage that runs before the dubs part.
+            ConfigError: unknown stage or option, wrong value, or (``per_dub``) a stage that runs before the
+                dubs part.
         """
         checked = {}
         for name, values in overrides.items():
             stage = next((stage for stage in self.stages if stage.name == name), None)
             if stage is None:
-                raise ConfigError(f"{where}: {name}: engine {self.name} has no such stage; it has {', '.join(self.names)}")
+                raise ConfigError(
+                    f"{where}: {name}: engine {self.name} has no such stage; it has {', '.join(self.names)}"
+                )
             if per_dub and stage.stage.per != "dub":
-                raise ConfigError(f"{where}: {name}: runs once for all dubs of a title: set it beside id and video, not in a dub")
+                raise ConfigError(
+                    f"{where}: {name}: runs once for all dubs of a title: set it beside id and video, not in a dub"
+                )
             checked[name] = parse_options(stage.stage.Options, values, f"{where}: {name}")
         return checked
 
     def halo(self, overrides: dict[str, dict[str, Any]]) -> tuple[int, int]:
-        """Frames needed before and after a segment's core: the sum over the stages, for each one's window looks at the one's before."""
+        """Frames needed before and after a segment's core: the sum over the stages, for each one's window
+        looks at the one's before.
+        """
         before = after = 0
         for spec in self.stages:
             options = type(spec.options)(**{**vars(spec.options), **overrides.get(spec.name, {})})
@@ -120,7 +151,8 @@ class Engine:
 
     @cached_property
     def edges(self) -> list[pa.Schema]:
-        """Columns of a row before each stage and, last, behind all: what a stage further down still reads, and the plan's.
+        """Columns of a row before each stage and, last, behind all: what a stage further down still reads,
+        and the plan's.
 
         The planner's rows come first, so the fan-out lies in front of an edge except for the first one.
         """
@@ -130,7 +162,11 @@ class Engine:
                 schemas.append(FINAL)
                 continue
             needed = {name for spec in self.stages[position:] for name in spec.stage.reads.names}
-            fields = list(PLAN) if position < max(1, self.fan_out) else [*(f for f in PLAN if f.name != "dubs"), *DUB]
+            fields = (
+                list(PLAN)
+                if position < max(1, self.fan_out)
+                else [*(f for f in PLAN if f.name != "dubs"), *DUB]
+            )
             fields.append(META)
             present = {field.name for field in fields}
             for spec in self.stages[:position]:
@@ -140,7 +176,8 @@ class Engine:
 
 
 def lint(engine: Engine) -> None:
-    """Check that each column a stage reads is in the plan or was written upstream with the same type, and that the engine ends well.
+    """Check that each column a stage reads is in the plan or was written upstream with the same type, and
+    that the engine ends well.
 
     Raises:
         ConfigError: naming engine, stage and column.
@@ -159,31 +196,48 @@ def lint(engine: Engine) -> None:
             known.update({field.name: ("fan-out", field) for field in DUB})
         for field in spec.stage.reads:
             if field.name not in known:
-                raise ConfigError(f"{where}: stage {spec.name!r} reads column {field.name!r}, which nothing upstream writes")
+                raise ConfigError(
+                    f"{where}: stage {spec.name!r} reads column {field.name!r}, which nothing upstream writes"
+                )
             writer, written = known[field.name]
             if (written.type, tensor_spec(written)) != (field.type, tensor_spec(field)):
-                raise ConfigError(f"{where}: stage {spec.name!r} reads column {field.name!r} as another type than {writer!r} writes")
+                raise ConfigError(
+                    f"{where}: stage {spec.name!r} reads column {field.name!r} as another type than {writer!r} writes"
+                )
         for field in spec.stage.writes:
             if field.name in known and field.name not in RECEIPT.names:
                 raise ConfigError(
                     f"{where}: stage {spec.name!r} writes column {field.name!r}, which {known[field.name][0]!r} wrote already"
                 )
             if (tensor_spec(field) or ((), ("",)))[1][0] == "N" and spec.stage.per != "dub":
-                raise ConfigError(f"{where}: stage {spec.name!r} writes column {field.name!r} over N, but runs before the dubs part")
+                raise ConfigError(
+                    f"{where}: stage {spec.name!r} writes column {field.name!r} over N, but runs before the dubs part"
+                )
             known[field.name] = (spec.name, field)
     last = engine.stages[-1]
     for field in RECEIPT:
-        if field.name not in last.stage.writes.names or last.stage.writes.field(field.name).type != field.type:
-            raise ConfigError(f"{where}: the last stage {last.name!r} must write {', '.join(RECEIPT.names)}: the file that it committed")
+        if (
+            field.name not in last.stage.writes.names
+            or last.stage.writes.field(field.name).type != field.type
+        ):
+            raise ConfigError(
+                f"{where}: the last stage {last.name!r} must write {', '.join(RECEIPT.names)}: the file that it committed"
+            )
 
 
 def _describe(field: pa.Field) -> str:
     spec = tensor_spec(field)
-    return f"{field.name} {field.type}" if spec is None else f"{field.name} {spec[0]}[{','.join(map(str, spec[1]))}]"
+    return (
+        f"{field.name} {field.type}"
+        if spec is None
+        else f"{field.name} {spec[0]}[{','.join(map(str, spec[1]))}]"
+    )
 
 
 def stage_table(engine: Engine) -> str:
-    """The engine's stages as a Markdown table: what each reads beside the plan, writes, its halo, and what is carried on behind it."""
+    """The engine's stages as a Markdown table: what each reads beside the plan, writes, its halo, and what is
+    carried on behind it.
+    """
     rows = [["stage", "per", "reads", "writes", "halo", "carried on", "class"]]
     for position, spec in enumerate(engine.stages):
         left, right = spec.stage.halo(spec.options)

@@ -12,7 +12,9 @@ from pipelines.errors import PreflightError
 from retalk_models.registry.registry import check_files
 
 
-def wanted_files(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> dict[str, list[str]]:
+def wanted_files(
+    engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)
+) -> dict[str, list[str]]:
     """Networks and model files that the stages will load, by the home they lie in ("": the usual one).
 
     Args:
@@ -43,4 +45,6 @@ def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, 
         try:
             check_files(files, home)
         except ValueError as problem:
-            raise PreflightError(f"engine {engine.name}: {problem}\nor use --engine exemplar, which needs no weights") from problem
+            raise PreflightError(
+                f"engine {engine.name}: {problem}\nor use --engine exemplar, which needs no weights"
+            ) from problem

@@ -12,7 +12,9 @@ from pipelines.errors import ConfigError, UsageError
 from retalk_models.registry.registry import available
 
 
-def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None) -> Engine:
+def resolve_engine(
+    engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> Engine:
     """An engine by name, path or configuration, with engine-wide options on top of its own.
 
     Raises:
@@ -40,7 +42,9 @@ def resolve_engine(engine: str | EngineConfig, options: Mapping[str, Mapping[str
 
 
 def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the networks' engine can run: its stages are part of this version and its weights are in the cache, or where options say."""
+    """Whether the networks' engine can run: its stages are part of this version and its weights are in the
+    cache, or where options say.
+    """
     if not available("lnet") and not any(values.get("weights") for values in options.values()):
         return False  # said without importing torch, which takes seconds
     try:

@@ -1,7 +1,9 @@
-"""A row between two stages: a dict of values inside a worker, one `pyarrow.Table` row with an exact schema outside.
+"""A row between two stages: a dict of values inside a worker, one `pyarrow.Table` row with an exact schema
+outside.
 
-Tensors travel as flat lists of their dtype; the shape is known from the declared column and the list's length. A list column never falls
-back to pickles, does not care that rows have different numbers of frames, and an errored row's empty list is as valid as any other.
+Tensors travel as flat lists of their dtype; the shape is known from the declared column and the list's
+length. A list column never falls back to pickles, does not care that rows have different numbers of frames,
+and an errored row's empty list is as valid as any other.
 """
 
 from __future__ import annotations
@@ -40,7 +42,11 @@ def from_table(table: pa.Table, schema: pa.Schema, index: int = 0) -> Row:
         if spec is None:
             row[field.name] = value.as_py()
         else:
-            flat = value.values.to_numpy(zero_copy_only=spec[0].kind != "b") if len(value) else np.zeros(0, spec[0])
+            flat = (
+                value.values.to_numpy(zero_copy_only=spec[0].kind != "b")
+                if len(value)
+                else np.zeros(0, spec[0])
+            )
             time_axis = isinstance(spec[1][0], str)
             shape = (-1, *spec[1][1:]) if time_axis or flat.size == 0 else spec[1]
             row[field.name] = flat.reshape(shape) if flat.size else np.zeros((0, *spec[1][1:]), spec[0])
@@ -49,15 +55,22 @@ def from_table(table: pa.Table, schema: pa.Schema, index: int = 0) -> Row:
 
 def empty_row(schema: pa.Schema, values: Mapping[str, Any]) -> Row:
     """A row of zero-length tensors and zeros, except for the columns of the schema that `values` has."""
-    return {field.name: values[field.name] if field.name in values else empty_value(field) for field in schema}
+    return {
+        field.name: values[field.name] if field.name in values else empty_value(field) for field in schema
+    }
 
 
 def row_bytes(schema: pa.Schema, frames: int, core: int | None = None) -> int:
-    """Bytes of a row whose time axes are `frames` long, `core` of them core frames (all by default); strings are not counted."""
+    """Bytes of a row whose time axes are `frames` long, `core` of them core frames (all by default); strings
+    are not counted.
+    """
     lengths = {"T": frames, "N": frames if core is None else core, "C": frames if core is None else core}
     total = 0
     for field in schema:
         spec = tensor_spec(field)
         if spec is not None:
-            total += int(np.prod([lengths[size] if isinstance(size, str) else size for size in spec[1]])) * spec[0].itemsize
+            total += (
+                int(np.prod([lengths[size] if isinstance(size, str) else size for size in spec[1]]))
+                * spec[0].itemsize
+            )
     return total

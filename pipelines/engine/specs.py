@@ -1,6 +1,7 @@
 """What planners and workers are built from: plain data, and no library that takes long to import.
 
-A worker unpickles its specification before any code of its own runs, and must be able to say that it is starting before it imports more.
+A worker unpickles its specification before any code of its own runs, and must be able to say that it is
+starting before it imports more.
 """
 
 from __future__ import annotations

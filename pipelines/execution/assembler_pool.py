@@ -17,7 +17,9 @@ MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
 
 class Assembler:
-    """Assembles dubs in a process of its own, one after the other; a task for each would start a process for each."""
+    """Assembles dubs in a process of its own, one after the other; a task for each would start a process for
+    each.
+    """
 
     def __init__(self) -> None:
         detach_input()
@@ -29,7 +31,8 @@ class Assembler:
 
 
 class AssemblerPool:
-    """A few `Assembler` actors, started as they are needed, and the dubs that wait for them: short ones are sent several at a time.
+    """A few `Assembler` actors, started as they are needed, and the dubs that wait for them: short ones are
+    sent several at a time.
 
     `run` is called from as many threads as there may be actors: `wanted` times when something was put.
     """
@@ -50,8 +53,9 @@ class AssemblerPool:
         return min(len(self._waiting), self._at_once)
 
     def run(self) -> Iterator[tuple[DubJob, Record | Exception]]:
-        """Assemble dubs until none waits, a few at a time, in an idle actor; gives each with its record, or with why its actor died three
-        times."""
+        """Assemble dubs until none waits, a few at a time, in an idle actor; gives each with its record, or
+        with why its actor died three times.
+        """
         while jobs := self._taken():
             actor = self._actor()
             try:

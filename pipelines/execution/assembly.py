@@ -1,4 +1,6 @@
-"""From committed segments to a finished output with its record: one task a dub, in a Ray task or in the same process."""
+"""From committed segments to a finished output with its record: one task a dub, in a Ray task or in the same
+process.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from pipelines.state.run_directory import Record, RunDirectory, read_checksummed
 class DubJob:
     """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
 
-    `output_segments` are the frames of each output_segment by name, in output order; `receipts` those that are committed, by name; `reused` of them by an
-    earlier run.
+    `output_segments` are the frames of each output_segment by name, in output order; `receipts` those that
+    are committed, by name; `reused` of them by an earlier run.
     """
 
     run: str
@@ -81,9 +83,11 @@ class DubJob:
 
 
 def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
-    """Check the segments against their receipts, put them together, record it, and only then delete the segments.
+    """Check the segments against their receipts, put them together, record it, and only then delete the
+    segments.
 
-    Killed anywhere in between, the next run finds either the receipts (and assembles them again) or the record.
+    Killed anywhere in between, the next run finds either the receipts (and assembles them again) or the
+    record.
 
     Returns:
         The record: ``done``, or ``failed`` with the reason. It is written already, if it can be.
@@ -95,9 +99,13 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             digest = sha256_file(path)
             if digest != job.receipts[name]["sha256"] and not _replaced(run, job, name, digest):
                 run.forget(job.title, [path])
-                raise ValueError(f"{path}: the encoded segment is gone or damaged; run again: it is computed anew")
+                raise ValueError(
+                    f"{path}: the encoded segment is gone or damaged; run again: it is computed anew"
+                )
         with making(run, job.title, dub.dub, dub.output):
-            job.notes += assemble(dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None)
+            job.notes += assemble(
+                dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None
+            )
         fs, path = filesystem(dub.output)
         job.seconds["assemble"] = time.perf_counter() - began
         record = job.record("done", size=int(fs.size(path)))
@@ -106,7 +114,11 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             # Nodes or runs had other versions of the encoder: no later run could join these segments either.
             run.forget(job.title, paths)
             problem = ValueError(f"{problem}; run again: its segments are encoded anew")
-        text = str(problem) if isinstance(problem, ValueError) else f"assemble: {type(problem).__name__}: {problem}"
+        text = (
+            str(problem)
+            if isinstance(problem, ValueError)
+            else f"assemble: {type(problem).__name__}: {problem}"
+        )
         record = job.record("failed", text)
         _write(run, record)
         return record
@@ -121,14 +133,21 @@ def _replaced(run: RunDirectory, job: DubJob, name: str, digest: str | None) -> 
     Two workers have made it: on processors that round otherwise their files differ, and either is right.
     """
     receipt = read_checksummed(join(run.receipts(job.title), f"{name}.json"))
-    if receipt is None or digest is None or receipt.get("sha256") != digest or receipt.get("frames") != job.output_segments[name]:
+    if (
+        receipt is None
+        or digest is None
+        or receipt.get("sha256") != digest
+        or receipt.get("frames") != job.output_segments[name]
+    ):
         return False
     job.receipts[name] = {**job.receipts[name], "sha256": digest, "bytes": receipt["bytes"]}
     return True
 
 
 def _write(run: RunDirectory, record: Record) -> bool:
-    """Write a record down. Where that is not possible (a full disk) it says so itself, and the segments stay: a later run needs them."""
+    """Write a record down. Where that is not possible (a full disk) it says so itself, and the segments stay:
+    a later run needs them.
+    """
     try:
         run.write_record(record)
     except OSError as problem:

@@ -1,10 +1,12 @@
 """Batches: several rows that travel between two pools as one block.
 
-Ray's own cost is 15 to 25 ms of the driver for a block, whatever it holds, so short rows go together, up to a bounded amount of work and
-memory; long ones go alone. A batch is one Ray row (a list of structs): Ray never splits one and never joins two.
+Ray's own cost is 15 to 25 ms of the driver for a block, whatever it holds, so short rows go together, up to a
+bounded amount of work and memory; long ones go alone. A batch is one Ray row (a list of structs): Ray never
+splits one and never joins two.
 
-Where a batch ends depends only on the rows' frames and the stages' declarations, never on time, sizes on disk or errors: a worker that is
-started again over the same input must give the same batches in the same order, for Ray drops as many of them as it has seen before.
+Where a batch ends depends only on the rows' frames and the stages' declarations, never on time, sizes on disk
+or errors: a worker that is started again over the same input must give the same batches in the same order,
+for Ray drops as many of them as it has seen before.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ BUNDLE = "rows"
 MAX_BYTES = 16 << 20
 #: Rows in a batch, at most.
 MAX_ROWS = 64
-#: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles is not waited for at the end.
+#: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles
+#: is not waited for at the end.
 MAX_TITLES, PLANNER_TASKS = 32, 16
-#: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a long title as for a short one.
+#: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a
+#: long title as for a short one.
 QUEUED = 1
 #: How many times longer batches may be in large catalogues, and titles that each worker has for each time.
 MAX_LONGER, WORKER_TITLES = 8, 16
@@ -52,18 +56,27 @@ class BatchingPolicy:
     def block_frames(self) -> int:
         """Source frames to decode that go together, halo included; a row with more is alone.
 
-        Where every worker has many titles before it, a batch may be longer: it stays a small part of what a worker does, so that none is
-        waited for at the end.
+        Where every worker has many titles before it, a batch may be longer: it stays a small part of what a
+        worker does, so that none is waited for at the end.
         """
         return self.frames * max(1, min(MAX_LONGER, self.titles // (WORKER_TITLES * self.workers)))
 
     @property
     def titles_per_task(self) -> int:
         """How many titles one planning task takes: one, unless there are many more than planners and workers."""
-        return max(1, min(MAX_TITLES, self.titles // (PLANNER_TASKS * self.planners), self.titles // (WORKER_BUNDLES * self.workers)))
+        return max(
+            1,
+            min(
+                MAX_TITLES,
+                self.titles // (PLANNER_TASKS * self.planners),
+                self.titles // (WORKER_BUNDLES * self.workers),
+            ),
+        )
 
     def tasks(self) -> Iterator[slice]:
-        """The titles of each planning task. The first ones are small, so that the first title comes out early."""
+        """The titles of each planning task. The first ones are small, so that the first title comes out
+        early.
+        """
         start = task = 0
         while start < self.titles:
             stop = start + min(self.titles_per_task, 1 << min(task // self.planners, 10))
@@ -71,13 +84,19 @@ class BatchingPolicy:
             start, task = stop, task + 1
 
     def rows(self, planned: int) -> int:
-        """How many rows of a title with so many may go together, if the run's other titles have as many: few rows are all spread."""
+        """How many rows of a title with so many may go together, if the run's other titles have as many: few
+        rows are all spread.
+        """
         return max(1, min(MAX_ROWS, self.titles * planned // (WORKER_BUNDLES * self.workers)))
 
 
 def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """Rows as a table of one row; tensors of a single row are not copied."""
-    table = to_table(rows[0], schema) if len(rows) == 1 else pa.concat_tables([to_table(row, schema) for row in rows]).combine_chunks()
+    table = (
+        to_table(rows[0], schema)
+        if len(rows) == 1
+        else pa.concat_tables([to_table(row, schema) for row in rows]).combine_chunks()
+    )
     arrays = [column.chunk(0) for column in table.columns]
     struct = pa.StructArray.from_arrays(arrays, fields=list(schema))
     return pa.table({BUNDLE: pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), struct)})
@@ -85,7 +104,10 @@ def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
 
 def unpack(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """All rows of packed batches as a plain table; tensors are views of its memory."""
-    chunks = [pa.Table.from_arrays(chunk.flatten().flatten(), schema=schema) for chunk in table.column(BUNDLE).chunks]
+    chunks = [
+        pa.Table.from_arrays(chunk.flatten().flatten(), schema=schema)
+        for chunk in table.column(BUNDLE).chunks
+    ]
     return pa.concat_tables(chunks) if chunks else schema.empty_table()
 
 
@@ -106,7 +128,11 @@ class Batcher:
     def add(self, row: Row, frames: int, core: int) -> Iterator[pa.Table]:
         """Add a row of so many frames (with and without halo); yields the batches that are full."""
         size = row_bytes(self._schema, frames, core)
-        fits = len(self._rows) < self.rows_limit and self._frames + frames <= self._frames_limit and self._bytes + size <= MAX_BYTES
+        fits = (
+            len(self._rows) < self.rows_limit
+            and self._frames + frames <= self._frames_limit
+            and self._bytes + size <= MAX_BYTES
+        )
         if not fits:
             yield from self.rest()
         self._rows.append(row)

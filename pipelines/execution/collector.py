@@ -1,4 +1,6 @@
-"""The collector: counts a title's receipts as they come in, hands a dub to assembly as soon as it is complete, and keeps the records."""
+"""The collector: counts a title's receipts as they come in, hands a dub to assembly as soon as it is
+complete, and keeps the records.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,15 @@ LEDGER_PERIOD = 30.0
 
 
 class Collector:
-    """State of a run on the driver's side. `take` is called with each row that leaves the graph, from one thread.
+    """State of a run on the driver's side. `take` is called with each row that leaves the graph, from one
+    thread.
 
     Args:
         run: the run directory.
         engine: the engine's name, for the records.
         titles: all titles of the run.
-        finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with the record.
+        finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with
+            the record.
         plan: rows of the plan of titles that this run leaves alone (`earlier_plan`).
     """
 
@@ -62,7 +66,8 @@ class Collector:
         #: Dubs that an earlier run had finished, and dubs that have been handed to assembly.
         self.already = 0
         self.assembling: set[tuple[str, str]] = set()
-        #: Frames of the run's dubs, and of the source that is analysed for them, as far as they are not committed.
+        #: Frames of the run's dubs, and of the source that is analysed for them, as far as they are not
+        #: committed.
         self.frames_planned = 0
         self.frames_analysed = 0
         self.frames_done = 0
@@ -75,7 +80,7 @@ class Collector:
         #: What could not be written into the run directory, in words; the run goes on.
         self.unwritten = ""
 
-    # --- rows ---------------------------------------------------------------------------------------------------------------------
+    # --- rows -----------------------------------------------------------------------------------------------
     def take(self, row: Row) -> None:
         """A row from behind the last stage: a title's mark, a receipt or an error."""
         if row["segment"] < 0:
@@ -100,7 +105,10 @@ class Collector:
                 dub=dub,
                 key=plan["key"],
                 engine=self.engine,
-                output_segments={output_segment["name"]: output_segment["frames"] for output_segment in plan["output_segments"]},
+                output_segments={
+                    output_segment["name"]: output_segment["frames"]
+                    for output_segment in plan["output_segments"]
+                },
                 notes=plan["notes"],
                 ingredients=plan["ingredients"],
                 changed=plan["changed"],
@@ -114,7 +122,9 @@ class Collector:
                 trace=mark["traceback"],
             )
             job.reused = len(job.receipts)
-            kept = dict.fromkeys(note for receipt in job.receipts.values() for note in receipt.get("notes", []))
+            kept = dict.fromkeys(
+                note for receipt in job.receipts.values() for note in receipt.get("notes", [])
+            )
             job.notes += [note for note in kept if note not in job.notes]
             self._plan += [
                 {
@@ -131,11 +141,15 @@ class Collector:
                     self.failed(job, "its record was deleted or damaged while the run was at work; run again")
                 else:
                     self.already += 1
-                    self.ended({**record, "changed": []})  # what has changed was said when it was computed again
+                    self.ended(
+                        {**record, "changed": []}
+                    )  # what has changed was said when it was computed again
                 continue
             self.jobs[row["title"], dub["dub"]] = job
             self.reused += job.reused
-            self.frames_planned += sum(frames for name, frames in job.output_segments.items() if name not in job.receipts)
+            self.frames_planned += sum(
+                frames for name, frames in job.output_segments.items() if name not in job.receipts
+            )
             if plan["state"] == "failed":
                 self._fail(job, plan["error"])
             elif job.complete:
@@ -170,7 +184,10 @@ class Collector:
         name = row["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
         if name in job.output_segments and name not in job.receipts:
             if row["frames"] != job.output_segments[name]:
-                self._fail(job, f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[name]} were planned")
+                self._fail(
+                    job,
+                    f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[name]} were planned",
+                )
                 return
             self.frames_done += job.output_segments[name]
             job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
@@ -186,7 +203,7 @@ class Collector:
         number = f".{row['segment']:05d}."
         return any(number in name and name not in job.receipts for name in job.output_segments)
 
-    # --- ends ---------------------------------------------------------------------------------------------------------------------
+    # --- ends -----------------------------------------------------------------------------------------------
     def _finish(self, job: DubJob) -> None:
         self.jobs.pop((job.title, job.dub["dub"]))
         self.assembling.add((job.title, job.dub["dub"]))
@@ -195,7 +212,9 @@ class Collector:
     def _fail(self, job: DubJob, error: str) -> None:
         if self.jobs.pop((job.title, job.dub["dub"]), None) is not None:
             # What it will not do any more is not expected of the run.
-            self.frames_planned -= sum(frames for name, frames in job.output_segments.items() if name not in job.receipts)
+            self.frames_planned -= sum(
+                frames for name, frames in job.output_segments.items() if name not in job.receipts
+            )
         self.failed(job, error)
 
     def failed(self, job: DubJob, error: str) -> None:
@@ -204,7 +223,8 @@ class Collector:
         try:
             self.run.write_record(record)
         except OSError as problem:
-            # A full disk is what it may have failed of. It is in the report, and a later run does not need the record.
+            # A full disk is what it may have failed of. It is in the report, and a later run does not need
+            # the record.
             self.unwritten = str(problem)
         self.ended(record)
 
@@ -212,15 +232,20 @@ class Collector:
         """Note how a dub ended. May be called from any thread."""
         with self._lock:
             self.assembling.discard((record["title"], record["dub"]))
-            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = record
+            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = (
+                record
+            )
             if time.monotonic() > self._ledger_due:
                 began = time.monotonic()
                 self._written_later(self.write_ledger)
-                # A long ledger is written less often, so that writing it never takes more than a fiftieth of the time.
+                # A long ledger is written less often, so that writing it never takes more than a fiftieth of
+                # the time.
                 self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 50 * (time.monotonic() - began))
 
     def abort(self, error: str) -> None:
-        """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it stands."""
+        """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it
+        stands.
+        """
         for title in self.titles.values():
             for dub in title.dubs:
                 if (title.id, dub.dub) in self.records:
@@ -262,9 +287,15 @@ class Collector:
 
 
 def _analysed(mark: dict[str, Any]) -> int:
-    """Source frames that the stages before the dubs part will look at for a title, about: those of the dub with the most work left."""
+    """Source frames that the stages before the dubs part will look at for a title, about: those of the dub
+    with the most work left.
+    """
     left = [
-        sum(output_segment["frames"] for output_segment in plan["output_segments"] if not output_segment["receipt"])
+        sum(
+            output_segment["frames"]
+            for output_segment in plan["output_segments"]
+            if not output_segment["receipt"]
+        )
         for plan in mark["dubs"]
         if plan["state"] == "run"
     ]

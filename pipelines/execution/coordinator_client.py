@@ -28,7 +28,8 @@ NOTES_PERIOD = 1.0
 class CoordinatorClient:
     """The coordinator in its actor, as workers see it.
 
-    What need not be waited for is gathered and sent along with the next `begin`, at the end of a batch, or after a second.
+    What need not be waited for is gathered and sent along with the next `begin`, at the end of a batch, or
+    after a second.
     """
 
     def __init__(self, name: str) -> None:
@@ -59,12 +60,16 @@ class CoordinatorClient:
         self._ray.get(self._coordinator.decide.remote(key, decision))
 
     def begin_plan(self, key: str) -> tuple[int, Any]:
-        found: tuple[int, Any] = self._ray.get(self._coordinator.after.remote(self._taken(), "begin_plan", key))
+        found: tuple[int, Any] = self._ray.get(
+            self._coordinator.after.remote(self._taken(), "begin_plan", key)
+        )
         return found
 
     @contextmanager
     def coming_up(self, group: str) -> Iterator[None]:
-        """Tell the coordinator that this actor is starting, and then that it is up. Its imports and its set-up belong inside."""
+        """Tell the coordinator that this actor is starting, and then that it is up. Its imports and its
+        set-up belong inside.
+        """
         worker = self._ray.get_runtime_context().get_actor_id() or uuid.uuid4().hex
         told = (worker, group, socket.gethostname(), os.getpid())
         self._coordinator.starting.remote(*told, "importing")
@@ -90,7 +95,8 @@ class CoordinatorClient:
 
 
 def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, Any]:
-    """Start the run's coordinator; it lives as long as the returned handle. Arguments as of `Coordinator`; the folder is on this machine.
+    """Start the run's coordinator; it lives as long as the returned handle. Arguments as of `Coordinator`;
+    the folder is on this machine.
 
     Returns:
         Its name for `CoordinatorClient`, and the actor's handle.
@@ -99,7 +105,8 @@ def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, An
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     name = f"coordinator-{uuid.uuid4().hex[:12]}"
-    # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the run.
+    # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the
+    # run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     actor = ray.remote(Coordinator).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
@@ -107,7 +114,8 @@ def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, An
 
 
 def snapshot_of(coordinator: Any) -> dict[str, Any]:
-    """The coordinator's snapshot, from its actor. It is waited for no longer than the progress display may stand still.
+    """The coordinator's snapshot, from its actor. It is waited for no longer than the progress display may
+    stand still.
 
     Raises:
         RayLostError: Ray has ended; nobody would answer.

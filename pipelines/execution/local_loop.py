@@ -1,4 +1,6 @@
-"""`run_local`: the same planner and the same groups in a plain loop, without Ray. The oracle that Ray's output is held against."""
+"""`run_local`: the same planner and the same groups in a plain loop, without Ray. The oracle that Ray's
+output is held against.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from pipelines.planning.planner import Planner
 from pipelines.state.coordinator import Coordinator
 
 
-def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take: Callable[[Row], None], coordinator: Coordinator) -> None:
+def run_local(
+    titles: list[Title],
+    plan: PlanSpec,
+    groups: list[GroupSpec],
+    take: Callable[[Row], None],
+    coordinator: Coordinator,
+) -> None:
     """Run titles one after the other, depth first.
 
     Args:
@@ -34,7 +42,8 @@ def run_local(titles: list[Title], plan: PlanSpec, groups: list[GroupSpec], take
             yield empty_row(FINAL, row)
             return
         while len(workers) <= position:
-            # A group is set up when its first row comes: a run whose titles all fail at planning loads nothing.
+            # A group is set up when its first row comes: a run whose titles all fail at planning loads
+            # nothing.
             workers.append(Group(groups[len(workers)], coordinator))
         for result in workers[position].process(row):
             yield from through(result, position + 1)

@@ -1,8 +1,9 @@
 """The Ray Data graph: titles -> planner pool -> one actor pool per group of stages -> rows for the driver.
 
-Planning is the first operator of the same dataset, so that titles stream: the first one is dubbed while later ones are planned, and
-backpressure holds the planners back when the pools behind are busy. One batch of rows (`pipelines.execution.batching`) is one block: Ray neither
-combines nor splits them (`target_max_block_size`), so each is scheduled for itself and a fan-out spreads over the next pool.
+Planning is the first operator of the same dataset, so that titles stream: the first one is dubbed while later
+ones are planned, and backpressure holds the planners back when the pools behind are busy. One batch of rows
+(`pipelines.execution.batching`) is one block: Ray neither combines nor splits them (`target_max_block_size`),
+so each is scheduled for itself and a fan-out spreads over the next pool.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pipelines.planning.heartbeat import HEARTBEAT
 if TYPE_CHECKING:
     from pipelines.planning.planner import Planner
 
-#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see `reduce_scheduler_polling`.
+#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see
+#: `reduce_scheduler_polling`.
 LARGE, LARGE_WAIT = 500, 0.25
 
 
@@ -50,7 +52,9 @@ class PlanActor:
 
 
 def plan_batches(planner: Planner, titles: list[Title], policy: BatchingPolicy) -> Iterator[pa.Table]:
-    """Plan titles one after the other and yield their rows packed; short titles share a batch where there are many."""
+    """Plan titles one after the other and yield their rows packed; short titles share a batch where there are
+    many.
+    """
     from pipelines.planning.planner import PLANNED
 
     together = policy.titles_per_task > 1
@@ -94,16 +98,18 @@ def _pool(pool: PoolConfig, cpus: int) -> Any:
     low, high, initial = pool.bounds(cpus)
     if low == high:
         return ActorPoolStrategy(size=low, max_tasks_in_flight_per_actor=pool.in_flight)
-    return ActorPoolStrategy(min_size=low, max_size=high, initial_size=initial, max_tasks_in_flight_per_actor=pool.in_flight)
+    return ActorPoolStrategy(
+        min_size=low, max_size=high, initial_size=initial, max_tasks_in_flight_per_actor=pool.in_flight
+    )
 
 
 @contextmanager
 def reduce_scheduler_polling(titles: int) -> Iterator[None]:
     """Let Ray Data's scheduler look around less often where a catalogue is large.
 
-    It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a large catalogue is a third of
-    all that a segment costs there; results wait a moment longer. Ray has no setting for it, only this constant of its own: where a version
-    has no such constant, nothing happens.
+    It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a
+    large catalogue is a third of all that a segment costs there; results wait a moment longer. Ray has no
+    setting for it, only this constant of its own: where a version has no such constant, nothing happens.
     """
     from ray.data._internal.execution import streaming_executor_state as scheduler
 
@@ -120,10 +126,14 @@ def reduce_scheduler_polling(titles: int) -> Iterator[None]:
 
 
 def stream(
-    titles: list[Title], plan: PlanSpec, placed: list[tuple[PoolConfig, GroupSpec]], profile: ProfileConfig, coordinator: str
+    titles: list[Title],
+    plan: PlanSpec,
+    placed: list[tuple[PoolConfig, GroupSpec]],
+    profile: ProfileConfig,
+    coordinator: str,
 ) -> Iterator[list[Row]]:
-    """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they come, in any order, in lists of
-    those that have come together.
+    """Run titles through the graph on the connected Ray and yield rows from behind the last stage as they
+    come, in any order, in lists of those that have come together.
 
     Args:
         titles: what to dub.
@@ -133,7 +143,8 @@ def stream(
         coordinator: name of the coordinator actor.
 
     Raises:
-        ray.exceptions.RayError: a pool cannot be set up, or the watchdog saw no progress for `watchdog_seconds`.
+        ray.exceptions.RayError: a pool cannot be set up, or the watchdog saw no progress for
+            `watchdog_seconds`.
     """
     import ray
     import ray.data
@@ -158,7 +169,10 @@ def stream(
     common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     widths = [pool.bounds(cpus)[1] for pool, _ in placed]
     policy = BatchingPolicy(
-        profile.block_frames or profile.segment_frames, len(titles), max(widths, default=1), profile.plan.bounds(cpus)[1]
+        profile.block_frames or profile.segment_frames,
+        len(titles),
+        max(widths, default=1),
+        profile.plan.bounds(cpus)[1],
     )
     with ray.data.DataContext.current(context), reduce_scheduler_polling(len(titles)):
         tasks = planning_tasks(sizes_for(titles, policy), policy)
@@ -192,5 +206,9 @@ def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
     from pipelines.engine.engine import FINAL
 
     rows = unpack(table, schema)
-    plain = rows.to_pylist() if schema.equals(FINAL) else [from_table(rows, schema, index) for index in range(rows.num_rows)]
+    plain = (
+        rows.to_pylist()
+        if schema.equals(FINAL)
+        else [from_table(rows, schema, index) for index in range(rows.num_rows)]
+    )
     return [row for row in plain if row["segment"] != HEARTBEAT]

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 def kept_output() -> Iterator[Path]:
     """Redirect file descriptors 1 and 2 into a temporary file, and Ray's own log messages too.
 
-    `sys.stdout` and `sys.stderr` go on writing where they did. Not for what holds on to their old objects: such output is in the file.
+    `sys.stdout` and `sys.stderr` go on writing where they did. Not for what holds on to their old objects:
+        such output is in the file.
 
     Yields:
         The file; it is deleted at the end if it is empty, else the caller decides.
@@ -79,7 +80,8 @@ def _redirected(name: str, number: int, target: int) -> Iterator[None]:
 def worker_lines_kept(path: Path | None, show: bool) -> Iterator[None]:
     """Write the lines that Ray's workers print, and Ray about them, into a file instead of on the terminal.
 
-    Ray has no setting for it, only this function of its own: where a version has no such function, the lines are printed.
+    Ray has no setting for it, only this function of its own: where a version has no such function, the lines
+        are printed.
 
     Args:
         path: the file; None: nothing is changed.
@@ -95,7 +97,10 @@ def worker_lines_kept(path: Path | None, show: bool) -> Iterator[None]:
     def write(data: dict[str, Any], *more: Any, **options: Any) -> None:
         name = data.get("actor_name") or data.get("task_name") or "worker"
         with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-            file.writelines(f"({name} pid={data.get('pid')} ip={data.get('ip')}) {line}\n" for line in data.get("lines", ()))
+            file.writelines(
+                f"({name} pid={data.get('pid')} ip={data.get('ip')}) {line}\n"
+                for line in data.get("lines", ())
+            )
         if show:
             printed(data, *more, **options)
 

@@ -26,14 +26,18 @@ GONE = ("gone", "ended (Z)")
 if not os.environ.get("RAY_ADDRESS"):
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Rows wait in front of a pool in proportion to what it works on (`batches.QUEUED`), also while the object store is far from full.
+# Rows wait in front of a pool in proportion to what it works on (`batches.QUEUED`), also while the object
+# store is far from full.
 os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
-# Ray's core prints an error for every actor pool about arguments in the object store (its issue 53727); they never go out of scope here.
+# Ray's core prints an error for every actor pool about arguments in the object store (its issue 53727); they
+# never go out of scope here.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 
 def machine_cpus() -> int:
-    """CPUs that this process may use; a machine with one counts as two, so that the smallest profile runs there too, if more slowly."""
+    """CPUs that this process may use; a machine with one counts as two, so that the smallest profile runs
+    there too, if more slowly.
+    """
     return max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -53,17 +57,23 @@ _LOST = threading.Event()
 
 
 def ray_lost() -> bool:
-    """Whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this process."""
+    """Whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this
+    process.
+    """
     return _LOST.is_set()
 
 
 @contextmanager
 def ray_session(
-    store_mib: int | None, verbose: bool = False, before_start: Callable[[], None] | None = None, output: Path | None = None
+    store_mib: int | None,
+    verbose: bool = False,
+    before_start: Callable[[], None] | None = None,
+    output: Path | None = None,
 ) -> Iterator[Any]:
     """Give the connected `ray` module; what was started here is stopped at the end.
 
-    Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this machine.
+    Joins the Ray that this process is connected to, or the cluster of RAY_ADDRESS, or starts one on this
+    machine.
 
     Args:
         store_mib: object store of a Ray started here, None for Ray's own choice.
@@ -80,7 +90,10 @@ def ray_session(
         yield ray
         return
     shown = verbose or output is not None
-    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": shown}
+    quiet: dict[str, Any] = {
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+        "log_to_driver": shown,
+    }
     joined = bool(os.environ.get("RAY_ADDRESS"))
     with worker_lines_kept(output, verbose):
         if joined:
@@ -90,7 +103,14 @@ def ray_session(
                 before_start()
             store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
             with no_terminal_input(), nullcontext() if shown else _silent_stderr():
-                ray.init(address="local", num_cpus=machine_cpus(), include_dashboard=False, configure_logging=verbose, **store, **quiet)
+                ray.init(
+                    address="local",
+                    num_cpus=machine_cpus(),
+                    include_dashboard=False,
+                    configure_logging=verbose,
+                    **store,
+                    **quiet,
+                )
         try:
             with nullcontext() if joined else _raylet_watched(output):
                 yield ray
@@ -144,7 +164,8 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
 def detach_input() -> None:
     """Point this process's standard input at nothing.
 
-    A process in the background that reads from the user's terminal or changes its settings is stopped by the kernel, its group with it.
+    A process in the background that reads from the user's terminal or changes its settings is stopped by the
+    kernel, its group with it.
     """
     nothing = os.open(os.devnull, os.O_RDONLY)
     if nothing != 0:
@@ -170,7 +191,9 @@ def no_terminal_input() -> Iterator[None]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drop what is written to this process's standard error: Ray's core announces there that its log level was set."""
+    """Drop what is written to this process's standard error: Ray's core announces there that its log level
+    was set.
+    """
     sys.stderr.flush()
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,9 +1,10 @@
 """Where a run's work is done: on Ray, or in this process where starting Ray would take longer than it saves.
 
-The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile books GPUs, or if more than
-`MOST_TITLES` titles have work left. Otherwise this process, if the work left is at most what it can do while a Ray is being started:
-output seconds times CPU seconds a second, against `RAY_START` seconds, in which this process has one core and Ray, later, all of them.
-Nothing left to do is no work. Files whose length cannot be told count as none: they fail, wherever they are planned.
+The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile
+books GPUs, or if more than `MOST_TITLES` titles have work left. Otherwise this process, if the work left is
+at most what it can do while a Ray is being started: output seconds times CPU seconds a second, against
+`RAY_START` seconds, in which this process has one core and Ray, later, all of them. Nothing left to do is no
+work. Files whose length cannot be told count as none: they fail, wherever they are planned.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ class Choice:
     reason: str
 
 
-def choose_runner(wanted: Runner, engine: Engine, pools: Sequence[PoolConfig], plan: PlanSpec, titles: Sequence[Title]) -> Choice:
-    """Decide where a run's work is done; touches no media but the headers of a few files, and imports nothing heavy.
+def choose_runner(
+    wanted: Runner, engine: Engine, pools: Sequence[PoolConfig], plan: PlanSpec, titles: Sequence[Title]
+) -> Choice:
+    """Decide where a run's work is done; touches no media but the headers of a few files, and imports nothing
+    heavy.
 
     Args:
         wanted: what the user asked for.
@@ -79,11 +83,15 @@ def choose_runner(wanted: Runner, engine: Engine, pools: Sequence[PoolConfig], p
             return Choice("ray", f"the work left takes more than {affordable:.0f} CPU seconds")
     if not busy:
         return Choice("local", "nothing is left to do")
-    return Choice("local", f"the work left takes about {seconds:.0f} CPU seconds, and Ray pays above {affordable:.0f}")
+    return Choice(
+        "local", f"the work left takes about {seconds:.0f} CPU seconds, and Ray pays above {affordable:.0f}"
+    )
 
 
 def _cost(title: Title, dub: Dub, limits: MediaLimits) -> float:
-    """Output seconds of a dub as of 720p, from the headers of its files; 0 for one that cannot be opened: it will fail."""
+    """Output seconds of a dub as of 720p, from the headers of its files; 0 for one that cannot be opened: it
+    will fail.
+    """
     try:
         limits.check_file(title.video)
         with open_input(title.video) as container:

@@ -1,8 +1,9 @@
-"""The adapter: a group of stages as one callable that turns rows into rows. The same object works in a Ray actor and in a plain loop.
+"""The adapter: a group of stages as one callable that turns rows into rows. The same object works in a Ray
+actor and in a plain loop.
 
-For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into the row's `error`, fans out
-before the first stage that runs once a dub, keeps only columns that somebody downstream reads, and behind the last stage commits the
-receipt.
+For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into
+the row's `error`, fans out before the first stage that runs once a dub, keeps only columns that somebody
+downstream reads, and behind the last stage commits the receipt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ TICK_PERIOD = 0.5
 def limit_process(device: str, isolated: bool) -> None:
     """Keep the libraries of this process to its share of the machine.
 
-    OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves CUDA_VISIBLE_DEVICES unset.
+    OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves
+    CUDA_VISIBLE_DEVICES unset.
     """
     import cv2
 
@@ -92,7 +94,9 @@ class Group:
         self.run = RunDirectory(spec.run)
         self.cache = AnalysisCache(spec.cache, self.engine, coordinator) if spec.cache is not None else None
         self.first = self.engine.names.index(spec.stages[0])
-        self.stages = [stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]]
+        self.stages = [
+            stage.stage for stage in self.engine.stages[self.first : self.first + len(spec.stages)]
+        ]
         assert [stage.name for stage in self.stages] == list(spec.stages), (spec.stages, self.engine.names)
         self.after = self.first + len(self.stages)
         self.last = self.after == len(self.engine.stages)
@@ -111,8 +115,8 @@ class Group:
         rows = unpack(table, self.input)
         together = rows.num_rows > 1
         batch = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
-        # Asking the coordinator for each of many short rows takes longer than they do. Only when a batch has killed its worker are they counted
-        # one by one, to find the one that does it.
+        # Asking the coordinator for each of many short rows takes longer than they do. Only when a batch has
+        # killed its worker are they counted one by one, to find the one that does it.
         self._counted = not together or self.coordinator.begin(batch) > 1
         self._beside = IN_BUNDLE if together else ""
         batcher = Batcher(self.output, self.block_frames, rows.num_rows)
@@ -126,7 +130,8 @@ class Group:
         yield from batcher.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
-        """Run one row; yields one row, or one for each dub and output_segment where the fan-out is in this group.
+        """Run one row; yields one row, or one for each dub and output_segment where the fan-out is in this
+        group.
 
         Errored rows and titles' marks (`segment` below 0) pass untouched.
         """
@@ -138,10 +143,15 @@ class Group:
     def _guarded(self, row: Row, position: int) -> Iterator[Row]:
         """Run this group's stages from `position` on, unless the row has killed its worker too often.
 
-        Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs alone.
+        Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs
+            alone.
         """
         # Another worker may have committed it and died, or been cut off, before its row was seen.
-        if self.last and "target" in row and (kept := self._committed(row, row["target"], len(row["source"]))) is not None:
+        if (
+            self.last
+            and "target" in row
+            and (kept := self._committed(row, row["target"], len(row["source"]))) is not None
+        ):
             yield kept
             return
         key = f"{row['segment_id']} {self.name}{self._beside}"
@@ -168,7 +178,9 @@ class Group:
         yield self._finish(row)
 
     def _stage(self, row: Row, index: int) -> Row:
-        """One stage on one row: its columns added and those dropped that nobody reads any more, or the error noted."""
+        """One stage on one row: its columns added and those dropped that nobody reads any more, or the error
+        noted.
+        """
         stage = self.stages[index - self.first]
         segment, start = Segment(row), time.perf_counter()
         start_frame, stop_frame = segment.frames
@@ -177,7 +189,11 @@ class Group:
         keep = self.engine.edges[index + 1]
         meta = json.loads(row["meta"]) if row["meta"] else {}
         error, notes = "", meta.get("notes", [])
-        ticker = Ticker(self.coordinator, stage.name, 1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame))
+        ticker = Ticker(
+            self.coordinator,
+            stage.name,
+            1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame),
+        )
         stage.tick = ticker
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
@@ -185,21 +201,37 @@ class Group:
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
             notes += [note for note in segment.notes if note not in notes]
-            to_table(columns, stage.writes)  # a value that Arrow refuses is this stage's error, not the worker's end
+            to_table(
+                columns, stage.writes
+            )  # a value that Arrow refuses is this stage's error, not the worker's end
             if cache is not None and kept is None:
                 cache.save(index, row, columns)
-            row = {name: value for name, value in {**row, **columns}.items() if name in keep.names or name in (*PLAN.names, "dub")}
+            row = {
+                name: value
+                for name, value in {**row, **columns}.items()
+                if name in keep.names or name in (*PLAN.names, "dub")
+            }
         except Exception as problem:
-            error = f"{stage.name}: {problem}" if isinstance(problem, ValueError) else f"{stage.name}: {type(problem).__name__}: {problem}"
+            error = (
+                f"{stage.name}: {problem}"
+                if isinstance(problem, ValueError)
+                else f"{stage.name}: {type(problem).__name__}: {problem}"
+            )
             meta.update(failed=stage.name, traceback=traceback.format_exc(limit=-8))
-            row = {**empty_row(keep, row), **{name: row[name] for name in ("dubs",) if name in row}, "error": error}
+            row = {
+                **empty_row(keep, row),
+                **{name: row[name] for name in ("dubs",) if name in row},
+                "error": error,
+            }
         seconds = time.perf_counter() - start
         ticker.end()
         notes += [remark for remark in stage.remarks() if remark not in notes]
         if notes:
             meta["notes"] = notes
         meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)
-        self.coordinator.stage_done(stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error))
+        self.coordinator.stage_done(
+            stage.name, sizes["N"] if stage.per == "dub" else row["stop"] - row["start"], seconds, bool(error)
+        )
         return {**row, "meta": json.dumps(meta)}
 
     def _finish(self, row: Row) -> Row:
@@ -214,7 +246,9 @@ class Group:
         return {name: row[name] for name in self.output.names}
 
     def _committed(self, row: Row, path: str, frames: int) -> Row | None:
-        """Return the final row of a output_segment that another worker has committed, None where there is none."""
+        """Return the final row of a output_segment that another worker has committed, None where there is
+        none.
+        """
         name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         try:
             receipt = read_checksummed(join(self.run.receipts(row["title"]), f"{name}.json"))
@@ -224,18 +258,27 @@ class Group:
             return None  # what is wrong with the run directory is told when the output_segment is to be committed
         values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(
-            FINAL, {**row, **values, "meta": json.dumps({"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])})}
+            FINAL,
+            {
+                **row,
+                **values,
+                "meta": json.dumps(
+                    {"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])}
+                ),
+            },
         )
 
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again.
 
-        Another worker may have committed the same output_segment meanwhile (Ray gave it away when this one seemed lost), on a processor that
-        rounds otherwise: its file and receipt are kept as they are.
+        Another worker may have committed the same output_segment meanwhile (Ray gave it away when this one
+        seemed lost), on a processor that rounds otherwise: its file and receipt are kept as they are.
         """
         if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
             return kept
-        receipt: dict[str, Any] = {name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")}
+        receipt: dict[str, Any] = {
+            name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")
+        }
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
         meta = json.loads(row["meta"])
         receipt["seconds"] = meta.get("seconds", {})
@@ -244,5 +287,8 @@ class Group:
         try:
             self.run.write_receipt(row["title"], receipt)
         except OSError as problem:
-            return {**row, "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written"}
+            return {
+                **row,
+                "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written",
+            }
         return row

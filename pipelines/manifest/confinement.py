@@ -1,7 +1,7 @@
 """``--root``: paths of a manifest stay inside the folders that were named, whoever wrote the manifest.
 
-Local paths are followed through symlinks and ``..`` before they are compared; URLs are compared by scheme, host and path. What cannot be
-told apart safely is outside.
+Local paths are followed through symlinks and ``..`` before they are compared; URLs are compared by scheme,
+host and path. What cannot be told apart safely is outside.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pipelines.manifest.titles import Dub, Title, is_picture
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "https": "https", "local": "file"}
 #: Schemes whose first part is a host, with perhaps a port.
 HOSTS = {"http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "webhdfs", "hdfs", "webdav"}
-#: What may stand in front of ``::``: archives and caches of what stands behind it. Others (``reference::``, ``dir::`` ...) name places of
-#: their own.
+#: What may stand in front of ``::``: archives and caches of what stands behind it. Others (``reference::``,
+#: ``dir::`` ...) name places of their own.
 WRAPPERS = {"zip", "tar", "libarchive", "simplecache", "filecache", "blockcache"}
 
 
@@ -53,7 +53,9 @@ def place_of(url: str) -> Place | None:
         if not colon and (":" in target.split("/")[0]):
             return None  # data: and the like
         local = local_path(target)
-        return None if local is None else Place("file", "", tuple(os.path.realpath(local).strip("/").split("/")))
+        return (
+            None if local is None else Place("file", "", tuple(os.path.realpath(local).strip("/").split("/")))
+        )
     scheme = ALIASES.get(scheme.lower(), scheme.lower())
     if scheme in HOSTS:
         split = urlsplit(target)
@@ -99,12 +101,14 @@ def _place(url: str) -> Place | None:
 
 
 def restrict_paths(titles: Sequence[Title], roots: Sequence[str], run_dir: str) -> list[Title]:
-    """Titles with an error in place of those that name a path outside the roots; nothing of these is opened, read or written.
+    """Titles with an error in place of those that name a path outside the roots; nothing of these is opened,
+    read or written.
 
     Args:
         titles: of a manifest.
         roots: what ``--root`` named; without any, nothing is confined.
-        run_dir: the run directory, where outputs may lie too: it was chosen by who runs this, not by the manifest.
+        run_dir: the run directory, where outputs may lie too: it was chosen by who runs this, not by the
+            manifest.
 
     Raises:
         UsageError: a root is no folder's path.
@@ -123,12 +127,24 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
         named.append(("face", title.face, inside))
     free = [title.options, *(dub.options for dub in title.dubs)]
     # A stage's option that is a free text may be a path: the home of its weights.
-    texts = [(f"{s}.{o}", v) for options in free for s, values in options.items() for o, v in values.items() if isinstance(v, str)]
-    named += [(name, value, inside) for name, value in texts if "/" in value or "\\" in value or "::" in value or value.startswith("~")]
+    texts = [
+        (f"{s}.{o}", v)
+        for options in free
+        for s, values in options.items()
+        for o, v in values.items()
+        if isinstance(v, str)
+    ]
+    named += [
+        (name, value, inside)
+        for name, value in texts
+        if "/" in value or "\\" in value or "::" in value or value.startswith("~")
+    ]
     for dub in title.dubs:
         named += [("speech", dub.speech, inside), ("output", dub.output, outputs)]
     for what, url, roots in named:
         if not roots.allow(url):
             error = f"{title.where + ': ' if title.where else ''}{what} {url} lies outside {', '.join(roots.urls)} (--root)"
-            return dataclasses.replace(title, dubs=tuple(Dub(dub.dub, "", "") for dub in title.dubs), error=error)
+            return dataclasses.replace(
+                title, dubs=tuple(Dub(dub.dub, "", "") for dub in title.dubs), error=error
+            )
     return title

@@ -30,7 +30,8 @@ def read_rows(url: str) -> Rows:
     """Rows of a manifest file.
 
     Returns:
-        For each row where it stands (for messages) and its content, or what is wrong with it where a row cannot be parsed.
+        For each row where it stands (for messages) and its content, or what is wrong with it where a row
+        cannot be parsed.
 
     Raises:
         ManifestError: missing, empty, of an unknown kind, or not a table at all.
@@ -50,7 +51,13 @@ def read_rows(url: str) -> Rows:
     kind = (path.split("?", 1)[0] if "://" in path else path).lower().rsplit(".", 1)[-1]
     if (fs.size(path) or 0) > MAX_MANIFEST:
         raise ManifestError(f"{url}: the manifest is larger than 1 GiB; split it")
-    readers = {"jsonl": _read_jsonl, "ndjson": _read_jsonl, "json": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
+    readers = {
+        "jsonl": _read_jsonl,
+        "ndjson": _read_jsonl,
+        "json": _read_jsonl,
+        "csv": _read_csv,
+        "parquet": _read_parquet,
+    }
     if kind not in readers:
         raise ManifestError(f"{url}: a manifest is a .jsonl, .csv or .parquet file")
     rows = readers[kind](url, fs.cat_file(path))
@@ -78,7 +85,12 @@ def _read_jsonl(url: str, content: bytes) -> Rows:
         except (ValueError, RecursionError) as error:
             rows.append((f"{url} row {number}", f"not JSON ({error})"))
             continue
-        rows.append((f"{url} row {number}", row if isinstance(row, dict) else "must be a JSON object {...} on one line"))
+        rows.append(
+            (
+                f"{url} row {number}",
+                row if isinstance(row, dict) else "must be a JSON object {...} on one line",
+            )
+        )
     return rows
 
 
@@ -108,7 +120,9 @@ def _read_csv(url: str, content: bytes) -> Rows:
 
 
 def _delimiter(text: str) -> str:
-    """What separates the cells: that which finds most of a manifest's columns in the header, the comma where that does not tell."""
+    """What separates the cells: that which finds most of a manifest's columns in the header, the comma where
+    that does not tell.
+    """
     line = text.lstrip().split("\n", 1)[0]
 
     def found(delimiter: str) -> int:

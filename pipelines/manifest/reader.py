@@ -1,11 +1,13 @@
 """The manifest: JSON lines, CSV or Parquet from any fsspec URL, to titles.
 
-A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video, ``id``, ``video`` and
-``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``, ``audio``, ``language`` and any option of the
-engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
+A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
+``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
+``audio``, ``language`` and any option of the engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
+0.04}``.
 
-What makes the table itself doubtful (unreadable, unknown columns, two rows with the same id or output) raises `ManifestError` before
-anything runs; a row that cannot be used becomes a title with an error, and the others run.
+What makes the table itself doubtful (unreadable, unknown columns, two rows with the same id or output) raises
+`ManifestError` before anything runs; a row that cannot be used becomes a title with an error, and the others
+run.
 """
 
 from __future__ import annotations
@@ -31,8 +33,11 @@ MAX_PROBLEMS = 20
 MAX_NAME = 8192
 
 
-def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None) -> list[Title]:
-    """Read a manifest file into titles; paths inside it that are relative are taken from the manifest's folder, or else from here.
+def read_manifest(
+    url: str, engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None
+) -> list[Title]:
+    """Read a manifest file into titles; paths inside it that are relative are taken from the manifest's
+    folder, or else from here.
 
     Args:
         url: the file.
@@ -49,12 +54,19 @@ def read_manifest(url: str, engine: Engine, outputs: str, defaults: Mapping[str,
 
 
 def titles_of(
-    manifest: str | Path | Sequence[Mapping[str, Any]], engine: Engine, outputs: str, defaults: Mapping[str, Any] | None = None
+    manifest: str | Path | Sequence[Mapping[str, Any]],
+    engine: Engine,
+    outputs: str,
+    defaults: Mapping[str, Any] | None = None,
 ) -> list[Title]:
-    """Titles of a manifest, given as its URL or as its rows (paths may be `Path`); arguments and errors as for `read_manifest`."""
+    """Titles of a manifest, given as its URL or as its rows (paths may be `Path`); arguments and errors as
+    for `read_manifest`.
+    """
     if isinstance(manifest, (str, Path)):
         return read_manifest(str(manifest), engine, outputs, defaults)
-    rows = [(f"row {number}" if len(manifest) > 1 else "", _texts(row)) for number, row in enumerate(manifest, 1)]
+    rows = [
+        (f"row {number}" if len(manifest) > 1 else "", _texts(row)) for number, row in enumerate(manifest, 1)
+    ]
     return parse_rows(rows, engine, outputs, defaults=defaults)
 
 
@@ -82,15 +94,18 @@ def parse_rows(
         folder: that relative inputs may lie in, beside the working directory; empty: none.
 
     Raises:
-        ManifestError: a default that is not allowed, unknown columns (the nearest known one is suggested), or an id or output that
-            appears twice.
+        ManifestError: a default that is not allowed, unknown columns (the nearest known one is suggested), or
+            an id or output that appears twice.
     """
     if not rows:
         raise ManifestError("there are no titles to dub")
     _check_defaults(defaults or {})
     options = {spec.name: list(type(spec.options).__dataclass_fields__) for spec in engine.stages}
     problems = _unknown_columns(rows, options)
-    titles = [_title(where, number, row, engine, outputs, folder, defaults or {}) for number, (where, row) in enumerate(rows, 1)]
+    titles = [
+        _title(where, number, row, engine, outputs, folder, defaults or {})
+        for number, (where, row) in enumerate(rows, 1)
+    ]
     ids: dict[str, str] = {}
     files: dict[str, str] = {}
     for title in titles:
@@ -99,7 +114,9 @@ def parse_rows(
         ids.setdefault(title.id, title.where)
         for dub in title.dubs:
             if dub.output and dub.output in files:
-                problems.append(f"{_at(title.where)}output {dub.output} appears in {files[dub.output]} already")
+                problems.append(
+                    f"{_at(title.where)}output {dub.output} appears in {files[dub.output]} already"
+                )
             files.setdefault(dub.output, title.where)
     if problems:
         more = f"\n... and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
@@ -127,24 +144,40 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         raise ManifestError(str(problem)) from problem
 
 
-def _unknown_columns(rows: Sequence[tuple[str, dict[str, Any] | str]], options: dict[str, list[str]]) -> list[str]:
-    """Columns of rows, and keys of their dubs, that mean nothing: a line for each with the first row and the number of others.
+def _unknown_columns(
+    rows: Sequence[tuple[str, dict[str, Any] | str]], options: dict[str, list[str]]
+) -> list[str]:
+    """Columns of rows, and keys of their dubs, that mean nothing: a line for each with the first row and the
+    number of others.
 
     Args:
         rows: of a manifest.
         options: names of the options of each stage.
     """
-    known = [*ROW_KEYS, *DUB_KEYS, *options, *(f"{stage}.{name}" for stage, names in options.items() for name in names)]
+    known = [
+        *ROW_KEYS,
+        *DUB_KEYS,
+        *options,
+        *(f"{stage}.{name}" for stage, names in options.items() for name in names),
+    ]
     first: dict[str, str] = {}
     count: dict[str, set[int]] = {}
     for number, (where, row) in enumerate(rows):
         if not isinstance(row, dict):
             continue
         dubs = row.get("dubs")
-        nested = [(f"dubs.{n}: ", dub) for n, dub in enumerate(dubs if isinstance(dubs, list) else [], 1) if isinstance(dub, dict)]
+        nested = [
+            (f"dubs.{n}: ", dub)
+            for n, dub in enumerate(dubs if isinstance(dubs, list) else [], 1)
+            if isinstance(dub, dict)
+        ]
         for prefix, keys in (("", row), *nested):
             for key, value in keys.items():
-                for name in [key] if key not in options or not isinstance(value, dict) else [f"{key}.{name}" for name in value]:
+                for name in (
+                    [key]
+                    if key not in options or not isinstance(value, dict)
+                    else [f"{key}.{name}" for name in value]
+                ):
                     if name not in known:
                         first.setdefault(str(name), f"{_at(where)}{prefix}")
                         count.setdefault(str(name), set()).add(number)
@@ -172,7 +205,13 @@ class _RowError(ValueError):
 
 
 def _title(
-    where: str, number: int, row: dict[str, Any] | str, engine: Engine, outputs: str, folder: str, defaults: Mapping[str, Any]
+    where: str,
+    number: int,
+    row: dict[str, Any] | str,
+    engine: Engine,
+    outputs: str,
+    folder: str,
+    defaults: Mapping[str, Any],
 ) -> Title:
     """One row as a title, with its error where it cannot be used."""
     fallback = f"row-{number}"
@@ -204,7 +243,11 @@ def _title(
     except (_RowError, ConfigError) as problem:
         text = str(problem) if str(problem).startswith(where or "options") else f"{_at(where)}{problem}"
         listed = row["dubs"] if isinstance(row.get("dubs"), list) else [row]
-        failed = [Dub(_dub_name(entry, n), "", "") for n, entry in enumerate(listed or [row], 1) if isinstance(entry, dict)]
+        failed = [
+            Dub(_dub_name(entry, n), "", "")
+            for n, entry in enumerate(listed or [row], 1)
+            if isinstance(entry, dict)
+        ]
         return Title(
             name or fallback,
             _printable(str(row.get("video", ""))),
@@ -219,7 +262,15 @@ def _dub_name(entry: Mapping[str, Any], number: int) -> str:
     return _printable(str(language)) if language else (UNNAMED if number == 1 else f"dub-{number}")
 
 
-def _dubs(row: dict[str, Any], name: str, engine: Engine, outputs: str, folder: str, defaults: Mapping[str, Any], at: str) -> list[Dub]:
+def _dubs(
+    row: dict[str, Any],
+    name: str,
+    engine: Engine,
+    outputs: str,
+    folder: str,
+    defaults: Mapping[str, Any],
+    at: str,
+) -> list[Dub]:
     listed = row.get("dubs")
     if isinstance(listed, str):
         try:
@@ -270,14 +321,28 @@ def _dub(
     try:
         speech, missing = _path(entry, "speech", folder)
         language = _language(entry, defaults.get("language", ""))
-        values: dict[str, Any] = {**defaults, **{key: row[key] for key in ("length", "audio") if key in row}, **entry}
-        output = _word(entry, "output", f"{name}.{language}.mp4" if "dubs" in row and language else f"{name}.mp4")
+        values: dict[str, Any] = {
+            **defaults,
+            **{key: row[key] for key in ("length", "audio") if key in row},
+            **entry,
+        }
+        output = _word(
+            entry, "output", f"{name}.{language}.mp4" if "dubs" in row and language else f"{name}.mp4"
+        )
         _usable("output", output)
-        options = engine.check_overrides(_stage_options(entry, engine), "options", per_dub=True) if "dubs" in row else {}
+        options = (
+            engine.check_overrides(_stage_options(entry, engine), "options", per_dub=True)
+            if "dubs" in row
+            else {}
+        )
         return Dub(
             dub=_dub_name(entry, number),
             speech=speech,
-            output=output if "://" in output or output.startswith("/") else join(outputs, output) if outputs else output,
+            output=output
+            if "://" in output or output.startswith("/")
+            else join(outputs, output)
+            if outputs
+            else output,
             language=language,
             length=_choice(values, "length", LENGTH_RULES, "keep"),
             audio=_choice(values, "audio", AUDIO_RULES, "replace"),
@@ -355,7 +420,8 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
     """Find what a path of a manifest means.
 
     Args:
-        path: a URL or an absolute path means itself; a relative one lies below `folder`, or else below the working directory.
+        path: a URL or an absolute path means itself; a relative one lies below `folder`, or else below the
+            working directory.
         folder: the manifest's; empty: only the working directory is meant.
         key: the column, for the message.
 
@@ -370,7 +436,8 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
         return here, ""
     if exists(join(folder, path)):
         return join(folder, path), ""
-    # What leads out of a folder is not looked for: it may lie outside the roots, and the message would tell whether it is there.
+    # What leads out of a folder is not looked for: it may lie outside the roots, and the message would tell
+    # whether it is there.
     if ".." in path.split("/") or exists(here):
         return here, ""
     places = f"in {folder}, the manifest's folder"

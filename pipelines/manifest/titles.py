@@ -1,4 +1,6 @@
-"""What is to be dubbed: a title (one video) with its dubs, as the manifest gives them and as JSON on the way to the planner."""
+"""What is to be dubbed: a title (one video) with its dubs, as the manifest gives them and as JSON on the way
+to the planner.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ UNNAMED = "dub"
 class Dub:
     """One dub of a title.
 
-    `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage: {option: value}}`` of stages
-    that run once a dub. `error` says why this dub cannot be made, where the title's others can.
+    `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage:
+    {option: value}}`` of stages that run once a dub. `error` says why this dub cannot be made, where the
+    title's others can.
     """
 
     dub: str
@@ -41,7 +44,9 @@ class Dub:
 
 @dataclass(frozen=True)
 class Title:
-    """One video with its dubs. `options` are overrides ``{stage: {option: value}}``; `error` says why a manifest row cannot be run."""
+    """One video with its dubs. `options` are overrides ``{stage: {option: value}}``; `error` says why a
+    manifest row cannot be run.
+    """
 
     id: str
     video: str
@@ -68,7 +73,9 @@ def is_picture(face: str) -> bool:
 
 
 def face_problem(face: str) -> str:
-    """Say what is allowed where a face is neither a word, a number nor the path of a picture; empty if it is one of these."""
+    """Say what is allowed where a face is neither a word, a number nor the path of a picture; empty if it is
+    one of these.
+    """
     if not is_picture(face) or any(mark in face for mark in ("/", ".", "::")):
         return ""
     near = difflib.get_close_matches(face.lower(), FACES, 1, 0.6)

@@ -1,4 +1,6 @@
-"""`--log-file`: everything that a command says, and what it does not say on the terminal, appended to one file with times."""
+"""`--log-file`: everything that a command says, and what it does not say on the terminal, appended to one
+file with times.
+"""
 
 from __future__ import annotations
 

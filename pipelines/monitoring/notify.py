@@ -1,4 +1,6 @@
-"""`--notify URL`: a JSON summary is posted when a run ends. Best effort: it never fails a run, nor holds it up for long."""
+"""`--notify URL`: a JSON summary is posted when a run ends. Best effort: it never fails a run, nor holds it
+up for long.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def post(url: str, summary: Mapping[str, Any]) -> str:
     """
     said = [f"no answer within {LIMIT:g} s"]
     # In a thread: a server that sends a byte now and then would hold an ordinary timeout off for ever.
-    worker = threading.Thread(target=_deliver, args=(url, json.dumps(summary).encode(), said), daemon=True, name="notify")
+    worker = threading.Thread(
+        target=_deliver, args=(url, json.dumps(summary).encode(), said), daemon=True, name="notify"
+    )
     worker.start()
     worker.join(LIMIT)
     return said[-1]
@@ -91,6 +95,8 @@ def _deliver(url: str, body: bytes, said: list[str]) -> None:
                 return
         except Exception as problem:  # no connection, timeouts, what is no HTTP, URLs that urllib refuses
             reason = getattr(problem, "reason", problem)
-            said.append(f"it cannot be reached ({type(problem).__name__ if isinstance(reason, Exception) and not str(reason) else reason})")
+            said.append(
+                f"it cannot be reached ({type(problem).__name__ if isinstance(reason, Exception) and not str(reason) else reason})"
+            )
         if attempt < len(WAITS):
             time.sleep(WAITS[attempt])

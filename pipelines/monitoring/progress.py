@@ -1,4 +1,6 @@
-"""Progress: what is being done, in words, with a bar on a terminal and as a plain line now and then in logs; the run's log and metrics."""
+"""Progress: what is being done, in words, with a bar on a terminal and as a plain line now and then in logs;
+the run's log and metrics.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics", "Progress", "by_stage", "duration"]
 
-#: Seconds between two looks at the run: on a terminal, in a log. A log hears of what is done before that where it lasts this long.
+#: Seconds between two looks at the run: on a terminal, in a log. A log hears of what is done before that
+#: where it lasts this long.
 TERMINAL_PERIOD, LOG_PERIOD, PHASE_PATIENCE = 0.25, 30.0, 1.5
 #: What the log file of `--log-file` is fed through.
 LOGGER = logging.getLogger("retalk")
@@ -32,12 +35,21 @@ LOGGER = logging.getLogger("retalk")
 class Metrics(Protocol):
     """What takes a run's numbers: `metrics.RunMetrics`."""
 
-    def update(self, state: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]], utilisation: Mapping[str, float]) -> None: ...
+    def update(
+        self,
+        state: Mapping[str, Any],
+        stages: Mapping[str, Mapping[str, Any]],
+        utilisation: Mapping[str, float],
+    ) -> None: ...
 
 
 def by_stage(coordinator: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The coordinator's counters by stage, with the rows and batches ``running`` in a pool at the pool's first stage."""
-    stages: dict[str, dict[str, Any]] = {name: {**count, "running": 0} for name, count in coordinator["stages"].items()}
+    """The coordinator's counters by stage, with the rows and batches ``running`` in a pool at the pool's
+    first stage.
+    """
+    stages: dict[str, dict[str, Any]] = {
+        name: {**count, "running": 0} for name, count in coordinator["stages"].items()
+    }
     for key in coordinator.get("running", ()):
         if key.endswith(IN_BUNDLE):  # its batch is listed too
             continue
@@ -75,7 +87,8 @@ class Progress:
         self._phase, self._phase_since, self._phase_said = "", self._began, True
         self._run: _Run | None = None
         self._stop, self._lock = threading.Event(), threading.RLock()
-        #: Why the run's log or metrics could not be written last time, "" if they could. A run goes on without them.
+        #: Why the run's log or metrics could not be written last time, "" if they could. A run goes on
+        #: without them.
         self.problem = ""
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
 
@@ -95,7 +108,9 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -128,7 +143,8 @@ class Progress:
         """Show a run while the context lasts, and write its log and its metrics.
 
         Args:
-            state: gives ``{titles, planned_titles, hopeless, ended, failed, planned, analysed, done, assembling}``; called from the thread.
+            state: gives ``{titles, planned_titles, hopeless, ended, failed, planned, analysed, done,
+                assembling}``; called from the thread.
             coordinator: gives the coordinator's snapshot.
             stages: the engine's stages in order, with their words.
             log: the run's log, written every `runlog.PERIOD` seconds and at the end.
@@ -158,7 +174,7 @@ class Progress:
         elif self._stream is not None:
             print(text, file=self._stream, flush=True)
 
-    # --- the thread ---------------------------------------------------------------------------------------------------------------
+    # --- the thread -----------------------------------------------------------------------------------------
     def _watch(self) -> None:
         due: dict[str, float] = {}
         watched: _Run | None = None
@@ -167,7 +183,8 @@ class Progress:
             with self._lock:
                 run = self._run
                 if run is not watched:
-                    # The log is there at once, so that `retalk status` finds it; a line waits until there is something to show.
+                    # The log is there at once, so that `retalk status` finds it; a line waits until there is
+                    # something to show.
                     watched, due = run, {"record": 0.0, "line": now + LOG_PERIOD}
             if self._bar is not None:
                 self._bar.draw(*self._moment(run))
@@ -229,7 +246,9 @@ class Progress:
             self.problem = ""
 
     @staticmethod
-    def _measured(run: _Run, stages: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    def _measured(
+        run: _Run, stages: dict[str, dict[str, Any]]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
         """Every stage with its pool, and how busy each was since the last time."""
         now = time.monotonic()
         then, before = run.counted
@@ -238,22 +257,38 @@ class Progress:
         full, busy = {}, {}
         for name in ("plan", *(stage.name for stage in run.stages)):
             pool, _, _, most = placed.get(name, ("", 0.0, 0.0, 1))
-            full[name] = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0, **stages.get(name, {}), "pool": pool}
+            full[name] = {
+                "rows": 0,
+                "frames": 0,
+                "seconds": 0.0,
+                "errors": 0,
+                "running": 0,
+                **stages.get(name, {}),
+                "pool": pool,
+            }
             worked = full[name]["seconds"] - before.get(name, {}).get("seconds", 0.0)
             busy[name] = max(0.0, worked / max(1e-3, now - then) / max(1, most))
         return full, busy
 
 
 def _own(stream: TextIO | None) -> TextIO | None:
-    """A stream with a descriptor of its own: what others redirect (Ray's output goes into a file) does not silence it."""
+    """A stream with a descriptor of its own: what others redirect (Ray's output goes into a file) does not
+    silence it.
+    """
     try:
-        return None if stream is None else os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace")
+        return (
+            None
+            if stream is None
+            else os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace")
+        )
     except (OSError, AttributeError):  # no real file
         return stream
 
 
 class _Bar:
-    """Two lines at the bottom of a terminal: a bar with counts, and what is being done. What others print stays above them."""
+    """Two lines at the bottom of a terminal: a bar with counts, and what is being done. What others print
+    stays above them.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -262,7 +297,9 @@ class _Bar:
 
         self._file = _own(stream) or stream
         self._stream = stream
-        self._console = Console(file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False)
+        self._console = Console(
+            file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False
+        )
         self._spinner = Spinner("dots")
         self._live = Live(
             console=self._console,

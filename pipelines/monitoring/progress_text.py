@@ -1,4 +1,6 @@
-"""A run's numbers as words: pure functions from counts to the text that a terminal, a log and `retalk status` show."""
+"""A run's numbers as words: pure functions from counts to the text that a terminal, a log and `retalk status`
+show.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Any, Literal
 
 from pipelines.monitoring.formatting import count, duration
 
-#: A rate means something from so many commits on, over at least so many seconds; it is taken over the last minute, or longer where
-#: commits are rare.
+#: A rate means something from so many commits on, over at least so many seconds; it is taken over the last
+#: minute, or longer where commits are rare.
 COMMITS, SECONDS, WINDOW = 4, 10.0, 60.0
 #: Seconds between two writings of a run's log.
 PERIOD = 5.0
@@ -32,16 +34,19 @@ class Meter:
         self._commits: list[tuple[float, int]] = []
 
     def read(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Add to a state of ``titles``, ``planned_titles``, ``hopeless`` (titles refused before planning that have not come out of it),
-        ``planned``, ``analysed``, ``done`` (frames): ``elapsed`` (s), ``fps`` (over the whole run), ``waiting`` (titles to be planned),
-        ``expected``, ``expected_analysed`` (frames), and ``rate`` (frames per second of late) and ``eta`` (s), both None while unknown."""
+        """Add to a state of ``titles``, ``planned_titles``, ``hopeless`` (titles refused before planning that
+        have not come out of it), ``planned``, ``analysed``, ``done`` (frames): ``elapsed`` (s), ``fps`` (over
+        the whole run), ``waiting`` (titles to be planned), ``expected``, ``expected_analysed`` (frames), and
+        ``rate`` (frames per second of late) and ``eta`` (s), both None while unknown.
+        """
         now = self._clock()
         done = int(state["done"])
         if done and (not self._commits or self._commits[-1][1] != done):
             self._commits.append((now, done))
         elapsed = now - self.began
         waiting = max(0, state["titles"] - state["planned_titles"] - state.get("hopeless", 0))
-        # Titles that wait to be planned are taken to be like those that are; those that are refused already are expected to do nothing.
+        # Titles that wait to be planned are taken to be like those that are; those that are refused already
+        # are expected to do nothing.
         more = waiting / max(1, state["planned_titles"])
         expected, analysed = (round(state.get(kind, 0) * (1 + more)) for kind in ("planned", "analysed"))
         rate = self._rate(now)
@@ -51,7 +56,9 @@ class Meter:
         return {**state, **numbers, "waiting": waiting, "expected": expected, "expected_analysed": analysed}
 
     def _rate(self, now: float) -> float | None:
-        """Frames per second since the first of the commits that count: the first ones of a run come late, after everything has started."""
+        """Frames per second since the first of the commits that count: the first ones of a run come late,
+        after everything has started.
+        """
         recent = sum(now - when < WINDOW for when, _ in self._commits)
         self._commits = self._commits[-max(COMMITS, recent + 1) :]
         if len(self._commits) < COMMITS or now - self._commits[0][0] < SECONDS:
@@ -62,7 +69,9 @@ class Meter:
 
 @dataclass(frozen=True)
 class StageWords:
-    """How a stage is shown: its name in the engine, what it does ("finding faces"), and what it runs once for."""
+    """How a stage is shown: its name in the engine, what it does ("finding faces"), and what it runs once
+    for.
+    """
 
     name: str
     words: str
@@ -70,8 +79,12 @@ class StageWords:
 
 
 def stage_words(stages: Iterable[Any]) -> list[StageWords]:
-    """The words of stages (`operators.stage.Stage`) in order; a stage that says nothing of itself is shown by its name."""
-    return [StageWords(stage.name, stage.doing or stage.name.replace("_", " "), stage.per) for stage in stages]
+    """The words of stages (`operators.stage.Stage`) in order; a stage that says nothing of itself is shown by
+    its name.
+    """
+    return [
+        StageWords(stage.name, stage.doing or stage.name.replace("_", " "), stage.per) for stage in stages
+    ]
 
 
 @dataclass(frozen=True)
@@ -100,10 +113,11 @@ def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: S
     """A run in words.
 
     Args:
-        state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling`` (dubs).
-        coordinator: the coordinator's snapshot: ``stages`` (counters by stage), and where they are known ``working`` (rows at work by stage), ``at``
-            (frames of these rows that are finished, by stage), ``starting`` (workers that are not up: ``{group, node, pid, seconds,
-            state}``).
+        state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling``
+            (dubs).
+        coordinator: the coordinator's snapshot: ``stages`` (counters by stage), and where they are known
+            ``working`` (rows at work by stage), ``at`` (frames of these rows that are finished, by stage),
+            ``starting`` (workers that are not up: ``{group, node, pid, seconds, state}``).
         stages: of the engine, in order.
     """
     counters: Mapping[str, Mapping[str, Any]] = coordinator.get("stages", {})
@@ -111,7 +125,11 @@ def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: S
     doing, fractions = [], []
     starting = sorted({str(worker["group"]) for worker in coordinator.get("starting", ())})
     if state["waiting"] and not (starting and not state["planned_titles"]):
-        doing.append("planning" if state["titles"] == 1 else f"planning {state['planned_titles']}/{state['titles']} titles")
+        doing.append(
+            "planning"
+            if state["titles"] == 1
+            else f"planning {state['planned_titles']}/{state['titles']} titles"
+        )
     for stage in stages:
         wanted = state["expected_analysed"] if stage.per == "segment" else state["expected"]
         frames = counters.get(stage.name, {}).get("frames", 0) + coordinator.get("at", {}).get(stage.name, 0)
@@ -121,12 +139,18 @@ def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: S
         if ready < wanted and (ready or working.get(stage.name)):
             doing.append(f"{stage.words} {ready}/{wanted} frames")
     if state.get("assembling"):
-        doing.append("assembling" if state["titles"] == 1 else f"assembling {count(state['assembling'], 'video')}")
+        doing.append(
+            "assembling" if state["titles"] == 1 else f"assembling {count(state['assembling'], 'video')}"
+        )
     if starting and not doing:
         doing.append(f"starting workers ({', '.join(starting)})")
     if not doing:
         doing.append("finishing" if state["ended"] >= state["titles"] else "loading what the stages need")
-    warnings = [slow_start(worker) for worker in coordinator.get("starting", ()) if float(worker["seconds"] or 0) >= SLOW_START]
+    warnings = [
+        slow_start(worker)
+        for worker in coordinator.get("starting", ())
+        if float(worker["seconds"] or 0) >= SLOW_START
+    ]
     return Shown(_counts(state), doing, sum(fractions) / len(fractions) if fractions else None, warnings)
 
 

@@ -1,7 +1,9 @@
-"""Metrics of a run on Ray's Prometheus endpoint (every node's `MetricsExportPort`); `cluster/grafana/retalk.json` shows them.
+"""Metrics of a run on Ray's Prometheus endpoint (every node's `MetricsExportPort`);
+`cluster/grafana/retalk.json` shows them.
 
-The driver sets them, from what the coordinator has counted and the collector knows. Ray puts ``ray_`` in front of each name and ``_total`` behind
-a counter's. Queues, alive actors and the object store are Ray Data's own metrics (``ray_data_*``).
+The driver sets them, from what the coordinator has counted and the collector knows. Ray puts ``ray_`` in
+front of each name and ``_total`` behind a counter's. Queues, alive actors and the object store are Ray Data's
+own metrics (``ray_data_*``).
 """
 
 from __future__ import annotations
@@ -15,13 +17,29 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "retalk_stage_rows": ("counter", ("stage", "pool"), "Rows that a stage has finished, errors included"),
     "retalk_stage_frames": ("counter", ("stage", "pool"), "Frames that a stage has finished"),
     "retalk_stage_errors": ("counter", ("stage", "pool"), "Rows that a stage has failed on"),
-    "retalk_stage_running": ("gauge", ("stage", "pool"), "Rows that are in a stage's pool now, counted at the pool's first stage"),
-    "retalk_stage_utilisation": ("gauge", ("stage", "pool"), "Seconds worked per second, as a share of the pool's largest size"),
+    "retalk_stage_running": (
+        "gauge",
+        ("stage", "pool"),
+        "Rows that are in a stage's pool now, counted at the pool's first stage",
+    ),
+    "retalk_stage_utilisation": (
+        "gauge",
+        ("stage", "pool"),
+        "Seconds worked per second, as a share of the pool's largest size",
+    ),
     "retalk_titles": ("gauge", ("state",), "Titles by state: waiting, running, done, failed"),
     "retalk_frames_done": ("counter", (), "Output frames that are committed"),
-    "retalk_frames_expected": ("gauge", (), "Output frames of the whole run, those of titles not yet planned estimated"),
+    "retalk_frames_expected": (
+        "gauge",
+        (),
+        "Output frames of the whole run, those of titles not yet planned estimated",
+    ),
     "retalk_fps": ("gauge", (), "Output frames per second since the run began"),
-    "retalk_eta_seconds": ("gauge", (), "Seconds that the run still needs at this speed; absent while unknown"),
+    "retalk_eta_seconds": (
+        "gauge",
+        (),
+        "Seconds that the run still needs at this speed; absent while unknown",
+    ),
 }
 
 
@@ -43,10 +61,17 @@ class RunMetrics:
         self._run = run
         self._metrics: dict[str, Any] = {}
         for name, (kind, tags, about) in METRICS.items():
-            self._metrics[name] = {"counter": Counter, "gauge": Gauge}[kind](name, description=about, tag_keys=("run", *tags))
+            self._metrics[name] = {"counter": Counter, "gauge": Gauge}[kind](
+                name, description=about, tag_keys=("run", *tags)
+            )
         self._counted: dict[tuple[str, ...], float] = {}
 
-    def update(self, state: Mapping[str, Any], stages: Mapping[str, Mapping[str, Any]], utilisation: Mapping[str, float]) -> None:
+    def update(
+        self,
+        state: Mapping[str, Any],
+        stages: Mapping[str, Mapping[str, Any]],
+        utilisation: Mapping[str, float],
+    ) -> None:
         """Set everything. To be called every few seconds: a gauge that is not set again soon disappears.
 
         Args:
@@ -61,7 +86,11 @@ class RunMetrics:
             self._set("retalk_stage_running", tags, count["running"])
             self._set("retalk_stage_utilisation", tags, utilisation.get(stage, 0.0))
         running = max(0, state["planned_titles"] - state["ended"])
-        titles = {"waiting": state["titles"] - state["ended"] - running, "running": running, "failed": state["failed"]}
+        titles = {
+            "waiting": state["titles"] - state["ended"] - running,
+            "running": running,
+            "failed": state["failed"],
+        }
         for name, number in {**titles, "done": state["ended"] - state["failed"]}.items():
             self._set("retalk_titles", {"state": name}, number)
         self._count("retalk_frames_done", {}, state["done"])
@@ -74,7 +103,9 @@ class RunMetrics:
         self._metrics[name].set(float(value), tags={"run": self._run, **tags})
 
     def _count(self, name: str, tags: Mapping[str, str], total: float) -> None:
-        """Raise a counter to a total. A total that has become smaller was begun anew: the coordinator's node has died."""
+        """Raise a counter to a total. A total that has become smaller was begun anew: the coordinator's node
+        has died.
+        """
         key = (name, *tags.values())
         before = self._counted.get(key, 0.0)
         step = total - before if total >= before else total

@@ -1,7 +1,8 @@
-"""The log of a run: one small JSON file in the run directory, written whole every few seconds while the run lasts.
+"""The log of a run: one small JSON file in the run directory, written whole every few seconds while the run
+lasts.
 
-``runs/START-ID.json``, one for each invocation of `retalk run`. `retalk status` shows the newest while a run goes on; `retalk report`
-adds them up; `retalk plan` takes its rates from them where a profile has none.
+``runs/START-ID.json``, one for each invocation of `retalk run`. `retalk status` shows the newest while a run
+goes on; `retalk report` adds them up; `retalk plan` takes its rates from them where a profile has none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ class RunLog:
         placed: the pool of each stage of the engine: ``{stage: (pool, num_cpus, num_gpus, most actors)}``.
     """
 
-    def __init__(self, url: str, engine: str, profile: ProfileConfig, placed: Mapping[str, tuple[str, float, float, int]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        engine: str,
+        profile: ProfileConfig,
+        placed: Mapping[str, tuple[str, float, float, int]],
+    ) -> None:
         self.started = time.time()
         stamp = datetime.datetime.fromtimestamp(self.started, datetime.timezone.utc).strftime("%Y%m%dT%H%M%S")
         self.path = join(url, FOLDER, f"{stamp}-{uuid.uuid4().hex[:6]}.json")
@@ -45,17 +52,28 @@ class RunLog:
         priced = {"nodes": [group.model_dump() for group in profile.nodes], "currency": profile.currency}
         self._about = {"started": self.started, "engine": engine, "profile": profile.name, **who, **priced}
         plan = profile.plan
-        self.placed = {"plan": (plan.name, plan.num_cpus, plan.num_gpus, plan.max or plan.size or 1), **placed}
+        self.placed = {
+            "plan": (plan.name, plan.num_cpus, plan.num_gpus, plan.max or plan.size or 1),
+            **placed,
+        }
         self._nodes: dict[str, float] = {}
         self._seen = self.started
         self._recent: list[tuple[float, int]] = [(self.started, 0)]
 
-    def write(self, state: Mapping[str, Any], coordinator: Mapping[str, Any], nodes: Mapping[str, int], outcome: str = "running") -> None:
+    def write(
+        self,
+        state: Mapping[str, Any],
+        coordinator: Mapping[str, Any],
+        nodes: Mapping[str, int],
+        outcome: str = "running",
+    ) -> None:
         """Write the log anew.
 
         Args:
-            state: of the collector and the meter: titles, planned_titles, ended, failed, planned, done, elapsed, fps, eta, expected.
-            coordinator: the coordinator's snapshot; ``starting`` are the workers that are not up though they should be.
+            state: of the collector and the meter: titles, planned_titles, ended, failed, planned, done,
+                elapsed, fps, eta, expected.
+            coordinator: the coordinator's snapshot; ``starting`` are the workers that are not up though they
+                should be.
             nodes: how many nodes of each form (``"16c0g"``: CPUs, GPUs) there are now.
             outcome: "running", "ended" or "interrupted".
 
@@ -85,8 +103,14 @@ class RunLog:
             **self._about,
             "updated": now,
             "outcome": outcome,
-            **{name: state[name] for name in ("titles", "planned_titles", "ended", "failed", "planned", "done", "expected")},
-            **{name: None if state[name] is None else round(state[name], 3) for name in ("elapsed", "fps", "eta")},
+            **{
+                name: state[name]
+                for name in ("titles", "planned_titles", "ended", "failed", "planned", "done", "expected")
+            },
+            **{
+                name: None if state[name] is None else round(state[name], 3)
+                for name in ("elapsed", "fps", "eta")
+            },
             "recent_fps": round(recent, 3),
             "assembling": state.get("assembling", 0),
             "starting": coordinator.get("starting", []),
@@ -101,14 +125,21 @@ def read_logs(url: str) -> list[dict[str, Any]]:
     fs, folder = filesystem(join(url, FOLDER))
     if not fs.isdir(folder):
         return []
-    paths = sorted(path for path in fs.find(folder) if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith("."))
+    paths = sorted(
+        path
+        for path in fs.find(folder)
+        if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith(".")
+    )
     found = []
     for content in (fs.cat(paths, on_error="omit") if paths else {}).values():
         try:
             log = json.loads(content)
         except ValueError:
             continue
-        if isinstance(log, dict) and {"started", "updated", "outcome", "stages", "node_seconds"} <= log.keys():
+        if (
+            isinstance(log, dict)
+            and {"started", "updated", "outcome", "stages", "node_seconds"} <= log.keys()
+        ):
             found.append(log)
     return sorted(found, key=lambda log: log["started"])
 

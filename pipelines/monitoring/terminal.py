@@ -9,7 +9,12 @@ from typing import TextIO
 
 def shows_bar(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal that a bar may be drawn on; NO_COLOR and TERM=dumb ask for plain lines."""
-    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        stream is not None
+        and stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

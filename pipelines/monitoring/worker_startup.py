@@ -1,4 +1,6 @@
-"""Workers that do not come up: which, and what their process is doing; for the progress line, the run's log and `retalk status`."""
+"""Workers that do not come up: which, and what their process is doing; for the progress line, the run's log
+and `retalk status`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 #: States of a process in the kernel's words.
-STATES = {"R": "running", "S": "sleeping", "D": "waiting for a disk", "T": "stopped", "t": "stopped by a debugger", "Z": "ended"}
+STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "waiting for a disk",
+    "T": "stopped",
+    "t": "stopped by a debugger",
+    "Z": "ended",
+}
 PROC = Path("/proc")
 
 
@@ -25,12 +34,16 @@ class StartWatch:
         self._began = time.monotonic()
 
     def look(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
-        """The snapshot, with ``starting`` as ``{group, node, pid, seconds, state}`` for each worker that is not up.
+        """The snapshot, with ``starting`` as ``{group, node, pid, seconds, state}`` for each worker that is
+        not up.
 
         Workers of a group that have no process yet are one entry, without a node and with pid 0.
         """
         starting = [
-            {**{name: worker[name] for name in ("group", "node", "pid", "seconds")}, "state": describe(worker)}
+            {
+                **{name: worker[name] for name in ("group", "node", "pid", "seconds")},
+                "state": describe(worker),
+            }
             for worker in snapshot.get("starting", ())
         ]
         seen, elapsed = snapshot.get("workers", {}), round(time.monotonic() - self._began, 1)
@@ -42,7 +55,9 @@ class StartWatch:
 
 
 def describe(worker: Mapping[str, Any]) -> str:
-    """What a starting worker is doing: the phase that it has told, and the state of its process if it is on this machine."""
+    """What a starting worker is doing: the phase that it has told, and the state of its process if it is on
+    this machine.
+    """
     if worker["node"] != socket.gethostname():
         return str(worker["phase"])
     state = process_state(worker["pid"])

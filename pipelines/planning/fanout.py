@@ -28,8 +28,8 @@ def output_segment_spec(
         segment_start: source frame of ``segment_pts[0]``.
 
     Returns:
-        ``{output_segment, name, start, step, count, out_start}`` and either ``offset``, where times are the source frames' own and a constant, or
-        ``pts``, all of them.
+        ``{output_segment, name, start, step, count, out_start}`` and either ``offset``, where times are the
+        source frames' own and a constant, or ``pts``, all of them.
     """
     spec: dict[str, Any] = {
         "output_segment": number,
@@ -48,7 +48,8 @@ def output_segment_spec(
 
 
 def fan_out(row: Row) -> Iterator[Row]:
-    """Rows with DUB columns for each output_segment of each dub; an errored row stays one, with zero-length DUB columns.
+    """Rows with DUB columns for each output_segment of each dub; an errored row stays one, with zero-length
+    DUB columns.
 
     Columns of the segment are shared between the rows, not copied.
     """
@@ -59,10 +60,16 @@ def fan_out(row: Row) -> Iterator[Row]:
     for dub in json.loads(row["dubs"]):
         options = row["options"]
         if dub.get("options"):
-            options = json.dumps({**(json.loads(options) if options else {}), **dub["options"]}, sort_keys=True)
+            options = json.dumps(
+                {**(json.loads(options) if options else {}), **dub["options"]}, sort_keys=True
+            )
         for spec in dub["output_segments"]:
             source = spec["start"] + spec["step"] * np.arange(spec["count"], dtype=np.int64)
-            pts = row["pts"][source - row["halo_start"]] + spec["offset"] if "offset" in spec else np.array(spec["pts"], np.int64)
+            pts = (
+                row["pts"][source - row["halo_start"]] + spec["offset"]
+                if "offset" in spec
+                else np.array(spec["pts"], np.int64)
+            )
             yield {
                 **shared,
                 "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['output_segment']}",

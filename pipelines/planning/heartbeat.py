@@ -1,8 +1,9 @@
 """Heartbeats: rows by which the planner of a long title says that it is alive.
 
-Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is planned for longer than that. How
-many heartbeats a title has depends on its number of frames alone, and all come before its mark, so that a title planned again gives the same
-rows. They pass through the groups like marks and end in `pipelines.execution.ray_graph.stream`.
+Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is
+planned for longer than that. How many heartbeats a title has depends on its number of frames alone, and all
+come before its mark, so that a title planned again gives the same rows. They pass through the groups like
+marks and end in `pipelines.execution.ray_graph.stream`.
 """
 
 from __future__ import annotations
@@ -44,10 +45,15 @@ class Heartbeats:
         """Those up to a number that have not been given."""
         while self._given < min(count, self.total):
             self._given += 1
-            yield empty_row(self.schema, {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": HEARTBEAT})
+            yield empty_row(
+                self.schema,
+                {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": HEARTBEAT},
+            )
 
     def following(self, looking: Generator[int, None, Found]) -> Generator[Row, None, Found]:
-        """Those that are due while a title is looked through: `looking` yields the frames. Returns what it returns."""
+        """Those that are due while a title is looked through: `looking` yields the frames. Returns what it
+        returns.
+        """
         while True:
             try:
                 frame = next(looking)

@@ -1,7 +1,8 @@
-"""Length rules: which source frame each output frame shows, and when, for speech that is longer or shorter than the video.
+"""Length rules: which source frame each output frame shows, and when, for speech that is longer or shorter
+than the video.
 
-All times are integers in units of the stream's time base; nothing is rounded except where a held frame repeats at the video's average
-rate, and there each time is rounded on its own, so that no error grows.
+All times are integers in units of the stream's time base; nothing is rounded except where a held frame
+repeats at the video's average rate, and there each time is rounded on its own, so that no error grows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pipelines.manifest.titles import LengthRule
 
 @dataclass(frozen=True)
 class Run:
-    """Output frames whose source frames are `start`, `start + step`, ...: `step` is 1 (forwards), -1 (backwards) or 0 (held)."""
+    """Output frames whose source frames are `start`, `start + step`, ...: `step` is 1 (forwards), -1
+    (backwards) or 0 (held).
+    """
 
     start: int
     step: int
@@ -30,7 +33,9 @@ class Run:
 
 @dataclass(frozen=True)
 class OutputSegment:
-    """The part of a run that lies inside one segment; `out_start` is the index of its first frame in the whole output."""
+    """The part of a run that lies inside one segment; `out_start` is the index of its first frame in the
+    whole output.
+    """
 
     segment: int
     start: int
@@ -52,7 +57,9 @@ def frame_durations(pts: np.ndarray, last: int) -> np.ndarray:
     return np.append(np.diff(pts), last).astype(np.int64)
 
 
-def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, rule: LengthRule) -> list[Run]:
+def timeline(
+    pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, rule: LengthRule
+) -> list[Run]:
     """The output frames of one dub.
 
     Args:
@@ -60,13 +67,14 @@ def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, 
         last: how long the last frame is shown, in time base units (at least 1).
         time_base: seconds of one unit.
         speech: length of the speech in seconds; it starts with the first frame.
-        rule: ``keep``: the video's length; ``trim``: ends with the shorter of both; ``freeze``, ``loop``, ``pingpong``: a video that is
-            shorter than the speech is extended by holding its last frame, starting again, or running back and forth (the frames at
-            both turns are shown once). A single frame, such as a still picture, has no length of its own: every rule holds it.
+        rule: ``keep``: the video's length; ``trim``: ends with the shorter of both; ``freeze``, ``loop``,
+            ``pingpong``: a video that is shorter than the speech is extended by holding its last frame,
+            starting again, or running back and forth (the frames at both turns are shown once). A single
+            frame, such as a still picture, has no length of its own: every rule holds it.
 
     Returns:
-        Runs in output order with strictly ascending times; the first output frame is source frame 0. A frame is part of the output if
-        it starts before the end.
+        Runs in output order with strictly ascending times; the first output frame is source frame 0. A frame
+        is part of the output if it starts before the end.
     """
     n, origin = len(pts), int(pts[0])
     assert last >= 1, last
@@ -91,9 +99,17 @@ def timeline(pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, 
     backwards = np.concatenate([[0], np.cumsum(shown)])[:-1].astype(np.int64) if n > 2 else durations[:0]
     runs, forward = [whole], rule == "loop"
     while start < end:
-        offsets, length = (forwards, int(durations.sum())) if forward or n == 2 else (backwards, int(shown.sum()))
+        offsets, length = (
+            (forwards, int(durations.sum())) if forward or n == 2 else (backwards, int(shown.sum()))
+        )
         times = start + offsets
-        runs.append(Run(0 if forward or n == 2 else n - 2, 1 if forward or n == 2 else -1, times[: int(np.searchsorted(times, end))]))
+        runs.append(
+            Run(
+                0 if forward or n == 2 else n - 2,
+                1 if forward or n == 2 else -1,
+                times[: int(np.searchsorted(times, end))],
+            )
+        )
         start, forward = start + length, rule == "loop" or not forward
     return runs
 

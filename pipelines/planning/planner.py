@@ -1,8 +1,9 @@
-"""The planner: a title becomes segment rows. Probe, speech, shots, anchors, length rules, halo; skips what is committed.
+"""The planner: a title becomes segment rows. Probe, speech, shots, anchors, length rules, halo; skips what is
+committed.
 
-Runs once a title, in an actor of its own pool or in a plain loop. It yields first the title's mark (a row with ``segment = -1`` whose
-`meta` holds the title's plan for the driver), then one row per segment that still has something to compute. Nothing raised here leaves: a
-title that cannot be planned is a mark with an error.
+Runs once a title, in an actor of its own pool or in a plain loop. It yields first the title's mark (a row
+with ``segment = -1`` whose `meta` holds the title's plan for the driver), then one row per segment that still
+has something to compute. Nothing raised here leaves: a title that cannot be planned is a mark with an error.
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.changes import RECOMPUTED, Ingredients, changes, readable
 from pipelines.state.content_keys import code, content_key, job_key, libraries, version
 from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol
-from pipelines.state.run_directory import REJECTED_STATE, RunDirectory, read_checksummed, slug, write_checksummed
+from pipelines.state.run_directory import (
+    REJECTED_STATE,
+    RunDirectory,
+    read_checksummed,
+    slug,
+    write_checksummed,
+)
 
 #: ShotFrameSampler per second at which speech is looked through.
 SPEECH_RATE = 16000
@@ -52,9 +59,10 @@ PLANNED = pa.schema([*PLAN, META])
 class DubPlan:
     """One dub of a title as planned.
 
-    `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``. `output_segments` are all
-    output_segments of the output in order; those with a receipt are committed. `ingredients`
-    is what the key was made of, `changed` those that differ from the finished dub that is computed again.
+    `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or
+    ``failed``. `output_segments` are all output_segments of the output in order; those with a receipt are
+    committed. `ingredients` is what the key was made of, `changed` those that differ from the finished dub
+    that is computed again.
     """
 
     dub: Dub
@@ -93,9 +101,12 @@ class Planner:
         return (row for row in self.steps(title) if row["segment"] != HEARTBEAT)
 
     def steps(self, title: Title) -> Iterator[Row]:
-        """`plan`, with heartbeats before the mark of a long title: rows that only say that its planner is alive (see `Heartbeats`)."""
+        """`plan`, with heartbeats before the mark of a long title: rows that only say that its planner is
+        alive (see `Heartbeats`).
+        """
         began, key = time.perf_counter(), f"{title.id} plan"
-        # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows: Ray drops as many as it had.
+        # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows:
+        # Ray drops as many as it had.
         attempts, decision = self.coordinator.begin_plan(key)
         mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
         rows: list[Row] = []
@@ -105,18 +116,21 @@ class Planner:
         heartbeats = Heartbeats(title.id, decision["heartbeats"] if decision else 0, PLANNED)
         try:
             if attempts > MAX_ATTEMPTS:
-                error = (
-                    f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
-                )
+                error = f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
             if not error:
                 dubs = self._dubs(title, decision and decision["done"])
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
                     committed = self.run.committed(title.id, self._rejected_state) if running else {}
                     receipts = {
-                        name: {k: receipt[k] for k in (*RECEIPT.names, "notes") if k in receipt} for name, receipt in committed.items()
+                        name: {k: receipt[k] for k in (*RECEIPT.names, "notes") if k in receipt}
+                        for name, receipt in committed.items()
                     }
-                    decision = {"done": [plan.dub.dub for plan in dubs if plan.state == "done"], "committed": receipts, "heartbeats": 0}
+                    decision = {
+                        "done": [plan.dub.dub for plan in dubs if plan.state == "done"],
+                        "committed": receipts,
+                        "heartbeats": 0,
+                    }
                     self.coordinator.decide(key, decision)
                 if running:
                     info = probe_video(title.video, self.spec.limits)
@@ -125,27 +139,53 @@ class Planner:
                     if heartbeats_of(info.n_frames) != heartbeats.total:
                         heartbeats.total = decision["heartbeats"] = heartbeats_of(info.n_frames)
                         self.coordinator.decide(key, decision)
-                    summary, rows = yield from self._segments(title, info, dubs, decision["committed"], heartbeats)
+                    summary, rows = yield from self._segments(
+                        title, info, dubs, decision["committed"], heartbeats
+                    )
                     mark.update(summary)
         except Exception as problem:
-            error = str(problem) if isinstance(problem, ValueError) else f"plan: {type(problem).__name__}: {problem}"
+            error = (
+                str(problem)
+                if isinstance(problem, ValueError)
+                else f"plan: {type(problem).__name__}: {problem}"
+            )
             trace = traceback.format_exc(limit=-8)
             rows = []
         if error:
             dubs = dubs or [DubPlan(dub, "") for dub in title.dubs]
-            dubs = [dub if dub.state == "done" else dataclasses.replace(dub, state="failed", error=dub.error or error) for dub in dubs]
+            dubs = [
+                dub
+                if dub.state == "done"
+                else dataclasses.replace(dub, state="failed", error=dub.error or error)
+                for dub in dubs
+            ]
         if self._rejected_state and dubs:
-            next((dub for dub in dubs if dub.state == "run"), dubs[0]).notes.append(_said(self._rejected_state))
-        mark.update(dubs=[dub.to_dict() for dub in dubs], seconds=round(time.perf_counter() - began, 4), traceback=trace)
+            next((dub for dub in dubs if dub.state == "run"), dubs[0]).notes.append(
+                _said(self._rejected_state)
+            )
+        mark.update(
+            dubs=[dub.to_dict() for dub in dubs],
+            seconds=round(time.perf_counter() - began, 4),
+            traceback=trace,
+        )
         self.coordinator.end(key)
         self.coordinator.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
         yield from heartbeats.rest()
-        values = {"segment_id": title.id, "title": title.id, "video": title.video, "segment": -1, "error": error, "meta": json.dumps(mark)}
+        values = {
+            "segment_id": title.id,
+            "title": title.id,
+            "video": title.video,
+            "segment": -1,
+            "error": error,
+            "meta": json.dumps(mark),
+        }
         yield empty_row(PLANNED, values)
         yield from rows
 
     def left(self, title: Title) -> list[Dub]:
-        """The dubs of a title that have something to do, as far as that can be told without opening its media."""
+        """The dubs of a title that have something to do, as far as that can be told without opening its
+        media.
+        """
         if title.error:
             return []
         self._rejected_state = []
@@ -154,9 +194,10 @@ class Planner:
         except ValueError:
             return []  # it fails as soon as it is planned
 
-    # --- what is asked ------------------------------------------------------------------------------------------------------------
+    # --- what is asked --------------------------------------------------------------------------------------
     def _dubs(self, title: Title, done: list[str] | None) -> list[DubPlan]:
-        """Each dub's content key, and whether it is done already (those of `done`, where that is known) or cannot be run. Touches no media.
+        """Each dub's content key, and whether it is done already (those of `done`, where that is known) or
+        cannot be run. Touches no media.
 
         Raises:
             MediaError: the video cannot be found.
@@ -170,7 +211,10 @@ class Planner:
                 plan.state, plan.error = "failed", dub.error
                 continue
             if suffix(dub.output) not in SUFFIXES:
-                plan.state, plan.error = "failed", f"{dub.output}: an output's name ends in {', '.join(SUFFIXES)}"
+                plan.state, plan.error = (
+                    "failed",
+                    f"{dub.output}: an output's name ends in {', '.join(SUFFIXES)}",
+                )
                 continue
             try:
                 made_of = self.ingredients(title, dub, video)
@@ -178,12 +222,16 @@ class Planner:
                 plan.state, plan.error = "failed", str(problem)
                 continue
             plan.key = content_key(*made_of.values())
-            plan.ingredients = readable({**made_of, "output": dub.output, "audio": dub.audio, "language": dub.language})
+            plan.ingredients = readable(
+                {**made_of, "output": dub.output, "audio": dub.audio, "language": dub.language}
+            )
             self._compare(title, plan, done)
         return plans
 
     def _compare(self, title: Title, plan: DubPlan, done: list[str] | None) -> None:
-        """Say whether a dub is done: a record of the same inputs and options is there, and its output. If not, note what has changed."""
+        """Say whether a dub is done: a record of the same inputs and options is there, and its output. If
+        not, note what has changed.
+        """
         record = self.run.read_record(title.id, plan.dub.dub, self._rejected_state)
         finished = record is not None and record["state"] == "done"
         same = record is not None and finished and record.get("key") == job_key(plan.key, plan.dub)
@@ -205,12 +253,19 @@ class Planner:
             MediaError: the speech or the picture of the face cannot be found.
         """
         stages = {
-            spec.name: {**vars(spec.options), **title.options.get(spec.name, {}), **dub.options.get(spec.name, {})}
+            spec.name: {
+                **vars(spec.options),
+                **title.options.get(spec.name, {}),
+                **dub.options.get(spec.name, {}),
+            }
             for spec in self.engine.stages
         }
         return {
             "version": version(),
-            "engine": {**self.engine.config.model_dump(exclude={"description"}), "stages": [spec.where for spec in self.engine.stages]},
+            "engine": {
+                **self.engine.config.model_dump(exclude={"description"}),
+                "stages": [spec.where for spec in self.engine.stages],
+            },
             "segments": self.spec.segment_frames if self.engine.config.windows.kind == "frames" else None,
             "options": stages,
             "face": _face_identity(title.face),
@@ -219,11 +274,18 @@ class Planner:
             "speech": fingerprint(dub.speech),
         }
 
-    # --- what is to be done -------------------------------------------------------------------------------------------------------
+    # --- what is to be done ---------------------------------------------------------------------------------
     def _segments(
-        self, title: Title, info: VideoInfo, dubs: list[DubPlan], committed: dict[str, dict[str, Any]], heartbeats: Heartbeats
+        self,
+        title: Title,
+        info: VideoInfo,
+        dubs: list[DubPlan],
+        committed: dict[str, dict[str, Any]],
+        heartbeats: Heartbeats,
     ) -> Generator[Row, None, tuple[dict[str, Any], list[Row]]]:
-        """What the mark says of a title, and its rows; yields heartbeats. Notes speech that cannot be used in its dub."""
+        """What the mark says of a title, and its rows; yields heartbeats. Notes speech that cannot be used in
+        its dub.
+        """
         speech = {}
         for plan in dubs:
             if plan.state != "run":
@@ -247,7 +309,9 @@ class Planner:
         halo = self.engine.halo(title.options)
         halos = [halo_range(bound, shots[shot], halo) for bound, shot in zip(bounds, shot_of)]
         for plan in running:
-            runs = timeline(info.pts, info.last_duration, info.time_base, speech[plan.dub.dub], plan.dub.length)
+            runs = timeline(
+                info.pts, info.last_duration, info.time_base, speech[plan.dub.dub], plan.dub.length
+            )
             plan.notes += length_notes(plan.dub, speech[plan.dub.dub], info)
             plan.frames = sum(run.count for run in runs)
             plan.video_seconds = _shown_seconds(runs[-1].pts, info)
@@ -255,11 +319,25 @@ class Planner:
                 missing = self._missing(plan, number, output_segments, info.pts, halos[number], committed)
                 if missing:
                     spoken[number].append(
-                        {"dub": plan.dub.dub, "speech": plan.dub.speech, "options": plan.dub.options, "output_segments": missing}
+                        {
+                            "dub": plan.dub.dub,
+                            "speech": plan.dub.speech,
+                            "options": plan.dub.options,
+                            "output_segments": missing,
+                        }
                     )
             plan.output_segments.sort(key=lambda output_segment: output_segment["out_start"])
         rows = [
-            self._row(title, info, number, bounds[number], halos[number], shots[shot_of[number]], anchors[shot_of[number]], spoken[number])
+            self._row(
+                title,
+                info,
+                number,
+                bounds[number],
+                halos[number],
+                shots[shot_of[number]],
+                anchors[shot_of[number]],
+                spoken[number],
+            )
             for number in sorted(spoken)
         ]
         faceless = sum(anchor is None for anchor in anchors) if self.engine.config.find_faces else 0
@@ -274,17 +352,26 @@ class Planner:
         halo: tuple[int, int],
         committed: dict[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Specifications of the output_segments of one segment that have no receipt; all are noted in the dub's plan."""
+        """Specifications of the output_segments of one segment that have no receipt; all are noted in the
+        dub's plan.
+        """
         missing = []
         for index, output_segment in enumerate(output_segments):
             spec = output_segment_spec(output_segment, index, "", pts[slice(*halo)], halo[0])
             # The key stands in the file's name: a file made of other inputs has another name.
-            spec["name"] = f"{slug(plan.dub.dub)}.{number:05d}.{index:03d}.{content_key(plan.key, halo, spec)[:20]}"
+            spec["name"] = (
+                f"{slug(plan.dub.dub)}.{number:05d}.{index:03d}.{content_key(plan.key, halo, spec)[:20]}"
+            )
             receipt = committed.get(spec["name"])
             if receipt is not None and receipt["frames"] != output_segment.count:
                 receipt = None
             plan.output_segments.append(
-                {"name": spec["name"], "out_start": output_segment.out_start, "frames": output_segment.count, "receipt": receipt}
+                {
+                    "name": spec["name"],
+                    "out_start": output_segment.out_start,
+                    "frames": output_segment.count,
+                    "receipt": receipt,
+                }
             )
             if receipt is None:
                 missing.append(spec)
@@ -293,26 +380,51 @@ class Planner:
     def _longest(self, info: VideoInfo) -> int:
         """Most frames of a output_segment of held frames."""
         windows = self.engine.config.windows
-        return self.spec.segment_frames if windows.kind == "frames" else max(1, int(windows.max_seconds * info.average_rate))
+        return (
+            self.spec.segment_frames
+            if windows.kind == "frames"
+            else max(1, int(windows.max_seconds * info.average_rate))
+        )
 
     def _shots_and_anchors(
         self, title: Title, info: VideoInfo, heartbeats: Heartbeats
     ) -> Generator[Row, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
-        """Shots and anchors of a title, from the cache where an earlier run has found them; yields heartbeats."""
-        how = (version(), code("pipelines.planning.shots"), libraries(), self.engine.config.detect_shots, self.engine.config.find_faces)
+        """Shots and anchors of a title, from the cache where an earlier run has found them; yields
+        heartbeats.
+        """
+        how = (
+            version(),
+            code("pipelines.planning.shots"),
+            libraries(),
+            self.engine.config.detect_shots,
+            self.engine.config.find_faces,
+        )
         key = content_key(how, fingerprint(title.video), _face_identity(title.face))
         cache = join(self.spec.cache or self.run.url, "plans", f"{key}.json")
         known = read_checksummed(cache)
         if known is None and exists(cache):
             self._rejected_state.append("shots and anchors: damaged")
         if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
-            return [(int(a), int(b)) for a, b in known["shots"]], [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
+            return [(int(a), int(b)) for a, b in known["shots"]], [
+                None if a is None else np.array(a, np.float32) for a in known["anchors"]
+            ]
         from pipelines.planning.shots import look_through  # with OpenCV
 
         face = title.face if self.engine.config.find_faces else None
-        shots, anchors = yield from heartbeats.following(look_through(title.video, info, self.engine.config.detect_shots, face))
+        shots, anchors = yield from heartbeats.following(
+            look_through(title.video, info, self.engine.config.detect_shots, face)
+        )
         plain = [None if a is None else [float(v) for v in a] for a in anchors]
-        write_checksummed(cache, {"key": key, "video": redact(title.video), "n_frames": info.n_frames, "shots": shots, "anchors": plain})
+        write_checksummed(
+            cache,
+            {
+                "key": key,
+                "video": redact(title.video),
+                "n_frames": info.n_frames,
+                "shots": shots,
+                "anchors": plain,
+            },
+        )
         return shots, anchors
 
     def _row(
@@ -387,9 +499,13 @@ def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
     if info.n_frames == 1:
         return []
     if dub.length in ("keep", "trim") and difference > 0.25:
-        return [f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"]
+        return [
+            f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"
+        ]
     if dub.length == "keep" and difference < -0.25:
-        return [f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth (length trim ends there)"]
+        return [
+            f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth (length trim ends there)"
+        ]
     return []
 
 

@@ -13,11 +13,15 @@ from pipelines.engine.config import Windows
 Range = tuple[int, int]
 
 
-def cut_segments(shots: list[Range], info: VideoInfo, windows: Windows, segment_frames: int) -> tuple[list[Range], list[int]]:
-    """Cut shots into equal output_segments: by time, each at most `windows.max_seconds` long, or by frames, at most `segment_frames`.
+def cut_segments(
+    shots: list[Range], info: VideoInfo, windows: Windows, segment_frames: int
+) -> tuple[list[Range], list[int]]:
+    """Cut shots into equal output_segments: by time, each at most `windows.max_seconds` long, or by frames,
+    at most `segment_frames`.
 
     Returns:
-        [start, stop) frames of the segments, covering the title in order, and for each the number of its shot.
+        [start, stop) frames of the segments, covering the title in order, and for each the number of its
+        shot.
     """
     bounds: list[Range] = []
     shot_of: list[int] = []

@@ -25,7 +25,9 @@ def select(titles: Sequence[Title], only: Sequence[str], redo: Sequence[str]) ->
         unknown = [name for name in dict.fromkeys(names) if name not in known]
         if unknown:
             told = "; ".join(_unknown(name, known) for name in unknown[:NAMED])
-            raise UsageError(f"{option}: the manifest has no title {told}" + (" ..." if len(unknown) > NAMED else ""))
+            raise UsageError(
+                f"{option}: the manifest has no title {told}" + (" ..." if len(unknown) > NAMED else "")
+            )
     if not only:
         return list(titles)
     wanted = {*only, *redo}
@@ -40,14 +42,17 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 def forget(run: RunDirectory, titles: Sequence[str]) -> None:
     """Make a run compute titles again. The caller holds the lock.
 
-    Their records stay, without the key by which they are known to be up to date: they say which outputs are the run's own and may be
-    replaced, also after an interruption.
+    Their records stay, without the key by which they are known to be up to date: they say which outputs are
+    the run's own and may be replaced, also after an interruption.
     """
     for record in run.records():
         if record["title"] in titles:
             run.write_record({**record, "key": ""})
     for title in titles:
-        for folder in (run.receipts(title), run.segments(title)):  # receipts first, so that none is without its file
+        for folder in (
+            run.receipts(title),
+            run.segments(title),
+        ):  # receipts first, so that none is without its file
             fs, path = filesystem(folder)
             if fs.isdir(path):
                 remove(folder, recursive=True)

@@ -1,4 +1,5 @@
-"""Shots: where the picture cuts, by PySceneDetect's adaptive detector on our own frames, so that frame numbers agree exactly.
+"""Shots: where the picture cuts, by PySceneDetect's adaptive detector on our own frames, so that frame
+numbers agree exactly.
 
 Used by the planner. A segment never crosses a cut, and each shot has its own anchor face.
 """
@@ -34,7 +35,8 @@ RATE = 25.0
 def look_through(
     url: str, info: VideoInfo, cuts: bool = True, face: str | None = None
 ) -> Generator[int, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
-    """Find the shots of a title and the face in each, decoding it once; yields the numbers of the frames as they pass.
+    """Find the shots of a title and the face in each, decoding it once; yields the numbers of the frames as
+    they pass.
 
     Args:
         url: video.
@@ -43,7 +45,8 @@ def look_through(
         face: whose, see `operators.faces.anchors.find_anchors`; None: nobody's.
 
     Returns:
-        [start, stop) frame numbers of the shots, covering the title without gaps, and the anchor of each (None without ``face``).
+        [start, stop) frame numbers of the shots, covering the title without gaps, and the anchor of each
+        (None without ``face``).
 
     Raises:
         FaceError: see `find_anchors`.
@@ -89,7 +92,9 @@ def _scenedetect() -> Any:
 
 
 class ShotFinder:
-    """Finds the cuts of a title, frame by frame: gives each (the first frame of a shot but the title's first) once, some frames late."""
+    """Finds the cuts of a title, frame by frame: gives each (the first frame of a shot but the title's first)
+    once, some frames late.
+    """
 
     def __init__(self) -> None:
         self._detector = _scenedetect().AdaptiveDetector(min_scene_len=SHORTEST)
@@ -106,7 +111,9 @@ class ShotFinder:
         return self._new(self._detector.post_process(self._timecode))
 
     def _new(self, found: Iterable[FrameTimecode]) -> list[int]:
-        cuts = sorted({cut.frame_num for cut in found if self._last < cut.frame_num <= self._timecode.frame_num})
+        cuts = sorted(
+            {cut.frame_num for cut in found if self._last < cut.frame_num <= self._timecode.frame_num}
+        )
         self._last = max([self._last, *cuts])
         return cuts
 

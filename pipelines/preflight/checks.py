@@ -28,7 +28,9 @@ MIB = 1 << 20
 def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:
     """CPUs and GPUs that the pools hold at least, on a machine or cluster with this many CPUs."""
     sizes = [pool.bounds(cpus)[0] for pool in pools]
-    return sum(n * pool.num_cpus for n, pool in zip(sizes, pools)), sum(n * pool.num_gpus for n, pool in zip(sizes, pools))
+    return sum(n * pool.num_cpus for n, pool in zip(sizes, pools)), sum(
+        n * pool.num_gpus for n, pool in zip(sizes, pools)
+    )
 
 
 def check_resources(
@@ -79,7 +81,11 @@ def longest_row(profile: ProfileConfig, engine: Engine) -> tuple[int, int]:
 
 
 def check_store(
-    profile: ProfileConfig, engine: Engine, groups: Sequence[tuple[PoolConfig, Sequence[str]]], store: float, cpus: int
+    profile: ProfileConfig,
+    engine: Engine,
+    groups: Sequence[tuple[PoolConfig, Sequence[str]]],
+    store: float,
+    cpus: int,
 ) -> None:
     """Hold the largest rows that can be under way at once against the object store.
 
@@ -91,7 +97,8 @@ def check_store(
         cpus: of the whole cluster.
 
     Raises:
-        PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the time.
+        PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the
+            time.
     """
     windows = engine.config.windows
     frames, core = longest_row(profile, engine)
@@ -103,7 +110,11 @@ def check_store(
         total += rows * size
         lines.append(f"  before {pool.name}: {rows} rows × {size / MIB:.1f} MiB")
     if total > store:
-        change = f"lower segment_frames ({profile.segment_frames})" if windows.kind == "frames" else "fuse stages into fewer pools"
+        change = (
+            f"lower segment_frames ({profile.segment_frames})"
+            if windows.kind == "frames"
+            else "fuse stages into fewer pools"
+        )
         raise PreflightError(
             f"profile {profile.name}: rows under way need {total / MIB:.0f} MiB, the object store has {store / MIB:.0f} MiB:\n"
             + "\n".join(lines)
@@ -112,7 +123,8 @@ def check_store(
 
 
 def check_shared_memory(profile: ProfileConfig) -> None:
-    """The object store of a Ray that we start lies in /dev/shm; with too little there Ray falls back to the disk and crawls.
+    """The object store of a Ray that we start lies in /dev/shm; with too little there Ray falls back to the
+    disk and crawls.
 
     Raises:
         PreflightError: with both sizes.
@@ -129,13 +141,22 @@ def check_shared_memory(profile: ProfileConfig) -> None:
 
 
 def check_writable(run: str, titles: Sequence[Title]) -> None:
-    """Write and delete a small file in the run directory and in the folders of the outputs; of many folders, in some.
+    """Write and delete a small file in the run directory and in the folders of the outputs; of many folders,
+    in some.
 
     Raises:
         PreflightError: naming the folder and the reason.
     """
-    folders = sorted({dub.output.rsplit("/", 1)[0] for title in titles for dub in title.dubs if dub.output and "/" in dub.output})
-    # A folder for each title would take minutes on an object store; what is wrong with one is mostly wrong with its neighbours.
+    folders = sorted(
+        {
+            dub.output.rsplit("/", 1)[0]
+            for title in titles
+            for dub in title.dubs
+            if dub.output and "/" in dub.output
+        }
+    )
+    # A folder for each title would take minutes on an object store; what is wrong with one is mostly wrong
+    # with its neighbours.
     for folder in dict.fromkeys([run, *folders[:: -(-len(folders) // FOLDERS) or 1]]):
         probe = join(folder, f".retalk-{uuid.uuid4().hex[:8]}")
         try:
@@ -148,7 +169,8 @@ def check_writable(run: str, titles: Sequence[Title]) -> None:
 
 
 def with_missing_files(titles: Sequence[Title]) -> list[Title]:
-    """Titles and dubs with an error where a file of this machine is missing, a folder or empty: known before anything starts.
+    """Titles and dubs with an error where a file of this machine is missing, a folder or empty: known before
+    anything starts.
 
     Files elsewhere are left to the planner, which asks for many at a time.
     """
@@ -186,11 +208,16 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
     """Look for the files of `retalk dub`, wherever they are, before anything is started.
 
     Raises:
-        UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's name.
+        UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's
+            name.
     """
     if wrong := face_problem(face):
         raise UsageError(f"--face: {wrong}")
-    named = [("the video", video), ("the speech", speech), *([("the picture of --face", face)] if is_picture(face) else [])]
+    named = [
+        ("the video", video),
+        ("the speech", speech),
+        *([("the picture of --face", face)] if is_picture(face) else []),
+    ]
     for what, url in named:
         if not url.strip():
             raise UsageError(f"{what} is missing: its path is empty")
@@ -210,8 +237,8 @@ def _below_here(url: str) -> str:
 
 
 def check_inputs(titles: Sequence[Title]) -> None:
-    """Ask each storage for one of its inputs. A file that is not there is its title's failure; a run for which no storage answers at all
-    would be nothing but failures.
+    """Ask each storage for one of its inputs. A file that is not there is its title's failure; a run for
+    which no storage answers at all would be nothing but failures.
 
     Raises:
         PreflightError: naming the storages and what they say.
@@ -238,7 +265,10 @@ def check_inputs(titles: Sequence[Title]) -> None:
         else:
             return
     if problems:
-        raise PreflightError("no storage of the inputs answers; check credentials and network:\n  " + "\n  ".join(problems.values()))
+        raise PreflightError(
+            "no storage of the inputs answers; check credentials and network:\n  "
+            + "\n  ".join(problems.values())
+        )
 
 
 def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
@@ -247,7 +277,12 @@ def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     Raises:
         PreflightError: naming the URL.
     """
-    urls: list[Any] = [run, *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output))))]
+    urls: list[Any] = [
+        run,
+        *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output)))),
+    ]
     for url in urls:
         if any(part.startswith("memory://") for part in url.split("::")):
-            raise PreflightError(f"{url}: memory:// is seen by one process only; use --runner local, or another storage")
+            raise PreflightError(
+                f"{url}: memory:// is seen by one process only; use --runner local, or another storage"
+            )

@@ -1,4 +1,6 @@
-"""Preflight on a cluster: what it is now, what it can become, and whether its nodes have what the workers will need."""
+"""Preflight on a cluster: what it is now, what it can become, and whether its nodes have what the workers
+will need.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class NodeSize:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Resources now, what they can become (None: they stay), whose word that is, and the nodes that there are or can be."""
+    """Resources now, what they can become (None: they stay), whose word that is, and the nodes that there are
+    or can be.
+    """
 
     now: Mapping[str, float]
     grown: Mapping[str, float] | None
@@ -56,7 +60,8 @@ def read_cluster(ray: Any, profile: ProfileConfig, joined: bool, bootstrap: Path
 
     Args:
         ray: the connected module.
-        profile: whose `nodes` are taken at their word on a cluster that was joined and that says nothing itself.
+        profile: whose `nodes` are taken at their word on a cluster that was joined and that says nothing
+            itself.
         joined: False: the Ray was started here, and stays as it is.
         bootstrap: the launcher's configuration.
     """
@@ -69,13 +74,18 @@ def read_cluster(ray: Any, profile: ProfileConfig, joined: bool, bootstrap: Path
     kinds, source = (_launched(bootstrap) or _declared(profile)) if joined else ([], "")
     if not any(most > least for _, least, most in kinds):
         return Cluster(now, None, "", nodes)
-    grown = {kind: sum(most * getattr(size, field) for size, _, most in kinds) for kind, field in (("CPU", "cpus"), ("GPU", "gpus"))}
+    grown = {
+        kind: sum(most * getattr(size, field) for size, _, most in kinds)
+        for kind, field in (("CPU", "cpus"), ("GPU", "gpus"))
+    }
     grown = {kind: max(value, now.get(kind, 0.0)) for kind, value in grown.items()}
     return Cluster(now, grown, source, [*nodes, *(size for size, _, _ in kinds)])
 
 
 def _launched(bootstrap: Path) -> tuple[list[tuple[NodeSize, int, int]], str] | None:
-    """Node types of Ray's cluster launcher, with their least and most number; None where this node was not launched by it."""
+    """Node types of Ray's cluster launcher, with their least and most number; None where this node was not
+    launched by it.
+    """
     path = bootstrap.expanduser()
     if not path.is_file():
         return None
@@ -84,13 +94,17 @@ def _launched(bootstrap: Path) -> tuple[list[tuple[NodeSize, int, int]], str] | 
     for name, kind in config.get("available_node_types", {}).items():
         if name != config.get("head_node_type"):
             has = kind.get("resources", {})
-            size = NodeSize(float(has.get("CPU", 0)), float(has.get("GPU", 0)), float(has.get("object_store_memory", 0)))
+            size = NodeSize(
+                float(has.get("CPU", 0)), float(has.get("GPU", 0)), float(has.get("object_store_memory", 0))
+            )
             found.append((size, int(kind.get("min_workers", 0)), int(kind.get("max_workers", 0))))
     return found, str(bootstrap)
 
 
 def _declared(profile: ProfileConfig) -> tuple[list[tuple[NodeSize, int, int]], str]:
-    return [(NodeSize(group.cpus, group.gpus), group.min, group.max) for group in profile.nodes], f"nodes of profile {profile.name}"
+    return [
+        (NodeSize(group.cpus, group.gpus), group.min, group.max) for group in profile.nodes
+    ], f"nodes of profile {profile.name}"
 
 
 def check_actors_fit(profile: ProfileConfig, pools: Sequence[PoolConfig], cluster: Cluster) -> None:
@@ -101,14 +115,21 @@ def check_actors_fit(profile: ProfileConfig, pools: Sequence[PoolConfig], cluste
     """
     for pool in (profile.plan, *pools):
         if not any(node.cpus >= pool.num_cpus and node.gpus >= pool.num_gpus for node in cluster.nodes):
-            sizes = ", ".join(sorted({f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in cluster.nodes}))
+            sizes = ", ".join(
+                sorted({f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in cluster.nodes})
+            )
             raise PreflightError(
                 f"profile {profile.name}: an actor of pool {pool.name} books {pool.num_cpus:g} CPUs and {pool.num_gpus:g} GPUs, and no "
                 f"node has that (nodes have {sizes or 'nothing'}): lower num_cpus or num_gpus of {pool.name}"
             )
 
 
-def check_row_fits(profile: ProfileConfig, engine: Engine, groups: Sequence[tuple[PoolConfig, Sequence[str]]], cluster: Cluster) -> None:
+def check_row_fits(
+    profile: ProfileConfig,
+    engine: Engine,
+    groups: Sequence[tuple[PoolConfig, Sequence[str]]],
+    cluster: Cluster,
+) -> None:
     """A row going in and a row coming out must fit into the store of one node.
 
     Raises:
@@ -120,7 +141,9 @@ def check_row_fits(profile: ProfileConfig, engine: Engine, groups: Sequence[tupl
     frames, core = longest_row(profile, engine)
     for pool, stages in groups:
         first = engine.names.index(stages[0])
-        size = row_bytes(engine.edges[first], frames, core) + row_bytes(engine.edges[first + len(stages)], frames, core)
+        size = row_bytes(engine.edges[first], frames, core) + row_bytes(
+            engine.edges[first + len(stages)], frames, core
+        )
         if size > store:
             raise PreflightError(
                 f"profile {profile.name}: pool {pool.name} takes and gives rows of {size / MIB:.1f} MiB, the largest node's object store "
@@ -146,21 +169,28 @@ def inspect_node(wanted: Mapping[str, Sequence[str]], run: str) -> dict[str, Any
 
 
 def check_nodes(ray: Any, wanted: Mapping[str, Sequence[str]], run: str) -> None:
-    """Ask every node that will work: the same version, the model files, the run directory, shared memory for its store.
+    """Ask every node that will work: the same version, the model files, the run directory, shared memory for
+    its store.
 
     A Ray of this machine alone is not asked: there all of it has been looked at.
 
     Raises:
         PreflightError: one line for each node that lacks something, with what to do.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"] and (node["Resources"].get("CPU") or node["Resources"].get("GPU"))]
+    nodes = [
+        node
+        for node in ray.nodes()
+        if node["Alive"] and (node["Resources"].get("CPU") or node["Resources"].get("GPU"))
+    ]
     if len(nodes) < 2 and all(node["NodeManagerHostname"] == socket.gethostname() for node in nodes):
         return
     if problems := ask_nodes(ray, nodes, wanted, run):
         raise PreflightError("nodes lack what workers need:\n" + "\n".join(problems))
 
 
-def ask_nodes(ray: Any, nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, Sequence[str]], run: str) -> list[str]:
+def ask_nodes(
+    ray: Any, nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, Sequence[str]], run: str
+) -> list[str]:
     """What is wrong with each of some nodes of `ray.nodes()`, a line each; they are asked at the same time."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -179,7 +209,9 @@ def ask_nodes(ray: Any, nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str,
         try:
             problems += [f"  {name}: {text}" for text in judge(ray.get(answer), node["Resources"], run)]
         except ray.exceptions.RayError as problem:
-            problems.append(f"  {name}: cannot run workers ({str(problem).strip().splitlines()[-1]}): is retalk installed there?")
+            problems.append(
+                f"  {name}: cannot run workers ({str(problem).strip().splitlines()[-1]}): is retalk installed there?"
+            )
     return problems
 
 
@@ -189,9 +221,13 @@ def judge(answer: Mapping[str, Any], resources: Mapping[str, float], run: str) -
     if answer["version"] != version():
         problems.append(f"has version {answer['version']} of retalk, the driver {version()}: use one image")
     if answer["missing"]:
-        problems.append(f"model files are missing: {', '.join(answer['missing'])}; run there: retalk models pull, or set RETALK_HOME")
+        problems.append(
+            f"model files are missing: {', '.join(answer['missing'])}; run there: retalk models pull, or set RETALK_HOME"
+        )
     if not answer["sees"]:
-        problems.append(f"does not see the run directory {run}: use storage that all nodes share (s3://, gs://, a shared file system)")
+        problems.append(
+            f"does not see the run directory {run}: use storage that all nodes share (s3://, gs://, a shared file system)"
+        )
     store = resources.get("object_store_memory", 0.0)
     if answer["shm"] is not None and store > answer["shm"]:
         problems.append(

@@ -1,11 +1,14 @@
-"""The analysis cache: what stages compute once a segment, kept for later runs, such as one that adds a language to a title.
+"""The analysis cache: what stages compute once a segment, kept for later runs, such as one that adds a
+language to a title.
 
-One Arrow IPC file (zstd) for each stage and segment, under ``analysis/`` of the run directory or of another folder that runs share. Its
-name carries a hash of all that decides its content: the video's identity, shot, segment and halo, the anchor, the stage and those before it
-with their options and devices, the model files, the code and the libraries. What is in it is held against a checksum: a file that is
-damaged or is another's is not used, and the stage runs.
+One Arrow IPC file (zstd) for each stage and segment, under ``analysis/`` of the run directory or of another
+folder that runs share. Its name carries a hash of all that decides its content: the video's identity, shot,
+segment and halo, the anchor, the stage and those before it with their options and devices, the model files,
+the code and the libraries. What is in it is held against a checksum: a file that is damaged or is another's
+is not used, and the stage runs.
 
-Columns that hold pixels are large and mostly cheap to make again, so a stage is cached only if its columns need at most `bytes_per_frame`.
+Columns that hold pixels are large and mostly cheap to make again, so a stage is cached only if its columns
+need at most `bytes_per_frame`.
 """
 
 from __future__ import annotations
@@ -59,8 +62,9 @@ class AnalysisCache:
         self._devices = dict(spec.devices)
 
     def load(self, index: int, row: Row, rejected_state: list[str]) -> dict[str, Any] | None:
-        """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or another's: the latter two are
-        noted in `rejected_state`."""
+        """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or
+        another's: the latter two are noted in `rejected_state`.
+        """
         url, key = self.place(index, row)
         if not exists(url):
             return None
@@ -73,9 +77,17 @@ class AnalysisCache:
             if stated == {"key": key, "sha256": digest(columns, schema)}:
                 return columns
             problem = "another key or checksum"
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:  # Arrow's errors are of these kinds
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+        ) as error:  # Arrow's errors are of these kinds
             problem = f"damaged ({type(error).__name__})"
-        rejected_state.append(f"{REJECTED_STATE}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again")
+        rejected_state.append(
+            f"{REJECTED_STATE}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again"
+        )
         return None
 
     def save(self, index: int, row: Row, columns: Mapping[str, Any]) -> None:
@@ -89,7 +101,11 @@ class AnalysisCache:
         stated = {b"retalk": json.dumps({"key": key, "sha256": digest(columns, schema)}).encode()}
         table = to_table(columns, schema).replace_schema_metadata(stated)
         try:
-            with atomic_write(url) as path, pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=ZSTD) as writer:
+            with (
+                atomic_write(url) as path,
+                pa.OSFile(str(path), "wb") as sink,
+                pa.ipc.new_file(sink, table.schema, options=ZSTD) as writer,
+            ):
                 writer.write_table(table)
         except OSError as problem:
             # A later run computes it again; this one has what it needs.
@@ -98,8 +114,12 @@ class AnalysisCache:
     def place(self, index: int, row: Row) -> tuple[str, str]:
         """URL and key of the file of a stage and row."""
         video = _fingerprint(row["video"])
-        planned = [np.asarray(row[name]).tobytes().hex() if name == "anchor" else int(row[name]) for name in PLANNED]
-        key = content_key(video, planned, [self._stage(spec, row) for spec in self.engine.stages[: index + 1]], libraries())
+        planned = [
+            np.asarray(row[name]).tobytes().hex() if name == "anchor" else int(row[name]) for name in PLANNED
+        ]
+        key = content_key(
+            video, planned, [self._stage(spec, row) for spec in self.engine.stages[: index + 1]], libraries()
+        )
         folder = f"{slug(redact(str(row['video'])).rsplit('/', 1)[-1])}-{content_key(video)[:8]}"
         name = f"{self.engine.names[index]}-{int(row['segment']):05d}-{key}.arrow"
         return join(self.spec.url, FOLDER, folder, name), key
@@ -107,7 +127,13 @@ class AnalysisCache:
     def _stage(self, spec: StageSpec, row: Row) -> list[Any]:
         options = spec.stage.options_for(Segment(row))
         files = model_identity(spec.stage.model_files(options), getattr(options, "weights", ""))
-        return [spec.where, vars(options), self._devices.get(spec.name, "cpu"), files, code(spec.where.partition(":")[0])]
+        return [
+            spec.where,
+            vars(options),
+            self._devices.get(spec.name, "cpu"),
+            files,
+            code(spec.where.partition(":")[0]),
+        ]
 
 
 def digest(columns: Mapping[str, Any], schema: pa.Schema) -> str:

@@ -40,7 +40,9 @@ def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
         return {"redo": "it was asked for"}
     if not isinstance(before, dict):
         return {"version": "an earlier version of retalk made it"}
-    found = {name: _change(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]}
+    found = {
+        name: _change(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]
+    }
     # Equal without the secrets of URLs: a signed address is new.
     return found or {"address": "the address of an input changed"}
 

@@ -1,4 +1,6 @@
-"""The coordinator: counts how often a row was begun, and what the stages have done. One per run; in a Ray run a small named actor."""
+"""The coordinator: counts how often a row was begun, and what the stages have done. One per run; in a Ray run
+a small named actor.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ class Coordinator:
 
     Args:
         room: bytes that may be added to the analysis cache.
-        folder: on this machine, where decisions are written down: a coordinator that is started again after it was killed must know them, for
-            a title that is planned again otherwise gives other rows, and Ray takes them for those that it has. "": they are not.
+        folder: on this machine, where decisions are written down: a coordinator that is started again after
+            it was killed must know them, for a title that is planned again otherwise gives other rows, and
+            Ray takes them for those that it has. "": they are not.
     """
 
     def __init__(self, room: float = math.inf, folder: str = "") -> None:
@@ -52,7 +55,9 @@ class Coordinator:
         self._begun.pop(key, None)
 
     def decide(self, key: str, decision: Any) -> None:
-        """Keep what was decided for a title, to the end of the run: planned again after its worker died, it gets the same rows."""
+        """Keep what was decided for a title, to the end of the run: planned again after its worker died, it
+        gets the same rows.
+        """
         self._decided[key] = decision
         if self._file is not None:
             line = json.dumps([key, decision])
@@ -89,7 +94,9 @@ class Coordinator:
         self._working[stage] = self._working.get(stage, 0) + 1
 
     def stage_at(self, stage: str, frames: float) -> None:
-        """Note how many more frames of the row that it works on a stage has finished; what is noted is taken back before `stage_done`."""
+        """Note how many more frames of the row that it works on a stage has finished; what is noted is taken
+        back before `stage_done`.
+        """
         self._at[stage] = self._at.get(stage, 0.0) + frames
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
@@ -113,7 +120,14 @@ class Coordinator:
         """
         known = self._workers.get(worker, {})
         since = known["since"] if known.get("pid") == pid else time.monotonic()
-        self._workers[worker] = {"group": group, "node": node, "pid": pid, "phase": phase, "since": since, "up": False}
+        self._workers[worker] = {
+            "group": group,
+            "node": node,
+            "pid": pid,
+            "phase": phase,
+            "since": since,
+            "up": False,
+        }
 
     def up(self, worker: str) -> None:
         """Note that a worker can take rows."""
@@ -124,8 +138,9 @@ class Coordinator:
         """Counters, rows at work, and workers.
 
         Returns:
-            ``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "at": {name: frames}, "running": [keys],
-            "starting": [{group, node, pid, phase, seconds}], "workers": {group: how many have been seen}}``.
+            ``{"stages": {name: {rows, frames, seconds, errors}}, "working": {name: rows}, "at": {name:
+            frames}, "running": [keys], "starting": [{group, node, pid, phase, seconds}], "workers": {group:
+            how many have been seen}}``.
         """
         seen: dict[str, int] = {}
         starting = []

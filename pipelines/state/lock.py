@@ -1,4 +1,6 @@
-"""One run at a time in a run directory: a lock file with its owner and a heartbeat; a dead owner's lock is taken over."""
+"""One run at a time in a run directory: a lock file with its owner and a heartbeat; a dead owner's lock is
+taken over.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,17 @@ def _alive(pid: int) -> bool:
 
 def _parse(lock: Any) -> dict[str, Any] | None:
     """A lock's content; None if this is not one."""
-    if not isinstance(lock, dict) or not all(isinstance(lock.get(name), str) for name in ("owner", "machine")):
+    if not isinstance(lock, dict) or not all(
+        isinstance(lock.get(name), str) for name in ("owner", "machine")
+    ):
         return None
     return lock if all(isinstance(lock.get(name), (int, float)) for name in ("pid", "beat")) else None
 
 
 def holder(url: str) -> dict[str, Any] | None:
-    """The run that holds a run directory now: ``{owner, machine, pid, started, beat}``; None if nobody alive does."""
+    """The run that holds a run directory now: ``{owner, machine, pid, started, beat}``; None if nobody alive
+    does.
+    """
     lock = _parse(read_json(join(url, "lock.json")))
     if lock is None or (lock["machine"] == _machine() and not _alive(int(lock["pid"]))):
         return None
@@ -60,7 +66,9 @@ def holder(url: str) -> dict[str, Any] | None:
 
 
 def _watched_holder(url: str) -> dict[str, Any] | None:
-    """As `holder`, but a run on another machine is dead only when its heart is seen not to beat: the machines' clocks may differ."""
+    """As `holder`, but a run on another machine is dead only when its heart is seen not to beat: the
+    machines' clocks may differ.
+    """
     lock = _parse(read_json(join(url, "lock.json")))
     if lock is None or lock["machine"] == _machine():
         return holder(url)
@@ -87,7 +95,13 @@ class RunLock:
         self._thread = threading.Thread(target=self._keep, name="run-lock", daemon=True)
 
     def _write(self) -> None:
-        state = {"owner": self.owner, "machine": _machine(), "pid": os.getpid(), "started": self._started, "beat": time.time()}
+        state = {
+            "owner": self.owner,
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "started": self._started,
+            "beat": time.time(),
+        }
         write_text(self.path, json.dumps(state))
 
     def _refuse(self, lock: dict[str, Any]) -> LockedError:
@@ -103,16 +117,22 @@ class RunLock:
             if (lock := _watched_holder(self.url)) is not None:
                 raise self._refuse(lock)
             self._write()
-            # No exclusive create on object stores: of two that write at once, the one whose lock is there a moment later has it.
+            # No exclusive create on object stores: of two that write at once, the one whose lock is there a
+            # moment later has it.
             time.sleep(1.0)
             lock = read_json(self.path)
             if not isinstance(lock, dict) or lock.get("owner") != self.owner:
-                raise self._refuse(lock if isinstance(lock, dict) and "beat" in lock else {"pid": "?", "machine": "?", "beat": time.time()})
+                raise self._refuse(
+                    lock
+                    if isinstance(lock, dict) and "beat" in lock
+                    else {"pid": "?", "machine": "?", "beat": time.time()}
+                )
         self._thread.start()
         return self
 
     def _claim(self, path: str) -> bool:
-        """Of several runs that find a dead or no lock, let one through: who holds the kernel's lock of a file beside it decides.
+        """Of several runs that find a dead or no lock, let one through: who holds the kernel's lock of a file
+        beside it decides.
 
         Returns:
             False where the file system has no such locks.
@@ -128,7 +148,9 @@ class RunLock:
             self._write()
         return True
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         try:
@@ -136,7 +158,8 @@ class RunLock:
             if isinstance(lock, dict) and lock.get("owner") == self.owner:
                 remove(self.path)
         except OSError:
-            # The storage is away: the lock is a dead run's in half a minute, and what the run has to say matters more.
+            # The storage is away: the lock is a dead run's in half a minute, and what the run has to say
+            # matters more.
             return
 
     def _keep(self) -> None:
@@ -148,7 +171,8 @@ class RunLock:
                     return
                 self._write()
             except OSError:
-                # The next beat tries again; if the store stays away for long, others may take over and `check` tells.
+                # The next beat tries again; if the store stays away for long, others may take over and
+                # `check` tells.
                 continue
 
     def check(self) -> None:
@@ -158,12 +182,16 @@ class RunLock:
             LockedError: another run holds the directory now.
         """
         if self.lost.is_set():
-            raise LockedError(f"{self.url}: another run has taken this directory over while this one stood still; this one stops")
+            raise LockedError(
+                f"{self.url}: another run has taken this directory over while this one stood still; this one stops"
+            )
 
 
 @contextlib.contextmanager
 def _exclusive(path: str) -> Iterator[bool | None]:
-    """Hold a file's kernel lock, which goes with the process: True, False if another process has it, None where there are none."""
+    """Hold a file's kernel lock, which goes with the process: True, False if another process has it, None
+    where there are none.
+    """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
@@ -174,7 +202,8 @@ def _exclusive(path: str) -> Iterator[bool | None]:
                 return
             yield False
             return
-        # Whoever held it before has deleted the file when done: the lock counts on the file that is there now.
+        # Whoever held it before has deleted the file when done: the lock counts on the file that is there
+        # now.
         try:
             same = os.fstat(descriptor).st_ino == os.stat(path).st_ino
         except FileNotFoundError:

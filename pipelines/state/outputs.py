@@ -1,7 +1,8 @@
-"""Outputs that a run has made, which it may replace. Any other file under an output's name is somebody else's and is not overwritten.
+"""Outputs that a run has made, which it may replace. Any other file under an output's name is somebody else's
+and is not overwritten.
 
-``made/TITLE/DUB.json`` in the run directory lists the outputs of a dub with their sizes. It is written before an output
-appears and again afterwards, so that a run that was killed in between knows its own file.
+``made/TITLE/DUB.json`` in the run directory lists the outputs of a dub with their sizes. It is written before
+an output appears and again afterwards, so that a run that was killed in between knows its own file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
 from pipelines.errors import PreflightError
 from pipelines.manifest.titles import Title
-from pipelines.state.run_directory import RunDirectory, parse_json, read_checksummed, remove, slug, verify_checksum, write_checksummed
+from pipelines.state.run_directory import (
+    RunDirectory,
+    parse_json,
+    read_checksummed,
+    remove,
+    slug,
+    verify_checksum,
+    write_checksummed,
+)
 
 FOLDER = "made"
-#: Outputs that an error lists; a folder with more outputs than `FEW` is listed once in place of a question for each.
+#: Outputs that an error lists; a folder with more outputs than `FEW` is listed once in place of a question
+#: for each.
 NAMED, FEW = 20, 8
 
 
@@ -56,7 +66,9 @@ def making(run: RunDirectory, title: str, dub: str, output: str) -> Iterator[Non
 
 
 def made_by(run: RunDirectory) -> dict[str, set[int | None]]:
-    """Outputs of a run by their name (relative where they lie in the run directory) with their sizes; None: it may have any."""
+    """Outputs of a run by their name (relative where they lie in the run directory) with their sizes; None:
+    it may have any.
+    """
     found: dict[str, set[int | None]] = {}
     for record in run.records():
         if record.get("state") == "done":
@@ -79,13 +91,25 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
     Raises:
         PreflightError: a folder of outputs cannot be looked into.
     """
-    there = _sizes([dub.output for title in titles if not title.error for dub in title.dubs if dub.output and not dub.error])
+    there = _sizes(
+        [
+            dub.output
+            for title in titles
+            if not title.error
+            for dub in title.dubs
+            if dub.output and not dub.error
+        ]
+    )
     made = made_by(run) if there else {}
     found = {}
     for output, size in there.items():
         sizes = made.get(redact(run.relative(output)), set())
         if size not in sizes and None not in sizes:
-            found[output] = "has changed since this run made it" if sizes else "exists already, and this run has not made it"
+            found[output] = (
+                "has changed since this run made it"
+                if sizes
+                else "exists already, and this run has not made it"
+            )
     return found
 
 
@@ -102,7 +126,9 @@ def check_outputs(run: RunDirectory, titles: Sequence[Title]) -> None:
     if found:
         more = f"\n  ... and {len(found) - NAMED} more" if len(found) > NAMED else ""
         listed = "\n  ".join(found[:NAMED])
-        raise ExistingOutputError(f"{len(found)} outputs would be lost; --overwrite replaces them:\n  {listed}{more}")
+        raise ExistingOutputError(
+            f"{len(found)} outputs would be lost; --overwrite replaces them:\n  {listed}{more}"
+        )
 
 
 def _sizes(outputs: Sequence[str]) -> dict[str, int]:
@@ -140,7 +166,14 @@ def _listed(folder: str, outputs: Sequence[str]) -> dict[str, int]:
     fs, path = filesystem(folder)
     wanted = {output.rsplit("/", 1)[-1]: output for output in outputs}
     if isinstance(fs, LocalFileSystem):
-        # Names alone: a size for each of another program's thousands of files would take longer than all else.
-        return _asked([wanted[name] for entry in fs.ls(path, detail=False) if (name := entry.rsplit("/", 1)[-1]) in wanted])
+        # Names alone: a size for each of another program's thousands of files would take longer than all
+        # else.
+        return _asked(
+            [
+                wanted[name]
+                for entry in fs.ls(path, detail=False)
+                if (name := entry.rsplit("/", 1)[-1]) in wanted
+            ]
+        )
     entries = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in fs.ls(path, detail=True)}
     return {output: int(entries[name].get("size") or 0) for name, output in wanted.items() if name in entries}

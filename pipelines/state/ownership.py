@@ -1,4 +1,6 @@
-"""Whose directory is it? State is written into a directory only if it is new, or known to be a run directory of this program."""
+"""Whose directory is it? State is written into a directory only if it is new, or known to be a run directory
+of this program.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,12 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
         outputs: of the run, by their path in the directory.
 
     Returns:
-        Notes for the user: what is damaged and is written anew; before the first run, how many files there are that are no run's.
+        Notes for the user: what is damaged and is written anew; before the first run, how many files there
+            are that are no run's.
 
     Raises:
-        NotARunDirectoryError: names that a run writes are taken by files that are not a run's, or by those of a later version.
+        NotARunDirectoryError: names that a run writes are taken by files that are not a run's, or by those of
+            a later version.
     """
     fs, path = filesystem(url)
     if not fs.isdir(path):
@@ -70,7 +74,9 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
     taken = [name for name in STATE if name in names]
     known = read_run_metadata(url)
     if known is not None and known["retalk"] > FORMAT:
-        raise NotARunDirectoryError(f"{url}: was written by a later version of retalk; use that, or another directory")
+        raise NotARunDirectoryError(
+            f"{url}: was written by a later version of retalk; use that, or another directory"
+        )
     if known is not None:
         return []
     if not taken:
@@ -83,7 +89,9 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
         raise NotARunDirectoryError(
             f"{url}: holds {listed} that no run of retalk has written and that a run would overwrite; choose another directory"
         )
-    return [f"{url}: run.json is {'damaged' if 'run.json' in names else 'missing'}; the rest of the directory is a run's, it is used"]
+    return [
+        f"{url}: run.json is {'damaged' if 'run.json' in names else 'missing'}; the rest of the directory is a run's, it is used"
+    ]
 
 
 def _traces(url: str) -> bool:
@@ -95,7 +103,9 @@ def _traces(url: str) -> bool:
         fs, path = filesystem(join(url, folder))
         if fs.isdir(path):
             files = (file for file in fs.find(path) if file.endswith(".json"))
-            if any(read_checksummed(fs.unstrip_protocol(file)) is not None for file in islice(files, LOOKED_AT)):
+            if any(
+                read_checksummed(fs.unstrip_protocol(file)) is not None for file in islice(files, LOOKED_AT)
+            ):
                 return True
     ledger = _first_line(join(url, "ledger.jsonl"))
     return isinstance(ledger, dict) and {"title", "dub", "state", "stage_seconds"} <= ledger.keys()

@@ -1,4 +1,5 @@
-"""The run directory: plans, receipts, records of finished dubs, the ledger. Any fsspec URL; every file appears whole or not at all.
+"""The run directory: plans, receipts, records of finished dubs, the ledger. Any fsspec URL; every file
+appears whole or not at all.
 
 run.json                        what runs here; by it the directory is known to be ours (`pipelines.state.ownership`)
 plan.parquet                    one row per output_segment that was planned
@@ -13,8 +14,8 @@ lock.json                       who is running
 runs/START-ID.json              one per invocation: how far it is, its stages, the nodes it had (see `pipelines.monitoring.run_log`)
 forecast.json, report/          what `retalk plan -o` and `retalk report` have written
 
-What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is another title's, is not trusted: the
-work that it stands for is done again, and the user is told.
+What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is
+another title's, is not trusted: the work that it stands for is done again, and the user is told.
 """
 
 from __future__ import annotations
@@ -44,7 +45,18 @@ LEDGER = pa.schema(
     [
         *(
             pa.field(name, pa.string())
-            for name in ("title", "dub", "state", "error", "video", "speech", "output", "language", "engine", "key")
+            for name in (
+                "title",
+                "dub",
+                "state",
+                "error",
+                "video",
+                "speech",
+                "output",
+                "language",
+                "engine",
+                "key",
+            )
         ),
         *(pa.field(name, pa.int64()) for name in ("frames", "segments", "reused", "bytes", "size")),
         pa.field("seconds", pa.float64()),
@@ -63,7 +75,9 @@ def write_text(url: str, text: str) -> None:
 
 
 def read_json(url: str) -> Any | None:
-    """A JSON file's content; None where there is no such file or it is damaged (damaged state is not trusted, the work is done again)."""
+    """A JSON file's content; None where there is no such file or it is damaged (damaged state is not trusted,
+    the work is done again).
+    """
     fs, path = filesystem(url)
     try:
         content = fs.cat_file(path)
@@ -127,7 +141,7 @@ class RunDirectory:
         local = local_path(url)
         self.url = str(local.absolute()) if local is not None else url.rstrip("/")
 
-    # --- names --------------------------------------------------------------------------------------------------------------------
+    # --- names ----------------------------------------------------------------------------------------------
     def segments(self, title: str) -> str:
         """Folder of a title's encoded segments."""
         return join(self.url, "segments", slug(title))
@@ -141,16 +155,21 @@ class RunDirectory:
         return join(self.url, "records", slug(title), f"{slug(dub)}.json")
 
     def relative(self, url: str) -> str:
-        """A path below the run directory without the directory, so that it holds where the directory is moved; others as they are."""
+        """A path below the run directory without the directory, so that it holds where the directory is
+        moved; others as they are.
+        """
         return url.removeprefix(f"{self.url}/")
 
-    # --- receipts -----------------------------------------------------------------------------------------------------------------
+    # --- receipts -------------------------------------------------------------------------------------------
     def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
         """Commit a segment: from now on it is not computed again."""
-        write_checksummed(join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt)))
+        write_checksummed(
+            join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt))
+        )
 
     def committed(self, title: str, rejected_state: list[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Receipts of a title by the name of the segment's file, those only whose file is there with the hash they state.
+        """Receipts of a title by the name of the segment's file, those only whose file is there with the hash
+        they state.
 
         Args:
             title: its id.
@@ -184,7 +203,8 @@ class RunDirectory:
     def tidy(self) -> list[str]:
         """Remove what killed writers have left, and titles' folders that are empty.
 
-        Only while nobody else works here: a worker that has just made such a folder is about to write into it.
+        Only while nobody else works here: a worker that has just made such a folder is about to write into
+            it.
 
         Returns:
             URLs of the files of killed writers.
@@ -201,19 +221,23 @@ class RunDirectory:
                     fs.rmdir(folder)
         return left
 
-    # --- records and ledger -------------------------------------------------------------------------------------------------------
+    # --- records and ledger ---------------------------------------------------------------------------------
     def write_record(self, record: Record) -> None:
         """Write how a dub ended."""
         write_checksummed(self.record(record["title"], record["dub"]), record)
 
     def read_record(self, title: str, dub: str, rejected_state: list[str] | None = None) -> Record | None:
-        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in `rejected_state`."""
+        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in
+        `rejected_state`.
+        """
         content = read_json(self.record(title, dub))
         record = verify_checksum(content)
         if record is not None and _is_record(record) and (record["title"], record["dub"]) == (title, dub):
             return record
         if rejected_state is not None and (content is not None or exists(self.record(title, dub))):
-            rejected_state.append(f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}")
+            rejected_state.append(
+                f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}"
+            )
         return None
 
     def records(self) -> list[Record]:
@@ -222,13 +246,21 @@ class RunDirectory:
         if not fs.isdir(root):
             return []
         found = []
-        paths = [path for path in fs.find(root) if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith(".")]
+        paths = [
+            path
+            for path in fs.find(root)
+            if path.endswith(".json") and not path.rsplit("/", 1)[-1].startswith(".")
+        ]
         for path, answer in fs.cat(paths, on_error="return").items() if paths else ():
             if isinstance(answer, FileNotFoundError):
                 continue
             content = fs.cat_file(path) if isinstance(answer, Exception) else answer
             record = verify_checksum(parse_json(content))
-            if record is not None and _is_record(record) and path.endswith(f"/{slug(record['title'])}/{slug(record['dub'])}.json"):
+            if (
+                record is not None
+                and _is_record(record)
+                and path.endswith(f"/{slug(record['title'])}/{slug(record['dub'])}.json")
+            ):
                 found.append(record)
         return sorted(found, key=lambda record: (record["title"], record["dub"]))
 
@@ -265,11 +297,15 @@ def _differs(receipt: dict[str, Any] | None, target: str) -> str:
 
 
 def _is_record(record: dict[str, Any]) -> bool:
-    return all(isinstance(record.get(name), str) for name in ("title", "dub", "state")) and record["state"] in ("done", "failed")
+    return all(isinstance(record.get(name), str) for name in ("title", "dub", "state")) and record[
+        "state"
+    ] in ("done", "failed")
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the empty folders in a folder of this machine; there may be as many as titles, so the kernel says which are empty."""
+    """Remove the empty folders in a folder of this machine; there may be as many as titles, so the kernel
+    says which are empty.
+    """
     for entry in os.scandir(folder) if folder.is_dir() else ():
         try:
             os.rmdir(entry.path)

@@ -15,16 +15,18 @@ NEVER = 2**31 - 1
 def disable_malloc_trim() -> bool:
     """Keep freed memory in this process for its next large array; once per process, glibc only.
 
-    By default glibc asks the system for every large array and returns it when it is freed; the system fills each page with zeros
-    again. Networks on a CPU do that hundreds of times a picture: a fifth to a third of their time. Afterwards a
-    process stays as large as it once was, no larger.
+    By default glibc asks the system for every large array and returns it when it is freed; the system fills
+    each page with zeros again. Networks on a CPU do that hundreds of times a picture: a fifth to a third of
+    their time. Afterwards a process stays as large as it once was, no larger.
 
     Returns:
         Whether it was done; False where the C library is another one, which costs time and nothing else.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # One arena: others are limited to 64 MiB and would ask the system all the same.
-    done = mallopt is not None and all(mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_ARENA_MAX, 1)))
+    done = mallopt is not None and all(
+        mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_ARENA_MAX, 1))
+    )
     if not done:
         logging.getLogger(__name__).info("this C library has no mallopt: networks on the CPU run slower")
     return done

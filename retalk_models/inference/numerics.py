@@ -1,7 +1,9 @@
-"""Check a network's form against its exact form on the device it runs on, and take the next safer form where it is wrong.
+"""Check a network's form against its exact form on the device it runs on, and take the next safer form where
+it is wrong.
 
-Kernels differ from processor to processor: a form that is right on one can give infinities on another. The check runs a
-small made-up input through the network before and after it is optimised; what it costs is little beside loading the weights.
+Kernels differ from processor to processor: a form that is right on one can give infinities on another. The
+check runs a small made-up input through the network before and after it is optimised; what it costs is little
+beside loading the weights.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from retalk_models.layers.window import Window
 
 logger = logging.getLogger(__name__)
 
-#: Largest difference from the exact form that is taken for rounding, relative to the largest exact value where that exceeds 1, and
-#: the same for the differences' root mean square, relative to the standard deviation of the exact values. Made-up weights reach a
-#: fifth of them (`tests/retalk_models/inference/test_optimize.py`), trained ones less.
+#: Largest difference from the exact form that is taken for rounding, relative to the largest exact value
+#: where that exceeds 1, and the same for the differences' root mean square, relative to the standard
+#: deviation of the exact values. Made-up weights reach a fifth of them
+#: (`tests/retalk_models/inference/test_optimize.py`), trained ones less.
 FLOAT32_BOUND, FLOAT32_RMS = 0.05, 0.05
 HALF_BOUND, HALF_RMS = 0.5, 0.5
 #: A form of which this was found in this process: network, digest of the weights, form, device.
@@ -40,8 +43,8 @@ class Accuracy:
         network: its name.
         form: None: as built.
         device: torch device string, with the processor's instruction set where it is a CPU.
-        error: largest difference from the exact form, relative to the largest exact value where that exceeds 1; infinite where a
-            value is not finite.
+        error: largest difference from the exact form, relative to the largest exact value where that exceeds
+            1; infinite where a value is not finite.
         rms: root mean square of the differences, relative to the standard deviation of the exact values.
         seconds: of one call with the small input.
     """
@@ -88,14 +91,26 @@ def device_name(device: str | torch.device) -> str:
     torch_device = torch.device(device)
     if torch_device.type == "cpu":
         return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
-    return f"{torch_device} ({torch.cuda.get_device_name(torch_device)})" if torch_device.type == "cuda" else str(torch_device)
+    return (
+        f"{torch_device} ({torch.cuda.get_device_name(torch_device)})"
+        if torch_device.type == "cuda"
+        else str(torch_device)
+    )
 
 
-# --- inputs -----------------------------------------------------------------------------------------------------------
+# --- inputs -------------------------------------------------------------------------------------------------
 def picture(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """A smooth picture float32[shape] between two values, the same every time: white noise is nothing that a network sees."""
+    """A smooth picture float32[shape] between two values, the same every time: white noise is nothing that a
+    network sees.
+    """
     *outer, height, width = shape
-    grid = torch.rand(math.prod(outer), 1, height // 16 + 2, width // 16 + 2, generator=torch.Generator().manual_seed(len(shape)))
+    grid = torch.rand(
+        math.prod(outer),
+        1,
+        height // 16 + 2,
+        width // 16 + 2,
+        generator=torch.Generator().manual_seed(len(shape)),
+    )
     return F.interpolate(grid, (height, width), mode="bilinear").reshape(shape) * (high - low) + low
 
 
@@ -110,7 +125,9 @@ def _enet(net: Any, put: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _syncnet(net: Any, put: Callable[[Tensor], Tensor]) -> Any:
-    return net.forward_lip(put(picture(1, 3, 5, 224, 224, high=255))), net.forward_aud(put(numbers(1, 1, 13, 20)))
+    return net.forward_lip(put(picture(1, 3, 5, 224, 224, high=255))), net.forward_aud(
+        put(numbers(1, 1, 13, 20))
+    )
 
 
 #: Calls of each network with a small input, by the methods that stages call.
@@ -119,7 +136,9 @@ PROBES: dict[str, Callable[[Any, Callable[[Tensor], Tensor]], Any]] = {
     "lnet": lambda net, put: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 32, 32))),
     "enet": _enet,
     "face3d": lambda net, put: net(put(picture(1, 3, 96, 96))),
-    "gfpgan": lambda net, put: net(put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, window=Window(376, 392, 248, 264))[0],
+    "gfpgan": lambda net, put: net(
+        put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, window=Window(376, 392, 248, 264)
+    )[0],
     "gpen": lambda net, put: net(put(picture(1, 3, 512, 512, low=-1)))[0],
     "parsenet": lambda net, put: net.logits(put(picture(1, 3, 128, 128, low=-1))),
     "retinaface": lambda net, put: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
@@ -137,11 +156,17 @@ def tensors_of(value: Any) -> list[Tensor]:
         return [value.float().cpu().contiguous()]
     if value is None:
         return []
-    return [tensor for item in (value.values() if isinstance(value, dict) else value) for tensor in tensors_of(item)]
+    return [
+        tensor
+        for item in (value.values() if isinstance(value, dict) else value)
+        for tensor in tensors_of(item)
+    ]
 
 
 def probe(name: str, module: nn.Module) -> tuple[list[Tensor], float]:
-    """Outputs of a network for its small input, and the seconds that took. In eval mode, on the module's device."""
+    """Outputs of a network for its small input, and the seconds that took. In eval mode, on the module's
+    device.
+    """
     device = next(module.parameters()).device
     began = time.perf_counter()
     with torch.inference_mode():
@@ -163,10 +188,11 @@ def differences(outputs: list[Tensor], exact: list[Tensor]) -> tuple[float, floa
     return error, rms
 
 
-# --- forms ------------------------------------------------------------------------------------------------------------
+# --- forms --------------------------------------------------------------------------------------------------
 def safer_forms(name: str, form: OptimizationConfig, device: str) -> Iterator[OptimizationConfig | None]:
-    """A form and those to fall back to, the fastest first: half precision without channels_last, float32 as it is used otherwise,
-    float32 by plain convolutions, and the network as built (None)."""
+    """A form and those to fall back to, the fastest first: half precision without channels_last, float32 as
+    it is used otherwise, float32 by plain convolutions, and the network as built (None).
+    """
     plain = dataclasses.replace(form, channels_last=False, winograd=(), compile=False)
     float32 = (default_optimization(name, device), dataclasses.replace(plain, dtype=torch.float32))
     chain = [form, plain, *(float32 if form.dtype != torch.float32 else float32[1:]), None]
@@ -183,7 +209,10 @@ def digest(module: nn.Module) -> int:
 
 
 def safest(
-    name: str, make: Callable[[], nn.Module], form: OptimizationConfig, warn: Callable[[str], None] = logger.warning
+    name: str,
+    make: Callable[[], nn.Module],
+    form: OptimizationConfig,
+    warn: Callable[[str], None] = logger.warning,
 ) -> tuple[nn.Module, Accuracy | None]:
     """A network in the first of its `safer_forms` that is right on its device.
 
@@ -191,7 +220,8 @@ def safest(
 
     Args:
         name: of the network, a key of `PROBES`.
-        make: gives the network as built, with its weights, on its device; called again for each form that is wrong.
+        make: gives the network as built, with its weights, on its device; called again for each form that is
+            wrong.
         form: the form that is wanted.
         warn: told of each form that is wrong, with network, device, figures and what is taken instead.
 
@@ -248,9 +278,11 @@ def accuracy(name: str, module: nn.Module, form: OptimizationConfig | None, exac
     return Accuracy(name, form, device, *differences(outputs, exact), seconds)
 
 
-# --- all forms of a network -------------------------------------------------------------------------------------------
+# --- all forms of a network ---------------------------------------------------------------------------------
 def forms_of(name: str, device: str) -> list[OptimizationConfig]:
-    """Forms that a user can choose for a network on a device: the one that stages use, and half precision in both layouts."""
+    """Forms that a user can choose for a network on a device: the one that stages use, and half precision in
+    both layouts.
+    """
     halves = [torch.bfloat16] if torch.device(device).type == "cpu" else [torch.bfloat16, torch.float16]
     return [
         default_optimization(name, device),
@@ -275,7 +307,9 @@ def accuracies(name: str, make: Callable[[], nn.Module], device: str) -> Iterato
 
 
 def made_up(module: nn.Module) -> nn.Module:
-    """Fill a built network with random weights that keep its values in range, the same every time; constant buffers stay."""
+    """Fill a built network with random weights that keep its values in range, the same every time; constant
+    buffers stay.
+    """
     generator = torch.Generator().manual_seed(0)
     for key, value in module.state_dict().items():
         if not value.is_floating_point() or bool(value.any()):

@@ -1,6 +1,8 @@
-"""Fast forms of the networks for inference, each held to its exact form by a test, and the choice between them.
+"""Fast forms of the networks for inference, each held to its exact form by a test, and the choice between
+them.
 
-`retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimize` rewrites it in place.
+`retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimize`
+    rewrites it in place.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from retalk_models.layers.stylegan2 import ModulatedConv2d
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 #: Methods that callers may call, beside ``forward``.
-ENTRIES = ("forward", "lowres", "enhance", "style_code", "draw", "logits", "forward_lip", "forward_lipfeat", "forward_aud")
+ENTRIES = (
+    "forward",
+    "lowres",
+    "enhance",
+    "style_code",
+    "draw",
+    "logits",
+    "forward_lip",
+    "forward_lipfeat",
+    "forward_aud",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +41,16 @@ class OptimizationConfig:
     """Settings with which a network runs.
 
     Attributes:
-        fold: constants computed beforehand: spectral norms and batch norms inside the convolutions, nearest enlargement without its
-            redundant products, Fourier blocks on undivided channels, filter energies. float32 differences about 1e-5.
+        fold: constants computed beforehand: spectral norms and batch norms inside the convolutions, nearest
+            enlargement without its redundant products, Fourier blocks on undivided channels, filter energies.
+            float32 differences about 1e-5.
         channels_last: activations and weights with the channel as the innermost axis.
-        dtype: ``torch.float32``, or ``torch.bfloat16``/``torch.float16`` for convolutions and linear layers under autocast; norms,
-            spectra, warps, RGB sums and outputs stay float32.
-        winograd: parts of the network ("" all of it) whose 3x3 convolutions of large maps take half the products (`layers.winograd`), where
-            their layers know of it; CPU and float32 only.
-        compile: `torch.compile`; needs a C++ compiler on the CPU, Triton on a GPU. Each new input shape compiles again.
+        dtype: ``torch.float32``, or ``torch.bfloat16``/``torch.float16`` for convolutions and linear layers
+            under autocast; norms, spectra, warps, RGB sums and outputs stay float32.
+        winograd: parts of the network ("" all of it) whose 3x3 convolutions of large maps take half the
+            products (`layers.winograd`), where their layers know of it; CPU and float32 only.
+        compile: `torch.compile`; needs a C++ compiler on the CPU, Triton on a GPU. Each new input shape
+            compiles again.
     """
 
     fold: bool = True
@@ -114,7 +128,9 @@ def fold_norm(parent: nn.Module, conv_name: str, norm_name: str) -> None:
     if isinstance(conv, nn.Linear):
         setattr(parent, conv_name, fuse_linear_bn_eval(conv, norm))
     elif isinstance(conv, CONVS):
-        setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d)))
+        setattr(
+            parent, conv_name, fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
+        )
     else:
         return
     setattr(holder, leaf, nn.Identity())
@@ -130,14 +146,22 @@ def replace_folded(module: nn.Module) -> None:
 
 
 def use_channels_last(module: nn.Module) -> None:
-    """Weights, constant pictures and inputs of 2-D layers with the channel innermost; activations follow. 3-D ones are left as they are."""
+    """Weights, constant pictures and inputs of 2-D layers with the channel innermost; activations follow. 3-D
+    ones are left as they are.
+    """
     for layer in module.modules():
         for key, value in list(layer.named_parameters(recurse=False)):
             if value.ndim == 4:
-                setattr(layer, key, nn.Parameter(value.to(memory_format=torch.channels_last), requires_grad=False))
+                setattr(
+                    layer, key, nn.Parameter(value.to(memory_format=torch.channels_last), requires_grad=False)
+                )
 
     def arrange(value: Any) -> Any:
-        return value.contiguous(memory_format=torch.channels_last) if isinstance(value, Tensor) and value.ndim == 4 else value
+        return (
+            value.contiguous(memory_format=torch.channels_last)
+            if isinstance(value, Tensor) and value.ndim == 4
+            else value
+        )
 
     for name in entries(module):
         method = getattr(module, name)
@@ -153,17 +177,26 @@ def use_winograd(module: nn.Module) -> None:
     """`layers.winograd` for the 3x3 convolutions that do not shrink."""
     for layer in module.modules():
         modulated = isinstance(layer, ModulatedConv2d) and layer.weight.shape[3:] == (3, 3)
-        plain = type(layer) is nn.Conv2d and (layer.kernel_size, layer.stride, layer.groups) == ((3, 3), (1, 1), 1)
+        plain = type(layer) is nn.Conv2d and (layer.kernel_size, layer.stride, layer.groups) == (
+            (3, 3),
+            (1, 1),
+            1,
+        )
         if modulated or plain:
             winograd.enable(layer)
 
 
 def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
-    """Weights of convolutions and linear layers in ``dtype``, calls under autocast: weights are not cast again at each call.
+    """Weights of convolutions and linear layers in ``dtype``, calls under autocast: weights are not cast
+    again at each call.
 
     Parts that a class lists as ``KEEP_FLOAT32`` stay out of it.
     """
-    kept = [part for owner in module.modules() for part in map(owner.get_submodule, getattr(owner, "KEEP_FLOAT32", ()))]
+    kept = [
+        part
+        for owner in module.modules()
+        for part in map(owner.get_submodule, getattr(owner, "KEEP_FLOAT32", ()))
+    ]
     untouched = {id(layer) for part in kept for layer in part.modules()}
     for part in kept:
         part.forward = torch.autocast(device_type, enabled=False)(part.forward)  # type: ignore[method-assign]
@@ -183,23 +216,28 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in ENTRIES if name in type(module).__dict__]
 
 
-#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is ("conv_body_down") could: it
-#: saves half a second of a source frame at most, costs 146 MB more of a worker, and makes further languages costlier relative to the first.
+#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is
+#: ("conv_body_down") could: it saves half a second of a source frame at most, costs 146 MB more of a worker,
+#: and makes further languages costlier relative to the first.
 WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
 #: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
 CONTIGUOUS = ("lnet", "ganimation", "syncnet")
 
 
 def default_optimization(name: str, device: str) -> OptimizationConfig:
-    """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel positions show.
+    """The form that stages use: the fastest measured whose error stays below what 8-bit pictures and pixel
+    positions show.
 
-    float32 on the CPU although bfloat16 is twice as fast on processors that have it: it moves what 8-bit pictures show, and on other
-    processors it is slower. Bytes are equal on processors of one kind; between kinds float32 differs by rounding. On a GPU
-    nothing has been measured yet; float32 until it is (docs/benchmarks.md#networks).
+    float32 on the CPU although bfloat16 is twice as fast on processors that have it: it moves what 8-bit
+    pictures show, and on other processors it is slower. Bytes are equal on processors of one kind; between
+    kinds float32 differs by rounding. On a GPU nothing has been measured yet; float32 until it is
+    (docs/benchmarks.md#networks).
 
     Args:
         name: the network.
         device: a torch device string.
     """
     cpu = torch.device(device).type == "cpu"
-    return OptimizationConfig(channels_last=name not in CONTIGUOUS or not cpu, winograd=WINOGRAD.get(name, ()) if cpu else ())
+    return OptimizationConfig(
+        channels_last=name not in CONTIGUOUS or not cpu, winograd=WINOGRAD.get(name, ()) if cpu else ()
+    )

@@ -1,4 +1,6 @@
-"""Convolutions shared by L-Net, D-Net, ParseNet, SyncNet and Wav2Lip: spectral norm, nearest upsampling, conv + norm blocks."""
+"""Convolutions shared by L-Net, D-Net, ParseNet, SyncNet and Wav2Lip: spectral norm, nearest upsampling, conv
++ norm blocks.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ from retalk_models.layers.norms import LayerNorm2d
 
 
 class SpectralConv2d(nn.Module):
-    """Convolution with old-style spectral normalisation, as `torch.nn.utils.spectral_norm` leaves it in eval mode.
+    """Convolution with old-style spectral normalisation, as `torch.nn.utils.spectral_norm` leaves it in eval
+    mode.
 
-    Keys ``bias``, ``weight_orig``, ``weight_u``, ``weight_v``; the weight used is ``weight_orig / (u . W v)``. No power iteration is
-    run: this is the inference form only. With ``upsample`` the input is first enlarged x2 (nearest).
+    Keys ``bias``, ``weight_orig``, ``weight_u``, ``weight_v``; the weight used is ``weight_orig / (u . W
+    v)``. No power iteration is run: this is the inference form only. With ``upsample`` the input is first
+    enlarged x2 (nearest).
     """
 
     weight_u: Tensor
@@ -43,7 +47,9 @@ class SpectralConv2d(nn.Module):
     def fold(self) -> nn.Module:
         """The same as a plain convolution, or as `PhaseUpConv2d`."""
         cout, cin, kernel, _ = self.weight_orig.shape
-        conv = (UpConv2d if self.upsample else nn.Conv2d)(cin, cout, kernel, padding=self.padding, device="meta")
+        conv = (UpConv2d if self.upsample else nn.Conv2d)(
+            cin, cout, kernel, padding=self.padding, device="meta"
+        )
         conv.weight = nn.Parameter(self.weight().detach(), requires_grad=False)
         conv.bias = nn.Parameter(self.bias.detach(), requires_grad=False)
         return conv.fold() if isinstance(conv, UpConv2d) else conv
@@ -63,9 +69,10 @@ class UpConv2d(nn.Conv2d):
 class PhaseUpConv2d(nn.Module):
     """`UpConv2d` without its redundancy: 4 products an output sample instead of 9, for inference.
 
-    After nearest enlargement the three taps of a row fall on two source samples only, so each of the four output phases is a 2x2
-    convolution of the small picture whose taps are sums of the original ones. All four run as one convolution. Reflection by one
-    sample after the enlargement repeats the border sample before it.
+    After nearest enlargement the three taps of a row fall on two source samples only, so each of the four
+    output phases is a 2x2 convolution of the small picture whose taps are sums of the original ones. All four
+    run as one convolution. Reflection by one sample after the enlargement repeats the border sample before
+    it.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -73,18 +80,33 @@ class PhaseUpConv2d(nn.Module):
         assert (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
         assert conv.padding_mode in ("zeros", "reflect")
         self.pad_mode = "constant" if conv.padding_mode == "zeros" else "replicate"
-        # Rows of the table: which of the 3 taps land on the first and the second source sample, for phase 0 and phase 1.
+        # Rows of the table: which of the 3 taps land on the first and the second source sample, for phase 0
+        # and phase 1.
         taps = conv.weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
         weight = torch.einsum("pay,qbx,oiyx->pqoiab", taps, taps, conv.weight.detach())
         self.weight = nn.Parameter(weight.flatten(0, 2).contiguous(), requires_grad=False)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().repeat(4), requires_grad=False)
+        self.bias = (
+            None if conv.bias is None else nn.Parameter(conv.bias.detach().repeat(4), requires_grad=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=self.pad_mode), self.weight, self.bias)
         phases = y.unflatten(1, (2, 2, -1))  # (B, row phase, column phase, C, H+1, W+1)
-        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        out = torch.empty(len(x), phases.shape[3], 2 * height, 2 * width, dtype=y.dtype, device=y.device, memory_format=layout)
+        layout = (
+            torch.channels_last
+            if x.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
+        out = torch.empty(
+            len(x),
+            phases.shape[3],
+            2 * height,
+            2 * width,
+            dtype=y.dtype,
+            device=y.device,
+            memory_format=layout,
+        )
         for p in (0, 1):
             for q in (0, 1):
                 out[:, :, p::2, q::2] = phases[:, p, q, :, p : p + height, q : q + width]
@@ -92,7 +114,8 @@ class PhaseUpConv2d(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution ``model.0``, `LayerNorm2d` ``model.1``, LReLU(0.1): the step of L-Net's and D-Net's editing encoder and decoder.
+    """Convolution ``model.0``, `LayerNorm2d` ``model.1``, LReLU(0.1): the step of L-Net's and D-Net's editing
+    encoder and decoder.
 
     Args:
         cin: input channels.
@@ -103,7 +126,9 @@ class ConvNorm(nn.Module):
         down: mean of 2x2 after.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int = 3, *, spectral: bool, up: bool = False, down: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 3, *, spectral: bool, up: bool = False, down: bool = False
+    ) -> None:
         super().__init__()
         self.down = down
         conv: nn.Module
@@ -124,7 +149,9 @@ class FinalConv(nn.Module):
     def __init__(self, cin: int, activation: Callable[[Tensor], Tensor], *, spectral: bool) -> None:
         super().__init__()
         self.activation = activation
-        self.model = nn.Sequential(SpectralConv2d(cin, 3, 7, 3) if spectral else nn.Conv2d(cin, 3, 7, padding=3))
+        self.model = nn.Sequential(
+            SpectralConv2d(cin, 3, 7, 3) if spectral else nn.Conv2d(cin, 3, 7, padding=3)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         # float32 before the squashing: in half precision values near 1 would be a grey level apart.
@@ -132,7 +159,9 @@ class FinalConv(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Wav2Lip's block: ``conv_block.0`` convolution, ``conv_block.1`` BatchNorm, the input added if ``residual``, ReLU."""
+    """Wav2Lip's block: ``conv_block.0`` convolution, ``conv_block.1`` BatchNorm, the input added if
+    ``residual``, ReLU.
+    """
 
     def __init__(
         self,
@@ -149,7 +178,9 @@ class ConvBlock(nn.Module):
         self.residual = residual
         conv: nn.Module
         if transposed:
-            conv = nn.ConvTranspose2d(cin, cout, kernel, stride, padding, output_padding=0 if stride == 1 else 1)
+            conv = nn.ConvTranspose2d(
+                cin, cout, kernel, stride, padding, output_padding=0 if stride == 1 else 1
+            )
         else:
             conv = nn.Conv2d(cin, cout, kernel, stride, padding)
         self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(cout))

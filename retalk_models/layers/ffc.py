@@ -1,4 +1,6 @@
-"""Fast Fourier convolution (Chi et al., 2020) as L-Net uses it: a local and a global half, the global one seeing the whole picture."""
+"""Fast Fourier convolution (Chi et al., 2020) as L-Net uses it: a local and a global half, the global one
+seeing the whole picture.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from retalk_models.layers.norms import AdaIN, FoldedAdaIN
 
 
 class FourierUnit(nn.Module):
-    """A 1x1 convolution on the spectrum: real and imaginary parts interleaved on channels (c0 re, c0 im, c1 re, ...)."""
+    """A 1x1 convolution on the spectrum: real and imaginary parts interleaved on channels (c0 re, c0 im, c1
+    re, ...).
+    """
 
     CONV_NORM: ClassVar = (("conv_layer", "bn"),)
 
@@ -22,7 +26,8 @@ class FourierUnit(nn.Module):
         self.bn = nn.BatchNorm2d(2 * channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # torch has no half-precision transform of such sizes, and the spectrum's range asks for float32 anyway.
+        # torch has no half-precision transform of such sizes, and the spectrum's range asks for float32
+        # anyway.
         spectrum = torch.view_as_real(torch.fft.rfft2(x.float(), norm="ortho"))  # (B, C, H, W/2+1, 2)
         y = spectrum.permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, 2C, H, W/2+1)
         y = F.relu(self.bn(self.conv_layer(y.to(x.dtype)))).float()
@@ -67,7 +72,9 @@ class FFC(nn.Module):
 
 
 class FFCLayer(nn.Module):
-    """`FFC`, then adaptive instance norm and LReLU on each half. The slope is 0.01 here, not the 0.1 of the rest of L-Net."""
+    """`FFC`, then adaptive instance norm and LReLU on each half. The slope is 0.01 here, not the 0.1 of the
+    rest of L-Net.
+    """
 
     def __init__(self, local: int, global_: int, features: int) -> None:
         super().__init__()
@@ -81,7 +88,9 @@ class FFCLayer(nn.Module):
 
 
 class FFCBlock(nn.Module):
-    """Residual block of two `FFCLayer` s; the first quarter of the channels is local, the rest global. No activation after the sum."""
+    """Residual block of two `FFCLayer` s; the first quarter of the channels is local, the rest global. No
+    activation after the sum.
+    """
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -103,7 +112,9 @@ class FFCBlock(nn.Module):
 
 
 class FoldedFFCLayer(nn.Module):
-    """`FFCLayer` on undivided channels: padded once, two 3x3 convolutions instead of three, one norm instead of two."""
+    """`FFCLayer` on undivided channels: padded once, two 3x3 convolutions instead of three, one norm instead
+    of two.
+    """
 
     def __init__(self, layer: FFCLayer) -> None:
         super().__init__()
@@ -116,7 +127,9 @@ class FoldedFFCLayer(nn.Module):
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        global_ = self.local_to_global(padded[:, : self.num_local]) + self.global_to_global(x[:, self.num_local :])
+        global_ = self.local_to_global(padded[:, : self.num_local]) + self.global_to_global(
+            x[:, self.num_local :]
+        )
         y = torch.cat([self.to_local(padded), global_], dim=1)
         return F.leaky_relu(self.norm(y, feature), 0.01, inplace=True)
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class LayerNorm2d(nn.Module):
-    """Layer norm over (C, H, W) of each sample with one weight and bias a channel, keys of shape (C, 1, 1), eps 1e-5."""
+    """Layer norm over (C, H, W) of each sample with one weight and bias a channel, keys of shape (C, 1, 1),
+    eps 1e-5.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,15 +58,22 @@ class AdaIN(nn.Module):
 
 
 class FoldedAdaIN(nn.Module):
-    """Several `AdaIN` s of the same feature on pictures that lie behind one another on the channel axis: two linear layers for all."""
+    """Several `AdaIN` s of the same feature on pictures that lie behind one another on the channel axis: two
+    linear layers for all.
+    """
 
     def __init__(self, norms: Sequence[AdaIN]) -> None:
         super().__init__()
         shared = [next(norm.mlp_shared.children()) for norm in norms]
-        self.shared = linear(*(torch.cat([layer.get_parameter(key) for layer in shared]) for key in ("weight", "bias")))
+        self.shared = linear(
+            *(torch.cat([layer.get_parameter(key) for layer in shared]) for key in ("weight", "bias"))
+        )
         gamma = torch.block_diag(*(norm.mlp_gamma.weight for norm in norms))
         beta = torch.block_diag(*(norm.mlp_beta.weight for norm in norms))
-        biases = [1 + torch.cat([norm.mlp_gamma.bias for norm in norms]), torch.cat([norm.mlp_beta.bias for norm in norms])]
+        biases = [
+            1 + torch.cat([norm.mlp_gamma.bias for norm in norms]),
+            torch.cat([norm.mlp_beta.bias for norm in norms]),
+        ]
         self.affine = linear(torch.cat([gamma, beta]), torch.cat(biases))
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:

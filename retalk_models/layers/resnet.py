@@ -1,4 +1,6 @@
-"""ResNet-50 v1.5 trunk (the stride on the 3x3 convolution) with torchvision's key names: face3d's and RetinaFace's backbone."""
+"""ResNet-50 v1.5 trunk (the stride on the 3x3 convolution) with torchvision's key names: face3d's and
+RetinaFace's backbone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """1x1, 3x3 (strided), 1x1 with BatchNorm, the input or its ``downsample`` added, ReLU."""
 
-    #: Convolutions whose output goes through a norm and nowhere else; `retalk_models.inference.optimize` folds them.
+    #: Convolutions whose output goes through a norm and nowhere else; `retalk_models.inference.optimize`
+    #: folds them.
     CONV_NORM: ClassVar = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, cin: int, width: int, stride: int) -> None:

@@ -1,7 +1,9 @@
-"""StyleGAN2 layers (Karras et al., 2020) with bilinear resampling, as E-Net's enhancer and GFPGAN's decoder use them.
+"""StyleGAN2 layers (Karras et al., 2020) with bilinear resampling, as E-Net's enhancer and GFPGAN's decoder
+use them.
 
-The reference scales the weights of every sample and runs a grouped convolution with one group a sample. Here the activations are
-scaled instead and the output is demodulated: the same numbers up to rounding, as one ordinary convolution for the whole batch.
+The reference scales the weights of every sample and runs a grouped convolution with one group a sample. Here
+the activations are scaled instead and the output is demodulated: the same numbers up to rounding, as one
+ordinary convolution for the whole batch.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def upsample(x: Tensor) -> Tensor:
 
 
 def filter_energy(weight: Tensor) -> Tensor:
-    """Sums of squares over each filter's taps: (out, in, k, k) -> (out, in), in float32 whatever the weights are."""
+    """Sums of squares over each filter's taps: (out, in, k, k) -> (out, in), in float32 whatever the weights
+    are.
+    """
     return weight.float().square().sum(dim=(2, 3))
 
 
@@ -40,14 +44,17 @@ def demodulation(energy: Tensor, style: Tensor) -> Tensor:
 
 
 class ModulatedConv2d(nn.Module):
-    """Convolution whose input channels are scaled by a style and, if ``demodulate``, whose filters then have unit norm.
+    """Convolution whose input channels are scaled by a style and, if ``demodulate``, whose filters then have
+    unit norm.
 
     Keys ``weight`` (1, out, in, k, k), ``modulation`` (linear layer from the style code).
     """
 
     energy: Tensor | None
 
-    def __init__(self, cin: int, cout: int, kernel: int, style_dim: int, *, demodulate: bool = True, up: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int, style_dim: int, *, demodulate: bool = True, up: bool = False
+    ) -> None:
         super().__init__()
         self.demodulate = demodulate
         self.up = up
@@ -56,14 +63,16 @@ class ModulatedConv2d(nn.Module):
         self.modulation = nn.Linear(style_dim, cin)
 
     def forward(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Convolve, but leave the demodulation to whoever adds the bias: that is one pass over the picture less.
+        """Convolve, but leave the demodulation to whoever adds the bias: that is one pass over the picture
+        less.
 
         Args:
             x: (B, in, H, W).
             code: (B, style_dim).
 
         Returns:
-            (B, out, H, W), twice the size with ``up``, and the factor (B, out, 1, 1) or (1, 1, 1, 1) that it must be multiplied with.
+            (B, out, H, W), twice the size with ``up``, and the factor (B, out, 1, 1) or (1, 1, 1, 1) that it
+            must be multiplied with.
         """
         view = View.whole(x)
         y, factor = self.part(view, code, view.seen.doubled() if self.up else view.seen)
@@ -77,13 +86,17 @@ class ModulatedConv2d(nn.Module):
         if weight.shape[-1] == 1:
             y = view._replace(x=F.conv2d(view.x.to(weight.dtype), weight))
         else:
-            y = view.convolved(lambda x, padding: F.conv2d(x.to(weight.dtype), weight, padding=padding), wanted)
+            y = view.convolved(
+                lambda x, padding: F.conv2d(x.to(weight.dtype), weight, padding=padding), wanted
+            )
         if not self.demodulate:
             return y, y.x.new_ones(1, 1, 1, 1)
         return y, demodulation(filter_energy(weight) if self.energy is None else self.energy, style)
 
     def single(self, view: View, code: Tensor, bias: Tensor, wanted: Window) -> View:
-        """For one sample, once folded: 3x3 filters are modulated instead of its picture; with the bias, times sqrt 2."""
+        """For one sample, once folded: 3x3 filters are modulated instead of its picture; with the bias, times
+        sqrt 2.
+        """
 
         def convolution(x: Tensor, padding: tuple[int, int]) -> Tensor:
             rows = winograd.filters_for(self, x, padding)
@@ -105,7 +118,9 @@ class ModulatedConv2d(nn.Module):
         return view.enlarged(wanted.reached(1, 2 * view.height, 2 * view.width)) if self.up else view
 
     def modulated(self, weight: Tensor, code: Tensor) -> Tensor:
-        """Filters (n, out, in, k, l), made of this layer's by what is linear, modulated for a code (1, style_dim), in float32."""
+        """Filters (n, out, in, k, l), made of this layer's by what is linear, modulated for a code (1,
+        style_dim), in float32.
+        """
         style = self.modulation(code).float()
         scale = style[0, :, None, None]
         if self.demodulate:
@@ -120,7 +135,9 @@ class ModulatedConv2d(nn.Module):
 
 
 class StyleConv(nn.Module):
-    """Modulated 3x3 convolution times sqrt 2, plus noise times its strength ``weight``, plus ``bias``; LReLU(0.2)."""
+    """Modulated 3x3 convolution times sqrt 2, plus noise times its strength ``weight``, plus ``bias``;
+    LReLU(0.2).
+    """
 
     def __init__(self, cin: int, cout: int, style_dim: int, *, up: bool = False) -> None:
         super().__init__()
@@ -148,7 +165,9 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB without demodulation, plus ``bias``, plus the picture so far enlarged x2."""
+    """1x1 modulated convolution to RGB without demodulation, plus ``bias``, plus the picture so far enlarged
+    x2.
+    """
 
     def __init__(self, cin: int, style_dim: int, *, up: bool = True) -> None:
         super().__init__()
@@ -173,9 +192,11 @@ class ToRGB(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Residual block of the U-Nets around the decoder: 3x3, LReLU(0.2), bilinear x0.5 or x2, 3x3, LReLU(0.2); 1x1 skip without bias.
+    """Residual block of the U-Nets around the decoder: 3x3, LReLU(0.2), bilinear x0.5 or x2, 3x3, LReLU(0.2);
+    1x1 skip without bias.
 
-    Bilinear x0.5 of an even size is the mean of 2x2. The skip's 1x1 convolution and the resampling commute; the cheaper order is run.
+    Bilinear x0.5 of an even size is the mean of 2x2. The skip's 1x1 convolution and the resampling commute;
+    the cheaper order is run.
     """
 
     def __init__(self, cin: int, cout: int, *, up: bool) -> None:

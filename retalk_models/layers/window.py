@@ -1,7 +1,8 @@
 """Parts of pictures that a network must compute at each resolution so that a part of its result is exact.
 
-A convolution of width 3 and a bilinear enlargement each read one sample beyond their result. A window is grown by that much beforehand;
-samples computed without such a neighbour, at an edge that is not the picture's own, are cut off afterwards.
+A convolution of width 3 and a bilinear enlargement each read one sample beyond their result. A window is
+grown by that much beforehand; samples computed without such a neighbour, at an edge that is not the picture's
+own, are cut off afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Window(NamedTuple):
     def reached(self, margin: int, height: int, width: int) -> Window:
         """The window grown by ``margin`` samples, inside a picture of this size."""
         return Window(
-            max(0, self.top - margin), min(height, self.bottom + margin), max(0, self.left - margin), min(width, self.right + margin)
+            max(0, self.top - margin),
+            min(height, self.bottom + margin),
+            max(0, self.left - margin),
+            min(width, self.right + margin),
         )
 
     def grown(self, margin: int, height: int, width: int) -> Window:
@@ -36,7 +40,12 @@ class Window(NamedTuple):
 
     def aligned(self, unit: int) -> Window:
         """The smallest window around it whose edges are multiples of ``unit``."""
-        return Window(self.top // unit * unit, -(-self.bottom // unit) * unit, self.left // unit * unit, -(-self.right // unit) * unit)
+        return Window(
+            self.top // unit * unit,
+            -(-self.bottom // unit) * unit,
+            self.left // unit * unit,
+            -(-self.right // unit) * unit,
+        )
 
     def halved(self) -> Window:
         """The same part of the picture of half the size; for even edges."""
@@ -48,18 +57,27 @@ class Window(NamedTuple):
         return Window(*(edge * 2 for edge in self))
 
     def sources(self, height: int, width: int) -> Window:
-        """Window that bilinear enlargement x2 reads for it, in the picture of half the size: ``height`` x ``width``."""
+        """Window that bilinear enlargement x2 reads for it, in the picture of half the size: ``height`` x
+        ``width``.
+        """
         found = Window((self.top - 1) // 2, self.bottom // 2 + 1, (self.left - 1) // 2, self.right // 2 + 1)
         return found.reached(0, height, width)
 
     def joined(self, other: Window) -> Window:
         """The smallest window around both."""
-        return Window(min(self.top, other.top), max(self.bottom, other.bottom), min(self.left, other.left), max(self.right, other.right))
+        return Window(
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+        )
 
     def shared(self, other: Window) -> Window:
         """Intersection; without rows or columns where it is empty."""
         top, left = max(self.top, other.top), max(self.left, other.left)
-        return Window(top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right)))
+        return Window(
+            top, max(top, min(self.bottom, other.bottom)), left, max(left, min(self.right, other.right))
+        )
 
     def moved(self, down: int, right: int) -> Window:
         """The same in a picture that begins ``down`` rows and ``right`` columns earlier."""
@@ -81,7 +99,8 @@ class View(NamedTuple):
     """A part of a picture, or of a map of features.
 
     Attributes:
-        x: (B, C, h, w) of ``seen``. ShotFrameSampler outside what was asked for when it was made may be wrong.
+        x: (B, C, h, w) of ``seen``. ShotFrameSampler outside what was asked for when it was made may be
+            wrong.
         seen: the part.
         height: of the whole picture.
         width: of the whole picture.
@@ -106,17 +125,23 @@ class View(NamedTuple):
         return self._replace(x=self.of(wanted), seen=wanted)
 
     def around(self, wanted: Window) -> View:
-        """Input of a convolution of width 3 for ``wanted``, and further columns: dropping rows is free, dropping columns costs a copy."""
+        """Input of a convolution of width 3 for ``wanted``, and further columns: dropping rows is free,
+        dropping columns costs a copy.
+        """
         needed = wanted.reached(1, self.height, self.width)
         return self.cut(Window(needed.top, needed.bottom, self.seen.left, self.seen.right))
 
     def convolved(self, convolution: Convolution, wanted: Window) -> View:
-        """A convolution's result, exact in ``wanted``. It pads only along axes where what is seen does not go on at both ends."""
+        """A convolution's result, exact in ``wanted``. It pads only along axes where what is seen does not go
+        on at both ends.
+        """
         part = self.around(wanted)
         seen = part.seen
         rows = 0 if seen.top < wanted.top and seen.bottom > wanted.bottom else 1
         columns = 0 if seen.left < wanted.left and seen.right > wanted.right else 1
-        made = Window(seen.top + 1 - rows, seen.bottom - 1 + rows, seen.left + 1 - columns, seen.right - 1 + columns)
+        made = Window(
+            seen.top + 1 - rows, seen.bottom - 1 + rows, seen.left + 1 - columns, seen.right - 1 + columns
+        )
         return self._replace(x=convolution(part.x, (rows, columns)), seen=made)
 
     def enlarged(self, wanted: Window) -> View:

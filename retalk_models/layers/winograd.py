@@ -1,7 +1,8 @@
-"""3x3 convolutions with half the products: Winograd's F(4, 3) along rows (Lavin and Gray, 2016), direct along columns; for CPUs, float32.
+"""3x3 convolutions with half the products: Winograd's F(4, 3) along rows (Lavin and Gray, 2016), direct along
+columns; for CPUs, float32.
 
-Four rows of the result take six convolutions of width 3, each of a sum of rows of the picture, instead of twelve. One axis only: sums of
-whole rows are cheap, and rounding grows less.
+Four rows of the result take six convolutions of width 3, each of a sum of rows of the picture, instead of
+twelve. One axis only: sums of whole rows are cheap, and rounding grows less.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 #: Rows of the result that are made together, and rows of the picture they are made of.
 TILE, TAPS = 4, 6
 #: From the rows of a filter to those of its six.
-_FILTERS = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))
+_FILTERS = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
 #: Channels and samples of the result from which it is faster than a direct convolution (measured).
 CHANNELS, SAMPLES = 32, 200
 #: Bytes of a band of the picture that is worked on at a time: its six sums stay in the cache.
@@ -30,7 +38,9 @@ def row_filters(weight: Tensor) -> Tensor:
 
 
 class RowFilters:
-    """A layer's `row_filters`, made when they are first asked for: many layers see small pictures only, and they are twice the weights."""
+    """A layer's `row_filters`, made when they are first asked for: many layers see small pictures only, and
+    they are twice the weights.
+    """
 
     def __init__(self) -> None:
         self._made: Tensor | None = None
@@ -43,7 +53,9 @@ class RowFilters:
 
 
 def enable(layer: nn.Module) -> None:
-    """Let `run` and its like take this way for a layer whose ``weight`` does not change any more, if it has channels enough."""
+    """Let `run` and its like take this way for a layer whose ``weight`` does not change any more, if it has
+    channels enough.
+    """
     weight: Any = layer.weight
     if min(weight.shape[-4:-2]) >= CHANNELS:
         layer.rows = RowFilters()  # type: ignore[assignment]

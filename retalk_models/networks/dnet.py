@@ -1,7 +1,8 @@
 """D-Net: a face and a window of 3DMM coefficients -> the face with that expression, 256x256.
 
-A flow moves the picture, then a network repairs it (PIRenderer's design). Described in docs/networks.md#d-net. Attribute names,
-``warpping_net`` included, are the official checkpoint's keys (``DNet.pt``, 304 entries).
+A flow moves the picture, then a network repairs it (PIRenderer's design). Described in
+docs/networks.md#d-net. Attribute names, ``warpping_net`` included, are the official checkpoint's keys
+(``DNet.pt``, 304 entries).
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class MappingNet(nn.Module):
         super().__init__()
         self.first = nn.Sequential(nn.Conv1d(73, DESCRIPTOR, 7))
         for i in range(3):
-            self.add_module(f"encoder{i}", nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv1d(DESCRIPTOR, DESCRIPTOR, 3, dilation=3)))
+            self.add_module(
+                f"encoder{i}",
+                nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv1d(DESCRIPTOR, DESCRIPTOR, 3, dilation=3)),
+            )
 
     def forward(self, coeff: Tensor) -> Tensor:
         x = self.first(coeff)  # 26 -> 20 frames
@@ -51,7 +55,9 @@ class DownBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Residual block that doubles the size with transposed convolutions; each convolution after `AdaIN` and LReLU."""
+    """Residual block that doubles the size with transposed convolutions; each convolution after `AdaIN` and
+    LReLU.
+    """
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -116,15 +122,17 @@ class Hourglass(nn.Module):
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Move a picture by a flow.
 
-    The flow's grid has its corners at -1 and 1, `grid_sample` here takes the outer edges for -1 and 1: the original mixes the two, so that
-    a zero flow is not the identity, and its weights were trained so.
+    The flow's grid has its corners at -1 and 1, `grid_sample` here takes the outer edges for -1 and 1: the
+    original mixes the two, so that a zero flow is not the identity, and its weights were trained so.
 
     Args:
         image: (B, 3, H, W).
         flow: (B, 2, h, w) in pixels of its own grid, x first.
     """
     # float32: bfloat16 could not tell neighbouring pixels apart.
-    steps = torch.tensor([[[flow.shape[-1] - 1]], [[flow.shape[-2] - 1]]], dtype=torch.float32, device=flow.device)  # (2, 1, 1)
+    steps = torch.tensor(
+        [[[flow.shape[-1] - 1]], [[flow.shape[-2] - 1]]], dtype=torch.float32, device=flow.device
+    )  # (2, 1, 1)
     columns = torch.arange(flow.shape[-1], dtype=torch.float32, device=flow.device)
     rows = torch.arange(flow.shape[-2], dtype=torch.float32, device=flow.device)
     grid = 2 * torch.stack(torch.meshgrid(columns, rows, indexing="xy")) / steps - 1  # (2, h, w), x first
@@ -167,7 +175,8 @@ class EditingEncoder(nn.Module):
 class ResBlock(nn.Module):
     """``x + norm2(conv2(x), z)``.
 
-    ``conv1`` and ``norm1`` are in the checkpoint but not in the computation: the original overwrites their result.
+    ``conv1`` and ``norm1`` are in the checkpoint but not in the computation: the original overwrites their
+        result.
     """
 
     def __init__(self, channels: int) -> None:
@@ -243,10 +252,12 @@ class DNet(nn.Module):
 
         Args:
             image: (B, 3, 256, 256) float RGB -1..1.
-            coeff: (B, 73, 26) float: expression 64, angles 3, translation 3, crop 3 over a window of 26 frames.
+            coeff: (B, 73, 26) float: expression 64, angles 3, translation 3, crop 3 over a window of 26
+                frames.
 
         Returns:
-            Float32 ``flow_field`` (B, 2, 64, 64) in pixels of the 64-px grid, ``warp_image`` and ``fake_image`` (B, 3, 256, 256) RGB -1..1.
+            Float32 ``flow_field`` (B, 2, 64, 64) in pixels of the 64-px grid, ``warp_image`` and
+            ``fake_image`` (B, 3, 256, 256) RGB -1..1.
         """
         z = self.mapping_net(coeff).flatten(1)
         flow, warped = self.warpping_net(image, z)

@@ -30,7 +30,9 @@ def resize(x: Tensor, size: int) -> Tensor:
 
 
 def drawn_parts(window: Window, levels: int, height: int, width: int) -> list[Window]:
-    """Window of each resolution that makes a window of the last, ``height`` x ``width``, exact; the smallest first."""
+    """Window of each resolution that makes a window of the last, ``height`` x ``width``, exact; the smallest
+    first.
+    """
     parts = [window]
     for _ in range(levels - 1):
         around = parts[0].reached(2, height, width)  # two convolutions
@@ -79,7 +81,8 @@ class ENet(nn.Module):
         Args:
             mel: (B, 1, 80, 16) float, log-mel windows.
             faces: (B, 6, H, W) float RGB 0..1, 384x384 in use: masked face, reference.
-            gt: (B, 3, H, W) picture given to L-Net as its reference; None: channels 3-5 of ``faces``, as at inference.
+            gt: (B, 3, H, W) picture given to L-Net as its reference; None: channels 3-5 of ``faces``, as at
+                inference.
 
         Returns:
             (B, 3, 96, 96) float32 RGB 0..1.
@@ -87,15 +90,19 @@ class ENet(nn.Module):
         gt = faces[:, 3:] if gt is None else gt
         return self.low_res(mel, resize(torch.cat([faces[:, :3], gt], dim=1), LOW_SIZE))
 
-    def enhance(self, low: Tensor, faces: Tensor, noises: Sequence[Tensor] | None = None, top: int = 0) -> Tensor:
+    def enhance(
+        self, low: Tensor, faces: Tensor, noises: Sequence[Tensor] | None = None, top: int = 0
+    ) -> Tensor:
         """E-Net's own part.
 
         Args:
             low: (B, 3, 96, 96) float RGB 0..1, from `lowres` or from L-Net itself.
             faces: (B, 6, H, W) float RGB 0..1; only the reference, channels 3-5, is read.
-            noises: four pictures (B or 1, 1, h, w) with h = w = 200, 200, 400, 400, scaled by the checkpoint's noise strengths. The
-                original draws fresh standard normal numbers at every call; None adds none: the same inputs give the same output.
-            top: first row of the result that is wanted, a multiple of 4: the rows above, on which it does not depend, are not computed.
+            noises: four pictures (B or 1, 1, h, w) with h = w = 200, 200, 400, 400, scaled by the
+                checkpoint's noise strengths. The original draws fresh standard normal numbers at every call;
+                None adds none: the same inputs give the same output.
+            top: first row of the result that is wanted, a multiple of 4: the rows above, on which it does not
+                depend, are not computed.
 
         Returns:
             (B, 3, 384 - top, 384) float32 RGB about 0..1, not clamped.
@@ -103,7 +110,8 @@ class ENet(nn.Module):
         return self.draw(low, self.style_code(faces[:, 3:]), noises, top)
 
     def draw(self, low: Tensor, code: Tensor, noises: Sequence[Tensor] | None = None, top: int = 0) -> Tensor:
-        """`enhance` with an identity that is known already: it depends on the reference alone, not on what is said.
+        """`enhance` with an identity that is known already: it depends on the reference alone, not on what is
+        said.
 
         Args:
             low: (B, 3, 96, 96).
@@ -133,7 +141,8 @@ class ENet(nn.Module):
         """`lowres`, then `enhance`.
 
         Returns:
-            Image (B, 3, 384, 384) about 0..1, not clamped; low-resolution picture (B, 3, 96, 96) 0..1. Both float32 RGB.
+            Image (B, 3, 384, 384) about 0..1, not clamped; low-resolution picture (B, 3, 96, 96) 0..1. Both
+            float32 RGB.
         """
         low = self.lowres(mel, faces, gt)
         return self.enhance(low, faces, noises), low

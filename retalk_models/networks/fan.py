@@ -1,7 +1,7 @@
 """FAN-4: heat maps of 68 landmarks from four stacked hourglasses (Bulat and Tzimiropoulos, 2017).
 
-Described in docs/networks.md#fan. Attribute names are the keys of face-alignment's ``2DFAN4-11f355bf06.pth.tar`` (1129
-entries).
+Described in docs/networks.md#fan. Attribute names are the keys of face-alignment's
+``2DFAN4-11f355bf06.pth.tar`` (1129 entries).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ CHANNELS = 256
 
 
 class ConvBlock(nn.Module):
-    """Three pre-activated 3x3 convolutions of 1/2, 1/4, 1/4 of the output channels, each feeding the next; their outputs side by side."""
+    """Three pre-activated 3x3 convolutions of 1/2, 1/4, 1/4 of the output channels, each feeding the next;
+    their outputs side by side.
+    """
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -32,7 +34,9 @@ class ConvBlock(nn.Module):
         self.conv3 = nn.Conv2d(quarter, quarter, 3, padding=1, bias=False)
         self.downsample: nn.Module | None = None
         if cin != cout:
-            self.downsample = nn.Sequential(nn.BatchNorm2d(cin), nn.ReLU(), nn.Conv2d(cin, cout, 1, bias=False))
+            self.downsample = nn.Sequential(
+                nn.BatchNorm2d(cin), nn.ReLU(), nn.Conv2d(cin, cout, 1, bias=False)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.conv1(F.relu(self.bn1(x)))
@@ -84,7 +88,9 @@ class FAN(nn.Module):
                 self.add_module(f"al{i}", nn.Conv2d(NUM_LANDMARKS, CHANNELS, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, 256, 256) float RGB 0..1 -> heat maps (B, 68, 64, 64) float32 of each of the four stacks; the last is the answer."""
+        """(B, 3, 256, 256) float RGB 0..1 -> heat maps (B, 68, 64, 64) float32 of each of the four stacks;
+        the last is the answer.
+        """
         x = F.relu(self.bn1(self.conv1(image)))
         x = self.conv4(self.conv3(F.avg_pool2d(self.conv2(x), 2)))
         heatmaps = []

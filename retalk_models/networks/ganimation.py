@@ -1,6 +1,7 @@
 """GANimation generator: action units -> a face with that upper-face expression (Pumarola et al., 2018).
 
-Described in docs/networks.md#ganimation. Attribute names are the official checkpoint's keys (``30_net_gen.pth``, 36 entries).
+Described in docs/networks.md#ganimation. Attribute names are the official checkpoint's keys
+(``30_net_gen.pth``, 36 entries).
 """
 
 from __future__ import annotations
@@ -62,4 +63,8 @@ class GANimation(nn.Module):
         """
         maps = aus[:, :, None, None].expand(-1, -1, *image.shape[-2:])
         embedding = self.model(torch.cat([image, maps.to(image.dtype)], dim=1))
-        return torch.tanh(self.color_top(embedding).float()), F.sigmoid(self.au_top(embedding).float()), embedding
+        return (
+            torch.tanh(self.color_top(embedding).float()),
+            F.sigmoid(self.au_top(embedding).float()),
+            embedding,
+        )

@@ -37,7 +37,9 @@ class ConstantInput(nn.Module):
 
 
 class Noises(nn.Module):
-    """Noise pictures stored with the checkpoint: ``noise0`` for ``style_conv1``, ``noise1`` for ``style_convs.0``, ..."""
+    """Noise pictures stored with the checkpoint: ``noise0`` for ``style_conv1``, ``noise1`` for
+    ``style_convs.0``, ...
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +49,9 @@ class Noises(nn.Module):
 
 
 class Decoder(nn.Module):
-    """StyleGAN2 generator whose maps are scaled and shifted on their way by the U-Net (spatial feature transform)."""
+    """StyleGAN2 generator whose maps are scaled and shifted on their way by the U-Net (spatial feature
+    transform).
+    """
 
     NOT_EXECUTED: ClassVar = ("style_mlp",)
 
@@ -78,7 +82,12 @@ class Decoder(nn.Module):
         return [torch.randn(batch, *n.shape[1:], generator=generator).to(n.device, n.dtype) for n in stored]
 
     def forward(
-        self, codes: Tensor, scales: list[Tensor], shifts: list[Tensor], generator: torch.Generator | None, parts: list[Window]
+        self,
+        codes: Tensor,
+        scales: list[Tensor],
+        shifts: list[Tensor],
+        generator: torch.Generator | None,
+        parts: list[Window],
     ) -> Tensor:
         """Synthesis.
 
@@ -122,7 +131,8 @@ def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window]
     decoder, unet = [], []
     drawn, conditioned = window, None
     for _ in range(levels):
-        # The decoder's second convolution looks one sample further; a condition is needed there, two convolutions from the U-Net.
+        # The decoder's second convolution looks one sample further; a condition is needed there, two
+        # convolutions from the U-Net.
         around = drawn.reached(3, size, size)
         conditioned = around if conditioned is None else conditioned.joined(around)
         decoder.append(drawn)
@@ -166,20 +176,25 @@ class GFPGAN(nn.Module):
         self.condition_shift = nn.ModuleList(Condition(channels) for channels in up[1:])
 
     def forward(
-        self, image: Tensor, return_rgb: bool = True, generator: torch.Generator | None = None, window: Window | None = None
+        self,
+        image: Tensor,
+        return_rgb: bool = True,
+        generator: torch.Generator | None = None,
+        window: Window | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Restore a face.
 
         Args:
             image: (B, 3, 512, 512) float RGB -1..1, aligned to FFHQ's template.
             return_rgb: also return the U-Net's own pictures (a training aid; they cost little).
-            generator: None uses the noise stored with the checkpoint, so that the same picture gives the same result; a CPU generator draws
-                fresh noise as the original does.
-            window: the part of the result that is wanted: the same numbers there, and for a mouth a third of the work. None: all.
+            generator: None uses the noise stored with the checkpoint, so that the same picture gives the same
+                result; a CPU generator draws fresh noise as the original does.
+            window: the part of the result that is wanted: the same numbers there, and for a mouth a third of
+                the work. None: all.
 
         Returns:
-            Image (B, 3, 512, 512), or the window's (B, 3, h, w), about -1..1, not clamped; seven pictures of 8 ... 512 px (or the parts of
-            them that were computed), or none. Float32 RGB.
+            Image (B, 3, 512, 512), or the window's (B, 3, h, w), about -1..1, not clamped; seven pictures of
+            8 ... 512 px (or the parts of them that were computed), or none. Float32 RGB.
         """
         wanted = window or whole(image)
         x = F.leaky_relu(self.conv_body_first(image), 0.2)
@@ -195,7 +210,9 @@ class GFPGAN(nn.Module):
             assert isinstance(block, ResBlock)
             height, width = features.height, features.width
             sources = ResBlock.sources(part, height, width)
-            features = block.part(View(features.of(sources) + sources.of(skips.pop()), sources, height, width), part)
+            features = block.part(
+                View(features.of(sources) + sources.of(skips.pop()), sources, height, width), part
+            )
             around = needed.reached(1, features.height, features.width)
             scales.append(self.condition_scale[i](features, around))
             shifts.append(self.condition_shift[i](features, around))

@@ -1,7 +1,8 @@
 """GPEN-BFR-512: enhances the reference face, 512x512 (Yang et al., 2021).
 
-StyleGAN2 in its original form: equalised learning rate, blur resampling, fused leaky ReLU; the encoder's maps take the place of the noise.
-Described in docs/networks.md#gpen. Attribute names are the official checkpoint's keys (``GPEN-BFR-512.pth``, 163 entries).
+StyleGAN2 in its original form: equalised learning rate, blur resampling, fused leaky ReLU; the encoder's maps
+take the place of the noise. Described in docs/networks.md#gpen. Attribute names are the official checkpoint's
+keys (``GPEN-BFR-512.pth``, 163 entries).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
 
 def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
     """sqrt 2 * LReLU(0.2) of ``x`` + ``bias`` (one a channel)."""
-    return F.leaky_relu(x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2)), 0.2, inplace=True) * math.sqrt(2)
+    return F.leaky_relu(
+        x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2)), 0.2, inplace=True
+    ) * math.sqrt(2)
 
 
 class FusedLeakyReLU(nn.Module):
@@ -114,12 +117,16 @@ class ModulatedConv2d(Equalised):
         style, weight = self.modulation(latent), self.scaled_weight()[0]
         x = (x * style[:, :, None, None].to(x.dtype)).to(weight.dtype)
         if self.up:
-            return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)), style  # H -> 2H + 1 -> 2H
+            return self.blur(
+                F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+            ), style  # H -> 2H + 1 -> 2H
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2), style
 
     def demodulation(self, style: Tensor) -> Tensor:
         """The factor (B, out, 1, 1) that gives the modulated filters unit norm. The blur lets it pass."""
-        return demodulation(filter_energy(self.scaled_weight()[0]) if self.energy is None else self.energy, style)
+        return demodulation(
+            filter_energy(self.scaled_weight()[0]) if self.energy is None else self.energy, style
+        )
 
     def fold(self) -> nn.Module:
         """Itself, with the scale inside the weight and the filters' energies known beforehand."""
@@ -137,7 +144,9 @@ class NoiseInjection(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, encoder map times its strength behind it, fused leaky ReLU: 2 * ``cout`` channels come out."""
+    """Modulated convolution, encoder map times its strength behind it, fused leaky ReLU: 2 * ``cout``
+    channels come out.
+    """
 
     def __init__(self, cin: int, cout: int, *, up: bool = False) -> None:
         super().__init__()
@@ -147,15 +156,20 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
         y, style = self.conv(x, latent)
-        # sqrt 2 * LReLU(a) = LReLU(sqrt 2 * a): demodulation, strength, bias and gain in one pass over each half.
-        bias_y, bias_noise = (self.activate.bias.to(y.dtype) * math.sqrt(2)).reshape(1, -1, 1, 1).chunk(2, dim=1)
+        # sqrt 2 * LReLU(a) = LReLU(sqrt 2 * a): demodulation, strength, bias and gain in one pass over each
+        # half.
+        bias_y, bias_noise = (
+            (self.activate.bias.to(y.dtype) * math.sqrt(2)).reshape(1, -1, 1, 1).chunk(2, dim=1)
+        )
         y = torch.addcmul(bias_y, y, (self.conv.demodulation(style) * math.sqrt(2)).to(y.dtype))
         noise = torch.addcmul(bias_noise, noise.to(y.dtype), (self.noise.weight * math.sqrt(2)).to(y.dtype))
         return F.leaky_relu(torch.cat([y, noise], dim=1), 0.2, inplace=True)
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB without demodulation, plus ``bias``, plus the picture so far enlarged x2 with the blur kernel."""
+    """1x1 modulated convolution to RGB without demodulation, plus ``bias``, plus the picture so far enlarged
+    x2 with the blur kernel.
+    """
 
     def __init__(self, cin: int, *, up: bool = True) -> None:
         super().__init__()
@@ -226,7 +240,9 @@ class GPEN(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(channels[-1] * 4 * 4, STYLE_DIM, activation=True))
 
     def forward(self, image: Tensor) -> tuple[Tensor, None]:
-        """(B, 3, 512, 512) float RGB -1..1, aligned -> (B, 3, 512, 512) float32 about -1..1, not clamped, and None (latents, unused)."""
+        """(B, 3, 512, 512) float RGB -1..1, aligned -> (B, 3, 512, 512) float32 about -1..1, not clamped, and
+        None (latents, unused).
+        """
         x, maps = image, []
         for i in range(self.num_levels):
             x = self.get_submodule(f"ecd{i}")(x)

@@ -1,6 +1,7 @@
 """L-Net: audio and a face with its lower half masked -> the face that speaks, 96x96 (VideoReTalking).
 
-Described in docs/networks.md#l-net. Attribute names are the official checkpoint's keys (``LNet.pth``, 1721 entries).
+Described in docs/networks.md#l-net. Attribute names are the official checkpoint's keys (``LNet.pth``, 1721
+entries).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ AUDIO_FEATURES = 512
 
 
 class CrossAttention(nn.Module):
-    """Attention whose queries and keys come from ``x`` (the masked face) and values from ``y`` (the reference)."""
+    """Attention whose queries and keys come from ``x`` (the masked face) and values from ``y`` (the
+    reference).
+    """
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -84,12 +87,17 @@ class Layer(nn.ModuleList):
 
 
 class Transformer(nn.Module):
-    """Layers of `CrossAttention` and feed-forward over a feature map's positions; ``y`` stays as it is for all of them."""
+    """Layers of `CrossAttention` and feed-forward over a feature map's positions; ``y`` stays as it is for
+    all of them.
+    """
 
-    def __init__(self, dim: int, depth: int = 2, num_heads: int = 4, head_dim: int = 64, hidden: int = 256) -> None:
+    def __init__(
+        self, dim: int, depth: int = 2, num_heads: int = 4, head_dim: int = 64, hidden: int = 256
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            Layer([NormedAttention(dim, num_heads, head_dim), NormedFeedForward(dim, hidden)]) for _ in range(depth)
+            Layer([NormedAttention(dim, num_heads, head_dim), NormedFeedForward(dim, hidden)])
+            for _ in range(depth)
         )
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -142,7 +150,9 @@ class FFCBlocks(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decoder from 12 to 96 px: Fourier blocks driven by the audio feature, enlargement, the encoder's map added."""
+    """Decoder from 12 to 96 px: Fourier blocks driven by the audio feature, enlargement, the encoder's map
+    added.
+    """
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
@@ -176,8 +186,9 @@ class LNet(nn.Module):
 
         Args:
             mel: (B, 1, 80, 16) float, log-mel windows in -4..4.
-            faces: (B, 6, H, W) float RGB 0..1, H and W multiples of 8 (96 in use): channels 0-2 the face with its lower half 0,
-                3-5 a reference of the same person. Or clips: (B, 6, T, H, W) with mel (B, T, 1, 80, 16).
+            faces: (B, 6, H, W) float RGB 0..1, H and W multiples of 8 (96 in use): channels 0-2 the face with
+                its lower half 0, 3-5 a reference of the same person. Or clips: (B, 6, T, H, W) with mel (B,
+                T, 1, 80, 16).
 
         Returns:
             (B, 3, H, W) float32 RGB 0..1; (B, 3, T, H, W) for clips.

@@ -1,7 +1,7 @@
 """ParseNet: 19 classes of face parts (GPEN's and facexlib's parser).
 
-Described in docs/networks.md#parsenet. Attribute names are the official checkpoint's keys (``ParseNet-latest.pth``,
-238 entries).
+Described in docs/networks.md#parsenet. Attribute names are the official checkpoint's keys
+(``ParseNet-latest.pth``, 238 entries).
 """
 
 from __future__ import annotations
@@ -39,11 +39,15 @@ class Norm(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """Nearest x2 if ``up``, reflection padding, 3x3 convolution (stride 2 if ``down``), BatchNorm if ``norm``, LReLU(0.2) if ``relu``."""
+    """Nearest x2 if ``up``, reflection padding, 3x3 convolution (stride 2 if ``down``), BatchNorm if
+    ``norm``, LReLU(0.2) if ``relu``.
+    """
 
     CONV_NORM: ClassVar = (("conv2d", "norm.norm"),)
 
-    def __init__(self, cin: int, cout: int, scale: Scale = "none", *, norm: bool = False, relu: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, scale: Scale = "none", *, norm: bool = False, relu: bool = False
+    ) -> None:
         super().__init__()
         self.relu = relu
         conv = UpConv2d if scale == "up" else nn.Conv2d
@@ -84,7 +88,9 @@ def enlarged_from(wanted: Window, height: int, width: int) -> Window:
 
 
 class ResBlock(nn.Module):
-    """Two `ConvLayer` s with BatchNorm, plus the input or its ``shortcut_func``. The first enlarges, the second shrinks."""
+    """Two `ConvLayer` s with BatchNorm, plus the input or its ``shortcut_func``. The first enlarges, the
+    second shrinks.
+    """
 
     def __init__(self, cin: int, cout: int, scale: Scale = "none") -> None:
         super().__init__()
@@ -97,7 +103,9 @@ class ResBlock(nn.Module):
         return self.shortcut_func(x) + self.conv2(self.conv1(x))
 
     def part(self, view: View, wanted: Window) -> View:
-        """`forward` of a block that enlarges where only ``wanted`` of the result is needed, which is what it shows."""
+        """`forward` of a block that enlarges where only ``wanted`` of the result is needed, which is what it
+        shows.
+        """
         y = self.conv2.part(self.conv1.part(view, wanted.reached(1, 2 * view.height, 2 * view.width)), wanted)
         shortcut: Any = self.shortcut_func
         return y._replace(x=shortcut.part(view, wanted).of(wanted) + y.of(wanted), seen=wanted)
@@ -117,9 +125,11 @@ class Encoder(nn.Sequential):
 
 
 class FoldedEncoder(nn.Module):
-    """`Encoder` whose first layer, which nothing follows but convolutions, is part of them: of 3 channels and width 5 instead of 64 and 3.
+    """`Encoder` whose first layer, which nothing follows but convolutions, is part of them: of 3 channels and
+    width 5 instead of 64 and 3.
 
-    At the border they are not the same, for features are reflected there and not the picture: the outermost samples are computed as before.
+    At the border they are not the same, for features are reflected there and not the picture: the outermost
+        samples are computed as before.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -128,7 +138,12 @@ class FoldedEncoder(nn.Module):
         assert isinstance(first, ConvLayer)
         assert isinstance(block, ResBlock)
         assert isinstance(block.shortcut_func, ConvLayer)
-        self.first, self.conv1, self.conv2, self.shortcut = first, block.conv1, block.conv2, block.shortcut_func
+        self.first, self.conv1, self.conv2, self.shortcut = (
+            first,
+            block.conv1,
+            block.conv2,
+            block.shortcut_func,
+        )
         self.conv1_inside = composed(first.conv2d, block.conv1.conv2d)
         self.shortcut_inside = composed(first.conv2d, block.shortcut_func.conv2d)
         self.rest = nn.Sequential(*rest)
@@ -149,7 +164,9 @@ class FoldedEncoder(nn.Module):
 
 
 def composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """Two 3x3 convolutions in a row as one of width 5, for a picture that the first one's padding already surrounds."""
+    """Two 3x3 convolutions in a row as one of width 5, for a picture that the first one's padding already
+    surrounds.
+    """
     a, b = first.weight.detach().double(), second.weight.detach().double()
     weight = F.conv2d(a.transpose(0, 1), b.flip(2, 3), padding=2).transpose(0, 1)
     bias = b.new_zeros(len(b)) if second.bias is None else second.bias.detach().double()
@@ -174,7 +191,9 @@ class ParseNet(nn.Module):
         self.out_mask_conv = ConvLayer(CHANNELS[0], len(LABELS))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 512, 512) float RGB -1..1 -> mask logits (B, 19, 512, 512) in the order of `LABELS`, picture (B, 3, 512, 512); float32."""
+        """(B, 3, 512, 512) float RGB -1..1 -> mask logits (B, 19, 512, 512) in the order of `LABELS`, picture
+        (B, 3, 512, 512); float32.
+        """
         x = self.encoder(image)
         x = self.decoder(x + self.body(x))
         return self.out_mask_conv(x).float(), self.out_img_conv(x).float()
@@ -184,7 +203,8 @@ class ParseNet(nn.Module):
 
         Args:
             image: (B, 3, H, W) float RGB -1..1, H and W multiples of 16; 512 in training.
-            window: the part that is wanted; None: all. Of the decoder only what this part depends on is computed.
+            window: the part that is wanted; None: all. Of the decoder only what this part depends on is
+                computed.
 
         Returns:
             Mask logits (B, 19, h, w) of the window, float32.

@@ -1,7 +1,7 @@
 """RetinaFace with a ResNet-50 trunk: raw detections of faces and five landmarks (Deng et al., 2020).
 
-Described in docs/networks.md#retinaface. Attribute names, the lone lower-case ``conv7x7_3`` included, are the official
-checkpoint's keys (``RetinaFace-R50.pth``).
+Described in docs/networks.md#retinaface. Attribute names, the lone lower-case ``conv7x7_3`` included, are the
+official checkpoint's keys (``RetinaFace-R50.pth``).
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ class SSH(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         middle = self.conv5X5_1(x)
-        return F.relu(torch.cat([self.conv3X3(x), self.conv5X5_2(middle), self.conv7x7_3(self.conv7X7_2(middle))], dim=1))
+        return F.relu(
+            torch.cat(
+                [self.conv3X3(x), self.conv5X5_2(middle), self.conv7x7_3(self.conv7X7_2(middle))], dim=1
+            )
+        )
 
 
 class Head(nn.Module):
@@ -81,14 +85,15 @@ class RetinaFace(nn.Module):
         self.LandmarkHead = nn.ModuleList(Head(10) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw detections, A = 2 anchors a cell of the maps of size ceil(H/8), ceil(H/16), ceil(H/32), row-major, finest first.
+        """Raw detections, A = 2 anchors a cell of the maps of size ceil(H/8), ceil(H/16), ceil(H/32),
+        row-major, finest first.
 
         Args:
             x: (B, 3, H, W) float BGR 0..255 minus (104, 117, 123), any size.
 
         Returns:
-            Box offsets (B, A, 4), class probabilities (B, A, 2) with the face second, landmark offsets (B, A, 10). Float32, to be decoded
-            with variances 0.1, 0.2.
+            Box offsets (B, A, 4), class probabilities (B, A, 2) with the face second, landmark offsets (B, A,
+            10). Float32, to be decoded with variances 0.1, 0.2.
         """
         pyramid = self.fpn(self.body(x)[1:])
         features = [ssh(level) for ssh, level in zip((self.ssh1, self.ssh2, self.ssh3), pyramid)]

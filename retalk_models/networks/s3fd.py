@@ -1,6 +1,7 @@
 """S3FD: raw face boxes at six scales on a VGG-16 trunk (Zhang et al., 2017).
 
-Described in docs/networks.md#s3fd. Attribute names are the official checkpoint's keys (``s3fd-619a316812.pth``, 65 entries).
+Described in docs/networks.md#s3fd. Attribute names are the official checkpoint's keys
+(``s3fd-619a316812.pth``, 65 entries).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 #: Convolutions of each VGG stage; a 2x2 pool stands between stages.
 STAGES = [(3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3)]
-#: Maps with heads: channels and classes of each. The first has three background classes of which the best counts.
+#: Maps with heads: channels and classes of each. The first has three background classes of which the best
+#: counts.
 HEADS = {
     "conv3_3_norm": (256, 4),
     "conv4_3_norm": (512, 2),
@@ -30,7 +32,9 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        length = x.float().square().sum(dim=1, keepdim=True).sqrt() + 1e-10  # float32: squares leave half precision's range
+        length = (
+            x.float().square().sum(dim=1, keepdim=True).sqrt() + 1e-10
+        )  # float32: squares leave half precision's range
         return (x / length).to(x.dtype) * self.weight[:, None, None].to(x.dtype)
 
 
@@ -72,10 +76,12 @@ class S3FD(nn.Module):
         """Raw maps of six scales, strides 4 to 128.
 
         Args:
-            x: (B, 3, H, W) float 0..255 minus (104, 117, 123) on channels 0, 1, 2, in the colour order that the caller's reference feeds.
+            x: (B, 3, H, W) float 0..255 minus (104, 117, 123) on channels 0, 1, 2, in the colour order that
+                the caller's reference feeds.
 
         Returns:
-            Twelve float32 maps: classes (B, 2, h, w) before the softmax, background first, and boxes (B, 4, h, w), finest scale first.
+            Twelve float32 maps: classes (B, 2, h, w) before the softmax, background first, and boxes (B, 4,
+                h, w), finest scale first.
         """
         outputs = []
         for name, feature in zip(HEADS, self.features(x)):

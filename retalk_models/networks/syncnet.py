@@ -15,7 +15,9 @@ def fully_connected() -> nn.Sequential:
 
 
 class SyncNet(nn.Module):
-    """Two towers, 13.6 M parameters. There is no ``forward``: `forward_lip` and `forward_aud` run on their own."""
+    """Two towers, 13.6 M parameters. There is no ``forward``: `forward_lip` and `forward_aud` run on their
+    own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,12 +33,22 @@ class SyncNet(nn.Module):
         self.netfclip = fully_connected()
         window, halve = (1, 3, 3), (1, 2, 2)
         self.netcnnlip = nn.Sequential(
-            *(nn.Conv3d(3, 96, (5, 7, 7), (1, 2, 2)), nn.BatchNorm3d(96), nn.ReLU(), nn.MaxPool3d(window, halve)),
+            *(
+                nn.Conv3d(3, 96, (5, 7, 7), (1, 2, 2)),
+                nn.BatchNorm3d(96),
+                nn.ReLU(),
+                nn.MaxPool3d(window, halve),
+            ),
             *(nn.Conv3d(96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1)), nn.BatchNorm3d(256), nn.ReLU()),
             nn.MaxPool3d(window, halve, padding=(0, 1, 1)),
             *(nn.Conv3d(256, 256, (1, 3, 3), padding=(0, 1, 1)), nn.BatchNorm3d(256), nn.ReLU()),
             *(nn.Conv3d(256, 256, (1, 3, 3), padding=(0, 1, 1)), nn.BatchNorm3d(256), nn.ReLU()),
-            *(nn.Conv3d(256, 256, (1, 3, 3), padding=(0, 1, 1)), nn.BatchNorm3d(256), nn.ReLU(), nn.MaxPool3d(window, halve)),
+            *(
+                nn.Conv3d(256, 256, (1, 3, 3), padding=(0, 1, 1)),
+                nn.BatchNorm3d(256),
+                nn.ReLU(),
+                nn.MaxPool3d(window, halve),
+            ),
             *(nn.Conv3d(256, 512, (1, 6, 6)), nn.BatchNorm3d(512), nn.ReLU()),
         )
 
@@ -45,7 +57,9 @@ class SyncNet(nn.Module):
         return self.netfcaud(self.netcnnaud(mfcc).flatten(1)).float()
 
     def forward_lipfeat(self, frames: Tensor) -> Tensor:
-        """(B, 3, 5, 224, 224) float BGR 0..255, five frames at 25 fps -> (B, 512), what `forward_lip` builds on."""
+        """(B, 3, 5, 224, 224) float BGR 0..255, five frames at 25 fps -> (B, 512), what `forward_lip` builds
+        on.
+        """
         return self.netcnnlip(frames).flatten(1).float()
 
     def forward_lip(self, frames: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Wav2Lip generator, the baseline: audio and a masked face -> the face that speaks, 96x96 (Prajwal et al., 2020).
+"""Wav2Lip generator, the baseline: audio and a masked face -> the face that speaks, 96x96 (Prajwal et al.,
+2020).
 
-Described in docs/networks.md#wav2lip. Attribute names are the official checkpoint's keys (``wav2lip_gan.pth``,
-352 entries).
+Described in docs/networks.md#wav2lip. Attribute names are the official checkpoint's keys
+(``wav2lip_gan.pth``, 352 entries).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from retalk_models.layers.conv import ConvBlock, audio_encoder
 
 def down(cin: int, cout: int, num_res: int) -> nn.Sequential:
     """Half the size, then residual blocks."""
-    return nn.Sequential(ConvBlock(cin, cout, stride=2), *(ConvBlock(cout, cout, residual=True) for _ in range(num_res)))
+    return nn.Sequential(
+        ConvBlock(cin, cout, stride=2), *(ConvBlock(cout, cout, residual=True) for _ in range(num_res))
+    )
 
 
 def up(cin: int, cout: int, num_res: int) -> nn.Sequential:
@@ -43,7 +46,9 @@ class Wav2Lip(nn.Module):
         self.face_decoder_blocks = nn.ModuleList(
             [
                 nn.Sequential(ConvBlock(512, 512, 1, padding=0)),
-                nn.Sequential(ConvBlock(1024, 512, padding=0, transposed=True), ConvBlock(512, 512, residual=True)),  # 3 px
+                nn.Sequential(
+                    ConvBlock(1024, 512, padding=0, transposed=True), ConvBlock(512, 512, residual=True)
+                ),  # 3 px
                 up(1024, 512, 2),
                 up(768, 384, 2),
                 up(512, 256, 2),
@@ -58,7 +63,8 @@ class Wav2Lip(nn.Module):
 
         Args:
             mel: (B, 1, 80, 16) float, log-mel windows in -4..4.
-            faces: (B, 6, 96, 96) float 0..1, in BGR as the original was trained: the face with its lower half 0, then a reference.
+            faces: (B, 6, 96, 96) float 0..1, in BGR as the original was trained: the face with its lower half
+                0, then a reference.
 
         Returns:
             (B, 3, 96, 96) float32 0..1, BGR like the input.

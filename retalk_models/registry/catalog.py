@@ -1,4 +1,6 @@
-"""The catalogue of model files and of the networks that are loaded from them (`catalog.yaml`), as typed values."""
+"""The catalogue of model files and of the networks that are loaded from them (`catalog.yaml`), as typed
+values.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ class ModelFile:
     about: int | None = None
     #: Lower-case hex digest; None: unknown, trusted on first use.
     sha256: str | None = None
-    #: The digest was seen in one place or only in mirrors: a mismatch is an error that the user may accept by naming the new digest.
+    #: The digest was seen in one place or only in mirrors: a mismatch is an error that the user may accept by
+    #: naming the new digest.
     seen_once: bool = False
     #: Training data of the network, "" where that is not known.
     data: str = ""
@@ -97,7 +100,8 @@ class Catalog:
     networks: dict[str, tuple[Part, ...]]
 
     def files_of(self, names: Iterable[str]) -> list[ModelFile]:
-        """Model files of networks ("lnet"), files ("LNet.pth") or other names of files, each once, in the order asked.
+        """Model files of networks ("lnet"), files ("LNet.pth") or other names of files, each once, in the
+        order asked.
 
         Raises:
             WeightsError: a name is none of these; the closest ones are named.
@@ -120,11 +124,14 @@ class Catalog:
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
         raise WeightsError(f"no model file or network is called {name!r}: {hint}", [name])
 
-    def select(self, selection: str, among: Iterable[ModelFile] | None = None) -> tuple[list[ModelFile], list[ModelFile]]:
+    def select(
+        self, selection: str, among: Iterable[ModelFile] | None = None
+    ) -> tuple[list[ModelFile], list[ModelFile]]:
         """Files of a selection, and those that it leaves out.
 
-        ``licence-clean`` keeps the files whose publisher's licence allows commercial use; the others are left out of ``among``
-        (default: all files). ``retalk``: what the retalk engine needs with its default options. ``eval``: evaluation nets.
+        ``licence-clean`` keeps the files whose publisher's licence allows commercial use; the others are left
+        out of ``among`` (default: all files). ``retalk``: what the retalk engine needs with its default
+        options. ``eval``: evaluation nets.
         """
         if selection not in SELECTIONS:
             raise WeightsError(f"no selection is called {selection!r}: known are {', '.join(SELECTIONS)}")
@@ -159,7 +166,9 @@ def _model_file(file: str, entry: dict[str, Any], sources: dict[str, str]) -> Mo
 
 
 def _part(entry: dict[str, Any]) -> Part:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
     return Part(**values)
 
 

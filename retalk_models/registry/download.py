@@ -1,4 +1,6 @@
-"""Transfer of one file from one address into a partial file: resumed where possible, repeated where that helps, limited in size."""
+"""Transfer of one file from one address into a partial file: resumed where possible, repeated where that
+helps, limited in size.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Progress of a transfer; this base class reports nothing. All methods may be called from several threads."""
+    """Progress of a transfer; this base class reports nothing. All methods may be called from several
+    threads.
+    """
 
     def start(self, file: str, total: int | None, done: int, source: str) -> None:
         """A transfer begins, or goes on after ``done`` bytes."""
@@ -63,7 +67,12 @@ class Attempts:
         first_wait: float = 1.0,
         limit: int = ATTEMPTS,
     ) -> None:
-        self.cancelled, self.say, self.first_wait, self.limit = cancelled or threading.Event(), say, first_wait, limit
+        self.cancelled, self.say, self.first_wait, self.limit = (
+            cancelled or threading.Event(),
+            say,
+            first_wait,
+            limit,
+        )
         self.failures = 0
 
     def check(self) -> None:
@@ -76,7 +85,9 @@ class Attempts:
         self.failures += 1
         if not error.retry or self.failures >= self.limit:
             raise error
-        wait = error.retry_after if error.retry_after is not None else self.first_wait * 2 ** (self.failures - 1)
+        wait = (
+            error.retry_after if error.retry_after is not None else self.first_wait * 2 ** (self.failures - 1)
+        )
         wait = min(wait, MAX_WAIT_SECONDS)
         self.say(f"{error}; trying again in {wait:.3g} s ({self.failures} of {self.limit - 1})")
         self.cancelled.wait(wait)
@@ -100,9 +111,11 @@ def _note_path(part: Path) -> Path:
 
 
 def _read_note(part: Path, url: str, trust_any: bool) -> tuple[int, str, int | None]:
-    """Bytes to go on from, with the tag and total they were read under; 0 where the partial file must not be used.
+    """Bytes to go on from, with the tag and total they were read under; 0 where the partial file must not be
+    used.
 
-    Bytes of another address are used only where a digest will judge the result (``trust_any``); bytes without a tag likewise.
+    Bytes of another address are used only where a digest will judge the result (``trust_any``); bytes without
+    a tag likewise.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         note = json.loads(_note_path(part).read_text())
@@ -115,15 +128,27 @@ def _read_note(part: Path, url: str, trust_any: bool) -> tuple[int, str, int | N
 def _check_space(part: Path, needed: int, url: str) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise FetchError(f"{url}: {show_size(needed)} are needed and {show_size(free)} are free in {part.parent}")
+        raise FetchError(
+            f"{url}: {show_size(needed)} are needed and {show_size(free)} are free in {part.parent}"
+        )
 
 
-def _transfer(url: str, part: Path, trust_any: bool, expected: int | None, progress: Progress, file: str, attempts: Attempts) -> bool:
+def _transfer(
+    url: str,
+    part: Path,
+    trust_any: bool,
+    expected: int | None,
+    progress: Progress,
+    file: str,
+    attempts: Attempts,
+) -> bool:
     """One request: begin the partial file or go on with it. Returns whether it went on with earlier bytes."""
     have, tag, total = _read_note(part, url, trust_any)
     opened = open_source(url, have, tag)
     with opened.stream as stream:
-        if have and (opened.start != have or opened.total != total or (tag and opened.tag and opened.tag != tag)):
+        if have and (
+            opened.start != have or opened.total != total or (tag and opened.tag and opened.tag != tag)
+        ):
             if opened.start:  # it is another file now: begin again
                 part.unlink(missing_ok=True)
                 raise FetchError(f"{url}: the file has changed since its first part was read", True, 0.0)
@@ -144,7 +169,9 @@ def _transfer(url: str, part: Path, trust_any: bool, expected: int | None, progr
                 try:
                     chunk = stream.read(CHUNK)
                 except (OSError, http.client.HTTPException) as error:
-                    raise FetchError(f"{url}: {error or type(error).__name__} after {done} bytes", transient(error)) from error
+                    raise FetchError(
+                        f"{url}: {error or type(error).__name__} after {done} bytes", transient(error)
+                    ) from error
                 if not chunk:
                     break
                 sink.write(chunk)
@@ -170,9 +197,11 @@ def download(
     """Bring the whole file at ``url`` into ``part``.
 
     Args:
-        part: the partial file. If an earlier transfer left it, only the rest is asked for. It stays when the transfer fails.
+        part: the partial file. If an earlier transfer left it, only the rest is asked for. It stays when the
+            transfer fails.
         file: the name that ``progress`` is told.
-        trust_any: the caller will check a digest, so bytes of another mirror and bytes without a validator may be continued.
+        trust_any: the caller will check a digest, so bytes of another mirror and bytes without a validator
+            may be continued.
         expected: exact size in bytes, if it is known: a file of another size is not transferred.
 
     Returns:
@@ -210,14 +239,20 @@ def sizes(paths: Iterable[Path]) -> dict[str, int]:
 def _read_member(archive: zipfile.ZipFile, member: str, url: str) -> bytes:
     names = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == member]
     if not names:
-        raise FetchError(f"{url}: the archive has no member {member}, but: {', '.join(archive.namelist()[:10])}")
+        raise FetchError(
+            f"{url}: the archive has no member {member}, but: {', '.join(archive.namelist()[:10])}"
+        )
     return archive.read(names[0])
 
 
-def download_member(url: str, member: str, part: Path, *, progress: Progress | None = None, attempts: Attempts | None = None) -> None:
-    """Bring one member of the zip archive at ``url`` into ``part``, reading only the archive's directory and the member.
+def download_member(
+    url: str, member: str, part: Path, *, progress: Progress | None = None, attempts: Attempts | None = None
+) -> None:
+    """Bring one member of the zip archive at ``url`` into ``part``, reading only the archive's directory and
+    the member.
 
-    Where the server sends whole files only, the whole archive is transferred, beside ``part``, and deleted after use.
+    Where the server sends whole files only, the whole archive is transferred, beside ``part``, and deleted
+    after use.
 
     Args:
         member: the member's name without folders.
@@ -231,7 +266,10 @@ def download_member(url: str, member: str, part: Path, *, progress: Progress | N
     try:
         try:
             if is_http(url):
-                with RangeReader(url, attempts.run) as ranges, zipfile.ZipFile(BufferedReader(ranges, RANGE_BUFFER)) as archive:
+                with (
+                    RangeReader(url, attempts.run) as ranges,
+                    zipfile.ZipFile(BufferedReader(ranges, RANGE_BUFFER)) as archive,
+                ):
                     data = _read_member(archive, member, url)
             else:
                 with open_source(url).stream as stream, zipfile.ZipFile(stream) as archive:
@@ -242,7 +280,11 @@ def download_member(url: str, member: str, part: Path, *, progress: Progress | N
             with zipfile.ZipFile(whole) as archive:
                 data = _read_member(archive, member, url)
             discard(whole)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the latter two: encrypted, unknown compression
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # the latter two: encrypted, unknown compression
         discard(whole)
         raise FetchError(f"{url}: not a usable zip archive ({error})") from error
     progress.start(member, len(data), 0, f"{url} ({member})")

@@ -33,7 +33,12 @@ class KeysError(WeightsError):
     """
 
     def __init__(
-        self, message: str, files: Sequence[str], missing: Sequence[str], unexpected: Sequence[str], shapes: Sequence[str]
+        self,
+        message: str,
+        files: Sequence[str],
+        missing: Sequence[str],
+        unexpected: Sequence[str],
+        shapes: Sequence[str],
     ) -> None:
         super().__init__(message, files)
         self.missing, self.unexpected, self.shapes = tuple(missing), tuple(unexpected), tuple(shapes)

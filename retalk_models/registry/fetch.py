@@ -1,7 +1,8 @@
-"""Download of model files into the cache: from their publishers, a mirror or the remote home; several at once, each by one process only.
+"""Download of model files into the cache: from their publishers, a mirror or the remote home; several at
+once, each by one process only.
 
-Behind `retalk models pull`. Each file is transferred into a partial file (resumed after any interruption), hashed, and renamed into
-place; another process or node that needs it meanwhile waits and then finds it there.
+Behind `retalk models pull`. Each file is transferred into a partial file (resumed after any interruption),
+hashed, and renamed into place; another process or node that needs it meanwhile waits and then finds it there.
 """
 
 from __future__ import annotations
@@ -50,11 +51,14 @@ def parse_accepted(texts: Iterable[str], registry: Registry) -> dict[str, str]:
     for text in texts:
         file, _, digest = text.partition("=")
         if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-            raise WeightsError(f"--accept-hash {text!r}: write FILE=SHA256, the digest as 64 hexadecimal digits")
+            raise WeightsError(
+                f"--accept-hash {text!r}: write FILE=SHA256, the digest as 64 hexadecimal digits"
+            )
         (entry,) = registry.catalog.files_of([file])
         if entry.pinning == "pinned":
             raise WeightsError(
-                f"--accept-hash {entry.file}: its digest is certain ({entry.sha256}); another one is not accepted", [entry.file]
+                f"--accept-hash {entry.file}: its digest is certain ({entry.sha256}); another one is not accepted",
+                [entry.file],
             )
         accepted[entry.file] = digest.lower()
     return accepted
@@ -63,33 +67,57 @@ def parse_accepted(texts: Iterable[str], registry: Registry) -> dict[str, str]:
 def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str, bool]]:
     """Addresses of a file in the order to try, each with a flag for an archive that holds the file.
 
-    A mirror is a folder with the files under their own names or their aliases, flat or as VideoReTalking's ``checkpoints`` folder.
+    A mirror is a folder with the files under their own names or their aliases, flat or as VideoReTalking's
+    ``checkpoints`` folder.
     """
     if mirror is None:
         return [(url, bool(entry.member)) for url in entry.urls]
     base = mirror if is_remote(mirror) else str(local_path(mirror))
     found = [(join_url(base, name), False) for name in (entry.file, *entry.aliases)]
     if entry.archive:
-        found += [(join_url(base, entry.archive.removesuffix(".zip"), entry.member), False), (join_url(base, entry.archive), True)]
+        found += [
+            (join_url(base, entry.archive.removesuffix(".zip"), entry.member), False),
+            (join_url(base, entry.archive), True),
+        ]
     return found
 
 
-def _bring(registry: Registry, entry: ModelFile, url: str, archived: bool, held: bool, progress: Progress, attempts: Attempts) -> None:
-    """One file from one address into the cache. A continued transfer whose digest is wrong is repeated once from its first byte."""
+def _bring(
+    registry: Registry,
+    entry: ModelFile,
+    url: str,
+    archived: bool,
+    held: bool,
+    progress: Progress,
+    attempts: Attempts,
+) -> None:
+    """One file from one address into the cache. A continued transfer whose digest is wrong is repeated once
+    from its first byte.
+    """
     part = registry.part(entry.file, held)
     certain = registry.expected(entry)[0] is not None
     if archived:
         download_member(url, entry.member, part, progress=progress, attempts=attempts)
         registry.accept(entry, part, url, progress.say)
         return
-    continued = download(url, part, entry.file, trust_any=certain, expected=entry.size, progress=progress, attempts=attempts)
+    continued = download(
+        url, part, entry.file, trust_any=certain, expected=entry.size, progress=progress, attempts=attempts
+    )
     try:
         registry.accept(entry, part, url, progress.say)
     except HashMismatchError as error:
         if not continued:
             raise
         progress.say(f"{error} It was put together from several transfers: once more from its first byte.")
-        download(url, part, entry.file, trust_any=certain, expected=entry.size, progress=progress, attempts=attempts)
+        download(
+            url,
+            part,
+            entry.file,
+            trust_any=certain,
+            expected=entry.size,
+            progress=progress,
+            attempts=attempts,
+        )
         registry.accept(entry, part, url, progress.say)
 
 
@@ -108,7 +136,9 @@ def _to_home(registry: Registry, entry: ModelFile) -> None:
 
 
 def _present(registry: Registry, entry: ModelFile, progress: Progress, attempts: Attempts) -> bool:
-    """True if the right file is on this node, copied from the remote home if that has it. Takes and frees the file's lock."""
+    """True if the right file is on this node, copied from the remote home if that has it. Takes and frees the
+    file's lock.
+    """
     if registry.check(entry).state != "ok" and registry.is_in_remote_home(entry):
         registry.copy_to_node(entry, progress, attempts)
     verdict = registry.check(entry)
@@ -120,7 +150,12 @@ def _present(registry: Registry, entry: ModelFile, progress: Progress, attempts:
 
 
 def pull_one(
-    registry: Registry, entry: ModelFile, mirror: str | None, accepted: str | None, progress: Progress, attempts: Attempts
+    registry: Registry,
+    entry: ModelFile,
+    mirror: str | None,
+    accepted: str | None,
+    progress: Progress,
+    attempts: Attempts,
 ) -> Pulled:
     """Bring one file into the cache, unless it is there.
 
@@ -151,9 +186,13 @@ def pull_one(
             _to_home(registry, entry)
             return Pulled(entry.file, "fetched", url)
     if not reasons:
-        reasons = ["its publisher gives no direct address: get it from there, put it in a folder, and name the folder with --from"]
+        reasons = [
+            "its publisher gives no direct address: get it from there, put it in a folder, and name the folder with --from"
+        ]
     raise WeightsError(
-        f"{entry.file} ({show_size(entry.size or entry.about)}) could not be fetched:\n  " + "\n  ".join(reasons), [entry.file]
+        f"{entry.file} ({show_size(entry.size or entry.about)}) could not be fetched:\n  "
+        + "\n  ".join(reasons),
+        [entry.file],
     )
 
 
@@ -169,7 +208,8 @@ def pull(
     """Bring files into the cache, ``jobs`` at a time.
 
     Args:
-        mirror: fetch from this folder (a path or any fsspec or HTTP URL) and from nowhere else; None: from the publishers.
+        mirror: fetch from this folder (a path or any fsspec or HTTP URL) and from nowhere else; None: from
+            the publishers.
         accepted: digests by file name that replace those of the lock file, from `parse_accepted`.
         first_wait: seconds before the first repetition of a failed request.
 
@@ -186,7 +226,9 @@ def pull(
         except WeightsError as error:
             return Pulled(entry.file, "failed", error=str(error))
         except OSError as error:
-            return Pulled(entry.file, "failed", error=str(writable_or_say(error, registry.directory, entry.file)))
+            return Pulled(
+                entry.file, "failed", error=str(writable_or_say(error, registry.directory, entry.file))
+            )
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         futures = [pool.submit(run, entry) for entry in entries]

@@ -24,7 +24,9 @@ def local_path(url: str) -> Path:
 
 
 def user_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CACHE_HOME/retalk``, else ``~/.cache/retalk``. A relative XDG_CACHE_HOME is ignored, as its specification asks."""
+    """``$XDG_CACHE_HOME/retalk``, else ``~/.cache/retalk``. A relative XDG_CACHE_HOME is ignored, as its
+    specification asks.
+    """
     xdg = environ.get("XDG_CACHE_HOME", "")
     return (Path(xdg) if os.path.isabs(xdg) else Path("~/.cache").expanduser()) / "retalk"
 
@@ -35,7 +37,9 @@ def home_url(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def node_copy(url: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The node-local directory that holds copies of a remote home's files, one a home, below the user's cache directory."""
+    """The node-local directory that holds copies of a remote home's files, one a home, below the user's cache
+    directory.
+    """
     return user_cache(environ) / "nodes" / hashlib.sha256(url.encode()).hexdigest()[:12]
 
 

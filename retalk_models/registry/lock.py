@@ -1,4 +1,6 @@
-"""Trust on first use: the lock file of digests that no publisher has stated, and the stamps that spare hashing twice."""
+"""Trust on first use: the lock file of digests that no publisher has stated, and the stamps that spare
+hashing twice.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _acquire(lock: filelock.BaseFileLock, work: Callable[[], object], stale: float, say: Callable[[], None]) -> bool:
-    """Wait for a lock; False: its holder's work has not changed for ``stale`` seconds of this machine's clock."""
+def _acquire(
+    lock: filelock.BaseFileLock, work: Callable[[], object], stale: float, say: Callable[[], None]
+) -> bool:
+    """Wait for a lock; False: its holder's work has not changed for ``stale`` seconds of this machine's
+    clock.
+    """
     seen, seen_at = work(), time.monotonic()
     told = False
     while True:
@@ -64,16 +70,20 @@ def exclusive(
     stale: float = STALE_SECONDS,
     say: Callable[[str], None] = log.info,
 ) -> Iterator[bool]:
-    """Hold the lock ``key`` among all processes and nodes that share ``directory``; yields whether it is really held.
+    """Hold the lock ``key`` among all processes and nodes that share ``directory``; yields whether it is
+    really held.
 
-    A process that dies frees its lock (the kernel's, not a marker file). A holder that lives but does nothing is given up: when
-    ``work()`` (anything that changes while the holder gets on) has stayed the same for ``stale`` seconds, the block runs without the
-    lock and yields False. On file systems without locks, processes of one node exclude each other, nodes do not.
+    A process that dies frees its lock (the kernel's, not a marker file). A holder that lives but does nothing
+    is given up: when ``work()`` (anything that changes while the holder gets on) has stayed the same for
+    ``stale`` seconds, the block runs without the lock and yields False. On file systems without locks,
+    processes of one node exclude each other, nodes do not.
     """
     waiting = f"another process is fetching {key}: waiting for it"
     for place in (
         directory,
-        Path(tempfile.gettempdir()) / f"retalk-locks-{os.getuid()}" / hashlib.sha256(str(directory).encode()).hexdigest()[:12],
+        Path(tempfile.gettempdir())
+        / f"retalk-locks-{os.getuid()}"
+        / hashlib.sha256(str(directory).encode()).hexdigest()[:12],
     ):
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -87,10 +97,13 @@ def exclusive(
         break
     else:
         raise WeightsError(
-            f"no lock for {key} can be taken in {directory} nor in {tempfile.gettempdir()}: is there a writable directory?", [key]
+            f"no lock for {key} can be taken in {directory} nor in {tempfile.gettempdir()}: is there a writable directory?",
+            [key],
         )
     if not held:
-        say(f"the process that holds the lock of {key} has done nothing for {stale:.0f} s: going on without it")
+        say(
+            f"the process that holds the lock of {key} has done nothing for {stale:.0f} s: going on without it"
+        )
     try:
         yield held
     finally:
@@ -117,11 +130,16 @@ class HashLock:
         try:
             value = read_json(self.url)
         except json.JSONDecodeError as error:
-            raise WeightsError(f"lock file {self.url}: not JSON ({error}); repair it or delete it", [self.url]) from error
-        entries = {} if value is None else value.get("files")
-        if not isinstance(entries, dict) or not all(isinstance(entry, dict) and "sha256" in entry for entry in entries.values()):
             raise WeightsError(
-                f"lock file {self.url}: it has no object 'files' whose entries have a 'sha256'; repair it or delete it", [self.url]
+                f"lock file {self.url}: not JSON ({error}); repair it or delete it", [self.url]
+            ) from error
+        entries = {} if value is None else value.get("files")
+        if not isinstance(entries, dict) or not all(
+            isinstance(entry, dict) and "sha256" in entry for entry in entries.values()
+        ):
+            raise WeightsError(
+                f"lock file {self.url}: it has no object 'files' whose entries have a 'sha256'; repair it or delete it",
+                [self.url],
             )
         return entries
 
@@ -134,7 +152,8 @@ class HashLock:
         """Write a digest down, with the size where that is known.
 
         Raises:
-            HashMismatchError: another digest is pinned already (another process was first) and ``replace`` is False.
+            HashMismatchError: another digest is pinned already (another process was first) and ``replace`` is
+                False.
             OSError: the lock file cannot be written.
         """
         with exclusive(self.locks, "lock-file"):
@@ -142,7 +161,9 @@ class HashLock:
             known = entries.get(file)
             if known is not None and not replace:
                 if known["sha256"].lower() != sha256:
-                    raise HashMismatchError(f"{file}: its SHA-256 is {sha256}, but {self.url} pins {known['sha256']}", [file])
+                    raise HashMismatchError(
+                        f"{file}: its SHA-256 is {sha256}, but {self.url} pins {known['sha256']}", [file]
+                    )
                 return
             entries[file] = {"sha256": sha256, "source": source} | ({} if size is None else {"size": size})
             value = {"about": ABOUT, "files": entries}
@@ -171,7 +192,10 @@ class DigestCache:
         """Remember a digest; in a read-only cache nothing is remembered."""
         stat = path.stat()
         try:
-            write_json(self.directory / f"{path.name}.json", {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256})
+            write_json(
+                self.directory / f"{path.name}.json",
+                {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256},
+            )
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise

@@ -1,7 +1,7 @@
 """Registry of model files: presence, check of digests, and one error that names all missing files.
 
-The cache is `$RETALK_HOME/models` (see `registry_home`); where RETALK_HOME is an fsspec URL, files are copied to this node before use.
-`fetch` brings files in; `weights` loads networks from them.
+The cache is `$RETALK_HOME/models` (see `registry_home`); where RETALK_HOME is an fsspec URL, files are copied
+to this node before use. `fetch` brings files in; `weights` loads networks from them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class VerificationResult:
     """Result of checking one file.
 
     Attributes:
-        state: "ok", "missing", "mismatch" (other bytes than pinned) or "implausible" (nothing is pinned, and it cannot be this file).
+        state: "ok", "missing", "mismatch" (other bytes than pinned) or "implausible" (nothing is pinned, and
+            it cannot be this file).
         sha256: its digest, "" if it was not computed.
         pinned_by: "catalogue" or the lock file's name, "" if nothing pins it.
         note: what is wrong, "" if nothing.
@@ -49,7 +50,9 @@ class VerificationResult:
 
 
 def implausible(entry: ModelFile, path: Path) -> str:
-    """Reason why a file without a known digest cannot be ``entry``; "" if it can. Run before its digest is trusted."""
+    """Reason why a file without a known digest cannot be ``entry``; "" if it can. Run before its digest is
+    trusted.
+    """
     with path.open("rb") as stream:
         head = stream.read(64)
     if NOT_WEIGHTS.match(head) or not head:
@@ -65,7 +68,8 @@ class Registry:
     Args:
         home: a directory or fsspec URL; default: ``$RETALK_HOME``, else the user's cache directory.
         catalog: what files there are; default: the package's catalogue.
-        lock: the lock file of digests trusted on first use, a path or fsspec URL; default: ``$RETALK_LOCK``, else in the cache.
+        lock: the lock file of digests trusted on first use, a path or fsspec URL; default: ``$RETALK_LOCK``,
+            else in the cache.
         stale: seconds without visible work after which the holder of a lock is given up.
     """
 
@@ -79,11 +83,14 @@ class Registry:
         self.home = str(home) if home is not None else home_url()
         self.catalog = catalog or load_catalog()
         self.stale = stale
-        #: The remote models folder's URL, or None where the cache is a directory of this machine or a shared mount.
+        #: The remote models folder's URL, or None where the cache is a directory of this machine or a shared
+        #: mount.
         self.remote = join_url(self.home, "models") if is_remote(self.home) else None
         #: The local directory that networks are loaded from.
         self.directory = (node_copy(self.home) if self.remote else local_path(self.home)) / "models"
-        lock = lock or os.environ.get("RETALK_LOCK") or join_url(self.remote or str(self.directory), LOCK_NAME)
+        lock = (
+            lock or os.environ.get("RETALK_LOCK") or join_url(self.remote or str(self.directory), LOCK_NAME)
+        )
         self.lock = HashLock(lock if is_remote(lock) else str(local_path(lock)), self.locks)
         self.stamps = DigestCache(self.directory / ".verified")
 
@@ -115,7 +122,9 @@ class Registry:
         return (entry.sha256, "catalogue") if entry.sha256 else (None, "")
 
     def check(self, entry: ModelFile, again: bool = False) -> VerificationResult:
-        """Check that a file on this node is the right one. Hashes it once, and again only if it changed or ``again`` is set."""
+        """Check that a file on this node is the right one. Hashes it once, and again only if it changed or
+        ``again`` is set.
+        """
         path = self.path(entry.file)
         if not path.is_file():
             return VerificationResult("missing")
@@ -123,12 +132,18 @@ class Registry:
         size = path.stat().st_size
         if digest is None:
             wrong = implausible(entry, path)
-            return VerificationResult("implausible", note=wrong) if wrong else VerificationResult("ok", self._digest(path, again))
+            return (
+                VerificationResult("implausible", note=wrong)
+                if wrong
+                else VerificationResult("ok", self._digest(path, again))
+            )
         if entry.size is not None and size != entry.size and pinned_by == "catalogue":
             return VerificationResult("mismatch", "", pinned_by, entry.wrong_size(size))
         found = self._digest(path, again)
         if found != digest:
-            return VerificationResult("mismatch", found, pinned_by, f"its SHA-256 is {found}, and {pinned_by} pins {digest}")
+            return VerificationResult(
+                "mismatch", found, pinned_by, f"its SHA-256 is {found}, and {pinned_by} pins {digest}"
+            )
         return VerificationResult("ok", found, pinned_by)
 
     def _digest(self, path: Path, again: bool) -> str:
@@ -138,7 +153,9 @@ class Registry:
             self.stamps.write(path, digest)
         return digest
 
-    def trust(self, entry: ModelFile, digest: str, source: str, say: Callable[[str], None] = log.warning) -> None:
+    def trust(
+        self, entry: ModelFile, digest: str, source: str, say: Callable[[str], None] = log.warning
+    ) -> None:
         """Write down the digest of a file that nothing pins, and say so."""
         where = self.lock.url
         try:
@@ -147,9 +164,13 @@ class Registry:
             if error.errno not in NO_LOCKS:
                 raise
             where = f"nothing: {self.lock.url} cannot be written"
-        say(f"{entry.file}: its publisher states no digest; trusting SHA-256 {digest} on first use, from {source} (written to {where})")
+        say(
+            f"{entry.file}: its publisher states no digest; trusting SHA-256 {digest} on first use, from {source} (written to {where})"
+        )
 
-    def accept(self, entry: ModelFile, part: Path, source: str, say: Callable[[str], None] = log.warning) -> Path:
+    def accept(
+        self, entry: ModelFile, part: Path, source: str, say: Callable[[str], None] = log.warning
+    ) -> Path:
         """Move a complete transfer into the cache if it is the right file; else into ``rejected``.
 
         Raises:
@@ -201,14 +222,19 @@ class Registry:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Files of these networks or files that neither this node nor the remote home has."""
-        return [entry.file for entry in self.catalog.files_of(names) if not self.is_local(entry) and not self.is_in_remote_home(entry)]
+        return [
+            entry.file
+            for entry in self.catalog.files_of(names)
+            if not self.is_local(entry) and not self.is_in_remote_home(entry)
+        ]
 
     def available(self, name: str) -> bool:
         """True if all files of a network, or a file, are in the cache. Reads no bytes of them."""
         return not self.missing([name])
 
     def require(self, names: Iterable[str], progress: Progress | None = None) -> dict[str, Path]:
-        """Paths on this node of all files of these networks or files, by file name, checked against their digests.
+        """Paths on this node of all files of these networks or files, by file name, checked against their
+        digests.
 
         Files of a remote home are copied to this node; nothing is fetched from the internet.
 
@@ -216,7 +242,9 @@ class Registry:
             WeightsError: files are missing (one error names them all) or wrong.
         """
         entries = self.catalog.files_of(names)
-        absent = [entry for entry in entries if not self.is_local(entry) and not self.is_in_remote_home(entry)]
+        absent = [
+            entry for entry in entries if not self.is_local(entry) and not self.is_in_remote_home(entry)
+        ]
         if absent:
             raise WeightsError(self._absent(absent), [entry.file for entry in absent], pull_command(absent))
         paths = {}
@@ -233,21 +261,36 @@ class Registry:
         return paths
 
     def _absent(self, absent: list[ModelFile]) -> str:
-        lines = [f"{len(absent)} model file{'s' if len(absent) > 1 else ''} missing from {self.remote or self.directory}:"]
+        lines = [
+            f"{len(absent)} model file{'s' if len(absent) > 1 else ''} missing from {self.remote or self.directory}:"
+        ]
         for entry in absent:
             path = self.path(entry.file)
-            wrong = f"; the file there is wrong: {entry.wrong_size(path.stat().st_size)}" if path.is_file() else ""
+            wrong = (
+                f"; the file there is wrong: {entry.wrong_size(path.stat().st_size)}"
+                if path.is_file()
+                else ""
+            )
             lines.append(f"  {entry.file} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
         return "\n".join(lines)
 
     def copy_to_node(self, entry: ModelFile, progress: Progress, attempts: Attempts | None = None) -> Path:
-        """Copy a file of the remote home to this node, checked; other processes that want it wait for this one."""
+        """Copy a file of the remote home to this node, checked; other processes that want it wait for this
+        one.
+        """
         assert self.remote is not None
         url = join_url(self.remote, entry.file)
         with self.exclusive(entry, progress.say) as held:
             if self.check(entry).state != "ok":
                 part = self.part(entry.file, held)
-                download(url, part, entry.file, trust_any=self.expected(entry)[0] is not None, progress=progress, attempts=attempts)
+                download(
+                    url,
+                    part,
+                    entry.file,
+                    trust_any=self.expected(entry)[0] is not None,
+                    progress=progress,
+                    attempts=attempts,
+                )
                 self.accept(entry, part, url, progress.say)
                 progress.finish(entry.file)
         return self.path(entry.file)
@@ -256,7 +299,9 @@ class Registry:
         """The lock of a file among processes and nodes: see `registry_lock.exclusive`."""
         partial = self.directory / ".partial"
         partial.mkdir(parents=True, exist_ok=True)
-        return exclusive(self.locks, entry.file, lambda: sizes(partial.glob(f"{entry.file}.*")), self.stale, say)
+        return exclusive(
+            self.locks, entry.file, lambda: sizes(partial.glob(f"{entry.file}.*")), self.stale, say
+        )
 
 
 def pull_command(entries: Iterable[ModelFile]) -> str:
@@ -285,7 +330,9 @@ def default_registry() -> Registry:
 
 
 def available(name: str) -> bool:
-    """True if all model files of a network ("lnet"), or a file ("LNet.pth"), are in the cache. Reads no bytes of them."""
+    """True if all model files of a network ("lnet"), or a file ("LNet.pth"), are in the cache. Reads no bytes
+    of them.
+    """
     return default_registry().available(name)
 
 
@@ -295,7 +342,8 @@ def missing(names: Iterable[str]) -> list[str]:
 
 
 def require(names: Iterable[str]) -> dict[str, Path]:
-    """Local paths by file name of all model files of these networks or files, each checked against its digest.
+    """Local paths by file name of all model files of these networks or files, each checked against its
+    digest.
 
     Raises:
         WeightsError: one error that names all the missing files and the command that brings them.
@@ -304,15 +352,19 @@ def require(names: Iterable[str]) -> dict[str, Path]:
 
 
 def home_registry(weights: str = "") -> Registry:
-    """Return the registry of the official files (``""``), or of another home laid out like RETALK_HOME (files in its ``models``).
+    """Return the registry of the official files (``""``), or of another home laid out like RETALK_HOME (files
+    in its ``models``).
 
-    Another home holds the user's own files, fine-tuned ones for instance: they are recognised by name and held to no digest or
-    size of the official ones. Their contents must still fit the networks key by key.
+    Another home holds the user's own files, fine-tuned ones for instance: they are recognised by name and
+    held to no digest or size of the official ones. Their contents must still fit the networks key by key.
     """
     if not weights:
         return Registry()
     catalog = load_catalog()
-    files = {name: dataclasses.replace(entry, sha256=None, size=None, about=None) for name, entry in catalog.files.items()}
+    files = {
+        name: dataclasses.replace(entry, sha256=None, size=None, about=None)
+        for name, entry in catalog.files.items()
+    }
     return Registry(weights, Catalog(files, catalog.networks))
 
 

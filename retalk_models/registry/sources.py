@@ -1,7 +1,7 @@
 """Readers of addresses: HTTP(S) with ranges, every other address through fsspec, with one interface.
 
-HTTP is implemented here and not through fsspec: fsspec's HTTP file system needs a package that a plain installation does not have, and
-resuming needs the answer's status, validator and range.
+HTTP is implemented here and not through fsspec: fsspec's HTTP file system needs a package that a plain
+installation does not have, and resuming needs the answer's status, validator and range.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _user_agent() -> str:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds to wait that a Retry-After header asks for, as a number or as a date; None if there is none that can be read."""
+    """Seconds to wait that a Retry-After header asks for, as a number or as a date; None if there is none
+    that can be read.
+    """
     value = (headers.get("Retry-After") or "").strip()
     if value.isdigit():
         return float(value)
@@ -70,7 +72,9 @@ def _retry_after(headers: Any) -> float | None:
 def transient(error: Exception) -> bool:
     """True if a failed read may succeed when repeated."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    return not isinstance(reason, (ssl.SSLCertVerificationError, FileNotFoundError, PermissionError, IsADirectoryError))
+    return not isinstance(
+        reason, (ssl.SSLCertVerificationError, FileNotFoundError, PermissionError, IsADirectoryError)
+    )
 
 
 def _open_http(url: str, start: int, stop: int | None, tag: str) -> Opened:
@@ -84,19 +88,31 @@ def _open_http(url: str, start: int, stop: int | None, tag: str) -> Opened:
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         with error:
-            total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "")) if error.code == 416 else None
+            total = (
+                re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+                if error.code == 416
+                else None
+            )
             if total:  # nothing is left from there on
                 return Opened(io.BytesIO(), int(total[1]), int(total[1]), error.headers.get("ETag", ""), True)
-            raise FetchError(f"{url}: HTTP {error.code} {error.reason}", error.code in RETRY_STATUS, _retry_after(error.headers)) from error
+            raise FetchError(
+                f"{url}: HTTP {error.code} {error.reason}",
+                error.code in RETRY_STATUS,
+                _retry_after(error.headers),
+            ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise FetchError(f"{url}: {getattr(error, 'reason', error) or type(error).__name__}", transient(error)) from error
+        raise FetchError(
+            f"{url}: {getattr(error, 'reason', error) or type(error).__name__}", transient(error)
+        ) from error
     if answer.headers.get_content_type() == "text/html":
         answer.close()
         raise FetchError(f"{url}: the server answered with a web page, not with a file")
     tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if answer.status == 206 and span:
-        return Opened(cast(IO[bytes], answer), int(span[1]), None if span[2] == "*" else int(span[2]), tag, True)
+        return Opened(
+            cast(IO[bytes], answer), int(span[1]), None if span[2] == "*" else int(span[2]), tag, True
+        )
     length = answer.headers.get("Content-Length")
     return Opened(cast(IO[bytes], answer), 0, int(length) if length else None, tag, False)
 
@@ -128,7 +144,8 @@ def open_source(url: str, start: int = 0, tag: str = "", stop: int | None = None
     Args:
         url: HTTP(S), any fsspec URL, or a path.
         start: first byte wanted. The answer may start at 0 instead: see `Opened.start`.
-        tag: the tag that the file had when its first bytes were read: a file that has changed since is sent from 0.
+        tag: the tag that the file had when its first bytes were read: a file that has changed since is sent
+            from 0.
         stop: last byte wanted plus one (a hint: fsspec ignores it).
 
     Raises:

@@ -1,8 +1,9 @@
 """Reading of checkpoint files without running code from them.
 
-Files are read with torch's ``weights_only`` unpickler, always. Checkpoints that nest objects beside their tensors (numpy numbers, options
-of a training run) are read by the same unpickler with every unknown name standing for an inert placeholder: nothing that
-the file names is imported or called, and only tensors are taken out.
+Files are read with torch's ``weights_only`` unpickler, always. Checkpoints that nest objects beside their
+tensors (numpy numbers, options of a training run) are read by the same unpickler with every unknown name
+standing for an inert placeholder: nothing that the file names is imported or called, and only tensors are
+taken out.
 """
 
 from __future__ import annotations
@@ -20,9 +21,24 @@ import torch
 
 from retalk_models.registry.errors import WeightsError
 
-#: Modules that no checkpoint has a reason to name: a file that does is refused, although naming them would do nothing here.
+#: Modules that no checkpoint has a reason to name: a file that does is refused, although naming them would do
+#: nothing here.
 CODE_MODULES = {
-    *("os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "shutil", "socket", "importlib", "runpy", "pty", "ctypes"),
+    *(
+        "os",
+        "posix",
+        "nt",
+        "sys",
+        "subprocess",
+        "builtins",
+        "__builtin__",
+        "shutil",
+        "socket",
+        "importlib",
+        "runpy",
+        "pty",
+        "ctypes",
+    ),
     *("webbrowser", "commands", "code", "codeop", "pickle"),
 }
 #: Names of those modules that only hold data.
@@ -74,7 +90,9 @@ def names_in_checkpoint(path: Path) -> set[str]:
 
 
 def _placeholder(name: str) -> type:
-    """A class that takes the place of whatever ``name`` is: it can be made, called and filled, and does nothing."""
+    """A class that takes the place of whatever ``name`` is: it can be made, called and filled, and does
+    nothing.
+    """
 
     def swallow(self: Any, *args: Any, **kwargs: Any) -> None:
         del self, args, kwargs
@@ -82,28 +100,41 @@ def _placeholder(name: str) -> type:
     return type(
         name.rsplit(".", 1)[-1],
         (),
-        {"__new__": lambda cls, *args, **kwargs: object.__new__(cls), "__init__": swallow, "__setstate__": swallow},
+        {
+            "__new__": lambda cls, *args, **kwargs: object.__new__(cls),
+            "__init__": swallow,
+            "__setstate__": swallow,
+        },
     )
 
 
 @contextlib.contextmanager
 def _placeholders(names: set[str]) -> Iterator[None]:
-    """Let the ``weights_only`` unpickler read these names as placeholders; names that it knows keep their meaning."""
+    """Let the ``weights_only`` unpickler read these names as placeholders; names that it knows keep their
+    meaning.
+    """
     if not hasattr(torch.serialization, "safe_globals"):
         raise WeightsError(
             f"it holds objects ({', '.join(sorted(names))}) that torch {torch.__version__} cannot skip: use torch 2.6 or later"
         )
-    with _SAFE_NAMES_LOCK, torch.serialization.safe_globals([(_placeholder(name), name) for name in sorted(names)]):
+    with (
+        _SAFE_NAMES_LOCK,
+        torch.serialization.safe_globals([(_placeholder(name), name) for name in sorted(names)]),
+    ):
         yield
 
 
 def _load(path: Path) -> Any:
-    # Mapped into memory, a file's optimiser states and other nets cost nothing: only the tensors that are copied are read.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True if zipfile.is_zipfile(path) else None)
+    # Mapped into memory, a file's optimiser states and other nets cost nothing: only the tensors that are
+    # copied are read.
+    return torch.load(
+        path, map_location="cpu", weights_only=True, mmap=True if zipfile.is_zipfile(path) else None
+    )
 
 
 def read_checkpoint(path: Path) -> Any:
-    """The content of a checkpoint file: tensors on the CPU (of a zip-format file: mapped into memory), objects of other classes inert.
+    """The content of a checkpoint file: tensors on the CPU (of a zip-format file: mapped into memory),
+    objects of other classes inert.
 
     Raises:
         WeightsError: unreadable, a TorchScript archive, or a file that asks for code to be run.
@@ -119,7 +150,9 @@ def read_checkpoint(path: Path) -> Any:
             return _load(path)
         except pickle.UnpicklingError:
             names = names_in_checkpoint(path)
-            code = sorted(name for name in names - HARMLESS if name.split(".")[0] in CODE_MODULES or " " in name)
+            code = sorted(
+                name for name in names - HARMLESS if name.split(".")[0] in CODE_MODULES or " " in name
+            )
             if code:
                 raise WeightsError(
                     f"it asks for {', '.join(code)} when it is read: weights have no reason to; do not use this file"

@@ -1,7 +1,8 @@
 """Networks with their official weights: `load` builds one and fills it from the cache, key by key.
 
-The catalogue says how each network's keys lie in its files (nesting, prefixes, keys that the original ignores). Everything else must
-match: the original loads some files non-strictly and would not notice a wrong one; here each missing or unexpected key is an error.
+The catalogue says how each network's keys lie in its files (nesting, prefixes, keys that the original
+ignores). Everything else must match: the original loads some files non-strictly and would not notice a wrong
+one; here each missing or unexpected key is an error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from retalk_models.registry.errors import KeysError, WeightsError
 from retalk_models.registry.registry import Registry, default_registry
 from retalk_models.weights.checkpoint import read_checkpoint
 
-#: Counters of training steps that batch norms keep; checkpoints older than torch 0.4.1 lack them, inference never reads them.
+#: Counters of training steps that batch norms keep; checkpoints older than torch 0.4.1 lack them, inference
+#: never reads them.
 UNUSED_KEY = "num_batches_tracked"
 SHOWN_KEYS = 20
 
@@ -34,9 +36,12 @@ def _unnest(content: Any, part: Part, path: Path) -> dict[str, Any]:
             return content
         wanted = " or ".join(part.nest) if part.nest else "a flat state dict"
         raise WeightsError(
-            f"{path}: expected {wanted}, but its top level holds {', '.join(map(str, list(content)[:SHOWN_KEYS]))}", [path.name]
+            f"{path}: expected {wanted}, but its top level holds {', '.join(map(str, list(content)[:SHOWN_KEYS]))}",
+            [path.name],
         )
-    raise WeightsError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}", [path.name])
+    raise WeightsError(
+        f"{path}: expected a dictionary of tensors, found {type(content).__name__}", [path.name]
+    )
 
 
 def _rename(key: str, part: Part) -> str:
@@ -64,7 +69,9 @@ def _listed(title: str, keys: list[str]) -> str:
     return f"\n  {len(keys)} {title}: {', '.join(keys[:SHOWN_KEYS])}{more}" if keys else ""
 
 
-def fill(module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path], ignore_extra: bool = False) -> nn.Module:
+def fill(
+    module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path], ignore_extra: bool = False
+) -> nn.Module:
     """Copy a state dict into a network whose keys and shapes must be the same.
 
     Args:
@@ -75,7 +82,9 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith(UNUSED_KEY)]
-    unexpected = [] if ignore_extra else [key for key in state if key not in own and not key.endswith(UNUSED_KEY)]
+    unexpected = (
+        [] if ignore_extra else [key for key in state if key not in own and not key.endswith(UNUSED_KEY)]
+    )
     shapes = [
         f"{key}: file {tuple(state[key].shape)} network {tuple(own[key].shape)}"
         for key in own
@@ -84,7 +93,11 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path
     if missing or unexpected or shapes:
         names = [path.name for path in files]
         text = f"{', '.join(str(path) for path in files)}: not the weights of {type(module).__name__}:"
-        text += _listed("missing", missing) + _listed("unexpected", unexpected) + _listed("of another shape", shapes)
+        text += (
+            _listed("missing", missing)
+            + _listed("unexpected", unexpected)
+            + _listed("of another shape", shapes)
+        )
         raise KeysError(text, names, missing, unexpected, shapes)
     # Strictness was judged above; what this call could still complain of are the unused counters.
     module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
@@ -99,7 +112,9 @@ def parts_of(name: str, registry: Registry, file: str | None = None) -> tuple[Pa
     """
     parts = registry.catalog.networks.get(name)
     if parts is None:
-        raise WeightsError(f"no network is called {name!r}; known: {', '.join(registry.catalog.networks)}", [name])
+        raise WeightsError(
+            f"no network is called {name!r}; known: {', '.join(registry.catalog.networks)}", [name]
+        )
     if file is None:
         return parts
     if os.sep in file:
@@ -110,11 +125,15 @@ def parts_of(name: str, registry: Registry, file: str | None = None) -> tuple[Pa
     return (Part(file, first.nest, first.module, first.drop, first.extra, first.prefix), *parts[1:])
 
 
-def load_into(module: nn.Module, name: str, *, file: str | None = None, registry: Registry | None = None) -> nn.Module:
-    """Fill a module that has a network's keys (or, of a network of two files, the keys of one of them) with its official weights.
+def load_into(
+    module: nn.Module, name: str, *, file: str | None = None, registry: Registry | None = None
+) -> nn.Module:
+    """Fill a module that has a network's keys (or, of a network of two files, the keys of one of them) with
+    its official weights.
 
     Args:
-        module: e.g. E-Net without its embedded L-Net, as one stage uses it: a part is read only if the module has keys under its prefix.
+        module: e.g. E-Net without its embedded L-Net, as one stage uses it: a part is read only if the module
+            has keys under its prefix.
         name: the network, as in `load`.
 
     Raises:
@@ -123,7 +142,9 @@ def load_into(module: nn.Module, name: str, *, file: str | None = None, registry
     registry = registry or default_registry()
     parts = parts_of(name, registry, file)
     own = module.state_dict()
-    parts = tuple(part for part in parts if not part.prefix or any(key.startswith(part.prefix) for key in own))
+    parts = tuple(
+        part for part in parts if not part.prefix or any(key.startswith(part.prefix) for key in own)
+    )
     outside = {part.file: Path(part.file) for part in parts if Path(part.file).is_absolute()}
     paths = outside | registry.require([part.file for part in parts if part.file not in outside])
     state: dict[str, torch.Tensor] = {}
@@ -149,16 +170,18 @@ def load(
         name: one of `retalk_models.build.NETWORKS`.
         device: where to put it.
         dtype: of its floating-point parameters and buffers.
-        file: another file of the catalogue in the place of the network's own ("GFPGANv1.4.pth"), or a path (anything with a slash in
-            it), whose digest is not checked.
+        file: another file of the catalogue in the place of the network's own ("GFPGANv1.4.pth"), or a path
+            (anything with a slash in it), whose digest is not checked.
         registry: default: the cache of this environment.
-        options: of `retalk_models.build`, for instance ``low_res=False`` for "enet", which then reads ENet.pth only.
+        options: of `retalk_models.build`, for instance ``low_res=False`` for "enet", which then reads
+            ENet.pth only.
 
     Returns:
         The module of `retalk_models.build(name, **options)`; its call signature is given there.
 
     Raises:
-        WeightsError: files are missing (one error names all of them and the command that brings them), wrong or unreadable.
+        WeightsError: files are missing (one error names all of them and the command that brings them), wrong
+            or unreadable.
         KeysError: the file's keys are not the network's; all of them are named.
     """
     registry = registry or default_registry()

@@ -1,4 +1,6 @@
-"""The two small MATLAB files of the release: expression templates and the 3-D points of the 5-point alignment."""
+"""The two small MATLAB files of the release: expression templates and the 3-D points of the 5-point
+alignment.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,11 @@ def _variable(path: Path, name: str) -> np.ndarray:
 
 
 def load_expressions(registry: Registry | None = None) -> dict[str, np.ndarray]:
-    """The expression templates of `expression.mat`: "neutral" and "smile", each float32[64], 3DMM expression coefficients.
+    """The expression templates of `expression.mat`: "neutral" and "smile", each float32[64], 3DMM expression
+    coefficients.
 
-    Row 0 of the variables ``expression_center`` and ``expression_mouth`` (docs/reference.md#4-3dmm-coefficients).
+    Row 0 of the variables ``expression_center`` and ``expression_mouth``
+    (docs/reference.md#4-3dmm-coefficients).
 
     Raises:
         WeightsError: missing, unreadable or of another shape.
@@ -41,15 +45,20 @@ def load_expressions(registry: Registry | None = None) -> dict[str, np.ndarray]:
     for template, name in TEMPLATES.items():
         rows = np.atleast_2d(_variable(path, name))
         if rows.shape[-1] != EXPRESSION_SIZE or rows.ndim != 2:
-            raise WeightsError(f"{path}: variable {name!r} has shape {rows.shape}, expected (1 or more, {EXPRESSION_SIZE})", [path.name])
+            raise WeightsError(
+                f"{path}: variable {name!r} has shape {rows.shape}, expected (1 or more, {EXPRESSION_SIZE})",
+                [path.name],
+            )
         templates[template] = rows[0].astype(np.float32)
     return templates
 
 
 def load_alignment_points(registry: Registry | None = None) -> np.ndarray:
-    """The 3-D positions of the 68 landmarks of the mean face, float32[68, 3], from `similarity_Lm3D_all.mat` (variable ``lm``).
+    """The 3-D positions of the 68 landmarks of the mean face, float32[68, 3], from `similarity_Lm3D_all.mat`
+    (variable ``lm``).
 
-    The five points of the alignment are taken from these in the same way as from a picture's (docs/reference.md#4-3dmm-coefficients).
+    The five points of the alignment are taken from these in the same way as from a picture's
+    (docs/reference.md#4-3dmm-coefficients).
 
     Raises:
         WeightsError: missing, unreadable or of another shape.

@@ -1,8 +1,10 @@
-"""Weights for the package face-alignment, linked from the cache into its own folder so that it never downloads.
+"""Weights for the package face-alignment, linked from the cache into its own folder so that it never
+downloads.
 
-face-alignment 1.4 and later loads ``<torch hub>/checkpoints/s3fd-619a316812.pth`` and ``.../2DFAN4-11f355bf06.pth.tar`` and downloads
-what it does not find there, without checking it. The torch hub folder is ``torch.hub.get_dir()``: ``$TORCH_HOME/hub``, else
-``$XDG_CACHE_HOME/torch/hub``, else ``~/.cache/torch/hub``.
+face-alignment 1.4 and later loads ``<torch hub>/checkpoints/s3fd-619a316812.pth`` and
+``.../2DFAN4-11f355bf06.pth.tar`` and downloads what it does not find there, without checking it. The torch
+hub folder is ``torch.hub.get_dir()``: ``$TORCH_HOME/hub``, else ``$XDG_CACHE_HOME/torch/hub``, else
+``~/.cache/torch/hub``.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ def face_alignment_paths(hub: str | os.PathLike[str] | None = None) -> list[Path
 
 
 def _put(source: Path, target: Path) -> None:
-    """Make ``target`` the same file as ``source``, or a copy of it where the file systems differ. Never half a file."""
+    """Make ``target`` the same file as ``source``, or a copy of it where the file systems differ. Never half
+    a file.
+    """
     if target.exists() and (
-        target.samefile(source) or (target.stat().st_size == source.stat().st_size and sha256_of(target) == sha256_of(source))
+        target.samefile(source)
+        or (target.stat().st_size == source.stat().st_size and sha256_of(target) == sha256_of(source))
     ):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +52,11 @@ def _put(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def seed_face_alignment(hub: str | os.PathLike[str] | None = None, registry: Registry | None = None) -> list[Path]:
-    """Put face-alignment's weights where it looks for them, by hard link or copy, replacing what is different there.
+def seed_face_alignment(
+    hub: str | os.PathLike[str] | None = None, registry: Registry | None = None
+) -> list[Path]:
+    """Put face-alignment's weights where it looks for them, by hard link or copy, replacing what is different
+    there.
 
     Call it before ``face_alignment.FaceAlignment(...)`` is constructed; several processes may do so at once.
 

@@ -32,7 +32,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without another Ray's settings, with this Python's scripts first on the path."""
+    """This process's environment without another Ray's settings, with this Python's scripts first on the
+    path.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
     return {**kept, "PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -60,14 +62,38 @@ def ray_head() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="rt")  # short: the paths of Ray's sockets are limited
     port, dashboard, client, agent = free_ports(4)
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}", f"--port={port}"),
-        *(f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"),
-        *("--node-ip-address=127.0.0.1", "--num-cpus=4", "--num-gpus=0", "--object-store-memory=300000000", "--disable-usage-stats"),
+        *(
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--head",
+            "--block",
+            f"--temp-dir={folder}",
+            f"--port={port}",
+        ),
+        *(
+            f"--dashboard-port={dashboard}",
+            f"--ray-client-server-port={client}",
+            f"--dashboard-agent-listen-port={agent}",
+        ),
+        *(
+            "--node-ip-address=127.0.0.1",
+            "--num-cpus=4",
+            "--num-gpus=0",
+            "--object-store-memory=300000000",
+            "--disable-usage-stats",
+        ),
     ]
     log = Path(folder) / "start.log"
     with log.open("w") as out:
         head = subprocess.Popen(
-            command, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     address = f"http://127.0.0.1:{dashboard}"
     try:

@@ -18,7 +18,8 @@ from tests.cluster.conftest import BIN, environment
 from tests.pipelines.conftest import make_speech
 
 FRAMES = 30
-#: One worker for all stages: what takes time here is starting workers. The file is sent along with the manifest.
+#: One worker for all stages: what takes time here is starting workers. The file is sent along with the
+#: manifest.
 PROFILE = """
 name: small
 plan: {name: plan, size: 1, num_cpus: 0.2, in_flight: 1}
@@ -31,7 +32,9 @@ def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with talk.mp4 (the first second of carphone) and speech.wav."""
     folder = tmp_path_factory.mktemp("inputs")
     with av.open(str(folder / "talk.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=30, width=176, height=144, pix_fmt="yuv420p", options={"crf": "12"})
+        stream = container.add_stream(
+            "libx264", rate=30, width=176, height=144, pix_fmt="yuv420p", options={"crf": "12"}
+        )
         for frame in read_frames(str(carphone), 0, FRAMES):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.rgb(), "rgb24")))
         container.mux(stream.encode(None))
@@ -41,13 +44,30 @@ def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def submit(address: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "small.yaml").write_text(PROFILE)
-    command = [str(BIN / "retalk"), "submit", "--address", address, "--profile", "small.yaml", "--engine", "exemplar", *more]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=400)
+    command = [
+        str(BIN / "retalk"),
+        "submit",
+        "--address",
+        address,
+        "--profile",
+        "small.yaml",
+        "--engine",
+        "exemplar",
+        *more,
+    ]
+    return subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=400
+    )
 
 
 def test_a_job_with_a_good_and_a_bad_title_then_again(ray_head: str, inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out put; touch injected"
-    good = {"id": "good", "video": str(inputs / "talk.mp4"), "speech": str(inputs / "speech.wav"), "output": "good.mp4"}
+    good = {
+        "id": "good",
+        "video": str(inputs / "talk.mp4"),
+        "speech": str(inputs / "speech.wav"),
+        "output": "good.mp4",
+    }
     bad = {**good, "id": "bad", "video": str(inputs / "absent.mp4"), "output": "bad.mp4"}
     (tmp_path / "both.jsonl").write_text(json.dumps(good) + "\n" + json.dumps(bad) + "\n")
     (tmp_path / "one.jsonl").write_text(json.dumps(good) + "\n")
@@ -87,10 +107,24 @@ def test_a_cluster_that_does_not_answer_is_wrong_usage(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_the_job_whose_wrong_usage_is_exit_code_2(ray_head: str, tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text("{not json\n")
-    command = [str(BIN / "retalk"), "submit", "--address", ray_head, "--submission-id", "left", "m.jsonl", "-o", str(tmp_path / "out")]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        str(BIN / "retalk"),
+        "submit",
+        "--address",
+        ray_head,
+        "--submission-id",
+        "left",
+        "m.jsonl",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    running = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert running.stderr is not None
-    assert any(line.startswith("job left on") for line in iter(running.stderr.readline, "")), "Ray's own lines come before it"
+    assert any(line.startswith("job left on") for line in iter(running.stderr.readline, "")), (
+        "Ray's own lines come before it"
+    )
     running.send_signal(signal.SIGINT)
     _, more = running.communicate(timeout=60)
     assert running.returncode == 130, more

@@ -1,5 +1,7 @@
-"""The cluster files, offline. The launcher's against the schema that Ray's wheel brings; KubeRay's against a small schema of the fields
-used here, written by hand from KubeRay's API reference (its CRD is in no package); both against the profile that they are made for."""
+"""The cluster files, offline. The launcher's against the schema that Ray's wheel brings; KubeRay's against a
+small schema of the fields used here, written by hand from KubeRay's API reference (its CRD is in no package);
+both against the profile that they are made for.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ def strict(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-TEXT, COUNT, TRUTH = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
+TEXT, COUNT, TRUTH = (
+    {"type": "string", "minLength": 1},
+    {"type": "integer", "minimum": 0},
+    {"type": "boolean"},
+)
 QUANTITIES = {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^\d+(m|Mi|Gi)?$"}}
 CONTAINER = strict(
     {
@@ -40,21 +46,34 @@ CONTAINER = strict(
         "image": TEXT,
         "command": {"type": "array", "items": TEXT},
         "env": {"type": "array", "items": strict({"name": TEXT, "value": TEXT}, ["name", "value"])},
-        "ports": {"type": "array", "items": strict({"containerPort": COUNT, "name": TEXT}, ["containerPort"])},
+        "ports": {
+            "type": "array",
+            "items": strict({"containerPort": COUNT, "name": TEXT}, ["containerPort"]),
+        },
         "resources": strict({"requests": QUANTITIES, "limits": QUANTITIES}, ["requests", "limits"]),
-        "volumeMounts": {"type": "array", "items": strict({"name": TEXT, "mountPath": TEXT}, ["name", "mountPath"])},
+        "volumeMounts": {
+            "type": "array",
+            "items": strict({"name": TEXT, "mountPath": TEXT}, ["name", "mountPath"]),
+        },
     },
     ["name", "image", "resources", "volumeMounts"],
 )
-VOLUME = strict({"name": TEXT, "emptyDir": strict({"medium": {"const": "Memory"}, "sizeLimit": TEXT}, ["sizeLimit"])}, ["name", "emptyDir"])
+VOLUME = strict(
+    {"name": TEXT, "emptyDir": strict({"medium": {"const": "Memory"}, "sizeLimit": TEXT}, ["sizeLimit"])},
+    ["name", "emptyDir"],
+)
 POD = strict(
     {
         "securityContext": strict(
-            {"runAsNonRoot": {"const": True}, "runAsUser": COUNT, "runAsGroup": COUNT, "fsGroup": COUNT}, ["runAsNonRoot", "runAsUser"]
+            {"runAsNonRoot": {"const": True}, "runAsUser": COUNT, "runAsGroup": COUNT, "fsGroup": COUNT},
+            ["runAsNonRoot", "runAsUser"],
         ),
         "initContainers": {"type": "array", "items": CONTAINER, "minItems": 1},
         "containers": {"type": "array", "items": CONTAINER, "minItems": 1, "maxItems": 1},
-        "tolerations": {"type": "array", "items": strict({"key": TEXT, "operator": TEXT, "effect": TEXT}, ["key", "operator"])},
+        "tolerations": {
+            "type": "array",
+            "items": strict({"key": TEXT, "operator": TEXT, "effect": TEXT}, ["key", "operator"]),
+        },
         "volumes": {"type": "array", "items": VOLUME},
     },
     ["securityContext", "initContainers", "containers", "volumes"],
@@ -62,7 +81,14 @@ POD = strict(
 START = {"type": "object", "additionalProperties": {"type": "string"}}
 TEMPLATE = strict({"spec": POD}, ["spec"])
 WORKERS = strict(
-    {"groupName": TEXT, "replicas": COUNT, "minReplicas": COUNT, "maxReplicas": COUNT, "rayStartParams": START, "template": TEMPLATE},
+    {
+        "groupName": TEXT,
+        "replicas": COUNT,
+        "minReplicas": COUNT,
+        "maxReplicas": COUNT,
+        "rayStartParams": START,
+        "template": TEMPLATE,
+    },
     ["groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"],
 )
 CLUSTER_SPEC = strict(
@@ -70,9 +96,15 @@ CLUSTER_SPEC = strict(
         "rayVersion": TEXT,
         "enableInTreeAutoscaling": {"const": True},
         "autoscalerOptions": strict(
-            {"upscalingMode": {"enum": ["Default", "Conservative", "Aggressive"]}, "idleTimeoutSeconds": COUNT}, []
+            {
+                "upscalingMode": {"enum": ["Default", "Conservative", "Aggressive"]},
+                "idleTimeoutSeconds": COUNT,
+            },
+            [],
         ),
-        "headGroupSpec": strict({"rayStartParams": START, "template": TEMPLATE}, ["rayStartParams", "template"]),
+        "headGroupSpec": strict(
+            {"rayStartParams": START, "template": TEMPLATE}, ["rayStartParams", "template"]
+        ),
         "workerGroupSpecs": {"type": "array", "items": WORKERS, "minItems": 2},
     },
     ["rayVersion", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs"],
@@ -120,7 +152,10 @@ def most(engine: str) -> tuple[float, float]:
     """CPUs and GPUs of the profile with every pool at its maximum."""
     pools = [PROFILE.plan, *(PROFILE.engines[engine].pools if engine in PROFILE.engines else PROFILE.pools)]
     sizes = [pool.bounds(0)[1] for pool in pools]
-    cpus = sum(n * pool.num_cpus for n, pool in zip(sizes, pools)) + PROFILE.assemble.at_once * PROFILE.assemble.num_cpus
+    cpus = (
+        sum(n * pool.num_cpus for n, pool in zip(sizes, pools))
+        + PROFILE.assemble.at_once * PROFILE.assemble.num_cpus
+    )
     return cpus, sum(n * pool.num_gpus for n, pool in zip(sizes, pools))
 
 
@@ -151,16 +186,24 @@ def test_kuberay_pods(path: Path) -> None:
         assert volumes["shm"]["medium"] == "Memory"
         store, shm = int(start["object-store-memory"]), gib(volumes["shm"]["sizeLimit"])
         assert store < shm * GIB, "the object store lies in /dev/shm"
-        assert shm < 0.5 * gib(container["resources"]["limits"]["memory"]), "/dev/shm counts as the pod's memory"
+        assert shm < 0.5 * gib(container["resources"]["limits"]["memory"]), (
+            "/dev/shm counts as the pod's memory"
+        )
         (models,) = pod["initContainers"]
         assert models["command"][:3] == ["retalk", "models", "pull"]
         assert models["image"] == container["image"]
         home = {one["name"]: one["value"] for one in container["env"]}["RETALK_HOME"]
-        assert {mount["name"]: mount["mountPath"] for mount in models["volumeMounts"]}["models"] == mounts["models"] == home
+        assert (
+            {mount["name"]: mount["mountPath"] for mount in models["volumeMounts"]}["models"]
+            == mounts["models"]
+            == home
+        )
         assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
     for name, group in groups.items():
         (container,) = group["template"]["spec"]["containers"]
-        assert container["resources"]["requests"] == container["resources"]["limits"], "GPUs and memory are not overcommitted"
+        assert container["resources"]["requests"] == container["resources"]["limits"], (
+            "GPUs and memory are not overcommitted"
+        )
         gpus = container["resources"]["limits"].get("nvidia.com/gpu", "0")
         assert group["rayStartParams"].get("num-gpus", "0") == gpus
         assert (name == "gpu") == (gpus != "0")
@@ -176,15 +219,18 @@ def test_kuberay_groups_fit_the_profile(path: Path, engine: str) -> None:
     def total(count: str, what: str) -> int:
         return sum(group[count] * int(group["rayStartParams"].get(what, "0")) for group in groups)
 
-    preflight(*(total("minReplicas", what) for what in ("num-cpus", "num-gpus", "object-store-memory")), engine)
+    preflight(
+        *(total("minReplicas", what) for what in ("num-cpus", "num-gpus", "object-store-memory")), engine
+    )
     cpus, gpus = most(engine)
     assert total("maxReplicas", "num-cpus") >= cpus
     assert total("maxReplicas", "num-gpus") >= gpus
 
 
 def test_the_job_is_repeated_when_it_is_lost_not_when_titles_fail() -> None:
-    """KubeRay repeats whatever ends with another exit code than 0. The entrypoint is parsed by the real command line: KubeRay splits it
-    into words itself, so that nothing may need a shell."""
+    """KubeRay repeats whatever ends with another exit code than 0. The entrypoint is parsed by the real
+    command line: KubeRay splits it into words itself, so that nothing may need a shell.
+    """
     spec = load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]
     assert spec["backoffLimit"] > 0
     words = shlex.split(spec["entrypoint"])
@@ -199,7 +245,10 @@ def test_the_job_is_repeated_when_it_is_lost_not_when_titles_fail() -> None:
 
 
 def test_the_profile_and_the_manifests_mean_the_same_nodes() -> None:
-    groups = {group["groupName"]: group for group in cluster_of(CLUSTER / "kuberay" / "raycluster.yaml")["workerGroupSpecs"]}
+    groups = {
+        group["groupName"]: group
+        for group in cluster_of(CLUSTER / "kuberay" / "raycluster.yaml")["workerGroupSpecs"]
+    }
     assert set(groups) == {group.name for group in PROFILE.nodes}
     for node in PROFILE.nodes:
         start = groups[node.name]["rayStartParams"]
@@ -229,7 +278,9 @@ def test_launcher_files_satisfy_the_schema_of_ray(path: Path) -> None:
 @pytest.mark.parametrize("engine", ["retalk", "exemplar"])
 def test_launcher_nodes_fit_the_profile(path: Path, engine: str) -> None:
     config = load(path)
-    nodes = [node for name, node in config["available_node_types"].items() if name != config["head_node_type"]]
+    nodes = [
+        node for name, node in config["available_node_types"].items() if name != config["head_node_type"]
+    ]
 
     def total(count: str, what: str) -> int:
         return sum(node[count] * node["resources"].get(what, 0) for node in nodes)
@@ -244,8 +295,12 @@ def test_launcher_nodes_fit_the_profile(path: Path, engine: str) -> None:
 def test_the_image() -> None:
     text = (CLUSTER / "Dockerfile").read_text()
     steps = re.sub(r"\\\n", " ", text)
-    installs = [line for line in re.split(r";|\n", steps) if "pip install" in line and not line.startswith("#")]
-    assert "opencv-python-headless" in installs[-1], "both OpenCV packages own the folder cv2: headless is written last"
+    installs = [
+        line for line in re.split(r";|\n", steps) if "pip install" in line and not line.startswith("#")
+    ]
+    assert "opencv-python-headless" in installs[-1], (
+        "both OpenCV packages own the folder cv2: headless is written last"
+    )
     assert "--force-reinstall --no-deps" in installs[-1]
     root = CLUSTER.parent
     for copied in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):

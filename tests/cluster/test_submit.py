@@ -1,4 +1,6 @@
-"""What `retalk submit` sends: the command, the files, the environment; and what it refuses. See test_jobs.py for real jobs."""
+"""What `retalk submit` sends: the command, the files, the environment; and what it refuses. See test_jobs.py
+for real jobs.
+"""
 
 from __future__ import annotations
 
@@ -28,28 +30,60 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_the_command_is_run_with_the_same_options() -> None:
-    arguments = ["--face=left", "--length=trim", "--engine=exemplar", "--set=speak.lag=0.04", "--set=render.crf=20", "--keep-segments"]
-    words = command("s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--address", "http://h:8265", "--env", "A=b")
+    arguments = [
+        "--face=left",
+        "--length=trim",
+        "--engine=exemplar",
+        "--set=speak.lag=0.04",
+        "--set=render.crf=20",
+        "--keep-segments",
+    ]
+    words = command(
+        "s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--address", "http://h:8265", "--env", "A=b"
+    )
     assert words[:2] == ["retalk", "run"]
     again = cli.parser().parse_args(words[1:])
-    asked = cli.parser().parse_args(["run", "s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--profile=autoscaling"])
+    asked = cli.parser().parse_args(
+        ["run", "s3://b/m.jsonl", "-o", "s3://b/out", *arguments, "--profile=autoscaling"]
+    )
     assert vars(again) == vars(asked)
 
 
-@pytest.mark.parametrize("evil", ["x; touch injected", "$(touch injected)", "`id`", "a b'\"", "-rf", "--quiet", "&& true\nid"])
+@pytest.mark.parametrize(
+    "evil", ["x; touch injected", "$(touch injected)", "`id`", "a b'\"", "-rf", "--quiet", "&& true\nid"]
+)
 def test_no_value_is_read_by_the_shell_or_as_an_option(evil: str) -> None:
-    words = command(f"--output=/{evil}", f"--face={evil}", f"--set=a.b={evil}", "--address=http://h", "--", evil)
+    words = command(
+        f"--output=/{evil}", f"--face={evil}", f"--set=a.b={evil}", "--address=http://h", "--", evil
+    )
     again = cli.parser().parse_args(words[1:])
-    assert (again.manifest, again.output, again.face, again.settings) == (evil, f"/{evil}", evil, [f"a.b={evil}"])
+    assert (again.manifest, again.output, again.face, again.settings) == (
+        evil,
+        f"/{evil}",
+        evil,
+        [f"a.b={evil}"],
+    )
     assert again.quiet is False
 
 
-def test_relative_files_are_sent_and_absolute_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_files_are_sent_and_absolute_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     for name in ("in/m.jsonl", "in/who.jpg", "mine.yaml", "unused.txt"):
         (tmp_path / name).write_text(name)
-    args = parse("in/m.jsonl", "-o", "/shared/out", "--face", "in/who.jpg", "--profile", "mine.yaml", "--engine", "/shared/e.yaml")
+    args = parse(
+        "in/m.jsonl",
+        "-o",
+        "/shared/out",
+        "--face",
+        "in/who.jpg",
+        "--profile",
+        "mine.yaml",
+        "--engine",
+        "/shared/e.yaml",
+    )
     with bundle(args) as (folder, names):
         assert folder is not None
         assert {path.name: path.read_text() for path in Path(folder).iterdir()} == {
@@ -71,12 +105,21 @@ def test_relative_files_are_sent_and_absolute_ones_are_not(tmp_path: Path, monke
     ("arguments", "message"),
     [
         (["m.jsonl", "-o", "/out"], "--address is missing"),
-        (["https://h/m.jsonl?sig=1234", "-o", "/out", "--address", "http://127.0.0.1:1"], "https://h/m.jsonl?***: carries credentials"),
-        (["m.jsonl", "-o", "s3://key:abcd@bucket/run", "--address", "http://127.0.0.1:1"], "s3://***@bucket/run: carries credentials"),
+        (
+            ["https://h/m.jsonl?sig=1234", "-o", "/out", "--address", "http://127.0.0.1:1"],
+            "https://h/m.jsonl?***: carries credentials",
+        ),
+        (
+            ["m.jsonl", "-o", "s3://key:abcd@bucket/run", "--address", "http://127.0.0.1:1"],
+            "s3://***@bucket/run: carries credentials",
+        ),
         (["m.jsonl", "-o", "/out", "--address", "ray://h:10001"], "such as http://HEAD:8265"),
         (["m.jsonl", "-o", "out", "--address", "http://h:8265"], "-o out: must be a URL"),
         (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--no-ray"], "--runner local"),
-        (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--submission-id", "a b"], "--submission-id a b"),
+        (
+            ["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--submission-id", "a b"],
+            "--submission-id a b",
+        ),
         (["m.jsonl", "-o", "/out", "--address", "http://h:8265", "--env", "=1"], "--env"),
     ],
 )
@@ -116,11 +159,17 @@ def test_the_hints_are_commands() -> None:
 
 
 class BreakingServer:
-    """In place of Ray's client, for what a real head does not do on request: connections that break after every few characters."""
+    """In place of Ray's client, for what a real head does not do on request: connections that break after
+    every few characters.
+    """
 
     def __init__(self, log: str, breaks: int, **info: Any) -> None:
         self.log, self.breaks = log, breaks
-        self.info = {"status": SimpleNamespace(value="FAILED", is_terminal=lambda: self.breaks < 0), "message": "lost", **info}
+        self.info = {
+            "status": SimpleNamespace(value="FAILED", is_terminal=lambda: self.breaks < 0),
+            "message": "lost",
+            **info,
+        }
 
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         self.breaks -= 1
@@ -134,7 +183,9 @@ class BreakingServer:
 
 
 @pytest.mark.parametrize(("code", "expected"), [(3, 3), (2, 2), (None, 1), (-9, 137)])
-def test_a_broken_connection_repeats_and_loses_no_log(code: int | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_connection_repeats_and_loses_no_log(
+    code: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(jobs, "PAUSE", 0.0)
     log, out = "line one\nline two\nthe end\n", io.StringIO()
     following = object.__new__(jobs.Jobs)
@@ -151,5 +202,8 @@ def test_without_rays_job_client_the_extra_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     assert cli.main(["submit", "s3://b/m.jsonl", "-o", "s3://b/out", "--address", "http://127.0.0.1:1"]) == 2
     error = capsys.readouterr().err
-    assert f"retalk submit: Ray's job client needs the package {package}, which is not installed: pip install" in error
+    assert (
+        f"retalk submit: Ray's job client needs the package {package}, which is not installed: pip install"
+        in error
+    )
     assert "Traceback" not in error

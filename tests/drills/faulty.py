@@ -1,7 +1,9 @@
-"""``faulty://``: an fsspec file system on this machine's disk that fails as storages do, at random and the same way each time.
+"""``faulty://``: an fsspec file system on this machine's disk that fails as storages do, at random and the
+same way each time.
 
-What fails is said by the environment variable RETALK_TEST_FAULTS (JSON of `Faults`), so that workers, which inherit it, fail alike.
-``python -c "import tests.drills.faulty"`` registers it; in Ray's workers `register` is the set-up hook.
+What fails is said by the environment variable RETALK_TEST_FAULTS (JSON of `Faults`), so that workers, which
+inherit it, fail alike. ``python -c "import tests.drills.faulty"`` registers it; in Ray's workers `register`
+is the set-up hook.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Faults:
     """What fails.
 
     Attributes:
-        rate: share of calls that fail with something that passes: a 503, a slow-down, a timeout, a broken connection.
+        rate: share of calls that fail with something that passes: a 503, a slow-down, a timeout, a broken
+            connection.
         most: so many calls of one kind on one path fail in one process, at most.
         seed: other calls fail with another one.
         down: calls on paths with this pattern always fail with a 503.
@@ -52,7 +55,9 @@ class Faults:
 
 
 class UnavailableError(Exception):
-    """A client library's own exception, with the HTTP status that object stores give when they are asked too much."""
+    """A client library's own exception, with the HTTP status that object stores give when they are asked too
+    much.
+    """
 
     status = 503
 
@@ -220,7 +225,12 @@ def register() -> None:
 
 def temporary_files(*folders: Path) -> list[Path]:
     """Files below the folders that were left by a writer."""
-    return sorted(path for folder in folders for path in folder.rglob("*") if ".part" in path.name or path.name.startswith(".retalk"))
+    return sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if ".part" in path.name or path.name.startswith(".retalk")
+    )
 
 
 register()

@@ -1,4 +1,6 @@
-"""Processes die. Each drill ends with the check of `benchmarks.drills.check`; at full size: python -m benchmarks.drills."""
+"""Processes die. Each drill ends with the check of `benchmarks.drills.check`; at full size: python -m
+benchmarks.drills.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Storage fails. Each drill ends with the check of `benchmarks.drills.check`; at full size: python -m benchmarks.drills."""
+"""Storage fails. Each drill ends with the check of `benchmarks.drills.check`; at full size: python -m
+benchmarks.drills.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ def test_a_full_run_directory_is_told_and_the_next_run_goes_on(drills: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("drill", [storages.shaky_store, storages.store_away, storages.full_outputs, storages.full_run_directory])
+@pytest.mark.parametrize(
+    "drill", [storages.shaky_store, storages.store_away, storages.full_outputs, storages.full_run_directory]
+)
 def test_with_ray(tmp_path: Path, drill: storages.Drill) -> None:
     drill(tmp_path)

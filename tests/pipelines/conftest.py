@@ -28,16 +28,29 @@ def make_video(
     times: list[int] | None = None,
     sound: bool = True,
 ) -> Path:
-    """A small H.264 video. Each scene has another colour and a bar that moves; `times` are presentation times in 1/(100 rate) s."""
+    """A small H.264 video. Each scene has another colour and a bar that moves; `times` are presentation times
+    in 1/(100 rate) s.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, width=width, height=height, pix_fmt="yuv420p", options={"preset": "ultrafast"})
+        stream = container.add_stream(
+            "libx264",
+            rate=rate,
+            width=width,
+            height=height,
+            pix_fmt="yuv420p",
+            options={"preset": "ultrafast"},
+        )
         stream.time_base = stream.codec_context.time_base = Fraction(1, 100 * rate)
         audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
         for index in range(frames):
             scene = index * scenes // frames
-            image = np.full((height, width, 3), [(60, 90, 120), (200, 60, 40), (30, 160, 60), (220, 220, 90)][scene % 4], np.uint8)
+            image = np.full(
+                (height, width, 3),
+                [(60, 90, 120), (200, 60, 40), (30, 160, 60), (220, 220, 90)][scene % 4],
+                np.uint8,
+            )
             image[:, index % (width - 8) : index % (width - 8) + 8] //= 2
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts, frame.time_base = times[index] if times else index * 100, Fraction(1, 100 * rate)
@@ -65,13 +78,17 @@ def make_speech(path: Path, seconds: float = 2.0, amplitude: float = 0.3) -> Pat
     return path
 
 
-def engine_config(*between: str, options: dict[str, dict[str, Any]] | None = None, **fields: Any) -> EngineConfig:
+def engine_config(
+    *between: str, options: dict[str, dict[str, Any]] | None = None, **fields: Any
+) -> EngineConfig:
     """The test engine: brightness, level, paint, with further stages where they belong."""
     per_segment = [name for name in between if name in ("Misbehave", "Broken", "WrongScalar")]
     per_dub = [name for name in between if name not in per_segment]
     names = ["Brightness", *per_segment, "Level", *per_dub, "Paint"]
     stages = [{"stage": f"{STAGES}:{name}", "options": (options or {}).get(name, {})} for name in names]
-    return EngineConfig.model_validate({"name": "test", "find_faces": False, "windows": {"kind": "frames"}, "stages": stages, **fields})
+    return EngineConfig.model_validate(
+        {"name": "test", "find_faces": False, "windows": {"kind": "frames"}, "stages": stages, **fields}
+    )
 
 
 def profile_config(pools: int = 2, segment_frames: int = 7, **fields: Any) -> ProfileConfig:
@@ -81,14 +98,21 @@ def profile_config(pools: int = 2, segment_frames: int = 7, **fields: Any) -> Pr
         2: [("first", ["brightness"]), ("rest", [])],
         3: [("first", ["brightness", "misbehave"]), ("middle", ["level", "misbehave_dub"]), ("rest", [])],
     }
-    made = [PoolConfig(name=name, stages=stages, size=1, num_cpus=0.2, in_flight=1) for name, stages in splits[pools]]
+    made = [
+        PoolConfig(name=name, stages=stages, size=1, num_cpus=0.2, in_flight=1)
+        for name, stages in splits[pools]
+    ]
     plan = PoolConfig(name="plan", size=1, num_cpus=0.2, in_flight=1)
-    return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=400, **fields)
+    return ProfileConfig(
+        name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=400, **fields
+    )
 
 
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a.mp4 (24 frames, 2 s, one cut), b.mp4 (VFR), one.mp4 (one frame); short, exact and long.wav of 1, 2 and 3.3 s."""
+    """A folder with a.mp4 (24 frames, 2 s, one cut), b.mp4 (VFR), one.mp4 (one frame); short, exact and
+    long.wav of 1, 2 and 3.3 s.
+    """
     folder = tmp_path_factory.mktemp("footage")
     make_video(folder / "a.mp4", scenes=2)
     make_video(folder / "b.mp4", frames=20, times=[k * 100 + (37 * k) % 60 for k in range(20)], sound=False)

@@ -1,6 +1,8 @@
-"""The neural engine's stages with networks that remember: asked the same again, by another run or another process, they do not compute.
+"""The neural engine's stages with networks that remember: asked the same again, by another run or another
+process, they do not compute.
 
-What they are asked is made by the real stages every time. Answers lie in the folder ``answers`` of the weights' home, one file a question.
+What they are asked is made by the real stages every time. Answers lie in the folder ``answers`` of the
+weights' home, one file a question.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from pipelines.engine.config import EngineConfig, load_engine
 
 
 class Remembered:
-    """A network. A batch is asked picture by picture, so that other batches of the same pictures are no other questions."""
+    """A network. A batch is asked picture by picture, so that other batches of the same pictures are no other
+    questions.
+    """
 
     def __init__(self, load: Callable[[], Any], name: str, folder: Path) -> None:
         self.load, self.name, self.folder = functools.cache(load), name, folder
@@ -36,12 +40,19 @@ class Remembered:
 
     def _ask(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         count = next(len(a) for a in args if isinstance(a, Tensor))
-        return joined([self._one(method, [a[i : i + 1] if isinstance(a, Tensor) else a for a in args], kwargs) for i in range(count)])
+        return joined(
+            [
+                self._one(method, [a[i : i + 1] if isinstance(a, Tensor) else a for a in args], kwargs)
+                for i in range(count)
+            ]
+        )
 
     def _one(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         digest = hashlib.sha256(f"{self.name} {method} {kwargs}".encode())
         for value in args:
-            digest.update(f"{value.shape} {value.dtype}".encode() if isinstance(value, Tensor) else f"{value}".encode())
+            digest.update(
+                f"{value.shape} {value.dtype}".encode() if isinstance(value, Tensor) else f"{value}".encode()
+            )
             digest.update(value.contiguous().numpy().tobytes() if isinstance(value, Tensor) else b"")
         path = self.folder / f"{digest.hexdigest()}.pt"
         if not path.exists():
@@ -68,7 +79,9 @@ def joined(parts: list[Any]) -> Any:
         return torch.cat(parts)
     if isinstance(parts[0], dict):
         return {key: joined([part[key] for part in parts]) for key in parts[0]}
-    return type(parts[0])(None if values[0] is None else joined(list(values)) for values in zip(*parts, strict=True))
+    return type(parts[0])(
+        None if values[0] is None else joined(list(values)) for values in zip(*parts, strict=True)
+    )
 
 
 class RememberingNetworks(Networks):
@@ -79,7 +92,11 @@ class RememberingNetworks(Networks):
         self._real, self._folder = real, folder
 
     def module(self, name: str, file: str | None = None, **options: Any) -> Any:
-        return Remembered(lambda: self._real.module(name, file=file, **options), f"{name} {file} {sorted(options.items())}", self._folder)
+        return Remembered(
+            lambda: self._real.module(name, file=file, **options),
+            f"{name} {file} {sorted(options.items())}",
+            self._folder,
+        )
 
 
 def remembering(stage: type[Any]) -> type[Stage]:
@@ -99,7 +116,10 @@ STAGES = {
     name: value
     for module in MODULES
     for name, value in vars(module).items()
-    if isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__ and hasattr(value, "name")
+    if isinstance(value, type)
+    and issubclass(value, Stage)
+    and value.__module__ == module.__name__
+    and hasattr(value, "name")
 }
 for _name, _stage in STAGES.items():
     globals()[_name] = remembering(_stage)

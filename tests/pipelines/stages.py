@@ -1,4 +1,5 @@
-"""Small real stages for tests of the graph: they read frames, fan out, and write encoded segments, in a fraction of a second.
+"""Small real stages for tests of the graph: they read frames, fan out, and write encoded segments, in a
+fraction of a second.
 
 `Misbehave` raises, or kills its worker process, where its options say so.
 """
@@ -32,7 +33,9 @@ class BrightnessOptions:
 
 
 class Brightness(Stage):
-    """Mean luma of each frame, smoothed over a window, so that it needs a halo; and a picture that nobody reads."""
+    """Mean luma of each frame, smoothed over a window, so that it needs a halo; and a picture that nobody
+    reads.
+    """
 
     name = "brightness"
     Options = BrightnessOptions
@@ -52,8 +55,9 @@ class Brightness(Stage):
 
 @dataclass(frozen=True)
 class MisbehaveOptions:
-    """`kill` and `fail` name the title that is hit, `segment` and `dub` where (-1 and "": everywhere). With a `folder` it happens until
-    that holds `times` marks: a cause that goes away."""
+    """`kill` and `fail` name the title that is hit, `segment` and `dub` where (-1 and "": everywhere). With a
+    `folder` it happens until that holds `times` marks: a cause that goes away.
+    """
 
     kill: str = ""
     fail: str = ""
@@ -65,7 +69,11 @@ class MisbehaveOptions:
 
 def misbehave(options: MisbehaveOptions, segment: Segment, dub: str) -> None:
     """Raise or die if this row is meant."""
-    if segment.title not in (options.kill, options.fail) or options.segment not in (-1, segment["segment"]) or options.dub not in ("", dub):
+    if (
+        segment.title not in (options.kill, options.fail)
+        or options.segment not in (-1, segment["segment"])
+        or options.dub not in ("", dub)
+    ):
         return
     if options.folder:
         marks = len(list(Path(options.folder).glob("mark-*")))
@@ -124,8 +132,8 @@ class MisbehaveDub(Stage):
 class Paint(Stage):
     """Paints the level into a corner of each output frame and writes the segment.
 
-    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until that file is there; sleeps
-    `pause` seconds for each frame.
+    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until
+    that file is there; sleeps `pause` seconds for each frame.
     """
 
     @dataclass(frozen=True)
@@ -139,7 +147,12 @@ class Paint(Stage):
     Options = PaintOptions
     reads = pa.schema([tensor("level", "uint8", "N")])
     writes = pa.schema(
-        [scalar("path", pa.string()), scalar("sha256", pa.string()), scalar("frames", pa.int64()), scalar("bytes", pa.int64())]
+        [
+            scalar("path", pa.string()),
+            scalar("sha256", pa.string()),
+            scalar("frames", pa.int64()),
+            scalar("bytes", pa.int64()),
+        ]
     )
 
     def encode(self, segment: Segment) -> EncodedSegment:

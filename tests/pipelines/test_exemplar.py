@@ -1,4 +1,6 @@
-"""The exemplar engine through the whole graph, on real footage: the same bytes with and without Ray and from any profile."""
+"""The exemplar engine through the whole graph, on real footage: the same bytes with and without Ray and from
+any profile.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("talk")
     with av.open(str(folder / "talk.mp4"), "w") as container:
         stream = container.add_stream(
-            "libx264", rate=30, width=528, height=432, pix_fmt="yuv420p", options={"preset": "superfast", "crf": "12"}
+            "libx264",
+            rate=30,
+            width=528,
+            height=432,
+            pix_fmt="yuv420p",
+            options={"preset": "superfast", "crf": "12"},
         )
         for frame in read_frames(str(carphone), 0, FRAMES):
             image = cv2.resize(frame.rgb(), (528, 432), interpolation=cv2.INTER_CUBIC)
@@ -45,7 +52,12 @@ def manifest(inputs: Path) -> list[dict[str, Any]]:
     ]
     return [
         {"id": "talk", "video": str(inputs / "talk.mp4"), "dubs": dubs},
-        {"id": "nobody", "video": str(inputs / "faceless.mp4"), "speech": str(inputs / "en.wav"), "output": "nobody.mp4"},
+        {
+            "id": "nobody",
+            "video": str(inputs / "faceless.mp4"),
+            "speech": str(inputs / "en.wav"),
+            "output": "nobody.mp4",
+        },
     ]
 
 
@@ -53,7 +65,11 @@ def manifest(inputs: Path) -> list[dict[str, Any]]:
 def plain(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     folder = tmp_path_factory.mktemp("plain")
     return folder, run(
-        manifest(inputs), run_dir=str(folder), engine="exemplar", profile=profile_config(1, segment_frames=11), runner="local"
+        manifest(inputs),
+        run_dir=str(folder),
+        engine="exemplar",
+        profile=profile_config(1, segment_frames=11),
+        runner="local",
     )
 
 
@@ -66,7 +82,8 @@ def test_the_mouth_moves_and_the_rest_stays(plain: tuple[Path, Report], inputs: 
     errors = {(record["title"], record["dub"]): record["error"] for record in report.records}
     assert errors[("talk", "eng")] == errors[("talk", "deu")] == ""
     source, result = (
-        [f.luma().astype(int) for f in read_frames(str(path), 0, FRAMES)] for path in (inputs / "talk.mp4", folder / "eng.mp4")
+        [f.luma().astype(int) for f in read_frames(str(path), 0, FRAMES)]
+        for path in (inputs / "talk.mp4", folder / "eng.mp4")
     )
     difference = np.mean([np.abs(a - b) for a, b in zip(source, result)], axis=0)
     changed = np.argwhere(cv2.boxFilter(difference, -1, (9, 9)) > 4)

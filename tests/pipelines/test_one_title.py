@@ -17,17 +17,33 @@ def options() -> dict[str, Any]:
     return {"engine": engine_config(), "profile": profile_config(1), "runner": "local"}
 
 
-def test_dub_takes_paths_and_the_titles_options(footage: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_dub_takes_paths_and_the_titles_options(
+    footage: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     output = tmp_path / "out.mp4"
-    report = retalk.dub(footage / "a.mp4", footage / "short.wav", output, length="trim", audio="add", language="deu", **options)
+    report = retalk.dub(
+        footage / "a.mp4",
+        footage / "short.wav",
+        output,
+        length="trim",
+        audio="add",
+        language="deu",
+        **options,
+    )
     assert isinstance(report, retalk.Report)
     assert (report.failed, report.exit_code) == ([], 0)
-    assert (report.records[0]["output"], report.records[0]["language"], report.records[0]["frames"]) == (str(output), "deu", 12)
+    assert (report.records[0]["output"], report.records[0]["language"], report.records[0]["frames"]) == (
+        str(output),
+        "deu",
+        12,
+    )
     assert probe_video(str(output)).n_frames == 12
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"], "the run directory went with the work"
 
 
-def test_dub_keeps_the_work_of_a_failure_only_where_there_is_some(footage: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_dub_keeps_the_work_of_a_failure_only_where_there_is_some(
+    footage: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     report = retalk.dub(tmp_path / "broken.mp4", footage / "short.wav", tmp_path / "out.mp4", **options)
     assert report.exit_code == 3
@@ -40,7 +56,9 @@ def test_run_and_plan_take_rows_with_paths(footage: Path, tmp_path: Path, option
     rows = [{"id": "a", "video": footage / "a.mp4", "dubs": dubs}]
     asked = {name: options[name] for name in ("engine",)}
     before = retalk.plan(rows, run_dir=tmp_path, profiles=[options["profile"]], **asked)
-    assert [(title["title"], title["state"], title["frames"]) for title in before.titles] == [("a", "run", 24)]
+    assert [(title["title"], title["state"], title["frames"]) for title in before.titles] == [
+        ("a", "run", 24)
+    ]
     assert (before.problems, before.work["dubs"]) == ([], 1)
     report = retalk.run(rows, run_dir=tmp_path, **options)
     assert report.failed == []

@@ -1,4 +1,6 @@
-"""The neural engine through the real graph, on made-up weights: parity with the original's recorded run, and the default mode."""
+"""The neural engine through the real graph, on made-up weights: parity with the original's recorded run, and
+the default mode.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from tests.pipelines.conftest import make_speech
 from tests.pipelines.remembering import Remembered, RememberingNetworks, answers, remembering_engine
 from tests.recorded_run import E2E, FINE, parity_run, pictures, profile, recipe_home, recorded_clip, rendered
 
-needs_fixture = pytest.mark.skipif(not E2E.is_dir(), reason="no recorded run of the original beside this checkout")
+needs_fixture = pytest.mark.skipif(
+    not E2E.is_dir(), reason="no recorded run of the original beside this checkout"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,12 @@ def assert_like(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.timeout(1800)
 @needs_fixture
-def test_parity_mode_equals_the_original_for_any_segment_length_and_on_ray(tmp_path: Path, home: Path, ray_session: Any) -> None:
-    """All six frames of the original's recorded run; those that it shows again, and its steps one by one, are in the slow test below."""
+def test_parity_mode_equals_the_original_for_any_segment_length_and_on_ray(
+    tmp_path: Path, home: Path, ray_session: Any
+) -> None:
+    """All six frames of the original's recorded run; those that it shows again, and its steps one by one, are
+    in the slow test below.
+    """
     clip, engine = recorded_clip(tmp_path / "clip"), remembering_engine("retalk-parity")
     parity_run(tmp_path / "whole", clip, home, profile(50), length="keep", engine=engine)
     whole, theirs = rendered(tmp_path / "whole"), np.load(E2E / "final_frames.npz")["frames_bgr"]
@@ -60,7 +68,9 @@ def test_parity_mode_equals_the_original_for_any_segment_length_and_on_ray(tmp_p
     assert (rendered(tmp_path / "cut") == whole).all()
     parity_run(tmp_path / "ray", clip, home, profile(3, pools=2), ray=True, length="keep", engine=engine)
     assert (rendered(tmp_path / "ray") == whole).all()
-    assert answers(home) == asked, "with another segment length or on Ray the networks were asked something else"
+    assert answers(home) == asked, (
+        "with another segment length or on Ray the networks were asked something else"
+    )
 
 
 @pytest.mark.slow
@@ -119,7 +129,9 @@ def talking_clip(folder: Path, frames: int) -> tuple[Path, Path]:
     views = [astronaut[:256, 60 + 2 * index : 380 + 2 * index] for index in range(frames)]
     video = folder / "astronaut.mp4"
     with av.open(str(video), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=320, height=256, pix_fmt="yuv420p", options={"crf": "12"})
+        stream = container.add_stream(
+            "libx264", rate=25, width=320, height=256, pix_fmt="yuv420p", options={"crf": "12"}
+        )
         for index, view in enumerate(views):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), "rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
@@ -130,15 +142,29 @@ def talking_clip(folder: Path, frames: int) -> tuple[Path, Path]:
 
 
 def default_run(
-    folder: Path, clip: tuple[Path, Path], home: Path, chosen: ProfileConfig, enet: dict[str, Any], ray: bool = False, **more: Any
+    folder: Path,
+    clip: tuple[Path, Path],
+    home: Path,
+    chosen: ProfileConfig,
+    enet: dict[str, Any],
+    ray: bool = False,
+    **more: Any,
 ) -> Report:
     """The default mode; 8-bit crf 0 is lossless: what is decoded from the output is what the stages made."""
-    options: dict[str, dict[str, Any]] = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet")}
-    options |= {"lnet": {"weights": str(home), "ease": 0}, "enet": {"weights": str(home), **enet}, "blend": dict(FINE)}
+    options: dict[str, dict[str, Any]] = {
+        name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet")
+    }
+    options |= {
+        "lnet": {"weights": str(home), "ease": 0},
+        "enet": {"weights": str(home), **enet},
+        "blend": dict(FINE),
+    }
     engine = remembering_engine("retalk")
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
     runner = "ray" if ray else "local"
-    report = run(rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, runner=runner, **more)
+    report = run(
+        rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, runner=runner, **more
+    )
     assert not report.failed, report.failed
     return report
 
@@ -148,7 +174,13 @@ def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: 
     default_run(tmp_path / "whole", clip, home, profile(50), {})
     source, made = pictures(clip[0]), pictures(tmp_path / "whole" / "out.mp4")
     changed = (made != source).any(-1)
-    assert [bool(frame.any()) for frame in changed] == [True, True, False, False, False]  # the own mouth after the speech
+    assert [bool(frame.any()) for frame in changed] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]  # the own mouth after the speech
     landmarks = NetworkDetectors(Networks()).clip_landmarks(0, source[0])
     assert landmarks is not None
     x, y = np.rint(landmarks[48:68].mean(0)).astype(int)
@@ -163,7 +195,9 @@ def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: 
     assert answers(home) == asked, "with another segment length the networks were asked something else"
 
 
-def test_default_mode_gives_the_same_bytes_on_any_number_of_workers(tmp_path: Path, home: Path, ray_session: Any) -> None:
+def test_default_mode_gives_the_same_bytes_on_any_number_of_workers(
+    tmp_path: Path, home: Path, ray_session: Any
+) -> None:
     clip = talking_clip(tmp_path / "clip", 5)  # what the test before has asked the networks, they remember
     default_run(tmp_path / "local", clip, home, profile(2), {})
     asked = answers(home)
@@ -172,8 +206,12 @@ def test_default_mode_gives_the_same_bytes_on_any_number_of_workers(tmp_path: Pa
     assert answers(home) == asked, "other workers asked the networks something else"
 
 
-def test_a_language_added_later_asks_no_network_of_the_analysis(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With room for D-Net's pictures in the cache: another run, for another language, only draws, and draws the same."""
+def test_a_language_added_later_asks_no_network_of_the_analysis(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for D-Net's pictures in the cache: another run, for another language, only draws, and draws
+    the same.
+    """
     clip, asked = talking_clip(tmp_path / "clip", 5), set[str]()
     ask = Remembered._ask
 
@@ -192,22 +230,39 @@ def test_a_language_added_later_asks_no_network_of_the_analysis(tmp_path: Path, 
     assert (tmp_path / "two" / "out.mp4").read_bytes() == (tmp_path / "one" / "out.mp4").read_bytes()
 
 
-def test_without_weights_nothing_runs_and_the_one_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_nothing_runs_and_the_one_command_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
     options = {"dnet": {"enhance": "gpen"}}
     rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
-    with pytest.raises(UsageError, match=r"DNet\.pt[\s\S]*GPEN-BFR-512\.pth[\s\S]*retalk models pull .*DNet\.pt[\s\S]*--engine exemplar"):
-        run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options=options, runner="local")
+    with pytest.raises(
+        UsageError,
+        match=r"DNet\.pt[\s\S]*GPEN-BFR-512\.pth[\s\S]*retalk models pull .*DNet\.pt[\s\S]*--engine exemplar",
+    ):
+        run(
+            rows,
+            run_dir=str(tmp_path / "run"),
+            engine="retalk",
+            profile=profile(50),
+            options=options,
+            runner="local",
+        )
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_auto_takes_the_networks_where_their_weights_are(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_networks_where_their_weights_are(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path))
     assert resolve_engine("auto").name == "exemplar"
     own = {name: {"weights": str(home)} for name in ("recon3d", "dnet", "lnet", "enet")}
     assert resolve_engine("auto", own).name == "retalk"
     # The official files are known by their names and sizes until they are read.
-    catalog, needed = load_catalog(), {"ENet.pth", "GFPGANv1.3.pth", "expression.mat", "similarity_Lm3D_all.mat"}
+    catalog, needed = (
+        load_catalog(),
+        {"ENet.pth", "GFPGANv1.3.pth", "expression.mat", "similarity_Lm3D_all.mat"},
+    )
     (tmp_path / "models").mkdir()
     for entry in catalog.files_of(["face3d", "dnet", "lnet", "parsenet", *needed]):
         with open(tmp_path / "models" / entry.file, "wb") as file:
@@ -228,7 +283,14 @@ def test_options_that_cannot_be_are_refused_with_their_names(tmp_path: Path) -> 
     ]
     for stage, option, value, allowed in wrong:
         with pytest.raises(UsageError, match=re.escape(allowed)):
-            run(rows, run_dir=str(tmp_path / "run"), engine="retalk", profile=profile(50), options={stage: {option: value}}, runner="local")
+            run(
+                rows,
+                run_dir=str(tmp_path / "run"),
+                engine="retalk",
+                profile=profile(50),
+                options={stage: {option: value}},
+                runner="local",
+            )
 
 
 @pytest.mark.parametrize("engine", ["retalk", "retalk-parity", "exemplar"])

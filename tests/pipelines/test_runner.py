@@ -1,4 +1,6 @@
-"""Whole runs: Ray's output equals the plain loop's byte for byte; workers that die, rows that kill, resume, bad titles, several dubs."""
+"""Whole runs: Ray's output equals the plain loop's byte for byte; workers that die, rows that kill, resume,
+bad titles, several dubs.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ from tests.pipelines.planning.test_planner import bad_titles
 
 def catalogue(footage: Path) -> list[dict[str, Any]]:
     """Titles of all kinds: plain, extended, VFR, one frame, several dubs."""
-    files = {name: str(footage / name) for name in ("a.mp4", "b.mp4", "one.mp4", "short.wav", "exact.wav", "long.wav")}
+    files = {
+        name: str(footage / name)
+        for name in ("a.mp4", "b.mp4", "one.mp4", "short.wav", "exact.wav", "long.wav")
+    }
     return [
         {"id": "plain", "video": files["a.mp4"], "speech": files["exact.wav"], "output": "plain.mp4"},
         {
@@ -40,8 +45,20 @@ def catalogue(footage: Path) -> list[dict[str, Any]]:
             "length": "pingpong",
             "audio": "add",
         },
-        {"id": "vfr", "video": files["b.mp4"], "speech": files["long.wav"], "output": "vfr.mov", "length": "loop"},
-        {"id": "still", "video": files["one.mp4"], "speech": files["short.wav"], "output": "still.mp4", "length": "freeze"},
+        {
+            "id": "vfr",
+            "video": files["b.mp4"],
+            "speech": files["long.wav"],
+            "output": "vfr.mov",
+            "length": "loop",
+        },
+        {
+            "id": "still",
+            "video": files["one.mp4"],
+            "speech": files["short.wav"],
+            "output": "still.mp4",
+            "length": "freeze",
+        },
         {
             "id": "two/dubs",
             "video": files["a.mp4"],
@@ -58,7 +75,9 @@ OUTPUTS = ["plain.mp4", "longer.mkv", "vfr.mov", "still.mp4", "deu.mp4", "fra.mp
 
 def digests(folder: Path) -> dict[str, str]:
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.suffix in (".mp4", ".mkv", ".mov")
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.suffix in (".mp4", ".mkv", ".mov")
     }
 
 
@@ -86,12 +105,16 @@ def test_plain_loop_makes_every_output(calm: tuple[Path, Report], footage: Path)
     assert [record["error"] for record in report.records] == [""] * 6
     assert (report.exit_code, report.reused) == (0, 0)
     assert sorted(digests(folder)) == sorted(OUTPUTS)
-    source, result = (list(read_frames(str(path), 0, 24)) for path in (footage / "a.mp4", folder / "plain.mp4"))
+    source, result = (
+        list(read_frames(str(path), 0, 24)) for path in (footage / "a.mp4", folder / "plain.mp4")
+    )
     assert [f.pts for f in result] == [f.pts for f in source]
     corner = [float(f.luma()[:12, :12].mean()) for f in result]
     assert np.std(corner) > 10, "the stage painted its level"
     for before, after in zip(source, result):
-        assert np.abs(before.luma()[24:].astype(int) - after.luma()[24:]).mean() < 6, "and left the rest alone"
+        assert np.abs(before.luma()[24:].astype(int) - after.luma()[24:]).mean() < 6, (
+            "and left the rest alone"
+        )
     still = probe_video(str(folder / "still.mp4"))
     assert still.n_frames == pytest.approx(12, abs=1)
     assert float(probe_video(str(folder / "longer.mkv")).duration) == pytest.approx(3.3, abs=0.1)
@@ -116,7 +139,14 @@ def test_the_ledger_says_what_happened(calm: tuple[Path, Report]) -> None:
     assert plain["size"] == (folder / "plain.mp4").stat().st_size
     assert set(json.loads(plain["stage_seconds"])) == {"brightness", "level", "paint", "assemble"}
     output_segments = pq.read_table(folder / "plan.parquet").to_pylist()
-    assert sum(output_segment["frames"] for output_segment in output_segments if output_segment["title"] == "plain") == 24
+    assert (
+        sum(
+            output_segment["frames"]
+            for output_segment in output_segments
+            if output_segment["title"] == "plain"
+        )
+        == 24
+    )
     assert len(output_segments) == report.computed
 
 
@@ -125,7 +155,9 @@ def segments(root: Path) -> dict[str, bytes]:
     return {path.name.rsplit(".", 2)[0]: path.read_bytes() for path in (root / "segments").rglob("*.mp4")}
 
 
-def test_ray_equals_the_plain_loop_byte_for_byte(calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any) -> None:
+def test_ray_equals_the_plain_loop_byte_for_byte(
+    calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
     folder, before = calm
     report = go(catalogue(footage), tmp_path, ray=True, pools=1, keep_segments=True)
     assert [record["error"] for record in report.records] == [""] * 6
@@ -139,7 +171,15 @@ def test_ray_with_other_pools_and_a_worker_that_dies_once(
 ) -> None:
     folder, before = calm
     options = {"MisbehaveDub": {"kill": "longer", "segment": 1, "times": 1, "folder": str(tmp_path)}}
-    report = go(catalogue(footage), tmp_path / "run", "MisbehaveDub", ray=True, pools=3, stage_options=options, keep_segments=True)
+    report = go(
+        catalogue(footage),
+        tmp_path / "run",
+        "MisbehaveDub",
+        ray=True,
+        pools=3,
+        stage_options=options,
+        keep_segments=True,
+    )
     assert len(list(tmp_path.glob("mark-*"))) == 1, "it died"
     assert [record["error"] for record in report.records] == [""] * 6
     assert digests(tmp_path / "run") == digests(folder)
@@ -147,13 +187,20 @@ def test_ray_with_other_pools_and_a_worker_that_dies_once(
     assert report.computed == before.computed
 
 
-def test_results_do_not_depend_on_the_segments_length(calm: tuple[Path, Report], footage: Path, tmp_path: Path) -> None:
-    """The levels that the stages computed, before encoding, are the same in segments of 7 and of 100 frames: the halo suffices."""
+def test_results_do_not_depend_on_the_segments_length(
+    calm: tuple[Path, Report], footage: Path, tmp_path: Path
+) -> None:
+    """The levels that the stages computed, before encoding, are the same in segments of 7 and of 100 frames:
+    the halo suffices.
+    """
     folder, _ = calm
     go(catalogue(footage), tmp_path, frames=100)
     for name in ("plain.mp4", "longer.mkv", "vfr.mov"):
         one, other = (
-            [float(f.luma()[2:10, 2:10].mean()) for f in read_frames(str(root / name), 0, probe_video(str(root / name)).n_frames)]
+            [
+                float(f.luma()[2:10, 2:10].mean())
+                for f in read_frames(str(root / name), 0, probe_video(str(root / name)).n_frames)
+            ]
             for root in (folder, tmp_path)
         )
         assert len(one) == len(other)
@@ -166,16 +213,21 @@ def test_segments_go_when_a_title_is_assembled(footage: Path, tmp_path: Path) ->
     assert not (tmp_path / "receipts").exists() or not any((tmp_path / "receipts").iterdir())
 
 
-# --- nothing is lost --------------------------------------------------------------------------------------------------------------
+# --- nothing is lost ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ray", [False, True])
 def test_resume_computes_only_what_is_missing(
     calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any, ray: bool
 ) -> None:
-    """A segment fails; the rest is committed. When the cause is gone, only what is missing is computed, to the bytes of a calm run."""
+    """A segment fails; the rest is committed. When the cause is gone, only what is missing is computed, to
+    the bytes of a calm run.
+    """
     log, run_dir = tmp_path / "log", tmp_path / "run"
-    stage_options = {"MisbehaveDub": {"fail": "plain", "segment": 2, "times": 1, "folder": str(tmp_path)}, "Paint": {"log": str(log)}}
+    stage_options = {
+        "MisbehaveDub": {"fail": "plain", "segment": 2, "times": 1, "folder": str(tmp_path)},
+        "Paint": {"log": str(log)},
+    }
 
     def again() -> tuple[Report, int]:
         report = go(catalogue(footage)[:1], run_dir, "MisbehaveDub", ray=ray, stage_options=stage_options)
@@ -188,12 +240,18 @@ def test_resume_computes_only_what_is_missing(
     damaged = sorted((run_dir / "segments").rglob("*.mp4"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     second, computed = again()
-    assert (second.exit_code, second.computed, second.reused, computed) == (0, 2, 2, 5), "the failed one and the damaged one"
+    assert (second.exit_code, second.computed, second.reused, computed) == (0, 2, 2, 5), (
+        "the failed one and the damaged one"
+    )
     assert digests(run_dir) == {"plain.mp4": digests(calm[0])["plain.mp4"]}
 
 
-def test_interrupted_between_segments_and_assembly(calm: tuple[Path, Report], footage: Path, tmp_path: Path) -> None:
-    """All segments are committed, the output is not there: nothing is computed again, the bytes are those of a calm run."""
+def test_interrupted_between_segments_and_assembly(
+    calm: tuple[Path, Report], footage: Path, tmp_path: Path
+) -> None:
+    """All segments are committed, the output is not there: nothing is computed again, the bytes are those of
+    a calm run.
+    """
     rows = catalogue(footage)[:2]
     go(rows, tmp_path, keep_segments=True)
     for path in [*tmp_path.glob("*.m*"), *(tmp_path / "records").rglob("*.json")]:
@@ -224,8 +282,12 @@ def test_what_is_done_is_left_alone_until_something_changes(footage: Path, tmp_p
     assert computed == [4, 0, 4, 4, 4, 4, 4]
 
 
-def test_a_hang_ends_by_the_watchdog_and_the_rest_is_kept(footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """The third segment never ends. The run does, says so, and a later one takes up the two segments before it."""
+def test_a_hang_ends_by_the_watchdog_and_the_rest_is_kept(
+    footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
+    """The third segment never ends. The run does, says so, and a later one takes up the two segments before
+    it.
+    """
     engine = engine_config(options={"Paint": {"wait": str(tmp_path / "never")}})
     rows, profile = catalogue(footage)[:1], profile_config(1).model_copy(update={"watchdog_seconds": 30})
     report = run(rows, run_dir=str(tmp_path / "run"), engine=engine, profile=profile, runner="ray")
@@ -244,12 +306,15 @@ def test_second_run_in_the_same_directory_is_refused(footage: Path, tmp_path: Pa
     assert not (tmp_path / "plain.mp4").exists()
 
 
-# --- what cannot be dubbed --------------------------------------------------------------------------------------------------------
+# --- what cannot be dubbed ----------------------------------------------------------------------------------
 
 
 def test_bad_titles_are_rows_of_the_ledger_and_the_others_finish(footage: Path, tmp_path: Path) -> None:
     bad = bad_titles(tmp_path, footage)
-    rows = [{"id": name, "video": video, "speech": speech, "output": f"{name}.mp4"} for name, (video, speech, _) in bad.items()]
+    rows = [
+        {"id": name, "video": video, "speech": speech, "output": f"{name}.mp4"}
+        for name, (video, speech, _) in bad.items()
+    ]
     good = catalogue(footage)[:1]
     report = go([rows[0], *good, *rows[1:], {"id": "incomplete"}], tmp_path / "run")
     assert report.exit_code == 3
@@ -261,10 +326,16 @@ def test_bad_titles_are_rows_of_the_ledger_and_the_others_finish(footage: Path, 
     assert len((tmp_path / "run" / "ledger.jsonl").read_text().splitlines()) == len(rows) + 2
 
 
-def test_a_bad_night_on_ray(calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """At once: files that cannot be dubbed, a segment that always kills its worker, one that fails; the others finish as on a calm day."""
+def test_a_bad_night_on_ray(
+    calm: tuple[Path, Report], footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
+    """At once: files that cannot be dubbed, a segment that always kills its worker, one that fails; the
+    others finish as on a calm day.
+    """
     bad = bad_titles(tmp_path, footage)
-    rows: list[dict[str, Any]] = [{"id": n, "video": v, "speech": s, "output": f"{n}.mp4"} for n, (v, s, _) in bad.items()]
+    rows: list[dict[str, Any]] = [
+        {"id": n, "video": v, "speech": s, "output": f"{n}.mp4"} for n, (v, s, _) in bad.items()
+    ]
     options = {
         "MisbehaveDub": {"kill": "two/dubs", "segment": 0, "dub": "deu", "folder": str(tmp_path)},
         "Misbehave": {"fail": "longer", "segment": 3},
@@ -280,28 +351,44 @@ def test_a_bad_night_on_ray(calm: tuple[Path, Report], footage: Path, tmp_path: 
     )
     assert len(list(tmp_path.glob("mark-*"))) == 3, "it has killed three workers"
     errors = {(record["title"], record["dub"]): record["error"] for record in report.records}
-    assert "the worker died 3 times in a row on this segment (frames 0 to 6" in errors.pop(("two/dubs", "deu"))
+    assert "the worker died 3 times in a row on this segment (frames 0 to 6" in errors.pop(
+        ("two/dubs", "deu")
+    )
     assert "told to fail at frame 18" in errors.pop(("longer", "dub"))
     assert "video: is missing" in errors.pop(("incomplete", "dub"))
     for name, (_, _, message) in bad.items():
         assert message in errors.pop((name, "dub"))
-    assert errors == dict.fromkeys([("plain", "dub"), ("still", "dub"), ("two/dubs", "fra"), ("vfr", "dub")], "")
+    assert errors == dict.fromkeys(
+        [("plain", "dub"), ("still", "dub"), ("two/dubs", "fra"), ("vfr", "dub")], ""
+    )
     assert report.exit_code == 3
     before = digests(calm[0])
-    assert digests(tmp_path / "run") == {name: before[name] for name in ("plain.mp4", "still.mp4", "fra.mp4", "vfr.mov")}
+    assert digests(tmp_path / "run") == {
+        name: before[name] for name in ("plain.mp4", "still.mp4", "fra.mp4", "vfr.mov")
+    }
 
 
-def test_a_stage_that_cannot_be_set_up_ends_the_run_and_says_why(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+def test_a_stage_that_cannot_be_set_up_ends_the_run_and_says_why(
+    footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
     engine = engine_config()
-    stages = [*engine.stages[:1], engine.stages[0].model_copy(update={"stage": f"{STAGES}:NeedsWeights"}), *engine.stages[1:]]
+    stages = [
+        *engine.stages[:1],
+        engine.stages[0].model_copy(update={"stage": f"{STAGES}:NeedsWeights"}),
+        *engine.stages[1:],
+    ]
     engine = engine.model_copy(update={"stages": stages})
-    report = run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine, profile=profile_config(2), runner="ray")
+    report = run(
+        catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine, profile=profile_config(2), runner="ray"
+    )
     assert report.exit_code == 3
     assert "weights.pth is missing" in report.records[0]["error"]
     assert "run again" in report.records[0]["error"]
 
 
-def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+def test_memory_urls_work_without_ray_and_are_refused_with_it(
+    footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
     rows = [{**catalogue(footage)[0], "output": "memory://memo/out.mp4"}]
     engine, profile = engine_config(), profile_config(2)
     report = run(rows, run_dir="memory://memo/run", engine=engine, profile=profile, runner="local")
@@ -313,12 +400,16 @@ def test_memory_urls_work_without_ray_and_are_refused_with_it(footage: Path, tmp
 
 
 def test_a_profile_that_would_crawl_is_refused(footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    with pytest.raises(PreflightError, match=r"profile node-8gpu holds at least \d+ (C|G)PUs at once, Ray has"):
+    with pytest.raises(
+        PreflightError, match=r"profile node-8gpu holds at least \d+ (C|G)PUs at once, Ray has"
+    ):
         run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine_config(), profile="node-8gpu")
     assert not list(tmp_path.glob("*.mp4"))
 
 
-def test_the_networks_engine_is_refused_clearly(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_networks_engine_is_refused_clearly(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="use --engine exemplar"):
         run(catalogue(footage)[:1], run_dir=str(tmp_path / "run"), engine="retalk")
@@ -331,14 +422,18 @@ def test_the_networks_engine_is_refused_clearly(footage: Path, tmp_path: Path, m
 def test_a_record_that_cannot_be_written_is_said_and_the_segments_stay(
     calm: tuple[Path, Report], footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is full just when a finished title is to be recorded: the output stands, and the next run assembles it again, no more."""
+    """The disk is full just when a finished title is to be recorded: the output stands, and the next run
+    assembles it again, no more.
+    """
 
     def full(self: RunDirectory, record: Record) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "write_record", full)
-        report = go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
+        report = go(
+            [*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path
+        )
     states = {record["title"]: (record["state"], record["error"]) for record in report.records}
     assert states["plain"] == ("done", "")
     assert "No space left on device" in report.records[1]["notes"][-1]
@@ -351,12 +446,17 @@ def test_a_record_that_cannot_be_written_is_said_and_the_segments_stay(
 def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(run_metadata()))
     (tmp_path / "ledger.jsonl").mkdir()
-    with pytest.raises(UsageError, match=r"the ledger cannot be written .*; 1 done, 1 failed\nbad \[dub\]: .*absent.mp4: no such file"):
+    with pytest.raises(
+        UsageError,
+        match=r"the ledger cannot be written .*; 1 done, 1 failed\nbad \[dub\]: .*absent.mp4: no such file",
+    ):
         go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
     assert (tmp_path / "plain.mp4").exists()
 
 
-def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = local.run_local
 
     def lossy(titles: Any, plan: Any, groups: Any, take: Any, coordinator: Any) -> None:

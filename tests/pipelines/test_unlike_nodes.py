@@ -1,4 +1,6 @@
-"""Nodes of different kinds: the same output_segment has other bytes where a processor rounds otherwise; no title is refused or broken by that."""
+"""Nodes of different kinds: the same output_segment has other bytes where a processor rounds otherwise; no
+title is refused or broken by that.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ def job_of(run: Path, footage: Path, rows: list[Row]) -> DubJob:
         notes=[],
         frames=sum(row["frames"] for row in own),
         video_seconds=1.0,
-        receipts={Path(row["path"]).stem: {key: row[key] for key in ("path", "sha256", "frames", "bytes")} for row in own},
+        receipts={
+            Path(row["path"]).stem: {key: row[key] for key in ("path", "sha256", "frames", "bytes")}
+            for row in own
+        },
     )
 
 
@@ -65,7 +70,9 @@ def test_a_title_begun_on_one_kind_of_processor_is_finished_on_another(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails = {"folder": str(tmp_path), "times": 1, "fail": "plain", "segment": 2}
-    again = functools.partial(go, catalogue(footage)[:1], tmp_path / "run", "MisbehaveDub", stage_options={"MisbehaveDub": fails})
+    again = functools.partial(
+        go, catalogue(footage)[:1], tmp_path / "run", "MisbehaveDub", stage_options={"MisbehaveDub": fails}
+    )
     first = again()
     assert (first.exit_code, first.computed) == (3, 3)
     rounds_otherwise(monkeypatch)
@@ -74,7 +81,9 @@ def test_a_title_begun_on_one_kind_of_processor_is_finished_on_another(
     assert frames(tmp_path / "run" / "plain.mp4") == probe_video(str(footage / "a.mp4")).n_frames
 
 
-def test_a_piece_that_two_workers_make_at_once_is_committed_once(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_that_two_workers_make_at_once_is_committed_once(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first is slow to commit: Ray has given its row to another worker, which is done before."""
     row, others = planned_row(footage / "a.mp4", tmp_path), list[Row]()
     slow, encode = worker(tmp_path), stages.Paint.encode
@@ -91,7 +100,11 @@ def test_a_piece_that_two_workers_make_at_once_is_committed_once(footage: Path, 
     rows = list(slow.process(row))
     assert [r["error"] for r in rows + others] == [""] * 8
     committed = RunDirectory(str(tmp_path)).committed("t")
-    assert {r["sha256"] for r in rows} == {r["sha256"] for r in others} == {r["sha256"] for r in committed.values()}
+    assert (
+        {r["sha256"] for r in rows}
+        == {r["sha256"] for r in others}
+        == {r["sha256"] for r in committed.values()}
+    )
 
 
 def test_a_piece_that_was_made_again_is_assembled_and_a_damaged_one_is_not(
@@ -119,7 +132,9 @@ def test_segments_of_unlike_encoders_are_encoded_anew_by_the_next_run(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails = {"folder": str(tmp_path), "times": 1, "fail": "plain", "segment": 2}
-    again = functools.partial(go, catalogue(footage)[:1], tmp_path / "run", "MisbehaveDub", stage_options={"MisbehaveDub": fails})
+    again = functools.partial(
+        go, catalogue(footage)[:1], tmp_path / "run", "MisbehaveDub", stage_options={"MisbehaveDub": fails}
+    )
     assert again().exit_code == 3
     monkeypatch.setattr(stages, "FAST", EncoderOptions(crf=30, preset="superfast"))
     second = again()

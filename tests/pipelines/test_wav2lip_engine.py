@@ -1,4 +1,6 @@
-"""The engine wav2lip through the real planner and graph, on made-up weights, against a plain loop of the original's steps."""
+"""The engine wav2lip through the real planner and graph, on made-up weights, against a plain loop of the
+original's steps.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def views(*columns: int | None) -> list[np.ndarray]:
 
 def write_clip(path: Path, pictures: list[np.ndarray]) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, width=SIZE[0], height=SIZE[1], pix_fmt="yuv420p", options={"crf": "10"})
+        stream = container.add_stream(
+            "libx264", rate=RATE, width=SIZE[0], height=SIZE[1], pix_fmt="yuv420p", options={"crf": "10"}
+        )
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts, frame.time_base = index, Fraction(1, RATE)
@@ -75,21 +79,44 @@ def write_clip(path: Path, pictures: list[np.ndarray]) -> Path:
 
 
 def profile(segment_frames: int, pools: int = 1, workers: int = 1) -> ProfileConfig:
-    names: list[tuple[str, list[str]]] = [("segment", ["detect"]), ("dub", [])] if pools == 2 else [("all", [])]
-    made = [PoolConfig(name=name, stages=stages, size=workers, num_cpus=2 / pools / workers, in_flight=1) for name, stages in names]
+    names: list[tuple[str, list[str]]] = (
+        [("segment", ["detect"]), ("dub", [])] if pools == 2 else [("all", [])]
+    )
+    made = [
+        PoolConfig(name=name, stages=stages, size=workers, num_cpus=2 / pools / workers, in_flight=1)
+        for name, stages in names
+    ]
     plan = PoolConfig(name="plan", size=1, num_cpus=0, in_flight=1)
-    return ProfileConfig(name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=900)
+    return ProfileConfig(
+        name="test", segment_frames=segment_frames, plan=plan, pools=made, watchdog_seconds=900
+    )
 
 
 def dub(
-    folder: Path, clip: tuple[Path, Path], home: Path, segment_frames: int = 50, ray: bool = False, chosen: Any = None, **detect: Any
+    folder: Path,
+    clip: tuple[Path, Path],
+    home: Path,
+    segment_frames: int = 50,
+    ray: bool = False,
+    chosen: Any = None,
+    **detect: Any,
 ) -> Report:
     """The engine on a clip; 8-bit crf 0 is lossless: what is decoded from the output is what the stages made."""
     weights = {"weights": str(home)}
-    options: dict[str, dict[str, Any]] = {"detect": {**weights, **detect}, "wav2lip": weights, "paste": {"crf": 0}}
+    options: dict[str, dict[str, Any]] = {
+        "detect": {**weights, **detect},
+        "wav2lip": weights,
+        "paste": {"crf": 0},
+    }
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
-    how: dict[str, Any] = {"profile": chosen or profile(segment_frames), "options": options, "keep_segments": True}
-    report = run(rows, run_dir=str(folder), engine="wav2lip", runner="ray" if ray else "local", cache=False, **how)
+    how: dict[str, Any] = {
+        "profile": chosen or profile(segment_frames),
+        "options": options,
+        "keep_segments": True,
+    }
+    report = run(
+        rows, run_dir=str(folder), engine="wav2lip", runner="ray" if ray else "local", cache=False, **how
+    )
     assert not report.failed, report.failed
     return report
 
@@ -97,17 +124,26 @@ def dub(
 def planes(video: Path) -> list[np.ndarray]:
     """Each frame's samples, Y', Cb and Cr in one row."""
     info = probe_video(str(video))
-    return [np.concatenate([plane.ravel() for plane in frame.samples()]) for frame in read_frames(str(video), 0, info.n_frames, info)]
+    return [
+        np.concatenate([plane.ravel() for plane in frame.samples()])
+        for frame in read_frames(str(video), 0, info.n_frames, info)
+    ]
 
 
-def original(clip: tuple[Path, Path], home: Path, pads: Box = (0, 10, 0, 0), smooth: bool = True) -> list[tuple[Box, np.ndarray]]:
-    """Wav2Lip's inference as one loop over all frames: a box y1, y2, x1, x2 and the BGR face pasted there, for each frame that it renders.
+def original(
+    clip: tuple[Path, Path], home: Path, pads: Box = (0, 10, 0, 0), smooth: bool = True
+) -> list[tuple[Box, np.ndarray]]:
+    """Wav2Lip's inference as one loop over all frames: a box y1, y2, x1, x2 and the BGR face pasted there,
+    for each frame that it renders.
 
-    From the description in docs/evaluation.md and docs/networks.md; it shares the detector's network and the mel-spectrogram with the
-    stages, which tests of their own hold against the original.
+    From the description in docs/evaluation.md and docs/networks.md; it shares the detector's network and the
+    mel-spectrogram with the stages, which tests of their own hold against the original.
     """
     info = probe_video(str(clip[0]))
-    frames = [np.ascontiguousarray(frame.rgb()[..., ::-1]) for frame in read_frames(str(clip[0]), 0, info.n_frames, info)]
+    frames = [
+        np.ascontiguousarray(frame.rgb()[..., ::-1])
+        for frame in read_frames(str(clip[0]), 0, info.n_frames, info)
+    ]
     mel = mel_spectrogram(load_audio(str(clip[1]), 16000))
     chunks, i = [], 0
     while True:
@@ -123,7 +159,14 @@ def original(clip: tuple[Path, Path], home: Path, pads: Box = (0, 10, 0, 0), smo
     for frame in frames:
         x1, y1, x2, y2 = np.clip(detectors.boxes(frame[..., ::-1])[0, :4], 0, None).astype(int)
         top, bottom, left, right = pads
-        boxes.append([max(0, x1 - left), max(0, y1 - top), min(frame.shape[1], x2 + right), min(frame.shape[0], y2 + bottom)])
+        boxes.append(
+            [
+                max(0, x1 - left),
+                max(0, y1 - top),
+                min(frame.shape[1], x2 + right),
+                min(frame.shape[0], y2 + bottom),
+            ]
+        )
     track = np.array(boxes)
     for k in range(len(track) if smooth else 0):
         track[k] = np.mean(track[len(track) - 5 :] if k + 5 > len(track) else track[k : k + 5], axis=0)
@@ -135,7 +178,9 @@ def original(clip: tuple[Path, Path], home: Path, pads: Box = (0, 10, 0, 0), smo
         masked[48:] = 0
         pair = np.concatenate((masked, face), axis=2) / 255.0
         with torch.inference_mode():
-            answer = net(torch.FloatTensor(chunk[None, None]), torch.FloatTensor(pair.transpose(2, 0, 1)[None]))
+            answer = net(
+                torch.FloatTensor(chunk[None, None]), torch.FloatTensor(pair.transpose(2, 0, 1)[None])
+            )
         drawn = (answer[0].numpy().transpose(1, 2, 0) * 255.0).astype(np.uint8)
         made.append(((y1, y2, x1, x2), cv2.resize(drawn, (x2 - x1, y2 - y1))))
     return made
@@ -147,10 +192,16 @@ def check_against(made: list[tuple[Box, np.ndarray]], clip: tuple[Path, Path], o
     for k, frame in enumerate(read_frames(str(clip[0]), 0, len(made))):
         (y1, y2, x1, x2), face = made[k]
         own = [plane.copy() for plane in frame.samples()]
-        frame.paste((x1, y1, x2, y2), np.ascontiguousarray(face[..., ::-1]), np.ones(face.shape[:2], np.float32))
-        for step, before, expected, actual in zip((1, 2, 2), own, frame.samples(), result[k].samples(), strict=True):
+        frame.paste(
+            (x1, y1, x2, y2), np.ascontiguousarray(face[..., ::-1]), np.ones(face.shape[:2], np.float32)
+        )
+        for step, before, expected, actual in zip(
+            (1, 2, 2), own, frame.samples(), result[k].samples(), strict=True
+        ):
             difference = np.abs(actual.astype(int) - expected)
-            assert difference.max() <= 4, "another box or another face"  # a face that rounds the other way moves Y'CbCr by 1 or 2
+            assert difference.max() <= 4, (
+                "another box or another face"
+            )  # a face that rounds the other way moves Y'CbCr by 1 or 2
             assert difference.mean() < 0.1
             outside = np.ones(before.shape, bool)
             outside[y1 // step : -(-y2 // step), x1 // step : -(-x2 // step)] = False
@@ -158,7 +209,9 @@ def check_against(made: list[tuple[Box, np.ndarray]], clip: tuple[Path, Path], o
             assert (actual != before).sum() > 0.5 * (~outside).sum()
 
 
-def test_equals_a_plain_loop_of_the_original_for_any_segment_length(tmp_path: Path, home: Path, clip: tuple[Path, Path]) -> None:
+def test_equals_a_plain_loop_of_the_original_for_any_segment_length(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path]
+) -> None:
     report = dub(tmp_path / "whole", clip, home, face="best")
     assert report.records[0]["notes"] == []
     made = original(clip, home)
@@ -175,7 +228,9 @@ def test_pads_and_nosmooth_are_the_originals(tmp_path: Path, home: Path, clip: t
     check_against(original(clip, home, pads=(3, 0, 5, 7), smooth=False), clip, tmp_path / "out.mp4")
 
 
-def test_static_takes_the_first_frames_box_for_all(tmp_path: Path, home: Path, clip: tuple[Path, Path]) -> None:
+def test_static_takes_the_first_frames_box_for_all(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path]
+) -> None:
     dub(tmp_path / "static", clip, home, segment_frames=3, face="best", static=True)
     (y1, y2, x1, x2), _ = original(clip, home, smooth=False)[0]
     dub(tmp_path / "boxed", clip, home, box=(x1, y1, x2, y2))
@@ -190,7 +245,10 @@ def changed(clip: Path, output: Path) -> list[bool]:
 
 def test_frames_without_a_face_keep_their_own_mouth_and_that_is_said(tmp_path: Path, home: Path) -> None:
     columns = (70, 70, None, None, 100, 100, None)
-    clip = write_clip(tmp_path / "gaps.mp4", views(*columns)), make_speech(tmp_path / "speech.wav", len(columns) / RATE)
+    clip = (
+        write_clip(tmp_path / "gaps.mp4", views(*columns)),
+        make_speech(tmp_path / "speech.wav", len(columns) / RATE),
+    )
     report = dub(tmp_path / "run", clip, home, segment_frames=2)
     assert report.records[0]["notes"] == [NO_FACE]
     assert changed(clip[0], tmp_path / "run" / "out.mp4") == [x is not None for x in columns]
@@ -211,24 +269,33 @@ def test_shots_without_the_chosen_person_are_left_alone(tmp_path: Path, home: Pa
     assert changed(clip[0], tmp_path / "best" / "out.mp4") == [True] * 12
 
 
-def test_a_speech_that_ends_leaves_the_rest_of_the_video(tmp_path: Path, home: Path, clip: tuple[Path, Path]) -> None:
+def test_a_speech_that_ends_leaves_the_rest_of_the_video(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path]
+) -> None:
     short = clip[0], make_speech(tmp_path / "speech.wav", 3 / RATE)
     dub(tmp_path / "run", short, home, box=(40, 30, 140, 150))
     assert changed(clip[0], tmp_path / "run" / "out.mp4") == [True] * 3 + [False] * (FRAMES - 3)
 
 
-def test_ray_gives_the_same_bytes(tmp_path: Path, home: Path, clip: tuple[Path, Path], ray_session: Any) -> None:
+def test_ray_gives_the_same_bytes(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path], ray_session: Any
+) -> None:
     box = (40, 30, 140, 150)
     dub(tmp_path / "local", clip, home, segment_frames=3, box=box)
     dub(tmp_path / "ray", clip, home, ray=True, chosen=profile(3, pools=2), box=box)
     assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
 
 
-def test_command_line(tmp_path: Path, home: Path, clip: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "dubbed.mp4"
     settings = [f"wav2lip.weights={home}", "detect.box=40,30,140,150", "paste.crf=0"]
     engine = ["--engine", "wav2lip", *(word for setting in settings for word in ("--set", setting))]
-    assert cli.main(["dub", str(clip[0]), str(clip[1]), "-o", str(out), "--runner", "local", "--quiet", *engine]) == 0
+    assert (
+        cli.main(["dub", str(clip[0]), str(clip[1]), "-o", str(out), "--runner", "local", "--quiet", *engine])
+        == 0
+    )
     assert len(planes(out)) == FRAMES
     assert cli.main(["stages", "--engine", "wav2lip"]) == 0
     table = capsys.readouterr().out
@@ -236,7 +303,9 @@ def test_command_line(tmp_path: Path, home: Path, clip: tuple[Path, Path], capsy
     assert "−4 +4" in table
 
 
-def test_without_weights_nothing_runs_and_the_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_nothing_runs_and_the_files_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
     rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": str(tmp_path / "out.mp4")}]
     named = r"engine wav2lip: 2 model files missing[\s\S]*s3fd-619a316812\.pth[\s\S]*wav2lip_gan\.pth[\s\S]*retalk models pull"
@@ -246,10 +315,22 @@ def test_without_weights_nothing_runs_and_the_files_are_named(tmp_path: Path, mo
     assert not (tmp_path / "run").exists()
 
 
-def test_a_box_outside_the_picture_fails_the_title_with_its_name(tmp_path: Path, home: Path, clip: tuple[Path, Path]) -> None:
+def test_a_box_outside_the_picture_fails_the_title_with_its_name(
+    tmp_path: Path, home: Path, clip: tuple[Path, Path]
+) -> None:
     rows = [{"id": "a", "video": str(clip[0]), "speech": str(clip[1]), "output": str(tmp_path / "out.mp4")}]
-    options: dict[str, dict[str, Any]] = {"detect": {"box": (0, 0, 500, 90)}, "wav2lip": {"weights": str(home)}}
-    report = run(rows, run_dir=str(tmp_path / "run"), engine="wav2lip", profile=profile(50), options=options, runner="local")
+    options: dict[str, dict[str, Any]] = {
+        "detect": {"box": (0, 0, 500, 90)},
+        "wav2lip": {"weights": str(home)},
+    }
+    report = run(
+        rows,
+        run_dir=str(tmp_path / "run"),
+        engine="wav2lip",
+        profile=profile(50),
+        options=options,
+        runner="local",
+    )
     assert "astronaut.mp4: box [0, 0, 500, 90] leaves the picture of 192x160" in report.failed[0]["error"]
 
 

@@ -1,4 +1,6 @@
-"""From a golden file's arrays to a network's call and back: one adapter a network (README of ../shared/parity, sections 3 and 4)."""
+"""From a golden file's arrays to a network's call and back: one adapter a network (README of
+../shared/parity, sections 3 and 4).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from tests.parity import generator, stride
 
 Arrays = dict[str, np.ndarray]
-#: Strides over (channels, height, width) or (height, width) where they are not those of the name's suffix on the last two axes.
+#: Strides over (channels, height, width) or (height, width) where they are not those of the name's suffix on
+#: the last two axes.
 STEPS: dict[str, tuple[int, ...]] = {
     "lnet/mid_enc0_s8": (8, 8, 8),
     "lnet/mid_enc1_s8": (8, 8, 8),
@@ -104,7 +107,11 @@ def captured(module: nn.Module, **paths: str) -> Iterator[Arrays]:
 @contextlib.contextmanager
 def noise_strengths(module: nn.Module) -> Iterator[None]:
     """Noise strengths 0.1 * z of the recipe instead of zero: entries of one element called ``weight``."""
-    strengths = {key: value for key, value in module.named_parameters() if value.shape == (1,) and key.endswith(".weight")}
+    strengths = {
+        key: value
+        for key, value in module.named_parameters()
+        if value.shape == (1,) and key.endswith(".weight")
+    }
     before = {key: value.data for key, value in strengths.items()}
     for key, value in strengths.items():
         value.data = torch.from_numpy((0.1 * generator(key).standard_normal((1,))).astype(np.float32))
@@ -139,24 +146,38 @@ def lnet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
 
 def enet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     faces = unit(arrays["in_faces_u8"])
-    with captured(module, **{"mid_style_code": "final_linear", "mid_rgb0": "to_rgbs.0"} if mids else {}) as seen:
+    with captured(
+        module, **{"mid_style_code": "final_linear", "mid_rgb0": "to_rgbs.0"} if mids else {}
+    ) as seen:
         out, low = module(torch.from_numpy(arrays["in_mel"]), faces)
     sizes = (200, 200, 400, 400)
-    noises = [torch.from_numpy(generator(f"enet-noise-{i}").standard_normal((1, 1, s, s)).astype(np.float32)) for i, s in enumerate(sizes)]
+    noises = [
+        torch.from_numpy(generator(f"enet-noise-{i}").standard_normal((1, 1, s, s)).astype(np.float32))
+        for i, s in enumerate(sizes)
+    ]
     with noise_strengths(module):
         noisy = module.enhance(low[:1], faces[:1], noises)
     return {"out": out.numpy(), "out_low_res": low.numpy(), "out_noise": noisy.numpy(), **seen}
 
 
 def dnet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
-    paths = {"mid_descriptor": "mapping_net", "mid_hourglass": "warpping_net.hourglass", "encoder": "editing_net.encoder"}
+    paths = {
+        "mid_descriptor": "mapping_net",
+        "mid_hourglass": "warpping_net.hourglass",
+        "encoder": "editing_net.encoder",
+    }
     with captured(module, **paths if mids else {}) as seen:
         outputs = module(signed(arrays["in_image_u8"]), torch.from_numpy(arrays["in_coeff"]))
     if mids:
         seen["mid_descriptor"] = seen["mid_descriptor"][..., 0]
         seen["mid_edit_enc_last"] = seen.pop("encoder")[-1]
     fake = {f"out_fake_image_{i}": image.numpy() for i, image in enumerate(outputs["fake_image"])}
-    return {"out_flow_field": outputs["flow_field"].numpy(), "out_warp_image": outputs["warp_image"].numpy(), **fake, **seen}
+    return {
+        "out_flow_field": outputs["flow_field"].numpy(),
+        "out_warp_image": outputs["warp_image"].numpy(),
+        **fake,
+        **seen,
+    }
 
 
 def face3d(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
@@ -173,14 +194,28 @@ def gfpgan(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
         stored = module(image, return_rgb=not mids)
     if not mids:
         return {"out_storednoise": stored[0].numpy(), "out_unet_rgb_last": stored[1][-1].numpy()}
-    paths = {"mid_style_code": "final_linear", "mid_scale3": "condition_scale.3", "mid_torgb3": "stylegan_decoder.to_rgbs.3"}
+    paths = {
+        "mid_style_code": "final_linear",
+        "mid_scale3": "condition_scale.3",
+        "mid_torgb3": "stylegan_decoder.to_rgbs.3",
+    }
     with captured(module, **paths) as seen:
         out, pictures = module(image)
-    return {"out": out.numpy(), "out_unet_rgb_last": pictures[-1].numpy(), "out_storednoise": stored[0].numpy(), **seen}
+    return {
+        "out": out.numpy(),
+        "out_unet_rgb_last": pictures[-1].numpy(),
+        "out_storednoise": stored[0].numpy(),
+        **seen,
+    }
 
 
 def gpen(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
-    paths = {"mid_encoder_code": "final_linear", "mid_latent": "generator.style", "mid_ecd3": "ecd3", "mid_torgb2": "generator.to_rgbs.2"}
+    paths = {
+        "mid_encoder_code": "final_linear",
+        "mid_latent": "generator.style",
+        "mid_ecd3": "ecd3",
+        "mid_torgb2": "generator.to_rgbs.2",
+    }
     with captured(module, **paths if mids else {}) as seen:
         out = module(signed(arrays["in_image_u8"]))[0].numpy()
     return {"out": out, **seen}
@@ -190,7 +225,12 @@ def parsenet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     image = torch.from_numpy((arrays["in_image_u8"] / 255 * 2 - 1).astype(np.float32))
     with captured(module, **{"mid_encoder": "encoder"} if mids else {}) as seen:
         mask, picture = module(image)
-    return {"out_mask_logits": mask.numpy(), "out_argmax": mask.argmax(1).byte().numpy(), "out_img": picture.numpy(), **seen}
+    return {
+        "out_mask_logits": mask.numpy(),
+        "out_argmax": mask.argmax(1).byte().numpy(),
+        "out_img": picture.numpy(),
+        **seen,
+    }
 
 
 def retinaface(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
@@ -204,7 +244,11 @@ def retinaface(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
 def s3fd(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     del mids
     maps = [m.numpy() for m in module(centred(arrays["in_u8"]))]
-    return {f"out_{kind}{i // 2 + 1}": maps[i + j] for i in range(0, 12, 2) for j, kind in enumerate(("cls", "reg"))}
+    return {
+        f"out_{kind}{i // 2 + 1}": maps[i + j]
+        for i in range(0, 12, 2)
+        for j, kind in enumerate(("cls", "reg"))
+    }
 
 
 def fan(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
@@ -240,7 +284,21 @@ def wav2lip(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     return {"out": out, **seen}
 
 
-ADAPTERS = (dnet, lnet, enet, face3d, gfpgan, gpen, parsenet, retinaface, s3fd, fan, ganimation, syncnet, wav2lip)
+ADAPTERS = (
+    dnet,
+    lnet,
+    enet,
+    face3d,
+    gfpgan,
+    gpen,
+    parsenet,
+    retinaface,
+    s3fd,
+    fan,
+    ganimation,
+    syncnet,
+    wav2lip,
+)
 
 
 def run(name: str, module: nn.Module, arrays: Arrays, *, mids: bool = False) -> Arrays:

@@ -1,4 +1,6 @@
-"""`subject`: a network with recipe weights; tests of one network run one after another, so that its weights are drawn once."""
+"""`subject`: a network with recipe weights; tests of one network run one after another, so that its weights
+are drawn once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests that ask for a subject by its name; others stay where they are."""
-    places = [i for i, item in enumerate(items) if "subject" in getattr(getattr(item, "callspec", None), "params", {})]
+    places = [
+        i
+        for i, item in enumerate(items)
+        if "subject" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
     ordered = sorted((items[i] for i in places), key=lambda item: item.callspec.params["subject"])  # type: ignore[attr-defined]
     for place, item in zip(places, ordered):
         items[place] = item

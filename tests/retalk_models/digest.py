@@ -1,6 +1,7 @@
 """The committed digest: sampled outputs of every network for made-up inputs and recipe weights.
 
-Written by ``python -m tests.retalk_models.digest`` from modules that match the goldens; read where ``../shared`` is absent, and everywhere.
+Written by ``python -m tests.retalk_models.digest`` from modules that match the goldens; read where
+``../shared`` is absent, and everywhere.
 """
 
 from __future__ import annotations
@@ -36,14 +37,19 @@ def digest(name: str) -> dict[str, object]:
     }
     listed = manifest(name)
     assert listed is not None, "the digest is written where the manifests of the original are"
-    return {"keys_crc32": keys_crc32(subject.module), "recipe_crc32": recipe_crc32(listed), "outputs": outputs}
+    return {
+        "keys_crc32": keys_crc32(subject.module),
+        "recipe_crc32": recipe_crc32(listed),
+        "outputs": outputs,
+    }
 
 
 def assert_matches(name: str, outputs: dict[str, np.ndarray], expected: dict[str, dict]) -> None:
     """Hold outputs against a digest.
 
     Raises:
-        AssertionError: other names or shapes, or a sampled value that differs by more than the parity tolerance.
+        AssertionError: other names or shapes, or a sampled value that differs by more than the parity
+            tolerance.
     """
     assert set(outputs) == set(expected), name
     for key, array in outputs.items():
@@ -55,4 +61,7 @@ def assert_matches(name: str, outputs: dict[str, np.ndarray], expected: dict[str
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps({name: digest(name) for name in NETWORKS}, separators=(",", ":")).replace('},"', '},\n"') + "\n")
+    PATH.write_text(
+        json.dumps({name: digest(name) for name in NETWORKS}, separators=(",", ":")).replace('},"', '},\n"')
+        + "\n"
+    )

@@ -1,4 +1,6 @@
-"""Inputs of the committed digest: made from nothing, by integer arithmetic, under the names that golden files use."""
+"""Inputs of the committed digest: made from nothing, by integer arithmetic, under the names that golden files
+use.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ CELL = 16
 
 
 def picture(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A smooth uint8 picture: random values on a grid of `CELL` pixels, interpolated in integers, so the same on every machine."""
+    """A smooth uint8 picture: random values on a grid of `CELL` pixels, interpolated in integers, so the same
+    on every machine.
+    """
     *outer, height, width = shape
     grid = rng.integers(0, 256, (*outer, height // CELL + 1, width // CELL + 1))
 
@@ -43,5 +47,7 @@ def inputs(name: str) -> dict[str, np.ndarray]:
     made = {}
     for key, shape in SHAPES[name].items():
         rng = generator(f"digest-{name}-{key}")
-        made[key] = picture(rng, shape) if key.endswith("_u8") else rng.standard_normal(shape).astype(np.float32)
+        made[key] = (
+            picture(rng, shape) if key.endswith("_u8") else rng.standard_normal(shape).astype(np.float32)
+        )
     return made

@@ -1,4 +1,6 @@
-"""A real HTTP server on 127.0.0.1 that serves bytes with ranges, and fails in the ways real servers fail, when told to."""
+"""A real HTTP server on 127.0.0.1 that serves bytes with ranges, and fails in the ways real servers fail,
+when told to.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Recipe weights without a manifest: which rule makes which key, network by network.
 
-A test holds these tables against the manifests where ``../shared`` is present; where it is absent they keep the digest tests alive.
+A test holds these tables against the manifests where ``../shared`` is present; where it is absent they keep
+the digest tests alive.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ COMMON = {
 
 
 def rule(name: str, key: str, shape: tuple[int, ...]) -> str:
-    """The init rule of one key: a table's, or, for other weights, "conv" where they have a fan-in and "gain" where they scale channels."""
-    tables = [COMMON] if "num_batches" in key or "running" in key or "kernel" in key else [OWN.get(name, {}), COMMON]
+    """The init rule of one key: a table's, or, for other weights, "conv" where they have a fan-in and "gain"
+    where they scale channels.
+    """
+    tables = (
+        [COMMON]
+        if "num_batches" in key or "running" in key or "kernel" in key
+        else [OWN.get(name, {}), COMMON]
+    )
     for table in tables:
         for pattern, init in table.items():
             if re.search(pattern, key):
@@ -111,7 +118,10 @@ class Subject:
         self.made = recipe_weights(entries(name, self.module))
         weights = dict(self.made)
         if name == "enet":  # the embedded L-Net's weights are drawn under its bare keys
-            weights |= {f"low_res.{key}": value for key, value in recipe_weights(entries("lnet", self.module.low_res)).items()}
+            weights |= {
+                f"low_res.{key}": value
+                for key, value in recipe_weights(entries("lnet", self.module.low_res)).items()
+            }
         self.weights = {key: torch.from_numpy(value) for key, value in weights.items()}
         self.module.load_state_dict(self.weights, strict=True, assign=True)
 

@@ -1,6 +1,7 @@
 """Every network: keys, shapes and numbers against the original's.
 
-Two references: the goldens of ``../shared/parity`` (or ``RETALK_PARITY_GOLDENS``) where they are, and the committed digest everywhere.
+Two references: the goldens of ``../shared/parity`` (or ``RETALK_PARITY_GOLDENS``) where they are, and the
+    committed digest everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from tests.retalk_models.adapters import matching, run
 from tests.retalk_models.recipe import Subject, derived_entries, keys_crc32, recipe_crc32
 
 DIGEST = json.loads(digest.PATH.read_text())
-SOURCES = [(name, source) for name in NETWORKS for source in ("digest", "golden") if source == "digest" or name in golden_names()]
+SOURCES = [
+    (name, source)
+    for name in NETWORKS
+    for source in ("digest", "golden")
+    if source == "digest" or name in golden_names()
+]
 
 
 @pytest.mark.parametrize(("subject", "source"), SOURCES, indirect=["subject"])
@@ -42,7 +48,9 @@ def test_outputs_equal_the_originals(subject: Subject, source: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_recipe_rules_are_the_manifests(name: str) -> None:
-    """The compact rule tables, used where there is no manifest, name the same keys, shapes and rules in the same order."""
+    """The compact rule tables, used where there is no manifest, name the same keys, shapes and rules in the
+    same order.
+    """
     derived = [entry for entry in derived_entries(name, build(name)) if not entry.key.startswith("low_res.")]
     assert recipe_crc32(derived) == DIGEST[name]["recipe_crc32"]
     if listed := manifest(name):

@@ -1,4 +1,6 @@
-"""Networks against what other packages ship of them, with the same weights: a second opinion that needs no recorded data."""
+"""Networks against what other packages ship of them, with the same weights: a second opinion that needs no
+recorded data.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,22 @@ def test_fan_equals_face_alignments(subject: Subject) -> None:
 
 @pytest.mark.parametrize("subject", ["gfpgan"], indirect=True)
 def test_gfpgan_equals_the_optional_package(subject: Subject) -> None:
-    """The extra ``gfpgan``. Beside torchvision 0.17 and later it cannot be imported, and there is nothing to hold against."""
-    clean = pytest.importorskip("gfpgan.archs.gfpganv1_clean_arch", reason="the extra gfpgan is absent or broken", exc_type=ImportError)
+    """The extra ``gfpgan``. Beside torchvision 0.17 and later it cannot be imported, and there is nothing to
+    hold against.
+    """
+    clean = pytest.importorskip(
+        "gfpgan.archs.gfpganv1_clean_arch",
+        reason="the extra gfpgan is absent or broken",
+        exc_type=ImportError,
+    )
     reference = clean.GFPGANv1Clean(
-        out_size=512, num_style_feat=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True
+        out_size=512,
+        num_style_feat=512,
+        channel_multiplier=2,
+        fix_decoder=False,
+        input_is_latent=True,
+        different_w=True,
+        sft_half=True,
     ).eval()
     reference.load_state_dict(subject.weights, strict=True)
     image = signed(inputs("gfpgan")["in_image_u8"])

@@ -1,4 +1,6 @@
-"""RETALK_HOME on remote storage: workers of one node that start at once copy a file to it once; each node copies for itself."""
+"""RETALK_HOME on remote storage: workers of one node that start at once copy a file to it once; each node
+copies for itself.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ print(progress.begun, path.read_bytes() == data, path)
 def worker(home: str, node: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "XDG_CACHE_HOME": str(node)}
     command = [sys.executable, "-c", WORKER, home]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], env=environment, stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_workers_of_a_node_share_one_copy(tmp_path: Path) -> None:

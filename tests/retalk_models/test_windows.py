@@ -41,12 +41,18 @@ def test_labels_of_a_part_are_those_of_the_whole(subject: Subject) -> None:
         exact = subject.module(face)[0]
         assert_close("all", subject.module.logits(face).numpy(), exact.numpy(), 1e-5)
         for window in (Window(50, 111, 20, 100), Window(0, 30, 77, 128)):
-            assert_close(str(window), subject.module.logits(face, window).numpy(), cut(exact, window).numpy(), 1e-5)
+            assert_close(
+                str(window), subject.module.logits(face, window).numpy(), cut(exact, window).numpy(), 1e-5
+            )
 
 
-@pytest.mark.parametrize("window", [Window(21, 40, 30, 47), Window(0, 9, 55, 64), Window(62, 64, 1, 2), Window(0, 64, 0, 64)])
+@pytest.mark.parametrize(
+    "window", [Window(21, 40, 30, 47), Window(0, 9, 55, 64), Window(62, 64, 1, 2), Window(0, 64, 0, 64)]
+)
 def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -> None:
-    """A U-Net's way up and a decoder with made-up layers: were a part too small by one sample, its border would differ."""
+    """A U-Net's way up and a decoder with made-up layers: were a part too small by one sample, its border
+    would differ.
+    """
     torch.manual_seed(0)
     with torch.inference_mode():
         size, levels = 64, 4
@@ -58,7 +64,9 @@ def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -
         def made(wanted: Window) -> torch.Tensor:
             features = picture = View.whole(x)
             decoder, unet = parts_of(wanted, levels, size)
-            for block, condition, (first, second), drawn, conditioned in zip(blocks, conditions, convs, decoder, unet, strict=True):
+            for block, condition, (first, second), drawn, conditioned in zip(
+                blocks, conditions, convs, decoder, unet, strict=True
+            ):
                 features = block.part(features, conditioned)
                 around = drawn.reached(1, features.height, features.width)
                 bigger = picture.enlarged(around.reached(1, features.height, features.width))
@@ -66,7 +74,9 @@ def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -
                 picture = convolved(bigger._replace(x=sum_, seen=around), second, drawn).cut(drawn)
             return picture.of(wanted)
 
-        assert_close(str(window), made(window).numpy(), cut(made(Window(0, size, 0, size)), window).numpy(), 1e-6)
+        assert_close(
+            str(window), made(window).numpy(), cut(made(Window(0, size, 0, size)), window).numpy(), 1e-6
+        )
 
 
 def test_views_do_no_more_than_asked_for() -> None:
@@ -79,7 +89,12 @@ def test_views_do_no_more_than_asked_for() -> None:
 
     view, exact = View.whole(picture), nn.functional.conv2d(picture, torch.ones(1, 1, 3, 3), padding=1)
     for window in (Window(5, 8, 4, 10), Window(0, 4, 7, 9), Window(3, 20, 0, 30)):
-        assert_close(str(window), view.convolved(convolution, window).of(window).numpy(), cut(exact, window).numpy(), 1e-6)
+        assert_close(
+            str(window),
+            view.convolved(convolution, window).of(window).numpy(),
+            cut(exact, window).numpy(),
+            1e-6,
+        )
     assert asked == [((5, 30), (0, 0)), ((5, 30), (1, 0)), ((18, 30), (1, 1))]
 
 
@@ -97,7 +112,9 @@ def test_freed_memory_is_taken_again_without_asking_the_system() -> None:
         "faults()\n"
         "print(int(kept), before, faults())\n"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
     kept, before, after = map(int, answer.split())
     assert kept == int(disable_malloc_trim())
     # Eight times 64 MiB: as glibc comes, each of their pages is asked for each time.

@@ -33,12 +33,17 @@ def face_box(frame: np.ndarray) -> np.ndarray:
 
 
 def find_landmarks(frames: list[np.ndarray], boxes: list[np.ndarray], consecutive: bool = True) -> np.ndarray:
-    """float32[T, 68, 2]: mean of five predictions a frame, lightly smoothed in time where the frames are consecutive ones."""
+    """float32[T, 68, 2]: mean of five predictions a frame, lightly smoothed in time where the frames are
+    consecutive ones.
+    """
     _, predictor, rectangle = _dlib()
     result = []
     for frame, box in zip(frames, boxes):
         gray, side = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), box[2] - box[0]
-        shifts = [np.array([dx, dy, dx, dy]) * side for dx, dy in ((0, 0), (0.03, 0), (-0.03, 0), (0, 0.03), (0, -0.03))]
+        shifts = [
+            np.array([dx, dy, dx, dy]) * side
+            for dx, dy in ((0, 0), (0.03, 0), (-0.03, 0), (0, 0.03), (0, -0.03))
+        ]
         points = [predictor(gray, rectangle(*np.round(box + s).astype(int).tolist())).parts() for s in shifts]
         result.append(np.mean([[(p.x, p.y) for p in part] for part in points], 0))
     track = np.array(result, np.float32)
@@ -52,7 +57,9 @@ def carphone_file() -> Path:
 
 @functools.cache
 def carphone(scale: int = 3) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
-    """Every other frame of carphone from the 24th on, 48 in all, enlarged; their landmarks, and the boxes these were found with."""
+    """Every other frame of carphone from the 24th on, 48 in all, enlarged; their landmarks, and the boxes
+    these were found with.
+    """
     with av.open(str(carphone_file())) as container:
         small = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][24::2]
     frames = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for f in small]
@@ -74,19 +81,54 @@ def astronaut() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def row(info: VideoInfo, landmarks: np.ndarray, target: str, **more: object) -> Segment:
-    """A row of one window [0, T) with all plan and dub columns that the renderer reads; each output frame over its own source frame."""
+    """A row of one window [0, T) with all plan and dub columns that the renderer reads; each output frame
+    over its own source frame.
+    """
     total, pts = len(landmarks), info.pts[: len(landmarks)]
-    columns: dict[str, object] = {"segment_id": "t/0/d/0", "title": "t", "video": info.url, "options": "", "dub": "d", "target": target}
-    columns |= {"frame_width": info.width, "frame_height": info.height, "n_frames": info.n_frames, "start": 0, "stop": total}
+    columns: dict[str, object] = {
+        "segment_id": "t/0/d/0",
+        "title": "t",
+        "video": info.url,
+        "options": "",
+        "dub": "d",
+        "target": target,
+    }
+    columns |= {
+        "frame_width": info.width,
+        "frame_height": info.height,
+        "n_frames": info.n_frames,
+        "start": 0,
+        "stop": total,
+    }
     columns |= {"time_base_num": info.time_base.numerator, "time_base_den": info.time_base.denominator}
-    columns |= {"halo_start": 0, "halo_stop": total, "shot_start": 0, "shot_stop": total, "out_start": 0, "out_origin": 0}
-    columns |= {"pts": pts, "out_pts": pts, "source": np.arange(total), "landmarks": landmarks, "valid": np.ones(total, bool)}
-    columns |= {"exemplar": np.full(total, -1), "shape": landmarks, "blend": np.ones(total, np.float32), "still": False}
+    columns |= {
+        "halo_start": 0,
+        "halo_stop": total,
+        "shot_start": 0,
+        "shot_stop": total,
+        "out_start": 0,
+        "out_origin": 0,
+    }
+    columns |= {
+        "pts": pts,
+        "out_pts": pts,
+        "source": np.arange(total),
+        "landmarks": landmarks,
+        "valid": np.ones(total, bool),
+    }
+    columns |= {
+        "exemplar": np.full(total, -1),
+        "shape": landmarks,
+        "blend": np.ones(total, np.float32),
+        "still": False,
+    }
     return Segment({**columns, **more})
 
 
 def put_mouth(landmarks: np.ndarray, source: int, target: int) -> np.ndarray:
-    """Landmarks of frame ``target`` with mouth and lower jaw of frame ``source``, carried over by the similarity of nose and eyes."""
+    """Landmarks of frame ``target`` with mouth and lower jaw of frame ``source``, carried over by the
+    similarity of nose and eyes.
+    """
     from operators.exemplar.warp import similarity
     from operators.faces.geometry import JAW, MOUTH, RIGID
 

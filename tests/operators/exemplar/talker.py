@@ -1,4 +1,6 @@
-"""A synthetic speaker for tests: the generic head with known pose, opening and width, projected into a picture."""
+"""A synthetic speaker for tests: the generic head with known pose, opening and width, projected into a
+picture.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ EYE = float(eye_distance(head_model()[:, :2]))
 
 @dataclasses.dataclass(frozen=True)
 class Talker:
-    """landmarks float32[T,68,2] px; the truth behind them: frontal float64[T,68,2] mm, pose, opening and width over eye distance."""
+    """landmarks float32[T,68,2] px; the truth behind them: frontal float64[T,68,2] mm, pose, opening and
+    width over eye distance.
+    """
 
     landmarks: np.ndarray
     frontal: np.ndarray
@@ -26,7 +30,11 @@ class Talker:
 
 
 def talker(
-    opening: np.ndarray, width: np.ndarray | float = 0.8, angles: np.ndarray | None = None, noise: float = 0.0, distance: float = 700.0
+    opening: np.ndarray,
+    width: np.ndarray | float = 0.8,
+    angles: np.ndarray | None = None,
+    noise: float = 0.0,
+    distance: float = 700.0,
 ) -> Talker:
     """A talking head.
 
@@ -55,6 +63,9 @@ def speech_like(count: int, seed: int, rate: float = 25.0) -> np.ndarray:
     """float64[count], zero mean, unit variance, moving like syllables (2-4 a second)."""
     rng = np.random.default_rng(seed)
     times = np.arange(count) / rate
-    waves = [np.sin(2 * np.pi * (f * times + rng.random())) * a for f, a in ((0.6, 0.6), (1.3, 0.9), (2.2, 1.0), (3.1, 0.6), (4.3, 0.25))]
+    waves = [
+        np.sin(2 * np.pi * (f * times + rng.random())) * a
+        for f, a in ((0.6, 0.6), (1.3, 0.9), (2.2, 1.0), (3.1, 0.6), (4.3, 0.25))
+    ]
     total = np.sum(waves, 0)
     return (total - total.mean()) / total.std()

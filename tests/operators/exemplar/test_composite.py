@@ -28,7 +28,9 @@ def _render(target, shape, patch, **more):
     frames, landmarks, _ = carphone()
     box = face_box(landmarks[target], shape, SIZE)
     region = np.s_[box[1] : box[3], box[0] : box[2]]
-    result = composite(np.ascontiguousarray(frames[target][region]), box, SIZE, landmarks[target], shape, patch, **more)
+    result = composite(
+        np.ascontiguousarray(frames[target][region]), box, SIZE, landmarks[target], shape, patch, **more
+    )
     frame, alpha = frames[target].astype(np.float32), result.alpha[..., None]
     frame[region] += (result.rgb - frame[region]) * alpha
     return np.round(frame).astype(np.uint8), box, result
@@ -61,7 +63,8 @@ def test_nothing_changes_away_from_the_lower_face():
     changed = np.argwhere((frame != frames[2]).any(-1))[:, ::-1]
     unit, (_, down) = face_unit(landmarks[2]), face_axes(landmarks[2])
     heights = changed @ down
-    # From below the eyes to below the chin, to the sides not past the ears; the tip of the nose stays as it is.
+    # From below the eyes to below the chin, to the sides not past the ears; the tip of the nose stays as it
+    # is.
     assert heights.min() > (landmarks[2][[40, 41, 46, 47]] @ down).max()
     x, y = np.round(landmarks[2][30]).astype(int)
     assert np.array_equal(frame[y - 5 : y + 5, x - 5 : x + 6], frames[2][y - 5 : y + 5, x - 5 : x + 6])
@@ -80,7 +83,10 @@ def test_the_opening_that_a_detector_sees_follows_the_wanted_one():
     exemplars = np.argsort(opening)[(np.argsort(np.argsort(opening))[targets] + 21) % 42]
     shapes = [put_mouth(landmarks, e, t) for e, t in zip(exemplars, targets)]
     rendered = [_render(t, s, _patch(e))[0] for t, s, e in zip(targets, shapes, exemplars)]
-    wanted, seen = lip_opening(np.array(shapes)), lip_opening(find_landmarks(rendered, [boxes[t] for t in targets], consecutive=False))
+    wanted, seen = (
+        lip_opening(np.array(shapes)),
+        lip_opening(find_landmarks(rendered, [boxes[t] for t in targets], consecutive=False)),
+    )
     assert wanted.std() > 0.05
     assert np.corrcoef(wanted, opening[targets])[0, 1] < 0.5
     assert np.corrcoef(wanted, seen)[0, 1] > 0.9
@@ -107,11 +113,15 @@ def test_tone_is_fitted_on_skin_and_not_on_the_mouth():
     np.testing.assert_allclose(np.exp(tone).reshape(-1, 3).mean(0), gain, rtol=0.03)
     # Something dark before a quarter of the ring does not darken the rest.
     base[:, :18] = 10
-    np.testing.assert_allclose(np.exp(fit_tone(base, patch, skin))[:, 16:].reshape(-1, 3).mean(0), gain, rtol=0.08)
+    np.testing.assert_allclose(
+        np.exp(fit_tone(base, patch, skin))[:, 16:].reshape(-1, 3).mean(0), gain, rtol=0.08
+    )
 
 
 def test_a_join_glides_on_the_skin():
-    """The same picture twice, the second time with a shadow on one side: light that the tone's fit, which is smooth, cannot take away."""
+    """The same picture twice, the second time with a shadow on one side: light that the tone's fit, which is
+    smooth, cannot take away.
+    """
     _, landmarks, _ = carphone()
     shape = landmarks[4]
     ring = cv2.erode(_skin(shape).astype(np.uint8), np.ones((5, 5))) > 0

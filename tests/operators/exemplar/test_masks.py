@@ -19,7 +19,8 @@ def test_fill_is_centred_and_as_soft_as_asked(sigma):
     assert mask.shape == (601, 601)
     assert mask[300, 300] == pytest.approx(1.0, abs=0.01)
     assert mask[0, 0] == 0
-    # Drawing wide blurs small must not shift them: half way within a fifth of their width of the edge, on all four sides.
+    # Drawing wide blurs small must not shift them: half way within a fifth of their width of the edge, on all
+    # four sides.
     for profile in (mask[300, 100:300], mask[100:300, 300], mask[300, 500:300:-1], mask[500:300:-1, 300]):
         assert np.interp(0.5, profile, np.arange(200)) == pytest.approx(100, abs=1 + 0.2 * sigma)
         if sigma:

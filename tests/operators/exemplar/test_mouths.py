@@ -56,11 +56,15 @@ def test_a_persons_own_way_of_opening_is_learned() -> None:
 
 def test_one_picture_gets_the_generic_model() -> None:
     face = talker(np.array([0.03]))
-    model = fit_shapes(face.frontal, measure(face.frontal, np.ones(1, bool)), np.zeros([1, 3]), np.ones(1, bool))
+    model = fit_shapes(
+        face.frontal, measure(face.frontal, np.ones(1, bool)), np.zeros([1, 3]), np.ones(1, bool)
+    )
     assert np.allclose(model.slopes[0][:, 1], generic_opening()[:, 1] * EYE, atol=1e-6)
     assert np.allclose(model.mean, face.frontal[0], atol=1e-6)
     assert np.allclose(
-        model(np.array([0.13]), np.array([model.centre[1]]), np.zeros([1, 3]))[0, 66, 1] - model.mean[66, 1], 0.8 * EYE * 0.1, atol=0.4
+        model(np.array([0.13]), np.array([model.centre[1]]), np.zeros([1, 3]))[0, 66, 1] - model.mean[66, 1],
+        0.8 * EYE * 0.1,
+        atol=0.4,
     )
 
 

@@ -38,7 +38,10 @@ def test_beyond_the_limit_it_lies_in_a_file_that_goes_away(tmp_path, monkeypatch
     frames, landmarks, _ = carphone()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     size = frames[0].shape[1::-1]
-    with PatchStore([0, 1, 2], landmarks[:3], size, 1000) as store, PatchStore([0, 1, 2], landmarks[:3], size, 1 << 30) as memory:
+    with (
+        PatchStore([0, 1, 2], landmarks[:3], size, 1000) as store,
+        PatchStore([0, 1, 2], landmarks[:3], size, 1 << 30) as memory,
+    ):
         assert store.spilled
         _fill(store, frames, [0, 1, 2])
         _fill(memory, frames, [0, 1, 2])
@@ -62,7 +65,12 @@ def test_huge_faces_are_reduced_and_stay_in_place():
         assert patch.rgb.shape[1] == MAX_WIDTH
         assert store.bytes == patch.rgb.nbytes
         weight = patch.rgb[..., 0].astype(float)
-        centre = np.array([(weight.sum(0) @ np.arange(weight.shape[1])), (weight.sum(1) @ np.arange(weight.shape[0]))]) / weight.sum()
+        centre = (
+            np.array(
+                [(weight.sum(0) @ np.arange(weight.shape[1])), (weight.sum(1) @ np.arange(weight.shape[0]))]
+            )
+            / weight.sum()
+        )
         np.testing.assert_allclose((large[51] - patch.origin) * patch.scale, centre, atol=0.3)
 
 
@@ -76,5 +84,8 @@ def test_boxes_stay_inside_the_picture():
 
 def test_a_frame_that_was_never_added_is_a_bug():
     _, landmarks, _ = carphone()
-    with PatchStore([5], landmarks[5:6], (528, 432), 1 << 30) as store, pytest.raises(AssertionError, match="never added"):
+    with (
+        PatchStore([5], landmarks[5:6], (528, 432), 1 << 30) as store,
+        pytest.raises(AssertionError, match="never added"),
+    ):
         store[5]

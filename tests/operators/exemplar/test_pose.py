@@ -17,7 +17,9 @@ def test_pose_of_a_swinging_head_is_found() -> None:
     face = talker(0.08 + 0.05 * speech_like(120, 1), angles=truth, noise=0.5)
     pose = track_pose(face.landmarks, np.ones(120, bool), SIZE)
     assert np.abs(pose.angles - truth).mean() < 1.0
-    assert np.abs(np.diff(pose.angles - truth, 2, axis=0)).mean() < 0.12, "and does not jitter as the points do"
+    assert np.abs(np.diff(pose.angles - truth, 2, axis=0)).mean() < 0.12, (
+        "and does not jitter as the points do"
+    )
     assert np.abs(pose.translation[:, 2] / face.pose.translation[:, 2] - 1).max() < 0.03
 
 
@@ -27,7 +29,9 @@ def test_frontal_takes_the_pose_out() -> None:
     chin_to_eyes = frontal[:, 8, 1] - frontal[:, 36:48, 1].mean(1)
     flat = (face.landmarks[:, 8, 1] - face.landmarks[:, 36:48, 1].mean(1)) / eye_distance(face.landmarks)
     assert chin_to_eyes.std() / chin_to_eyes.mean() < 0.003
-    assert flat.std() / flat.mean() > 0.02, "the picture's own measure does change: the test's head really nods"
+    assert flat.std() / flat.mean() > 0.02, (
+        "the picture's own measure does change: the test's head really nods"
+    )
     assert np.abs(frontal - face.frontal).max() < 3.0
 
 
@@ -43,7 +47,9 @@ def test_a_mouth_put_into_another_pose_is_that_heads_mouth() -> None:
     face, same_pose = talker(opening, angles=angles), talker(opening[::-1], angles=angles)
     pose = track_pose(face.landmarks, np.ones(60, bool), SIZE)
     moved = pose.project(pose.frontal(face.landmarks)[[10]], np.array([50]))[0]
-    assert np.abs(moved[48:68] - same_pose.landmarks[50, 48:68]).max() < 0.03 * eye_distance(face.landmarks[50])
+    assert np.abs(moved[48:68] - same_pose.landmarks[50, 48:68]).max() < 0.03 * eye_distance(
+        face.landmarks[50]
+    )
 
 
 def test_frames_without_a_face_take_their_neighbours_pose_and_disturb_nobody() -> None:

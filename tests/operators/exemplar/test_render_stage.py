@@ -19,7 +19,9 @@ LOSSLESS = RenderOptions(crf=0, preset="ultrafast")
 
 @pytest.fixture(scope="module")
 def video():
-    """Info of the clip, and landmarks float32[120, 68, 2] of its frames: each second one found, the ones between interpolated."""
+    """Info of the clip, and landmarks float32[120, 68, 2] of its frames: each second one found, the ones
+    between interpolated.
+    """
     found = (carphone()[1] + 0.5) / 3 - 0.5
     index = (np.arange(120) - 24) / 2
     flat = found.reshape(48, -1)
@@ -34,7 +36,13 @@ def _dub(info, landmarks, target, **more):
     shape = landmarks[:60].copy()
     for frame in range(10, 50):
         shape[frame] = put_mouth(landmarks, frame + 40, frame)
-    columns = {"exemplar": exemplar, "shape": shape, "source": np.arange(60), "out_pts": info.pts[:60], "blend": np.ones(60, np.float32)}
+    columns = {
+        "exemplar": exemplar,
+        "shape": shape,
+        "source": np.arange(60),
+        "out_pts": info.pts[:60],
+        "blend": np.ones(60, np.float32),
+    }
     return row(info, landmarks, str(target), **{**columns, **more})
 
 
@@ -54,7 +62,10 @@ def test_draws_where_told_and_leaves_all_else(video, tmp_path):
     assert columns["path"] == str(tmp_path / "piece.mp4")
     assert columns["bytes"] == (tmp_path / "piece.mp4").stat().st_size
     result, written = _pictures(tmp_path / "piece.mp4")
-    assert np.array_equal(written.pts * written.time_base, (info.pts[:60] - info.pts[0]) * info.time_base) or len(written.pts) == 60
+    assert (
+        np.array_equal(written.pts * written.time_base, (info.pts[:60] - info.pts[0]) * info.time_base)
+        or len(written.pts) == 60
+    )
     source = [frame.rgb() for frame in read_frames(info.url, 0, 60, info)]
     for number, (before, after) in enumerate(zip(source, result)):
         changed = np.argwhere((before != after).any(-1))
@@ -82,7 +93,9 @@ def test_same_bytes_whether_patches_are_in_memory_or_spilled(video, tmp_path):
 def test_options_of_the_title_count(video, tmp_path):
     info, landmarks = video
     plain = RenderMouths().process(_dub(info, landmarks, tmp_path / "a.mp4"))
-    coarse = RenderMouths().process(_dub(info, landmarks, tmp_path / "b.mp4", options='{"render": {"crf": 40}}'))
+    coarse = RenderMouths().process(
+        _dub(info, landmarks, tmp_path / "b.mp4", options='{"render": {"crf": 40}}')
+    )
     assert coarse["bytes"] < 0.5 * plain["bytes"]
 
 
@@ -90,7 +103,11 @@ def test_backwards_frozen_and_jumping_sources(video, tmp_path):
     info, landmarks = video
     source = np.array([*range(30, 45), *range(44, 2, -1), 3, 3, 3, 100, 101, 7, 110])
     total = len(source)
-    more = {"source": source, "out_pts": info.pts[0] + np.arange(total) * 1000, "exemplar": np.full(total, -1)}
+    more = {
+        "source": source,
+        "out_pts": info.pts[0] + np.arange(total) * 1000,
+        "exemplar": np.full(total, -1),
+    }
     more |= {"shape": landmarks[source], "blend": np.zeros(total, np.float32)}
     RenderMouths(LOSSLESS).process(row(info, landmarks, str(tmp_path / "piece.mp4"), **more))
     result, _ = _pictures(tmp_path / "piece.mp4")
@@ -106,7 +123,11 @@ def test_a_frozen_frame_speaks_and_stays_clean(video, tmp_path):
     total = 12
     drops = np.linspace(0, 0.15, total)
     shape = np.array([open_mouth(landmarks[30], d) for d in drops])
-    more = {"source": np.full(total, 30), "out_pts": info.pts[0] + np.arange(total) * 1000, "exemplar": np.full(total, 30)}
+    more = {
+        "source": np.full(total, 30),
+        "out_pts": info.pts[0] + np.arange(total) * 1000,
+        "exemplar": np.full(total, 30),
+    }
     more |= {"shape": shape, "blend": np.ones(total, np.float32), "still": True}
     RenderMouths(LOSSLESS).process(row(info, landmarks, str(tmp_path / "piece.mp4"), **more))
     result, _ = _pictures(tmp_path / "piece.mp4")

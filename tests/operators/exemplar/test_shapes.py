@@ -23,11 +23,17 @@ def nodding() -> np.ndarray:
 
 
 def ask(count: int = COUNT, seed: int = 2) -> Wanted:
-    return Wanted(np.maximum(0.09 + 0.05 * speech_like(count, seed), 0.02), np.full(count, 0.8), np.zeros(count))
+    return Wanted(
+        np.maximum(0.09 + 0.05 * speech_like(count, seed), 0.02), np.full(count, 0.8), np.zeros(count)
+    )
 
 
-def shapes(of: Window, wanted: Wanted, target: np.ndarray, chosen: np.ndarray, blend: np.ndarray | None = None) -> np.ndarray:
-    return of.shapes(target, chosen, wanted, np.ones(len(target)) if blend is None else blend, np.arange(len(target)) / 25)
+def shapes(
+    of: Window, wanted: Wanted, target: np.ndarray, chosen: np.ndarray, blend: np.ndarray | None = None
+) -> np.ndarray:
+    return of.shapes(
+        target, chosen, wanted, np.ones(len(target)) if blend is None else blend, np.arange(len(target)) / 25
+    )
 
 
 def test_opening_follows_the_speech_whatever_was_chosen() -> None:
@@ -67,7 +73,9 @@ def test_blend_zero_is_the_own_face_and_between_lies_between() -> None:
 def test_joins_do_not_jump() -> None:
     of, wanted, target = window(noise=0.3), ask(), np.arange(COUNT)
     # Every eight frames another place of the footage.
-    chosen = (np.random.default_rng(3).integers(0, COUNT - 8, COUNT // 8 + 1)[:, None] + np.arange(8)).ravel()[:COUNT]
+    chosen = (
+        np.random.default_rng(3).integers(0, COUNT - 8, COUNT // 8 + 1)[:, None] + np.arange(8)
+    ).ravel()[:COUNT]
     assert flicker(shapes(of, wanted, target, chosen)) < 1.2 * flicker(of.landmarks)
 
 

@@ -93,7 +93,9 @@ def test_the_lip_line_is_the_edge_between_teeth_and_lip():
     shifted = landmarks.copy()
     shifted[[*LOWER_INNER, *UPPER_INNER], 1] += 1.5
     again = find_lip_line(picture, (0, 0), shifted)
-    moved = np.abs(again.points[rows, 1] - np.interp(again.points[rows, 0], line.points[:, 0], line.points[:, 1]))
+    moved = np.abs(
+        again.points[rows, 1] - np.interp(again.points[rows, 0], line.points[:, 0], line.points[:, 1])
+    )
     assert np.median(moved) < 0.8
 
 

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from operators.exemplar.warp import Field, face_unit, grid_nodes, kernel, order_lips, positions, similarity, solve_field, unfold
+from operators.exemplar.warp import (
+    Field,
+    face_unit,
+    grid_nodes,
+    kernel,
+    order_lips,
+    positions,
+    similarity,
+    solve_field,
+    unfold,
+)
 from tests.operators.exemplar.footage import astronaut, carphone
 
 

@@ -23,7 +23,10 @@ def woman(count: int, size: int) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def title(tmp_path_factory: pytest.TempPathFactory) -> str:
     both = [np.hstack([man, lady]) for man, lady in zip(carphone()[:40], woman(40, 432), strict=True)]
-    alone = [cv2.copyMakeBorder(lady, 0, 0, 300, 228, cv2.BORDER_CONSTANT, value=(90, 90, 90)) for lady in woman(30, 432)]
+    alone = [
+        cv2.copyMakeBorder(lady, 0, 0, 300, 228, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+        for lady in woman(30, 432)
+    ]
     wall = [np.full_like(both[0], 120)] * 20
     return encode(tmp_path_factory.mktemp("anchors") / "title.mp4", [*both, *alone, *wall])
 
@@ -50,7 +53,9 @@ MAN, WOMAN, ALONE = 240, 750, 525
         ("largest", [MAN, ALONE, None]),
     ],
 )
-def test_rules_by_place(title: str, info: VideoInfo, backend: DlibBackend, face: str, wanted: list[float | None]) -> None:
+def test_rules_by_place(
+    title: str, info: VideoInfo, backend: DlibBackend, face: str, wanted: list[float | None]
+) -> None:
     anchors = find_anchors(title, info, SHOTS, face, backend)
     for found, at in zip(centres(anchors), wanted, strict=True):
         assert (found is None) == (at is None)
@@ -64,7 +69,10 @@ def test_reference_picture_finds_the_person(
     title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     portrait = tmp_path / "she.png"
-    cv2.imwrite(str(portrait), cv2.resize(astronaut(), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)[:, ::-1, ::-1])
+    cv2.imwrite(
+        str(portrait),
+        cv2.resize(astronaut(), None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)[:, ::-1, ::-1],
+    )
     with caplog.at_level(logging.INFO):
         found = centres(find_anchors(title, info, SHOTS, str(portrait), backend))
     assert found[0] == pytest.approx(WOMAN, abs=45)
@@ -78,14 +86,18 @@ def test_reference_picture_finds_the_person(
     assert found[1:] == [None, None]
 
 
-def test_what_cannot_be_found_is_said(title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path) -> None:
+def test_what_cannot_be_found_is_said(
+    title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path
+) -> None:
     with pytest.raises(FaceError, match=r"title\.mp4: no face found in any of the 1 shots"):
         find_anchors(title, info, SHOTS[2:], "largest", backend)
     with pytest.raises(FaceError, match="more than 2 faces at once"):
         find_anchors(title, info, SHOTS, "5", backend)
     he = tmp_path / "he.jpg"
     cv2.imwrite(str(he), carphone()[100][..., ::-1])
-    with pytest.raises(FaceError, match=r"nobody in it looks like .*he\.jpg: the nearest face is 0\.\d+ away"):
+    with pytest.raises(
+        FaceError, match=r"nobody in it looks like .*he\.jpg: the nearest face is 0\.\d+ away"
+    ):
         find_anchors(title, info, SHOTS[1:2], str(he), backend)
     wall = tmp_path / "wall.png"
     cv2.imwrite(str(wall), np.full((300, 300, 3), 90, np.uint8))

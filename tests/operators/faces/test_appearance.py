@@ -1,4 +1,6 @@
-"""Patches of the skin around the mouth: the same in another light and with the mouth open; not the same behind a microphone."""
+"""Patches of the skin around the mouth: the same in another light and with the mouth open; not the same
+behind a microphone.
+"""
 
 import numpy as np
 import pytest
@@ -34,13 +36,17 @@ def references(views: dict[int, Look]) -> References:
 
 def of(views: list[Look]) -> References:
     spreads = np.array([view.spread[48:].mean() for view in views])
-    return References(np.array([patch(view) for view in views]), spreads, np.array([view.score for view in views]))
+    return References(
+        np.array([patch(view) for view in views]), spreads, np.array([view.score for view in views])
+    )
 
 
 def test_light_does_not_matter(views: dict[int, Look]) -> None:
     darker = (luma(carphone()[27]) * 0.5 + 20).astype(np.uint8)
     view = views[27]
-    np.testing.assert_allclose(patch_of(warp(darker, view.transform), apply(view.transform, view.landmarks)), patch(view), atol=0.12)
+    np.testing.assert_allclose(
+        patch_of(warp(darker, view.transform), apply(view.transform, view.landmarks)), patch(view), atol=0.12
+    )
     assert patch(view).shape == (ROWS, COLUMNS)
 
 
@@ -53,10 +59,15 @@ def test_a_microphone_covers(backend: DlibBackend, views: dict[int, Look], refer
     for t in (27, 63):
         picture = luma(cover_mouth(carphone()[t], views[t].landmarks, 1.0))
         view = views[t]
-        assert references.covered(patch_of(warp(picture, view.transform), apply(view.transform, view.landmarks))) > 0.15
+        assert (
+            references.covered(patch_of(warp(picture, view.transform), apply(view.transform, view.landmarks)))
+            > 0.15
+        )
 
 
-def test_covered_samples_do_not_become_references(backend: DlibBackend, views: dict[int, Look], references: References) -> None:
+def test_covered_samples_do_not_become_references(
+    backend: DlibBackend, views: dict[int, Look], references: References
+) -> None:
     hidden = [seen(backend, luma(cover_mouth(carphone()[t], views[t].landmarks, 1.0))) for t in FREE[:2]]
     mixed = of([*hidden, *(views[t] for t in FREE[2:])])
     assert mixed.count < len(FREE)

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 
 from operators.faces import canonical
-from operators.faces.canonical import BOX, SIDE, TEMPLATE, apply, box_of_transform, compose, invert, robust_similarity, similarity, warp
+from operators.faces.canonical import (
+    BOX,
+    SIDE,
+    TEMPLATE,
+    apply,
+    box_of_transform,
+    compose,
+    invert,
+    robust_similarity,
+    similarity,
+    warp,
+)
 
 
 def turned(angle: float, zoom: float, shift: tuple[float, float]) -> np.ndarray:
@@ -20,7 +31,9 @@ def test_similarity_is_found_exactly_and_robustly() -> None:
     np.testing.assert_allclose(similarity(TEMPLATE, target), wanted, atol=1e-9)
     target[:20] += (60, -35)  # a third of the points are elsewhere
     assert np.abs(similarity(TEMPLATE, target) - wanted)[:, 2].max() > 5
-    np.testing.assert_allclose(apply(robust_similarity(TEMPLATE, target), TEMPLATE[20:]), target[20:], atol=2.5)
+    np.testing.assert_allclose(
+        apply(robust_similarity(TEMPLATE, target), TEMPLATE[20:]), target[20:], atol=2.5
+    )
 
 
 def test_transforms_invert_and_compose() -> None:
@@ -44,7 +57,10 @@ def test_warp_puts_pixels_where_the_transform_says(zoom: float) -> None:
         x, y = apply(transform, np.round(dot))
         patch = crop[round(y) - 14 : round(y) + 15, round(x) - 14 : round(x) + 15].astype(float)
         rows, columns = np.mgrid[-14:15, -14:15]
-        centroid = np.array([(patch * columns).sum(), (patch * rows).sum()]) / patch.sum() + [round(x), round(y)]
+        centroid = np.array([(patch * columns).sum(), (patch * rows).sum()]) / patch.sum() + [
+            round(x),
+            round(y),
+        ]
         np.testing.assert_allclose(centroid, (x, y), atol=0.6)
 
 
@@ -62,5 +78,7 @@ def test_box_of_transform_inverts_transform_of_box() -> None:
 def test_landmarks_of_any_size_and_tilt_land_on_the_template() -> None:
     points = apply(turned(-35, 0.3, (500, 300)), TEMPLATE)
     np.testing.assert_allclose(apply(canonical.transform_of_landmarks(points), points), TEMPLATE, atol=1e-6)
-    np.testing.assert_allclose(canonical.face_shape(points[None])[0], canonical.face_shape(TEMPLATE), atol=1e-6)
+    np.testing.assert_allclose(
+        canonical.face_shape(points[None])[0], canonical.face_shape(TEMPLATE), atol=1e-6
+    )
     assert 0.8 * BOX < np.ptp(TEMPLATE[:, 0]) < 1.1 * BOX

@@ -1,4 +1,6 @@
-"""dlib on a real portrait: the face is found, its points are where the eyes and the mouth are, and confirmation tells face from wall."""
+"""dlib on a real portrait: the face is found, its points are where the eyes and the mouth are, and
+confirmation tells face from wall.
+"""
 
 import numpy as np
 import pytest
@@ -36,7 +38,10 @@ def test_confirm_tells_a_face_from_a_wall(backend: DlibBackend) -> None:
     assert backend.confirm(warp(picture, transform_of_box(boxes[0]))) > 0.5
     wall = np.random.default_rng(0).normal(128, 20, (360, 360)).clip(0, 255).astype(np.uint8)
     assert backend.confirm(wall) == -1
-    assert backend.confirm(warp(picture, transform_of_box(boxes[0] + np.array([0, 260, 0, 260], np.float32)))) < 0
+    assert (
+        backend.confirm(warp(picture, transform_of_box(boxes[0] + np.array([0, 260, 0, 260], np.float32))))
+        < 0
+    )
 
 
 def test_tiny_and_blank_pictures_have_no_face(backend: DlibBackend) -> None:

@@ -1,4 +1,6 @@
-"""face-alignment with untrained weights in the official files' format: its own code runs, and points come back where the maps peak."""
+"""face-alignment with untrained weights in the official files' format: its own code runs, and points come
+back where the maps peak.
+"""
 
 import sys
 from pathlib import Path
@@ -85,10 +87,14 @@ def test_networks_run_and_points_map_back(networks: FaceAlignmentBackend) -> Non
         assert points.shape == (68, 2)
         np.testing.assert_allclose(points, np.tile([x, y], (68, 1)), atol=3)  # a cell of the map is 7 pixels
         assert 0.004 < spread.mean() < 0.03
-    assert networks.landmarks(np.zeros((SIDE, SIDE, 3), np.uint8))[1].min() == pytest.approx(0.1)  # knows nothing
+    assert networks.landmarks(np.zeros((SIDE, SIDE, 3), np.uint8))[1].min() == pytest.approx(
+        0.1
+    )  # knows nothing
 
 
-def test_detections_become_dlibs_squares(networks: FaceAlignmentBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detections_become_dlibs_squares(
+    networks: FaceAlignmentBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     face = [*(TEMPLATE.min(0) - (0, 45)), *TEMPLATE.max(0), 0.99]  # hair line to chin
     monkeypatch.setattr(networks._networks.face_detector, "detect_from_image", lambda picture: [face])
     crop = np.zeros((SIDE, SIDE, 3), np.uint8)

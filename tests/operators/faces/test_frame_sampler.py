@@ -1,4 +1,6 @@
-"""ShotFrameSampler of shots: which frames are searched for faces, held in bounded memory while a shot of unknown length is read."""
+"""ShotFrameSampler of shots: which frames are searched for faces, held in bounded memory while a shot of
+unknown length is read.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,13 @@ def taken(info: VideoInfo, frames: list[Frame], cuts: list[int], late: int = 2) 
 
 
 def test_samples_are_bounded_spread_and_inside_the_shot(frames: tuple[VideoInfo, list[Frame]]) -> None:
-    shots = [(0, 1), (1, 4), (4, 90), (100, 10_000), *((10_000 + 30 * i, 10_030 + 30 * i) for i in range(2000))]
+    shots = [
+        (0, 1),
+        (1, 4),
+        (4, 90),
+        (100, 10_000),
+        *((10_000 + 30 * i, 10_030 + 30 * i) for i in range(2000)),
+    ]
     info = dataclasses.replace(frames[0], pts=np.arange(70_000) * int(frames[0].pts[1] - frames[0].pts[0]))
     samples = [sample_frames(info, start, stop) for start, stop in shots]
     assert samples[0] == [0]
@@ -50,7 +58,9 @@ def test_samples_are_bounded_spread_and_inside_the_shot(frames: tuple[VideoInfo,
 
 
 @pytest.mark.parametrize("cuts", [[], [40], [5, 10, 47], [90, 128], [125]])
-def test_of_shots_that_fit_exactly_the_wanted_frames_are_taken(frames: tuple[VideoInfo, list[Frame]], cuts: list[int]) -> None:
+def test_of_shots_that_fit_exactly_the_wanted_frames_are_taken(
+    frames: tuple[VideoInfo, list[Frame]], cuts: list[int]
+) -> None:
     edges = [0, *cuts, LENGTH]
     found = taken(*frames, cuts)
     for start, stop, numbers in zip(edges[:-1], edges[1:], found, strict=True):
@@ -59,7 +69,9 @@ def test_of_shots_that_fit_exactly_the_wanted_frames_are_taken(frames: tuple[Vid
         if stop - start <= 2 * MOST - LATEST:
             assert numbers == wanted
         else:
-            assert max(abs(a - b) for a, b in zip(numbers, wanted, strict=True)) <= (stop - start) / MOST, "thinned, still evenly spread"
+            assert max(abs(a - b) for a, b in zip(numbers, wanted, strict=True)) <= (stop - start) / MOST, (
+                "thinned, still evenly spread"
+            )
 
 
 def test_pictures_are_luma_or_rgb_of_their_frames(frames: tuple[VideoInfo, list[Frame]]) -> None:
@@ -72,7 +84,9 @@ def test_pictures_are_luma_or_rgb_of_their_frames(frames: tuple[VideoInfo, list[
             assert np.array_equal(picture, pictures[index].rgb() if colour else pictures[index].luma())
 
 
-def test_what_is_held_has_an_end(frames: tuple[VideoInfo, list[Frame]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_has_an_end(
+    frames: tuple[VideoInfo, list[Frame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     info, pictures = frames
     monkeypatch.setattr(samples_module, "HELD_BYTES", 10 * info.width * info.height)
     samples, most = ShotFrameSampler(info), 0

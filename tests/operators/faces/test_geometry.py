@@ -5,20 +5,40 @@ import numpy as np
 import pytest
 
 from operators.faces import geometry
-from operators.faces.geometry import angles, camera_matrix, eye_distance, head_model, head_pose, lip_opening, mouth_width, rotation_matrix
+from operators.faces.geometry import (
+    angles,
+    camera_matrix,
+    eye_distance,
+    head_model,
+    head_pose,
+    lip_opening,
+    mouth_width,
+    rotation_matrix,
+)
 
 SIZE = (1280, 720)
 
 
 def project(
-    model: np.ndarray, yaw: float, pitch: float, roll: float, tvec: tuple[float, float, float] = (60.0, -40.0, 900.0)
+    model: np.ndarray,
+    yaw: float,
+    pitch: float,
+    roll: float,
+    tvec: tuple[float, float, float] = (60.0, -40.0, 900.0),
 ) -> np.ndarray:
     rvec = cv2.Rodrigues(rotation_matrix(yaw, pitch, roll))[0]
     return cv2.projectPoints(model, rvec, np.array(tvec), camera_matrix(SIZE), np.zeros(4))[0][:, 0]
 
 
 def test_groups_cover_every_point_once() -> None:
-    groups = [geometry.JAW, geometry.BROWS, geometry.NOSE, geometry.EYES, geometry.OUTER_LIPS, geometry.INNER_LIPS]
+    groups = [
+        geometry.JAW,
+        geometry.BROWS,
+        geometry.NOSE,
+        geometry.EYES,
+        geometry.OUTER_LIPS,
+        geometry.INNER_LIPS,
+    ]
     assert sorted(np.concatenate(groups)) == list(range(68))
 
 
@@ -29,7 +49,9 @@ def test_mirror_is_an_involution_that_mirrors_the_head() -> None:
     np.testing.assert_allclose(model[geometry.MIRROR] * [-1, 1, 1], model)
 
 
-@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (35, 0, 0), (-50, 10, 0), (0, -25, 5), (20, 15, -40), (-10, 5, 120)])
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "roll"), [(0, 0, 0), (35, 0, 0), (-50, 10, 0), (0, -25, 5), (20, 15, -40), (-10, 5, 120)]
+)
 def test_pose_of_a_projected_head_is_found_again(yaw: float, pitch: float, roll: float) -> None:
     pose = head_pose(project(head_model(), yaw, pitch, roll), SIZE)
     np.testing.assert_allclose([pose.yaw, pose.pitch, pose.roll], [yaw, pitch, roll], atol=0.05)
@@ -53,8 +75,12 @@ def test_pose_survives_landmark_noise_and_a_speaking_jaw() -> None:
     speaking = head_model().copy()
     speaking[geometry.MOUTH[9:]] += (0, 12, 3)
     speaking[geometry.JAW] += (0, 10, 2)
-    found = [head_pose(project(speaking, 25, -10, 5) + noise.normal(0, 0.3, (68, 2)), SIZE) for _ in range(20)]
-    np.testing.assert_allclose([[p.yaw, p.pitch, p.roll] for p in found], np.tile([25, -10, 5], (20, 1)), atol=4)
+    found = [
+        head_pose(project(speaking, 25, -10, 5) + noise.normal(0, 0.3, (68, 2)), SIZE) for _ in range(20)
+    ]
+    np.testing.assert_allclose(
+        [[p.yaw, p.pitch, p.roll] for p in found], np.tile([25, -10, 5], (20, 1)), atol=4
+    )
 
 
 def test_angles_invert_rotation_matrix() -> None:

@@ -30,7 +30,12 @@ def test_the_small_original_of_carphone(backend: DlibBackend) -> None:
 def test_tilted_heads(backend: DlibBackend, turn: float) -> None:
     picture = luma(astronaut())
     centre = np.array([223.0, 127.0])
-    tilted = cv2.warpAffine(picture, cv2.getRotationMatrix2D(tuple(centre), -turn * 1.3, 1.0), (512, 512), borderMode=cv2.BORDER_REFLECT)
+    tilted = cv2.warpAffine(
+        picture,
+        cv2.getRotationMatrix2D(tuple(centre), -turn * 1.3, 1.0),
+        (512, 512),
+        borderMode=cv2.BORDER_REFLECT,
+    )
     assert not len(find_at_scale(backend, tilted, 88)[0])
     boxes, _ = find_at_scale(backend, tilted, 88, np.array([123, 27, 323, 227]), turn)
     assert len(boxes) == 1

@@ -33,7 +33,8 @@ def test_the_same_points_as_dlib(trees: Trees, backend: DlibBackend) -> None:
             assert found.shape == (1, 68, 2)
             differences.append((found[0] - wanted) / (x2 - x1))
     differences = np.array(differences)
-    # Where a tree decides otherwise on a last bit, points move a little; dlib itself moves them as much when the box moves by a pixel.
+    # Where a tree decides otherwise on a last bit, points move a little; dlib itself moves them as much when
+    # the box moves by a pixel.
     assert np.sqrt((differences**2).mean()) < 0.005
     assert abs(differences.mean()) < 0.0005
     assert (np.abs(differences) < 0.6 / 80).mean() > 0.85
@@ -51,11 +52,15 @@ def test_boxes_are_independent_and_fractions_count(trees: Trees) -> None:
 
 
 def test_boxes_may_leave_the_picture(trees: Trees) -> None:
-    assert np.isfinite(trees(luma(astronaut())[:120, :230], np.array([[150.0, 60, 260, 170], [-900, -900, -700, -700]]))).all()
+    assert np.isfinite(
+        trees(luma(astronaut())[:120, :230], np.array([[150.0, 60, 260, 170], [-900, -900, -700, -700]]))
+    ).all()
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.dat").write_text("this is no model at all, but it is long enough to read some numbers from it " * 10)
+    (tmp_path / "text.dat").write_text(
+        "this is no model at all, but it is long enough to read some numbers from it " * 10
+    )
     with pytest.raises(ValueError, match=r"text\.dat is no shape predictor"):
         load_trees(tmp_path / "text.dat")
     data = bundled_model(FILE).read_bytes()

@@ -1,4 +1,6 @@
-"""Smoothing of landmarks whose true places are known: less jitter, no lag, no lost closures, nothing across gaps."""
+"""Smoothing of landmarks whose true places are known: less jitter, no lag, no lost closures, nothing across
+gaps.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ NOISE = 0.22
 
 
 def face(speaking: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True and noisy landmarks float64[COUNT, 68, 2] of a head that sways, and its motions; the lips close every five frames."""
+    """True and noisy landmarks float64[COUNT, 68, 2] of a head that sways, and its motions; the lips close
+    every five frames.
+    """
     _, transforms = swaying(np.zeros((4, 4), np.uint8), COUNT, amplitude=25)
     true = []
     for t, transform in enumerate(transforms):

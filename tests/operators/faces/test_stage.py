@@ -1,4 +1,6 @@
-"""The stage on real footage: what it finds, how steady, where it declines, and that it does not depend on the segments."""
+"""The stage on real footage: what it finds, how steady, where it declines, and that it does not depend on the
+segments.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,16 @@ from operators.faces.smoothing import runs
 from operators.faces.stage import CROP, DetectFaces, crop_box
 from operators.faces.validity import ABSENT
 from operators.media.probe import probe_video
-from tests.operators.faces.footage import CARPHONE, astronaut, carphone, cover_mouth, detector, encode, segment, swaying
+from tests.operators.faces.footage import (
+    CARPHONE,
+    astronaut,
+    carphone,
+    cover_mouth,
+    detector,
+    encode,
+    segment,
+    swaying,
+)
 
 ABSENCE, OCCLUSION = (40, 58), (80, 104)
 
@@ -33,8 +44,12 @@ def stage() -> DetectFaces:
 
 
 @pytest.fixture(scope="module")
-def eventful(tmp_path_factory: pytest.TempPathFactory, stage: DetectFaces, backend: DlibBackend) -> tuple[str, dict[str, np.ndarray]]:
-    """carphone: a card hides all from 40 to 58, a microphone is before the mouth from 84 to 100. And what the stage says of it."""
+def eventful(
+    tmp_path_factory: pytest.TempPathFactory, stage: DetectFaces, backend: DlibBackend
+) -> tuple[str, dict[str, np.ndarray]]:
+    """carphone: a card hides all from 40 to 58, a microphone is before the mouth from 84 to 100. And what the
+    stage says of it.
+    """
     folder = tmp_path_factory.mktemp("eventful")
     free = run(stage, encode(folder / "free.mp4", carphone()), backend)
     frames = []
@@ -83,11 +98,15 @@ def test_results_do_not_depend_on_the_segments(
         columns, first = other.process(part), part.frames[0]
         for name in ("landmarks", "boxes", "valid", "residual"):
             np.testing.assert_array_equal(
-                columns[name][core[0] - first : core[1] - first], whole[name][core[0] : core[1]], err_msg=f"{name} {core}"
+                columns[name][core[0] - first : core[1] - first],
+                whole[name][core[0] : core[1]],
+                err_msg=f"{name} {core}",
             )
 
 
-def test_a_still_face_stays_still_and_a_moving_one_is_followed(tmp_path: Path, stage: DetectFaces, backend: DlibBackend) -> None:
+def test_a_still_face_stays_still_and_a_moving_one_is_followed(
+    tmp_path: Path, stage: DetectFaces, backend: DlibBackend
+) -> None:
     portrait = astronaut()[0:300, 70:370]
     noise = np.random.default_rng(0)
     frames, transforms = swaying(portrait, 45, 6)
@@ -96,7 +115,9 @@ def test_a_still_face_stays_still_and_a_moving_one_is_followed(tmp_path: Path, s
     assert columns["valid"].all()
     landmarks = columns["landmarks"].astype(np.float64)
     eyes = eye_distance(landmarks).mean()
-    back = np.array([(p - a[:, 2]) @ np.linalg.inv(a[:, :2]).T for a, p in zip(transforms, landmarks, strict=True)])
+    back = np.array(
+        [(p - a[:, 2]) @ np.linalg.inv(a[:, :2]).T for a, p in zip(transforms, landmarks, strict=True)]
+    )
     jitter = np.sqrt((np.diff(back, 2, axis=0) ** 2).mean() / 6) / eyes
     assert jitter < 0.003
     drift = back[:, [*NOSE, *EYES]].std(0).mean() / eyes
@@ -106,7 +127,9 @@ def test_a_still_face_stays_still_and_a_moving_one_is_followed(tmp_path: Path, s
 def test_two_people_are_told_apart(tmp_path: Path, stage: DetectFaces, backend: DlibBackend) -> None:
     lady = swaying(astronaut()[0:288, 80:368].repeat(3, 0).repeat(3, 1)[::2, ::2], 40, 6)[0]
     both = [np.hstack([man, woman]) for man, woman in zip(carphone()[:40], lady, strict=True)]
-    both[20:30] = [np.hstack([np.full_like(man[:, :528], 100), man[:, 528:]]) for man in both[20:30]]  # he is gone for a while
+    both[20:30] = [
+        np.hstack([np.full_like(man[:, :528], 100), man[:, 528:]]) for man in both[20:30]
+    ]  # he is gone for a while
     url = encode(tmp_path / "two.mp4", both)
     left, right = run(stage, url, backend, "left"), run(stage, url, backend, "right")
     assert right["valid"].all()
@@ -117,7 +140,9 @@ def test_two_people_are_told_apart(tmp_path: Path, stage: DetectFaces, backend: 
     assert (left["boxes"][left["valid"], 2] < 528).all()
 
 
-def test_a_person_who_walks_is_followed_by_who_it_is(tmp_path: Path, stage: DetectFaces, backend: DlibBackend) -> None:
+def test_a_person_who_walks_is_followed_by_who_it_is(
+    tmp_path: Path, stage: DetectFaces, backend: DlibBackend
+) -> None:
     portrait = astronaut()[0:300, 90:330]
     frames = []
     for t in range(48):

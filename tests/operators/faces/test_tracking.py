@@ -1,4 +1,6 @@
-"""Following a real face that moves in a known way, leaves, returns; and forgetting what lies longer back than `MEMORY`."""
+"""Following a real face that moves in a known way, leaves, returns; and forgetting what lies longer back than
+`MEMORY`.
+"""
 
 import cv2
 import numpy as np
@@ -15,7 +17,9 @@ from tests.operators.faces.footage import astronaut, carphone, luma, swaying
 WALL = np.full((512, 512), 120, np.uint8)
 
 
-def follow(backend: DlibBackend, frames: list[np.ndarray], anchor: np.ndarray, start: int = 0) -> list[Sighting | None]:
+def follow(
+    backend: DlibBackend, frames: list[np.ndarray], anchor: np.ndarray, start: int = 0
+) -> list[Sighting | None]:
     tracker = Tracker(Seeder(backend, anchor, lambda picture, landmarks: False), 0)
     return [tracker.step(start + t, frame) for t, frame in enumerate(frames)]
 
@@ -31,11 +35,17 @@ def sway() -> tuple[list[np.ndarray], np.ndarray]:
     return frames, transforms
 
 
-def test_landmarks_and_motion_follow_a_moving_head(backend: DlibBackend, anchor: np.ndarray, sway: tuple) -> None:
+def test_landmarks_and_motion_follow_a_moving_head(
+    backend: DlibBackend, anchor: np.ndarray, sway: tuple
+) -> None:
     frames, transforms = sway
     sightings = follow(backend, frames, anchor)
     assert all(s is not None and not s.ghost and not s.doubtful for s in sightings)
-    still = [apply(cv2.invertAffineTransform(a), s.landmarks) for a, s in zip(transforms, sightings, strict=True) if s is not None]
+    still = [
+        apply(cv2.invertAffineTransform(a), s.landmarks)
+        for a, s in zip(transforms, sightings, strict=True)
+        if s is not None
+    ]
     scatter = np.std(still, axis=0)[STABLE].mean() / eye_distance(np.mean(still, 0))
     assert scatter < 0.012  # of an eye distance of 43 pixels: half a pixel
     for t in range(1, len(frames)):

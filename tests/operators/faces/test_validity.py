@@ -6,7 +6,18 @@ import pytest
 from operators.faces.appearance import COLUMNS, ROWS, References
 from operators.faces.canonical import EYE, SIDE, TEMPLATE
 from operators.faces.geometry import head_model
-from operators.faces.validity import ABSENT, CONTEXT, GAP, MARGIN, Observations, fill, occluded, occlusion, plausible, usable
+from operators.faces.validity import (
+    ABSENT,
+    CONTEXT,
+    GAP,
+    MARGIN,
+    Observations,
+    fill,
+    occluded,
+    occlusion,
+    plausible,
+    usable,
+)
 from tests.operators.faces.test_geometry import SIZE as POSE_SIZE
 from tests.operators.faces.test_geometry import project
 
@@ -144,4 +155,6 @@ def test_a_frame_depends_on_its_context_only(references: References) -> None:
         return values[3:37]
 
     part = Observations(*(cut(getattr(seen, field)) for field in Observations.__dataclass_fields__))
-    np.testing.assert_array_equal(judged(part, references)[CONTEXT:-CONTEXT], whole[3 + CONTEXT : 37 - CONTEXT])
+    np.testing.assert_array_equal(
+        judged(part, references)[CONTEXT:-CONTEXT], whole[3 + CONTEXT : 37 - CONTEXT]
+    )

@@ -23,11 +23,18 @@ def picture(i: int, width: int, height: int, pix_fmt: str = "yuv420p") -> VideoF
     """A moving, textured picture: a drifting gradient with a bright square and noise that never repeats."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     noise = np.random.default_rng(i).integers(0, 24, (height, width))
-    rgb = np.stack([(x * 2 + 5 * i) % 200, (y * 3 + 2 * i) % 220, (x + y + 7 * i) % 180], axis=-1) + noise[..., None]
+    rgb = (
+        np.stack([(x * 2 + 5 * i) % 200, (y * 3 + 2 * i) % 220, (x + y + 7 * i) % 180], axis=-1)
+        + noise[..., None]
+    )
     left, top = (3 * i) % max(1, width - 24), (2 * i) % max(1, height - 20)
     rgb[top : top + 16, left : left + 20] = (230, 60 + i % 90, 40)
     frame = VideoFrame.from_ndarray(np.clip(rgb, 0, 255).astype(np.uint8), format="rgb24")
-    return frame if pix_fmt == "rgb24" else frame.reformat(format=pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+    return (
+        frame
+        if pix_fmt == "rgb24"
+        else frame.reformat(format=pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+    )
 
 
 def write_video(
@@ -52,9 +59,12 @@ def write_video(
     with av.open(str(path), "w", format=container_format, container_options=dict(muxer or {})) as container:
         settings = dict(options or {})
         if codec.startswith("libx264"):
-            # Two files of the same pictures must be the same: x264's macroblock tree is not deterministic on every processor.
+            # Two files of the same pictures must be the same: x264's macroblock tree is not deterministic on
+            # every processor.
             settings["x264-params"] = ":".join(filter(None, [settings.get("x264-params"), "mbtree=0"]))
-        stream = container.add_stream(codec, rate=rate, options=settings, width=size[0], height=size[1], pix_fmt=pix_fmt)
+        stream = container.add_stream(
+            codec, rate=rate, options=settings, width=size[0], height=size[1], pix_fmt=pix_fmt
+        )
         stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1
         for name, value in (attributes or {}).items():
@@ -74,7 +84,9 @@ def write_video(
 def with_fields(frame: VideoFrame, fields: str) -> VideoFrame:
     """The frame marked as two fields, the "top" or "bottom" one first: a flag that only a filter can set."""
     graph = Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
     mark, sink = graph.add("setfield", {"top": "tff", "bottom": "bff"}[fields]), graph.add("buffersink")
     source.link_to(mark)
     mark.link_to(sink)
@@ -98,11 +110,20 @@ def read_track(path: Path, index: int = 0) -> Track:
     """All packets of a stream: bytes, pts, dts, duration, key."""
     with av.open(str(path)) as container:
         stream = container.streams[index]
-        packets = [(bytes(p), p.pts, p.dts, p.duration or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
+        packets = [
+            (bytes(p), p.pts, p.dts, p.duration or 0, p.is_keyframe)
+            for p in container.demux(stream)
+            if p.size
+        ]
         return Track(None, packets, stream.time_base or Fraction(1, 1000))
 
 
-def remux(source: Path, target: Path, packets: Iterable[tuple[bytes, int | None, int | None, int, bool]], **options: str) -> None:
+def remux(
+    source: Path,
+    target: Path,
+    packets: Iterable[tuple[bytes, int | None, int | None, int, bool]],
+    **options: str,
+) -> None:
     """Copy the first stream of a file with other packets or other times."""
     with av.open(str(source)) as container, av.open(str(target), "w", container_options=dict(options)) as out:
         template = container.streams[0]
@@ -130,7 +151,9 @@ def damage(source: Path, target: Path, packet: int) -> None:
     remux(source, target, [*packets[:packet], (bytes(broken), *rest), *packets[packet + 1 :]])
 
 
-def tone(seconds: float, rate: int = 48000, hertz: float = 440.0, channels: int = 1, level: float = 0.4) -> np.ndarray:
+def tone(
+    seconds: float, rate: int = 48000, hertz: float = 440.0, channels: int = 1, level: float = 0.4
+) -> np.ndarray:
     """float32[channels, n], a sine."""
     wave = level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
     return np.repeat(wave[None].astype(np.float32), channels, axis=0)
@@ -142,7 +165,9 @@ def write_audio(path: Path, samples: np.ndarray, rate: int = 48000, codec: str =
         mux_audio(container, samples, rate, codec)
 
 
-def mux_audio(container: Any, samples: np.ndarray, rate: int, codec: str, start: int = 0, **metadata: str) -> None:
+def mux_audio(
+    container: Any, samples: np.ndarray, rate: int, codec: str, start: int = 0, **metadata: str
+) -> None:
     """Add an audio track with samples from time ``start`` (in samples) on and write all of it."""
     layout = "mono" if len(samples) == 1 else "stereo"
     stream = container.add_stream(codec, rate=rate, layout=layout)
@@ -181,9 +206,14 @@ MIRROR = (-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
 
 
 def write_rich(
-    path: Path, video: Path, audios: Sequence[tuple[np.ndarray, str, str]], subtitle: str | None = "mov_text", late: int = 0
+    path: Path,
+    video: Path,
+    audios: Sequence[tuple[np.ndarray, str, str]],
+    subtitle: str | None = "mov_text",
+    late: int = 0,
 ) -> None:
-    """A title as it comes: the video of a file, audio tracks (samples at 48 kHz, codec, language), a subtitle track, chapters, metadata.
+    """A title as it comes: the video of a file, audio tracks (samples at 48 kHz, codec, language), a subtitle
+    track, chapters, metadata.
 
     Args:
         path: file to write.
@@ -191,7 +221,10 @@ def write_rich(
         audios: tracks.
         subtitle: codec of the subtitle track, in Norwegian; none if None.
     """
-    with av.open(str(video)) as source, av.open(str(path), "w", container_options={"movie_timescale": "12800"}) as out:
+    with (
+        av.open(str(video)) as source,
+        av.open(str(path), "w", container_options={"movie_timescale": "12800"}) as out,
+    ):
         template = source.streams.video[0]
         picture = out.add_stream_from_template(template, opaque=True)
         picture.metadata["handler_name"] = "Main camera"
@@ -207,7 +240,13 @@ def write_rich(
             text.codec_context.subtitle_header = ASS_HEADER
         out.set_chapters(
             [
-                {"id": i, "start": 500 * i, "end": 500 * (i + 1), "time_base": Fraction(1, 1000), "metadata": {"title": f"Part {i}"}}
+                {
+                    "id": i,
+                    "start": 500 * i,
+                    "end": 500 * (i + 1),
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": f"Part {i}"},
+                }
                 for i in range(4)
             ]
         )
@@ -216,13 +255,17 @@ def write_rich(
                 packet.stream = picture
                 out.mux(packet)
         for stream, samples in tracks:
-            frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=stream.layout.name)
+            frame = AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples), format="fltp", layout=stream.layout.name
+            )
             frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
             out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
         if text is not None:
             for i in range(3):
-                line = SubtitleSet.create(text=f"0,0,Default,,0,0,0,,Line {i}".encode(), start=0, end=400, pts=600 * i)
+                line = SubtitleSet.create(
+                    text=f"0,0,Default,,0,0,0,,Line {i}".encode(), start=0, end=400, pts=600 * i
+                )
                 packet = text.codec_context.encode_subtitle(line)
                 packet.pts = packet.dts = 600 * i
                 packet.duration, packet.time_base, packet.stream = 400, Fraction(1, 1000), text
@@ -238,7 +281,9 @@ ASS_HEADER = (
 
 
 def burst(seconds: float, at: float, rate: int = 48000, seed: int = 3) -> np.ndarray:
-    """float32[1, n] of silence with a tenth of a second of noise ``at`` seconds: its place can be found to the sample."""
+    """float32[1, n] of silence with a tenth of a second of noise ``at`` seconds: its place can be found to
+    the sample.
+    """
     samples = np.zeros([1, round(seconds * rate)], np.float32)
     noise = np.random.default_rng(seed).normal(0, 0.2, round(0.1 * rate)).astype(np.float32)
     noise = np.convolve(noise, np.hanning(9) / np.hanning(9).sum(), "same").astype(np.float32)

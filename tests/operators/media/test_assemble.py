@@ -24,12 +24,17 @@ Zoo = Callable[[str], Path]
 FOLDER = "memory://assemble"
 
 
-def segments_of(info: VideoInfo, cuts: Sequence[int], times: Sequence[int] | None = None, name: str = "s") -> list[str]:
+def segments_of(
+    info: VideoInfo, cuts: Sequence[int], times: Sequence[int] | None = None, name: str = "s"
+) -> list[str]:
     """Encode a video in pieces, with its own times or others."""
     urls = []
     for start, stop in itertools.pairwise(cuts):
         urls.append(f"{FOLDER}/{name}-{start}.mp4")
-        pairs = ((f, times[f.index] if times is not None else f.pts) for f in read_frames(info.url, start, stop, info))
+        pairs = (
+            (f, times[f.index] if times is not None else f.pts)
+            for f in read_frames(info.url, start, stop, info)
+        )
         encode_segment(urls[-1], pairs, info)
     return urls
 
@@ -54,8 +59,13 @@ def rich(zoo: Zoo, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-@pytest.mark.parametrize("name", ["vfr.mp4", "vfr.mkv", "cfr.mp4", "turn90.mp4", "interlaced.mp4", "ten.mp4", "vp9odd.webm", "open.ts"])
-def test_pictures_and_times_are_those_of_the_segments(zoo: Zoo, tmp_path: Path, name: str, suffix: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["vfr.mp4", "vfr.mkv", "cfr.mp4", "turn90.mp4", "interlaced.mp4", "ten.mp4", "vp9odd.webm", "open.ts"],
+)
+def test_pictures_and_times_are_those_of_the_segments(
+    zoo: Zoo, tmp_path: Path, name: str, suffix: str
+) -> None:
     info = probe_video(str(zoo(name)))
     n = info.n_frames
     urls = segments_of(info, sorted({0, 1, min(3, n), n // 2, n}))
@@ -84,7 +94,9 @@ def test_plain_decoders_see_the_same_times(zoo: Zoo, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("name", ["cfr.mp4", "vfr.mp4"])
-def test_speech_starts_with_the_first_frame_to_the_sample(zoo: Zoo, tmp_path: Path, speech: Path, name: str, suffix: str) -> None:
+def test_speech_starts_with_the_first_frame_to_the_sample(
+    zoo: Zoo, tmp_path: Path, speech: Path, name: str, suffix: str
+) -> None:
     info = probe_video(str(zoo(name)))
     output = tmp_path / f"out{suffix}"
     assemble(str(output), segments_of(info, [0, 10, info.n_frames]), info.url, str(speech), language="de")
@@ -95,12 +107,18 @@ def test_speech_starts_with_the_first_frame_to_the_sample(zoo: Zoo, tmp_path: Pa
 
 
 def test_speech_of_a_video_keeps_its_distance_to_that_video(zoo: Zoo, tmp_path: Path) -> None:
-    """A video used as its own speech: what was heard with a frame is heard with it again, though the video starts late."""
-    synth.write_rich(tmp_path / "late.mp4", zoo("vfr.mp4"), [(synth.burst(3, 1.5), "aac", "eng")], subtitle=None)
+    """A video used as its own speech: what was heard with a frame is heard with it again, though the video
+    starts late.
+    """
+    synth.write_rich(
+        tmp_path / "late.mp4", zoo("vfr.mp4"), [(synth.burst(3, 1.5), "aac", "eng")], subtitle=None
+    )
     info = probe_video(str(tmp_path / "late.mp4"))
     assert info.start > Fraction(1, 100)
     before = synth.find_burst(tmp_path / "late.mp4", 0)
-    assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, info.n_frames]), info.url, str(tmp_path / "late.mp4"))
+    assemble(
+        str(tmp_path / "out.mp4"), segments_of(info, [0, info.n_frames]), info.url, str(tmp_path / "late.mp4")
+    )
     assert abs(synth.find_burst(tmp_path / "out.mp4", 0) - before) <= 1
 
 
@@ -120,7 +138,9 @@ def test_which_audio_tracks_there_are(
     assert assemble(output, segments_of(info, [0, 40]), info.url, str(speech), audio, "deu") == []  # type: ignore[arg-type]
     with av.open(output) as container:
         assert [s.language for s in container.streams.audio] == languages
-        assert [bool(s.disposition & av.stream.Disposition.default) for s in container.streams.audio] == default
+        assert [
+            bool(s.disposition & av.stream.Disposition.default) for s in container.streams.audio
+        ] == default
     original = synth.audio_packets(rich, 1)
     carried = synth.audio_packets(output, 1)
     assert carried == original[: len(carried)]
@@ -129,7 +149,9 @@ def test_which_audio_tracks_there_are(
     assert abs(synth.find_burst(output, 1, seed=9) - 48000) <= 1
 
 
-def test_longer_output_carries_all_audio_and_shorter_cuts_it(rich: Path, speech: Path, tmp_path: Path) -> None:
+def test_longer_output_carries_all_audio_and_shorter_cuts_it(
+    rich: Path, speech: Path, tmp_path: Path
+) -> None:
     info = probe_video(str(rich))
     slow = [1024 * i for i in range(40)]
     assemble(str(tmp_path / "long.mp4"), segments_of(info, [0, 40], slow), info.url, str(speech), "add")
@@ -139,7 +161,9 @@ def test_longer_output_carries_all_audio_and_shorter_cuts_it(rich: Path, speech:
         assert synth.audio_packets(tmp_path / "short.mp4", track)[-1][0] < Fraction(15, 25)
     with av.open(str(tmp_path / "short.mp4")) as container:
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["Part 0", "Part 1"]
-        assert container.chapters()[1]["end"] * (container.chapters()[1]["time_base"] or 0) == Fraction(15, 25)
+        assert container.chapters()[1]["end"] * (container.chapters()[1]["time_base"] or 0) == Fraction(
+            15, 25
+        )
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -149,8 +173,15 @@ def test_subtitles_chapters_and_metadata_are_carried(rich: Path, tmp_path: Path,
     warnings = assemble(str(output), segments_of(info, [0, 40]), info.url)
     assert len(warnings) == (suffix == ".mkv")
     with av.open(str(output)) as container:
-        assert {"title": "A title", "comment": "kept"}.items() <= {key.lower(): value for key, value in container.metadata.items()}.items()
-        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["Part 0", "Part 1", "Part 2", "Part 3"]
+        assert {"title": "A title", "comment": "kept"}.items() <= {
+            key.lower(): value for key, value in container.metadata.items()
+        }.items()
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == [
+            "Part 0",
+            "Part 1",
+            "Part 2",
+            "Part 3",
+        ]
         lines = [p for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
         assert [float((p.pts or 0) * p.time_base) for p in lines] == [0, 0.6, 1.2]
         assert [b"Line %d" % i in bytes(p) for i, p in enumerate(lines)] == [True] * 3
@@ -160,7 +191,12 @@ def test_subtitles_chapters_and_metadata_are_carried(rich: Path, tmp_path: Path,
 def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path) -> None:
     """A Matroska file with SubRip subtitles, WavPack audio and an attachment, into MP4."""
     path = tmp_path / "rich.mkv"
-    synth.write_rich(path, zoo("cfr.mp4"), [(synth.burst(2, 0.7), "aac", "eng"), (synth.burst(2, 1.0), "wavpack", "fra")], "subrip")
+    synth.write_rich(
+        path,
+        zoo("cfr.mp4"),
+        [(synth.burst(2, 0.7), "aac", "eng"), (synth.burst(2, 1.0), "wavpack", "fra")],
+        "subrip",
+    )
     attached = tmp_path / "attached.mkv"
     with av.open(str(path)) as source, av.open(str(attached), "w") as out:
         copies = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
@@ -180,14 +216,20 @@ def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path)
         "subtitle track 3 (srt, nor)",
     ]
     with av.open(str(tmp_path / "out.mp4")) as container:
-        assert [(s.type, s.codec_context.name, s.language) for s in container.streams if s.type != "data"] == [
+        assert [
+            (s.type, s.codec_context.name, s.language) for s in container.streams if s.type != "data"
+        ] == [
             ("video", "h264", "und"),
             ("audio", "aac", "eng"),
             ("audio", "aac", "fra"),
             ("subtitle", "mov_text", "nor"),
         ]
         lines = [p for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
-        assert [(float((p.pts or 0) * p.time_base), bytes(p)[2:]) for p in lines] == [(0, b"Line 0"), (0.6, b"Line 1"), (1.2, b"Line 2")]
+        assert [(float((p.pts or 0) * p.time_base), bytes(p)[2:]) for p in lines] == [
+            (0, b"Line 0"),
+            (0.6, b"Line 1"),
+            (1.2, b"Line 2"),
+        ]
     assert abs(synth.find_burst(tmp_path / "out.mp4", 1) - 48000) <= 1
     # Matroska counts AAC's encoder delay in milliseconds.
     assert abs(synth.find_burst(tmp_path / "out.mp4", 0) - synth.find_burst(path, 0)) <= 24
@@ -195,13 +237,22 @@ def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path)
     assert assemble(str(tmp_path / "out.mkv"), urls, info.url) == []
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert [(a.name, a.data) for a in container.streams.attachments] == [("font.ttf", b"glyphs")]
-        assert [s.codec_context.name for s in container.streams if s.codec_context] == ["h264", "aac", "wavpack", "srt"]
+        assert [s.codec_context.name for s in container.streams if s.codec_context] == [
+            "h264",
+            "aac",
+            "wavpack",
+            "srt",
+        ]
 
 
 def test_cover_art_is_carried(zoo: Zoo, tmp_path: Path) -> None:
     cover = zoo("still.jpg").read_bytes()
     path = tmp_path / "covered.mp4"
-    with av.open(str(zoo("cfr.mp4"))) as video, av.open(str(zoo("still.jpg"))) as picture, av.open(str(path), "w") as out:
+    with (
+        av.open(str(zoo("cfr.mp4"))) as video,
+        av.open(str(zoo("still.jpg"))) as picture,
+        av.open(str(path), "w") as out,
+    ):
         main = out.add_stream_from_template(video.streams[0], opaque=True)
         art = out.add_stream_from_template(picture.streams[0], opaque=True)
         art.disposition = av.stream.Disposition.attached_pic
@@ -217,23 +268,32 @@ def test_cover_art_is_carried(zoo: Zoo, tmp_path: Path) -> None:
         output = tmp_path / f"out{suffix}"
         assert assemble(str(output), urls, info.url) == []
         with av.open(str(output)) as container:
-            art = next(s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic)
+            art = next(
+                s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic
+            )
             assert bytes(next(p for p in container.demux(art) if p.size)) == cover
 
 
-def test_audio_of_a_program_stream_stays_with_its_pictures(clips: Path | None, zoo: Zoo, tmp_path: Path) -> None:
+def test_audio_of_a_program_stream_stays_with_its_pictures(
+    clips: Path | None, zoo: Zoo, tmp_path: Path
+) -> None:
     """Clock times: the pictures move to the start of the time line and the audio with them."""
     path = tmp_path / "clock.ts"
     synth.write_rich(path, zoo("cfr.mp4"), [(synth.burst(1.5, 1.0), "mp2", "eng")], subtitle=None)
     before = synth.find_burst(path, 0) - synth.decode_plain(path)[0][0] * 48000 / 90000  # type: ignore[operator]
     info = probe_video(str(path))
     assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, 40]), info.url)
-    after = synth.find_burst(tmp_path / "out.mp4", 0) - float(probe_video(str(tmp_path / "out.mp4")).start) * 48000
+    after = (
+        synth.find_burst(tmp_path / "out.mp4", 0)
+        - float(probe_video(str(tmp_path / "out.mp4")).start) * 48000
+    )
     assert abs(after - before) <= 2
     if clips is not None:
         info = probe_video(str(clips / "grid_bbaf2n.mpg"))
         assemble(str(tmp_path / "grid.mp4"), segments_of(info, [0, 75]), info.url)
-        assert [data for _, data in synth.audio_packets(tmp_path / "grid.mp4", 0)] == [data for _, data in synth.audio_packets(info.url, 0)]
+        assert [data for _, data in synth.audio_packets(tmp_path / "grid.mp4", 0)] == [
+            data for _, data in synth.audio_packets(info.url, 0)
+        ]
 
 
 @pytest.mark.parametrize(("timecode", "kept"), [("01:00:00:00", True), ("nonsense", False)])
@@ -247,7 +307,9 @@ def test_time_code_is_carried_or_reported(zoo: Zoo, tmp_path: Path, timecode: st
                 packet.stream = stream
                 out.mux(packet)
     info = probe_video(str(tmp_path / "a.mkv"))
-    writes = kept and int(av.__version__.split(".")[0]) >= 18  # older PyAV cannot tell the muxer the frame rate
+    writes = (
+        kept and int(av.__version__.split(".")[0]) >= 18
+    )  # older PyAV cannot tell the muxer the frame rate
     warnings = assemble(str(tmp_path / "out.mov"), segments_of(info, [0, 40]), info.url)
     assert [timecode in warning for warning in warnings] == [True] * (not writes)
     with av.open(str(tmp_path / "out.mov")) as container:
@@ -273,7 +335,9 @@ def test_audio_whose_times_stand_still_is_carried(zoo: Zoo, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_same_inputs_give_the_same_bytes_anywhere(rich: Path, speech: Path, tmp_path: Path, suffix: str) -> None:
+def test_same_inputs_give_the_same_bytes_anywhere(
+    rich: Path, speech: Path, tmp_path: Path, suffix: str
+) -> None:
     info = probe_video(str(rich))
     urls = segments_of(info, [0, 17, 40])
     contents = set()
@@ -288,7 +352,12 @@ def test_failures_leave_no_output(rich: Path, speech: Path, zoo: Zoo, tmp_path: 
     info = probe_video(str(rich))
     urls = segments_of(info, [0, 20, 40])
     output = str(tmp_path / "done" / "out.mp4")
-    encode_segment(f"{FOLDER}/other.mp4", ((f, f.pts) for f in read_frames(info.url, 20, 40, info)), info, EncoderOptions(preset="medium"))
+    encode_segment(
+        f"{FOLDER}/other.mp4",
+        ((f, f.pts) for f in read_frames(info.url, 20, 40, info)),
+        info,
+        EncoderOptions(preset="medium"),
+    )
     synth.write_video(tmp_path / "mute.mp4", 3)
     for arguments, error, words in (
         (([], info.url), ValueError, "no segments"),
@@ -308,8 +377,13 @@ def test_failures_leave_no_output(rich: Path, speech: Path, zoo: Zoo, tmp_path: 
 def test_unknown_language_is_reported(rich: Path, speech: Path, tmp_path: Path) -> None:
     info = probe_video(str(rich))
     urls = segments_of(info, [0, 40])
-    assert ["klingonish" in w for w in assemble(str(tmp_path / "a.mp4"), urls, info.url, str(speech), language="klingonish")] == [True]
-    assert ["'zu'" in w for w in assemble(str(tmp_path / "a.mov"), urls, info.url, str(speech), language="zu")] == [True]
+    assert [
+        "klingonish" in w
+        for w in assemble(str(tmp_path / "a.mp4"), urls, info.url, str(speech), language="klingonish")
+    ] == [True]
+    assert [
+        "'zu'" in w for w in assemble(str(tmp_path / "a.mov"), urls, info.url, str(speech), language="zu")
+    ] == [True]
     assert assemble(str(tmp_path / "b.mp4"), urls, info.url, str(speech), language="zu") == []
 
 

@@ -41,7 +41,10 @@ def test_channels_are_mixed_and_never_louder_than_full_scale(tmp_path: Path) -> 
     assert np.allclose(load_audio(str(tmp_path / "left.wav")), loud[0] / 2, atol=1e-3)
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus"), ("mka", "aac")])
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("m4a", "aac"), ("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus"), ("mka", "aac")],
+)
 def test_compressed_speech_starts_at_its_first_sample(tmp_path: Path, suffix: str, codec: str) -> None:
     """Encoder delay is taken out: the noise is where it was."""
     synth.write_audio(tmp_path / f"a.{suffix}", synth.burst(1.0, 0.4), 48000, codec)
@@ -52,14 +55,24 @@ def test_compressed_speech_starts_at_its_first_sample(tmp_path: Path, suffix: st
 
 def test_time_zero_is_the_first_frame_of_a_video(zoo: Zoo, tmp_path: Path) -> None:
     """Audio that starts with the file while the picture comes later, and the other way round."""
-    synth.write_rich(tmp_path / "late.mp4", zoo("vfr.mp4"), [(synth.burst(3, 1.5), "pcm_s16le", "eng")], subtitle=None)
+    synth.write_rich(
+        tmp_path / "late.mp4", zoo("vfr.mp4"), [(synth.burst(3, 1.5), "pcm_s16le", "eng")], subtitle=None
+    )
     first = Fraction(synth.decode_plain(tmp_path / "late.mp4")[0][0] or 0, 12800)
     samples = load_audio(str(tmp_path / "late.mp4"), 48000)
-    assert abs(int(np.argmax(np.correlate(samples, synth.burst(0.1, 0)[0], "valid"))) - round((Fraction(3, 2) - first) * 48000)) <= 1
+    assert (
+        abs(
+            int(np.argmax(np.correlate(samples, synth.burst(0.1, 0)[0], "valid")))
+            - round((Fraction(3, 2) - first) * 48000)
+        )
+        <= 1
+    )
     with av.open(str(zoo("cfr.mp4"))) as source, av.open(str(tmp_path / "early.mkv"), "w") as out:
         picture = out.add_stream_from_template(source.streams[0], opaque=True)
         sound = out.add_stream("pcm_s16le", rate=48000, layout="mono")
-        frame = av.AudioFrame.from_ndarray((synth.burst(1, 0.5) * 32767).astype(np.int16), format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (synth.burst(1, 0.5) * 32767).astype(np.int16), format="s16", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 48000, 12000, Fraction(1, 48000)
         for packet in source.demux(0):
             if packet.size:
@@ -120,7 +133,12 @@ def test_refusals_name_file_and_cause(zoo: Zoo, tmp_path: Path) -> None:
 
 def test_truncated_speech_is_refused(tmp_path: Path, zoo: Zoo) -> None:
     synth.write_audio(tmp_path / "a.m4a", synth.tone(2.0), 48000, "aac")
-    synth.remux(tmp_path / "a.m4a", tmp_path / "b.m4a", synth.read_track(tmp_path / "a.m4a").packets, movflags="faststart")
+    synth.remux(
+        tmp_path / "a.m4a",
+        tmp_path / "b.m4a",
+        synth.read_track(tmp_path / "a.m4a").packets,
+        movflags="faststart",
+    )
     (tmp_path / "b.m4a").write_bytes((tmp_path / "b.m4a").read_bytes()[:-6000])
     with pytest.raises(MediaError, match=r"the audio is missing from \d"):
         load_audio(str(tmp_path / "b.m4a"))
@@ -132,10 +150,14 @@ def test_damaged_packets_beyond_a_few_are_an_error(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
 
     def broken(every: int) -> list[tuple[bytes, int | None, int | None, int, bool]]:
-        return [(noise.bytes(len(p[0])), *p[1:]) if i % every == every - 1 else p for i, p in enumerate(packets)]
+        return [
+            (noise.bytes(len(p[0])), *p[1:]) if i % every == every - 1 else p for i, p in enumerate(packets)
+        ]
 
     synth.remux(tmp_path / "a.mka", tmp_path / "many.mka", broken(5))
-    with pytest.raises(MediaError, match=r"of \d+ audio packets cannot be decoded|channels of the audio change"):
+    with pytest.raises(
+        MediaError, match=r"of \d+ audio packets cannot be decoded|channels of the audio change"
+    ):
         load_audio(str(tmp_path / "many.mka"))
 
 

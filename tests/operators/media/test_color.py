@@ -28,9 +28,13 @@ def codes(rgb: tuple[int, int, int], matrix: int, full: bool, depth: int = 8, he
         ((0, 255, 0), YCGCO, True, 8, [128, 255, 128]),
     ],
 )
-def test_published_code_values(rgb: tuple[int, int, int], matrix: int, full: bool, depth: int, expected: list[int]) -> None:
+def test_published_code_values(
+    rgb: tuple[int, int, int], matrix: int, full: bool, depth: int, expected: list[int]
+) -> None:
     """Colour bars of BT.709 and BT.601 and BT.2020 (H.273, equations 36-59)."""
-    assert np.abs(np.subtract(codes(rgb, matrix, full, depth), expected)).max() <= (0 if matrix not in (5, YCGCO) or not full else 1)
+    assert np.abs(np.subtract(codes(rgb, matrix, full, depth), expected)).max() <= (
+        0 if matrix not in (5, YCGCO) or not full else 1
+    )
 
 
 def test_unspecified_matrix_goes_by_the_number_of_lines() -> None:

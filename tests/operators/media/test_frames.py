@@ -18,7 +18,18 @@ from tests.operators.media import synth
 Zoo = Callable[[str], Path]
 #: One file of each kind of samples.
 KINDS = (
-    *("cfr.mp4", "full422.mp4", "odd444.mp4", "ten.mp4", "prores.mov", "gray.mkv", "gray10.mkv", "nv12.nut", "rgb.mkv", "dv411.mkv"),
+    *(
+        "cfr.mp4",
+        "full422.mp4",
+        "odd444.mp4",
+        "ten.mp4",
+        "prores.mov",
+        "gray.mkv",
+        "gray10.mkv",
+        "nv12.nut",
+        "rgb.mkv",
+        "dv411.mkv",
+    ),
     *("vp9odd.webm", "twelve.mkv", "turn90.mp4"),
 )
 
@@ -37,8 +48,19 @@ def blob(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "working"),
     [
-        *(("cfr.mp4", "yuv420p"), ("full422.mp4", "yuvj422p"), ("odd444.mp4", "yuv444p"), ("ten.mp4", "yuv420p10le")),
-        *(("prores.mov", "yuv422p10le"), ("gray.mkv", "gray"), ("gray10.mkv", "gray10le"), ("nv12.nut", "yuv420p"), ("rgb.mkv", "yuv444p")),
+        *(
+            ("cfr.mp4", "yuv420p"),
+            ("full422.mp4", "yuvj422p"),
+            ("odd444.mp4", "yuv444p"),
+            ("ten.mp4", "yuv420p10le"),
+        ),
+        *(
+            ("prores.mov", "yuv422p10le"),
+            ("gray.mkv", "gray"),
+            ("gray10.mkv", "gray10le"),
+            ("nv12.nut", "yuv420p"),
+            ("rgb.mkv", "yuv444p"),
+        ),
         *(("dv411.mkv", "yuv444p"), ("vp9odd.webm", "yuv444p"), ("twelve.mkv", "yuv420p10le")),
     ],
 )
@@ -51,7 +73,9 @@ def test_rearranged_and_repeated_samples_are_the_decoded_ones(zoo: Zoo) -> None:
     for name, across, down in (("nv12.nut", 1, 1), ("vp9odd.webm", 2, 2), ("dv411.mkv", 4, 1)):
         with av.open(str(zoo(name))) as container:
             source = list(container.decode(video=0))[2]
-        rows = [np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1) for plane in source.planes]
+        rows = [
+            np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1) for plane in source.planes
+        ]
         luma, *chroma = frame_of(zoo(name)).samples()
         assert (luma == rows[0][:, : source.width]).all()
         own = [rows[1][:, i : source.width : 2] for i in (0, 1)] if name == "nv12.nut" else rows[1:]
@@ -60,9 +84,13 @@ def test_rearranged_and_repeated_samples_are_the_decoded_ones(zoo: Zoo) -> None:
             assert (plane == decoded.repeat(down, 0)[:height].repeat(across, 1)[:, :width]).all()
 
 
-@pytest.mark.parametrize("name", ["cfr.mp4", "full422.mp4", "odd444.mp4", "ten.mp4", "prores.mov", "vp9odd.webm"])
+@pytest.mark.parametrize(
+    "name", ["cfr.mp4", "full422.mp4", "odd444.mp4", "ten.mp4", "prores.mov", "vp9odd.webm"]
+)
 def test_rgb_agrees_with_swscale(zoo: Zoo, name: str) -> None:
-    """An independent converter with the same matrix and range; vertical chroma phase differs, so the mean is compared."""
+    """An independent converter with the same matrix and range; vertical chroma phase differs, so the mean is
+    compared.
+    """
     frame = frame_of(zoo(name))
     full = frame.layout.tags.full_range
     theirs = frame.picture.reformat(
@@ -113,7 +141,9 @@ def test_paste_of_the_own_crop_restores_it(zoo: Zoo, name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_paste_blends_by_the_formula_and_leaves_the_rest_alone(zoo: Zoo, name: str) -> None:
-    """Against the definition in float64, for an odd box: luma by alpha, chroma by the mean over each sample's pixels."""
+    """Against the definition in float64, for an odd box: luma by alpha, chroma by the mean over each sample's
+    pixels.
+    """
     frame = frame_of(zoo(name))
     layout = frame.layout
     width, height = frame.size
@@ -127,13 +157,17 @@ def test_paste_blends_by_the_formula_and_leaves_the_rest_alone(zoo: Zoo, name: s
     weight[box[1] : box[3], box[0] : box[2]] = alpha
     color[box[1] : box[3], box[0] : box[2]] = rgb
     weight, color = layout.orientation.coded(weight), layout.orientation.coded(color)
-    matrix = rgb_to_yuv(layout.tags.matrix, layout.tags.full_range, layout.format.depth, layout.height).astype(float)
+    matrix = rgb_to_yuv(
+        layout.tags.matrix, layout.tags.full_range, layout.format.depth, layout.height
+    ).astype(float)
     yuv = color @ matrix[:, :3].T + matrix[:, 3]
     for i, (plane, own) in enumerate(zip(frame.samples(), before, strict=True)):
         sx, sy = layout.format.chroma if i else (0, 0)
 
         def mean(values: np.ndarray, step: tuple[int, int] = (1 << sy, 1 << sx)) -> np.ndarray:
-            return values.reshape(values.shape[0] // step[0], step[0], values.shape[1] // step[1], step[1]).mean(axis=(1, 3))
+            return values.reshape(
+                values.shape[0] // step[0], step[0], values.shape[1] // step[1], step[1]
+            ).mean(axis=(1, 3))
 
         share = mean(weight)
         expected = own * (1 - share) + mean(weight * yuv[..., i])
@@ -156,7 +190,11 @@ def test_rotated_video_is_worked_on_upright(zoo: Zoo, turn: int) -> None:
     canvas, cover = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     canvas[6:26, 4:30], cover[6:26, 4:30] = patch, alpha
     turned.paste(box, patch, alpha)
-    plain.paste((0, 0, *plain.size), np.ascontiguousarray(np.rot90(canvas, turn // 90)), np.ascontiguousarray(np.rot90(cover, turn // 90)))
+    plain.paste(
+        (0, 0, *plain.size),
+        np.ascontiguousarray(np.rot90(canvas, turn // 90)),
+        np.ascontiguousarray(np.rot90(cover, turn // 90)),
+    )
     assert all((a == b).all() for a, b in zip(turned.samples(), plain.samples(), strict=True))
 
 

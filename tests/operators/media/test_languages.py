@@ -10,9 +10,32 @@ from operators.media.languages import QUICKTIME_CODES, language_code, language_p
 @pytest.mark.parametrize(
     ("tag", "code"),
     [
-        *(("de", "deu"), ("DE", "deu"), ("deu", "deu"), ("ger", "deu"), ("pt-BR", "por"), ("zh_Hant", "zho"), ("cmn", "cmn")),
-        *(("sr-Latn-RS", "srp"), ("fre", "fra"), ("qaa", "qaa"), ("qtz", "qtz"), ("und", "und"), ("mul", "mul")),
-        *(("xyz", None), ("x", None), ("german", None), ("", None), ("d1", None), ("quz", "quz"), ("qzz", None)),
+        *(
+            ("de", "deu"),
+            ("DE", "deu"),
+            ("deu", "deu"),
+            ("ger", "deu"),
+            ("pt-BR", "por"),
+            ("zh_Hant", "zho"),
+            ("cmn", "cmn"),
+        ),
+        *(
+            ("sr-Latn-RS", "srp"),
+            ("fre", "fra"),
+            ("qaa", "qaa"),
+            ("qtz", "qtz"),
+            ("und", "und"),
+            ("mul", "mul"),
+        ),
+        *(
+            ("xyz", None),
+            ("x", None),
+            ("german", None),
+            ("", None),
+            ("d1", None),
+            ("quz", "quz"),
+            ("qzz", None),
+        ),
     ],
 )
 def test_code_of_a_tag(tag: str, code: str | None) -> None:
@@ -23,8 +46,18 @@ def test_code_of_a_tag(tag: str, code: str | None) -> None:
 @pytest.mark.parametrize(
     ("word", "suggestion"),
     [
-        *(("german", "'deu' (German)"), ("German", "'deu' (German)"), ("englsh", "'eng' (English)"), ("greek", "'ell'")),
-        *(("french-ca", "'fra' (French)"), ("español", "'spa' (Spanish)"), ("mandarin", "'zho' (Chinese)"), ("klingon", "'tlh'")),
+        *(
+            ("german", "'deu' (German)"),
+            ("German", "'deu' (German)"),
+            ("englsh", "'eng' (English)"),
+            ("greek", "'ell'"),
+        ),
+        *(
+            ("french-ca", "'fra' (French)"),
+            ("español", "'spa' (Spanish)"),
+            ("mandarin", "'zho' (Chinese)"),
+            ("klingon", "'tlh'"),
+        ),
     ],
 )
 def test_a_name_leads_to_its_code(word: str, suggestion: str) -> None:

@@ -56,7 +56,13 @@ def test_mirrored_picture(zoo: Zoo) -> None:
 
 
 def test_colour_tags_and_aspect_ratio(tmp_path: Path) -> None:
-    attributes = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "color_range": 2, "sample_aspect_ratio": Fraction(4, 3)}
+    attributes = {
+        "colorspace": 9,
+        "color_primaries": 9,
+        "color_trc": 16,
+        "color_range": 2,
+        "sample_aspect_ratio": Fraction(4, 3),
+    }
     synth.write_video(tmp_path / "a.mp4", 4, pix_fmt="yuv420p10le", attributes=attributes)
     info = probe_video(str(tmp_path / "a.mp4"))
     assert (info.color.matrix, info.color.primaries, info.color.transfer, info.color.range) == (9, 9, 16, 2)
@@ -73,7 +79,9 @@ def test_clock_times_start_at_zero_and_agree_with_a_decode(zoo: Zoo, name: str) 
     assert len(info.pts) == 60
 
 
-@pytest.mark.parametrize("name", ["mpeg4.avi", "h264.avi", "raw.h264", "fragmented.mp4", "vp9odd.webm", "animation.gif"])
+@pytest.mark.parametrize(
+    "name", ["mpeg4.avi", "h264.avi", "raw.h264", "fragmented.mp4", "vp9odd.webm", "animation.gif"]
+)
 def test_all_frames_are_found(zoo: Zoo, name: str) -> None:
     info = probe_video(str(zoo(name)))
     plain = synth.decode_plain(zoo(name))
@@ -93,7 +101,12 @@ def test_frames_without_times_are_spread(zoo: Zoo, tmp_path: Path) -> None:
         for data, pts, _, duration, key in packets:
             packet = av.Packet(data)
             packet.pts = packet.dts = pts
-            packet.duration, packet.is_keyframe, packet.time_base, packet.stream = duration, key, Fraction(1, 1000), stream
+            packet.duration, packet.is_keyframe, packet.time_base, packet.stream = (
+                duration,
+                key,
+                Fraction(1, 1000),
+                stream,
+            )
             out.mux(packet)
     info = probe_video(str(tmp_path / "twice.mkv"))
     assert info.n_frames == 10
@@ -106,17 +119,24 @@ def test_edit_list_hides_the_frames_before_it(zoo: Zoo, tmp_path: Path) -> None:
     """An MP4 whose edit list starts 11 frames into the stream, in the middle of a group of pictures."""
     track = synth.read_track(zoo("cfr.mp4"))
     shift = 11 * 512
-    packets = [(data, (pts or 0) - shift, (dts or 0) - shift, duration, key) for data, pts, dts, duration, key in track.packets]
+    packets = [
+        (data, (pts or 0) - shift, (dts or 0) - shift, duration, key)
+        for data, pts, dts, duration, key in track.packets
+    ]
     synth.remux(zoo("cfr.mp4"), tmp_path / "edit.mp4", packets, movie_timescale="12800")
     info = probe_video(str(tmp_path / "edit.mp4"))
     plain = synth.decode_plain(tmp_path / "edit.mp4")
     assert info.n_frames == len(plain) == 29
     assert info.pts.tolist() == [time for time, _ in plain]
-    assert [picture for _, picture in plain] == [picture for _, picture in synth.decode_plain(zoo("cfr.mp4"))[11:]]
+    assert [picture for _, picture in plain] == [
+        picture for _, picture in synth.decode_plain(zoo("cfr.mp4"))[11:]
+    ]
 
 
 def test_pictures_before_the_first_entry_point_are_no_frames(zoo: Zoo, tmp_path: Path) -> None:
-    """A recording cut in the middle of an open group of pictures: nobody can show what refers to before the cut."""
+    """A recording cut in the middle of an open group of pictures: nobody can show what refers to before the
+    cut.
+    """
     track = synth.read_track(zoo("open265.mkv"))
     second = [i for i, packet in enumerate(track.packets) if packet[4]][1]
     synth.remux(zoo("open265.mkv"), tmp_path / "cut.mkv", track.packets[second:])
@@ -136,10 +156,15 @@ def test_still_picture_is_a_video_of_one_frame(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "turn", "mirrored"), [(1, 0, False), (2, 0, True), (3, 180, False), (5, 90, True), (6, 90, False), (8, 270, False)]
+    ("tag", "turn", "mirrored"),
+    [(1, 0, False), (2, 0, True), (3, 180, False), (5, 90, True), (6, 90, False), (8, 270, False)],
 )
-def test_exif_orientation_of_photographs(zoo: Zoo, tmp_path: Path, tag: int, turn: int, mirrored: bool) -> None:
-    """Telephones store pictures as the sensor lies; the picture shown is compared with OpenCV's, which knows Exif too."""
+def test_exif_orientation_of_photographs(
+    zoo: Zoo, tmp_path: Path, tag: int, turn: int, mirrored: bool
+) -> None:
+    """Telephones store pictures as the sensor lies; the picture shown is compared with OpenCV's, which knows
+    Exif too.
+    """
     (tmp_path / "a.jpg").write_bytes(synth.with_exif(zoo("still.jpg").read_bytes(), tag))
     info = probe_video(str(tmp_path / "a.jpg"))
     assert (info.rotation, info.mirrored) == (turn, mirrored)
@@ -199,7 +224,9 @@ def test_refusals_name_file_and_cause(zoo: Zoo, tmp_path: Path) -> None:
 def test_truncated_files_are_refused_wherever_the_cut_falls(zoo: Zoo, tmp_path: Path, name: str) -> None:
     whole = zoo(name).read_bytes()
     if name == "cfr.mp4":  # the index in front, or a truncated file cannot be opened at all
-        synth.remux(zoo(name), tmp_path / "front.mp4", synth.read_track(zoo(name)).packets, movflags="faststart")
+        synth.remux(
+            zoo(name), tmp_path / "front.mp4", synth.read_track(zoo(name)).packets, movflags="faststart"
+        )
         whole = (tmp_path / "front.mp4").read_bytes()
     for share in (0.5, 0.62, 0.87):
         path = tmp_path / f"cut{share}{Path(name).suffix}"
@@ -209,7 +236,9 @@ def test_truncated_files_are_refused_wherever_the_cut_falls(zoo: Zoo, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["mpeg1.mpg", "mpeg4.avi"])
-def test_damaged_frame_of_a_scanned_stream_is_refused_with_its_time(zoo: Zoo, tmp_path: Path, name: str) -> None:
+def test_damaged_frame_of_a_scanned_stream_is_refused_with_its_time(
+    zoo: Zoo, tmp_path: Path, name: str
+) -> None:
     synth.damage(zoo(name), tmp_path / name, packet=5)
     with pytest.raises(DecodeError, match=rf"{name}: the frame at \d+\.\d+ s is damaged"):
         probe_video(str(tmp_path / name))
@@ -219,7 +248,8 @@ def test_jumping_clock_is_refused(zoo: Zoo, tmp_path: Path) -> None:
     """Two recordings in one file: the second begins with another clock."""
     packets = synth.read_track(zoo("mpeg2.ts")).packets
     later = [
-        (d, (p or 0) + 90000 * 60 if i >= 36 else p, (t or 0) + 90000 * 60 if i >= 36 else t, *r) for i, (d, p, t, *r) in enumerate(packets)
+        (d, (p or 0) + 90000 * 60 if i >= 36 else p, (t or 0) + 90000 * 60 if i >= 36 else t, *r)
+        for i, (d, p, t, *r) in enumerate(packets)
     ]
     synth.remux(zoo("mpeg2.ts"), tmp_path / "two.ts", later)
     with pytest.raises(MediaError, match=r"time stamps jump from \d+\.\d+ s to 6\d\.\d+ s"):
@@ -243,13 +273,25 @@ def test_same_answers_through_memory(zoo: Zoo) -> None:
             file.write(zoo(name).read_bytes())
         local, remote = probe_video(str(zoo(name))), probe_video(f"memory://probe/{name}")
         assert local.pts.tolist() == remote.pts.tolist()
-        assert (local.width, local.codec, local.time_base, local.still) == (remote.width, remote.codec, remote.time_base, remote.still)
+        assert (local.width, local.codec, local.time_base, local.still) == (
+            remote.width,
+            remote.codec,
+            remote.time_base,
+            remote.still,
+        )
 
 
 def test_hdr_metadata(tmp_path: Path) -> None:
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     params = f"log-level=none:master-display={master}:max-cll=1000,400:hdr10=1:repeat-headers=1"
-    synth.write_video(tmp_path / "hdr.mp4", 3, (128, 96), codec="libx265", pix_fmt="yuv420p10le", options={"x265-params": params})
+    synth.write_video(
+        tmp_path / "hdr.mp4",
+        3,
+        (128, 96),
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        options={"x265-params": params},
+    )
     assert probe_video(str(tmp_path / "hdr.mp4")).hdr == f"mastering-display={master}:cll=1000,400"
 
 

@@ -1,4 +1,6 @@
-"""Range decode equals the same slice of a sequential decode; damaged files end with an error that names the time."""
+"""Range decode equals the same slice of a sequential decode; damaged files end with an error that names the
+time.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,26 @@ from tests.operators.media.conftest import ZOO
 
 Zoo = Callable[[str], Path]
 #: Files whose decoded pictures are used as they are: their frames must equal a plain decode.
-NATIVE = sorted(set(ZOO) - {"vp9odd.webm", "rgb.mkv", "dv411.mkv", "nv12.nut", "twelve.mkv", "animation.gif", "still.png", "still.jpg"})
+NATIVE = sorted(
+    set(ZOO)
+    - {
+        "vp9odd.webm",
+        "rgb.mkv",
+        "dv411.mkv",
+        "nv12.nut",
+        "twelve.mkv",
+        "animation.gif",
+        "still.png",
+        "still.jpg",
+    }
+)
 
 
 def fingerprints(path: Path | str, start: int, stop: int, info: VideoInfo) -> list[tuple[int, int, bytes]]:
-    return [(f.index, f.pts, b"".join(p.tobytes() for p in f.samples())) for f in read_frames(str(path), start, stop, info)]
+    return [
+        (f.index, f.pts, b"".join(p.tobytes() for p in f.samples()))
+        for f in read_frames(str(path), start, stop, info)
+    ]
 
 
 def check_ranges(path: Path | str, tries: int) -> VideoInfo:
@@ -51,7 +68,9 @@ def test_any_range_equals_the_sequential_decode(zoo: Zoo, name: str) -> None:
 def test_frames_are_those_of_a_plain_decode(zoo: Zoo, name: str) -> None:
     info = probe_video(str(zoo(name)))
     frames = read_frames(str(zoo(name)), 0, info.n_frames, info)
-    assert [synth.digest(frame.picture) for frame in frames] == [digest for _, digest in synth.decode_plain(zoo(name))]
+    assert [synth.digest(frame.picture) for frame in frames] == [
+        digest for _, digest in synth.decode_plain(zoo(name))
+    ]
 
 
 def test_package_borne_footage(carphone: Path) -> None:
@@ -60,7 +79,14 @@ def test_package_borne_footage(carphone: Path) -> None:
 
 
 def test_ranges_of_the_shared_clips(clips: Path | None, carphone: Path) -> None:
-    names = ["grid_bbaf2n.mpg", "mt_sun.mp4", "vr_face1.mp4", "tricky/vfr.mp4", "tricky/rotated_meta.mp4", "tricky/face_absent_1s.mp4"]
+    names = [
+        "grid_bbaf2n.mpg",
+        "mt_sun.mp4",
+        "vr_face1.mp4",
+        "tricky/vfr.mp4",
+        "tricky/rotated_meta.mp4",
+        "tricky/face_absent_1s.mp4",
+    ]
     for path in [clips / name for name in names] if clips else [carphone]:
         info = probe_video(str(path))
         whole = [digest for _, digest in synth.decode_plain(path)]
@@ -68,11 +94,15 @@ def test_ranges_of_the_shared_clips(clips: Path | None, carphone: Path) -> None:
         for _ in range(3):
             start = choose.randrange(info.n_frames)
             stop = min(info.n_frames, start + 5)
-            assert [synth.digest(f.picture) for f in read_frames(str(path), start, stop, info)] == whole[start:stop]
+            assert [synth.digest(f.picture) for f in read_frames(str(path), start, stop, info)] == whole[
+                start:stop
+            ]
 
 
 def test_ranges_start_near_and_not_at_the_beginning(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seeking works: a late range decodes at most one group of pictures before it, in MP4 and in a transport stream."""
+    """Seeking works: a late range decodes at most one group of pictures before it, in MP4 and in a transport
+    stream.
+    """
     decoded: list[int] = []
     real = reader._numbered
 
@@ -82,7 +112,13 @@ def test_ranges_start_near_and_not_at_the_beginning(zoo: Zoo, monkeypatch: pytes
             yield position, picture
 
     monkeypatch.setattr(reader, "_numbered", counting)
-    for name, start, group in (("cfr.mp4", 36, 8), ("open.mp4", 55, 12), ("mpeg2.ts", 55, 12), ("mpeg4.avi", 55, 12), ("vfr.mkv", 28, 8)):
+    for name, start, group in (
+        ("cfr.mp4", 36, 8),
+        ("open.mp4", 55, 12),
+        ("mpeg2.ts", 55, 12),
+        ("mpeg4.avi", 55, 12),
+        ("vfr.mkv", 28, 8),
+    ):
         decoded.clear()
         info = probe_video(str(zoo(name)))
         assert len(fingerprints(zoo(name), start, start + 2, info)) == 2
@@ -90,7 +126,9 @@ def test_ranges_start_near_and_not_at_the_beginning(zoo: Zoo, monkeypatch: pytes
 
 
 def test_gradual_refresh_is_decoded_from_where_it_is_exact(zoo: Zoo) -> None:
-    """Recovery points that are no intra pictures are marked as keys, but decoding from them is not exact at first."""
+    """Recovery points that are no intra pictures are marked as keys, but decoding from them is not exact at
+    first.
+    """
     info = probe_video(str(zoo("refresh.mp4")))
     assert len(info.timeline.keys) > 1
     whole = [digest for _, digest in synth.decode_plain(zoo("refresh.mp4"))]
@@ -111,7 +149,11 @@ def test_damaged_frame_ends_the_range_with_its_time(zoo: Zoo, tmp_path: Path) ->
 def test_packet_that_decodes_to_nothing_is_an_error_and_not_a_shorter_video(zoo: Zoo, tmp_path: Path) -> None:
     packets = synth.read_track(zoo("cfr.mp4")).packets
     data, *rest = packets[21]
-    synth.remux(zoo("cfr.mp4"), tmp_path / "hole.mp4", [*packets[:21], (b"\0\0\0\1\x0c" + data[5:6], *rest), *packets[22:]])
+    synth.remux(
+        zoo("cfr.mp4"),
+        tmp_path / "hole.mp4",
+        [*packets[:21], (b"\0\0\0\1\x0c" + data[5:6], *rest), *packets[22:]],
+    )
     info = probe_video(str(tmp_path / "hole.mp4"))
     assert info.n_frames == 40
     with pytest.raises(DecodeError, match=r"hole\.mp4: .*\d+\.\d{3} s"):

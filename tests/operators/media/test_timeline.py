@@ -14,12 +14,18 @@ STEP = Fraction(1, 25)
 def clean(
     times: list[int], time_base: Fraction = Fraction(1, 1000), origin: int = 0, last: int = 40
 ) -> tuple[list[Fraction], Fraction, int]:
-    pts, base, duration = Timeline(np.array(times, np.int64), np.array([0]), last).clean(time_base, STEP, origin)
+    pts, base, duration = Timeline(np.array(times, np.int64), np.array([0]), last).clean(
+        time_base, STEP, origin
+    )
     return [int(t) * base for t in pts], base, duration
 
 
 def test_good_times_stay_as_they_are_in_their_own_unit() -> None:
-    assert clean([7, 40, 95]) == ([Fraction(7, 1000), Fraction(40, 1000), Fraction(95, 1000)], Fraction(1, 1000), 40)
+    assert clean([7, 40, 95]) == (
+        [Fraction(7, 1000), Fraction(40, 1000), Fraction(95, 1000)],
+        Fraction(1, 1000),
+        40,
+    )
     assert clean([7, 40, 95], origin=7)[0][0] == 0
 
 
@@ -37,7 +43,14 @@ def test_shuffled_times_are_sorted() -> None:
 
 def test_missing_times_are_spread_between_neighbours_and_continued_by_the_step() -> None:
     times = clean([NO_TIME, 40, NO_TIME, NO_TIME, 160, NO_TIME])[0]
-    assert times == [0, Fraction(40, 1000), Fraction(80, 1000), Fraction(120, 1000), Fraction(160, 1000), Fraction(200, 1000)]
+    assert times == [
+        0,
+        Fraction(40, 1000),
+        Fraction(80, 1000),
+        Fraction(120, 1000),
+        Fraction(160, 1000),
+        Fraction(200, 1000),
+    ]
 
 
 def test_outlier_is_replaced_and_not_followed() -> None:

@@ -1,4 +1,6 @@
-"""Encoded segments: exact times, closed groups of pictures, one header for a title, the same bytes every time."""
+"""Encoded segments: exact times, closed groups of pictures, one header for a title, the same bytes every
+time.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +55,24 @@ def test_every_kind_of_video_is_kept_in_kind(zoo: Zoo, tmp_path: Path, name: str
     encode_segment(url, own_times(info, 0, stop), info)
     segment = probe_video(url)
     assert (segment.pts * segment.time_base == info.pts[:stop] * info.time_base).all()
-    assert (segment.width, segment.height, segment.rotation, segment.mirrored) == (info.width, info.height, info.rotation, info.mirrored)
-    assert (segment.color, segment.sample_aspect_ratio, segment.fields) == (info.color, info.sample_aspect_ratio, info.fields)
+    assert (segment.width, segment.height, segment.rotation, segment.mirrored) == (
+        info.width,
+        info.height,
+        info.rotation,
+        info.mirrored,
+    )
+    assert (segment.color, segment.sample_aspect_ratio, segment.fields) == (
+        info.color,
+        info.sample_aspect_ratio,
+        info.fields,
+    )
     # H.264 decoders give monochrome pictures as 4:2:0.
-    assert segment.pix_fmt == {"gray": "yuv420p", "gray10le": "yuv420p10le"}.get(info.layout.format.name, info.layout.format.name)
-    for frame, source in zip(read_frames(url, 0, stop, segment), read_frames(str(zoo(name)), 0, stop, info), strict=True):
+    assert segment.pix_fmt == {"gray": "yuv420p", "gray10le": "yuv420p10le"}.get(
+        info.layout.format.name, info.layout.format.name
+    )
+    for frame, source in zip(
+        read_frames(url, 0, stop, segment), read_frames(str(zoo(name)), 0, stop, info), strict=True
+    ):
         difference = frame.luma().astype(float) - source.luma()
         assert 10 * np.log10(255**2 / np.mean(difference**2)) > 38
 
@@ -73,9 +88,22 @@ def test_field_order_is_kept(tmp_path: Path, fields: str) -> None:
 def test_tags_for_wide_gamut_and_hdr_are_kept(tmp_path: Path) -> None:
     master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     params = f"log-level=none:master-display={master}:max-cll=1000,400:hdr10=1:repeat-headers=1"
-    attributes = {"colorspace": 9, "color_primaries": 9, "color_trc": 16, "sample_aspect_ratio": Fraction(4, 3)}
+    attributes = {
+        "colorspace": 9,
+        "color_primaries": 9,
+        "color_trc": 16,
+        "sample_aspect_ratio": Fraction(4, 3),
+    }
     path = tmp_path / "hdr.mp4"
-    synth.write_video(path, 4, (128, 96), codec="libx265", pix_fmt="yuv420p10le", options={"x265-params": params}, attributes=attributes)
+    synth.write_video(
+        path,
+        4,
+        (128, 96),
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        options={"x265-params": params},
+        attributes=attributes,
+    )
     info = probe_video(str(path))
     encode_segment(str(tmp_path / "s.mp4"), own_times(info, 0, 4), info)
     segment = probe_video(str(tmp_path / "s.mp4"))
@@ -85,7 +113,9 @@ def test_tags_for_wide_gamut_and_hdr_are_kept(tmp_path: Path) -> None:
 
 
 def test_segments_share_their_headers_and_start_with_a_closed_group(zoo: Zoo, tmp_path: Path) -> None:
-    """Segments of one frame and of many, dark and bright: the same SPS and PPS; each key frame is an IDR picture."""
+    """Segments of one frame and of many, dark and bright: the same SPS and PPS; each key frame is an IDR
+    picture.
+    """
     info = probe_video(str(zoo("cfr.mp4")))
     headers = set()
     for start, stop in ((0, 1), (1, 3), (3, 40)):
@@ -110,12 +140,17 @@ def nal_types(data: bytes) -> list[int]:
 
 @pytest.mark.parametrize("preset", ["superfast", "veryfast", "medium"])
 def test_bytes_do_not_depend_on_what_memory_held(tmp_path: Path, preset: str) -> None:
-    """x264's macroblock tree reads unwritten memory on some machines: with other garbage on the heap it made other bytes."""
+    """x264's macroblock tree reads unwritten memory on some machines: with other garbage on the heap it made
+    other bytes.
+    """
     synth.write_video(tmp_path / "a.mp4", 24, (304, 176))
     info = probe_video(str(tmp_path / "a.mp4"))
     digests = set()
     for seed in range(4):
-        garbage = [np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8) for size in (3 << 20, 1 << 20, 1 << 18, 1 << 16) * 3]
+        garbage = [
+            np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+            for size in (3 << 20, 1 << 20, 1 << 18, 1 << 16) * 3
+        ]
         del garbage
         options = EncoderOptions(preset=preset)  # type: ignore[arg-type]
         digests.add(encode_segment(str(tmp_path / f"{seed}.mp4"), own_times(info, 0, 24), info, options))
@@ -134,24 +169,34 @@ def test_receipt_describes_the_file_and_any_url_works(zoo: Zoo) -> None:
 
 def test_quality_follows_the_options(zoo: Zoo, tmp_path: Path) -> None:
     info = probe_video(str(zoo("cfr.mp4")))
-    sizes = [encode_segment(str(tmp_path / "s.mp4"), own_times(info, 0, 20), info, EncoderOptions(crf=crf)).bytes for crf in (12, 17, 30)]
+    sizes = [
+        encode_segment(str(tmp_path / "s.mp4"), own_times(info, 0, 20), info, EncoderOptions(crf=crf)).bytes
+        for crf in (12, 17, 30)
+    ]
     assert sizes[0] > sizes[1] > sizes[2]
 
 
 def test_lossless_option_is_bit_exact(zoo: Zoo, tmp_path: Path) -> None:
-    """What is given to the encoder is what is encoded: with crf 0 every sample comes back, pasted ones included."""
+    """What is given to the encoder is what is encoded: with crf 0 every sample comes back, pasted ones
+    included.
+    """
     for name in ("cfr.mp4", "full422.mp4", "odd444.mp4", "vp9odd.webm", "turn90.mp4", "interlaced.mp4"):
         info = probe_video(str(zoo(name)))
         given = []
 
         def pasted(info: VideoInfo = info, given: list[bytes] = given) -> Iterator[tuple[Frame, int]]:
             for frame, pts in own_times(info, 0, 5):
-                frame.paste((3, 3, 33, 23), np.full((20, 30, 3), 90, np.uint8), np.full((20, 30), 0.6, np.float32))
+                frame.paste(
+                    (3, 3, 33, 23), np.full((20, 30, 3), 90, np.uint8), np.full((20, 30), 0.6, np.float32)
+                )
                 given.append(b"".join(plane.tobytes() for plane in frame.samples()))
                 yield frame, pts
 
         encode_segment(str(tmp_path / "s.mp4"), pasted(), info, EncoderOptions(crf=0))
-        coded = [b"".join(p.tobytes() for p in frame.samples()) for frame in read_frames(str(tmp_path / "s.mp4"), 0, 5)]
+        coded = [
+            b"".join(p.tobytes() for p in frame.samples())
+            for frame in read_frames(str(tmp_path / "s.mp4"), 0, 5)
+        ]
         assert coded == given, name
 
 
@@ -187,6 +232,10 @@ def test_failures_leave_no_file(zoo: Zoo, tmp_path: Path) -> None:
 
 
 def test_options_are_checked() -> None:
-    for options, words in (({"crf": 60}, "crf 60"), ({"preset": "warp"}, "one of ultrafast"), ({"keyint": 0}, "keyint 0")):
+    for options, words in (
+        ({"crf": 60}, "crf 60"),
+        ({"preset": "warp"}, "one of ultrafast"),
+        ({"keyint": 0}, "keyint 0"),
+    ):
         with pytest.raises(ValueError, match=words):
             EncoderOptions(**options)

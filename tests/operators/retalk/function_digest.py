@@ -1,7 +1,8 @@
-"""The committed digest of the original's pure functions: sampled results on made-up inputs that every machine makes alike.
+"""The committed digest of the original's pure functions: sampled results on made-up inputs that every machine
+makes alike.
 
-Written by ``python -m tests.operators.retalk.function_digest`` (needs ``../shared/parity``): only if the functions equal the original's
-recorded results at that moment (`test_function_parity`); read everywhere.
+Written by ``python -m tests.operators.retalk.function_digest`` (needs ``../shared/parity``): only if the
+functions equal the original's recorded results at that moment (`test_function_parity`); read everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ import numpy as np
 import pytest
 
 from operators.evaluation.lse import mfcc, sync_score
-from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
+from operators.retalk import (
+    align3d,
+    boxes,
+    coefficients,
+    emotion,
+    enhance,
+    face_boxes,
+    mel,
+    oriented_crops,
+    pyramid,
+    restore,
+)
 from operators.retalk import network_inputs as batches
 from tests.parity import TOLERANCE, generator
 from tests.retalk_models.digest_inputs import picture
@@ -23,7 +35,8 @@ from tests.retalk_models.digest_inputs import picture
 PATH = Path(__file__).with_name("function_digest.json")
 PARITY_TEST = Path(__file__).with_name("test_function_parity.py")
 NUM_SAMPLES = 32
-#: 8-bit pictures: OpenCV and Pillow builds round differently, and OpenCV 4 warps up to 3 levels off on a few per cent of the pixels.
+#: 8-bit pictures: OpenCV and Pillow builds round differently, and OpenCV 4 warps up to 3 levels off on a few
+#: per cent of the pixels.
 PICTURE_LEVELS, PICTURE_SHARE, PICTURE_MEAN = 3, 0.9, 0.2
 
 Arrays = dict[str, np.ndarray]
@@ -52,7 +65,9 @@ def face(centre: tuple[float, float], eyes: float, turn: float = 0.0) -> np.ndar
 
 def five(centre: tuple[float, float], eyes: float) -> np.ndarray:
     """Eyes, nose and corners of the mouth, float64[5, 2]."""
-    return np.asarray(centre) + eyes * (np.array([(-0.5, -0.4), (0.48, -0.42), (0.02, 0.1), (-0.36, 0.55), (0.38, 0.58)]))
+    return np.asarray(centre) + eyes * (
+        np.array([(-0.5, -0.4), (0.48, -0.42), (0.02, 0.1), (-0.36, 0.55), (0.38, 0.58)])
+    )
 
 
 def labels() -> np.ndarray:
@@ -78,11 +93,24 @@ def sound() -> Arrays:
 
 
 def crop_224() -> Arrays:
-    standard = np.array([(-0.313, 0.291, 0.22), (0.307, 0.287, 0.23), (0.006, 0.004, 0.45), (-0.248, -0.311, 0.2), (0.257, -0.306, 0.19)])
+    standard = np.array(
+        [
+            (-0.313, 0.291, 0.22),
+            (0.307, 0.287, 0.23),
+            (0.006, 0.004, 0.45),
+            (-0.248, -0.311, 0.2),
+            (0.257, -0.306, 0.19),
+        ]
+    )
     image = scene("crop", 240, 320)
     crop, parameters = align3d.align(image, face((170.3, 117.7), 61.4, 0.15), standard)
     without, its_parameters = align3d.align(image, None, standard)
-    return {"crop": crop, "parameters": parameters, "crop_without": without, "parameters_without": its_parameters}
+    return {
+        "crop": crop,
+        "parameters": parameters,
+        "crop_without": without,
+        "parameters_without": its_parameters,
+    }
 
 
 def windows() -> Arrays:
@@ -103,11 +131,18 @@ def clip_crop() -> Arrays:
         oriented_crops.clip_crop(np.rint(face((x, y), eyes, 0.1)), w, h)
         for x, y, eyes, w, h in ((300, 190, 70, 640, 360), (900, 700, 560, 1920, 1600))
     ]
-    return {f"{name}_{k}": np.array(getattr(crop, name)) for k, crop in enumerate(found) for name in ("crop", "quad", "box")}
+    return {
+        f"{name}_{k}": np.array(getattr(crop, name))
+        for k, crop in enumerate(found)
+        for name in ("crop", "quad", "box")
+    }
 
 
 def aligned() -> Arrays:
-    image, quad = scene("aligned", 256, 256), oriented_crops.oriented_crops(face((131.2, 120.4), 58.0, -0.2)[None])[0]
+    image, quad = (
+        scene("aligned", 256, 256),
+        oriented_crops.oriented_crops(face((131.2, 120.4), 58.0, -0.2)[None])[0],
+    )
     track = np.stack([face((120 + 3 * t, 128 - t), 56, 0.02 * t) for t in range(6)])
     crop, perspective = oriented_crops.aligned_crop(image, quad), oriented_crops.inverse_perspective(quad)
     return {
@@ -121,7 +156,9 @@ def aligned() -> Arrays:
 
 
 def face_box() -> Arrays:
-    moving = np.rint(np.array([200, 100, 320, 260]) + 4 * numbers("boxes", 9, 4) + 5 * np.arange(9)[:, None]).astype(np.int64)
+    moving = np.rint(
+        np.array([200, 100, 320, 260]) + 4 * numbers("boxes", 9, 4) + 5 * np.arange(9)[:, None]
+    ).astype(np.int64)
     made = {"nine": moving, "three": moving[:3]}
     return {name: face_boxes.face_boxes(found, (0, 20, 3, 5), (360, 290)) for name, found in made.items()} | {
         "unsmoothed": face_boxes.face_boxes(moving, (0, 20, 0, 0), (640, 360), smooth=False)
@@ -132,7 +169,9 @@ def network_inputs() -> Arrays:
     frame, quad = scene("frame", 240, 320), oriented_crops.oriented_crops(face((131.2, 120.4), 58.0)[None])[0]
     reference = batches.reference_frame(frame, scene("enhanced", 256, 256), quad, (20, 210, 70, 275))
     item = batches.face_input(frame, reference, (60, 200, 100, 230))
-    pasted = batches.paste_face(frame, (scene("drawn", 384, 384) / 255).astype(np.float32), (60, 200, 100, 230))
+    pasted = batches.paste_face(
+        frame, (scene("drawn", 384, 384) / 255).astype(np.float32), (60, 200, 100, 230)
+    )
     return {"reference": reference, "pair": np.rint(item.pair * 255).astype(np.uint8), "pasted": pasted}
 
 
@@ -140,7 +179,9 @@ def detections() -> Arrays:
     sizes = [(24, 32), (12, 16), (6, 8), (3, 4), (2, 2), (1, 1)]
     face_scores = [1 / (1 + np.exp(3 - 2 * numbers(f"s3fd-{k}", *size))) for k, size in enumerate(sizes)]
     scores = [np.stack([1 - s, s]).astype(np.float32) for s in face_scores]
-    s3fd = boxes.decode_s3fd(scores, [(0.3 * numbers(f"offsets-{k}", 4, *size)).astype(np.float32) for k, size in enumerate(sizes)])
+    s3fd = boxes.decode_s3fd(
+        scores, [(0.3 * numbers(f"offsets-{k}", 4, *size)).astype(np.float32) for k, size in enumerate(sizes)]
+    )
     n = len(boxes.retinaface_anchors(96, 128))
     score = 1 / (1 + np.exp(1 - 2 * numbers("retina", n)))
     retina, points = boxes.decode_retinaface(
@@ -151,7 +192,13 @@ def detections() -> Arrays:
     )
     best = boxes.best_box(s3fd)
     assert best is not None
-    return {"s3fd": s3fd, "s3fd_best": best, "anchors": boxes.retinaface_anchors(90, 130), "retinaface": retina, "points": points}
+    return {
+        "s3fd": s3fd,
+        "s3fd_best": best,
+        "anchors": boxes.retinaface_anchors(90, 130),
+        "retinaface": retina,
+        "points": points,
+    }
 
 
 def fan() -> Arrays:
@@ -189,7 +236,9 @@ def enhancer() -> Arrays:
         "soft": soft,
         "mouth": mouth * np.uint8(255),
         "mouth_blended": enhance.blend_at_512(image, original, mouth.astype(np.float32), 10),
-        "enhanced": enhance.process(image, image, found, points, lambda _: labels(), enhance=lambda face: 255 - face),
+        "enhanced": enhance.process(
+            image, image, found, points, lambda _: labels(), enhance=lambda face: 255 - face
+        ),
         "final": enhance.process(image, original, found, points, lambda _: labels(), box=(60, 200, 100, 210)),
     }
 
@@ -197,7 +246,9 @@ def enhancer() -> Arrays:
 def restoration() -> Arrays:
     image, points = scene("restore", 256, 320), five((160, 130), 52)
     matrix = restore.alignment(points)
-    centre = restore.centre_index(np.array([(0, 0, 90, 90), (120, 80, 210, 190), (250, 10, 300, 90)]), (320, 256))
+    centre = restore.centre_index(
+        np.array([(0, 0, 90, 90), (120, 80, 210, 190), (250, 10, 300, 90)]), (320, 256)
+    )
     return {
         "matrix": matrix,
         "face": restore.aligned_face(image, matrix),
@@ -220,7 +271,9 @@ def sync() -> Arrays:
 
 def action_units() -> Arrays:
     return {
-        f"{name}_{parity}": emotion.action_units(name, parity=parity) for name in ("sad", "angry", "surprise") for parity in (True, False)
+        f"{name}_{parity}": emotion.action_units(name, parity=parity)
+        for name in ("sad", "angry", "surprise")
+        for parity in (True, False)
     }
 
 
@@ -248,7 +301,11 @@ CASES: dict[str, Callable[[], Arrays]] = {
 def sample(name: str, array: np.ndarray) -> np.ndarray:
     """Values at places that the generator names; small arrays whole."""
     flat = array.astype(np.float64).ravel()
-    return flat if flat.size <= NUM_SAMPLES else flat[generator(f"digest-function-{name}").integers(0, flat.size, NUM_SAMPLES)]
+    return (
+        flat
+        if flat.size <= NUM_SAMPLES
+        else flat[generator(f"digest-function-{name}").integers(0, flat.size, NUM_SAMPLES)]
+    )
 
 
 def digest(name: str) -> dict[str, dict]:
@@ -266,7 +323,8 @@ def digest(name: str) -> dict[str, dict]:
 
 
 def assert_matches(name: str, expected: dict[str, dict]) -> None:
-    """Hold a case's results against its digest: integers exactly, floats within the parity tolerance, pictures but for rounding.
+    """Hold a case's results against its digest: integers exactly, floats within the parity tolerance,
+    pictures but for rounding.
 
     Raises:
         AssertionError: other names, shapes or kinds, or a value that differs by more than its kind may.
@@ -290,12 +348,17 @@ def assert_matches(name: str, expected: dict[str, dict]) -> None:
 
 
 def main() -> int:
-    """Write the digest if the functions equal the recorded ones; exit code 1 if they do not or nothing is recorded here."""
+    """Write the digest if the functions equal the recorded ones; exit code 1 if they do not or nothing is
+    recorded here.
+    """
     from tests.parity import goldens
 
     folder = goldens()
     if folder is None or not (folder / "functions").is_dir():
-        print("no recorded results beside this checkout: nothing to hold the functions against, digest not written", file=sys.stderr)
+        print(
+            "no recorded results beside this checkout: nothing to hold the functions against, digest not written",
+            file=sys.stderr,
+        )
         return 1
     if pytest.main(["-q", str(PARITY_TEST)]) != 0:
         print("the functions differ from the recorded results: digest not written", file=sys.stderr)

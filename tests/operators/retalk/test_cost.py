@@ -1,4 +1,6 @@
-"""What a dub costs beside what all dubs of a video share: products of the real stages' networks, counted, not computed."""
+"""What a dub costs beside what all dubs of a video share: products of the real stages' networks, counted, not
+computed.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class CountedNetworks(Networks):
 
 
 def test_a_further_language_costs_less_than_six_tenths_of_the_first(folder: Any) -> None:
-    """1 + 0.6 (N - 1) for N languages: what is asked of the networks for a dub, against all that is asked for a single one."""
+    """1 + 0.6 (N - 1) for N languages: what is asked of the networks for a dub, against all that is asked for
+    a single one.
+    """
     networks = CountedNetworks(str(folder / "home"))
     face = Face(folder, networks)
     for stage in (Recon3d(Recon3dOptions(weights=str(folder / "home"))), DNetStage()):

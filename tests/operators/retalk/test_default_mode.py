@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from operators.retalk import align3d, coefficients, enet_stage, enhance, face_boxes, framing, lnet_stage, mel, restore
+from operators.retalk import (
+    align3d,
+    coefficients,
+    enet_stage,
+    enhance,
+    face_boxes,
+    framing,
+    lnet_stage,
+    mel,
+    restore,
+)
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.dnet_stage import window
@@ -57,7 +67,10 @@ def test_boxes_follow_the_head_calmly_and_do_not_depend_on_the_segment() -> None
     raw = landmarks[:, 27:36].mean(1)
     assert np.abs((middle - raw)[valid] - (middle - raw)[valid].mean(0)).max() < 12
     quiet = slice(2, 28)
-    assert np.abs(np.diff(middle[quiet], 2, axis=0)).mean() < 0.7 * np.abs(np.diff(landmarks[quiet, 30], 2, axis=0)).mean()
+    assert (
+        np.abs(np.diff(middle[quiet], 2, axis=0)).mean()
+        < 0.7 * np.abs(np.diff(landmarks[quiet, 30], 2, axis=0)).mean()
+    )
     for start, stop in ((20, 60), (33, 52)):
         low, high = max(0, start - framing.REACH), min(80, stop + framing.REACH)
         part = framing.crop_boxes(landmarks[low:high], valid[low:high])[start - low : stop - low]
@@ -90,7 +103,12 @@ def test_pose_in_another_crop_is_the_pose_measured_there() -> None:
     landmarks = head((400, 300), 70).astype(np.float64)
     boxes = np.array([[250, 120, 560, 430], [230, 90, 600, 460]])
     picture = np.zeros((framing.CROP, framing.CROP, 3), np.uint8)
-    measured = [align3d.align(picture, framing.transform(framing.into_box(b, framing.CROP), landmarks), STANDARD)[1][2:] for b in boxes]
+    measured = [
+        align3d.align(picture, framing.transform(framing.into_box(b, framing.CROP), landmarks), STANDARD)[1][
+            2:
+        ]
+        for b in boxes
+    ]
     moved = framing.move_pose(measured[0][None], boxes[:1], boxes[1])[0]
     np.testing.assert_allclose(moved, measured[1], rtol=1e-4, atol=0.02)
 
@@ -104,7 +122,9 @@ def test_window_is_the_originals_where_the_crop_stands_still() -> None:
         np.testing.assert_allclose(ours, coefficients.window(rows, t, 1.0, expression), atol=1e-4)
     # A run of valid frames ends a window as a clip's end does.
     np.testing.assert_allclose(
-        window(rows, boxes, 20, [(3, 8), (18, 40)], expression), coefficients.window(rows[18:], 2, 1.0, expression), atol=1e-4
+        window(rows, boxes, 20, [(3, 8), (18, 40)], expression),
+        coefficients.window(rows[18:], 2, 1.0, expression),
+        atol=1e-4,
     )
 
 
@@ -177,17 +197,27 @@ def test_mask_covers_the_jaw_and_leaves_the_eyes_and_the_boxs_border() -> None:
         assert np.abs(np.diff(mask.astype(int), axis=1)).max() < 90
 
 
-@pytest.mark.parametrize(("angle", "feather", "whole"), [(0, 8, False), (0, 60, False), (25, 8, False), (-40, 0, False), (15, 8, True)])
-def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(angle: float, feather: float, whole: bool) -> None:
+@pytest.mark.parametrize(
+    ("angle", "feather", "whole"),
+    [(0, 8, False), (0, 60, False), (25, 8, False), (-40, 0, False), (15, 8, True)],
+)
+def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(
+    angle: float, feather: float, whole: bool
+) -> None:
     turn = np.deg2rad(angle)
-    points = (face_in_box() - SIDE / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) * 0.9 + SIDE / 2
+    points = (face_in_box() - SIDE / 2) @ np.array(
+        [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]
+    ) * 0.9 + SIDE / 2
     matrix = restore.alignment(align3d.five_points(points))
     everywhere = np.zeros((restore.SIZE, restore.SIZE), np.uint8)
     parsed, cells = enet_stage.PARSED, RNG.choice([0, 1, 10, 13], (40, 48)).astype(np.uint8)
     everywhere[parsed.top : parsed.bottom, parsed.left : parsed.right] = cells.repeat(8, 0).repeat(8, 1)
 
     def pasted(window: Window) -> tuple[np.ndarray, np.ndarray]:
-        labels, inside = np.zeros_like(everywhere), np.s_[window.top : window.bottom, window.left : window.right]
+        labels, inside = (
+            np.zeros_like(everywhere),
+            np.s_[window.top : window.bottom, window.left : window.right],
+        )
         labels[inside] = everywhere[inside]
         back, size = framing.inverse(matrix), (SIDE, SIDE)
         skin = cv2.warpAffine(np.isin(labels, enhance.FACE_LABELS).astype(np.float32), back, size)
@@ -202,8 +232,12 @@ def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(angle: fl
     assert same(asked)
     if (angle, feather) == (0, 8):
         less = [(24, 0, 0, 0), (0, -48, 0, 0), (0, 0, 40, 0), (0, 0, 0, -40)]
-        assert not any(same(Window(*np.add(asked, change))) for change in less), "it is no larger than it has to be"
-        assert (asked.bottom - asked.top) * (asked.right - asked.left) < 0.6 * (parsed.bottom - parsed.top) * (parsed.right - parsed.left)
+        assert not any(same(Window(*np.add(asked, change))) for change in less), (
+            "it is no larger than it has to be"
+        )
+        assert (asked.bottom - asked.top) * (asked.right - asked.left) < 0.6 * (
+            parsed.bottom - parsed.top
+        ) * (parsed.right - parsed.left)
 
 
 def test_composite_changes_nothing_outside_the_mask_and_puts_the_face_inside() -> None:

@@ -1,4 +1,6 @@
-"""Every pure function of the original against the committed digest: the same numbers everywhere, with and without recorded data."""
+"""Every pure function of the original against the committed digest: the same numbers everywhere, with and
+without recorded data.
+"""
 
 import json
 from collections.abc import Callable

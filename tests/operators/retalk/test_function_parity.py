@@ -1,4 +1,5 @@
-"""Every pure function of the original against its recorded inputs and outputs (``../shared/parity/functions`` or RETALK_PARITY_GOLDENS).
+"""Every pure function of the original against its recorded inputs and outputs (``../shared/parity/functions``
+or RETALK_PARITY_GOLDENS).
 
 Without them `test_function_digest` holds the same functions against a committed digest.
 """
@@ -15,12 +16,25 @@ import pytest
 from numpy.typing import ArrayLike
 
 from operators.evaluation.lse import mfcc, sync_score
-from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
+from operators.retalk import (
+    align3d,
+    boxes,
+    coefficients,
+    emotion,
+    enhance,
+    face_boxes,
+    mel,
+    oriented_crops,
+    pyramid,
+    restore,
+)
 from operators.retalk import network_inputs as batches
 from tests.parity import assert_close, golden, goldens
 
 FOLDER = goldens()
-pytestmark = pytest.mark.skipif(FOLDER is None or not (FOLDER / "functions").is_dir(), reason="no goldens beside this checkout")
+pytestmark = pytest.mark.skipif(
+    FOLDER is None or not (FOLDER / "functions").is_dir(), reason="no goldens beside this checkout"
+)
 
 
 def close(actual: ArrayLike, expected: ArrayLike) -> None:
@@ -29,7 +43,9 @@ def close(actual: ArrayLike, expected: ArrayLike) -> None:
 
 
 def same_picture(actual: np.ndarray, expected: np.ndarray) -> None:
-    """8-bit pictures: equal, or off by one on less than a thousandth of the values (OpenCV and Pillow builds differ there)."""
+    """8-bit pictures: equal, or off by one on less than a thousandth of the values (OpenCV and Pillow builds
+    differ there).
+    """
     assert actual.shape == expected.shape
     difference = np.abs(actual.astype(int) - expected.astype(int))
     assert difference.max() <= 1
@@ -53,12 +69,19 @@ def test_mel_and_chunks() -> None:
     spectrogram = mel.mel_spectrogram(g["in_wav"])
     close(spectrogram, g["out_mel"])
     for k, fps in enumerate(g["in_fps"]):
-        assert mel.chunk_starts(spectrogram.shape[1], float(fps)).tolist() == g[f"out_chunk_starts_{k}"].tolist()
+        assert (
+            mel.chunk_starts(spectrogram.shape[1], float(fps)).tolist() == g[f"out_chunk_starts_{k}"].tolist()
+        )
 
 
 def test_resampling_of_the_declared_kind() -> None:
     g = golden("functions/resample.npz")
-    close(librosa.resample(g["in_stereo44k"].mean(1), orig_sr=44100, target_sr=mel.SAMPLE_RATE, res_type="soxr_hq"), g["out_soxr_hq"])
+    close(
+        librosa.resample(
+            g["in_stereo44k"].mean(1), orig_sr=44100, target_sr=mel.SAMPLE_RATE, res_type="soxr_hq"
+        ),
+        g["out_soxr_hq"],
+    )
 
 
 def test_crop_for_the_3dmm_network() -> None:
@@ -114,7 +137,10 @@ def test_oriented_quads() -> None:
         if f"out_crop_full_{i}" in g:
             same_picture(crop, g[f"out_crop_full_{i}"])
         if f"out_paste_{i}" in g:
-            same_picture(oriented_crops.paste_aligned(g["in_full256_u8"], crop, g["out_inverse"][i]), g[f"out_paste_{i}"])
+            same_picture(
+                oriented_crops.paste_aligned(g["in_full256_u8"], crop, g["out_inverse"][i]),
+                g[f"out_paste_{i}"],
+            )
 
 
 def test_face_boxes() -> None:
@@ -122,7 +148,9 @@ def test_face_boxes() -> None:
     for k in cases(g, "in_det_x1y1x2y2"):
         height, width = (int(v) for v in g[f"in_hw_{k}"])
         pads = tuple(int(v) for v in g[f"in_pads_{k}"])
-        actual = face_boxes.face_boxes(g[f"in_det_x1y1x2y2_{k}"], pads, (width, height), smooth=not g[f"in_nosmooth_{k}"])
+        actual = face_boxes.face_boxes(
+            g[f"in_det_x1y1x2y2_{k}"], pads, (width, height), smooth=not g[f"in_nosmooth_{k}"]
+        )
         assert actual.tolist() == g[f"out_y1y2x1x2_{k}"].tolist()
 
 
@@ -158,7 +186,9 @@ def test_boxes_of_retinaface() -> None:
     g = golden("functions/retinaface_decode.npz")
     height, width = (int(v) for v in g["in_hw"])
     close(boxes.retinaface_anchors(height, width), g["out_priors"])
-    detections, points = boxes.decode_retinaface(g["in_loc"][0], g["in_conf"][0], g["in_landm"][0], (width, height))
+    detections, points = boxes.decode_retinaface(
+        g["in_loc"][0], g["in_conf"][0], g["in_landm"][0], (width, height)
+    )
     close(detections, g["out_gpen_dets"])
     close(points.transpose(0, 2, 1).reshape(-1, 10), g["out_gpen_landms"])
 
@@ -229,7 +259,9 @@ def test_mouth_composite() -> None:
     same_picture(pasted, g["out_pasted"])
     labels = np.where(g["in_mouth_label_mask"] > 0, enhance.MOUTH_LABELS[0], 0)
     mask = enhance.mouth_mask(labels, box, (pasted.shape[1], pasted.shape[0]))
-    same_picture(enhance.blend_at_512(g["in_restored"], pasted, mask.astype(np.float32), 10), g["out_mouth_blended"])
+    same_picture(
+        enhance.blend_at_512(g["in_restored"], pasted, mask.astype(np.float32), 10), g["out_mouth_blended"]
+    )
 
 
 def test_restoration() -> None:
@@ -239,7 +271,10 @@ def test_restoration() -> None:
         close(matrix, g[f"out_affine_{k}"])
         close(cv2.invertAffineTransform(matrix), g[f"out_inverse_{k}"])
         same_picture(restore.aligned_face(g["in_img"], matrix)[::4, ::4], g[f"out_face512_s4_{k}"])
-        same_picture(restore.restore(g["in_img"], g[f"in_lm5_{k}"], lambda face: 255 - face), g[f"out_pasted_with_inverted_face_{k}"])
+        same_picture(
+            restore.restore(g["in_img"], g[f"in_lm5_{k}"], lambda face: 255 - face),
+            g[f"out_pasted_with_inverted_face_{k}"],
+        )
     size = (g["in_img"].shape[1], g["in_img"].shape[0])
     assert restore.centre_index(g["in_boxes_center"], size) == g["out_center_index"]
 

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from operators.evaluation.lse import sync_score
-from operators.retalk import align3d, boxes, coefficients, emotion, enhance, face_boxes, mel, oriented_crops, pyramid, restore
+from operators.retalk import (
+    align3d,
+    boxes,
+    coefficients,
+    emotion,
+    enhance,
+    face_boxes,
+    mel,
+    oriented_crops,
+    pyramid,
+    restore,
+)
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -51,7 +62,9 @@ def test_an_oriented_crop_returns_to_its_place() -> None:
     picture = np.zeros((256, 256, 3), np.uint8)
     picture[100:160, 90:170] = (200, 30, 90)
     quad = oriented_crops.oriented_crops(head((128, 130), 40)[None])[0]
-    again = oriented_crops.paste_aligned(picture, oriented_crops.aligned_crop(picture, quad), oriented_crops.inverse_perspective(quad))
+    again = oriented_crops.paste_aligned(
+        picture, oriented_crops.aligned_crop(picture, quad), oriented_crops.inverse_perspective(quad)
+    )
     assert np.abs(again.astype(int) - picture).mean() < 2
 
 
@@ -76,7 +89,13 @@ def test_similarity_is_recovered() -> None:
 
 def test_a_picture_without_a_good_face_says_so() -> None:
     with pytest.raises(ValueError, match=r"0\.9"):
-        enhance.process(NOISE, NOISE, np.array([[0, 0, 9, 9, 0.5]]), np.zeros((1, 5, 2)), lambda face: np.zeros((512, 512), int))
+        enhance.process(
+            NOISE,
+            NOISE,
+            np.array([[0, 0, 9, 9, 0.5]]),
+            np.zeros((1, 5, 2)),
+            lambda face: np.zeros((512, 512), int),
+        )
     assert restore.restore(NOISE, None, lambda face: face) is NOISE
 
 
@@ -108,7 +127,9 @@ def test_sad_acts_unless_parity_is_asked() -> None:
 
 
 def test_the_224_crop_is_centred_on_the_face() -> None:
-    standard = np.array([[-0.3, 0.3, 0.2], [0.3, 0.3, 0.2], [0, 0, 0.4], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]])
+    standard = np.array(
+        [[-0.3, 0.3, 0.2], [0.3, 0.3, 0.2], [0, 0, 0.4], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]]
+    )
     picture = np.zeros((480, 640, 3), np.uint8)
     landmarks = head((400, 200), 60)
     picture[190:210, 390:410] = 255

@@ -1,4 +1,6 @@
-"""Options of the default mode's stages, on a real face with made-up weights: each does what it says, or says what is wrong."""
+"""Options of the default mode's stages, on a real face with made-up weights: each does what it says, or says
+what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ LIP = LABELS.index("l_lip")
 
 @functools.cache
 def network(name: str) -> nn.Module:
-    """Made-up weights, made when a test asks for the network. The parser calls everything the lower lip, whatever the other weights."""
+    """Made-up weights, made when a test asks for the network. The parser calls everything the lower lip,
+    whatever the other weights.
+    """
     net = build(name, **OPTIONS.get(name, {}))
     weights = made_up(name)
     if name == "parsenet":
@@ -62,11 +66,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     five = np.array([[-0.31, 0.3, 0.2], [0.31, 0.3, 0.2], [0, 0, 0.5], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]])
     make_home(folder / "home", [], NEUTRAL, standard_landmarks(five))
     with av.open(str(folder / "face.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=320, height=256, pix_fmt="yuv420p", options={"crf": "12"})
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(skimage.data.astronaut()[:256, 60:380]), "rgb24")
+        stream = container.add_stream(
+            "libx264", rate=25, width=320, height=256, pix_fmt="yuv420p", options={"crf": "12"}
+        )
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(skimage.data.astronaut()[:256, 60:380]), "rgb24"
+        )
         frame.pts, frame.time_base = 0, Fraction(1, 25)
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    av.VideoFrame.from_ndarray(np.ascontiguousarray(skimage.data.astronaut()[:256, 60:380]), "rgb24").to_image().save(folder / "face.png")
+    av.VideoFrame.from_ndarray(
+        np.ascontiguousarray(skimage.data.astronaut()[:256, 60:380]), "rgb24"
+    ).to_image().save(folder / "face.png")
     make_speech(folder / "speech.wav", 0.3)
     return folder
 
@@ -83,12 +93,29 @@ class Face:
         self.networks = networks
         landmarks = NetworkDetectors(networks).clip_landmarks(0, skimage.data.astronaut()[:256, 60:380])
         assert landmarks is not None
-        names = {"segment_id": "a/0", "title": "a", "video": str(folder / "face.mp4"), "work": "", "options": "", "dub": "", "target": ""}
+        names = {
+            "segment_id": "a/0",
+            "title": "a",
+            "video": str(folder / "face.mp4"),
+            "work": "",
+            "options": "",
+            "dub": "",
+            "target": "",
+        }
         numbers = dict.fromkeys(("start", "halo_start", "shot_start", "out_start", "out_origin"), 0)
         ends = dict.fromkeys(("stop", "halo_stop", "shot_stop", "n_frames", "time_base_num"), 1)
-        arrays = {"pts": np.zeros(1, np.int64), "source": np.zeros(1, np.int64), "out_pts": np.zeros(1, np.int64)}
+        arrays = {
+            "pts": np.zeros(1, np.int64),
+            "source": np.zeros(1, np.int64),
+            "out_pts": np.zeros(1, np.int64),
+        }
         found = {"landmarks": landmarks[None].astype(np.float32), "valid": np.ones(1, bool)}
-        size = {"frame_width": 320, "frame_height": 256, "time_base_den": 25, "speech": str(folder / "speech.wav")}
+        size = {
+            "frame_width": 320,
+            "frame_height": 256,
+            "time_base_den": 25,
+            "speech": str(folder / "speech.wav"),
+        }
         self.row: dict[str, Any] = {**names, **numbers, **ends, **arrays, **found, **size}
 
     def ask(self, stage: Stage, **changes: Any) -> dict[str, Any]:
@@ -111,7 +138,9 @@ def face(folder: Path, networks: Networks) -> Face:
 def test_pads_enlarge_the_face_box(folder: Path, face: Face) -> None:
     assert Recon3dOptions().pads == (0, 20, 0, 0)
     x1, y1, x2, y2 = face.row["face_boxes"][0]
-    grown = face.ask(Recon3d(Recon3dOptions(pads=(5, 30, 7, 9), weights=str(folder / "home"))))["face_boxes"][0]
+    grown = face.ask(Recon3d(Recon3dOptions(pads=(5, 30, 7, 9), weights=str(folder / "home"))))["face_boxes"][
+        0
+    ]
     assert (grown - [x1, y1, x2, y2]).tolist() == [-7, -5, 9, 10]
 
 
@@ -132,9 +161,14 @@ def test_expressions_are_templates_numbers_or_faces(folder: Path, networks: Netw
         target_expression(str(folder / "text.png"), networks)
 
 
-def test_a_pictures_expression_is_measured_as_a_frames_is(folder: Path, face: Face, networks: Networks) -> None:
+def test_a_pictures_expression_is_measured_as_a_frames_is(
+    folder: Path, face: Face, networks: Networks
+) -> None:
     """The picture is the frame before it was encoded: nearly the same numbers."""
-    taken, measured = target_expression(str(folder / "face.png"), networks), face.row["coeffs"][0, SLICES["exp"]]
+    taken, measured = (
+        target_expression(str(folder / "face.png"), networks),
+        face.row["coeffs"][0, SLICES["exp"]],
+    )
     assert np.abs(taken - measured).mean() < 0.25 * np.abs(measured).mean()
 
 
@@ -183,7 +217,11 @@ def test_restoration_changes_the_mouth_alone(face: Face) -> None:
     outside = np.ones_like(weight, bool)
     outside[MOUTH.top : MOUTH.bottom, MOUTH.left : MOUTH.right] = False
     assert not weight[outside].any()
-    assert ENetStage().model_files(ENetOptions(restoration="gfpgan-1.4")) == ("ENet.pth", "GFPGANv1.4.pth", "parsenet")
+    assert ENetStage().model_files(ENetOptions(restoration="gfpgan-1.4")) == (
+        "ENet.pth",
+        "GFPGANv1.4.pth",
+        "parsenet",
+    )
 
 
 def test_upper_face_moves_brows_and_eyes(face: Face) -> None:
@@ -207,11 +245,16 @@ def test_strength_and_feather_control_the_mask(face: Face) -> None:
     off = face.ask(LNetStage(LNetOptions(strength=0)))
     assert not off["lips"].any()
     lean = ENetOptions(enabled=False, restoration="none", mask="ellipse", feather=0)
-    hard, soft = (face.ask(ENetStage(dataclasses.replace(lean, feather=f)))["mask"][0].astype(int) for f in (0.0, 30.0))
+    hard, soft = (
+        face.ask(ENetStage(dataclasses.replace(lean, feather=f)))["mask"][0].astype(int) for f in (0.0, 30.0)
+    )
     assert np.abs(np.diff(hard[300])).max() == 255
     assert np.abs(np.diff(soft[300])).max() < 40
     assert soft.sum() < hard.sum()
-    for wrong, allowed in ((lambda: ENetOptions(feather=-1), "from 0 to"), (lambda: BlendOptions(levels=9), "from 1 to 8")):
+    for wrong, allowed in (
+        (lambda: ENetOptions(feather=-1), "from 0 to"),
+        (lambda: BlendOptions(levels=9), "from 1 to 8"),
+    ):
         with pytest.raises(ValueError, match=allowed):
             wrong()
 

@@ -20,30 +20,41 @@ class _Id(ctypes.Union):
 
 class _Event(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("type", "unique_identifier", "text_position", "length", "audio_position", "sample")),
+        *(
+            (name, ctypes.c_int)
+            for name in ("type", "unique_identifier", "text_position", "length", "audio_position", "sample")
+        ),
         ("user_data", ctypes.c_void_p),
         ("id", _Id),
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 
 
 class Spoken(NamedTuple):
-    """What was spoken: float32[n] at 16 kHz, and each phoneme in IPA with its start and end in seconds ("" is a pause)."""
+    """What was spoken: float32[n] at 16 kHz, and each phoneme in IPA with its start and end in seconds ("" is
+    a pause).
+    """
 
     samples: np.ndarray
     phonemes: list[tuple[str, float, float]]
 
     def spans(self, symbols: str) -> list[tuple[float, float]]:
         """Times of the phonemes that begin with one of these characters, stress marks aside."""
-        return [(start, end) for symbol, start, end in self.phonemes if symbol.strip("ˈˌ")[:1] in set(symbols)]
+        return [
+            (start, end) for symbol, start, end in self.phonemes if symbol.strip("ˈˌ")[:1] in set(symbols)
+        ]
 
 
 def speak(text: str, voice: str = "en-us", words_per_minute: int = 150, pitch: int = 50) -> Spoken:
     """Speak a text."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEME_EVENTS_IN_IPA)
+    rate = library.espeak_Initialize(
+        _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEME_EVENTS_IN_IPA
+    )
     assert rate > 0, "espeak-ng found no data"
     assert library.espeak_SetVoiceByName(voice.encode()) == 0, f"espeak-ng has no voice {voice!r}"
     library.espeak_SetParameter(_RATE, words_per_minute, 0)
@@ -58,7 +69,9 @@ def speak(text: str, voice: str = "en-us", words_per_minute: int = 150, pitch: i
         index = 0
         while events[index].type != _END_OF_LIST:
             if events[index].type == _PHONEME:
-                starts.append((events[index].id.string.decode("utf-8", "ignore"), events[index].audio_position / 1000))
+                starts.append(
+                    (events[index].id.string.decode("utf-8", "ignore"), events[index].audio_position / 1000)
+                )
             index += 1
         return 0
 

@@ -31,7 +31,10 @@ def test_blend_is_the_sum_of_dominance_functions() -> None:
     ]
     expected = []
     for k in range(108):
-        weights = [s * math.exp(-0.25 * min(abs(k - c), h) / (h + 3) - max(abs(k - c) - h, 0) * decay / 6) for c, h, _, s, decay in terms]
+        weights = [
+            s * math.exp(-0.25 * min(abs(k - c), h) / (h + 3) - max(abs(k - c) - h, 0) * decay / 6)
+            for c, h, _, s, decay in terms
+        ]
         expected.append(sum(w * term[2] for w, term in zip(weights, terms, strict=True)) / sum(weights))
     np.testing.assert_allclose(blend(phones, OPENING, 108), smooth(np.array(expected), 3), atol=1e-4)
 
@@ -80,7 +83,9 @@ def test_every_label_of_the_recogniser_has_a_gesture() -> None:
 
 
 def test_closures_peak_where_lips_meet() -> None:
-    phones = sequence(("AA", 20), ("M", 10), ("AA", 20), ("P", 10), ("AA", 20), ("F", 10), ("AA", 20), ("N", 10))
+    phones = sequence(
+        ("AA", 20), ("M", 10), ("AA", 20), ("P", 10), ("AA", 20), ("F", 10), ("AA", 20), ("N", 10)
+    )
     track = closures(phones, 120)
     assert track[25] == pytest.approx(1)
     # A stop's lips part at its burst: the closure comes before the middle of the phone.

@@ -8,7 +8,15 @@ import numpy as np
 import pocketsphinx
 import pytest
 
-from operators.speech.phones import CHUNK, CHUNK_LEFT, Phone, RecogniserError, _pieces, audible_frames, recognise_phones
+from operators.speech.phones import (
+    CHUNK,
+    CHUNK_LEFT,
+    Phone,
+    RecogniserError,
+    _pieces,
+    audible_frames,
+    recognise_phones,
+)
 from operators.speech.spectrum import SAMPLE_RATE, TRACK_RATE, measure_levels
 from tests.operators.speech.espeak import speak
 

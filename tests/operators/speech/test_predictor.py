@@ -1,4 +1,6 @@
-"""The mouth predicted from speech with known phonemes, from damaged and foreign sound, and from people who were filmed speaking."""
+"""The mouth predicted from speech with known phonemes, from damaged and foreign sound, and from people who
+were filmed speaking.
+"""
 
 import logging
 import sys
@@ -14,7 +16,9 @@ from operators.speech.predictor import LIMIT, MouthTrack, predict_mouth
 from operators.speech.spectrum import SAMPLE_RATE, TRACK_RATE, smooth
 from tests.operators.speech.espeak import Spoken, speak
 
-ENGLISH = "Good morning everybody, the weather is wonderful today, and my mother may be about to buy a big map."
+ENGLISH = (
+    "Good morning everybody, the weather is wonderful today, and my mother may be about to buy a big map."
+)
 FOREIGN = {
     "cmn": "大家好，今天天气很好，我们去公园散步吧。妈妈买了很多东西。",
     "de": "Guten Morgen zusammen, das Wetter ist heute wunderbar, und wir freuen uns sehr.",
@@ -23,9 +27,25 @@ FOREIGN = {
     "ja": "おはようございます、きょうはとてもいいてんきです。みなさんこんにちは。",
 }
 #: How far phonemes (IPA, by first character) open the mouth, in any language.
-OPENINGS = {"aɑæɐ": 1, "ɔɛʌœɒ": 0.75, "əɜɚɵeo": 0.5, "øɘɤ": 0.45, "iɪɨyʏ": 0.3, "uʊɯʉ": 0.2, "pbm": 0, "fvwβʋɥ": 0.08}
+OPENINGS = {
+    "aɑæɐ": 1,
+    "ɔɛʌœɒ": 0.75,
+    "əɜɚɵeo": 0.5,
+    "øɘɤ": 0.45,
+    "iɪɨyʏ": 0.3,
+    "uʊɯʉ": 0.2,
+    "pbm": 0,
+    "fvwβʋɥ": 0.08,
+}
 #: Clips whose own sound is in step with the lips, as far as is known.
-IN_STEP = ("grid_bbaf2n.mpg", "grid_brbk7n.mpg", "grid_lbax4n.mpg", "vr_face1.mp4", "vr_face3.mp4", "vr_face5.mp4")
+IN_STEP = (
+    "grid_bbaf2n.mpg",
+    "grid_brbk7n.mpg",
+    "grid_lbax4n.mpg",
+    "vr_face1.mp4",
+    "vr_face3.mp4",
+    "vr_face5.mp4",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +63,9 @@ def spoken_opening(spoken: Spoken) -> np.ndarray:
     track = np.full(1 + len(spoken.samples) // 160, 0.25)
     for symbol, start, end in spoken.phonemes:
         first = symbol.strip("ˈˌ")[:1]
-        track[int(start * 100) : int(end * 100)] = next((v for k, v in OPENINGS.items() if first and first in k), 0.25) if first else 0.05
+        track[int(start * 100) : int(end * 100)] = (
+            next((v for k, v in OPENINGS.items() if first and first in k), 0.25) if first else 0.05
+        )
     return smooth(track, 4)
 
 
@@ -60,7 +82,12 @@ def alike(a: MouthTrack, b: MouthTrack) -> float:
 
 def check(track: MouthTrack, n_samples: int) -> None:
     """Shapes, types and ranges."""
-    for values, low, high in ((track.opening, -LIMIT, LIMIT), (track.width, -LIMIT, LIMIT), (track.closure, 0, 1), (track.silence, 0, 1)):
+    for values, low, high in (
+        (track.opening, -LIMIT, LIMIT),
+        (track.width, -LIMIT, LIMIT),
+        (track.closure, 0, 1),
+        (track.silence, 0, 1),
+    ):
         assert values.dtype == np.float32
         assert values.shape == (1 + n_samples // 160,)
         assert np.isfinite(values).all()
@@ -93,7 +120,9 @@ def test_lips_meet_at_p_b_m_and_hardly_elsewhere() -> None:
 
 
 def test_width_tells_spread_from_rounded() -> None:
-    spoken = speak("She sees three green trees. You knew who chose two blue shoes, too. He feeds these geese. Who moved you?")
+    spoken = speak(
+        "She sees three green trees. You knew who chose two blue shoes, too. He feeds these geese. Who moved you?"
+    )
     width = predict_mouth(spoken.samples).width
     spread = np.mean([width[int(a * 100) : int(b * 100) + 1].mean() for a, b in spoken.spans("i")])
     rounded = np.mean([width[int(a * 100) : int(b * 100) + 1].mean() for a, b in spoken.spans("u")])
@@ -113,7 +142,9 @@ def test_silence_is_found_and_stops_are_not_silence(english: Spoken) -> None:
         assert silence[110:-110].mean() < quiet.mean() - 0.4, noise
     voiced = english.spans("pbtdkɡ")
     silence = predict_mouth(samples).silence
-    inside = [silence[round((a + b) * 50) + 100] for a, b in voiced if 0.5 < a < len(speech) / SAMPLE_RATE - 0.5]
+    inside = [
+        silence[round((a + b) * 50) + 100] for a, b in voiced if 0.5 < a < len(speech) / SAMPLE_RATE - 0.5
+    ]
     assert np.median(inside) < 0.2
 
 
@@ -134,7 +165,9 @@ def test_voices_of_any_pitch_move_alike() -> None:
 
 def test_damaged_sound(english: Spoken, mouth: MouthTrack) -> None:
     x, truth = english.samples, spoken_opening(english)
-    telephone = scipy.signal.sosfilt(scipy.signal.butter(4, [300, 3400], "band", fs=SAMPLE_RATE, output="sos"), x)
+    telephone = scipy.signal.sosfilt(
+        scipy.signal.butter(4, [300, 3400], "band", fs=SAMPLE_RATE, output="sos"), x
+    )
     noisy = x + np.random.default_rng(0).normal(0, 0.01, len(x))
     loud = x / np.abs(x).max()
     for name, samples, rate, least in (
@@ -156,7 +189,11 @@ def test_damaged_sound(english: Spoken, mouth: MouthTrack) -> None:
 def test_padding_does_not_change_the_speech() -> None:
     silence = np.zeros(30 * SAMPLE_RATE, np.float32)
     agreement = []
-    for text in (ENGLISH, "We may be able to move the number of jobs up.", "People came up from the market with baskets full of apples."):
+    for text in (
+        ENGLISH,
+        "We may be able to move the number of jobs up.",
+        "People came up from the market with baskets full of apples.",
+    ):
         speech = speak(text).samples
         alone, padded = predict_mouth(speech), predict_mouth(np.concatenate([silence, speech, silence]))
         inner = padded.opening[3000 : 3000 + len(alone.opening)]
@@ -167,7 +204,9 @@ def test_padding_does_not_change_the_speech() -> None:
     assert np.mean(agreement) > 0.8
 
 
-def test_values_that_are_no_numbers_are_said_and_survived(english: Spoken, mouth: MouthTrack, caplog: pytest.LogCaptureFixture) -> None:
+def test_values_that_are_no_numbers_are_said_and_survived(
+    english: Spoken, mouth: MouthTrack, caplog: pytest.LogCaptureFixture
+) -> None:
     samples = english.samples.copy()
     samples[5000:5040] = np.nan
     samples[9000] = np.inf
@@ -233,7 +272,8 @@ def test_the_same_sound_gives_the_same_bytes(english: Spoken, mouth: MouthTrack)
 def test_long_speech_equals_its_parts() -> None:
     rng = np.random.default_rng(0)
     sentences = [
-        speak(text, words_per_minute=170).samples for text in (ENGLISH, "People came up from the market with baskets full of apples.")
+        speak(text, words_per_minute=170).samples
+        for text in (ENGLISH, "People came up from the market with baskets full of apples.")
     ]
     pieces = []
     for index in range(16):
@@ -252,9 +292,12 @@ def test_long_speech_equals_its_parts() -> None:
 
 
 def test_people_who_were_filmed(clips: Path | None) -> None:
-    """The engine's bar: opening correlates at 0.5 or more with the real mouth, better than loudness does, within one frame of no lag."""
+    """The engine's bar: opening correlates at 0.5 or more with the real mouth, better than loudness does,
+    within one frame of no lag.
+    """
     if clips is None:
-        # Without footage: the same bar on synthetic speech, whose true movement is known only through its phonemes.
+        # Without footage: the same bar on synthetic speech, whose true movement is known only through its
+        # phonemes.
         spoken = [speak(ENGLISH), speak(FOREIGN["de"], "de"), speak(FOREIGN["ja"], "ja")]
         scores = [best_lag(predict_mouth(s.samples).opening, spoken_opening(s)) for s in spoken]
         assert np.mean([best for best, _ in scores]) > 0.5

@@ -14,7 +14,15 @@ def test_levels_equal_librosa_over_several_blocks() -> None:
     samples = np.random.default_rng(0).normal(0, 0.2, (BLOCK + 500) * HOP + 77).astype(np.float32)
     samples *= np.float32(1 / np.abs(samples).max())
     power = librosa.feature.melspectrogram(
-        y=samples, sr=SAMPLE_RATE, n_fft=512, win_length=400, hop_length=HOP, pad_mode="constant", n_mels=40, fmin=60, fmax=7600
+        y=samples,
+        sr=SAMPLE_RATE,
+        n_fft=512,
+        win_length=400,
+        hop_length=HOP,
+        pad_mode="constant",
+        n_mels=40,
+        fmin=60,
+        fmax=7600,
     )
     centres = librosa.mel_frequencies(42, fmin=60, fmax=7600)[1:-1]
     levels = measure_levels(samples)
@@ -38,4 +46,6 @@ def test_frame_k_is_centred_at_k_times_10_ms() -> None:
 
 def test_gain_does_not_matter() -> None:
     samples = np.random.default_rng(1).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    np.testing.assert_allclose(measure_levels(samples).high, measure_levels(samples * np.float32(1e-3)).high, atol=1e-3)
+    np.testing.assert_allclose(
+        measure_levels(samples).high, measure_levels(samples * np.float32(1e-3)).high, atol=1e-3
+    )

@@ -40,10 +40,19 @@ def speech(samples: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> str
 
 
 def segment(speech: str, seconds: np.ndarray, **overrides: Any) -> Segment:
-    """A row whose output frames are shown at these seconds of the speech; the title's first frame has the timestamp `ORIGIN`."""
+    """A row whose output frames are shown at these seconds of the speech; the title's first frame has the
+    timestamp `ORIGIN`.
+    """
     pts = np.round(np.asarray(seconds) * 90000).astype(np.int64) + ORIGIN
     options = json.dumps({"speak": overrides}) if overrides else ""
-    row = {"speech": speech, "out_pts": pts, "out_origin": ORIGIN, "time_base_num": 1, "time_base_den": 90000, "options": options}
+    row = {
+        "speech": speech,
+        "out_pts": pts,
+        "out_origin": ORIGIN,
+        "time_base_num": 1,
+        "time_base_den": 90000,
+        "options": options,
+    }
     return Segment(row)
 
 
@@ -63,7 +72,9 @@ def test_columns_are_the_track_at_the_frames(speech: str, samples: np.ndarray) -
         ("closure", track.closure),
         ("silence", track.silence),
     ):
-        np.testing.assert_allclose(columns[name][1:-1], sample_track(values, times)[1:-1], atol=0.01, err_msg=name)
+        np.testing.assert_allclose(
+            columns[name][1:-1], sample_track(values, times)[1:-1], atol=0.01, err_msg=name
+        )
     assert columns["opening"].std() == pytest.approx(1, abs=0.25)
     assert (columns["strength"] == 1).all()
 
@@ -84,7 +95,9 @@ def test_pieces_of_one_title_agree(speech: str) -> None:
     whole = run(stage, segment(speech, times))
     parts = [run(stage, segment(speech, times[a:b])) for a, b in ((0, 37), (37, 38), (38, 100))]
     for name, values in whole.items():
-        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), values, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            np.concatenate([part[name] for part in parts]), values, atol=1e-5, err_msg=name
+        )
     assert mouth_of.cache_info().misses == 1
 
 

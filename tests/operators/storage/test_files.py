@@ -79,7 +79,9 @@ def test_failed_upload_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
-    """Two writers (a retry beside a worker thought dead) use two temporary files; the last to finish wins, whole."""
+    """Two writers (a retry beside a worker thought dead) use two temporary files; the last to finish wins,
+    whole.
+    """
     url = str(tmp_path / "clip.mp4")
     with storage.atomic_write(url) as one, storage.atomic_write(url) as two:
         assert one != two
@@ -154,10 +156,17 @@ def test_what_a_killed_writer_leaves_is_swept(tmp_path: Path, scheme: str) -> No
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [people.name, "b.mp4"]
 
 
-def test_a_killed_process_scratch_folder_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_scratch_folder_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = "from operators.storage.scratch import scratch_folder\nimport os\nwith scratch_folder() as f: (f / 'x').touch(); os._exit(9)"
-    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False).returncode == 9
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
+        ).returncode
+        == 9
+    )
     (dead,) = tmp_path.iterdir()
     os.utime(dead, (1, 1))
     with scratch.scratch_folder() as mine:

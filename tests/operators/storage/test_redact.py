@@ -14,7 +14,10 @@ SECRET = "wJalrXUtn/FEMI+K7MDENG"
     ("text", "left"),
     [
         (f"s3://AKIA123:{SECRET}@bucket/a/b.mp4: no such file", "s3://***@bucket/a/b.mp4: no such file"),
-        (f"https://host/a.mp4?X-Amz-Credential=x&X-Amz-Signature={SECRET}: 403", "https://host/a.mp4?***: 403"),
+        (
+            f"https://host/a.mp4?X-Amz-Credential=x&X-Amz-Signature={SECRET}: 403",
+            "https://host/a.mp4?***: 403",
+        ),
         (f"ftp://user:{SECRET}@host:21/a", "ftp://***@host:21/a"),
         (f"https://{SECRET.replace('/', '')}@host/a", "https://***@host/a"),
         (f"url='https://x/y?sig={SECRET}' failed", "url='https://x/y?***' failed"),
@@ -51,6 +54,11 @@ def test_everything_else_stays(text: str) -> None:
 def test_errors_and_records_are_clean() -> None:
     for kind in (MediaError, DecodeError, StorageError):
         assert str(kind(f"https://h/a?sig={SECRET}: gone")) == f"https://h/a?{MASK}: gone"
-    record = {"video": f"s3://k:{SECRET}@b/v", "notes": [f"https://h/?{SECRET}"], "frames": 3, "deep": {"a": (f"ftp://u:{SECRET}@h/",)}}
+    record = {
+        "video": f"s3://k:{SECRET}@b/v",
+        "notes": [f"https://h/?{SECRET}"],
+        "frames": 3,
+        "deep": {"a": (f"ftp://u:{SECRET}@h/",)},
+    }
     assert SECRET not in str(redact_all(record))
     assert redact_all(record)["frames"] == 3

@@ -1,4 +1,6 @@
-"""Storage that answers now and then: calls are repeated until they pass, what lasts is told at once, and nothing half stays behind."""
+"""Storage that answers now and then: calls are repeated until they pass, what lasts is told at once, and
+nothing half stays behind.
+"""
 
 from __future__ import annotations
 
@@ -71,10 +73,15 @@ def test_a_read_goes_on_where_it_broke_off(tmp_path: Path) -> None:
     assert FaultyFileSystem.counts["read"] > 0
 
 
-def test_a_storage_that_stays_away_is_told_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_that_stays_away_is_told_with_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, Faults(down="gone").variable())
     monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "0.02")
-    with pytest.raises(StorageError, match=r"faulty://.*gone/x: the storage does not answer \(\d+ tries.*503 Service Unavailable"):
+    with pytest.raises(
+        StorageError,
+        match=r"faulty://.*gone/x: the storage does not answer \(\d+ tries.*503 Service Unavailable",
+    ):
         storage.exists(f"faulty://{tmp_path}/gone/x")
     with pytest.raises(MediaError, match="run again when it does"):
         storage.fingerprint(f"faulty://{tmp_path}/gone/x")
@@ -88,7 +95,10 @@ def test_what_lasts_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         storage.exists(f"faulty://{tmp_path}/secret")
     with pytest.raises(FileNotFoundError):
         storage.filesystem("faulty://x")[0].cat_file(f"{tmp_path}/absent")
-    with pytest.raises(StorageError, match="No space left on device"), storage.atomic_write(f"faulty://{tmp_path}/heap/x.mp4") as path:
+    with (
+        pytest.raises(StorageError, match="No space left on device"),
+        storage.atomic_write(f"faulty://{tmp_path}/heap/x.mp4") as path,
+    ):
         path.write_bytes(b"x" * 100)
     assert [path.name for path in tmp_path.rglob("*")] == ["heap"], "nothing half is left"
 

@@ -10,7 +10,9 @@ from operators.wav2lip.detect_stage import DetectOptions, DetectStage, nearest_f
 
 
 def originals(boxes: np.ndarray) -> np.ndarray:
-    """One clip's boxes smoothed in the words of the original: in place, the mean of each and the next four, the last five at the end."""
+    """One clip's boxes smoothed in the words of the original: in place, the mean of each and the next four,
+    the last five at the end.
+    """
     work = [[int(v) for v in box] for box in boxes]
     for i in range(len(work)):
         window = work[len(work) - 5 :] if i + 5 > len(work) else work[i : i + 5]
@@ -54,12 +56,18 @@ def test_the_halo_is_enough(seed: int, length: int) -> None:
 
 
 def test_no_halo_where_nothing_is_smoothed() -> None:
-    for options in (DetectOptions(smooth=False), DetectOptions(static=True), DetectOptions(box=(0, 0, 10, 10))):
+    for options in (
+        DetectOptions(smooth=False),
+        DetectOptions(static=True),
+        DetectOptions(box=(0, 0, 10, 10)),
+    ):
         assert DetectStage(options).halo(options) == (0, 0)
 
 
 def test_of_several_faces_the_chosen_persons_is_taken() -> None:
-    detections = np.array([[300, 40, 380, 130, 0.99], [20, 50, 90, 140, 0.8], [160, 30, 230, 110, 0.7]], np.float32)
+    detections = np.array(
+        [[300, 40, 380, 130, 0.99], [20, 50, 90, 140, 0.8], [160, 30, 230, 110, 0.7]], np.float32
+    )
     assert nearest_first(detections, np.array([10, 60, 100, 150], np.float32))[0, 4] == np.float32(0.8)
     assert nearest_first(detections, None)[0, 4] == np.float32(0.99)
     assert len(nearest_first(detections[:0], np.zeros(4, np.float32))) == 0

@@ -52,7 +52,14 @@ def test_a_speech_shorter_than_a_chunk_is_followed_by_silence() -> None:
 
 def test_frames_before_and_after_the_speech_do_not_speak() -> None:
     # 81 columns are one second of sound.
-    assert lasts(np.array([-0.04, 0.0, 0.96, 0.999, 1.0, 2.0]), 81).tolist() == [False, True, True, True, False, False]
+    assert lasts(np.array([-0.04, 0.0, 0.96, 0.999, 1.0, 2.0]), 81).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_faces_equal_a_plain_call_of_the_network(weights: dict[str, torch.Tensor]) -> None:
@@ -92,5 +99,7 @@ def test_the_form_that_the_stage_runs_equals_the_original(weights: dict[str, tor
     g = golden("wav2lip/golden.npz")
     net = networks(weights).module("wav2lip")
     with torch.inference_mode():
-        out = net(torch.from_numpy(g["in_mel"]), torch.from_numpy(g["in_faces_u8"].astype(np.float32) / 255)).numpy()
+        out = net(
+            torch.from_numpy(g["in_mel"]), torch.from_numpy(g["in_faces_u8"].astype(np.float32) / 255)
+        ).numpy()
     assert_close("out", out, g["out"])

@@ -10,15 +10,29 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.capacity.forecast import Work, cost_of, describe, forecast, hours_of_forms, node_hours, rates_of_runs
+from pipelines.capacity.forecast import (
+    Work,
+    cost_of,
+    describe,
+    forecast,
+    hours_of_forms,
+    node_hours,
+    rates_of_runs,
+)
 from pipelines.cli import main as cli
 from pipelines.cli.report import group_failures, read_report, reason_of
 from pipelines.engine.config import NodeGroup, PoolConfig, ProfileConfig, StageRate
 from pipelines.engine.engine import Engine
 from tests.pipelines.conftest import engine_config, make_speech, profile_config
 
-GROUPS = [NodeGroup(name="cpu", cpus=16, max=10, min=0, price=1.0), NodeGroup(name="gpu", cpus=40, gpus=4, min=0, max=2, price=10.0)]
-RATES = {name: StageRate(seconds=s) for name, s in (("plan", 0.01), ("brightness", 0.5), ("level", 0.1), ("paint", 0.2), ("assemble", 0.0))}
+GROUPS = [
+    NodeGroup(name="cpu", cpus=16, max=10, min=0, price=1.0),
+    NodeGroup(name="gpu", cpus=40, gpus=4, min=0, max=2, price=10.0),
+]
+RATES = {
+    name: StageRate(seconds=s)
+    for name, s in (("plan", 0.01), ("brightness", 0.5), ("level", 0.1), ("paint", 0.2), ("assemble", 0.0))
+}
 
 
 def work(source: int, output: int, megapixels: float = 1.0) -> Work:
@@ -35,7 +49,9 @@ def test_hours_and_money_by_hand() -> None:
         PoolConfig(name="first", stages=["brightness"], size=4, num_cpus=1, num_gpus=0.5, device="cuda"),
         PoolConfig(name="rest", size=10, num_cpus=0.5),
     ]
-    profile = ProfileConfig(name="p", pools=pools, nodes=GROUPS, currency="EUR", plan=PoolConfig(name="plan", size=2))
+    profile = ProfileConfig(
+        name="p", pools=pools, nodes=GROUPS, currency="EUR", plan=PoolConfig(name="plan", size=2)
+    )
     result = forecast(Engine(engine_config()), profile, work(3600, 7200), RATES, "measured", cpus=2)
     assert [(row["stage"], row["frames"], pytest.approx(row["seconds"])) for row in result["stages"]] == [
         ("plan", 3600, 36.0),
@@ -62,7 +78,8 @@ def test_hours_and_money_by_hand() -> None:
 def test_nodes_that_are_always_there_are_paid_and_cpus_come_from_cpu_nodes() -> None:
     groups = [group.model_copy(update={"min": 1}) for group in GROUPS]
     assert node_hours(groups, 0.0, 0.0, 2.0) == {"cpu": 2.0, "gpu": 2.0}
-    # 8 GPU-hours: two hours of GPU nodes with 80 CPU-hours; of 400 CPU-hours 320 are left, 20 hours of CPU nodes.
+    # 8 GPU-hours: two hours of GPU nodes with 80 CPU-hours; of 400 CPU-hours 320 are left, 20 hours of CPU
+    # nodes.
     hours = node_hours(GROUPS, 400.0, 8.0, 10.0)
     assert hours == {"cpu": pytest.approx(20.0), "gpu": pytest.approx(2.0)}
     assert cost_of(GROUPS, hours) == pytest.approx(40.0)
@@ -82,9 +99,13 @@ def test_what_was_never_measured_is_unknown() -> None:
 
 def test_rates_grow_with_the_picture_and_other_sizes_are_doubted() -> None:
     rates = {**RATES, "paint": StageRate(seconds=0.1, per_megapixel=0.2)}
-    fields: dict[str, Any] = {"rates": {"test": {"measured": "here", "megapixels": [0.5, 1.0], "stages": rates}}}
+    fields: dict[str, Any] = {
+        "rates": {"test": {"measured": "here", "megapixels": [0.5, 1.0], "stages": rates}}
+    }
     profile = ProfileConfig.model_validate({**profile_config().model_dump(), **fields})
-    small, large = (forecast(Engine(engine_config()), profile, work(100, 100, size), rates, "x", 2) for size in (1.0, 4.0))
+    small, large = (
+        forecast(Engine(engine_config()), profile, work(100, 100, size), rates, "x", 2) for size in (1.0, 4.0)
+    )
     assert small["stages"][3]["seconds"] == pytest.approx(30.0)
     assert large["stages"][3]["seconds"] == pytest.approx(90.0)
     assert not any("doubtful" in note for note in small["notes"])
@@ -93,7 +114,9 @@ def test_rates_grow_with_the_picture_and_other_sizes_are_doubted() -> None:
 
 def test_gpus_that_no_node_has_leave_the_time_unknown() -> None:
     pool = PoolConfig(name="all", size=1, num_gpus=1, device="cuda")
-    result = forecast(Engine(engine_config()), ProfileConfig(name="p", pools=[pool]), work(10, 10), RATES, "x", cpus=2)
+    result = forecast(
+        Engine(engine_config()), ProfileConfig(name="p", pools=[pool]), work(10, 10), RATES, "x", cpus=2
+    )
     assert result["gpu_hours"] > 0
     assert result["wall_seconds"] is None
     assert "its nodes have none: add a group to nodes" in result["notes"][0]
@@ -101,7 +124,13 @@ def test_gpus_that_no_node_has_leave_the_time_unknown() -> None:
 
 def test_rates_of_runs_weigh_frames_and_know_other_engines() -> None:
     def log(engine: str, frames: int, seconds: float) -> dict[str, Any]:
-        return {"engine": engine, "stages": {"level": {"frames": frames, "seconds": seconds}, "paint": {"frames": 0, "seconds": 0.0}}}
+        return {
+            "engine": engine,
+            "stages": {
+                "level": {"frames": frames, "seconds": seconds},
+                "paint": {"frames": 0, "seconds": 0.0},
+            },
+        }
 
     records = [{"state": "done", "engine": "a", "frames": 50, "stage_seconds": json.dumps({"assemble": 5.0})}]
     rates = rates_of_runs([log("a", 100, 10.0), log("a", 300, 10.0), log("b", 100, 900.0)], records, "a")
@@ -121,7 +150,9 @@ def test_failures_are_grouped_by_what_went_wrong() -> None:
         "/x/d.mkv: the time stamps jump from 1.0 s to 7.25 s; remux",
         "",
     ]
-    records = [{"state": "failed", "title": str(n), "dub": "dub", "error": error} for n, error in enumerate(errors)]
+    records = [
+        {"state": "failed", "title": str(n), "dub": "dub", "error": error} for n, error in enumerate(errors)
+    ]
     records += [
         {"state": "failed", "title": "9", "dub": "de", "error": errors[0]},
         {"state": "done", "title": "8", "dub": "de", "error": ""},
@@ -137,29 +168,60 @@ def test_failures_are_grouped_by_what_went_wrong() -> None:
 
 
 def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Unknown at first; measured rates give hours and money; after the run the report has both, and the next plan knows the run's rates."""
+    """Unknown at first; measured rates give hours and money; after the run the report has both, and the next
+    plan knows the run's rates.
+    """
     out = tmp_path / "out"
     make_speech(tmp_path / "other.wav", 1.5)
-    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
-    bad = {"id": "bad", "video": str(footage / "absent.mp4"), "speech": str(footage / "exact.wav"), "output": "bad.mp4"}
+    row = {
+        "id": "a",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "a.mp4",
+    }
+    bad = {
+        "id": "bad",
+        "video": str(footage / "absent.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "bad.mp4",
+    }
     manifest = tmp_path / "m.jsonl"
     manifest.write_text(json.dumps(row) + "\n" + json.dumps(bad) + "\n")
     bare = profile_config(1).model_dump(exclude_none=True)
-    rates = {"test": {"measured": "by hand", "stages": {name: {"seconds": rate.seconds} for name, rate in RATES.items()}}}
+    rates = {
+        "test": {
+            "measured": "by hand",
+            "stages": {name: {"seconds": rate.seconds} for name, rate in RATES.items()},
+        }
+    }
     nodes = [{"name": "here", "cpus": 2, "price": 36.0}]
-    files = {"engine": engine_config().model_dump(), "bare": bare, "priced": {**bare, "name": "priced", "rates": rates, "nodes": nodes}}
+    files = {
+        "engine": engine_config().model_dump(),
+        "bare": bare,
+        "priced": {**bare, "name": "priced", "rates": rates, "nodes": nodes},
+    }
     for name, content in files.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
     engine, bare_file, priced = (str(tmp_path / f"{name}.yaml") for name in files)
 
-    assert cli.main(["plan", str(manifest), "--engine", engine, "--profile", bare_file, "--profile", priced]) == 3
+    assert (
+        cli.main(["plan", str(manifest), "--engine", engine, "--profile", bare_file, "--profile", priced])
+        == 3
+    )
     text = capsys.readouterr().out
     assert "forecast for profile test, engine test: unknown: run retalk profile" in text
-    # 24 frames at 0.5 + 0.1 + 0.2 seconds in one pool of one actor, and a node of 36 an hour: 19.2 seconds cost 0.19.
-    assert "forecast for profile priced, engine test: 0 s of GPU time; 19 s of CPU time; 19 s at least, bound by pool all" in text
+    # 24 frames at 0.5 + 0.1 + 0.2 seconds in one pool of one actor, and a node of 36 an hour: 19.2 seconds
+    # cost 0.19.
+    assert (
+        "forecast for profile priced, engine test: 0 s of GPU time; 19 s of CPU time; 19 s at least, bound by pool all"
+        in text
+    )
     assert "0.19 USD" in text
 
-    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--json"]) == 3
+    assert (
+        cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--json"])
+        == 3
+    )
     content = json.loads(capsys.readouterr().out)
     assert [(title["title"], title["state"], title["segments_to_do"]) for title in content["titles"]] == [
         ("a", "run", 4),
@@ -168,10 +230,27 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert content["problems"][0].startswith("bad [dub]: ")
     assert content["work"]["dub"] == {"frames": 24, "frame_megapixels": pytest.approx(24 * 64 * 48 / 1e6)}
 
-    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]) == 3
+    assert (
+        cli.main(
+            ["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]
+        )
+        == 3
+    )
     capsys.readouterr()
     assert cli.main(["report", str(out)]) == 2, "a forecast is no run"
-    run = ["run", str(manifest), "-o", str(out), "--engine", engine, "--profile", priced, "--runner", "local", "--quiet"]
+    run = [
+        "run",
+        str(manifest),
+        "-o",
+        str(out),
+        "--engine",
+        engine,
+        "--profile",
+        priced,
+        "--runner",
+        "local",
+        "--quiet",
+    ]
     assert cli.main(run) == 3
     assert cli.main([*run, "--allow-failures"]) == 0
     capsys.readouterr()
@@ -182,7 +261,9 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     actual = report["actual"]
     assert actual["stages"]["paint"]["frames"] == 24
     assert actual["stages"]["assemble"]["seconds"] > 0
-    assert actual["cpu_hours"] == pytest.approx(sum(stage["seconds"] for stage in actual["stages"].values()) / 3600)
+    assert actual["cpu_hours"] == pytest.approx(
+        sum(stage["seconds"] for stage in actual["stages"].values()) / 3600
+    )
     assert actual["node_hours"] is None or set(actual["node_hours"]) == {"here"}
     assert f"| brightness | 24     | {actual['stages']['brightness']['seconds'] / 24:.5f}" in text
     assert "Dubs: 1 of 2 done, 1 failed" in text
@@ -194,11 +275,18 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads((out / "report" / "report.json").read_text())["dubs"]["failed"] == 1
 
     manifest.write_text(json.dumps({**row, "speech": str(tmp_path / "other.wav")}) + "\n")
-    assert cli.main(["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]) == 0
+    assert (
+        cli.main(
+            ["plan", str(manifest), "-o", str(out), "--engine", engine, "--profile", bare_file, "--json"]
+        )
+        == 0
+    )
     (learnt,) = json.loads(capsys.readouterr().out)["forecasts"]
     assert learnt["rates"] == "earlier runs in the run directory"
     paint = next(stage for stage in learnt["stages"] if stage["stage"] == "paint")
-    assert paint["seconds"] == pytest.approx(actual["stages"]["paint"]["seconds"], rel=1e-6), "24 frames again"
+    assert paint["seconds"] == pytest.approx(actual["stages"]["paint"]["seconds"], rel=1e-6), (
+        "24 frames again"
+    )
 
     # Planned again after the run: the runs are not forgotten, nor is the forecast that they followed.
     after = read_report(str(out))
@@ -223,10 +311,20 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_planning_by_ray_finds_the_same_work(
-    footage: Path, tmp_path: Path, ray_session: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    footage: Path,
+    tmp_path: Path,
+    ray_session: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [
-        {"id": f"t{n}", "video": str(footage / name), "speech": str(footage / "long.wav"), "output": f"{n}.mp4", "length": "loop"}
+        {
+            "id": f"t{n}",
+            "video": str(footage / name),
+            "speech": str(footage / "long.wav"),
+            "output": f"{n}.mp4",
+            "length": "loop",
+        }
         for n, name in enumerate(("a.mp4", "b.mp4", "absent.mp4"))
     ]
     manifest, engine = tmp_path / "m.jsonl", tmp_path / "engine.yaml"

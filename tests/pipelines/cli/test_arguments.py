@@ -30,20 +30,40 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dub", "a", "b", "-o", "c.mp4", "--lenth", "keep"], "retalk dub: unknown option --lenth (did you mean --length?)"),
-        (["run", "m.jsonl", "--outptu", "out"], "retalk run: unknown option --outptu (did you mean --output?)"),
+        (
+            ["dub", "a", "b", "-o", "c.mp4", "--lenth", "keep"],
+            "retalk dub: unknown option --lenth (did you mean --length?)",
+        ),
+        (
+            ["run", "m.jsonl", "--outptu", "out"],
+            "retalk run: unknown option --outptu (did you mean --output?)",
+        ),
         (["run", "m.jsonl", "-o", "out", "--zzz=1"], "retalk run: unknown option --zzz"),
         (["run"], "retalk run: missing: MANIFEST, -o/--output"),
         (["rnu", "m.jsonl"], "retalk: unknown command 'rnu' (did you mean run?); there are dub, run, "),
         (["models", "lst"], "retalk models: unknown command 'lst' (did you mean list?)"),
-        (["models", "pull", "--slect", "all"], "retalk models pull: unknown option --slect (did you mean --select?)"),
-        (["dub", "a", "b", "-o", "c.mp4", "--length", "freze"], "unknown value 'freze' (did you mean freeze?); choose from keep, trim, "),
-        (["dub", "my", "talk.mp4", "b", "-o", "c.mp4"], "retalk dub: unexpected argument b (a name with spaces needs quotes)"),
-        (["dub", "a", "b", "-o", "c.mp4", "--cache", "x", "--no-cache"], "--no-cache: not allowed with argument --cache"),
+        (
+            ["models", "pull", "--slect", "all"],
+            "retalk models pull: unknown option --slect (did you mean --select?)",
+        ),
+        (
+            ["dub", "a", "b", "-o", "c.mp4", "--length", "freze"],
+            "unknown value 'freze' (did you mean freeze?); choose from keep, trim, ",
+        ),
+        (
+            ["dub", "my", "talk.mp4", "b", "-o", "c.mp4"],
+            "retalk dub: unexpected argument b (a name with spaces needs quotes)",
+        ),
+        (
+            ["dub", "a", "b", "-o", "c.mp4", "--cache", "x", "--no-cache"],
+            "--no-cache: not allowed with argument --cache",
+        ),
         (["completion", "fsh"], "unknown value 'fsh'"),
     ],
 )
-def test_mistakes_are_answered_in_two_lines(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_answered_in_two_lines(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = refused(arguments, capsys)
     assert len(lines) == 2
     assert message in lines[0]
@@ -52,7 +72,10 @@ def test_mistakes_are_answered_in_two_lines(arguments: list[str], message: str, 
 
 def test_one_line_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(["run"], capsys)[1] == "usage: retalk run MANIFEST -o DIR [options]; see retalk run --help"
-    assert refused(["dub"], capsys)[1] == "usage: retalk dub VIDEO SPEECH -o OUT [options]; see retalk dub --help"
+    assert (
+        refused(["dub"], capsys)[1]
+        == "usage: retalk dub VIDEO SPEECH -o OUT [options]; see retalk dub --help"
+    )
 
 
 def test_a_value_that_looks_like_an_option_is_no_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +92,9 @@ def test_the_version_and_help_of_the_bare_command(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
-def test_help_fits_the_terminal(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_fits_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     for command in ([], *([name] for name in COMMANDS), ["models", "pull"]):
         with pytest.raises(SystemExit):
@@ -77,7 +102,9 @@ def test_help_fits_the_terminal(columns: int, capsys: pytest.CaptureFixture[str]
         text = capsys.readouterr().out
         described = text.partition("Examples:")[0]
         # Two columns may be wider: an option's own words are not broken.
-        wide = [line for line in described.splitlines() if len(line) > min(columns, 100) and " -" not in line[:5]]
+        wide = [
+            line for line in described.splitlines() if len(line) > min(columns, 100) and " -" not in line[:5]
+        ]
         assert not wide, (command, wide)
 
 
@@ -105,7 +132,10 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for name, command in commands.choices.items():
         for action in command._actions:
-            assert action.help or isinstance(action, argparse._SubParsersAction), (name, action.option_strings)
+            assert action.help or isinstance(action, argparse._SubParsersAction), (
+                name,
+                action.option_strings,
+            )
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     text = capsys.readouterr().out
@@ -123,14 +153,18 @@ def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_bash_completes_commands_options_and_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bash_completes_commands_options_and_choices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["completion", "bash"]) == 0
     (tmp_path / "retalk.bash").write_text(capsys.readouterr().out)
 
     def complete(*words: str) -> set[str]:
         line = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_retalk; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         code = f"cd {tmp_path}; source ./retalk.bash; {line}"
-        answer = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        answer = subprocess.run(
+            ["bash", "-c", code], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
         return set(answer.stdout.split())
 
     assert {"run", "report"} <= complete("retalk", "r")
@@ -138,7 +172,10 @@ def test_bash_completes_commands_options_and_choices(tmp_path: Path, capsys: pyt
     assert complete("retalk", "dub", "--length", "p") == {"pingpong"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["run", "--help"], ["rnu"], ["dub", "a"], ["models", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], [], ["run", "--help"], ["rnu"], ["dub", "a"], ["models", "--help"]],
+)
 def test_nothing_heavy_is_imported_for_words(arguments: list[str]) -> None:
     heavy = "{'torch', 'ray', 'numba', 'cv2', 'pandas', 'scipy', 'librosa', 'dlib', 'rich'}"
     code = (
@@ -148,7 +185,14 @@ def test_nothing_heavy_is_imported_for_words(arguments: list[str]) -> None:
         f"found = {heavy} & set(sys.modules)\n"
         "sys.exit(f'imported: {found}' if found else 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert ended.returncode == 0, ended.stderr
 
 

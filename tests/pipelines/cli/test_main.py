@@ -1,4 +1,6 @@
-"""The command line: exit codes, messages, resumable side directories, plan and status, in this process and as a real one."""
+"""The command line: exit codes, messages, resumable side directories, plan and status, in this process and as
+a real one.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,27 @@ def configs(tmp_path: Path) -> list[str]:
     return ["--engine", str(engine), "--profile", str(profile)]
 
 
-def dub(footage: Path, output: Path, configs: list[str], *more: str, video: str = "a.mp4", speech: str = "exact.wav") -> int:
+def dub(
+    footage: Path,
+    output: Path,
+    configs: list[str],
+    *more: str,
+    video: str = "a.mp4",
+    speech: str = "exact.wav",
+) -> int:
     return cli.main(
-        ["dub", str(footage / video), str(footage / speech), "-o", str(output), *configs, "--runner", "local", "--quiet", *more]
+        [
+            "dub",
+            str(footage / video),
+            str(footage / speech),
+            "-o",
+            str(output),
+            *configs,
+            "--runner",
+            "local",
+            "--quiet",
+            *more,
+        ]
     )
 
 
@@ -48,26 +68,42 @@ def test_dub_makes_the_output_and_leaves_nothing_else(
     assert "x.mp4: 40 frames, 3 s" in capsys.readouterr().out
 
 
-def test_dub_says_what_is_cut(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_dub_says_what_is_cut(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dub(footage, tmp_path / "x.mp4", configs, speech="long.wav") == 0
     assert "note: the speech is 1.3 s longer than the video and is cut" in capsys.readouterr().err
 
 
-def test_failed_title_is_exit_code_3(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_title_is_exit_code_3(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "damaged.mp4").write_bytes(b"no video" * 100)
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, video=str(tmp_path / "damaged.mp4")) == 3
     assert "damaged.mp4: " in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == [], "nothing is worth keeping"
 
 
-def test_dub_goes_on_where_it_stood(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_dub_goes_on_where_it_stood(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "out" / "x.mp4"
     options = [
-        *("--set", "misbehave_dub.fail=x", "--set", "misbehave_dub.segment=2", "--set", "misbehave_dub.times=1"),
+        *(
+            "--set",
+            "misbehave_dub.fail=x",
+            "--set",
+            "misbehave_dub.segment=2",
+            "--set",
+            "misbehave_dub.times=1",
+        ),
         *("--set", f"misbehave_dub.folder={tmp_path}", "--set", f"paint.log={tmp_path / 'log'}"),
     ]
     assert dub(footage, output, configs, *options) == 3
-    assert f"work is kept in {side_directory(str(output))}: run the same command again" in capsys.readouterr().err
+    assert (
+        f"work is kept in {side_directory(str(output))}: run the same command again"
+        in capsys.readouterr().err
+    )
     assert len((tmp_path / "log").read_text().split()) == 3
     assert dub(footage, output, configs, *options) == 0
     assert len((tmp_path / "log").read_text().split()) == 4, "only the segment that had failed"
@@ -86,7 +122,12 @@ def test_dub_goes_on_where_it_stood(footage: Path, tmp_path: Path, configs: list
     ],
 )
 def test_wrong_usage_is_exit_code_2(
-    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    footage: Path,
+    tmp_path: Path,
+    configs: list[str],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, *arguments) == 2
     error = capsys.readouterr().err
@@ -96,14 +137,29 @@ def test_wrong_usage_is_exit_code_2(
 
 
 def test_arguments_that_argparse_refuses() -> None:
-    for arguments in (["dub", "a", "b"], ["dub", "a", "b", "-o", "x.mp4", "--length", "longest"], ["nothing"]):
+    for arguments in (
+        ["dub", "a", "b"],
+        ["dub", "a", "b", "-o", "x.mp4", "--length", "longest"],
+        ["nothing"],
+    ):
         with pytest.raises(SystemExit) as ended:
             cli.main(arguments)
         assert ended.value.code == 2
 
 
 def test_help_is_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = ("dub", "run", "submit", "plan", "status", "report", "profile", "stages", "models", "completion")
+    commands = (
+        "dub",
+        "run",
+        "submit",
+        "plan",
+        "status",
+        "report",
+        "profile",
+        "stages",
+        "models",
+        "completion",
+    )
     for command in ([], *([name] for name in commands)):
         with pytest.raises(SystemExit) as ended:
             cli.main([*command, "--help"])
@@ -113,7 +169,12 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["dub", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for part in ("pingpong: a shorter video is extended", "REFERENCE.jpg", "--runner {auto,ray,local}", "STAGE.OPTION=VALUE"):
+    for part in (
+        "pingpong: a shorter video is extended",
+        "REFERENCE.jpg",
+        "--runner {auto,ray,local}",
+        "STAGE.OPTION=VALUE",
+    ):
         assert part in text
 
 
@@ -121,14 +182,26 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
 def manifest(footage: Path, tmp_path: Path) -> str:
     path = tmp_path / "m.jsonl"
     rows: list[dict[str, Any]] = [
-        {"id": "good", "video": str(footage / "a.mp4"), "speech": str(footage / "long.wav"), "output": "good.mp4"},
-        {"id": "bad", "video": str(footage / "absent.mp4"), "speech": str(footage / "exact.wav"), "output": "bad.mp4"},
+        {
+            "id": "good",
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / "long.wav"),
+            "output": "good.mp4",
+        },
+        {
+            "id": "bad",
+            "video": str(footage / "absent.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": "bad.mp4",
+        },
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
-def test_plan_prints_and_writes_nothing(manifest: str, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_and_writes_nothing(
+    manifest: str, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
     assert cli.main(["plan", manifest, *configs]) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -137,11 +210,15 @@ def test_plan_prints_and_writes_nothing(manifest: str, tmp_path: Path, configs: 
     assert lines[1].split() == ["good", "dub", "64x48", "24", "2", "s", "2", "4", "4", "to", "do"]
     assert lines[2].split()[-1] == "FAILS"
     assert "2 titles, 2 dubs: 4 segments to do, 2 s of video, 1 problem" in lines
-    assert any(line.startswith("problem: bad [dub]: ") and "absent.mp4: no such file" in line for line in lines)
+    assert any(
+        line.startswith("problem: bad [dub]: ") and "absent.mp4: no such file" in line for line in lines
+    )
     assert any(line.startswith("note: good [dub]: the speech is 1.3 s longer") for line in lines)
 
 
-def test_run_and_status(manifest: str, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_and_status(
+    manifest: str, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local"]) == 3
     captured = capsys.readouterr()
@@ -169,12 +246,26 @@ def test_json_is_all_that_is_on_standard_output(
     assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json"]) == 3
     captured = capsys.readouterr()
     report = json.loads(captured.out)
-    assert (report["outcome"], report["exit_code"], report["already_done"], report["dubbed"], report["failed"]) == ("failed", 3, 0, 1, 1)
-    assert [(record["title"], record["state"]) for record in report["records"]] == [("bad", "failed"), ("good", "done")]
+    assert (
+        report["outcome"],
+        report["exit_code"],
+        report["already_done"],
+        report["dubbed"],
+        report["failed"],
+    ) == ("failed", 3, 0, 1, 1)
+    assert [(record["title"], record["state"]) for record in report["records"]] == [
+        ("bad", "failed"),
+        ("good", "done"),
+    ]
     assert "no such file" in report["records"][0]["error"]
     assert report["segments"] == {"computed": 4, "reused": 0}
     assert "failed: bad [dub]: " in captured.err
-    assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json", "--allow-failures"]) == 0
+    assert (
+        cli.main(
+            ["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json", "--allow-failures"]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["already_done"] == 1
     assert dub(footage, tmp_path / "x.mp4", configs, "--json") == 0
     report = json.loads(capsys.readouterr().out)
@@ -193,12 +284,19 @@ def test_a_log_file_has_what_the_terminal_does_not_show(
     assert "Traceback (most recent call last):" in text
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails, "--verbose") == 3
     assert "Traceback" in capsys.readouterr().err
-    assert dub(footage, tmp_path / "out" / "y.mp4", [*configs, "--engine", "none"], "--log-file", str(log)) == 2
+    assert (
+        dub(footage, tmp_path / "out" / "y.mp4", [*configs, "--engine", "none"], "--log-file", str(log)) == 2
+    )
     assert "engine 'none' is unknown" in log.read_text()
 
 
 def test_a_run_that_ends_tells_a_webhook(
-    manifest: str, footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    manifest: str,
+    footage: Path,
+    tmp_path: Path,
+    configs: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "WAITS", (0.0, 0.0, 0.0))
     command = ["run", manifest, "-o", str(tmp_path / "out"), *configs, "--runner", "local", "--quiet"]
@@ -232,7 +330,9 @@ def interrupted(self: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_dry_run_says_what_would_be_done(footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_what_would_be_done(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "out"
     assert dub(footage, folder / "x.mp4", configs, "--dry-run", speech="long.wav") == 0
     captured = capsys.readouterr()
@@ -244,7 +344,15 @@ def test_a_dry_run_says_what_would_be_done(footage: Path, tmp_path: Path, config
     assert "note: the speech is 1.3 s longer than the video and is cut" in captured.err
     assert not folder.exists()
     (tmp_path / "silent.wav").write_bytes((footage / "exact.wav").read_bytes()[:44] + bytes(64000))
-    arguments = ["dub", str(footage / "a.mp4"), str(tmp_path / "silent.wav"), "-o", str(folder / "x.mp4"), *configs, "--dry-run"]
+    arguments = [
+        "dub",
+        str(footage / "a.mp4"),
+        str(tmp_path / "silent.wav"),
+        "-o",
+        str(folder / "x.mp4"),
+        *configs,
+        "--dry-run",
+    ]
     assert cli.main([*arguments, "--json"]) == 3
     captured = capsys.readouterr()
     told = json.loads(captured.out)
@@ -264,7 +372,9 @@ def test_a_dry_run_is_refused_what_the_run_would_be(
     assert (tmp_path / "x.mp4").read_bytes() == b"precious"
 
 
-def test_stages_prints_the_table_and_the_options(configs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_prints_the_table_and_the_options(
+    configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["stages", *configs[:2]]) == 0
     assert capsys.readouterr().out.startswith("| stage ")
     assert cli.main(["stages", *configs[:2], "--options", "--set", "level.gain=2"]) == 0
@@ -272,11 +382,31 @@ def test_stages_prints_the_table_and_the_options(configs: list[str], capsys: pyt
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed_anywhere_the_same_command_goes_on(footage: Path, tmp_path: Path, configs: list[str], how: signal.Signals) -> None:
+def test_killed_anywhere_the_same_command_goes_on(
+    footage: Path, tmp_path: Path, configs: list[str], how: signal.Signals
+) -> None:
     """A real process, ended while a stage is at work."""
     output, log = tmp_path / "out" / "x.mp4", tmp_path / "log"
-    base = [sys.executable, "-m", "pipelines", "dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(output), *configs]
-    command = [*base, "--runner", "local", "--set", f"paint.log={log}", "--set", f"paint.wait={tmp_path / 'go'}"]
+    base = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "dub",
+        str(footage / "a.mp4"),
+        str(footage / "exact.wav"),
+        "-o",
+        str(output),
+        *configs,
+    ]
+    command = [
+        *base,
+        "--runner",
+        "local",
+        "--set",
+        f"paint.log={log}",
+        "--set",
+        f"paint.wait={tmp_path / 'go'}",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not log.exists() or len(log.read_text().split()) < 2:

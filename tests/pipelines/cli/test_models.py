@@ -33,7 +33,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
-    """A folder with the two files of the catalogue that are small, as far as their publishers' pages describe them."""
+    """A folder with the two files of the catalogue that are small, as far as their publishers' pages describe
+    them.
+    """
     folder = tmp_path / "mirror"
     folder.mkdir()
     (folder / "expression.mat").write_bytes(EXPRESSION)
@@ -60,7 +62,9 @@ def test_list_names_every_file_and_what_is_here(home: Path, capsys: pytest.Captu
     assert {entry["file"]: entry["present"] for entry in value["files"]}["expression.mat"] == "yes"
 
 
-def test_pull_shows_licences_and_waits_for_consent(home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pull_shows_licences_and_waits_for_consent(
+    home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["pull", "expression.mat", "similarity_Lm3D_all.mat", "--from", str(mirror)]
     assert main(names) == 2
     said = capsys.readouterr()
@@ -80,12 +84,15 @@ def test_pull_of_a_licence_that_allows_everything_asks_nothing(home: Path, mirro
     assert main(["pull", "expression.mat", "--from", str(mirror)]) == 0
 
 
-def test_licence_clean_says_what_it_leaves_out_and_why(home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_licence_clean_says_what_it_leaves_out_and_why(
+    home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["expression.mat", "similarity_Lm3D_all.mat", "gpen"]
     assert main(["pull", *names, "--select", "licence-clean", "--from", str(mirror)]) == 0
     out = capsys.readouterr().out
     assert (
-        "left out: similarity_Lm3D_all.mat (commercial use: no; Basel Face Model 2009, non-commercial). Without it: no retalk engine" in out
+        "left out: similarity_Lm3D_all.mat (commercial use: no; Basel Face Model 2009, non-commercial). Without it: no retalk engine"
+        in out
     )
     assert "left out: GPEN-BFR-512.pth" in out
     assert "kept on its publisher's word: expression.mat" in out
@@ -113,7 +120,9 @@ def test_failures_are_named_and_give_3(home: Path, mirror: Path, capsys: pytest.
         (["verify", "nothing"], "'nothing'"),
     ],
 )
-def test_wrong_usage_gives_2(home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_wrong_usage_gives_2(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
 
@@ -131,7 +140,9 @@ def test_verify_hashes_again(home: Path, mirror: Path, capsys: pytest.CaptureFix
     assert "expression.mat  mismatch" in capsys.readouterr().out
 
 
-def test_a_checked_in_lock_file_holds_for_others(home: Path, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checked_in_lock_file_holds_for_others(
+    home: Path, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock = ["--lock", str(tmp_path / "repo" / "models.lock.json")]
     assert main(["pull", "expression.mat", "--from", str(mirror), *lock]) == 0
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "second"))
@@ -139,7 +150,9 @@ def test_a_checked_in_lock_file_holds_for_others(home: Path, mirror: Path, tmp_p
     assert main(["pull", "expression.mat", "--from", str(mirror), *lock]) == 3
 
 
-def test_transfers_without_an_address_are_left_out_of_selections(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transfers_without_an_address_are_left_out_of_selections(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     everything_else = [file for file in load_catalog().files if file != "wav2lip_gan.pth"]
     assert main(["pull", "--select", "all", "--without", *everything_else]) == 0
     assert "left out: wav2lip_gan.pth: its publisher gives no direct address" in capsys.readouterr().out
@@ -151,7 +164,11 @@ def test_it_fits_into_retalk_and_runs_alone(home: Path) -> None:
     args = parser.parse_args(["models", "pull", "lnet", "--jobs", "2"])
     assert (args.names, args.jobs, callable(args.run)) == (["lnet"], 2, True)
     result = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.models", "pull", "lnett"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pipelines.cli.models", "pull", "lnett"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 2
     assert "retalk models: no model file" in result.stderr
@@ -161,7 +178,9 @@ def test_ctrl_c_keeps_what_was_transferred(home: Path) -> None:
     with serving({"/DNet.pt": bytes(180_000_000)}) as shelf:
         shelf.pause = 0.02
         arguments = [sys.executable, "-m", "pipelines.cli.models", "pull", "dnet", "--from", shelf.url]
-        process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and shelf.sent < 4 << 20:
             time.sleep(0.02)
@@ -201,7 +220,11 @@ def test_verify_numerics_tells_each_form_of_a_network(home: Path, capsys: pytest
     """Without files: on made-up weights."""
     assert main(["verify", "--numerics", "face3d"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("face3d ")]
-    assert [re.split(r" {2,}", line)[2] for line in lines] == ["float32 channels last", "bfloat16 channels last", "bfloat16"]
+    assert [re.split(r" {2,}", line)[2] for line in lines] == [
+        "float32 channels last",
+        "bfloat16 channels last",
+        "bfloat16",
+    ]
     assert all("made up" in line and "cpu" in line for line in lines)
     assert lines[0].endswith("right")
     assert float(re.split(r" {2,}", lines[0])[4]) < 1e-4

@@ -1,4 +1,6 @@
-"""`retalk profile`: real measurements of the test engine's stages, a profile that loads and runs, and the arithmetic behind it."""
+"""`retalk profile`: real measurements of the test engine's stages, a profile that loads and runs, and the
+arithmetic behind it.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,30 @@ def test_the_written_profile_loads_forecasts_and_runs(
     engine, profile, out = tmp_path / "engine.yaml", tmp_path / "mine.yaml", tmp_path / "out"
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
     video, speech = str(footage / "a.mp4"), str(footage / "exact.wav")
-    assert cli.main(["profile", "--engine", str(engine), "--video", video, "--speech", speech, "-o", str(profile), "--device", "cpu"]) == 0
+    assert (
+        cli.main(
+            [
+                "profile",
+                "--engine",
+                str(engine),
+                "--video",
+                video,
+                "--speech",
+                speech,
+                "-o",
+                str(profile),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     assert "paint" in capsys.readouterr().out
     text, loaded = profile.read_text(), load_profile(str(profile))
-    assert (loaded.name, [pool.stages for pool in loaded.pools]) == ("mine", [["brightness"], ["level", "paint"]])
+    assert (loaded.name, [pool.stages for pool in loaded.pools]) == (
+        "mine",
+        [["brightness"], ["level", "paint"]],
+    )
     rates = loaded.rates["test"]
     assert set(rates.stages) == {"plan", "brightness", "level", "paint", "assemble"}
     assert rates.megapixels == [round(32 * 24 / 1e6, 4), round(64 * 48 / 1e6, 4)]
@@ -45,7 +67,9 @@ def test_the_written_profile_loads_forecasts_and_runs(
 
     manifest = tmp_path / "m.jsonl"
     manifest.write_text(json.dumps({"id": "a", "video": video, "speech": speech, "output": "a.mp4"}) + "\n")
-    assert cli.main(["plan", str(manifest), "--engine", str(engine), "--profile", str(profile), "--json"]) == 0
+    assert (
+        cli.main(["plan", str(manifest), "--engine", str(engine), "--profile", str(profile), "--json"]) == 0
+    )
     (forecast,) = json.loads(capsys.readouterr().out)["forecasts"]
     assert forecast["wall_seconds"] > 0
     assert forecast["unknown"] == []
@@ -55,11 +79,15 @@ def test_the_written_profile_loads_forecasts_and_runs(
 
 
 def test_every_measured_title_is_really_computed(footage: Path, tmp_path: Path) -> None:
-    """No title's last stage finds what the measurement itself has committed before: a frame takes at least what its stage sleeps."""
+    """No title's last stage finds what the measurement itself has committed before: a frame takes at least
+    what its stage sleeps.
+    """
     built = Engine(engine_config(options={"Paint": {"pause": 0.02}}))
     clips = [(footage / "a.mp4", str(footage / "exact.wav")), (footage / "b.mp4", str(footage / "exact.wav"))]
     found = measure_all(built, clips, tmp_path, "cpu", lambda text: None)
-    assert {name: len(measure.points) for name, measure in found.items()} == dict.fromkeys(("plan", *built.names, "assemble"), 2)
+    assert {name: len(measure.points) for name, measure in found.items()} == dict.fromkeys(
+        ("plan", *built.names, "assemble"), 2
+    )
     assert min(seconds for _, seconds in found["paint"].points) >= 0.02
 
 
@@ -69,16 +97,47 @@ def test_wrong_usage(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "a profile is a .yaml file" in capsys.readouterr().err
     assert cli.main([*base, str(tmp_path / "x.yaml"), "--video", str(footage / "a.mp4")]) == 2
     assert "give both --video and --speech" in capsys.readouterr().err
-    assert cli.main([*base, str(tmp_path / "x.yaml"), "--video", str(footage / "none.mp4"), "--speech", str(footage / "exact.wav")]) == 2
+    assert (
+        cli.main(
+            [
+                *base,
+                str(tmp_path / "x.yaml"),
+                "--video",
+                str(footage / "none.mp4"),
+                "--speech",
+                str(footage / "exact.wav"),
+            ]
+        )
+        == 2
+    )
     assert "none.mp4: no such file" in capsys.readouterr().err
     assert not (tmp_path / "x.yaml").exists()
 
 
-def test_a_stage_that_fails_is_named(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_that_fails_is_named(
+    footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = tmp_path / "engine.yaml"
-    engine.write_text(yaml.safe_dump(engine_config("Misbehave", options={"Misbehave": {"kill": "whole"}}).model_dump()))
+    engine.write_text(
+        yaml.safe_dump(engine_config("Misbehave", options={"Misbehave": {"kill": "whole"}}).model_dump())
+    )
     given = ["--video", str(footage / "a.mp4"), "--speech", str(footage / "exact.wav")]
-    assert cli.main(["profile", "--engine", str(engine), *given, "-o", str(tmp_path / "x.yaml"), "--device", "cpu", "--quiet"]) == 2
+    assert (
+        cli.main(
+            [
+                "profile",
+                "--engine",
+                str(engine),
+                *given,
+                "-o",
+                str(tmp_path / "x.yaml"),
+                "--device",
+                "cpu",
+                "--quiet",
+            ]
+        )
+        == 2
+    )
     assert "stage misbehave cannot be measured: its process ended with exit code 1" in capsys.readouterr().err
     assert not (tmp_path / "x.yaml").exists()
 
@@ -102,7 +161,9 @@ def test_rates_are_a_line_over_the_size_and_never_negative() -> None:
 
 def measured(engine: Engine, seconds: dict[str, float], gpu: dict[str, float]) -> dict[str, Measure]:
     return {
-        name: Measure(name, [(2.0, seconds.get(name, 0.001))], rss_mib=3000, base_mib=500, gpu_mib=gpu.get(name, 0.0))
+        name: Measure(
+            name, [(2.0, seconds.get(name, 0.001))], rss_mib=3000, base_mib=500, gpu_mib=gpu.get(name, 0.0)
+        )
         for name in ("plan", *engine.names, "assemble")
     }
 
@@ -113,7 +174,11 @@ def test_gpu_fractions_follow_memory_and_numbers_follow_work() -> None:
     gpu = {"detect": 1000.0, "recon3d": 1500.0, "dnet": 1500.0, "lnet": 3000.0, "enet": 5000.0}
     text, profile = make_profile("box", engine, measured(engine, seconds, gpu), GPU_BOX, "by hand")
     pools = {pool.name: pool for pool in profile.pools}
-    assert [pool.stages for pool in profile.pools] == [["detect", "recon3d", "dnet"], ["lnet", "enet"], ["blend"]]
+    assert [pool.stages for pool in profile.pools] == [
+        ["detect", "recon3d", "dnet"],
+        ["lnet", "enet"],
+        ["blend"],
+    ]
     # 4000 MiB with room are 21 % of a GPU, 8000 are 42 %; three quarters of the work is the second pool's.
     assert pools["detect-dnet"].num_gpus == 0.25
     assert pools["lnet-enet"].num_gpus == 0.5
@@ -132,17 +197,23 @@ def test_gpu_fractions_follow_memory_and_numbers_follow_work() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     engine = Engine(load_engine("retalk"))
     with pytest.raises(ValueError, match="needs 30000 MiB, the GPU has 24000"):
-        make_profile("box", engine, measured(engine, {}, {"lnet": 15_000.0, "enet": 15_000.0}), GPU_BOX, "by hand")
+        make_profile(
+            "box", engine, measured(engine, {}, {"lnet": 15_000.0, "enet": 15_000.0}), GPU_BOX, "by hand"
+        )
     one = Machine(cpus=8, ram_mib=32_000, shm_mib=8_000, gpus=1, gpu_mib=24_000)
     with pytest.raises(ValueError, match=r"one actor of each pool needs 1\.5 GPUs, there are 1"):
-        make_profile("box", engine, measured(engine, {}, {"detect": 15_000.0, "lnet": 9_000.0}), one, "by hand")
+        make_profile(
+            "box", engine, measured(engine, {}, {"detect": 15_000.0, "lnet": 9_000.0}), one, "by hand"
+        )
 
 
 @pytest.mark.parametrize(("cpus", "ram"), [(2, 8_000), (16, 64_000), (16, 16_000)])
 def test_cpu_pools_fit_cores_and_memory(cpus: int, ram: float) -> None:
     engine = Engine(load_engine("exemplar"))
     box = Machine(cpus=cpus, ram_mib=ram, shm_mib=4_000)
-    _, profile = make_profile("box", engine, measured(engine, {"detect": 0.03, "render": 0.09}, {}), box, "by hand")
+    _, profile = make_profile(
+        "box", engine, measured(engine, {"detect": 0.03, "render": 0.09}, {}), box, "by hand"
+    )
     sizes = {pool.name: pool.size or 0 for pool in profile.pools}
     assert set(sizes) == {"detect", "speak-render"}
     check_resources(profile, profile.pools, {"CPU": float(cpus)})

@@ -1,4 +1,6 @@
-"""Status and the run's log: of a run that goes on, that was killed, that has ended; for people and for machines."""
+"""Status and the run's log: of a run that goes on, that was killed, that has ended; for people and for
+machines.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,17 @@ from pipelines.monitoring.run_log import RunLog, node_shapes, read_logs
 from pipelines.state.lock import STALE, RunLock
 from tests.pipelines.conftest import engine_config, profile_config
 
-STATE = {"titles": 4, "planned_titles": 3, "ended": 2, "failed": 1, "planned": 90, "done": 30, "elapsed": 10.0, "fps": 3.0, "eta": 30.0}
+STATE = {
+    "titles": 4,
+    "planned_titles": 3,
+    "ended": 2,
+    "failed": 1,
+    "planned": 90,
+    "done": 30,
+    "elapsed": 10.0,
+    "fps": 3.0,
+    "eta": 30.0,
+}
 BOARD = {"stages": {"level": {"rows": 3, "frames": 30, "seconds": 6.0, "errors": 1}}}
 
 
@@ -31,13 +43,29 @@ def command(footage: Path, tmp_path: Path) -> list[str]:
     """A run of two titles that stands still in the third segment of the first until `go` is there."""
     rows = [
         {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"},
-        {"id": "b", "video": str(footage / "absent.mp4"), "speech": str(footage / "exact.wav"), "output": "b.mp4"},
+        {
+            "id": "b",
+            "video": str(footage / "absent.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": "b.mp4",
+        },
     ]
-    files = {"engine": engine_config().model_dump(), "profile": profile_config(2).model_dump(exclude_none=True)}
+    files = {
+        "engine": engine_config().model_dump(),
+        "profile": profile_config(2).model_dump(exclude_none=True),
+    }
     for name, content in files.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--runner", "local", "--quiet"]
+    options = [
+        "--engine",
+        str(tmp_path / "engine.yaml"),
+        "--profile",
+        str(tmp_path / "profile.yaml"),
+        "--runner",
+        "local",
+        "--quiet",
+    ]
     wait = ["--set", f"paint.wait={tmp_path / 'go'}", "--set", f"paint.log={tmp_path / 'log'}"]
     return ["run", str(tmp_path / "m.jsonl"), "-o", str(tmp_path / "out"), *options, *wait]
 
@@ -48,7 +76,11 @@ def test_live_killed_and_finished(
     out = str(tmp_path / "out")
     process = subprocess.Popen([sys.executable, "-m", "pipelines", *command], cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 120
-    while not read_logs(out) or not (tmp_path / "log").exists() or len((tmp_path / "log").read_text().split()) < 2:
+    while (
+        not read_logs(out)
+        or not (tmp_path / "log").exists()
+        or len((tmp_path / "log").read_text().split()) < 2
+    ):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -77,7 +109,9 @@ def test_live_killed_and_finished(
     assert (after["state"], after["done"], len(after["failed"]), after["left"]) == ("finished", 1, 1, 0)
     assert "absent.mp4: no such file" in after["failed"][0]["error"]
     assert after["log"]["outcome"] == "ended"
-    assert [log["outcome"] for log in read_logs(out)] == ["running", "ended"], "one log a run; the killed one stays as it was"
+    assert [log["outcome"] for log in read_logs(out)] == ["running", "ended"], (
+        "one log a run; the killed one stays as it was"
+    )
     stages = after["log"]["stages"]
     assert list(stages) == ["plan", "brightness", "level", "paint"]
     assert stages["plan"]["rows"] == 2
@@ -164,15 +198,34 @@ def test_forms_of_living_nodes() -> None:
     assert runlog.size_of("44c4g") == (44.0, 4.0)
 
 
-def test_workers_that_do_not_come_up_are_named(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_that_do_not_come_up_are_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "go").touch()
     assert cli.main(command) == 3
     (path,) = (tmp_path / "out" / "runs").glob("*.json")
     early = {"group": "paint", "node": "host", "pid": 5, "seconds": 30.0, "state": "importing, running (R)"}
-    late = {"group": "brightness", "node": "host", "pid": 7, "seconds": 75.0, "state": "importing, stopped (T)"}
-    path.write_text(json.dumps({**json.loads(path.read_text()), "updated": time.time(), "outcome": "running", "starting": [early, late]}))
+    late = {
+        "group": "brightness",
+        "node": "host",
+        "pid": 7,
+        "seconds": 75.0,
+        "state": "importing, stopped (T)",
+    }
+    path.write_text(
+        json.dumps(
+            {
+                **json.loads(path.read_text()),
+                "updated": time.time(),
+                "outcome": "running",
+                "starting": [early, late],
+            }
+        )
+    )
     with RunLock(str(tmp_path / "out")):
         capsys.readouterr()
         show_status(str(tmp_path / "out"))
     lines = [line for line in capsys.readouterr().out.splitlines() if "has not come up" in line]
-    assert lines == ["a worker of brightness has not come up for 1 min 15 s (process 7 on host, importing, stopped (T))"]
+    assert lines == [
+        "a worker of brightness has not come up for 1 min 15 s (process 7 on host, importing, stopped (T))"
+    ]

@@ -1,4 +1,6 @@
-"""`retalk` on a terminal, with an ``ffmpeg`` on PATH that touches it: nothing we start is stopped by it, and Ctrl-C ends everything."""
+"""`retalk` on a terminal, with an ``ffmpeg`` on PATH that touches it: nothing we start is stopped by it, and
+Ctrl-C ends everything.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
     fake_program(tmp_path / "bin", "ffmpeg")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(tmp_path / "bin"), kept.get("PATH", "")])
-    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    return {
+        **kept,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "disabled",
+        "TERM": "xterm",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def command(kind: str, runner: str, footage: Path, folder: Path, *more: str) -> list[str]:
@@ -34,7 +43,12 @@ def command(kind: str, runner: str, footage: Path, folder: Path, *more: str) -> 
     if kind == "dub":
         files = [str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(folder / "out" / "a.mp4")]
     else:
-        row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
+        row = {
+            "id": "a",
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": "a.mp4",
+        }
         (folder / "m.jsonl").write_text(json.dumps(row) + "\n")
         files = [str(folder / "m.jsonl"), "-o", str(folder / "out")]
     return [sys.executable, "-m", "pipelines", kind, *files, *options]
@@ -42,7 +56,9 @@ def command(kind: str, runner: str, footage: Path, folder: Path, *more: str) -> 
 
 @pytest.mark.parametrize("runner", ["local", "ray"])
 @pytest.mark.parametrize("kind", ["dub", "run"])
-def test_a_title_is_dubbed_on_a_terminal(footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str) -> None:
+def test_a_title_is_dubbed_on_a_terminal(
+    footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str
+) -> None:
     ended = on_terminal(command(kind, runner, footage, tmp_path), environment, tmp_path)
     assert ended.code == 0, ended.text
     assert (tmp_path / "out" / "a.mp4").exists()
@@ -52,8 +68,12 @@ def test_a_title_is_dubbed_on_a_terminal(footage: Path, tmp_path: Path, environm
     assert not ended.left
 
 
-@pytest.mark.parametrize(("kind", "runner"), [("dub", "local"), ("run", "local"), ("dub", "ray"), ("run", "ray")])
-def test_ctrl_c_ends_all_of_it(footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "runner"), [("dub", "local"), ("run", "local"), ("dub", "ray"), ("run", "ray")]
+)
+def test_ctrl_c_ends_all_of_it(
+    footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str
+) -> None:
     log, gate = tmp_path / "log", tmp_path / "go"
     held = ["--set", f"paint.log={log}", "--set", f"paint.wait={gate}"]
     ended = on_terminal(command(kind, runner, footage, tmp_path, *held), environment, tmp_path, log.exists)

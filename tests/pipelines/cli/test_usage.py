@@ -1,4 +1,6 @@
-"""What cannot be used is refused in one line before anything runs: missing packages of storages, files, options that exclude each other."""
+"""What cannot be used is refused in one line before anything runs: missing packages of storages, files,
+options that exclude each other.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ def configs(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def manifest(footage: Path, tmp_path: Path) -> str:
     path = tmp_path / "m.jsonl"
-    row = {"id": "good", "video": str(footage / "a.mp4"), "speech": str(footage / "long.wav"), "output": "good.mp4"}
+    row = {
+        "id": "good",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "long.wav"),
+        "output": "good.mp4",
+    }
     path.write_text(json.dumps(row) + "\n")
     return str(path)
 
@@ -37,11 +44,17 @@ def manifest(footage: Path, tmp_path: Path) -> str:
     [
         ({"video": "nowhere.mp4"}, "the video: {footage}/nowhere.mp4: no such file"),
         ({"speech": "nowhere.wav"}, "the speech: {footage}/nowhere.wav: no such file"),
-        ({"speech": "s3://bucket/x.wav"}, "retalk dub: s3://bucket/x.wav: s3:// needs the package s3fs, which is not installed"),
+        (
+            {"speech": "s3://bucket/x.wav"},
+            "retalk dub: s3://bucket/x.wav: s3:// needs the package s3fs, which is not installed",
+        ),
         ({"video": "D:\\films\\a.mp4"}, "D:\\films\\a.mp4: looks like a Windows path"),
         ({"more": ["--face", "upper"]}, "face: must be largest, left, right, a number"),
         ({"more": ["--face", "/no/face.jpg"]}, "the picture of --face: /no/face.jpg: no such file"),
-        ({"more": ["--language", "german"]}, "language: 'german' is an unknown language: did you mean 'deu' (German)?"),
+        (
+            {"more": ["--language", "german"]},
+            "language: 'german' is an unknown language: did you mean 'deu' (German)?",
+        ),
     ],
 )
 def test_dub_refuses_what_cannot_be_used_in_its_own_words(
@@ -53,11 +66,30 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     change: dict[str, Any],
     message: str,
 ) -> None:
-    change = {name: str(footage / value) if str(value).startswith("nowhere") else value for name, value in change.items()}
+    change = {
+        name: str(footage / value) if str(value).startswith("nowhere") else value
+        for name, value in change.items()
+    }
     more = change.pop("more", [])
     files = {"video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), **change}
     output = tmp_path / "out" / "x.mp4"
-    assert cli.main(["dub", files["video"], files["speech"], "-o", str(output), *configs, "--runner", "local", "--quiet", *more]) == 2
+    assert (
+        cli.main(
+            [
+                "dub",
+                files["video"],
+                files["speech"],
+                "-o",
+                str(output),
+                *configs,
+                "--runner",
+                "local",
+                "--quiet",
+                *more,
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert message.format(footage=footage) in error
     assert "row" not in error
@@ -75,7 +107,9 @@ def without_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(_registry, kind, raising=False)
 
 
-@pytest.mark.parametrize(("url", "package"), [("s3://bucket/x", "s3fs"), ("gs://bucket/x", "gcsfs"), ("https://host/x", "aiohttp")])
+@pytest.mark.parametrize(
+    ("url", "package"), [("s3://bucket/x", "s3fs"), ("gs://bucket/x", "gcsfs"), ("https://host/x", "aiohttp")]
+)
 @pytest.mark.parametrize(
     "command",
     [
@@ -100,26 +134,42 @@ def test_storage_whose_package_is_missing_is_one_line(
     url: str,
     package: str,
 ) -> None:
-    for word, value in (("URL", url), ("MANIFEST", manifest), ("DIR", str(tmp_path / "dir")), ("VIDEO", str(footage / "a.mp4"))):
+    for word, value in (
+        ("URL", url),
+        ("MANIFEST", manifest),
+        ("DIR", str(tmp_path / "dir")),
+        ("VIDEO", str(footage / "a.mp4")),
+    ):
         command = [part.replace(word, value) for part in command]
     more = ["--engine", "exemplar"] if command[0] not in ("status", "report") else []
     assert cli.main([*command, *more]) == 2
     error = capsys.readouterr().err
-    assert f"{url.split(':', maxsplit=1)[0]}:// needs the package {package}, which is not installed: pip install" in error
+    assert (
+        f"{url.split(':', maxsplit=1)[0]}:// needs the package {package}, which is not installed: pip install"
+        in error
+    )
     assert len([line for line in error.splitlines() if line.startswith("retalk ")]) == 1
     assert "Traceback" not in error
     assert not (tmp_path / "dir").exists()
 
 
-def test_cache_and_no_cache_are_refused_together(manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cache_and_no_cache_are_refused_together(
+    manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["run", manifest, "-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--no-cache"])
+        cli.main(
+            ["run", manifest, "-o", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--no-cache"]
+        )
     assert ended.value.code == 2
     assert "not allowed with" in capsys.readouterr().err
 
 
 def test_a_relative_directory_is_planned_like_the_run(
-    manifest: str, tmp_path: Path, configs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    manifest: str,
+    tmp_path: Path,
+    configs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(["run", manifest, "-o", "out", *configs, "--runner", "local", "--quiet"]) == 0

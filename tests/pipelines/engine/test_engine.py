@@ -57,9 +57,18 @@ HERE = "tests.pipelines.engine.test_engine"
             ["Brightness", f"{HERE}:Wrong", "Level", "Paint"],
             "stage 'wrong' reads column 'brightness' as another type than 'brightness' writes",
         ),
-        (["Brightness", f"{HERE}:Twice", "Level", "Paint"], "stage 'twice' writes column 'brightness', which 'brightness' wrote already"),
-        ([f"{HERE}:Early", "Brightness", "Level", "Paint"], "stage 'early' writes column 'y' over N, but runs before the dubs part"),
-        (["Brightness", f"{HERE}:Target", "Level", "Paint"], "stage 'needs_target' reads column 'target', which nothing upstream writes"),
+        (
+            ["Brightness", f"{HERE}:Twice", "Level", "Paint"],
+            "stage 'twice' writes column 'brightness', which 'brightness' wrote already",
+        ),
+        (
+            [f"{HERE}:Early", "Brightness", "Level", "Paint"],
+            "stage 'early' writes column 'y' over N, but runs before the dubs part",
+        ),
+        (
+            ["Brightness", f"{HERE}:Target", "Level", "Paint"],
+            "stage 'needs_target' reads column 'target', which nothing upstream writes",
+        ),
         (["Brightness", "Level"], "the last stage 'level' must write path, sha256, frames, bytes"),
         (["Brightness"], "stages per segment come first, then at least one per dub"),
         (["Brightness", "Level", "Misbehave", "Paint"], "stages per segment come first"),
@@ -77,9 +86,21 @@ def test_edges_carry_what_is_read_downstream_and_no_more() -> None:
     engine = engine_of("Brightness", "Misbehave", "Level", "Paint")
     plan, behind_brightness, before_level, before_paint, end = engine.edges
     assert plan.names == [*PLAN.names, META.name]
-    assert behind_brightness.names == [*PLAN.names, META.name, "brightness"], "the thumbnail is read by nobody"
-    assert before_level.names == [*(name for name in PLAN.names if name != "dubs"), *DUB.names, META.name, "brightness"]
-    assert before_paint.names == [*(name for name in PLAN.names if name != "dubs"), *DUB.names, META.name, "level"]
+    assert behind_brightness.names == [*PLAN.names, META.name, "brightness"], (
+        "the thumbnail is read by nobody"
+    )
+    assert before_level.names == [
+        *(name for name in PLAN.names if name != "dubs"),
+        *DUB.names,
+        META.name,
+        "brightness",
+    ]
+    assert before_paint.names == [
+        *(name for name in PLAN.names if name != "dubs"),
+        *DUB.names,
+        META.name,
+        "level",
+    ]
     assert end is FINAL
 
 
@@ -90,15 +111,27 @@ def test_halos_add_up_and_follow_a_titles_options() -> None:
 
 
 def test_wrong_options_name_stage_and_option() -> None:
-    with pytest.raises(ConfigError, match=r"engine test: stage level: options: gian: unknown option, did you mean 'gain'\?"):
+    with pytest.raises(
+        ConfigError, match=r"engine test: stage level: options: gian: unknown option, did you mean 'gain'\?"
+    ):
         Engine(engine_config(options={"Level": {"gian": 1}}))
-    with pytest.raises(ConfigError, match="here: lavel: engine test has no such stage; it has brightness, level, paint"):
+    with pytest.raises(
+        ConfigError, match="here: lavel: engine test has no such stage; it has brightness, level, paint"
+    ):
         Engine(engine_config()).check_overrides({"lavel": {}}, "here")
 
 
 def test_table_of_stages() -> None:
     head, rule, first, *_, last = stage_table(engine_of("Brightness", "Level", "Paint")).splitlines()
-    assert [cell.strip() for cell in head.strip("|").split("|")] == ["stage", "per", "reads", "writes", "halo", "carried on", "class"]
+    assert [cell.strip() for cell in head.strip("|").split("|")] == [
+        "stage",
+        "per",
+        "reads",
+        "writes",
+        "halo",
+        "carried on",
+        "class",
+    ]
     assert set(rule) == {"|", "-"}
     assert [cell.strip() for cell in first.strip("|").split("|")] == [
         "brightness",

@@ -1,4 +1,6 @@
-"""Batches: short rows go together within bounds, few rows are spread, a worker that dies costs one row, and a second try gives the same."""
+"""Batches: short rows go together within bounds, few rows are spread, a worker that dies costs one row, and a
+second try gives the same.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,17 @@ def test_what_is_packed_comes_out() -> None:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         moved = pa.ipc.open_stream(sink.getvalue()).read_all()
-    for before, after in zip(rows, [*rows_of([moved.slice(0, 1)], SCHEMA)[0], *rows_of([moved.slice(1, 1)], SCHEMA)[0]], strict=True):
+    for before, after in zip(
+        rows,
+        [*rows_of([moved.slice(0, 1)], SCHEMA)[0], *rows_of([moved.slice(1, 1)], SCHEMA)[0]],
+        strict=True,
+    ):
         for name, value in before.items():
             assert np.array_equal(after[name], value), name
     alone = row(5)
-    assert np.shares_memory(alone["crops"], rows_of([pack([alone], SCHEMA)], SCHEMA)[0][0]["crops"]), "a large row is not copied"
+    assert np.shares_memory(alone["crops"], rows_of([pack([alone], SCHEMA)], SCHEMA)[0][0]["crops"]), (
+        "a large row is not copied"
+    )
 
 
 def test_bundles_are_bounded() -> None:
@@ -71,16 +79,27 @@ def test_few_rows_are_spread_and_many_go_together() -> None:
     catalogue = BatchingPolicy(frames=500, titles=10_000, workers=8, planners=2)
     assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (32, 64, 4000)
     tasks = [list(range(10_000))[task] for task in catalogue.tasks()]
-    assert [len(task) for task in tasks[:12]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32], "the first title comes out early"
+    assert [len(task) for task in tasks[:12]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32], (
+        "the first title comes out early"
+    )
     assert [title for task in tasks for title in task] == list(range(10_000))
     some = BatchingPolicy(frames=500, titles=100, workers=256, planners=32)
-    assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), "a hundred films go together, a hundred clips do not"
+    assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), (
+        "a hundred films go together, a hundred clips do not"
+    )
 
 
-def planned(footage: Path, folder: Path, coordinator: Coordinator, made: int = 3, **policy: int) -> list[list[Row]]:
+def planned(
+    footage: Path, folder: Path, coordinator: Coordinator, made: int = 3, **policy: int
+) -> list[list[Row]]:
     """Batches of titles of four segments each."""
     listed = [
-        Title(f"t{n}", str(footage / "a.mp4"), (Dub("dub", str(footage / "exact.wav"), str(folder / f"{n}.mp4")),)) for n in range(made)
+        Title(
+            f"t{n}",
+            str(footage / "a.mp4"),
+            (Dub("dub", str(footage / "exact.wav"), str(folder / f"{n}.mp4")),),
+        )
+        for n in range(made)
     ]
     planner = Planner(PlanSpec(engine_config(), str(folder), 7), coordinator)
     return rows_of(list(plan_batches(planner, listed, BatchingPolicy(**policy))), PLANNED)
@@ -91,13 +110,17 @@ def numbers(batches: list[list[Row]]) -> list[list[tuple[str, int]]]:
 
 
 def test_titles_share_bundles_only_where_there_are_many(footage: Path, tmp_path: Path) -> None:
-    assert [len(batch) for batch in planned(footage, tmp_path, Coordinator())] == [1] * 15, "three marks and twelve segments, each alone"
+    assert [len(batch) for batch in planned(footage, tmp_path, Coordinator())] == [1] * 15, (
+        "three marks and twelve segments, each alone"
+    )
     many = planned(footage, tmp_path, Coordinator(), frames=500, titles=64)
     assert [len(batch) for batch in many] == [15]
 
 
 def test_a_title_planned_again_gives_the_same_rows(footage: Path, tmp_path: Path) -> None:
-    """Its worker died when some of its rows were on their way, committed, or even assembled: Ray expects the same again, in order."""
+    """Its worker died when some of its rows were on their way, committed, or even assembled: Ray expects the
+    same again, in order.
+    """
     coordinator = Coordinator()
     first = planned(footage, tmp_path, coordinator, frames=20, titles=4)
     run = RunDirectory(str(tmp_path))
@@ -123,11 +146,21 @@ def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stage
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin(f"t0/2 {name}{IN_BUNDLE}")
     group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, 500)
-    results = [result for batch in rows_of(list(group(pack(batch[:5], PLANNED))), group.output) for result in batch]
-    assert [(r["segment"], "died 3 times" in r["error"]) for r in results] == [(-1, False), (0, False), (1, False), (2, True), (3, False)]
+    results = [
+        result for batch in rows_of(list(group(pack(batch[:5], PLANNED))), group.output) for result in batch
+    ]
+    assert [(r["segment"], "died 3 times" in r["error"]) for r in results] == [
+        (-1, False),
+        (0, False),
+        (1, False),
+        (2, True),
+        (3, False),
+    ]
 
 
-def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(footage: Path, tmp_path: Path) -> None:
+def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(
+    footage: Path, tmp_path: Path
+) -> None:
     class Asked(Coordinator):
         def begin(self, key: str) -> int:
             asked.append(key)
@@ -141,7 +174,11 @@ def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(fo
     assert coordinator.snapshot()["running"] == []
     coordinator.begin(asked[0])
     list(group(pack(batch[:3], PLANNED)))
-    assert asked[2:] == [f"t0 brightness{BUNDLE}", f"t0/0 brightness{IN_BUNDLE}", f"t0/1 brightness{IN_BUNDLE}"]
+    assert asked[2:] == [
+        f"t0 brightness{BUNDLE}",
+        f"t0/0 brightness{IN_BUNDLE}",
+        f"t0/1 brightness{IN_BUNDLE}",
+    ]
     assert coordinator.snapshot()["running"] == []
 
 
@@ -165,39 +202,56 @@ def test_what_a_dead_worker_committed_is_not_computed_again(footage: Path, tmp_p
 
     def final(coordinator: Coordinator, rows: list[Row]) -> list[Row]:
         group = Group(GroupSpec(config, stages, str(tmp_path)), coordinator, 500)
-        return [result for batch in rows_of(list(group(pack(rows, PLANNED))), group.output) for result in batch]
+        return [
+            result for batch in rows_of(list(group(pack(rows, PLANNED))), group.output) for result in batch
+        ]
 
     calm = final(Coordinator(), batches[0][:3])
     assert len(log.read_text().split()) == 2
     again = final(Coordinator(), batches[0][:5])  # of a coordinator that died too
     assert log.read_text().split()[2:] == ["t0/2/dub/0", "t0/3/dub/0"]
-    assert [{k: v for k, v in r.items() if k != "meta"} for r in again[:3]] == [{k: v for k, v in r.items() if k != "meta"} for r in calm]
+    assert [{k: v for k, v in r.items() if k != "meta"} for r in again[:3]] == [
+        {k: v for k, v in r.items() if k != "meta"} for r in calm
+    ]
     assert json.loads(again[1]["meta"])["seconds"].keys() == {"brightness", "level", "paint"}
 
 
-def test_many_short_titles_on_ray_with_one_that_kills(footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """Titles share planning tasks and batches; the killer fails alone, and the others are as the plain loop makes them."""
+def test_many_short_titles_on_ray_with_one_that_kills(
+    footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
+    """Titles share planning tasks and batches; the killer fails alone, and the others are as the plain loop
+    makes them.
+    """
     make_video(tmp_path / "short.mp4", frames=6, sound=False)
     plain = {**catalogue(footage)[0], "video": str(tmp_path / "short.mp4")}
     rows = [{**plain, "id": f"t{n}", "output": f"t{n}.mp4"} for n in range(40)]
     options = {"MisbehaveDub": {"kill": "t17", "folder": str(tmp_path)}}
     report = go(rows, tmp_path / "run", "MisbehaveDub", ray=True, pools=2, stage_options=options)
-    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS + 1, "once in a batch whose rows were not counted"
-    assert [(record["title"], "died 3 times" in record["error"]) for record in report.failed] == [("t17", True)]
+    assert len(list(tmp_path.glob("mark-*"))) == MAX_ATTEMPTS + 1, (
+        "once in a batch whose rows were not counted"
+    )
+    assert [(record["title"], "died 3 times" in record["error"]) for record in report.failed] == [
+        ("t17", True)
+    ]
     go(rows[:1], tmp_path / "calm")
     assert set(digests(tmp_path / "run").values()) == set(digests(tmp_path / "calm").values())
     assert len(digests(tmp_path / "run")) == 39
 
 
-def test_what_waits_in_front_of_a_slow_pool_is_bounded(footage: Path, tmp_path: Path, ray_session: Any) -> None:
-    """The last stage stands still at its third segment. The first one, in a pool of its own, stops soon after, and not at the end of the
-    title: memory does not grow with a title's length."""
+def test_what_waits_in_front_of_a_slow_pool_is_bounded(
+    footage: Path, tmp_path: Path, ray_session: Any
+) -> None:
+    """The last stage stands still at its third segment. The first one, in a pool of its own, stops soon
+    after, and not at the end of the title: memory does not grow with a title's length.
+    """
     go_on = tmp_path / "go-on"
     options = {"Paint": {"wait": str(go_on)}}
     make_video(tmp_path / "long.mp4", frames=80, sound=False)
     rows = [{**catalogue(footage)[0], "video": str(tmp_path / "long.mp4")}]
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(go, rows, tmp_path / "run", ray=True, pools=2, frames=2, stage_options=options)
+        running = thread.submit(
+            go, rows, tmp_path / "run", ray=True, pools=2, frames=2, stage_options=options
+        )
         analysed: list[int] = []
         while len(analysed) < 10 or analysed[-10] != analysed[-1] or analysed[-1] < 3:
             assert not running.done(), running.result()
@@ -221,7 +275,9 @@ def test_a_large_catalogue_is_looked_at_less_often() -> None:
 
 
 def test_assemblers_share_the_dubs_that_wait() -> None:
-    """Short dubs go several at a time, but not all to one assembler; long ones go alone; none is taken twice or left."""
+    """Short dubs go several at a time, but not all to one assembler; long ones go alone; none is taken twice
+    or left.
+    """
 
     def job(number: int, frames: int) -> DubJob:
         return DubJob("run", f"t{number}", "v.mp4", {}, "key", "test", {}, [], frames, 1.0)
@@ -231,7 +287,9 @@ def test_assemblers_share_the_dubs_that_wait() -> None:
         for number, count in enumerate(frames):
             pool.put(job(number, count))
         batches = [[taken.title for taken in pool._taken()] for _ in frames]
-        assert [title for batch in batches for title in batch] == [f"t{number}" for number in range(len(frames))]
+        assert [title for batch in batches for title in batch] == [
+            f"t{number}" for number in range(len(frames))
+        ]
         return [batch for batch in batches if batch]
 
     assert [len(batch) for batch in taken([25] * 8, 1)] == [8]

@@ -1,4 +1,6 @@
-"""A Ray of our own: nothing of the terminal goes into it, what it prints goes into a file, and its end is told."""
+"""A Ray of our own: nothing of the terminal goes into it, what it prints goes into a file, and its end is
+told.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def test_processes_that_are_started_meanwhile_read_nothing() -> None:
     code = "import sys; print(len(sys.stdin.read()))"
     before = os.fstat(0)
     with no_terminal_input():
-        assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "0\n"
+        assert (
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+            == "0\n"
+        )
         assert os.path.samestat(os.fstat(0), os.stat(os.devnull))
     assert os.path.samestat(os.fstat(0), before)
 
@@ -40,7 +45,9 @@ def test_what_others_print_goes_into_a_file() -> None:
         "    print('ours'); print('ours too', file=sys.stderr)\n"
         "print(path.read_text().split()); path.unlink()\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True
+    )
     assert ended.stderr == "ours too\n"
     assert ended.stdout == "ours\n['core', 'core', 'logged']\n"
 
@@ -56,13 +63,34 @@ def test_the_raylet_is_killed_and_the_run_says_so(footage: Path, tmp_path: Path)
     engine, profile, manifest = tmp_path / "engine.yaml", tmp_path / "profile.yaml", tmp_path / "m.jsonl"
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
     profile.write_text(yaml.safe_dump(profile_config(1, store_mib=100).model_dump(exclude_none=True)))
-    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
+    row = {
+        "id": "a",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "a.mp4",
+    }
     manifest.write_text(json.dumps(row) + "\n")
-    options = ["--engine", str(engine), "--profile", str(profile), "--set", f"paint.log={log}", "--set", f"paint.wait={gate}"]
+    options = [
+        "--engine",
+        str(engine),
+        "--profile",
+        str(profile),
+        "--set",
+        f"paint.log={log}",
+        "--set",
+        f"paint.wait={gate}",
+    ]
     command = [sys.executable, "-m", "pipelines", "run", str(manifest), "-o", str(tmp_path / "out"), *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"RAY_AUTH_MODE": "disabled"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
+        "RAY_AUTH_MODE": "disabled"
+    }
     with said.open("wb") as out:
-        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True}
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": out,
+            "stderr": out,
+            "start_new_session": True,
+        }
         process = subprocess.Popen([*command, "--runner", "ray"], cwd=ROOT, env=environment, **pipes)
     deadline = time.monotonic() + 300
     while not log.exists() or len(log.read_text().split()) < 3:
@@ -82,6 +110,13 @@ def test_the_raylet_is_killed_and_the_run_says_so(footage: Path, tmp_path: Path)
         time.sleep(0.2)
     gate.touch()
     done = len(log.read_text().split())
-    again = subprocess.run([*command, "--runner", "local"], check=False, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    again = subprocess.run(
+        [*command, "--runner", "local"],
+        check=False,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     assert again.returncode == 0, again.stderr
     assert len(log.read_text().split()) - done < 4, "what was committed is not computed again"

@@ -17,7 +17,9 @@ from pipelines.runner import groups_of, run
 from tests.pipelines.conftest import engine_config, profile_config
 
 
-def chosen(titles: list[Title], folder: Path, wanted: Any = "auto", profile: ProfileConfig | None = None) -> tuple[str, str]:
+def chosen(
+    titles: list[Title], folder: Path, wanted: Any = "auto", profile: ProfileConfig | None = None
+) -> tuple[str, str]:
     engine, config = Engine(engine_config()), profile or profile_config(1)
     pools = [pool for pool, _ in groups_of(engine, config, str(folder), isolated=False)]
     found = choose_runner(wanted, engine, pools, PlanSpec(engine.config, str(folder), 7), titles)
@@ -40,7 +42,9 @@ def test_what_is_asked_for_is_done(footage: Path, tmp_path: Path) -> None:
         assert chosen([], tmp_path, wanted) == (wanted, "as asked for")
 
 
-def test_little_work_is_done_here_and_much_on_ray(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_work_is_done_here_and_much_on_ray(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner, reason = chosen(titles(footage, tmp_path), tmp_path)
     assert runner == "local"
     assert reason.startswith("the work left takes about 2 CPU seconds")
@@ -49,7 +53,9 @@ def test_little_work_is_done_here_and_much_on_ray(footage: Path, tmp_path: Path,
     assert chosen(titles(footage, tmp_path), tmp_path)[0] == "ray"
 
 
-def test_longer_speech_counts_where_the_video_is_extended(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_longer_speech_counts_where_the_video_is_extended(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(choice, "machine_cpus", lambda: 2)
     monkeypatch.setattr(choice, "RAY_START", 1.3)  # 2.6 CPU seconds; the video has 2, the speech 3.3
     for length, runner in (("keep", "local"), ("loop", "ray")):
@@ -58,19 +64,38 @@ def test_longer_speech_counts_where_the_video_is_extended(footage: Path, tmp_pat
 
 
 def test_files_that_are_missing_are_no_reason_to_start_ray(footage: Path, tmp_path: Path) -> None:
-    assert chosen(titles(footage, tmp_path, choice.MOST_TITLES + 1, "absent.mp4"), tmp_path) == ("local", "nothing is left to do")
+    assert chosen(titles(footage, tmp_path, choice.MOST_TITLES + 1, "absent.mp4"), tmp_path) == (
+        "local",
+        "nothing is left to do",
+    )
 
 
-def test_gpus_and_a_ray_to_join_ask_for_ray(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_and_a_ray_to_join_ask_for_ray(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gpu = PoolConfig(name="all", stages=[], size=1, num_cpus=0.2, num_gpus=1, device="cuda", in_flight=1)
-    assert chosen([], tmp_path, profile=profile_config(1).model_copy(update={"pools": [gpu]})) == ("ray", "the profile books GPUs")
+    assert chosen([], tmp_path, profile=profile_config(1).model_copy(update={"pools": [gpu]})) == (
+        "ray",
+        "the profile books GPUs",
+    )
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert chosen([], tmp_path) == ("ray", "there is a Ray to join")
 
 
-def test_a_run_with_nothing_to_do_starts_no_ray(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
-    options: dict[str, Any] = {"run_dir": str(tmp_path), "engine": engine_config(), "profile": profile_config(1)}
+def test_a_run_with_nothing_to_do_starts_no_ray(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {
+        "id": "a",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "a.mp4",
+    }
+    options: dict[str, Any] = {
+        "run_dir": str(tmp_path),
+        "engine": engine_config(),
+        "profile": profile_config(1),
+    }
     assert run([row], runner="local", **options).exit_code == 0
     monkeypatch.setattr(choice, "RAY_START", 0.0)  # any work would be Ray's
     report = run([row], runner="auto", **options)

@@ -25,7 +25,9 @@ def test_a_film_at_the_end_of_the_manifest_is_planned_among_the_first() -> None:
 
 
 def test_half_of_the_planners_go_on_with_the_short_ones() -> None:
-    """Started one after the other as planners come free, at most half of them are ever at films while there are short ones."""
+    """Started one after the other as planners come free, at most half of them are ever at films while there
+    are short ones.
+    """
     sizes = [10, 12, 8, 10] * 100 + [2_000, 4_000, 1_000, 3_000] * 4
     tasks = numbers(sizes, 4)
     assert sorted(itertools.chain(*tasks)) == list(range(len(sizes)))
@@ -54,7 +56,10 @@ def test_one_planner_and_unknown_sizes_keep_the_order() -> None:
 def test_no_folder_is_listed_where_the_order_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "here.mp4").write_bytes(b"x" * 30)
     titles = [Title(f"t{n}", str(tmp_path / "here.mp4"), ()) for n in range(3)]
-    known = [sizes_for(titles, BatchingPolicy(frames=500, titles=3, workers=4, planners=planners)) for planners in (1, 2, 3)]
+    known = [
+        sizes_for(titles, BatchingPolicy(frames=500, titles=3, workers=4, planners=planners))
+        for planners in (1, 2, 3)
+    ]
     assert known == [[0] * 3, [30] * 3, [0] * 3]
 
 
@@ -62,5 +67,10 @@ def test_sizes_of_videos_here_and_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "here.mp4").write_bytes(b"x" * 30)
     with fsspec.open("memory://order/there.mp4", "wb") as file:
         file.write(b"x" * 70)
-    urls = [str(tmp_path / "here.mp4"), "memory://order/there.mp4", str(tmp_path / "gone.mp4"), "memory://nowhere/gone.mp4"]
+    urls = [
+        str(tmp_path / "here.mp4"),
+        "memory://order/there.mp4",
+        str(tmp_path / "gone.mp4"),
+        "memory://nowhere/gone.mp4",
+    ]
     assert video_sizes([Title(f"t{n}", url, ()) for n, url in enumerate(urls)]) == [30, 70, 0, 0]

@@ -1,4 +1,6 @@
-"""The adapter: fan-out wherever it falls, columns checked and dropped, errors and dead workers as rows, receipts behind the last stage."""
+"""The adapter: fan-out wherever it falls, columns checked and dropped, errors and dead workers as rows,
+receipts behind the last stage.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,28 @@ from tests.pipelines.conftest import engine_config
 
 
 def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) -> Row:
-    """A row of frames 4 to 12 with a halo of 2; each dub has the output_segment itself and two of its frames run backwards."""
+    """A row of frames 4 to 12 with a halo of 2; each dub has the output_segment itself and two of its frames
+    run backwards.
+    """
     info = probe_video(str(video))
     pts = info.pts[2:14]
     specs = []
     for dub in dubs:
-        output_segments = [OutputSegment(0, 4, 1, 4, info.pts[4:12] + 100), OutputSegment(0, 7, -1, 30, np.array([5000, 5010], np.int64))]
+        output_segments = [
+            OutputSegment(0, 4, 1, 4, info.pts[4:12] + 100),
+            OutputSegment(0, 7, -1, 30, np.array([5000, 5010], np.int64)),
+        ]
         listed = [
-            output_segment_spec(output_segment, n, f"{dub}.00000.{n:03d}.key", pts, 2) for n, output_segment in enumerate(output_segments)
+            output_segment_spec(output_segment, n, f"{dub}.00000.{n:03d}.key", pts, 2)
+            for n, output_segment in enumerate(output_segments)
         ]
         specs.append(
-            {"dub": dub, "speech": f"{dub}.wav", "options": {"level": {"gain": 0.5}} if dub == "fr" else {}, "output_segments": listed}
+            {
+                "dub": dub,
+                "speech": f"{dub}.wav",
+                "options": {"level": {"gain": 0.5}} if dub == "fr" else {},
+                "output_segments": listed,
+            }
         )
     return {
         "segment_id": "t/0",
@@ -66,7 +79,11 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
 
 
 def run_groups(
-    config: EngineConfig, groups: list[tuple[str, ...]], row: Row, run: Path, coordinator: Coordinator | None = None
+    config: EngineConfig,
+    groups: list[tuple[str, ...]],
+    row: Row,
+    run: Path,
+    coordinator: Coordinator | None = None,
 ) -> list[Row]:
     """A row through groups one after the other, as tables between them, as in Ray."""
     tables = [pack([row], PLANNED)]
@@ -88,7 +105,9 @@ def run_groups(
     ],
     ids=str,
 )
-def test_fan_out_wherever_the_groups_are_cut(footage: Path, tmp_path: Path, groups: list[tuple[str, ...]]) -> None:
+def test_fan_out_wherever_the_groups_are_cut(
+    footage: Path, tmp_path: Path, groups: list[tuple[str, ...]]
+) -> None:
     rows = run_groups(engine_config(), groups, planned_row(footage / "a.mp4", tmp_path), tmp_path)
     assert [(r["segment_id"], r["dub"], r["frames"], r["error"]) for r in rows] == [
         ("t/0/de/0", "de", 8, ""),
@@ -101,9 +120,16 @@ def test_fan_out_wherever_the_groups_are_cut(footage: Path, tmp_path: Path, grou
         assert info.n_frames == row["frames"]
         assert json.loads(row["meta"])["seconds"].keys() == {"brightness", "level", "paint"}
     backwards = probe_video(rows[1]["path"])
-    assert (backwards.pts[1] - backwards.pts[0]) * backwards.time_base == 10 * probe_video(str(footage / "a.mp4")).time_base
+    assert (backwards.pts[1] - backwards.pts[0]) * backwards.time_base == 10 * probe_video(
+        str(footage / "a.mp4")
+    ).time_base
     committed = RunDirectory(str(tmp_path)).committed("t")
-    assert sorted(committed) == ["de.00000.000.key", "de.00000.001.key", "fr.00000.000.key", "fr.00000.001.key"]
+    assert sorted(committed) == [
+        "de.00000.000.key",
+        "de.00000.001.key",
+        "fr.00000.000.key",
+        "fr.00000.001.key",
+    ]
     assert {r["sha256"] for r in rows} == {receipt["sha256"] for receipt in committed.values()}
     assert len({r["sha256"] for r in rows}) == 4, "the dub's own option (gain) makes another picture"
 
@@ -115,7 +141,12 @@ def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path)
     assert row["error"] == f"misbehave: {footage / 'a.mp4'}: told to fail at frame 4"
     assert json.loads(row["meta"])["failed"] == "misbehave"
     assert "told to fail" in json.loads(row["meta"])["traceback"]
-    assert (row["dub"], row["brightness"].shape, row["brightness"].dtype, row["pts"].shape) == ("", (0,), np.float32, (0,))
+    assert (row["dub"], row["brightness"].shape, row["brightness"].dtype, row["pts"].shape) == (
+        "",
+        (0,),
+        np.float32,
+        (0,),
+    )
     last = Group(GroupSpec(config, ("level", "paint"), str(tmp_path)), Coordinator())
     (end,) = last.process(from_table(to_table(row, first.output), first.output))
     assert (end["error"], end["path"], end["frames"], end["meta"]) == (row["error"], "", 0, row["meta"])
@@ -126,25 +157,44 @@ def test_a_receipt_that_cannot_be_read_is_none(footage: Path, tmp_path: Path) ->
     loop = tmp_path / "receipts" / "t" / "de.00000.001.key.json"
     loop.parent.mkdir(parents=True)
     loop.symlink_to(loop)
-    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    rows = run_groups(
+        engine_config(),
+        [("brightness", "level", "paint")],
+        planned_row(footage / "a.mp4", tmp_path),
+        tmp_path,
+    )
     assert [r["error"] for r in rows] == [""] * 4
     assert len(RunDirectory(str(tmp_path)).committed("t")) == 4
 
 
 def test_error_of_one_dub_leaves_the_others(footage: Path, tmp_path: Path) -> None:
     config = engine_config("MisbehaveDub", options={"MisbehaveDub": {"fail": "t", "dub": "de"}})
-    rows = run_groups(config, [tuple(Engine(config).names)], planned_row(footage / "a.mp4", tmp_path), tmp_path)
-    assert [(r["dub"], bool(r["error"])) for r in rows] == [("de", True), ("de", True), ("fr", False), ("fr", False)]
+    rows = run_groups(
+        config, [tuple(Engine(config).names)], planned_row(footage / "a.mp4", tmp_path), tmp_path
+    )
+    assert [(r["dub"], bool(r["error"])) for r in rows] == [
+        ("de", True),
+        ("de", True),
+        ("fr", False),
+        ("fr", False),
+    ]
 
 
 def test_columns_are_checked_at_the_stages_edge(footage: Path, tmp_path: Path) -> None:
     config = engine_config("Broken")
-    (row,) = run_groups(config, [("brightness", "broken")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    (row,) = run_groups(
+        config, [("brightness", "broken")], planned_row(footage / "a.mp4", tmp_path), tmp_path
+    )
     assert row["error"] == "broken: stage 'broken': columns ['promised'] are declared but absent"
 
 
 def test_values_that_arrow_refuses_are_the_stages_error(footage: Path, tmp_path: Path) -> None:
-    (row,) = run_groups(engine_config("WrongScalar"), [("brightness", "wrong_scalar")], planned_row(footage / "a.mp4", tmp_path), tmp_path)
+    (row,) = run_groups(
+        engine_config("WrongScalar"),
+        [("brightness", "wrong_scalar")],
+        planned_row(footage / "a.mp4", tmp_path),
+        tmp_path,
+    )
     assert row["error"].startswith("wrong_scalar: ")
     assert "many" in row["error"]
 
@@ -159,7 +209,9 @@ def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> Non
     coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin("t/0 brightness")
-    (row,) = run_groups(engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator)
+    (row,) = run_groups(
+        engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator
+    )
     assert "brightness: the worker died 3 times in a row on this segment (frames 4 to 12 of" in row["error"]
     assert coordinator.snapshot()["running"] == [], "a later run of the same row starts to count anew"
 
@@ -168,7 +220,13 @@ def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) 
     coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin("t/0/fr/0 brightness+level+paint")
-    rows = run_groups(engine_config(), [("brightness", "level", "paint")], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator)
+    rows = run_groups(
+        engine_config(),
+        [("brightness", "level", "paint")],
+        planned_row(footage / "a.mp4", tmp_path),
+        tmp_path,
+        coordinator,
+    )
     assert [(r["segment_id"], bool(r["error"])) for r in rows] == [
         ("t/0/de/0", False),
         ("t/0/de/1", False),
@@ -192,7 +250,11 @@ def test_how_far_a_stage_is_within_a_row(monkeypatch: pytest.MonkeyPatch) -> Non
     ticker.end()
     coordinator.stage_done("detect", 12, 0.1, False)
     found = coordinator.snapshot()
-    assert (found["at"], found["working"], found["stages"]["detect"]["frames"]) == ({"detect": 0.0}, {"detect": 0}, 12)
+    assert (found["at"], found["working"], found["stages"]["detect"]["frames"]) == (
+        {"detect": 0.0},
+        {"detect": 0},
+        12,
+    )
 
 
 def test_the_board_is_told_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:

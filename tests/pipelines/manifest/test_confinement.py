@@ -1,4 +1,6 @@
-"""What somebody else's manifest must not do: leave its roots, open what a playlist names, exceed limits, spill secrets."""
+"""What somebody else's manifest must not do: leave its roots, open what a playlist names, exceed limits,
+spill secrets.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_titles_outside_the_roots_fail_untouched_and_the_others_run(tree: Path) 
     rows = [{"id": "good", **good, "output": "good.mp4"}]
     for number, change in enumerate(bad):
         row = {"id": f"bad{number}", **good, "output": f"bad{number}.mp4", **change}
-        rows.append({key: value for key, value in row.items() if not ("dubs" in row and key in ("speech", "output"))})
+        rows.append(
+            {key: value for key, value in row.items() if not ("dubs" in row and key in ("speech", "output"))}
+        )
     before = sorted(path for path in (tree / "elsewhere").rglob("*"))
     report = run(rows, tree, str(tree / "in"))
     states = {record["title"]: record for record in report.records}
@@ -123,7 +127,9 @@ def test_roots_and_limits_on_the_command_line(tree: Path, capsys: pytest.Capture
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
     profile.write_text(yaml.safe_dump(profile_config(1).model_dump(exclude_none=True)))
     manifest = tree / "in" / "m.jsonl"
-    manifest.write_text(json.dumps({"id": "a", "video": "linked.mp4", "speech": "a.wav", "output": "a.mp4"}) + "\n")
+    manifest.write_text(
+        json.dumps({"id": "a", "video": "linked.mp4", "speech": "a.wav", "output": "a.mp4"}) + "\n"
+    )
     options = ["--engine", str(engine), "--profile", str(profile)]
     assert cli.main(["plan", str(manifest), *options, "--root", str(tree / "in")]) == 3
     assert "lies outside" in capsys.readouterr().out
@@ -131,7 +137,10 @@ def test_roots_and_limits_on_the_command_line(tree: Path, capsys: pytest.Capture
     assert cli.main([*base, "--root", str(tree / "in")]) == 3
     assert cli.main([*base, "--root", str(tree), "--limit", "max_megapixels=0.001"]) == 3
     said = capsys.readouterr().err
-    assert "its pictures have 64x48 pixels (0.003072 megapixels), limits.max_megapixels allows 0.001: raise it in the profile" in said
+    assert (
+        "its pictures have 64x48 pixels (0.003072 megapixels), limits.max_megapixels allows 0.001: raise it in the profile"
+        in said
+    )
     assert cli.main([*base, "--limit", "max_pixels=1"]) == 2
     assert "--limit: max_pixels: unknown key, did you mean 'max_megapixels'?" in capsys.readouterr().err
     assert cli.main([*base, "--limit", "max_hours"]) == 2
@@ -147,7 +156,12 @@ def test_roots_and_limits_on_the_command_line(tree: Path, capsys: pytest.Capture
     ],
 )
 def test_limits_on_videos_and_speech(tree: Path, limit: str, value: float, message: str) -> None:
-    row = {"id": "a", "video": str(tree / "in" / "a.mp4"), "speech": str(tree / "in" / "a.wav"), "output": "a.mp4"}
+    row = {
+        "id": "a",
+        "video": str(tree / "in" / "a.mp4"),
+        "speech": str(tree / "in" / "a.wav"),
+        "output": "a.mp4",
+    }
     (record,) = run([row], tree, limits={limit: value}).records
     assert record["state"] == "failed"
     assert re.search(message, record["error"]), record["error"]
@@ -155,8 +169,15 @@ def test_limits_on_videos_and_speech(tree: Path, limit: str, value: float, messa
 
 def test_limits_on_the_picture_of_a_face(tree: Path) -> None:
     cv2.imwrite(str(tree / "in" / "face.png"), np.zeros((80, 60, 3), np.uint8))
-    row = {"id": "a", "video": str(tree / "in" / "a.mp4"), "speech": str(tree / "in" / "a.wav"), "output": "a.mp4"}
-    (record,) = run([{**row, "face": str(tree / "in" / "face.png")}], tree, limits={"max_megapixels": 0.004}).records
+    row = {
+        "id": "a",
+        "video": str(tree / "in" / "a.mp4"),
+        "speech": str(tree / "in" / "a.wav"),
+        "output": "a.mp4",
+    }
+    (record,) = run(
+        [{**row, "face": str(tree / "in" / "face.png")}], tree, limits={"max_megapixels": 0.004}
+    ).records
     assert "face.png: its pictures have 60x80 pixels" in record["error"]
 
 
@@ -181,7 +202,12 @@ def test_a_playlist_opens_nothing(tree: Path, text: str) -> None:
     """Whatever its name: FFmpeg would read what it lists."""
     for name in ("list.mp4", "list.m3u8", "list.sdp"):
         (tree / "in" / name).write_text(text.format(there=tree / "elsewhere" / "a.mp4"))
-        row = {"id": "a", "video": str(tree / "in" / name), "speech": str(tree / "in" / "a.wav"), "output": "a.mp4"}
+        row = {
+            "id": "a",
+            "video": str(tree / "in" / name),
+            "speech": str(tree / "in" / "a.wav"),
+            "output": "a.mp4",
+        }
         (record,) = run([row], tree).records
         assert "is a playlist that names other files; give the media file itself" in record["error"]
         speech = {**row, "video": str(tree / "in" / "a.mp4"), "speech": str(tree / "in" / name)}
@@ -197,7 +223,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tree: Path) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tree / "in"))) as made:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Quiet, directory=str(tree / "in"))
+    ) as made:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{made.server_port}"
@@ -205,7 +233,9 @@ def server(tree: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_signed_urls_work_and_leave_no_trace(tree: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_signed_urls_work_and_leave_no_trace(
+    tree: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A real HTTP server: the signature reaches it, and nothing that is written or printed has it."""
     engine = tree / "engine.yaml"
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
@@ -213,31 +243,62 @@ def test_signed_urls_work_and_leave_no_trace(tree: Path, server: str, capsys: py
     profile.write_text(yaml.safe_dump(profile_config(1).model_dump(exclude_none=True)))
     signed = f"?X-Amz-Signature={SECRET}"
     rows = [
-        {"id": "good", "video": f"{server}/a.mp4{signed}", "speech": f"{server}/a.wav{signed}", "output": "good.mp4"},
-        {"id": "absent", "video": f"{server}/absent.mp4{signed}", "speech": str(tree / "in" / "a.wav"), "output": "absent.mp4"},
-        {"id": "noise", "video": f"{server}/m.bin{signed}", "speech": str(tree / "in" / "a.wav"), "output": "noise.mp4"},
-        {"id": "nobody", "video": f"http://user:{SECRET}@127.0.0.1:9/a.mp4", "speech": str(tree / "in" / "a.wav"), "output": "n.mp4"},
+        {
+            "id": "good",
+            "video": f"{server}/a.mp4{signed}",
+            "speech": f"{server}/a.wav{signed}",
+            "output": "good.mp4",
+        },
+        {
+            "id": "absent",
+            "video": f"{server}/absent.mp4{signed}",
+            "speech": str(tree / "in" / "a.wav"),
+            "output": "absent.mp4",
+        },
+        {
+            "id": "noise",
+            "video": f"{server}/m.bin{signed}",
+            "speech": str(tree / "in" / "a.wav"),
+            "output": "noise.mp4",
+        },
+        {
+            "id": "nobody",
+            "video": f"http://user:{SECRET}@127.0.0.1:9/a.mp4",
+            "speech": str(tree / "in" / "a.wav"),
+            "output": "n.mp4",
+        },
     ]
     (tree / "in" / "m.bin").write_bytes(bytes(2000))
     manifest = tree / "m.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["--engine", str(engine), "--profile", str(profile)]
     assert cli.main(["plan", str(manifest), *options, "-o", str(tree / "run"), "--json"]) == 3
-    assert cli.main(["run", str(manifest), "-o", str(tree / "run"), *options, "--runner", "local", "--verbose"]) == 3
+    assert (
+        cli.main(["run", str(manifest), "-o", str(tree / "run"), *options, "--runner", "local", "--verbose"])
+        == 3
+    )
     assert cli.main(["status", str(tree / "run")]) == 3
     assert cli.main(["report", str(tree / "run")]) == 3
     captured = capsys.readouterr()
     assert SECRET not in captured.out + captured.err
-    records = {row["title"]: row for row in map(json.loads, (tree / "run" / "ledger.jsonl").read_text().splitlines())}
+    records = {
+        row["title"]: row for row in map(json.loads, (tree / "run" / "ledger.jsonl").read_text().splitlines())
+    }
     assert records["good"]["state"] == "done", records["good"]["error"]
     assert records["good"]["video"] == f"{server}/a.mp4?***"
-    assert {name for name, record in records.items() if record["state"] == "failed"} == {"absent", "noise", "nobody"}
+    assert {name for name, record in records.items() if record["state"] == "failed"} == {
+        "absent",
+        "noise",
+        "nobody",
+    }
     for path in (tree / "run").rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
 
 
-def test_a_mistake_of_ours_spills_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_of_ours_spills_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(url: str, *_: Any) -> int:
         raise RuntimeError(f"cannot read s3://key:{SECRET}@bucket/x")
 
@@ -250,7 +311,13 @@ def test_a_mistake_of_ours_spills_nothing(tree: Path, monkeypatch: pytest.Monkey
 
 def test_no_shell_anywhere() -> None:
     """No call gives a text to a shell: not by `shell=True`, not by os.system, os.popen and their like."""
-    forbidden = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell"}
+    forbidden = {
+        "os.system",
+        "os.popen",
+        "subprocess.getoutput",
+        "subprocess.getstatusoutput",
+        "asyncio.create_subprocess_shell",
+    }
     files = [
         path
         for folder in ("retalk_models", "operators", "pipelines", "cluster", "benchmarks")
@@ -262,6 +329,9 @@ def test_no_shell_anywhere() -> None:
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func)
-            shell = any(word.arg == "shell" and getattr(word.value, "value", True) is not False for word in node.keywords)
+            shell = any(
+                word.arg == "shell" and getattr(word.value, "value", True) is not False
+                for word in node.keywords
+            )
             assert name not in forbidden, f"{path}:{node.lineno}"
             assert not shell, f"{path}:{node.lineno}"

@@ -19,7 +19,14 @@ from tests.pipelines.conftest import engine_config
 
 ENGINE = Engine(engine_config())
 ROWS: list[dict[str, Any]] = [
-    {"id": "a", "video": "/v/a.mp4", "speech": "/s/a.wav", "output": "a.mp4", "length": "loop", "level.gain": 0.5},
+    {
+        "id": "a",
+        "video": "/v/a.mp4",
+        "speech": "/s/a.wav",
+        "output": "a.mp4",
+        "length": "loop",
+        "level.gain": 0.5,
+    },
     {"id": "b", "video": "/v/b.mp4", "speech": "/s/b.wav", "output": "b.mp4"},
 ]
 
@@ -49,13 +56,22 @@ def test_formats_agree(tmp_path: Path, kind: str) -> None:
     assert (first.id, first.video, first.error) == ("a", "/v/a.mp4", "")
     assert first.options == {"level": {"gain": 0.5}}
     (dub,) = first.dubs
-    assert (dub.dub, dub.speech, dub.output, dub.length, dub.audio) == ("dub", "/s/a.wav", "/out/a.mp4", "loop", "replace")
+    assert (dub.dub, dub.speech, dub.output, dub.length, dub.audio) == (
+        "dub",
+        "/s/a.wav",
+        "/out/a.mp4",
+        "loop",
+        "replace",
+    )
     assert second.options == {}
     assert second.dubs[0].length == "keep"
 
 
 def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dubs = [{"language": "deu", "speech": "d.wav", "output": "d.mkv"}, {"language": "fra", "speech": "f.wav", "output": "s3://b/f.mp4"}]
+    dubs = [
+        {"language": "deu", "speech": "d.wav", "output": "d.mkv"},
+        {"language": "fra", "speech": "f.wav", "output": "s3://b/f.mp4"},
+    ]
     rows = [{"id": 7, "video": "v.mp4", "dubs": dubs, "level": {"gain": 2}}]
     for name in ("v.mp4", "d.wav", "elsewhere/f.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -64,10 +80,19 @@ def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest
     titles = [read_manifest(write(tmp_path, kind, rows), ENGINE, "/out")[0] for kind in ("jsonl", "parquet")]
     for title in titles:
         assert title.error == ""
-        assert (title.id, title.video, title.options) == ("7", str(tmp_path / "v.mp4"), {"level": {"gain": 2.0}})
-        assert [(dub.dub, dub.language, dub.output) for dub in title.dubs] == [("deu", "deu", "/out/d.mkv"), ("fra", "fra", "s3://b/f.mp4")]
+        assert (title.id, title.video, title.options) == (
+            "7",
+            str(tmp_path / "v.mp4"),
+            {"level": {"gain": 2.0}},
+        )
+        assert [(dub.dub, dub.language, dub.output) for dub in title.dubs] == [
+            ("deu", "deu", "/out/d.mkv"),
+            ("fra", "fra", "s3://b/f.mp4"),
+        ]
         assert title.dubs[0].speech == str(tmp_path / "d.wav"), "beside the manifest"
-        assert title.dubs[1].speech == str(tmp_path / "elsewhere" / "f.wav"), "not beside the manifest: below the working directory"
+        assert title.dubs[1].speech == str(tmp_path / "elsewhere" / "f.wav"), (
+            "not beside the manifest: below the working directory"
+        )
         assert Title.from_json(title.to_json()) == title
 
 
@@ -83,7 +108,11 @@ def test_manifest_on_another_file_system() -> None:
 
 def test_dubs_have_options_of_their_own() -> None:
     (title,) = parse(
-        {"id": "a", "video": "v", "dubs": [{"language": "de", "speech": "s", "level.gain": 3}, {"language": "fr", "speech": "s"}]}
+        {
+            "id": "a",
+            "video": "v",
+            "dubs": [{"language": "de", "speech": "s", "level.gain": 3}, {"language": "fr", "speech": "s"}],
+        }
     )
     assert [dub.options for dub in title.dubs] == [{"level": {"gain": 3.0}}, {}]
     assert [dub.output for dub in title.dubs] == ["/out/a.de.mp4", "/out/a.fr.mp4"]
@@ -93,10 +122,19 @@ def test_dubs_have_options_of_their_own() -> None:
     ("rows", "message"),
     [
         ([{**ROWS[0]}, {**ROWS[1], "id": "a"}], r"m\.jsonl row 2: id 'a' appears in m\.jsonl row 1"),
-        ([{**ROWS[0]}, {**ROWS[1], "output": "/out/a.mp4"}], r"m\.jsonl row 2: output /out/a\.mp4 appears in m\.jsonl row 1"),
-        ([{**ROWS[0], "speach": "x"}], r"m\.jsonl row 1: column 'speach' is unknown: did you mean 'speech'\?"),
+        (
+            [{**ROWS[0]}, {**ROWS[1], "output": "/out/a.mp4"}],
+            r"m\.jsonl row 2: output /out/a\.mp4 appears in m\.jsonl row 1",
+        ),
+        (
+            [{**ROWS[0], "speach": "x"}],
+            r"m\.jsonl row 1: column 'speach' is unknown: did you mean 'speech'\?",
+        ),
         ([{**ROWS[0], "level.gian": 1}], r"column 'level\.gian' is unknown: did you mean 'level\.gain'\?"),
-        ([{**ROWS[0], "level": {"gian": 1}}], r"column 'level\.gian' is unknown: did you mean 'level\.gain'\?"),
+        (
+            [{**ROWS[0], "level": {"gian": 1}}],
+            r"column 'level\.gian' is unknown: did you mean 'level\.gain'\?",
+        ),
         (
             [{"id": "a", "video": "v", "dubs": [{"speech": "s", "out": "o"}]}],
             r"row 1: dubs\.1: column 'out' is unknown: did you mean 'output'\?",
@@ -117,31 +155,52 @@ def test_what_stops_the_run(rows: list[dict[str, Any]], message: str) -> None:
         ({"id": " ", "video": "v", "speech": "s"}, "m.jsonl row 2: id: is missing"),
         ({"id": [1], "video": "v", "speech": "s"}, "m.jsonl row 2: id: must be a text or a number"),
         ({"id": "x", "video": "", "speech": "s"}, "m.jsonl row 2: video: is missing"),
-        ({"id": "x", "video": "D:/films/x.mp4", "speech": "s"}, "video: D:/films/x.mp4: looks like a Windows path"),
+        (
+            {"id": "x", "video": "D:/films/x.mp4", "speech": "s"},
+            "video: D:/films/x.mp4: looks like a Windows path",
+        ),
         ({"id": "x", "video": "v", "speech": "C:\\x.wav"}, "speech: C:\\x.wav: looks like a Windows path"),
-        ({"id": "x", "video": "v", "speech": "s", "output": "D:/x.mp4"}, "output: D:/x.mp4: looks like a Windows path"),
-        ({"id": "x", "video": "v", "speech": "s", "language": "german"}, "'german' is an unknown language: did you mean 'deu' (German)?"),
+        (
+            {"id": "x", "video": "v", "speech": "s", "output": "D:/x.mp4"},
+            "output: D:/x.mp4: looks like a Windows path",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "language": "german"},
+            "'german' is an unknown language: did you mean 'deu' (German)?",
+        ),
         (
             {"id": "x", "video": "v", "speech": "s", "face": "upper"},
             "face: must be largest, left, right, a number counted from the left (0 is the first), or the path of a picture such as "
             "face.jpg; got 'upper'",
         ),
         ({"id": "x", "video": "v", "speech": "s", "face": "rigth"}, "got 'rigth' (did you mean 'right'?)"),
-        ({"id": "x", "video": 5, "speech": "s"}, "m.jsonl row 2: video: must be the path or URL of a file, got 5"),
+        (
+            {"id": "x", "video": 5, "speech": "s"},
+            "m.jsonl row 2: video: must be the path or URL of a file, got 5",
+        ),
         (
             {"id": "x", "video": "v", "speech": "s", "length": "longest"},
             "length: must be one of keep, trim, freeze, loop, pingpong, got 'longest'",
         ),
         ({"id": "x", "video": "v", "speech": "s", "level.gain": "loud"}, "m.jsonl row 2: level: gain:"),
         ({"id": "x", "video": "v", "speech": "s", "level": 3}, "level: must be a mapping of options, got 3"),
-        ({"id": "x", "video": "/v/x.mp4", "speech": "s", "output": "/v/x.mp4"}, "output /v/x.mp4 is one of the inputs"),
+        (
+            {"id": "x", "video": "/v/x.mp4", "speech": "s", "output": "/v/x.mp4"},
+            "output /v/x.mp4 is one of the inputs",
+        ),
         ({"id": "x", "video": "v", "dubs": []}, "dubs: must be a list of {language, speech, output}"),
-        ({"id": "x", "video": "v", "dubs": [{"language": "de", "speech": "s"}] * 2}, "dubs.2: language 'de' appears twice"),
+        (
+            {"id": "x", "video": "v", "dubs": [{"language": "de", "speech": "s"}] * 2},
+            "dubs.2: language 'de' appears twice",
+        ),
         (
             {"id": "x", "video": "v", "dubs": [{"speech": "s", "brightness.smooth": 1}]},
             "dubs.1: options: brightness: runs once for all dubs",
         ),
-        ({"id": "x", "video": "v", "speech": "s", "dubs": [{"speech": "s"}]}, "speech: give it either in dubs or beside id and video"),
+        (
+            {"id": "x", "video": "v", "speech": "s", "dubs": [{"speech": "s"}]},
+            "speech: give it either in dubs or beside id and video",
+        ),
     ],
 )
 def test_a_bad_row_fails_alone(row: dict[str, Any], message: str) -> None:
@@ -173,9 +232,16 @@ def test_a_wrong_column_is_told_once() -> None:
     rows = [{**ROWS[0], "id": str(n), "output": f"{n}.mp4", "speach": "x"} for n in range(120)]
     with pytest.raises(ManifestError) as told:
         parse(*rows)
-    assert str(told.value) == "m.jsonl row 1: column 'speach' is unknown: did you mean 'speech'? (all 120 rows have it)"
+    assert (
+        str(told.value)
+        == "m.jsonl row 1: column 'speach' is unknown: did you mean 'speech'? (all 120 rows have it)"
+    )
     with pytest.raises(ManifestError) as told:
-        parse(ROWS[0], {**ROWS[1], "colour": 1, "speach": 1}, {**ROWS[1], "id": "c", "output": "c.mp4", "colour": 2})
+        parse(
+            ROWS[0],
+            {**ROWS[1], "colour": 1, "speach": 1},
+            {**ROWS[1], "id": "c", "output": "c.mp4", "colour": 2},
+        )
     first, second = str(told.value).splitlines()
     assert first.startswith("m.jsonl row 2: column 'colour' is unknown; known: id, video")
     assert first.endswith(" (2 rows have it)")
@@ -187,14 +253,22 @@ def test_a_missing_file_names_both_places(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "v.mp4").touch()
     monkeypatch.chdir(tmp_path / "here")
     dubs = [{"language": "de", "speech": "no.wav"}, {"language": "fr", "speech": "v.mp4"}]
-    url = write(tmp_path, "jsonl", [{"id": "a", "video": "w.mp4", "speech": "s"}, {"id": "b", "video": "v.mp4", "dubs": dubs}])
+    url = write(
+        tmp_path,
+        "jsonl",
+        [{"id": "a", "video": "w.mp4", "speech": "s"}, {"id": "b", "video": "v.mp4", "dubs": dubs}],
+    )
     first, second = read_manifest(url, ENGINE, "/out")
     places = f"no such file neither in {tmp_path}, the manifest's folder, nor in the working directory {tmp_path / 'here'}"
     assert first.error == f"{url} row 1: video: w.mp4: {places}"
     assert second.error == ""
-    assert [dub.error for dub in second.dubs] == [f"{url} row 2: dubs.1: speech: no.wav: {places}", ""], "the other dub is made"
+    assert [dub.error for dub in second.dubs] == [f"{url} row 2: dubs.1: speech: no.wav: {places}", ""], (
+        "the other dub is made"
+    )
     monkeypatch.chdir(tmp_path)
-    assert read_manifest(url, ENGINE, "/out")[0].error.endswith(f"video: w.mp4: no such file in {tmp_path}, the manifest's folder")
+    assert read_manifest(url, ENGINE, "/out")[0].error.endswith(
+        f"video: w.mp4: no such file in {tmp_path}, the manifest's folder"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,19 @@ ERASED = "\x1b[2K"
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("kind", ["dub", "run"])
-def test_a_bar_with_words_that_goes_in_the_end(footage: Path, tmp_path: Path, kind: str, columns: int) -> None:
+def test_a_bar_with_words_that_goes_in_the_end(
+    footage: Path, tmp_path: Path, kind: str, columns: int
+) -> None:
     log, gate = tmp_path / "log", tmp_path / "go"
     (tmp_path / "engine.yaml").write_text(yaml.safe_dump(engine_config().model_dump()))
     (tmp_path / "profile.yaml").write_text(yaml.safe_dump(profile_config(1).model_dump(exclude_none=True)))
     rows = [
-        {"id": name, "video": str(footage / "a.mp4"), "speech": str(footage / speech), "output": f"{name}.mp4"}
+        {
+            "id": name,
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / speech),
+            "output": f"{name}.mp4",
+        }
         for name, speech in (("a", "long.wav"), ("b", "absent.wav"))
     ]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -35,9 +42,18 @@ def test_a_bar_with_words_that_goes_in_the_end(footage: Path, tmp_path: Path, ki
         "dub": ["dub", str(footage / "a.mp4"), str(footage / "long.wav"), "-o", str(tmp_path / "x.mp4")],
         "run": ["run", str(tmp_path / "m.jsonl"), "-o", str(tmp_path / "out")],
     }[kind]
-    options = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--runner", "local"]
+    options = [
+        "--engine",
+        str(tmp_path / "engine.yaml"),
+        "--profile",
+        str(tmp_path / "profile.yaml"),
+        "--runner",
+        "local",
+    ]
     held = ["--set", f"paint.log={log}", "--set", f"paint.wait={gate}"]
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "LINES")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "LINES")
+    }
     environment = {**kept, "TERM": "xterm", "COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
     seen: list[float] = []
 
@@ -49,23 +65,34 @@ def test_a_bar_with_words_that_goes_in_the_end(footage: Path, tmp_path: Path, ki
                 gate.touch()
         return False
 
-    ended = on_terminal([sys.executable, "-m", "pipelines", *what, *options, *held], environment, tmp_path, opens_the_gate)
+    ended = on_terminal(
+        [sys.executable, "-m", "pipelines", *what, *options, *held], environment, tmp_path, opens_the_gate
+    )
     assert ended.code == (0 if kind == "dub" else 3), ended.text
     assert ended.restored
     during, _, after = ended.text.rpartition(ERASED)
     plain = CONTROL.sub("", during)
-    assert re.search(r"paint (6|12|18)/24 frames", plain), "what is being done, with its frames; a title that will fail adds none"
+    assert re.search(r"paint (6|12|18)/24 frames", plain), (
+        "what is being done, with its frames; a title that will fail adds none"
+    )
     assert ("/2 titles" in plain) == (kind == "run")
     assert " left" not in plain, "no time left before it means something"
     assert "frames/s" not in plain
-    drawn = [line for part in re.split(r"[\r\n]+", plain) for line in [part.rstrip()] if "frames" in line or "━" in line]
+    drawn = [
+        line
+        for part in re.split(r"[\r\n]+", plain)
+        for line in [part.rstrip()]
+        if "frames" in line or "━" in line
+    ]
     assert drawn
     assert max(map(len, drawn)) <= columns
     left = [line for line in CONTROL.sub("", after).replace("\r", "").splitlines() if line]
     assert not any("━" in line for line in left), "the bar is gone"
     assert left[0].startswith("note: ")
     assert "the speech is 1.3 s longer" in left[0]
-    assert left[-1].startswith(f"{tmp_path / 'x.mp4'}: 24 frames" if kind == "dub" else "1 dubbed, 1 failed; 2 s of video in ")
+    assert left[-1].startswith(
+        f"{tmp_path / 'x.mp4'}: 24 frames" if kind == "dub" else "1 dubbed, 1 failed; 2 s of video in "
+    )
     assert len(left) == (2 if kind == "dub" else 3), left
 
 
@@ -74,9 +101,22 @@ def test_a_pipe_gets_plain_lines(footage: Path, tmp_path: Path) -> None:
 
     (tmp_path / "engine.yaml").write_text(yaml.safe_dump(engine_config().model_dump()))
     (tmp_path / "profile.yaml").write_text(yaml.safe_dump(profile_config(1).model_dump(exclude_none=True)))
-    options = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--runner", "local"]
+    options = [
+        "--engine",
+        str(tmp_path / "engine.yaml"),
+        "--profile",
+        str(tmp_path / "profile.yaml"),
+        "--runner",
+        "local",
+    ]
     what = ["dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(tmp_path / "x.mp4")]
-    ended = subprocess.run([sys.executable, "-m", "pipelines", *what, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipelines", *what, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0
     assert "\x1b" not in ended.stderr + ended.stdout
     assert "\r" not in ended.stderr + ended.stdout

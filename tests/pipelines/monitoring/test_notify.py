@@ -98,7 +98,9 @@ def test_all_of_it_ends_within_half_a_minute() -> None:
     assert notify.LIMIT <= 30
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "file:///etc/passwd", "host/x", "", "http://", "http://[bad/x"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "file:///etc/passwd", "host/x", "", "http://", "http://[bad/x"]
+)
 def test_only_http(url: str) -> None:
     with pytest.raises(UsageError, match="must be an http:// or https:// URL"):
         check_url(url)

@@ -17,10 +17,24 @@ from pipelines.monitoring.progress_text import StageWords
 from pipelines.monitoring.run_log import RunLog, read_logs
 from tests.pipelines.conftest import profile_config
 
-STATE = {"titles": 3, "planned_titles": 3, "ended": 2, "failed": 1, "planned": 300, "analysed": 300, "done": 150}
+STATE = {
+    "titles": 3,
+    "planned_titles": 3,
+    "ended": 2,
+    "failed": 1,
+    "planned": 300,
+    "analysed": 300,
+    "done": 150,
+}
 STAGES = [StageWords("detect", "finding faces", "segment"), StageWords("render", "painting")]
 LEVEL = [StageWords("level", "levelling")]
-BOARD = {"stages": {"render": {"rows": 4, "frames": 150}, "plan": {"rows": 3, "frames": 300}, "detect": {"rows": 5, "frames": 200}}}
+BOARD = {
+    "stages": {
+        "render": {"rows": 4, "frames": 150},
+        "plan": {"rows": 3, "frames": 300},
+        "detect": {"rows": 5, "frames": 200},
+    }
+}
 EMPTY = {"stages": {}, "running": []}
 
 
@@ -48,14 +62,19 @@ def show(stream: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = show(io.StringIO(), monkeypatch)
     line = text.splitlines()[0]
-    assert line == "[0 s] 2/3 titles, 1 failed, 150/300 frames; finding faces 200/300 frames, painting 150/300 frames"
+    assert (
+        line
+        == "[0 s] 2/3 titles, 1 failed, 150/300 frames; finding faces 200/300 frames, painting 150/300 frames"
+    )
     assert "something to know\n" in text
     assert "\r" not in text
     assert "\x1b" not in text
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_a_terminal_gets_plain_lines_where_it_asks_for_them(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_plain_lines_where_it_asks_for_them(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, value)
     assert "\x1b" not in show(Terminal(), monkeypatch)
 
@@ -93,7 +112,9 @@ def test_messages_of_others_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch)
     assert "150/300 frames" in lines[3]
     assert lines[4].startswith("  finding faces 200/300 frames")
     pyte.Stream(screen).feed(stream.getvalue()[len(during) :].replace("\n", "\r\n"))
-    assert [line.rstrip() for line in screen.display if line.strip()] == ["note 0", "note 1", "note 2"], "the bar goes when it ends"
+    assert [line.rstrip() for line in screen.display if line.strip()] == ["note 0", "note 1", "note 2"], (
+        "the bar goes when it ends"
+    )
 
 
 def test_what_comes_before_a_run_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +142,12 @@ def test_a_display_can_be_handed_on() -> None:
     assert stream.getvalue() == "hello\n"
 
 
-def test_a_board_that_does_not_answer_for_a_while_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its node has died and it is being restarted: the log goes on when it is back, and the run never noticed."""
+def test_a_board_that_does_not_answer_for_a_while_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node has died and it is being restarted: the log goes on when it is back, and the run never
+    noticed.
+    """
     monkeypatch.setattr(progress, "PERIOD", 0.02)
     log = RunLog(str(tmp_path), "test", profile_config(), {"level": ("rest", 1.0, 0.0, 2)})
     calls: list[int] = []
@@ -132,7 +157,10 @@ def test_a_board_that_does_not_answer_for_a_while_ends_nothing(tmp_path: Path, m
         if 2 <= len(calls) <= 4:
             raise ConnectionError("gone")
         running = ["a b/0 level in batch", "a b/0 level batch", "a plan"]
-        return {"stages": {"level": {"rows": len(calls), "frames": 5, "seconds": 1.0, "errors": 0}}, "running": running}
+        return {
+            "stages": {"level": {"rows": len(calls), "frames": 5, "seconds": 1.0, "errors": 0}},
+            "running": running,
+        }
 
     stream = io.StringIO()
     with Progress(stream) as shown, shown.watch(lambda: STATE, coordinator, LEVEL, log):
@@ -142,7 +170,9 @@ def test_a_board_that_does_not_answer_for_a_while_ends_nothing(tmp_path: Path, m
     (written,) = read_logs(str(tmp_path))
     assert written["outcome"] == "ended"
     assert written["stages"]["level"]["rows"] == len(calls)
-    assert (written["stages"]["level"]["running"], written["stages"]["plan"]["running"]) == (1, 1), "a batch's rows are listed themselves"
+    assert (written["stages"]["level"]["running"], written["stages"]["plan"]["running"]) == (1, 1), (
+        "a batch's rows are listed themselves"
+    )
 
 
 def test_a_log_that_cannot_be_written_is_said_at_the_end(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.progress_text import Meter, StageWords, describe, slow_start, stage_words
 from tests.pipelines.conftest import engine_config
 
-STAGES = [StageWords("detect", "finding faces", "segment"), StageWords("speak", "listening"), StageWords("render", "painting")]
+STAGES = [
+    StageWords("detect", "finding faces", "segment"),
+    StageWords("speak", "listening"),
+    StageWords("render", "painting"),
+]
 
 
 class Clock:
@@ -24,7 +28,16 @@ class Clock:
 
 
 def state(**more: Any) -> dict[str, Any]:
-    empty = {"titles": 1, "planned_titles": 1, "ended": 0, "failed": 0, "planned": 900, "analysed": 900, "done": 0, "assembling": 0}
+    empty = {
+        "titles": 1,
+        "planned_titles": 1,
+        "ended": 0,
+        "failed": 0,
+        "planned": 900,
+        "analysed": 900,
+        "done": 0,
+        "assembling": 0,
+    }
     return {**empty, "hopeless": 0, **more}
 
 
@@ -39,7 +52,11 @@ def frames(**by_stage: int) -> dict[str, Any]:
 def test_durations_and_counts_for_people() -> None:
     texts = [duration(s) for s in (0.4, 59.4, 59.6, 200, 3600, 7500)]
     assert texts == ["0 s", "59 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min"]
-    assert [count(1, "title"), count(2, "title"), count(0, "entry", "entries")] == ["1 title", "2 titles", "0 entries"]
+    assert [count(1, "title"), count(2, "title"), count(0, "entry", "entries")] == [
+        "1 title",
+        "2 titles",
+        "0 entries",
+    ]
 
 
 def test_stages_are_named_by_what_they_do() -> None:
@@ -51,7 +68,10 @@ def test_stages_are_named_by_what_they_do() -> None:
     assert said(inside).endswith("finding faces 150/900 frames"), "of a segment that is being worked on"
     assert said(frames(), planned_titles=0, planned=0, analysed=0) == "[12 s] planning"
     text = said(frames(detect=90), titles=9, planned_titles=3, ended=1, failed=1, planned=300, analysed=100)
-    assert text == "[12 s] 1/9 titles, 1 failed, 0/about 900 frames; planning 3/9 titles, finding faces 90/300 frames"
+    assert (
+        text
+        == "[12 s] 1/9 titles, 1 failed, 0/about 900 frames; planning 3/9 titles, finding faces 90/300 frames"
+    )
     assert said(frames(detect=900, speak=900, render=900), done=900, assembling=1).endswith("assembling")
     ready = frames(detect=900, speak=900, render=900)
     assert said(ready, titles=3, planned_titles=3, done=900, assembling=2).endswith("; assembling 2 videos")
@@ -59,24 +79,40 @@ def test_stages_are_named_by_what_they_do() -> None:
 
 def test_words_come_from_the_stages() -> None:
     words = stage_words(spec.stage for spec in Engine(engine_config()).stages)
-    assert [one.words for one in words] == ["brightness", "level", "paint"], "a stage without words is shown by its name"
+    assert [one.words for one in words] == ["brightness", "level", "paint"], (
+        "a stage without words is shown by its name"
+    )
     assert [one.per for one in words] == ["segment", "dub", "dub"]
     from pipelines.engine.config import load_engine
 
     for name in ("exemplar", "retalk", "retalk-parity"):
-        assert all(one.words != one.name for one in stage_words(spec.stage for spec in Engine(load_engine(name)).stages)), name
+        assert all(
+            one.words != one.name
+            for one in stage_words(spec.stage for spec in Engine(load_engine(name)).stages)
+        ), name
 
 
 def test_workers_that_do_not_come_up_are_shown() -> None:
-    waiting = {"group": "detect+render", "node": "n1", "pid": 4711, "seconds": 12.0, "state": "importing torch"}
+    waiting = {
+        "group": "detect+render",
+        "node": "n1",
+        "pid": 4711,
+        "seconds": 12.0,
+        "state": "importing torch",
+    }
     assert said({**frames(), "starting": [waiting]}).endswith("starting workers (detect+render)")
     first = {**frames(), "starting": [{**waiting, "group": "plan"}]}
-    assert said(first, planned_titles=0, planned=0, analysed=0) == "[12 s] starting workers (plan)", "nothing is planned yet"
+    assert said(first, planned_titles=0, planned=0, analysed=0) == "[12 s] starting workers (plan)", (
+        "nothing is planned yet"
+    )
     slow = {**waiting, "seconds": 71.0, "state": "stopped (T)"}
     expected = "a worker of detect+render has not come up for 1 min 11 s (process 4711 on n1, stopped (T))"
     assert said({**frames(detect=9), "starting": [slow]}).endswith(f"; {expected}")
     unplaced = {"group": "render", "node": "", "pid": None, "seconds": 90, "state": "waiting for 1 CPU"}
-    assert slow_start(unplaced) == "a worker of render has not come up for 1 min 30 s (no process yet, waiting for 1 CPU)"
+    assert (
+        slow_start(unplaced)
+        == "a worker of render has not come up for 1 min 30 s (no process yet, waiting for 1 CPU)"
+    )
 
 
 def test_titles_that_are_refused_already_do_not_inflate_totals() -> None:
@@ -98,7 +134,9 @@ def test_no_rate_and_no_time_left_before_they_mean_something() -> None:
     found = meter.read(state(done=120))
     assert found["rate"] == pytest.approx(10)
     assert found["eta"] == pytest.approx(78)
-    assert "120/900 frames, 10.0 frames/s, about 1 min 18 s left" in describe(found, frames(), STAGES).line(72)
+    assert "120/900 frames, 10.0 frames/s, about 1 min 18 s left" in describe(found, frames(), STAGES).line(
+        72
+    )
 
 
 def test_the_rate_is_a_recent_one_and_falls_when_nothing_comes() -> None:
@@ -126,6 +164,10 @@ def test_commits_that_are_far_apart_have_a_rate_too() -> None:
 
 def test_the_bar_counts_the_work_of_all_stages() -> None:
     meter = Meter(Clock())
-    assert describe(meter.read(state()), frames(detect=900, render=450), STAGES).fraction == pytest.approx(0.5)
+    assert describe(meter.read(state()), frames(detect=900, render=450), STAGES).fraction == pytest.approx(
+        0.5
+    )
     assert describe(meter.read(state(planned=0, analysed=0)), frames(), STAGES).fraction is None
-    assert describe(meter.read(state()), frames(detect=9000), STAGES).fraction == pytest.approx(1 / 3), "counted again after a kill"
+    assert describe(meter.read(state()), frames(detect=9000), STAGES).fraction == pytest.approx(1 / 3), (
+        "counted again after a kill"
+    )

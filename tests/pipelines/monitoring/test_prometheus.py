@@ -1,4 +1,6 @@
-"""Metrics as Prometheus reads them: scraped from the real endpoint of a real Ray while a run goes on; the dashboard asks for no others."""
+"""Metrics as Prometheus reads them: scraped from the real endpoint of a real Ray while a run goes on; the
+dashboard asks for no others.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def scrape(ray: Any) -> dict[str, dict[str, float]]:
     """Values by metric and by labels."""
     (node,) = ray.nodes()
     found: dict[str, dict[str, float]] = {}
-    with urllib.request.urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10
+    ) as answer:
         for name, labels, value in SAMPLE.findall(answer.read().decode()):
             found.setdefault(name, {})[labels] = float(value)
     return found
@@ -30,7 +34,11 @@ def scrape(ray: Any) -> dict[str, dict[str, float]]:
 
 def value(samples: dict[str, dict[str, float]], name: str, **labels: str) -> float | None:
     wanted = [f'{key}="{text}"' for key, text in labels.items()]
-    found = [number for text, number in samples.get(exported(name), {}).items() if all(label in text.split(",") for label in wanted)]
+    found = [
+        number
+        for text, number in samples.get(exported(name), {}).items()
+        if all(label in text.split(",") for label in wanted)
+    ]
     assert len(found) <= 1, found
     return found[0] if found else None
 
@@ -46,13 +54,20 @@ def asked() -> set[str]:
 
 def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any) -> None:
     rows = [
-        {"id": "bad", "video": str(footage / "absent.mp4"), "speech": str(footage / "exact.wav"), "output": "bad.mp4"},
+        {
+            "id": "bad",
+            "video": str(footage / "absent.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": "bad.mp4",
+        },
         {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"},
     ]
     config = engine_config(options={"Paint": {"wait": str(tmp_path / "go")}})
     reports: list[dub.Report] = []
     run = threading.Thread(
-        target=lambda: reports.append(dub.run(rows, run_dir=str(tmp_path / "metrics-run"), engine=config, profile=profile_config(1)))
+        target=lambda: reports.append(
+            dub.run(rows, run_dir=str(tmp_path / "metrics-run"), engine=config, profile=profile_config(1))
+        )
     )
     run.start()
     anew = RunMetrics("anew")
@@ -72,12 +87,20 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
         while True:
             samples = scrape(ray_session)
             seen |= samples.keys()
-            wrong = [name for name, labels, right in state if value(samples, name, run="metrics-run", **labels) not in right]
+            wrong = [
+                name
+                for name, labels, right in state
+                if value(samples, name, run="metrics-run", **labels) not in right
+            ]
             if not wanted - seen and not wrong:
                 break
-            assert time.monotonic() < deadline, f"not on the endpoint: {sorted(wanted - seen)}; wrong: {wrong}"
+            assert time.monotonic() < deadline, (
+                f"not on the endpoint: {sorted(wanted - seen)}; wrong: {wrong}"
+            )
             time.sleep(0.5)
-        assert value(samples, "retalk_frames_done", run="anew") == 5 + 4 + 2 + 1, "a counter is not turned back"
+        assert value(samples, "retalk_frames_done", run="anew") == 5 + 4 + 2 + 1, (
+            "a counter is not turned back"
+        )
     finally:
         (tmp_path / "go").touch()
         run.join(120)

@@ -30,12 +30,16 @@ def test_workers_are_listed_until_they_are_up() -> None:
         "waiting for CPUs, GPUs or memory: 1 of 1 workers",
     ]
     coordinator.starting("two", "detect", "elsewhere", 19, "importing")
-    assert [worker["pid"] for worker in coordinator.snapshot()["starting"]] == [17, 19], "its process was started again"
+    assert [worker["pid"] for worker in coordinator.snapshot()["starting"]] == [17, 19], (
+        "its process was started again"
+    )
 
 
 def test_a_stopped_process_and_its_stopped_child_are_named() -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(300)'])"
-    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+    )
     try:
         assert parent.stdout is not None
         parent.stdout.readline()

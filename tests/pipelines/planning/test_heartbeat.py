@@ -1,4 +1,6 @@
-"""Heartbeats: the planner of a long title is heard while it looks for cuts and faces, in the same way each time, and nobody else minds."""
+"""Heartbeats: the planner of a long title is heard while it looks for cuts and faces, in the same way each
+time, and nobody else minds.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_beats_are_bundles_of_their_own_and_end_at_the_driver(title: Title, tmp_
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     tables = list(plan_batches(planner, [title], BatchingPolicy(frames=500, titles=100)))
     assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 3 + [5]
-    group = Group(GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500)
+    group = Group(
+        GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500
+    )
     (beat,) = group(tables[0])
     assert from_table(unpack(beat, FINAL), FINAL)["segment"] == HEARTBEAT
     assert list(_rows(beat, FINAL)) == list(_rows(tables[0], PLANNED)) == []

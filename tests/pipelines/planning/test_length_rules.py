@@ -31,7 +31,10 @@ def test_keep_is_the_video_whatever_the_speech_lasts() -> None:
 
 def test_trim_ends_with_the_shorter_of_both() -> None:
     pts = np.array([3, 5, 9, 10])
-    assert times_of(timeline(pts, 2, TB, Fraction(6, 10), "trim")) == [3, 5]  # 9 would start exactly where the speech ends
+    assert times_of(timeline(pts, 2, TB, Fraction(6, 10), "trim")) == [
+        3,
+        5,
+    ]  # 9 would start exactly where the speech ends
     assert times_of(timeline(pts, 2, TB, Fraction(61, 100), "trim")) == [3, 5, 9]
     assert times_of(timeline(pts, 2, TB, Fraction(50), "trim")) == [3, 5, 9, 10]
     assert times_of(timeline(pts, 2, TB, Fraction(1, 1000), "trim")) == [3]
@@ -87,7 +90,8 @@ def test_properties_over_random_videos(rule: str) -> None:
         assert all(run.count for run in runs)
         if rule in ("freeze", "loop", "pingpong"):
             assert times[: len(pts)] == pts.tolist() if speech >= length else times == pts.tolist()
-            # Nothing starts after the speech, and the last frame reaches its end (a frame is never longer than the longest of the video).
+            # Nothing starts after the speech, and the last frame reaches its end (a frame is never longer
+            # than the longest of the video).
             assert (times[-1] - times[0]) * base < max(speech, length)
             assert (times[-1] - times[0] + int(max(gaps)) + 1) * base >= speech
         if rule in ("loop", "pingpong"):
@@ -101,7 +105,9 @@ def test_properties_over_random_videos(rule: str) -> None:
         output_segments = list(split(runs, bounds, longest))
         assert [int(f) for p in output_segments for f in p.source()] == frames
         assert [int(t) for p in output_segments for t in p.pts] == times
-        assert [p.out_start for p in output_segments] == np.cumsum([0, *(p.count for p in output_segments)])[:-1].tolist()
+        assert [p.out_start for p in output_segments] == np.cumsum([0, *(p.count for p in output_segments)])[
+            :-1
+        ].tolist()
         for output_segment in output_segments:
             low, high = bounds[output_segment.segment]
             assert low <= output_segment.source().min()

@@ -1,4 +1,6 @@
-"""The planner: segments inside shots with clamped halos, output_segments by length rule, content keys, resume, and every bad title an error."""
+"""The planner: segments inside shots with clamped halos, output_segments by length rule, content keys,
+resume, and every bad title an error.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,21 @@ from pipelines.state.run_directory import read_checksummed, write_checksummed
 from tests.pipelines.conftest import engine_config, make_speech, make_video
 
 
-def title_of(footage: Path, tmp_path: Path, video: str = "a.mp4", speech: str = "exact.wav", length: str = "keep", **fields: Any) -> Title:
+def title_of(
+    footage: Path,
+    tmp_path: Path,
+    video: str = "a.mp4",
+    speech: str = "exact.wav",
+    length: str = "keep",
+    **fields: Any,
+) -> Title:
     dub = Dub("dub", str(footage / speech), str(tmp_path / "out.mp4"), length=length)  # type: ignore[arg-type]
     return dataclasses.replace(Title("t", str(footage / video), (dub,)), **fields)
 
 
-def plan(title: Title, run: Path, config: EngineConfig | None = None, segment_frames: int = 7) -> tuple[dict[str, Any], list[Row]]:
+def plan(
+    title: Title, run: Path, config: EngineConfig | None = None, segment_frames: int = 7
+) -> tuple[dict[str, Any], list[Row]]:
     """The title's mark and its rows, as they come out of a table."""
     planner = Planner(PlanSpec(config or engine_config(), str(run), segment_frames), Coordinator())
     mark, *rows = (from_table(to_table(row, PLANNED), PLANNED) for row in planner.plan(title))
@@ -43,7 +54,9 @@ def test_rows_are_segments_inside_shots(footage: Path, tmp_path: Path) -> None:
     mark, rows = plan(title_of(footage, tmp_path), tmp_path)
     info = probe_video(str(footage / "a.mp4"))
     assert [(r["start"], r["stop"]) for r in rows] == [(0, 6), (6, 12), (12, 18), (18, 24)]
-    assert [(r["halo_start"], r["halo_stop"]) for r in rows] == [(0, 8), (4, 12), (12, 20), (16, 24)], "two frames, inside the shot"
+    assert [(r["halo_start"], r["halo_stop"]) for r in rows] == [(0, 8), (4, 12), (12, 20), (16, 24)], (
+        "two frames, inside the shot"
+    )
     assert {(r["shot_start"], r["shot_stop"]) for r in rows} == {(0, 12), (12, 24)}
     for row in rows:
         segment = Segment(row)
@@ -60,7 +73,10 @@ def test_windows_by_time_are_even_and_follow_the_clock(tmp_path: Path) -> None:
     """Ten dense seconds after ten sparse ones: cut in the middle of the time, not of the frames."""
     times = [k * 1200 for k in range(10)] + [12000 + 100 * k for k in range(120)]
     info = probe_video(str(make_video(tmp_path / "v.mp4", frames=130, times=times)))
-    assert cut_segments([(0, 130)], info, Windows(kind="shot", max_seconds=12), 50) == ([(0, 10), (10, 130)], [0, 0])
+    assert cut_segments([(0, 130)], info, Windows(kind="shot", max_seconds=12), 50) == (
+        [(0, 10), (10, 130)],
+        [0, 0],
+    )
     assert cut_segments([(0, 130)], info, Windows(kind="shot", max_seconds=60), 50) == ([(0, 130)], [0])
     bounds, shot_of = cut_segments([(0, 4), (4, 130)], info, Windows(kind="frames"), 50)
     assert (bounds, shot_of) == ([(0, 4), (4, 46), (46, 88), (88, 130)], [0, 1, 1, 1])
@@ -78,7 +94,9 @@ def test_pieces_make_up_the_output(footage: Path, tmp_path: Path, video: str, sp
     mark, rows = plan(title_of(footage, tmp_path, video, speech, rule), tmp_path)
     info = probe_video(str(footage / video))
     parts = sorted((part for row in rows for part in fan_out(row)), key=lambda part: part["out_start"])
-    assert [part["out_start"] for part in parts] == np.cumsum([0, *(len(part["source"]) for part in parts)])[:-1].tolist()
+    assert [part["out_start"] for part in parts] == np.cumsum([0, *(len(part["source"]) for part in parts)])[
+        :-1
+    ].tolist()
     assert sum(len(part["source"]) for part in parts) == mark["dubs"][0]["frames"]
     assert len({part["target"] for part in parts}) == len(parts)
     pts = np.concatenate([part["out_pts"] for part in parts])
@@ -125,7 +143,9 @@ def test_content_keys_follow_what_decides_the_content(footage: Path, tmp_path: P
         return dataclasses.replace(base, dubs=(dataclasses.replace(dub, **fields),))
 
     assert keys(base) == before
-    assert keys(with_dub(output=str(tmp_path / "other.mkv"), audio="add", language="deu")) == before, "only the assembly is another"
+    assert keys(with_dub(output=str(tmp_path / "other.mkv"), audio="add", language="deu")) == before, (
+        "only the assembly is another"
+    )
     changed = [
         keys(base, engine_config(options={"Level": {"gain": 2.0}})),
         keys(dataclasses.replace(base, options={"level": {"gain": 2.0}})),
@@ -144,7 +164,9 @@ def test_content_keys_follow_what_decides_the_content(footage: Path, tmp_path: P
 
 def test_adding_a_dub_leaves_the_others_keys(footage: Path, tmp_path: Path) -> None:
     base = title_of(footage, tmp_path)
-    more = dataclasses.replace(base, dubs=(*base.dubs, Dub("fr", str(footage / "long.wav"), str(tmp_path / "fr.mp4"))))
+    more = dataclasses.replace(
+        base, dubs=(*base.dubs, Dub("fr", str(footage / "long.wav"), str(tmp_path / "fr.mp4")))
+    )
     one, two = names(plan(base, tmp_path)[0]), names(plan(more, tmp_path)[0])
     assert two[: len(one)] == one
     assert len(two) == 2 * len(one)
@@ -187,7 +209,9 @@ def test_bad_titles_are_errors(footage: Path, tmp_path: Path) -> None:
 def test_one_bad_speech_leaves_the_other_dubs(footage: Path, tmp_path: Path) -> None:
     make_speech(tmp_path / "silent.wav", 1.0, 0.0)
     base = title_of(footage, tmp_path)
-    more = dataclasses.replace(base, dubs=(Dub("xx", str(tmp_path / "silent.wav"), str(tmp_path / "x.mp4")), *base.dubs))
+    more = dataclasses.replace(
+        base, dubs=(Dub("xx", str(tmp_path / "silent.wav"), str(tmp_path / "x.mp4")), *base.dubs)
+    )
     mark, rows = plan(more, tmp_path)
     assert [dub["state"] for dub in mark["dubs"]] == ["failed", "run"]
     assert len(rows) == 4
@@ -205,7 +229,9 @@ def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Pat
     coordinator = Coordinator()
     for _ in range(3):
         coordinator.begin("t plan")
-    (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(title_of(footage, tmp_path))
+    (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(
+        title_of(footage, tmp_path)
+    )
     assert "killed its worker 3 times in a row" in row["error"]
 
 

@@ -22,7 +22,12 @@ from tests.pipelines.conftest import engine_config, profile_config
 def run(footage: Path, tmp_path: Path) -> Any:
     """Run the manifest of three titles, `a`, `b` and `c`, in this process; gives the report."""
     rows = [
-        {"id": name, "video": str(footage / "a.mp4"), "speech": str(footage / f"{speech}.wav"), "output": f"{name}.mp4"}
+        {
+            "id": name,
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / f"{speech}.wav"),
+            "output": f"{name}.mp4",
+        }
         for name, speech in (("a", "exact"), ("b", "long"), ("c", "short"))
     ]
 
@@ -44,7 +49,10 @@ def run(footage: Path, tmp_path: Path) -> Any:
 
 
 def ledger(tmp_path: Path) -> dict[str, str]:
-    return {(row := json.loads(line))["title"]: row["state"] for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()}
+    return {
+        (row := json.loads(line))["title"]: row["state"]
+        for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()
+    }
 
 
 def painted(tmp_path: Path) -> int:
@@ -80,7 +88,9 @@ def test_redo_computes_finished_titles_again(run: Any, tmp_path: Path) -> None:
     assert report.already == 1
 
 
-def test_a_redo_that_is_cut_off_goes_on_without_being_asked_again(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redo_that_is_cut_off_goes_on_without_being_asked_again(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run()
     count = painted(tmp_path)
 
@@ -101,7 +111,9 @@ def test_a_redo_that_is_cut_off_goes_on_without_being_asked_again(run: Any, tmp_
 
 def test_unknown_titles_are_refused_with_near_ones(run: Any, tmp_path: Path) -> None:
     titles = [Title(f"episode-{number}", "v.mp4", ()) for number in range(3)]
-    with pytest.raises(UsageError, match=r"only: the manifest has no title 'epsiode-1' \(did you mean episode-1"):
+    with pytest.raises(
+        UsageError, match=r"only: the manifest has no title 'epsiode-1' \(did you mean episode-1"
+    ):
         select(titles, ["epsiode-1"], [])
     with pytest.raises(UsageError, match=r"redo: the manifest has no title 'x'$"):
         select(titles, [], ["x", "x"])
@@ -118,7 +130,15 @@ def test_on_the_command_line(footage: Path, tmp_path: Path, capsys: pytest.Captu
     inputs = {"video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav")}
     rows = [{"id": name, **inputs, "output": f"{name}.mp4"} for name in ("one", "two", "three")]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    configs = ["--engine", str(tmp_path / "engine.yaml"), "--profile", str(tmp_path / "profile.yaml"), "--runner", "local", "-q"]
+    configs = [
+        "--engine",
+        str(tmp_path / "engine.yaml"),
+        "--profile",
+        str(tmp_path / "profile.yaml"),
+        "--runner",
+        "local",
+        "-q",
+    ]
     command = ["run", str(tmp_path / "m.jsonl"), "-o", str(tmp_path / "out"), *configs]
     assert cli.main([*command, "--only", "one", "two"]) == 0
     assert capsys.readouterr().out.startswith("2 dubbed, 0 failed; ")
@@ -127,4 +147,6 @@ def test_on_the_command_line(footage: Path, tmp_path: Path, capsys: pytest.Captu
     assert cli.main(command) == 0
     assert capsys.readouterr().out.startswith("3 already done, 0 failed; ")
     assert cli.main([*command, "--only", "tow"]) == 2
-    assert capsys.readouterr().err == "retalk run: only: the manifest has no title 'tow' (did you mean two?)\n"
+    assert (
+        capsys.readouterr().err == "retalk run: only: the manifest has no title 'tow' (did you mean two?)\n"
+    )

@@ -1,4 +1,6 @@
-"""Shots: cuts are found at the exact frame, by our own frame numbers, also in VFR files; motion and single frames are no cuts."""
+"""Shots: cuts are found at the exact frame, by our own frame numbers, also in VFR files; motion and single
+frames are no cuts.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,18 @@ from pipelines.planning.shots import look_through
 from tests.pipelines.conftest import make_video
 
 
-def looked_through(path: Path, face: str | None = None) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
+def looked_through(
+    path: Path, face: str | None = None
+) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
     info = probe_video(str(path))
     looking, frames = look_through(str(path), info, face=face), []
     while True:
         try:
             frames.append(next(looking))
         except StopIteration as end:
-            assert frames == (list(range(info.n_frames)) if info.n_frames > 1 or face else []), "each frame is decoded once"
+            assert frames == (list(range(info.n_frames)) if info.n_frames > 1 or face else []), (
+                "each frame is decoded once"
+            )
             return end.value
 
 
@@ -35,7 +41,11 @@ def test_cuts_are_exact(tmp_path: Path) -> None:
 
 def test_irregular_times_change_nothing(tmp_path: Path) -> None:
     times = [k * 100 + (61 * k) % 70 + (900 if k > 33 else 0) for k in range(60)]
-    assert shots_of(make_video(tmp_path / "v.mp4", frames=60, scenes=3, times=times)) == [(0, 20), (20, 40), (40, 60)]
+    assert shots_of(make_video(tmp_path / "v.mp4", frames=60, scenes=3, times=times)) == [
+        (0, 20),
+        (20, 40),
+        (40, 60),
+    ]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 9])
@@ -55,8 +65,13 @@ def test_cut_between_two_people(carphone: Path, tmp_path: Path) -> None:
     images = [frame.rgb() for frame in read_frames(str(carphone), 0, 60, info)]
     path = tmp_path / "cut.mp4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, width=images[0].shape[1], height=images[0].shape[0], pix_fmt="yuv420p")
-        for image in [*images[:31], *(np.ascontiguousarray((im[:, ::-1] * 0.7).astype(np.uint8)) for im in images[31:])]:
+        stream = container.add_stream(
+            "libx264", rate=30, width=images[0].shape[1], height=images[0].shape[0], pix_fmt="yuv420p"
+        )
+        for image in [
+            *images[:31],
+            *(np.ascontiguousarray((im[:, ::-1] * 0.7).astype(np.uint8)) for im in images[31:]),
+        ]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode(None))
     assert shots_of(path) == [(0, 31), (31, 60)]
@@ -66,7 +81,14 @@ def test_real_clips(clips: Path | None, carphone: Path) -> None:
     """People who talk and move are one shot each; a grey card for a second makes three."""
     expected: dict[Path, list[int]] = {carphone: []}
     if clips is not None:
-        names = ("vr_face1.mp4", "vr_face3.mp4", "vr_face5.mp4", "grid_bbaf2n.mpg", "grid_brbk7n.mpg", "lp_d20.mp4")
+        names = (
+            "vr_face1.mp4",
+            "vr_face3.mp4",
+            "vr_face5.mp4",
+            "grid_bbaf2n.mpg",
+            "grid_brbk7n.mpg",
+            "lp_d20.mp4",
+        )
         expected |= {clips / name: [] for name in names}
         expected[clips / "tricky/face_absent_1s.mp4"] = [50, 76]
     assert {path: [start for start, _ in shots_of(path)[1:]] for path in expected} == expected
@@ -76,10 +98,14 @@ def test_each_shot_has_its_face(carphone: Path, tmp_path: Path) -> None:
     """A face on the left, a wall, the same face on the right, and the wall again: found while the cuts are."""
     info = probe_video(str(carphone))
     faces = [
-        frame.picture.reformat(width=352, height=288, format="rgb24").to_ndarray() for frame in read_frames(str(carphone), 0, 40, info)
+        frame.picture.reformat(width=352, height=288, format="rgb24").to_ndarray()
+        for frame in read_frames(str(carphone), 0, 40, info)
     ]
     wall = np.full_like(faces[0], 120)
-    left, right = ([np.hstack(pair) for pair in pairs] for pairs in ([(f, wall) for f in faces], [(wall, f) for f in faces]))
+    left, right = (
+        [np.hstack(pair) for pair in pairs]
+        for pairs in ([(f, wall) for f in faces], [(wall, f) for f in faces])
+    )
     none = [np.hstack([wall, wall])] * 12
     path = tmp_path / "people.mp4"
     with av.open(str(path), "w") as container:

@@ -26,7 +26,11 @@ def pools(profile: ProfileConfig, engine: str, stages: list[str]) -> list[PoolCo
 
 
 def test_minimums_of_the_shipped_profiles_fit_their_machines() -> None:
-    machines = {"laptop": {"CPU": 2.0}, "node-8gpu": {"CPU": 80.0, "GPU": 8.0}, "autoscaling": {"CPU": 24.0, "GPU": 4.0}}
+    machines = {
+        "laptop": {"CPU": 2.0},
+        "node-8gpu": {"CPU": 80.0, "GPU": 8.0},
+        "autoscaling": {"CPU": 24.0, "GPU": 4.0},
+    }
     assert set(names("profiles")) == set(machines)
     for name, resources in machines.items():
         profile = load_profile(name)
@@ -50,9 +54,14 @@ def test_too_few_gpus_are_refused_with_the_sum() -> None:
 
 
 def test_too_few_cpus_are_refused() -> None:
-    profile = ProfileConfig(name="p", pools=[PoolConfig(name="a", size=3, num_cpus=2)], plan=PoolConfig(name="plan", size=1, num_cpus=0.5))
+    profile = ProfileConfig(
+        name="p",
+        pools=[PoolConfig(name="a", size=3, num_cpus=2)],
+        plan=PoolConfig(name="plan", size=1, num_cpus=0.5),
+    )
     with pytest.raises(
-        PreflightError, match=r"at least 6\.5 CPUs at once, Ray has 6:\n  plan: 1 × num_cpus 0\.5 = 0\.5\n  a: 3 × num_cpus 2 = 6"
+        PreflightError,
+        match=r"at least 6\.5 CPUs at once, Ray has 6:\n  plan: 1 × num_cpus 0\.5 = 0\.5\n  a: 3 × num_cpus 2 = 6",
     ):
         preflight.check_resources(profile, profile.pools, {"CPU": 6.0})
     preflight.check_resources(profile, profile.pools, {"CPU": 7.0})
@@ -78,10 +87,15 @@ class UsesCrops(Stage):
 
 def test_rows_that_do_not_fit_the_store_are_refused() -> None:
     config = engine_config()
-    stages = [{"stage": f"{__name__}:{name}"} for name in ("Crops", "UsesCrops")] + [entry.model_dump() for entry in config.stages]
+    stages = [{"stage": f"{__name__}:{name}"} for name in ("Crops", "UsesCrops")] + [
+        entry.model_dump() for entry in config.stages
+    ]
     engine = Engine(EngineConfig.model_validate({**config.model_dump(), "stages": stages}))
     pool = PoolConfig(name="second", size=2, in_flight=1)
-    groups = [(PoolConfig(name="first", size=1), ["crops"]), (pool, ["uses_crops", "brightness", "level", "paint"])]
+    groups = [
+        (PoolConfig(name="first", size=1), ["crops"]),
+        (pool, ["uses_crops", "brightness", "level", "paint"]),
+    ]
     profile = ProfileConfig(name="p", segment_frames=250, pools=[pool], store_mib=100)
     # 254 frames of 196,608 bytes with two pools' rows under way: four rows of 47.6 MiB.
     with pytest.raises(PreflightError) as refused:
@@ -97,7 +111,8 @@ def test_shared_memory_smaller_than_the_store_is_refused(monkeypatch: pytest.Mon
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(64 << 20, 0, 64 << 20))
     with pytest.raises(
-        PreflightError, match=r"store_mib is 1024 MiB, /dev/shm has 64 MiB free: lower store_mib, or give the container more"
+        PreflightError,
+        match=r"store_mib is 1024 MiB, /dev/shm has 64 MiB free: lower store_mib, or give the container more",
     ):
         preflight.check_shared_memory(load_profile("laptop"))
     preflight.check_shared_memory(load_profile("node-8gpu"))

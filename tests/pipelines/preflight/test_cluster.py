@@ -1,4 +1,6 @@
-"""Preflight on clusters: what can still grow is not refused, what never fits is; nodes are asked for what workers need."""
+"""Preflight on clusters: what can still grow is not refused, what never fits is; nodes are asked for what
+workers need.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ import pytest
 import yaml
 
 from pipelines import runner as dub
-from pipelines.engine.config import EngineConfig, NodeGroup, PoolConfig, ProfileConfig, load_engine, load_profile
+from pipelines.engine.config import (
+    EngineConfig,
+    NodeGroup,
+    PoolConfig,
+    ProfileConfig,
+    load_engine,
+    load_profile,
+)
 from pipelines.engine.engine import Engine
 from pipelines.errors import PreflightError
 from pipelines.preflight import checks as preflight
@@ -43,12 +52,17 @@ def test_a_cluster_that_has_not_grown_yet_is_not_refused(engine: str) -> None:
 
 
 def test_what_it_cannot_grow_to_is_refused_with_both_numbers() -> None:
-    profile = load_profile("autoscaling").model_copy(update={"nodes": [NodeGroup(name="gpu", cpus=44, gpus=1, min=0, max=3)]})
+    profile = load_profile("autoscaling").model_copy(
+        update={"nodes": [NodeGroup(name="gpu", cpus=44, gpus=1, min=0, max=3)]}
+    )
     cluster = pc.read_cluster(HEAD_ONLY, profile, joined=True)
     with pytest.raises(
-        PreflightError, match=r"at least 4 GPUs at once, Ray has 0 and can grow to 3 \(nodes of profile autoscaling\):\n  detect: 4"
+        PreflightError,
+        match=r"at least 4 GPUs at once, Ray has 0 and can grow to 3 \(nodes of profile autoscaling\):\n  detect: 4",
     ):
-        preflight.check_resources(profile, pools(profile, "retalk"), cluster.now, cluster.grown, cluster.source)
+        preflight.check_resources(
+            profile, pools(profile, "retalk"), cluster.now, cluster.grown, cluster.source
+        )
 
 
 def test_a_ray_of_ones_own_does_not_grow() -> None:
@@ -72,7 +86,10 @@ def test_an_actor_that_fits_no_node_is_refused() -> None:
     profile = ProfileConfig(name="p", pools=[pool])
     cluster = Cluster({"CPU": 32.0}, None, "", [NodeSize(16, 0), NodeSize(16, 0)])
     preflight.check_resources(profile, [pool], cluster.now)
-    with pytest.raises(PreflightError, match=r"pool big books 20 CPUs and 0 GPUs, and no node has that \(nodes have 16 CPUs and 0 GPUs\)"):
+    with pytest.raises(
+        PreflightError,
+        match=r"pool big books 20 CPUs and 0 GPUs, and no node has that \(nodes have 16 CPUs and 0 GPUs\)",
+    ):
         pc.check_actors_fit(profile, [pool], cluster)
     pc.check_actors_fit(profile, [pool], Cluster({}, {"CPU": 64.0}, "x", [NodeSize(16, 0), NodeSize(64, 0)]))
 
@@ -81,13 +98,18 @@ def test_a_row_that_fits_no_nodes_store_is_refused() -> None:
     config = engine_config()
     stages = [{"stage": f"tests.pipelines.preflight.test_checks:{name}"} for name in ("Crops", "UsesCrops")]
     engine = Engine(
-        EngineConfig.model_validate({**config.model_dump(), "stages": [*stages, *(entry.model_dump() for entry in config.stages)]})
+        EngineConfig.model_validate(
+            {**config.model_dump(), "stages": [*stages, *(entry.model_dump() for entry in config.stages)]}
+        )
     )
     pool = PoolConfig(name="first", size=1)
     groups = [(pool, ["crops"]), (PoolConfig(name="rest", size=1), engine.names[1:])]
     profile = ProfileConfig(name="p", segment_frames=250, pools=[pool])
     small = Cluster({}, None, "", [NodeSize(4, 0, 40 << 20)] * 20)
-    with pytest.raises(PreflightError, match=r"pool first takes and gives rows of 47\.6 MiB, the largest node's object store has 40 MiB"):
+    with pytest.raises(
+        PreflightError,
+        match=r"pool first takes and gives rows of 47\.6 MiB, the largest node's object store has 40 MiB",
+    ):
         pc.check_row_fits(profile, engine, groups, small)
     pc.check_row_fits(profile, engine, groups, Cluster({}, None, "", [NodeSize(4, 0, 50 << 20)]))
 
@@ -103,7 +125,10 @@ def test_nodes_are_asked_by_ray(ray_session: Any, tmp_path: Path) -> None:
     assert f"does not see the run directory {tmp_path}: use storage that all nodes share" in said[1]
     (tmp_path / "run.json").write_text("{}")
     assert pc.ask_nodes(ray_session, [node], {}, str(tmp_path)) == []
-    pc.check_nodes(ray_session, {home: ["lnet"]}, "/nowhere"), "one machine is not asked: the driver has looked"
+    (
+        pc.check_nodes(ray_session, {home: ["lnet"]}, "/nowhere"),
+        "one machine is not asked: the driver has looked",
+    )
 
 
 def test_what_a_node_answers_is_judged() -> None:
@@ -115,12 +140,30 @@ def test_what_a_node_answers_is_judged() -> None:
     assert "object store of 1024 MiB does not fit into /dev/shm with 64 MiB" in shm
 
 
-def test_storage_that_does_not_answer_refuses_the_run_only_if_nothing_else_does(footage: Path, tmp_path: Path) -> None:
-    away = {"id": "away", "video": "http://127.0.0.1:9/a.mp4", "speech": "http://127.0.0.1:9/a.wav", "output": "away.mp4"}
-    here = {"id": "here", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "here.mp4"}
+def test_storage_that_does_not_answer_refuses_the_run_only_if_nothing_else_does(
+    footage: Path, tmp_path: Path
+) -> None:
+    away = {
+        "id": "away",
+        "video": "http://127.0.0.1:9/a.mp4",
+        "speech": "http://127.0.0.1:9/a.wav",
+        "output": "away.mp4",
+    }
+    here = {
+        "id": "here",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "here.mp4",
+    }
     options: dict[str, Any] = {"engine": engine_config(), "profile": profile_config(1), "runner": "local"}
-    with pytest.raises(PreflightError, match=r"no storage of the inputs answers.*\n  http://127\.0\.0\.1:9: cannot be reached"):
+    with pytest.raises(
+        PreflightError,
+        match=r"no storage of the inputs answers.*\n  http://127\.0\.0\.1:9: cannot be reached",
+    ):
         dub.run([away], run_dir=str(tmp_path / "one"), **options)
     assert not (tmp_path / "one").exists()
-    states = {record["title"]: record["state"] for record in dub.run([away, here], run_dir=str(tmp_path / "two"), **options).records}
+    states = {
+        record["title"]: record["state"]
+        for record in dub.run([away, here], run_dir=str(tmp_path / "two"), **options).records
+    }
     assert states == {"away": "failed", "here": "done"}

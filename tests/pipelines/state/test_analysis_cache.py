@@ -1,4 +1,6 @@
-"""The analysis cache: a further language analyses nothing again and makes the same bytes; damaged and foreign files are not trusted."""
+"""The analysis cache: a further language analyses nothing again and makes the same bytes; damaged and foreign
+files are not trusted.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,19 @@ def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-def dubbed(footage: Path, folder: Path, *languages: str, ray: bool = False, profile: ProfileConfig | None = None, **options: Any) -> Report:
+def dubbed(
+    footage: Path,
+    folder: Path,
+    *languages: str,
+    ray: bool = False,
+    profile: ProfileConfig | None = None,
+    **options: Any,
+) -> Report:
     speech = {"deu": "short.wav", "fra": "exact.wav", "spa": "long.wav"}
-    dubs = [{"language": name, "speech": str(footage / speech[name]), "output": f"{name}.mp4"} for name in languages]
+    dubs = [
+        {"language": name, "speech": str(footage / speech[name]), "output": f"{name}.mp4"}
+        for name in languages
+    ]
     rows = [{"id": "title", "video": str(footage / "a.mp4"), "dubs": dubs}]
     fields: dict[str, Any] = {
         "engine": engine_config(),
@@ -58,8 +70,12 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("cache", [None, "shared"])
-def test_a_further_language_analyses_nothing_again(footage: Path, tmp_path: Path, analysed: list[str], cache: str | None) -> None:
-    """In the same run directory, and in another one that shares the cache folder, where shots are not looked for again either."""
+def test_a_further_language_analyses_nothing_again(
+    footage: Path, tmp_path: Path, analysed: list[str], cache: str | None
+) -> None:
+    """In the same run directory, and in another one that shares the cache folder, where shots are not looked
+    for again either.
+    """
     where = str(tmp_path / cache) if cache else None
     dubbed(footage, tmp_path / "one", "deu", cache=where)
     assert len(analysed) == 4
@@ -73,17 +89,23 @@ def test_a_further_language_analyses_nothing_again(footage: Path, tmp_path: Path
     assert (len(calm.records), files(tmp_path / "calm")) == (3, [])
     if cache:
         assert not (tmp_path / "two" / "analysis").exists()
-        assert len(list((tmp_path / cache / "plans").iterdir())) == 1, "both found the same shots under the same name"
+        assert len(list((tmp_path / cache / "plans").iterdir())) == 1, (
+            "both found the same shots under the same name"
+        )
 
 
-def test_ray_writes_what_the_plain_loop_reads(footage: Path, tmp_path: Path, analysed: list[str], ray_session: Any) -> None:
+def test_ray_writes_what_the_plain_loop_reads(
+    footage: Path, tmp_path: Path, analysed: list[str], ray_session: Any
+) -> None:
     dubbed(footage, tmp_path / "run", "deu", ray=True)
     assert len(files(tmp_path / "run")) == 4
     dubbed(footage, tmp_path / "run", "deu", "fra")
     assert analysed == []
 
 
-def test_damaged_and_foreign_files_are_computed_again(footage: Path, tmp_path: Path, analysed: list[str]) -> None:
+def test_damaged_and_foreign_files_are_computed_again(
+    footage: Path, tmp_path: Path, analysed: list[str]
+) -> None:
     dubbed(footage, tmp_path / "run", "deu")
     analysed.clear()
     cut, flipped, foreign, _ = files(tmp_path / "run")
@@ -91,20 +113,29 @@ def test_damaged_and_foreign_files_are_computed_again(footage: Path, tmp_path: P
     cut.write_bytes(cut.read_bytes()[:100])
     table = pa.ipc.open_file(pa.BufferReader(good)).read_all()
     # A valid Arrow file whose numbers are others: only the checksum tells.
-    wrong = table.set_column(0, table.schema.field(0), pa.array([[1.0] * len(table.column(0)[0])], table.schema.field(0).type))
+    wrong = table.set_column(
+        0, table.schema.field(0), pa.array([[1.0] * len(table.column(0)[0])], table.schema.field(0).type)
+    )
     with pa.OSFile(str(flipped), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(wrong.replace_schema_metadata(table.schema.metadata))
     shutil.copy(files(tmp_path / "run")[3], foreign)
     report = dubbed(footage, tmp_path / "run", "deu", "fra")
     assert (sorted(analysed), report.exit_code) == (["title/0", "title/1", "title/2"], 0)
     assert flipped.read_bytes() == good, "and they are right again"
-    notes = {note for record in report.records for note in record["notes"] if note.startswith("not trusted: cached analysis")}
+    notes = {
+        note
+        for record in report.records
+        for note in record["notes"]
+        if note.startswith("not trusted: cached analysis")
+    }
     assert len(notes) == 3, "and the user is told"
     dubbed(footage, tmp_path / "calm", "deu", "fra", cache=False)
     assert digests(tmp_path / "run") == digests(tmp_path / "calm")
 
 
-def test_what_decides_the_columns_decides_the_name(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_decides_the_columns_decides_the_name(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = planned_row(footage / "a.mp4", tmp_path)
     video = tmp_path / "v.mp4"
     shutil.copy(footage / "a.mp4", video)
@@ -112,24 +143,43 @@ def test_what_decides_the_columns_decides_the_name(footage: Path, tmp_path: Path
 
     def key(row: dict[str, Any] = row, device: str = "cpu", **options: Any) -> str:
         engine = Engine(engine_config(options={"Brightness": options} if options else None))
-        return AnalysisCache(CacheSpec(str(tmp_path), (("brightness", device),), 100), engine, Coordinator()).place(0, row)[1]
+        return AnalysisCache(
+            CacheSpec(str(tmp_path), (("brightness", device),), 100), engine, Coordinator()
+        ).place(0, row)[1]
 
     keys = [key(), key(device="cuda"), key(smooth=3), key(copied)]
-    keys += [key({**row, name: row[name] + 1}) for name in ("start", "stop", "halo_start", "halo_stop", "shot_start", "shot_stop")]
-    keys += [key({**row, "options": '{"brightness": {"smooth": 1}}'}), key({**row, "anchor": np.ones(4, np.float32)})]
+    keys += [
+        key({**row, name: row[name] + 1})
+        for name in ("start", "stop", "halo_start", "halo_stop", "shot_start", "shot_stop")
+    ]
+    keys += [
+        key({**row, "options": '{"brightness": {"smooth": 1}}'}),
+        key({**row, "anchor": np.ones(4, np.float32)}),
+    ]
     make_video(video, scenes=1)
     analysis._fingerprint.cache_clear()
     keys.append(key(copied))
     monkeypatch.setattr(analysis, "code", lambda module: "other")
     keys.append(key())
     assert len(set(keys)) == len(keys)
-    assert key({**row, "dubs": "[]", "options": '{"level": {"gain": 2}}'}) == keys[-1], "what comes later does not"
+    assert key({**row, "dubs": "[]", "options": '{"level": {"gain": 2}}'}) == keys[-1], (
+        "what comes later does not"
+    )
 
 
-def test_large_columns_and_a_full_cache_are_left_out(footage: Path, tmp_path: Path, analysed: list[str]) -> None:
+def test_large_columns_and_a_full_cache_are_left_out(
+    footage: Path, tmp_path: Path, analysed: list[str]
+) -> None:
     profile = profile_config(2)
-    dubbed(footage, tmp_path / "large", "deu", profile=profile.model_copy(update={"cache": CacheConfig(bytes_per_frame=7)}))
-    dubbed(footage, tmp_path / "off", "deu", profile=profile.model_copy(update={"cache": CacheConfig(on=False)}))
+    dubbed(
+        footage,
+        tmp_path / "large",
+        "deu",
+        profile=profile.model_copy(update={"cache": CacheConfig(bytes_per_frame=7)}),
+    )
+    dubbed(
+        footage, tmp_path / "off", "deu", profile=profile.model_copy(update={"cache": CacheConfig(on=False)})
+    )
     assert files(tmp_path / "large") == files(tmp_path / "off") == []
     full = profile.model_copy(update={"cache": CacheConfig(max_gib=150 / 2**30)})
     dubbed(footage, tmp_path / "full", "deu", profile=full)
@@ -139,15 +189,28 @@ def test_large_columns_and_a_full_cache_are_left_out(footage: Path, tmp_path: Pa
 
 
 def test_command_line(footage: Path, tmp_path: Path) -> None:
-    """`retalk run` keeps analysis in its directory unless told otherwise; `retalk dub` only where it is told to."""
+    """`retalk run` keeps analysis in its directory unless told otherwise; `retalk dub` only where it is told
+    to.
+    """
 
     def chosen(*arguments: str) -> str | bool | None:
-        cache: str | bool | None = run_options(parser().parse_args(["run", "m.csv", "-o", "d", *arguments]))["cache"]
+        cache: str | bool | None = run_options(parser().parse_args(["run", "m.csv", "-o", "d", *arguments]))[
+            "cache"
+        ]
         return cache
 
-    assert (chosen(), chosen("--cache", "memory://b/c"), chosen("--no-cache")) == (None, "memory://b/c", False)
-    assert cache_folder(None, profile_config(), "/run") == cache_folder(True, profile_config(), "/run") == "/run"
-    assert (cache_folder(False, profile_config(), "/run"), cache_folder("memory://b/c/", profile_config(), "/run")) == ("", "memory://b/c")
+    assert (chosen(), chosen("--cache", "memory://b/c"), chosen("--no-cache")) == (
+        None,
+        "memory://b/c",
+        False,
+    )
+    assert (
+        cache_folder(None, profile_config(), "/run") == cache_folder(True, profile_config(), "/run") == "/run"
+    )
+    assert (
+        cache_folder(False, profile_config(), "/run"),
+        cache_folder("memory://b/c/", profile_config(), "/run"),
+    ) == ("", "memory://b/c")
     engine = tmp_path / "test.yaml"
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
     command = [

@@ -60,7 +60,12 @@ def test_what_cannot_be_compared_is_said() -> None:
 
 
 def test_the_summary_counts_reasons() -> None:
-    records: list[dict[str, Any]] = [{"changed": ["speech"]}, {"changed": ["speech", "length"]}, {"changed": []}, {}]
+    records: list[dict[str, Any]] = [
+        {"changed": ["speech"]},
+        {"changed": ["speech", "length"]},
+        {"changed": []},
+        {},
+    ]
     assert summary(records) == (
         "2 finished dubs were computed again because of changes: speech (2), length (1); -v and the ledger's notes say which"
     )
@@ -68,13 +73,26 @@ def test_the_summary_counts_reasons() -> None:
 
 
 def go(rows: list[dict[str, Any]], folder: Path, **options: Any) -> Report:
-    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), runner="local", **options)
+    return run(
+        rows,
+        run_dir=str(folder),
+        engine=engine_config(),
+        profile=profile_config(1),
+        runner="local",
+        **options,
+    )
 
 
 def test_a_changed_manifest_says_what_is_computed_again(footage: Path, tmp_path: Path) -> None:
     shutil.copyfile(footage / "exact.wav", tmp_path / "c.wav")
     rows: list[dict[str, Any]] = [
-        {"id": name, "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": f"{name}.mp4"} for name in "abcd"
+        {
+            "id": name,
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": f"{name}.mp4",
+        }
+        for name in "abcd"
     ]
     rows[2]["speech"] = str(tmp_path / "c.wav")
     first = go(rows, tmp_path / "run")
@@ -87,7 +105,10 @@ def test_a_changed_manifest_says_what_is_computed_again(footage: Path, tmp_path:
     (told,) = report.noticed
     assert told.startswith("3 finished dubs were computed again because of changes: ")
     assert all(f"{name} (1)" in told for name in ("length", "options", "speech"))
-    ledger = {row["title"]: row["notes"] for row in map(json.loads, (tmp_path / "run" / "ledger.jsonl").read_text().splitlines())}
+    ledger = {
+        row["title"]: row["notes"]
+        for row in map(json.loads, (tmp_path / "run" / "ledger.jsonl").read_text().splitlines())
+    }
     assert ledger["a"] == [f"{RECOMPUTED}length keep → trim"]
     assert ledger["b"] == [f"{RECOMPUTED}level.gain 1.0 → 2.5"]
     assert ledger["c"][0] == f"{RECOMPUTED}speech changed"
@@ -107,7 +128,12 @@ def test_titles_are_named_with_verbose_only(
     configs: list[str],  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
+    row = {
+        "id": "a",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "a.mp4",
+    }
     manifest = tmp_path / "m.jsonl"
     command = ["run", str(manifest), "-o", str(tmp_path / "out"), *configs, "--runner", "local", "--quiet"]
     told = []

@@ -1,4 +1,6 @@
-"""The run lock: a second run is refused, a dead or silent one is taken over, and whoever was taken over notices."""
+"""The run lock: a second run is refused, a dead or silent one is taken over, and whoever was taken over
+notices.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from pipelines.state.run_directory import write_text
 def test_second_run_is_refused_and_the_first_lets_go(tmp_path: Path) -> None:
     with RunLock(str(tmp_path)):
         assert (holder(str(tmp_path)) or {})["pid"] == os.getpid()
-        with pytest.raises(LockedError, match=rf"another run is at work here \(process {os.getpid()} on"), RunLock(str(tmp_path)):
+        with (
+            pytest.raises(LockedError, match=rf"another run is at work here \(process {os.getpid()} on"),
+            RunLock(str(tmp_path)),
+        ):
             pass
     assert holder(str(tmp_path)) is None
     with RunLock(str(tmp_path)):
@@ -43,8 +48,12 @@ def test_a_dead_process_on_this_machine_is_taken_over_at_once(tmp_path: Path) ->
         assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
 
 
-@pytest.mark.parametrize(("age", "free"), [(0.0, False), (lock_module.STALE - 5, False), (lock_module.STALE + 1, True)])
-def test_a_run_elsewhere_is_dead_when_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, free: bool) -> None:
+@pytest.mark.parametrize(
+    ("age", "free"), [(0.0, False), (lock_module.STALE - 5, False), (lock_module.STALE + 1, True)]
+)
+def test_a_run_elsewhere_is_dead_when_it_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, free: bool
+) -> None:
     monkeypatch.setattr(lock_module, "HEARTBEAT", 0.02)
     foreign = {"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time() - age}
     (tmp_path / "lock.json").write_text(json.dumps(foreign))
@@ -85,14 +94,21 @@ def test_a_run_elsewhere_whose_clock_is_wrong_is_alive_while_its_heart_beats(
 
 def test_of_many_that_start_at_once_one_runs(tmp_path: Path) -> None:
     """Eight processes find a dead run's lock at the same time."""
-    (tmp_path / "lock.json").write_text(json.dumps({"owner": "x", "machine": lock_module._machine(), "pid": 1 << 22, "beat": time.time()}))
+    (tmp_path / "lock.json").write_text(
+        json.dumps({"owner": "x", "machine": lock_module._machine(), "pid": 1 << 22, "beat": time.time()})
+    )
     code = (
         "import sys, time\nfrom pipelines.state.lock import LockedError, RunLock\n"
         "sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()\n"
         f"try:\n with RunLock({str(tmp_path)!r}): print('held', flush=True); sys.stdin.readline()\n"
         "except LockedError: print('refused', flush=True)"
     )
-    runs = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(8)
+    ]
     pipes = [(run.stdin, run.stdout) for run in runs]
     assert all(out is not None and out.readline() == "ready\n" for _, out in pipes)
     for into, _ in pipes:
@@ -110,7 +126,10 @@ def test_who_is_refused_hears_of_the_run_at_work_whatever_others_are_trying(tmp_
     """A third run comes while a second is looking whether the first is alive."""
     with RunLock(str(tmp_path)), lock_module._exclusive(str(tmp_path / "lock.json.claim")) as held:
         assert held
-        with pytest.raises(LockedError, match=rf"another run is at work here \(process {os.getpid()} on"), RunLock(str(tmp_path)):
+        with (
+            pytest.raises(LockedError, match=rf"another run is at work here \(process {os.getpid()} on"),
+            RunLock(str(tmp_path)),
+        ):
             pass
     with (
         lock_module._exclusive(str(tmp_path / "lock.json.claim")),
@@ -131,14 +150,19 @@ def test_a_run_killed_while_it_starts_leaves_the_way_free(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"owner": 1}', '{"owner": "x", "machine": "m", "pid": "p", "beat": "b"}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"owner": 1}', '{"owner": "x", "machine": "m", "pid": "p", "beat": "b"}', "\x00\xff"],
+)
 def test_a_damaged_lock_is_no_lock(tmp_path: Path, content: str) -> None:
     (tmp_path / "lock.json").write_text(content)
     with RunLock(str(tmp_path)):
         pass
 
 
-def test_whoever_was_taken_over_stops_and_leaves_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_was_taken_over_stops_and_leaves_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lock_module, "HEARTBEAT", 0.02)
     foreign = json.dumps({"owner": "x", "machine": "elsewhere", "pid": 1, "started": 0, "beat": time.time()})
     with RunLock(str(tmp_path)) as lock:

@@ -1,4 +1,6 @@
-"""Existing outputs: what no run has made is refused before anything runs; what this run has made is replaced, also after a kill."""
+"""Existing outputs: what no run has made is refused before anything runs; what this run has made is replaced,
+also after a kill.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +43,17 @@ def test_only_what_this_run_made_may_be_replaced(url: str, count: int) -> None:
     write_text(names[1], "foreign")
     write_text(join(url, "out", "other.mp4"), "foreign")
     assert list(foreign_outputs(directory, titles(*names))) == [names[1]]
-    with pytest.raises(ExistingOutputError, match=r"1\.mp4: exists already, and this run has not made it; --overwrite replaces it"):
+    with pytest.raises(
+        ExistingOutputError,
+        match=r"1\.mp4: exists already, and this run has not made it; --overwrite replaces it",
+    ):
         check_outputs(directory, titles(*names))
     with making(directory, "t0", "dub", names[0]):
         write_text(names[0], "made")
     assert list(foreign_outputs(directory, titles(*names))) == [names[1]]
     write_text(names[0], "replaced by hand")
     assert list(foreign_outputs(directory, titles(*names))) == names[:2]
-    told = (
-        r"2 outputs would be lost; --overwrite replaces them:\n  .*0\.mp4: has changed since this run made it\n  .*1\.mp4: exists already"
-    )
+    told = r"2 outputs would be lost; --overwrite replaces them:\n  .*0\.mp4: has changed since this run made it\n  .*1\.mp4: exists already"
     with pytest.raises(ExistingOutputError, match=told):
         check_outputs(directory, titles(*names))
     bad = [dataclasses.replace(title, error="unusable") for title in titles(*names)]
@@ -112,11 +115,26 @@ def test_many_outputs_in_a_folder_of_an_object_store_are_one_listing(monkeypatch
 
 
 def go(rows: list[dict[str, Any]], folder: Path, **options: Any) -> Report:
-    return run(rows, run_dir=str(folder), engine=engine_config(), profile=profile_config(1), runner="local", **options)
+    return run(
+        rows,
+        run_dir=str(folder),
+        engine=engine_config(),
+        profile=profile_config(1),
+        runner="local",
+        **options,
+    )
 
 
 def test_a_run_refuses_foreign_outputs_and_knows_its_own(footage: Path, tmp_path: Path) -> None:
-    rows = [{"id": name, "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": f"{name}.mp4"} for name in "ab"]
+    rows = [
+        {
+            "id": name,
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": f"{name}.mp4",
+        }
+        for name in "ab"
+    ]
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "b.mp4").write_text("precious")
@@ -128,7 +146,10 @@ def test_a_run_refuses_foreign_outputs_and_knows_its_own(footage: Path, tmp_path
     assert (folder / "b.mp4").stat().st_size > 100
     # Another speech: the run's own outputs are replaced. A failure in between does not make them foreign.
     changed = [{**row, "speech": str(footage / "short.wav")} for row in rows]
-    failing = [{**row, "speech": str(footage / "a.mp4"), "level.gain": 2, "video": str(footage / "exact.wav")} for row in rows]
+    failing = [
+        {**row, "speech": str(footage / "a.mp4"), "level.gain": 2, "video": str(footage / "exact.wav")}
+        for row in rows
+    ]
     assert go(failing, folder).exit_code == 3
     report = go(changed, folder)
     assert (report.exit_code, report.already) == (0, 0)
@@ -144,13 +165,26 @@ def test_plan_says_that_a_run_needs_to_overwrite(
     configs: list[str],  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"}
+    row = {
+        "id": "a",
+        "video": str(footage / "a.mp4"),
+        "speech": str(footage / "exact.wav"),
+        "output": "a.mp4",
+    }
     manifest, out = tmp_path / "m.jsonl", tmp_path / "out"
     manifest.write_text(json.dumps(row) + "\n")
     write_text(str(out / "a.mp4"), "precious")
     assert cli.main(["plan", str(manifest), "-o", str(out), *configs]) == 0
-    assert f"a run needs --overwrite, for outputs exist that it has not made: {out}/a.mp4" in capsys.readouterr().out
-    assert cli.main(["run", str(manifest), "-o", str(out), *configs, "--runner", "local", "--overwrite", "--quiet"]) == 0
+    assert (
+        f"a run needs --overwrite, for outputs exist that it has not made: {out}/a.mp4"
+        in capsys.readouterr().out
+    )
+    assert (
+        cli.main(
+            ["run", str(manifest), "-o", str(out), *configs, "--runner", "local", "--overwrite", "--quiet"]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert cli.main(["plan", str(manifest), "-o", str(out), *configs]) == 0
     assert "--overwrite" not in capsys.readouterr().out
@@ -163,12 +197,25 @@ def test_dub_refuses_an_existing_output_unless_it_may_overwrite(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "out" / "x.mp4"
-    command = ["dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(output), *configs, "--runner", "local", "--quiet"]
+    command = [
+        "dub",
+        str(footage / "a.mp4"),
+        str(footage / "exact.wav"),
+        "-o",
+        str(output),
+        *configs,
+        "--runner",
+        "local",
+        "--quiet",
+    ]
     assert cli.main(command) == 0
     made = output.read_bytes()
     capsys.readouterr()
     assert cli.main(command) == 2
-    assert f"{output}: exists already, and this run has not made it; --overwrite replaces it" in capsys.readouterr().err
+    assert (
+        f"{output}: exists already, and this run has not made it; --overwrite replaces it"
+        in capsys.readouterr().err
+    )
     assert [path.name for path in output.parent.iterdir()] == ["x.mp4"]
     output.write_text("precious")
     assert cli.main(command) == 2
@@ -187,6 +234,16 @@ def test_dub_that_may_overwrite_goes_on_without_being_told_again(
     output.write_text("old")
     side = RunDirectory(side_directory(str(output)))
     write_text(join(side.url, "run.json"), json.dumps({"retalk": 1, "overwrite": True}))
-    command = ["dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(output), *configs, "--runner", "local", "--quiet"]
+    command = [
+        "dub",
+        str(footage / "a.mp4"),
+        str(footage / "exact.wav"),
+        "-o",
+        str(output),
+        *configs,
+        "--runner",
+        "local",
+        "--quiet",
+    ]
     assert cli.main(command) == 0
     assert output.read_bytes()[:3] != b"old"

@@ -9,7 +9,13 @@ import pytest
 
 from operators.storage.files import join
 from pipelines.state.lock import RunLock
-from pipelines.state.ownership import FORMAT, NotARunDirectoryError, check_owner, read_run_metadata, run_metadata
+from pipelines.state.ownership import (
+    FORMAT,
+    NotARunDirectoryError,
+    check_owner,
+    read_run_metadata,
+    run_metadata,
+)
 from pipelines.state.run_directory import RunDirectory, write_text
 
 
@@ -31,11 +37,14 @@ def test_a_new_directory_and_one_with_other_files_are_free(url: str) -> None:
     assert check_owner(url) == [], "said once"
 
 
-@pytest.mark.parametrize("name", ["ledger.jsonl", "lock.json", "run.json", "segments/a.txt", "plans/x.json", "records/t/dub.json"])
+@pytest.mark.parametrize(
+    "name", ["ledger.jsonl", "lock.json", "run.json", "segments/a.txt", "plans/x.json", "records/t/dub.json"]
+)
 def test_names_that_somebody_else_uses_are_refused(url: str, name: str) -> None:
     write_text(join(url, name), '{"lockfileVersion": 3}')
     with pytest.raises(
-        NotARunDirectoryError, match=rf"holds {name.split('/', maxsplit=1)[0]} that no run of retalk has written.*choose another directory"
+        NotARunDirectoryError,
+        match=rf"holds {name.split('/', maxsplit=1)[0]} that no run of retalk has written.*choose another directory",
     ):
         check_owner(url)
 

@@ -1,4 +1,6 @@
-"""The run directory on local and memory file systems: receipts are held against their files, damaged state is not trusted."""
+"""The run directory on local and memory file systems: receipts are held against their files, damaged state is
+not trusted.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,21 @@ def put(run: RunDirectory, name: str, content: bytes, **changes: object) -> str:
     fs, inner = filesystem(path)
     fs.makedirs(fs._parent(inner), exist_ok=True)
     fs.pipe_file(inner, content)
-    receipt = {"title": "t/1", "path": path, "sha256": hashlib.sha256(content).hexdigest(), "frames": 3, "bytes": len(content)}
+    receipt = {
+        "title": "t/1",
+        "path": path,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "frames": 3,
+        "bytes": len(content),
+    }
     run.write_receipt("t/1", {**receipt, **changes})
     return path
 
 
 def test_committed_are_receipts_whose_file_is_whole_and_the_others_are_told(run: RunDirectory) -> None:
-    """Torn, edited, foreign and exchanged receipts, changed and missing files: none is used, each is named with its reason."""
+    """Torn, edited, foreign and exchanged receipts, changed and missing files: none is used, each is named
+    with its reason.
+    """
     assert run.committed("t/1") == {}
     good, changed, gone = (put(run, name, name.encode()) for name in ("good", "changed", "gone"))
     for name in ("torn", "edited"):
@@ -44,7 +54,9 @@ def test_committed_are_receipts_whose_file_is_whole_and_the_others_are_told(run:
     fs.rm_file(filesystem(gone)[1])
     receipt = fs.cat_file(f"{folder}/torn.json")
     fs.pipe_file(f"{folder}/torn.json", receipt[: len(receipt) // 2])
-    fs.pipe_file(f"{folder}/edited.json", fs.cat_file(f"{folder}/edited.json").replace(b'"frames": 3', b'"frames": 2'))
+    fs.pipe_file(
+        f"{folder}/edited.json", fs.cat_file(f"{folder}/edited.json").replace(b'"frames": 3', b'"frames": 2')
+    )
     fs.pipe_file(f"{folder}/foreign.json", b'{"hello": 1}')
     fs.pipe_file(f"{folder}/copied.json", fs.cat_file(f"{folder}/good.json"))
     fs.pipe_file(filesystem(join(run.segments("t/1"), "copied.mp4"))[1], b"good")
@@ -89,7 +101,17 @@ def test_forget_takes_file_and_receipt_and_tidy_the_empty_folders(run: RunDirect
 def test_records_and_ledger(run: RunDirectory) -> None:
     assert run.records() == []
     for title, dub, state in (("b", "x", "done"), ("a", "y", "failed"), ("a", "x", "done")):
-        run.write_record({"title": title, "dub": dub, "state": state, "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
+        run.write_record(
+            {
+                "title": title,
+                "dub": dub,
+                "state": state,
+                "error": "é",
+                "seconds": 1.5,
+                "notes": ["n"],
+                "traceback": "t",
+            }
+        )
     assert [(r["title"], r["dub"]) for r in run.records()] == [("a", "x"), ("a", "y"), ("b", "x")]
     assert (run.read_record("a", "y") or {})["state"] == "failed"
     rejected_state: list[str] = []
@@ -102,7 +124,17 @@ def test_records_and_ledger(run: RunDirectory) -> None:
     assert run.read_record("a", "x", rejected_state) is None
     assert rejected_state == ["record of dub y: damaged", "record of dub x: of another title or dub"]
     assert [record["title"] for record in run.records()] == ["b"]
-    run.write_record({"title": "a", "dub": "x", "state": "done", "error": "é", "seconds": 1.5, "notes": ["n"], "traceback": "t"})
+    run.write_record(
+        {
+            "title": "a",
+            "dub": "x",
+            "state": "done",
+            "error": "é",
+            "seconds": 1.5,
+            "notes": ["n"],
+            "traceback": "t",
+        }
+    )
     run.write_ledger(run.records())
     with fsspec.open(join(run.url, "ledger.jsonl")) as file:
         lines = [json.loads(line) for line in file.read().decode().splitlines()]

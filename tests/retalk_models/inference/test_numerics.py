@@ -1,4 +1,6 @@
-"""The check of a network's form at set-up, with layers that really are wrong in one form and right in another."""
+"""The check of a network's form at set-up, with layers that really are wrong in one form and right in
+another.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,12 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (InfInHalfChannelsLast, BOLD, dataclasses.replace(BOLD, channels_last=False), "not finite"),
         (InfInHalf, BOLD, default_optimization("parsenet", "cpu"), "not finite"),
-        (OtherNumbersInChannelsLast, default_optimization("parsenet", "cpu"), OptimizationConfig(), "largest error"),
+        (
+            OtherNumbersInChannelsLast,
+            default_optimization("parsenet", "cpu"),
+            OptimizationConfig(),
+            "largest error",
+        ),
     ],
 )
 def test_a_wrong_form_gives_way_to_the_next_that_is_right(
@@ -123,7 +130,9 @@ def test_the_exact_form_is_the_last_resort_and_must_be_finite() -> None:
             return self.bias is not None  # a folded norm gives it one
 
     warnings: list[str] = []
-    net, accuracy = safest("parsenet", lambda: parsenet(InfWhereFolded), OptimizationConfig(), warnings.append)
+    net, accuracy = safest(
+        "parsenet", lambda: parsenet(InfWhereFolded), OptimizationConfig(), warnings.append
+    )
     assert accuracy is None
     assert warnings[-1].endswith("the exact form is used instead")
     assert net.get_submodule("body.0.conv1.norm.norm").training is False
@@ -146,21 +155,33 @@ def test_each_form_is_checked_once_a_process_for_the_same_weights() -> None:
     assert not warnings
     # A form that was found wrong is not tried again, and is told again: another set of stages may use it.
     for count in (1, 2):
-        safest("parsenet", lambda: parsenet(InfInHalf), dataclasses.replace(BOLD, channels_last=False), warnings.append)
+        safest(
+            "parsenet",
+            lambda: parsenet(InfInHalf),
+            dataclasses.replace(BOLD, channels_last=False),
+            warnings.append,
+        )
         assert len(warnings) == count
 
 
 def test_the_check_changes_no_output() -> None:
     from retalk_models.inference.optimize import optimize
 
-    checked, accuracy = safest("parsenet", lambda: parsenet(nn.Conv2d), default_optimization("parsenet", "cpu"))
+    checked, accuracy = safest(
+        "parsenet", lambda: parsenet(nn.Conv2d), default_optimization("parsenet", "cpu")
+    )
     assert accuracy is not None
     plain = optimize(parsenet(nn.Conv2d), default_optimization("parsenet", "cpu"))
-    assert all((a == b).all() for a, b in zip(probe("parsenet", checked)[0], probe("parsenet", plain)[0], strict=True))
+    assert all(
+        (a == b).all()
+        for a, b in zip(probe("parsenet", checked)[0], probe("parsenet", plain)[0], strict=True)
+    )
 
 
 def test_stages_are_given_a_right_form_and_say_so() -> None:
-    networks = Networks(Compute(precision="bfloat16"), loader=lambda name, **options: parsenet(InfInHalfChannelsLast))
+    networks = Networks(
+        Compute(precision="bfloat16"), loader=lambda name, **options: parsenet(InfInHalfChannelsLast)
+    )
     types = {value.dtype for key, value in networks.module("parsenet").named_parameters() if value.ndim == 4}
     assert types == {torch.bfloat16}
     assert [text.split(",")[0] for text in networks.warnings] == ["parsenet"]

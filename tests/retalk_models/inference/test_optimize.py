@@ -1,4 +1,6 @@
-"""Fast forms against exact ones, each with a stated bound. Recipe weights amplify errors more than trained ones would."""
+"""Fast forms against exact ones, each with a stated bound. Recipe weights amplify errors more than trained
+ones would.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,17 @@ from tests.retalk_models.adapters import run
 from tests.retalk_models.digest_inputs import inputs
 from tests.retalk_models.recipe import Subject
 
-#: Largest difference from the exact form, relative to the largest value where that exceeds 1: float32 folded as on the CPU, bfloat16.
-#: D-Net samples a picture along a flow: where the picture has an edge, a flow that differs by 1e-5 pixels shows.
-#: L-Net's spectra come to 1.01e-4 with AVX2's kernels.
+#: Largest difference from the exact form, relative to the largest value where that exceeds 1: float32 folded
+#: as on the CPU, bfloat16. D-Net samples a picture along a flow: where the picture has an edge, a flow that
+#: differs by 1e-5 pixels shows. L-Net's spectra come to 1.01e-4 with AVX2's kernels.
 FLOAT32_BOUND = dict.fromkeys(NETWORKS, 1e-4) | {"dnet": 1e-3, "lnet": 5e-4}
-BFLOAT16_BOUND = dict.fromkeys(NETWORKS, 0.03) | {"dnet": 0.1, "lnet": 0.15, "enet": 0.15, "gfpgan": 0.06, "ganimation": 0.2}
+BFLOAT16_BOUND = dict.fromkeys(NETWORKS, 0.03) | {
+    "dnet": 0.1,
+    "lnet": 0.15,
+    "enet": 0.15,
+    "gfpgan": 0.06,
+    "ganimation": 0.2,
+}
 
 
 def worst(ours: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> dict[str, float]:
@@ -42,8 +50,12 @@ def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
 
 @pytest.mark.parametrize("subject", NETWORKS, indirect=True)
 def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
-    """In the layout that is right on this processor: there are kernels that give infinities (`retalk_models.inference.numerics`)."""
-    module, accuracy = safest(subject.name, subject.fresh, OptimizationConfig(channels_last=True, dtype=torch.bfloat16))
+    """In the layout that is right on this processor: there are kernels that give infinities
+    (`retalk_models.inference.numerics`).
+    """
+    module, accuracy = safest(
+        subject.name, subject.fresh, OptimizationConfig(channels_last=True, dtype=torch.bfloat16)
+    )
     assert accuracy is not None
     assert accuracy.form is not None
     assert accuracy.form.dtype == torch.bfloat16, f"neither layout is right on this processor: {accuracy}"
@@ -57,7 +69,9 @@ def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
 
 @pytest.mark.parametrize("subject", ["lnet", "s3fd", "wav2lip"], indirect=True)
 def test_weights_cast_as_a_whole_run_on_cast_inputs(subject: Subject) -> None:
-    """``load(name, dtype=torch.bfloat16)``: no spectrum, norm or final activation asks for float32 weights or inputs."""
+    """``load(name, dtype=torch.bfloat16)``: no spectrum, norm or final activation asks for float32 weights or
+    inputs.
+    """
     module = subject.fresh().to(torch.bfloat16)
     forward = module.forward
     module.forward = lambda *tensors: forward(*(tensor.bfloat16() for tensor in tensors))
@@ -66,7 +80,9 @@ def test_weights_cast_as_a_whole_run_on_cast_inputs(subject: Subject) -> None:
 
 
 def test_compiled_form_is_exact_to_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.compile` on GPEN's mapping network, eight linear layers: compiling a whole network takes minutes on a CPU."""
+    """`torch.compile` on GPEN's mapping network, eight linear layers: compiling a whole network takes minutes
+    on a CPU.
+    """
     # Programs that another run has compiled for another instruction set crash.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
@@ -74,7 +90,8 @@ def test_compiled_form_is_exact_to_rounding(tmp_path: Path, monkeypatch: pytest.
     for value in mapping.parameters():
         value.copy_(torch.randn_like(value) * 100)
     code = torch.randn(2, 512)
-    # Inductor writes vector code for what the processor has, which torch's headers lack where ATEN_CPU_CAPABILITY=default forbids it.
+    # Inductor writes vector code for what the processor has, which torch's headers lack where
+    # ATEN_CPU_CAPABILITY=default forbids it.
     scalar = {"cpp.simdlen": 1} if torch.backends.cpu.get_cpu_capability() == "DEFAULT" else {}
     with torch.inference_mode(), torch._inductor.config.patch(scalar):
         exact = mapping(code).numpy()
@@ -87,10 +104,17 @@ def test_compiled_form_is_exact_to_rounding(tmp_path: Path, monkeypatch: pytest.
 def test_folding_removes_norms_that_follow_convolutions() -> None:
     for name in set(NETWORKS) - {"fan"}:
         module = optimize(build(name))
-        left = [key for key, layer in module.named_modules() if isinstance(layer, (*BATCH_NORMS, SpectralConv2d, UpConv2d))]
+        left = [
+            key
+            for key, layer in module.named_modules()
+            if isinstance(layer, (*BATCH_NORMS, SpectralConv2d, UpConv2d))
+        ]
         assert not left, f"{name}: {left}"
     # FAN normalises before its convolutions; only five of its norms follow one.
-    before, after = (sum(isinstance(layer, BATCH_NORMS) for layer in m.modules()) for m in (build("fan"), optimize(build("fan"))))
+    before, after = (
+        sum(isinstance(layer, BATCH_NORMS) for layer in m.modules())
+        for m in (build("fan"), optimize(build("fan")))
+    )
     assert before - after == 5
 
 

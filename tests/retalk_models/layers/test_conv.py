@@ -12,7 +12,9 @@ from tests.parity import assert_close
 
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_phase_convolution_equals_convolution_after_enlargement(padding_mode: str, layout: torch.memory_format) -> None:
+def test_phase_convolution_equals_convolution_after_enlargement(
+    padding_mode: str, layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
     conv = UpConv2d(5, 7, 3, padding=1, padding_mode=padding_mode)
     x = torch.randn(2, 5, 9, 4).to(memory_format=layout)

@@ -1,4 +1,6 @@
-"""Modulated convolutions that scale activations against the formula that scales each sample's weights, for batches of several styles."""
+"""Modulated convolutions that scale activations against the formula that scales each sample's weights, for
+batches of several styles.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,18 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
 def modulated(weight: Tensor, style: Tensor, demodulate: bool) -> Tensor:
     """(B, out, in, k, k): the filters of each sample."""
     filters = weight[None] * style[:, None, :, None, None]
-    return filters * torch.rsqrt(filters.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8) if demodulate else filters
+    return (
+        filters * torch.rsqrt(filters.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
+        if demodulate
+        else filters
+    )
 
 
 def each(x: Tensor, filters: Tensor) -> Tensor:
     """Each sample with its own filters."""
-    return torch.cat([F.conv2d(picture[None], own, padding=own.shape[-1] // 2) for picture, own in zip(x, filters)])
+    return torch.cat(
+        [F.conv2d(picture[None], own, padding=own.shape[-1] // 2) for picture, own in zip(x, filters)]
+    )
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -57,7 +65,9 @@ def test_style_conv_adds_scaled_noise_and_bias() -> None:
     filters = modulated(layer.modulated_conv.weight[0], layer.modulated_conv.modulation(code), True)
     expected = F.leaky_relu(each(x, filters) * math.sqrt(2) + layer.weight * noise + layer.bias, 0.2)
     assert_close("noise", layer(x, code, noise).numpy(), expected.numpy(), 1e-5)
-    assert_close("no noise", layer(x, code, None).numpy(), layer(x, code, torch.zeros(1, 1, 8, 8)).numpy(), 1e-6)
+    assert_close(
+        "no noise", layer(x, code, None).numpy(), layer(x, code, torch.zeros(1, 1, 8, 8)).numpy(), 1e-6
+    )
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -70,7 +80,10 @@ def test_gpens_styled_conv(up: bool) -> None:
     style = F.linear(latent, layer.conv.modulation.weight / math.sqrt(512), layer.conv.modulation.bias)
     filters = modulated(layer.conv.weight[0] / math.sqrt(6 * 9), style, True)
     if up:
-        samples = [F.conv_transpose2d(picture[None], own.transpose(0, 1), stride=2) for picture, own in zip(x, filters)]
+        samples = [
+            F.conv_transpose2d(picture[None], own.transpose(0, 1), stride=2)
+            for picture, own in zip(x, filters)
+        ]
         y = upfirdn2d(torch.cat(samples), blur_kernel(4.0), pad=(1, 1))
     else:
         y = each(x, filters)
@@ -82,14 +95,18 @@ def test_gpens_styled_conv(up: bool) -> None:
 
 @torch.inference_mode()
 def test_upfirdn_by_hand() -> None:
-    """Zeros between the samples, a crop on one side and a pad on the other, an asymmetric kernel applied flipped."""
+    """Zeros between the samples, a crop on one side and a pad on the other, an asymmetric kernel applied
+    flipped.
+    """
     x = torch.arange(6.0).reshape(1, 1, 2, 3)
     kernel = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
     spread = np.zeros((4, 6))
     spread[::2, ::2] = x[0, 0].numpy()
     padded = np.pad(spread[1:, 1:], ((0, 2), (0, 2)))
     expected = sum(
-        kernel[1 - i, 1 - j].item() * padded[i : padded.shape[0] - 1 + i, j : padded.shape[1] - 1 + j] for i in (0, 1) for j in (0, 1)
+        kernel[1 - i, 1 - j].item() * padded[i : padded.shape[0] - 1 + i, j : padded.shape[1] - 1 + j]
+        for i in (0, 1)
+        for j in (0, 1)
     )
     assert_close("upfirdn", upfirdn2d(x, kernel, up=2, pad=(-1, 2))[0, 0].numpy(), expected, 1e-6)
 

@@ -15,7 +15,9 @@ from tests.parity import assert_close
 @pytest.mark.parametrize("rows", [4, 7, 8, 21, 34])
 @pytest.mark.parametrize("padding", [(0, 0), (1, 0), (1, 1)])
 @torch.inference_mode()
-def test_rows_made_four_at_a_time_are_those_of_a_convolution(rows: int, padding: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_made_four_at_a_time_are_those_of_a_convolution(
+    rows: int, padding: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 5, rows + 2 - 2 * padding[0], 9).to(memory_format=torch.channels_last)
     weight, bias = torch.randn(7, 5, 3, 3) / 45**0.5, torch.randn(7)

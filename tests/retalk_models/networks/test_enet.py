@@ -20,7 +20,11 @@ def test_two_stages_equal_the_whole(subject: Subject) -> None:
     mel, faces = torch.from_numpy(arrays["in_mel"]), unit(arrays["in_faces_u8"])
     own = build("enet", low_res=False)
     assert not hasattr(own, "low_res")
-    own.load_state_dict({key: value for key, value in subject.weights.items() if not key.startswith("low_res.")}, strict=True, assign=True)
+    own.load_state_dict(
+        {key: value for key, value in subject.weights.items() if not key.startswith("low_res.")},
+        strict=True,
+        assign=True,
+    )
     with torch.inference_mode():
         low = subject.module.lowres(mel, faces)
         image = own.enhance(low, faces)

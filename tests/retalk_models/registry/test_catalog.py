@@ -9,8 +9,9 @@ from retalk_models.registry.catalog import load_catalog, parse_size, show_size
 from retalk_models.registry.errors import WeightsError
 
 CATALOG = load_catalog()
-#: File -> its publisher's size in bytes (rounded where the publisher rounds) and the start of its SHA-256 ("" where none is stated).
-#: A second copy, so that a slip in the catalogue shows: change a row only after looking at the publisher's page.
+#: File -> its publisher's size in bytes (rounded where the publisher rounds) and the start of its SHA-256 (""
+#: where none is stated). A second copy, so that a slip in the catalogue shows: change a row only after
+#: looking at the publisher's page.
 PUBLISHED: dict[str, tuple[int | None, str]] = {
     "DNet.pt": (180000000, ""),
     "LNet.pth": (1530000000, "7ae06fef0454c421"),
@@ -78,7 +79,12 @@ def test_names_of_networks_files_and_aliases() -> None:
 def test_licence_clean_leaves_out_what_a_licence_restricts() -> None:
     keep, left_out = CATALOG.select("licence-clean")
     kept, out = {entry.file for entry in keep}, {entry.file for entry in left_out}
-    assert {"GPEN-BFR-512.pth", "similarity_Lm3D_all.mat", "wav2lip_gan.pth", "shape_predictor_68_face_landmarks.dat"} <= out
+    assert {
+        "GPEN-BFR-512.pth",
+        "similarity_Lm3D_all.mat",
+        "wav2lip_gan.pth",
+        "shape_predictor_68_face_landmarks.dat",
+    } <= out
     assert {"LNet.pth", "GFPGANv1.3.pth"} <= kept
     assert kept | out == set(CATALOG.files)
     retalk, _ = CATALOG.select("retalk")
@@ -91,7 +97,12 @@ def test_licence_clean_leaves_out_what_a_licence_restricts() -> None:
 
 
 def test_sizes() -> None:
-    assert [parse_size(text) for text in ("994 B", "1.46 kB", "180 MB", "1.53 GB")] == [994, 1460, 180_000_000, 1_530_000_000]
+    assert [parse_size(text) for text in ("994 B", "1.46 kB", "180 MB", "1.53 GB")] == [
+        994,
+        1460,
+        180_000_000,
+        1_530_000_000,
+    ]
     assert show_size(348632874) == "348.6 MB"
     assert show_size(None) == "?"
     entry = CATALOG.files["DNet.pt"]

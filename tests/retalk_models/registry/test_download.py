@@ -47,7 +47,9 @@ def test_a_cut_connection_is_resumed_and_no_byte_comes_twice(tmp_path: Path) -> 
     heard = Heard()
     with serving({"/a.pth": DATA}) as shelf:
         shelf.cuts = [200_000, 150_000]
-        resumed = download(f"{shelf.url}/a.pth", tmp_path / "a.part", progress=heard, attempts=quick(heard=heard))
+        resumed = download(
+            f"{shelf.url}/a.pth", tmp_path / "a.part", progress=heard, attempts=quick(heard=heard)
+        )
         assert [asked for _, asked in shelf.requests] == ["", "bytes=200000-", "bytes=350000-"]
         assert shelf.sent == len(DATA)
     assert resumed
@@ -80,7 +82,9 @@ def test_a_server_without_ranges_is_read_from_the_start_again(tmp_path: Path) ->
 
 @pytest.mark.parametrize("tags", [True, False])
 def test_a_file_that_changed_meanwhile_is_not_stitched(tmp_path: Path, tags: bool) -> None:
-    """With a validator the server sends it whole; without one nothing may be resumed, unless a digest will judge the result."""
+    """With a validator the server sends it whole; without one nothing may be resumed, unless a digest will
+    judge the result.
+    """
     with serving({"/a.pth": DATA}) as shelf:
         shelf.tags, shelf.cuts = tags, [400_000]
         with pytest.raises(FetchError):
@@ -161,7 +165,9 @@ def test_a_disk_too_small_is_said_before_the_transfer(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_grow_is_an_error_and_is_kept(tmp_path: Path) -> None:
-    """The kernel refuses to write beyond a limit, as it does on a full disk; what was written serves the next try."""
+    """The kernel refuses to write beyond a limit, as it does on a full disk; what was written serves the next
+    try.
+    """
     code = (
         "import resource, signal, sys; from pathlib import Path; from retalk_models.registry.download import download\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -172,7 +178,9 @@ def test_a_file_that_cannot_grow_is_an_error_and_is_kept(tmp_path: Path) -> None
     big = DATA * 4
     with serving({"/a.pth": big}) as shelf:
         arguments = [sys.executable, "-c", code, f"{shelf.url}/a.pth", str(tmp_path / "a.part")]
-        result = subprocess.run(arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        )
         assert result.stdout == "OSError 27\n"
         kept = os.path.getsize(tmp_path / "a.part")
         assert 0 < kept <= 1 << 20
@@ -191,7 +199,9 @@ def test_cancelling_stops_at_the_next_chunk(tmp_path: Path) -> None:
                 cancelled.set()
 
         with pytest.raises(FetchError, match="cancelled"):
-            download(f"{shelf.url}/a.pth", tmp_path / "a.part", progress=Cancels(), attempts=Attempts(cancelled))
+            download(
+                f"{shelf.url}/a.pth", tmp_path / "a.part", progress=Cancels(), attempts=Attempts(cancelled)
+            )
     assert 0 < os.path.getsize(tmp_path / "a.part") < len(DATA) * 20
 
 
@@ -227,7 +237,9 @@ def test_one_member_of_an_archive_costs_its_directory_and_itself(tmp_path: Path)
     whole = archive()
     with serving({"/BFM.zip": whole}) as shelf:
         shelf.statuses = [503]
-        download_member(f"{shelf.url}/BFM.zip", "similarity_Lm3D_all.mat", tmp_path / "m.part", attempts=quick())
+        download_member(
+            f"{shelf.url}/BFM.zip", "similarity_Lm3D_all.mat", tmp_path / "m.part", attempts=quick()
+        )
         assert shelf.sent < 100_000 < len(whole)
     assert (tmp_path / "m.part").read_bytes() == b"MATLAB 5.0" + DATA[:984]
 
@@ -236,11 +248,19 @@ def test_one_member_from_servers_without_ranges_and_from_fsspec(tmp_path: Path) 
     whole, heard = archive(), Heard()
     with serving({"/BFM.zip": whole, "/broken.zip": whole[:-100]}) as shelf:
         shelf.ranges = False
-        download_member(f"{shelf.url}/BFM.zip", "similarity_Lm3D_all.mat", tmp_path / "m.part", progress=heard, attempts=quick())
+        download_member(
+            f"{shelf.url}/BFM.zip",
+            "similarity_Lm3D_all.mat",
+            tmp_path / "m.part",
+            progress=heard,
+            attempts=quick(),
+        )
         assert "does not send ranges" in heard.said[0]
         assert (tmp_path / "m.part").stat().st_size == 994
         with pytest.raises(FetchError, match="not a usable zip"):
-            download_member(f"{shelf.url}/broken.zip", "similarity_Lm3D_all.mat", tmp_path / "b.part", attempts=quick())
+            download_member(
+                f"{shelf.url}/broken.zip", "similarity_Lm3D_all.mat", tmp_path / "b.part", attempts=quick()
+            )
     assert os.listdir(tmp_path) == ["m.part"]  # the archive is not left behind
     fsspec.filesystem("memory").pipe_file("/z/BFM.zip", whole)
     download_member("memory://z/BFM.zip", "similarity_Lm3D_all.mat", tmp_path / "n.part")

@@ -1,4 +1,6 @@
-"""Pulling files into a cache: hashes, quarantine, trust on first use, mirrors, and many who want the same file at once."""
+"""Pulling files into a cache: hashes, quarantine, trust on first use, mirrors, and many who want the same
+file at once.
+"""
 
 import hashlib
 import io
@@ -43,7 +45,9 @@ def zipped(name: str, data: bytes) -> bytes:
 
 def test_files_come_whole_checked_and_only_once(tmp_path: Path) -> None:
     with serving({f"/{name}.pth": DATA + name.encode() for name in "abc"}) as shelf:
-        entries = [model_file(f"{name}.pth", f"{shelf.url}/{name}.pth", DATA + name.encode()) for name in "abc"]
+        entries = [
+            model_file(f"{name}.pth", f"{shelf.url}/{name}.pth", DATA + name.encode()) for name in "abc"
+        ]
         registry = Registry(tmp_path, catalog_of(*entries))
         assert [result.state for result in pull(registry, entries, jobs=3)] == ["fetched"] * 3
         assert [result.state for result in pull(registry, entries)] == ["present"] * 3
@@ -92,7 +96,9 @@ def test_an_unknown_digest_is_trusted_once_aloud_and_then_holds(tmp_path: Path) 
         pull(registry, [entry], progress=heard)
         digest = hashlib.sha256(DATA).hexdigest()
         assert any(digest in text and "first use" in text and str(lock) in text for text in heard.said)
-        assert json.loads(lock.read_text())["files"] == {"DNet.pt": {"sha256": digest, "size": len(DATA), "source": f"{shelf.url}/DNet.pt"}}
+        assert json.loads(lock.read_text())["files"] == {
+            "DNet.pt": {"sha256": digest, "size": len(DATA), "source": f"{shelf.url}/DNet.pt"}
+        }
         # another machine, the same lock file, a publisher who has changed the file
         shelf.files["/DNet.pt"] = OTHER
         (result,) = pull(Registry(tmp_path / "two", catalog, str(lock)), [entry])
@@ -144,8 +150,16 @@ def test_a_digest_seen_once_is_refused_until_the_user_names_the_new_one(tmp_path
 
 def test_a_mirror_is_a_folder_flat_or_as_the_original_lays_it_out(tmp_path: Path) -> None:
     entries = [
-        model_file("ParseNet-latest.pth", "http://127.0.0.1:9/unused", DATA, aliases=("parsing_parsenet.pth",)),
-        model_file("similarity_Lm3D_all.mat", "http://127.0.0.1:9/BFM.zip", size=994, archive="BFM.zip", member="similarity_Lm3D_all.mat"),
+        model_file(
+            "ParseNet-latest.pth", "http://127.0.0.1:9/unused", DATA, aliases=("parsing_parsenet.pth",)
+        ),
+        model_file(
+            "similarity_Lm3D_all.mat",
+            "http://127.0.0.1:9/BFM.zip",
+            size=994,
+            archive="BFM.zip",
+            member="similarity_Lm3D_all.mat",
+        ),
         model_file("a.pth", data=OTHER),
     ]
     mirror = tmp_path / "checkpoints"
@@ -164,13 +178,19 @@ def test_a_mirror_is_any_url(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/mirror/a.pth", DATA)
     memory.pipe_file("/mirror/BFM.zip", zipped("BFM/similarity_Lm3D_all.mat", POINTS))
-    entries = [model_file("a.pth", data=DATA), model_file("s.mat", archive="BFM.zip", member="similarity_Lm3D_all.mat")]
+    entries = [
+        model_file("a.pth", data=DATA),
+        model_file("s.mat", archive="BFM.zip", member="similarity_Lm3D_all.mat"),
+    ]
     registry = Registry(tmp_path, catalog_of(*entries))
     assert [result.state for result in pull(registry, entries, "memory://mirror")] == ["fetched", "fetched"]
     assert registry.path("s.mat").read_bytes() == POINTS
     with serving({"/m/a.pth": DATA}) as shelf:
         second = Registry(tmp_path / "2", catalog_of(*entries))
-        assert [result.state for result in pull(second, entries, f"{shelf.url}/m/", first_wait=0.01)] == ["fetched", "failed"]
+        assert [result.state for result in pull(second, entries, f"{shelf.url}/m/", first_wait=0.01)] == [
+            "fetched",
+            "failed",
+        ]
 
 
 def test_a_file_without_an_address_says_what_to_do(tmp_path: Path) -> None:
@@ -204,7 +224,9 @@ print(result.state, result.error)
 
 def puller(home: Path, url: str, size: int) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", PULL, str(home), url, str(size)]
-    return subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        arguments, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_processes_that_want_one_file_transfer_it_once(tmp_path: Path) -> None:
@@ -224,7 +246,9 @@ def test_a_killed_process_leaves_what_it_had_to_the_next(tmp_path: Path) -> None
         first = puller(tmp_path, f"{shelf.url}/a.pth", size)
         partial = tmp_path / "models" / ".partial"
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not any(path.stat().st_size >= 2 << 20 for path in partial.glob("a.pth.*.part")):
+        while time.monotonic() < deadline and not any(
+            path.stat().st_size >= 2 << 20 for path in partial.glob("a.pth.*.part")
+        ):
             time.sleep(0.02)
         first.kill()
         first.communicate()

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from retalk_models.registry.home import home_url, is_remote, local_path, node_copy, read_json, user_cache, write_json
+from retalk_models.registry.home import (
+    home_url,
+    is_remote,
+    local_path,
+    node_copy,
+    read_json,
+    user_cache,
+    write_json,
+)
 from retalk_models.registry.registry import Registry
 
 

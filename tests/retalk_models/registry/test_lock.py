@@ -16,7 +16,12 @@ ONE, TWO = "1" * 64, "2" * 64
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that runs code in the repository."""
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_first_digest_stays_and_another_is_refused(tmp_path: Path) -> None:

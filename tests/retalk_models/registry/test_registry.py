@@ -1,4 +1,6 @@
-"""What engines ask the registry: what is missing, and where the rest lies; with a cache on this machine or in an object store."""
+"""What engines ask the registry: what is missing, and where the rest lies; with a cache on this machine or in
+an object store.
+"""
 
 import hashlib
 import logging
@@ -26,7 +28,9 @@ def put(registry: Registry, file: str, data: bytes) -> Path:
     return registry.path(file)
 
 
-def test_one_error_names_all_missing_files_and_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_error_names_all_missing_files_and_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path))
     monkeypatch.delenv("RETALK_LOCK", raising=False)
     assert not available("dnet")
@@ -35,12 +39,20 @@ def test_one_error_names_all_missing_files_and_the_command(tmp_path: Path, monke
         require(["enet", "dnet"])
     assert caught.value.files == ("ENet.pth", "LNet.pth", "DNet.pt")
     assert caught.value.command == "retalk models pull ENet.pth LNet.pth DNet.pt"
-    for text in (*caught.value.files, caught.value.command, str(tmp_path / "models"), "1.53 GB", "stage dnet"):
+    for text in (
+        *caught.value.files,
+        caught.value.command,
+        str(tmp_path / "models"),
+        "1.53 GB",
+        "stage dnet",
+    ):
         assert text in str(caught.value)
     # a file cut short is as good as missing, and its size is told
     put(Registry(), "DNet.pt", DATA)
     assert not available("DNet.pt")
-    with pytest.raises(WeightsError, match=r"DNet.pt .*the file there is wrong: it has 300 kB, not about 180 MB"):
+    with pytest.raises(
+        WeightsError, match=r"DNet.pt .*the file there is wrong: it has 300 kB, not about 180 MB"
+    ):
         require(["dnet"])
 
 
@@ -83,11 +95,16 @@ def test_a_file_put_there_by_hand_is_trusted_aloud(tmp_path: Path, caplog: pytes
         registry.require(["DNet.pt"])
 
 
-def test_an_object_store_as_home_is_used_through_a_copy_on_each_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_as_home_is_used_through_a_copy_on_each_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = f"memory://registry-{tmp_path.name}"
     memory = fsspec.filesystem("memory")
     with serving({"/a.pth": DATA, "/DNet.pt": OTHER}) as shelf:
-        entries = [model_file("a.pth", f"{shelf.url}/a.pth", DATA), model_file("DNet.pt", f"{shelf.url}/DNet.pt")]
+        entries = [
+            model_file("a.pth", f"{shelf.url}/a.pth", DATA),
+            model_file("DNet.pt", f"{shelf.url}/DNet.pt"),
+        ]
         catalog = catalog_of(*entries)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "node1"))
         first = Registry(home, catalog)

@@ -15,7 +15,9 @@ import torch
 from retalk_models.registry.errors import WeightsError
 from retalk_models.weights.checkpoint import names_in_checkpoint, read_checkpoint
 
-STATE = collections.OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2, dtype=torch.float16))
+STATE = collections.OrderedDict(
+    weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2, dtype=torch.float16)
+)
 
 
 class Attack:
@@ -50,9 +52,18 @@ def test_plain_state_dicts(tmp_path: Path, zip_format: bool) -> None:
 
 
 @pytest.mark.parametrize("zip_format", [True, False])
-def test_objects_beside_the_weights_become_inert(tmp_path: Path, zip_format: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_beside_the_weights_become_inert(
+    tmp_path: Path, zip_format: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = argparse.Namespace(lr=0.1, gpus=[0], nested=Trainer())
-    content = {"net": STATE, "options": options, "loss": np.float64(0.5), "stats": np.arange(4), "trainer": Trainer(), "kinds": {Path("a")}}
+    content = {
+        "net": STATE,
+        "options": options,
+        "loss": np.float64(0.5),
+        "stats": np.arange(4),
+        "trainer": Trainer(),
+        "kinds": {Path("a")},
+    }
     path = save(tmp_path / "a.pth", content, zip_format)
     with pytest.raises(pickle.UnpicklingError):
         torch.load(path, weights_only=True)
@@ -93,7 +104,9 @@ def test_code_behind_an_innocent_name_is_not_run(tmp_path: Path) -> None:
 
 def test_names_are_listed_for_both_formats(tmp_path: Path) -> None:
     for zip_format in (True, False):
-        names = names_in_checkpoint(save(tmp_path / f"{zip_format}.pth", {"w": STATE, "t": Trainer()}, zip_format))
+        names = names_in_checkpoint(
+            save(tmp_path / f"{zip_format}.pth", {"w": STATE, "t": Trainer()}, zip_format)
+        )
         assert f"{__name__}.Trainer" in names
         assert "collections.OrderedDict" in names
 

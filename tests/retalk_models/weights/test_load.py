@@ -1,4 +1,6 @@
-"""Networks filled from files in the official nesting: every key goes where it belongs, and every wrong key is named."""
+"""Networks filled from files in the official nesting: every key goes where it belongs, and every wrong key is
+named.
+"""
 
 import json
 from collections.abc import Callable
@@ -22,10 +24,13 @@ from tests.retalk_models.fetch_server import catalog_of, model_file
 
 State = dict[str, torch.Tensor]
 
-#: Network -> how its official file holds the state dict (docs/reference.md#14-how-the-files-hold-the-weights).
+#: Network -> how its official file holds the state dict
+#: (docs/reference.md#14-how-the-files-hold-the-weights).
 OFFICIAL: dict[str, Callable[[State], object]] = {
     "dnet": lambda s: {"net_G": {}, "net_G_ema": s, "current_epoch": 12},
-    "enet": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()} | {"module.low_res.encoder.x": torch.ones(1)}},
+    "enet": lambda s: {
+        "state_dict": {f"module.{k}": v for k, v in s.items()} | {"module.low_res.encoder.x": torch.ones(1)}
+    },
     "face3d": lambda s: {"net_recon": s, "opt_00": {"state": {}, "param_groups": []}},
     "lnet": lambda s: {
         "state_dict": {f"module.{k}": v for k, v in s.items()} | {"module.low_res.x": torch.ones(1)},
@@ -35,29 +40,41 @@ OFFICIAL: dict[str, Callable[[State], object]] = {
     "gpen": lambda s: s,
     "parsenet": lambda s: s,
     "retinaface": lambda s: (
-        {f"module.{k}": v for k, v in s.items()} | {"module.body.fc.weight": torch.ones(3), "module.body.fc.bias": torch.ones(3)}
+        {f"module.{k}": v for k, v in s.items()}
+        | {"module.body.fc.weight": torch.ones(3), "module.body.fc.bias": torch.ones(3)}
     ),
     "s3fd": lambda s: s,
     "fan": lambda s: s,
     "ganimation": lambda s: s | {"not.in.the.net": torch.ones(1)},
     "syncnet": lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
-    "wav2lip": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "optimizer": None, "global_step": 7},
+    "wav2lip": lambda s: {
+        "state_dict": {f"module.{k}": v for k, v in s.items()},
+        "optimizer": None,
+        "global_step": 7,
+    },
 }
 OPTIONS = {"enet": {"low_res": False}}
 
 
 def official_keys(name: str) -> dict[str, tuple[list[int], torch.dtype]]:
-    """Shapes and dtypes by official key: from the parity manifest where that is at hand, from the network otherwise."""
+    """Shapes and dtypes by official key: from the parity manifest where that is at hand, from the network
+    otherwise.
+    """
     manifest = PARITY / name / "manifest.json"
     if manifest.is_file():
         entries = json.loads(manifest.read_text())["state_dict"]
         return {entry["key"]: (entry["shape"], getattr(torch, entry["dtype"])) for entry in entries}
-    return {key: (list(value.shape), value.dtype) for key, value in build(name, **OPTIONS.get(name, {})).state_dict().items()}
+    return {
+        key: (list(value.shape), value.dtype)
+        for key, value in build(name, **OPTIONS.get(name, {})).state_dict().items()
+    }
 
 
 def weights_for(name: str) -> State:
-    """A value of its own for each official key. The 30 MB network has one for each number; the others' tensors are stretched from one
-    number, which torch stores as one number, so that a gigabyte of keys makes a small file."""
+    """A value of its own for each official key. The 30 MB network has one for each number; the others'
+    tensors are stretched from one number, which torch stores as one number, so that a gigabyte of keys makes
+    a small file.
+    """
     weights = {}
     for index, (key, (shape, dtype)) in enumerate(official_keys(name).items()):
         value = torch.tensor(index + 1, dtype=dtype)
@@ -66,8 +83,14 @@ def weights_for(name: str) -> State:
 
 
 def registry_with(home: Path, network: str, content: object, file: str = "net.pth") -> Registry:
-    """A cache whose one file holds ``content`` and is what the package's catalogue says of a network, but for its digest."""
-    parts = [Part(**{**part.__dict__, "file": file}) for part in load_catalog().networks[network] if not part.prefix]
+    """A cache whose one file holds ``content`` and is what the package's catalogue says of a network, but for
+    its digest.
+    """
+    parts = [
+        Part(**{**part.__dict__, "file": file})
+        for part in load_catalog().networks[network]
+        if not part.prefix
+    ]
     registry = Registry(home, Catalog({file: model_file(file)}, {network: tuple(parts)}))
     registry.directory.mkdir(parents=True, exist_ok=True)
     torch.save(content, registry.path(file))
@@ -130,8 +153,13 @@ def two_files(home: Path) -> tuple[Registry, State, State]:
     )
     registry = Registry(home, catalog_of(model_file("E.pth"), model_file("L.pth"), enet=parts))
     registry.directory.mkdir(parents=True)
-    torch.save({"state_dict": {f"module.{key}": value for key, value in own.items()} | stale}, registry.path("E.pth"))
-    torch.save({"state_dict": {key.replace("conv.", "conv.module."): value for key, value in low.items()}}, registry.path("L.pth"))
+    torch.save(
+        {"state_dict": {f"module.{key}": value for key, value in own.items()} | stale}, registry.path("E.pth")
+    )
+    torch.save(
+        {"state_dict": {key.replace("conv.", "conv.module."): value for key, value in low.items()}},
+        registry.path("L.pth"),
+    )
     return registry, own, low
 
 
@@ -142,7 +170,9 @@ def test_a_network_of_two_files_takes_each_part_from_its_own(tmp_path: Path) -> 
     assert all(torch.equal(state[key], value) for key, value in own.items())
     assert all(torch.equal(state[f"low_res.{key}"], value) for key, value in low.items())
     registry.path("L.pth").unlink()  # a stage that holds the own part only does not need the other file
-    assert torch.equal(load_into(Outer(low_res=False), "enet", registry=registry).state_dict()["head.bias"], own["head.bias"])
+    assert torch.equal(
+        load_into(Outer(low_res=False), "enet", registry=registry).state_dict()["head.bias"], own["head.bias"]
+    )
     with pytest.raises(WeightsError, match=r"L\.pth[\s\S]*retalk models pull L\.pth"):
         load_into(Outer(), "enet", registry=registry)
 
@@ -166,8 +196,12 @@ def test_wrong_keys_are_named_one_by_one(tmp_path: Path) -> None:
 def test_other_nestings_and_no_nesting(tmp_path: Path) -> None:
     state = Inner().state_dict()
     load_into(Inner(), "dnet", registry=registry_with(tmp_path / "flat", "dnet", state))
-    with pytest.raises(WeightsError, match=r"net.pth: expected net_G_ema, but its top level holds generator, step"):
-        load_into(Inner(), "dnet", registry=registry_with(tmp_path / "b", "dnet", {"generator": state, "step": 1}))
+    with pytest.raises(
+        WeightsError, match=r"net.pth: expected net_G_ema, but its top level holds generator, step"
+    ):
+        load_into(
+            Inner(), "dnet", registry=registry_with(tmp_path / "b", "dnet", {"generator": state, "step": 1})
+        )
     with pytest.raises(WeightsError, match="found list"):
         load_into(Inner(), "dnet", registry=registry_with(tmp_path / "c", "dnet", [1, 2]))
     with pytest.raises(WeightsError, match="no network is called 'nosuch'"):
@@ -195,7 +229,9 @@ def test_matlab_files(tmp_path: Path) -> None:
     registry = matlab_registry(tmp_path)
     rows = np.arange(2 * 64, dtype=np.float64).reshape(2, 64)
     points = np.arange(204, dtype=np.float32).reshape(68, 3)
-    scipy.io.savemat(registry.path("expression.mat"), {"expression_center": rows, "expression_mouth": rows[:1] + 0.5})
+    scipy.io.savemat(
+        registry.path("expression.mat"), {"expression_center": rows, "expression_mouth": rows[:1] + 0.5}
+    )
     scipy.io.savemat(registry.path("similarity_Lm3D_all.mat"), {"lm": points}, do_compression=True)
     templates = load_expressions(registry)
     assert templates["neutral"].dtype == np.float32
@@ -207,7 +243,9 @@ def test_matlab_files(tmp_path: Path) -> None:
 def test_wrong_matlab_files_are_named(tmp_path: Path) -> None:
     registry = matlab_registry(tmp_path)
     scipy.io.savemat(registry.path("expression.mat"), {"expression_center": np.zeros((1, 63))})
-    with pytest.raises(WeightsError, match=r"expression.mat: variable 'expression_center' has shape \(1, 63\)"):
+    with pytest.raises(
+        WeightsError, match=r"expression.mat: variable 'expression_center' has shape \(1, 63\)"
+    ):
         load_expressions(registry)
     scipy.io.savemat(registry.path("similarity_Lm3D_all.mat"), {"points": np.zeros((68, 3))})
     with pytest.raises(WeightsError, match=r"no variable 'lm', but: points"):
@@ -236,7 +274,9 @@ def test_face_alignment_finds_our_files(tmp_path: Path) -> None:
 
 
 def test_face_alignment_asks_for_exactly_these_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Against the installed package: its addresses end in our names, and its loader looks in the folder that we fill."""
+    """Against the installed package: its addresses end in our names, and its loader looks in the folder that
+    we fill.
+    """
     from face_alignment import api, utils
     from face_alignment.detection.sfd import sfd_detector
 
@@ -248,4 +288,6 @@ def test_face_alignment_asks_for_exactly_these_files(monkeypatch: pytest.MonkeyP
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"w": torch.ones(1)}, path)
     assert utils.load_file_from_url(api.models_urls["2DFAN-4"]) == str(landmarks)
-    assert torch.equal(torch.hub.load_state_dict_from_url(sfd_detector.models_urls["s3fd"])["w"], torch.ones(1))
+    assert torch.equal(
+        torch.hub.load_state_dict_from_url(sfd_detector.models_urls["s3fd"])["w"], torch.ones(1)
+    )
