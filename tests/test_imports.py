@@ -101,7 +101,8 @@ def test_a_users_mistake_is_told_before_anything_heavy_is_imported(tmp_path: Pat
     places = {"folder": tmp_path, **files}
     given = [argument.format(**places) for argument in arguments]
     program = (
-        "import sys\nfrom pipelines.cli.main import main\ntry:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
+        "import sys\nfrom pipelines.cli.main import main\n"
+        "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
         f"print(code, [name for name in {HEAVY!r} if name in sys.modules])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -20,7 +20,7 @@ OutputSegment = tuple[str, str]
 @dataclass
 class Calm:
     """A run that nothing disturbed: hash of each output, and the names of all segments ("analyse") and
-    output_segments ("write") by title.
+    output segments ("write") by title.
     """
 
     outputs: dict[tuple[str, str], str]

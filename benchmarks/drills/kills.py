@@ -130,7 +130,7 @@ def kill_driver(
 
 
 def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
-    """A output_segment that always kills its worker, a video that kills its planner, a speech that kills
+    """An output segment that always kills its worker, a video that kills its planner, a speech that kills
     whoever puts the output together.
     """
     inputs = folder / "inputs"

@@ -17,7 +17,7 @@ from tests.pipelines.conftest import make_speech, make_video
 def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15) -> dict[str, Any]:
     """A title sixty times as long as the others stands in the middle of them.
 
-    Counted: how busy the last pool is from its first output_segment to its last; when the last short title is
+    Counted: how busy the last pool is from its first output segment to its last; when the last short title is
     done, as a share of that time; and how long both of its workers have had something to do at the end of the
     long one.
     """
@@ -40,7 +40,7 @@ def skewed(folder: Path, shorts: int = 24, long: int = 1440, pause: float = 0.15
     output_segments = [line for line in at.written() if line["stage"] == "write"]
     times = [line["time"] for line in output_segments]
     first, last = min(times), max(times)
-    # A worker is idle where it has waited for longer than a output_segment takes before it began the next.
+    # A worker is idle where it has waited for longer than an output segment takes before it began the next.
     idle = sum(
         _idle([line["time"] for line in output_segments if line["pid"] == pid], first, last, 3 * pause + 0.5)
         for pid in _writers(output_segments)
@@ -74,7 +74,7 @@ def _writers(output_segments: list[dict[str, Any]]) -> set[int]:
 
 
 def _idle(begun: list[float], first: float, last: float, usual: float) -> float:
-    """Seconds beyond the usual between the output_segments that one worker has begun."""
+    """Seconds beyond the usual between the output segments that one worker has begun."""
     moments = [first, *sorted(begun), last]
     return sum(max(0.0, after - before - usual) for before, after in itertools.pairwise(moments))
 

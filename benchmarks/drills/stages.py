@@ -1,4 +1,4 @@
-"""The cheap test stages, with a log: which process began which segment or output_segment, and when."""
+"""The cheap test stages, with a log: which process began which segment or output segment, and when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ faulty.register()
 
 
 def note(log: str, stage: str, title: str, name: str) -> None:
-    """Append a line; a line this short is written in one output_segment."""
+    """Append a line; a line this short is written whole."""
     if log:
         # A Ray worker's parent is its node's raylet: so it is known on which node this runs.
         who = {"pid": os.getpid(), "node": os.getppid(), "time": time.time()}

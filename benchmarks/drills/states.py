@@ -73,7 +73,7 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
     """Damage everything.
 
     Returns:
-        By title how many output_segments have to be computed again ("write"), or that all have to be ("all").
+        By title how many output segments have to be computed again ("write"), or that all have to be ("all").
     """
 
     def receipt(number: int, index: int = 0) -> Path:

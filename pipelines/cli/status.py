@@ -90,7 +90,7 @@ def _committed(run: RunDirectory, done: set[tuple[str, str]]) -> dict[str, int]:
     fs, path = filesystem(table)
     with fs.open(path, "rb") as file:
         plan = pq.read_table(file, columns=["title", "dub", "name", "frames"])
-    # A catalogue has hundreds of thousands of output_segments: no loop over them here.
+    # A catalogue has hundreds of thousands of output segments: no loop over them here.
     dubs = pc.binary_join_element_wise(plan["title"], plan["dub"], "\0")
     ended = pc.is_in(dubs, pa.array([f"{title}\0{dub}" for title, dub in done], pa.string()))
     committed = pc.or_(ended, pc.is_in(plan["name"], pa.array(names, pa.string())))

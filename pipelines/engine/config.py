@@ -42,9 +42,9 @@ class StageConfig(_Strict):
 class Windows(_Strict):
     """How shots are cut into segments.
 
-    ``shot``: a segment is a shot, or equal output_segments of at most `max_seconds` of it: fixed by the
+    ``shot``: a segment is a shot, or equal parts of at most `max_seconds` of it: fixed by the
         engine, so that results do not depend on
-    the profile. ``frames``: equal output_segments of at most the profile's `segment_frames`, for engines
+    the profile. ``frames``: equal parts of at most the profile's `segment_frames`, for engines
         whose results do not depend on it.
     """
 

@@ -24,7 +24,7 @@ from pipelines.state.run_directory import Record, RunDirectory, read_checksummed
 class DubJob:
     """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
 
-    `output_segments` are the frames of each output_segment by name, in output order; `receipts` those that
+    `output_segments` are the frames of each output segment by name, in output order; `receipts` those that
     are committed, by name; `reused` of them by an earlier run.
     """
 

@@ -19,7 +19,7 @@ from pipelines.execution.assembly import DubJob
 from pipelines.manifest.titles import Title
 from pipelines.state.run_directory import Record, RunDirectory, write_table
 
-#: One row per output_segment of the plan, for `retalk status` and for people.
+#: One row per output segment of the plan, for `retalk status` and for people.
 PLAN_TABLE = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in ("title", "dub", "name")),

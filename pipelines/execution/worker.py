@@ -130,7 +130,7 @@ class Group:
         yield from batcher.rest()
 
     def process(self, row: Row) -> Iterator[Row]:
-        """Run one row; yields one row, or one for each dub and output_segment where the fan-out is in this
+        """Run one row; yields one row, or one for each dub and output segment where the fan-out is in this
         group.
 
         Errored rows and titles' marks (`segment` below 0) pass untouched.
@@ -246,7 +246,7 @@ class Group:
         return {name: row[name] for name in self.output.names}
 
     def _committed(self, row: Row, path: str, frames: int) -> Row | None:
-        """Return the final row of a output_segment that another worker has committed, None where there is
+        """Return the final row of an output segment that another worker has committed, None where there is
         none.
         """
         name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
@@ -255,7 +255,7 @@ class Group:
             if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
-            return None  # what is wrong with the run directory is told when the output_segment is to be committed
+            return None  # what is wrong with the run directory is told when the output segment is to be committed
         values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(
             FINAL,
@@ -271,7 +271,7 @@ class Group:
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again.
 
-        Another worker may have committed the same output_segment meanwhile (Ray gave it away when this one
+        Another worker may have committed the same output segment meanwhile (Ray gave it away when this one
         seemed lost), on a processor that rounds otherwise: its file and receipt are kept as they are.
         """
         if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:

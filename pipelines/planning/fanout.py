@@ -1,4 +1,4 @@
-"""From one row a segment to one row a dub and output_segment: what stages with ``per = "dub"`` see."""
+"""From one row a segment to one row a dub and output segment: what stages with ``per = "dub"`` see."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pipelines.planning.length_rules import OutputSegment
 def output_segment_spec(
     output_segment: OutputSegment, number: int, name: str, segment_pts: np.ndarray, segment_start: int
 ) -> dict[str, Any]:
-    """A output_segment as JSON for the ``dubs`` column.
+    """An output segment as JSON for the ``dubs`` column.
 
     Args:
-        output_segment: what is shown.
-        number: of the output_segment inside its segment and dub.
+        output segment: what is shown.
+        number: of the output segment inside its segment and dub.
         name: of its encoded file, without folder and suffix.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.
         segment_start: source frame of ``segment_pts[0]``.
@@ -48,7 +48,7 @@ def output_segment_spec(
 
 
 def fan_out(row: Row) -> Iterator[Row]:
-    """Rows with DUB columns for each output_segment of each dub; an errored row stays one, with zero-length
+    """Rows with DUB columns for each output segment of each dub; an errored row stays one, with zero-length
     DUB columns.
 
     Columns of the segment are shared between the rows, not copied.

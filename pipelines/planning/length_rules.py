@@ -133,7 +133,7 @@ def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) 
     Args:
         runs: of `timeline`.
         bounds: [start, stop) source frames of the segments, ascending and without gaps.
-        longest: held frames are cut into output_segments of at most this many.
+        longest: held frames are cut into output segments of at most this many.
     """
     starts = np.array([start for start, _ in bounds], np.int64)
     out = 0

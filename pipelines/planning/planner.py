@@ -60,7 +60,7 @@ class DubPlan:
     """One dub of a title as planned.
 
     `state` is ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or
-    ``failed``. `output_segments` are all output_segments of the output in order; those with a receipt are
+    ``failed``. `output_segments` are all output segments of the output in order; those with a receipt are
     committed. `ingredients` is what the key was made of, `changed` those that differ from the finished dub
     that is computed again.
     """
@@ -116,7 +116,10 @@ class Planner:
         heartbeats = Heartbeats(title.id, decision["heartbeats"] if decision else 0, PLANNED)
         try:
             if attempts > MAX_ATTEMPTS:
-                error = f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
+                error = (
+                    f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: "
+                    "is the file damaged? See Ray's worker logs"
+                )
             if not error:
                 dubs = self._dubs(title, decision and decision["done"])
                 running = any(dub.state == "run" for dub in dubs)
@@ -352,7 +355,7 @@ class Planner:
         halo: tuple[int, int],
         committed: dict[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Specifications of the output_segments of one segment that have no receipt; all are noted in the
+        """Specifications of the output segments of one segment that have no receipt; all are noted in the
         dub's plan.
         """
         missing = []
@@ -378,7 +381,7 @@ class Planner:
         return missing
 
     def _longest(self, info: VideoInfo) -> int:
-        """Most frames of a output_segment of held frames."""
+        """Most frames of an output segment of held frames."""
         windows = self.engine.config.windows
         return (
             self.spec.segment_frames

@@ -16,7 +16,7 @@ Range = tuple[int, int]
 def cut_segments(
     shots: list[Range], info: VideoInfo, windows: Windows, segment_frames: int
 ) -> tuple[list[Range], list[int]]:
-    """Cut shots into equal output_segments: by time, each at most `windows.max_seconds` long, or by frames,
+    """Cut shots into equal parts: by time, each at most `windows.max_seconds` long, or by frames,
     at most `segment_frames`.
 
     Returns:

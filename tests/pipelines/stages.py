@@ -118,7 +118,7 @@ class Level(Stage):
 
 
 class MisbehaveDub(Stage):
-    """Passes, raises or kills its worker, once a dub and output_segment."""
+    """Passes, raises or kills its worker, once a dub and output segment."""
 
     name = "misbehave_dub"
     per = "dub"

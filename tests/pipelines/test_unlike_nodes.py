@@ -1,4 +1,4 @@
-"""Nodes of different kinds: the same output_segment has other bytes where a processor rounds otherwise; no
+"""Nodes of different kinds: the same output segment has other bytes where a processor rounds otherwise; no
 title is refused or broken by that.
 """
 
@@ -45,7 +45,7 @@ def worker(run: Path) -> Group:
 
 
 def job_of(run: Path, footage: Path, rows: list[Row]) -> DubJob:
-    """A dub of the first output_segment alone, as the driver knows it."""
+    """A dub of the first output segment alone, as the driver knows it."""
     own = rows[:1]
     dub = vars(Dub("de", str(footage / "exact.wav"), str(run / "out.mp4")))
     return DubJob(

@@ -11,6 +11,9 @@ def test_a_png_with_a_named_colour_profile_leaves_the_process_alive() -> None:
     """In a process of its own: what went wrong was a crash at the next garbage collection."""
     picture = package_file("skimage", "data/astronaut.png")
     assert b"iCCP" in Path(picture).read_bytes()[:200]
-    code = f"import gc; from operators.media.probe import probe_video; info = probe_video({str(picture)!r}); gc.collect(); print(info.width)"
+    code = (
+        "import gc; from operators.media.probe import probe_video; "
+        f"info = probe_video({str(picture)!r}); gc.collect(); print(info.width)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.strip()) == (0, "512")

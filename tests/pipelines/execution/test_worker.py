@@ -28,7 +28,7 @@ from tests.pipelines.conftest import engine_config
 
 
 def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) -> Row:
-    """A row of frames 4 to 12 with a halo of 2; each dub has the output_segment itself and two of its frames
+    """A row of frames 4 to 12 with a halo of 2; each dub has the output segment itself and two of its frames
     run backwards.
     """
     info = probe_video(str(video))

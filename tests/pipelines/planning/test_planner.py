@@ -1,4 +1,4 @@
-"""The planner: segments inside shots with clamped halos, output_segments by length rule, content keys,
+"""The planner: segments inside shots with clamped halos, output segments by length rule, content keys,
 resume, and every bad title an error.
 """
 

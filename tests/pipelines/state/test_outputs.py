@@ -53,7 +53,10 @@ def test_only_what_this_run_made_may_be_replaced(url: str, count: int) -> None:
     assert list(foreign_outputs(directory, titles(*names))) == [names[1]]
     write_text(names[0], "replaced by hand")
     assert list(foreign_outputs(directory, titles(*names))) == names[:2]
-    told = r"2 outputs would be lost; --overwrite replaces them:\n  .*0\.mp4: has changed since this run made it\n  .*1\.mp4: exists already"
+    told = (
+        r"2 outputs would be lost; --overwrite replaces them:\n"
+        r"  .*0\.mp4: has changed since this run made it\n  .*1\.mp4: exists already"
+    )
     with pytest.raises(ExistingOutputError, match=told):
         check_outputs(directory, titles(*names))
     bad = [dataclasses.replace(title, error="unusable") for title in titles(*names)]
