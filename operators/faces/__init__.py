@@ -1,1 +1,4 @@
-"""Faces: boxes, 68 landmarks, tracks, validity per frame, and the choice of a person."""
+"""Faces: boxes, 68 landmarks, tracks, validity per frame, the choice of a person; stage `detect`.
+
+May import `operators.media` and everything below it.
+"""

@@ -1,3 +1,5 @@
-"""The neural engine: the functions between the networks of VideoReTalking, each equal to the original's on
-recorded inputs.
+"""The neural engine: its stages, and the functions between VideoReTalking's networks.
+
+Each function equals the original's on recorded inputs. May import `operators.faces`, `operators.media`,
+everything below them and `retalk_models`; no other engine.
 """

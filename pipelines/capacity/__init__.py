@@ -1,4 +1,4 @@
-"""What a run costs: forecasts, measured rates, profiles made of them.
+"""Cost of a run: forecasts, rates measured on this machine, profiles written from them.
 
-May import `pipelines.execution` and below.
+May import `pipelines.execution` and everything below it.
 """

@@ -1,4 +1,4 @@
-"""The commands of `retalk`: parsers, help texts, what is printed.
+"""The commands of `retalk`: parsers, help texts and what they print.
 
 May import everything else in `pipelines`; nothing in `pipelines` imports it.
 """

@@ -1,4 +1,4 @@
-"""Engines and profiles: stages, their configuration, where each stage runs.
+"""Engines and profiles: their configuration, stages and the edges between them, placement of stages in pools.
 
 May import `operators`, `retalk_models` and `pipelines.errors`.
 """

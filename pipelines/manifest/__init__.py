@@ -1,4 +1,4 @@
-"""What is to be dubbed: manifests, titles, paths that are allowed.
+"""The request: manifests, the titles and dubs they list, the paths that are allowed.
 
-May import `pipelines.engine` and below.
+May import `pipelines.engine` and `pipelines.errors`.
 """

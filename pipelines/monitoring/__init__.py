@@ -1,4 +1,4 @@
-"""What is seen of a run: progress, run log, Prometheus metrics, notifications.
+"""Observation of a run: progress, run log, Prometheus metrics, notifications.
 
-May import `pipelines.state` and below.
+May import `pipelines.state` and everything below it.
 """

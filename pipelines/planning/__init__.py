@@ -1,4 +1,4 @@
-"""Titles to segments: probing, shots, length rules, halo, fan-out.
+"""From titles to segments: probing, shots, length rules, halo, fan-out.
 
-May import `pipelines.state` and below.
+May import `pipelines.state` and everything below it.
 """

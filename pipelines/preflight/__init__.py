@@ -1,4 +1,4 @@
-"""Checks before anything runs: outputs, inputs, resources, nodes.
+"""Checks before anything runs: inputs, outputs, resources, nodes.
 
-May import `pipelines.state` and below.
+May import `pipelines.state` and everything below it.
 """

@@ -1,4 +1,4 @@
-"""What a run keeps on disk: the run directory, its lock, receipts, records, the analysis cache, content keys.
+"""A run's files: the run directory, its lock, receipts, records, the analysis cache, content keys.
 
-May import `pipelines.manifest` and below.
+May import `pipelines.manifest` and everything below it.
 """

@@ -1,4 +1,4 @@
 """The model files: catalogue, where they are kept, how they are fetched and verified.
 
-Imports no network and no torch.
+Imports `retalk_models.installation`; no network and no torch.
 """
