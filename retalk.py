@@ -65,19 +65,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ConfigError": "pipelines.engine.config",
+    "ConfigError": "pipelines.errors",
     "Dub": "pipelines.manifest.titles",
     "EngineConfig": "pipelines.engine.config",
     "NotARunDirectoryError": "pipelines.state.ownership",
     "LockedError": "pipelines.state.lock",
     "ManifestError": "pipelines.manifest.reader",
     "Plan": "pipelines.cli.plan",
-    "PreflightError": "pipelines.preflight.checks",
+    "PreflightError": "pipelines.errors",
     "ProfileConfig": "pipelines.engine.config",
     "Report": "pipelines.runner",
     "Title": "pipelines.manifest.titles",
     "UnwritableError": "pipelines.runner",
-    "UsageError": "pipelines.engine.config",
+    "UsageError": "pipelines.errors",
     "WeightsError": "retalk_models.registry.errors",
     "dub": "pipelines.one_title",
     "plan": "pipelines.cli.plan",

@@ -14,7 +14,7 @@ from pipelines.cli import main as cli
 from pipelines.cli.arguments import Parser
 from retalk_models import __version__
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = ("dub", "run", "submit", "plan", "status", "report", "profile", "stages", "models", "completion")
 
 

@@ -19,7 +19,7 @@ from pipelines.cli.models import BarProgress, LineProgress, add_parser, main, ma
 from retalk_models.registry.catalog import load_catalog
 from tests.retalk_models.fetch_server import serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPRESSION = b"MATLAB 5.0 MAT-file" + random.Random(7).randbytes(1441)
 POINTS = b"MATLAB 5.0 MAT-file" + random.Random(8).randbytes(975)
 

@@ -74,7 +74,7 @@ def test_live_killed_and_finished(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = str(tmp_path / "out")
-    process = subprocess.Popen([sys.executable, "-m", "pipelines", *command], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-m", "pipelines", *command], cwd=Path(__file__).parents[3])
     deadline = time.monotonic() + 120
     while (
         not read_logs(out)

@@ -15,7 +15,7 @@ import yaml
 from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import fake_program, on_terminal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipelines.monitoring.worker_startup import children
 from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import members
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_processes_that_are_started_meanwhile_read_nothing() -> None:

@@ -26,7 +26,7 @@ from pipelines.errors import ConfigError, UsageError
 from pipelines.manifest.confinement import Roots
 from tests.pipelines.conftest import engine_config, make_speech, make_video, profile_config
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SECRET = "Zm9vYmFyc2VjcmV0"
 
 

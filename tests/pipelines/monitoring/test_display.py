@@ -15,7 +15,7 @@ import yaml
 from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import on_terminal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ERASED = "\x1b[2K"
 

@@ -16,7 +16,7 @@ from pipelines import runner as dub
 from pipelines.monitoring.prometheus import METRICS, RunMetrics, exported
 from tests.pipelines.conftest import engine_config, profile_config
 
-DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "retalk.json"
+DASHBOARD = Path(__file__).parents[3] / "cluster" / "grafana" / "retalk.json"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 

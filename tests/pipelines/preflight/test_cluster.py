@@ -72,7 +72,7 @@ def test_a_ray_of_ones_own_does_not_grow() -> None:
 
 
 def test_the_launchers_own_word_counts_more_than_the_profiles(tmp_path: Path) -> None:
-    launcher = yaml.safe_load((Path(__file__).parents[2] / "cluster" / "launcher" / "aws.yaml").read_text())
+    launcher = yaml.safe_load((Path(__file__).parents[3] / "cluster" / "launcher" / "aws.yaml").read_text())
     path = tmp_path / "bootstrap.yaml"
     path.write_text(yaml.safe_dump(launcher))
     cluster = pc.read_cluster(HEAD_ONLY, load_profile("autoscaling"), joined=True, bootstrap=path)

@@ -179,7 +179,7 @@ def test_a_file_that_cannot_grow_is_an_error_and_is_kept(tmp_path: Path) -> None
     with serving({"/a.pth": big}) as shelf:
         arguments = [sys.executable, "-c", code, f"{shelf.url}/a.pth", str(tmp_path / "a.part")]
         result = subprocess.run(
-            arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+            arguments, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
         )
         assert result.stdout == "OSError 27\n"
         kept = os.path.getsize(tmp_path / "a.part")

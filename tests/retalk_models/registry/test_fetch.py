@@ -225,7 +225,7 @@ print(result.state, result.error)
 def puller(home: Path, url: str, size: int) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", PULL, str(home), url, str(size)]
     return subprocess.Popen(
-        arguments, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

@@ -18,7 +18,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that runs code in the repository."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
     )
