@@ -51,6 +51,9 @@ from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import check_owner, run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, write_text
 
+#: Records that a note lists.
+NAMED = 3
+
 
 @dataclass(frozen=True)
 class Report:
@@ -64,6 +67,8 @@ class Report:
         reused: segments that an earlier run had committed.
         noticed: what was found damaged in the run directory as a whole; what concerns a title is among its
             record's notes.
+        unwritten: why records could not be written, by title and dub. The outputs are as their records say, but a
+            later run does not know it.
         ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was
             asked for; "" for none.
     """
@@ -75,6 +80,7 @@ class Report:
     noticed: list[str] = field(default_factory=list)
     already: int = 0
     ray_output: str = ""
+    unwritten: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Record]:
@@ -82,7 +88,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        return FAILED if self.failed else DONE
+        return FAILED if self.failed or self.unwritten else DONE
 
 
 def groups_of(
@@ -227,7 +233,17 @@ def run(
             )
     if again := summary(report.records):
         noticed.append(again)
+    if report.unwritten:
+        noticed.append(_unwritten(report.unwritten, directory.url))
     return dataclasses.replace(report, noticed=noticed)
+
+
+def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
+    """One line on the records that could not be written."""
+    told = "; ".join(f"{title} [{dub}]: {why}" for (title, dub), why in list(records.items())[:NAMED])
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    count = "1 record" if len(records) == 1 else f"{len(records)} records"
+    return f"{count} could not be written in {directory} ({told}{more}): make room or repair it, and run again"
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
@@ -432,7 +448,12 @@ class _Work:
             )
             raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
         return Report(
-            self.directory.url, records, collector.computed, collector.reused, already=collector.already
+            self.directory.url,
+            records,
+            collector.computed,
+            collector.reused,
+            already=collector.already,
+            unwritten=dict(collector.unwritten),
         )
 
 

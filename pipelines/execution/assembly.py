@@ -19,6 +19,9 @@ from pipelines.state.content_keys import job_key
 from pipelines.state.outputs import making
 from pipelines.state.run_directory import Record, RunDirectory, read_checksummed, sha256_file
 
+#: Entry of a record in memory that says why it could not be written.
+UNWRITTEN = "unwritten"
+
 
 @dataclass
 class DubJob:
@@ -120,9 +123,9 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             else f"assemble: {type(problem).__name__}: {problem}"
         )
         record = job.record("failed", text)
-        _write(run, record)
+        write_record(run, record)
         return record
-    if _write(run, record) and not keep_segments:
+    if write_record(run, record) and not keep_segments:
         run.forget(job.title, paths)
     return record
 
@@ -144,13 +147,14 @@ def _replaced(run: RunDirectory, job: DubJob, name: str, digest: str | None) -> 
     return True
 
 
-def _write(run: RunDirectory, record: Record) -> bool:
-    """Write a record down. Where that is not possible (a full disk) it says so itself, and the segments stay:
-    a later run needs them.
+def write_record(run: RunDirectory, record: Record) -> bool:
+    """Write a record down. Where that is not possible (a full disk) it says so itself, in a note and under
+    `UNWRITTEN`, and the segments stay: a later run needs them.
     """
     try:
         run.write_record(record)
     except OSError as problem:
         record["notes"] = [*(record["notes"] or []), f"this record could not be written: {problem}"]
+        record[UNWRITTEN] = str(problem)
         return False
     return True

@@ -5,6 +5,7 @@ complete, and keeps the records.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,10 +16,11 @@ import pyarrow.parquet as pq
 
 from operators.storage.files import exists, filesystem, join
 from pipelines.engine.rows import Row
-from pipelines.execution.assembly import DubJob
+from pipelines.execution.assembly import UNWRITTEN, DubJob, write_record
 from pipelines.manifest.titles import Title
 from pipelines.state.run_directory import Record, RunDirectory, write_table
 
+LOGGER = logging.getLogger("retalk")
 #: One row per output segment of the plan, for `retalk status` and for people.
 PLAN_TABLE = pa.schema(
     [
@@ -77,8 +79,8 @@ class Collector:
         self._plan: list[dict[str, Any]] = list(plan)
         self._plan_written = 0
         self._lock = threading.Lock()
-        #: What could not be written into the run directory, in words; the run goes on.
-        self.unwritten = ""
+        #: Why the record of a dub could not be written, by title and dub; the run goes on.
+        self.unwritten: dict[tuple[str, str], str] = {}
 
     # --- rows -----------------------------------------------------------------------------------------------
     def take(self, row: Row) -> None:
@@ -162,7 +164,7 @@ class Collector:
         try:
             write()
         except OSError as problem:
-            self.unwritten = str(problem)
+            LOGGER.warning("%s: the plan or the ledger cannot be written yet (%s)", self.run.url, problem)
 
     def _segment(self, row: Row) -> None:
         meta = json.loads(row["meta"]) if row["meta"] else {}
@@ -220,17 +222,14 @@ class Collector:
     def failed(self, job: DubJob, error: str) -> None:
         """Record that a dub has failed. May be called from any thread."""
         record = job.record("failed", error)
-        try:
-            self.run.write_record(record)
-        except OSError as problem:
-            # A full disk is what it may have failed of. It is in the report, and a later run does not need
-            # the record.
-            self.unwritten = str(problem)
+        write_record(self.run, record)
         self.ended(record)
 
     def ended(self, record: Record) -> None:
         """Note how a dub ended. May be called from any thread."""
         with self._lock:
+            if problem := record.pop(UNWRITTEN, ""):
+                self.unwritten[record["title"], record["dub"]] = problem
             self.assembling.discard((record["title"], record["dub"]))
             self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = (
                 record

@@ -437,10 +437,32 @@ def test_a_record_that_cannot_be_written_is_said_and_the_segments_stay(
     states = {record["title"]: (record["state"], record["error"]) for record in report.records}
     assert states["plain"] == ("done", "")
     assert "No space left on device" in report.records[1]["notes"][-1]
+    assert report.exit_code == 3
     assert "absent.mp4: no such file" in states["bad"][1]
     again = go(catalogue(footage)[:1], tmp_path)
     assert (again.exit_code, again.computed, again.reused) == (0, 0, 4)
     assert digests(tmp_path) == {"plain.mp4": digests(calm[0])["plain.mp4"]}
+
+
+@pytest.mark.parametrize("ray", [False, True])
+def test_a_place_where_no_record_can_be_written_is_reported(
+    footage: Path, tmp_path: Path, ray_session: Any, ray: bool
+) -> None:
+    """A file lies where the folder of a title's records belongs. Its output is made; the run does not end
+    well.
+    """
+    (tmp_path / "run.json").write_text(json.dumps(run_metadata()))
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "plain").touch()
+    report = go(catalogue(footage)[:1], tmp_path, ray=ray)
+    assert [(record["state"], record["error"]) for record in report.records] == [("done", "")]
+    assert list(report.unwritten) == [("plain", "dub")]
+    assert report.exit_code == 3
+    assert report.noticed[-1].startswith(f"1 record could not be written in {tmp_path} (plain [dub]: ")
+    assert "unwritten" not in report.records[0]
+    (tmp_path / "records" / "plain").unlink()
+    again = go(catalogue(footage)[:1], tmp_path)
+    assert (again.exit_code, again.computed, again.reused) == (0, 0, 4)
 
 
 def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
-    """A folder with the two files of the catalogue that are small, as far as their publishers' pages describe
-    them.
+    """A folder with files that nothing pins, as far as their publishers' pages describe them, and an archive
+    with a file that is not the one that the catalogue pins.
     """
     folder = tmp_path / "mirror"
     folder.mkdir()
     (folder / "expression.mat").write_bytes(EXPRESSION)
+    (folder / "wav2lip_gan.pth").write_bytes(POINTS)
     with zipfile.ZipFile(folder / "BFM.zip", "w") as archive:
         archive.writestr("BFM/similarity_Lm3D_all.mat", POINTS)
     return folder
@@ -65,19 +66,32 @@ def test_list_names_every_file_and_what_is_here(home: Path, capsys: pytest.Captu
 def test_pull_shows_licences_and_waits_for_consent(
     home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["pull", "expression.mat", "similarity_Lm3D_all.mat", "--from", str(mirror)]
+    names = ["pull", "expression.mat", "wav2lip_gan.pth", "--from", str(mirror)]
     assert main(names) == 2
     said = capsys.readouterr()
-    assert "Basel Face Model 2009, non-commercial" in said.out
+    assert "Wav2Lip, non-commercial" in said.out
     assert "--accept-licences" in said.err
     assert not (home / "expression.mat").exists()
     assert main([*names, "--accept-licences"]) == 0
     said = capsys.readouterr()
     assert "2 of 2 files are in" in said.out
     assert hashlib.sha256(POINTS).hexdigest() in said.err  # trust on first use, aloud
-    assert (home / "similarity_Lm3D_all.mat").read_bytes() == POINTS
+    assert (home / "wav2lip_gan.pth").read_bytes() == POINTS
     assert main(names) == 0  # present: nothing to consent to
     assert "present" in capsys.readouterr().out
+
+
+def test_another_file_under_a_pinned_name_is_not_used(
+    home: Path, mirror: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`similarity_Lm3D_all.mat` has the right size, comes out of its archive, and is not the pinned file."""
+    names = ["pull", "similarity_Lm3D_all.mat", "--from", str(mirror), "--accept-licences"]
+    assert main(names) == 3
+    said = capsys.readouterr().err
+    assert hashlib.sha256(POINTS).hexdigest() in said
+    assert f"catalogue pins {load_catalog().files['similarity_Lm3D_all.mat'].sha256}" in said
+    assert not (home / "similarity_Lm3D_all.mat").exists()
+    assert (home / "rejected" / "similarity_Lm3D_all.mat").read_bytes() == POINTS
 
 
 def test_pull_of_a_licence_that_allows_everything_asks_nothing(home: Path, mirror: Path) -> None:

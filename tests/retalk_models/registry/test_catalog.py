@@ -18,7 +18,7 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "ENet.pth": (573000000, "967ee3ed857619ce"),
     "30_net_gen.pth": (33877439, "4db83e1727128e2c"),
     "expression.mat": (1460, ""),
-    "similarity_Lm3D_all.mat": (994, ""),
+    "similarity_Lm3D_all.mat": (994, "53b83ce6e35c50dd"),
     "face3d_pretrain_epoch_20.pth": (288860037, "6d17a6b23457b521"),
     "GFPGANv1.3.pth": (348632874, "c953a88f2727c85c"),
     "GFPGANv1.4.pth": (348632874, "e2cd4703ab14f4d0"),
@@ -64,7 +64,6 @@ def test_digests_that_are_not_certain_say_so() -> None:
         "DNet.pt": "unknown",
         "LNet.pth": "verify",
         "expression.mat": "unknown",
-        "similarity_Lm3D_all.mat": "unknown",
         "wav2lip_gan.pth": "unknown",
     }
 
