@@ -243,7 +243,9 @@ def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
     told = "; ".join(f"{title} [{dub}]: {why}" for (title, dub), why in list(records.items())[:NAMED])
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
     count = "1 record" if len(records) == 1 else f"{len(records)} records"
-    return f"{count} could not be written in {directory} ({told}{more}): make room or repair it, and run again"
+    return (
+        f"{count} could not be written in {directory} ({told}{more}): make room or repair it, and run again"
+    )
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
