@@ -1,4 +1,4 @@
-"""`run`: the whole of a run, and the Python API. `retalk dub` and `retalk run` are both this code.
+"""`run`: a whole run, and the Python API. `retalk dub` and `retalk run` are both this code.
 
 from pipelines.runner import run
 report = run([{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a-dubbed.mp4"}], run_dir="work")
@@ -9,43 +9,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from operators.storage.files import join, sweep
-from operators.storage.redact import redact
-from operators.storage.scratch import scratch_folder
-from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, with_limits
-from pipelines.engine.engine import Engine
-from pipelines.engine.model_files import check_weights, wanted_files
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
+from pipelines.engine.model_files import check_weights
 from pipelines.engine.resolve import resolve_engine
-from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec
 from pipelines.errors import DONE, FAILED, UsageError
-from pipelines.execution.assembly import DubJob, assemble_dub
-from pipelines.execution.collector import Collector, earlier_plan
-from pipelines.execution.local_loop import run_local
-from pipelines.execution.ray_session import is_joined, machine_cpus, ray_lost
+from pipelines.execution.collector import Collector
+from pipelines.execution.local_loop import run_in_process
+from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Runner, Title
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.progress import Progress
-from pipelines.monitoring.progress_text import StageWords, stage_words
-from pipelines.monitoring.prometheus import RunMetrics
-from pipelines.monitoring.run_log import RunLog, node_shape, node_shapes
-from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
-from pipelines.preflight import cluster as preflight_cluster
-from pipelines.state.analysis_cache import cache_room
 from pipelines.state.changes import summary
-from pipelines.state.coordinator import Coordinator
 from pipelines.state.lock import RunLock
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import check_owner, run_metadata
@@ -63,6 +49,7 @@ class Report:
         run_dir: its run directory.
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
         already: dubs that an earlier run had finished.
+<<<<<<< HEAD
         computed: segments (output_segments) that were computed now.
         reused: segments that an earlier run had committed.
         noticed: what was found damaged in the run directory as a whole; what concerns a title is among its
@@ -71,6 +58,13 @@ class Report:
             later run does not know it.
         ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was
             asked for; "" for none.
+=======
+        computed: output segments that were computed now.
+        reused: output segments that an earlier run had committed.
+        noticed: remarks on the run as a whole, such as damaged files; those on a title are notes of its record.
+        ray_output: file with the output of Ray and its workers, where something failed or `verbose` was asked
+            for; "" for none.
+>>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)
     """
 
     run_dir: str
@@ -89,31 +83,6 @@ class Report:
     @property
     def exit_code(self) -> int:
         return FAILED if self.failed or self.unwritten else DONE
-
-
-def groups_of(
-    engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = ""
-) -> list[tuple[PoolConfig, GroupSpec]]:
-    """The engine's groups of stages as the profile places them; `cache` is the folder of the analysis cache,
-    "" for none.
-    """
-    placed = profile.place(engine.name, engine.names, engine.like)
-    devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
-    kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
-    return [
-        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept))
-        for pool, stages in placed
-    ]
-
-
-def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:
-    """Where analysis is kept: a folder, or with True the run directory; "" for nowhere. None: as the profile
-    says.
-    """
-    chosen = profile.cache.on if cache is None else cache
-    if isinstance(chosen, str):
-        return RunDirectory(chosen).url
-    return run_dir if chosen else ""
 
 
 def run(
@@ -182,55 +151,41 @@ def run(
     built = resolve_engine(engine, options)
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     directory = RunDirectory(str(run_dir))
-    kept = cache_folder(cache, chosen, directory.url)
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     titles = preflight.with_missing_files(select(manifested, only, redo))
-    check_weights(
-        built, [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs]
+    spec = RunSpec(
+        directory,
+        built,
+        chosen,
+        titles,
+        others=frozenset(title.id for title in manifested) - {title.id for title in titles},
+        cache=cache_folder(cache, chosen, directory.url),
+        keep_segments=keep_segments,
     )
-    preflight.check_inputs(titles)
-    if not overwrite:
-        check_outputs(directory, titles)
-    preflight.check_writable(directory.url, titles)
-    if kept not in ("", directory.url):
-        preflight.check_writable(kept, [])
-    noticed = check_owner(
-        directory.url, [directory.relative(dub.output) for title in titles for dub in title.dubs]
-    )
+    noticed = _check(spec, overwrite)
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
-        dubs = sum(len(title.dubs) for title in manifested)
-        said = run_metadata(
-            engine=built.name,
-            profile=chosen.name,
-            titles=len(manifested),
-            dubs=dubs,
-            started=time.time(),
-            overwrite=overwrite,
-        )
-        write_text(join(directory.url, "run.json"), json.dumps(said))
-        others = {title.id for title in manifested} - {title.id for title in titles}
+        _write_metadata(spec, manifested, overwrite)
         if redo:
             forget(directory, redo)
         tidy(directory, titles)
-        work = _Work(directory, built, chosen, titles, lock, keep_segments, shown, kept, others)
-        choice = choose_runner(runner, built, [pool for pool, _ in work.placed], work.plan, titles)
+        pools = [pool for pool, _ in spec.placement(isolated=False)]
+        choice = choose_runner(runner, built, pools, spec.plan, titles)
         LOGGER.info("runner: %s, %s", choice.runner, choice.reason)
         if verbose:
             shown.say(f"runner: {choice.runner} ({choice.reason})")
-        report = work.with_ray(verbose) if choice.runner == "ray" else work.without_ray()
+        if choice.runner == "local":
+            report = _report(run_in_process(spec, lock, shown))
+        else:
+            from pipelines.execution.ray_run import run_on_ray
+
+            collector, output = run_on_ray(spec, lock, shown, verbose)
+            report = _with_output(_report(collector), output, verbose)
         # Again: workers that were killed have left files in this run too.
         try:
             tidy(directory, titles)
         except UnwritableError as problem:
             noticed.append(str(problem))  # what has been done matters more
-        for record in report.failed:
-            LOGGER.error(
-                "%s [%s]: %s\n%s",
-                record["title"],
-                record["dub"],
-                record["error"],
-                record.get("traceback") or "",
-            )
+        _log_failures(report)
     if again := summary(report.records):
         noticed.append(again)
     if report.unwritten:
@@ -238,6 +193,7 @@ def run(
     return dataclasses.replace(report, noticed=noticed)
 
 
+<<<<<<< HEAD
 def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
     """One line on the records that could not be written."""
     told = "; ".join(f"{title} [{dub}]: {why}" for (title, dub), why in list(records.items())[:NAMED])
@@ -246,6 +202,78 @@ def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
     return (
         f"{count} could not be written in {directory} ({told}{more}): make room or repair it, and run again"
     )
+=======
+def _check(spec: RunSpec, overwrite: bool) -> list[str]:
+    """Refuse what cannot work before anything runs, and return what is to be said of the run directory.
+
+    Raises:
+        UsageError: of the kinds that `run` raises.
+    """
+    directory, titles = spec.directory, spec.titles
+    dubs = [dub for title in titles for dub in title.dubs]
+    check_weights(spec.engine, [title.options for title in titles] + [dub.options for dub in dubs])
+    preflight.check_inputs(titles)
+    if not overwrite:
+        check_outputs(directory, titles)
+    preflight.check_writable(directory.url, titles)
+    if spec.cache not in ("", directory.url):
+        preflight.check_writable(spec.cache, [])
+    return check_owner(directory.url, [directory.relative(dub.output) for dub in dubs])
+
+
+def _write_metadata(spec: RunSpec, manifested: Sequence[Title], overwrite: bool) -> None:
+    """Write ``run.json``, by which the folder is known as a run directory. The caller holds the lock."""
+    metadata = run_metadata(
+        engine=spec.engine.name,
+        profile=spec.profile.name,
+        titles=len(manifested),
+        dubs=sum(len(title.dubs) for title in manifested),
+        started=time.time(),
+        overwrite=overwrite,
+    )
+    write_text(join(spec.directory.url, "run.json"), json.dumps(metadata))
+
+
+def _report(collector: Collector) -> Report:
+    """Write the plan and the ledger, and return the report.
+
+    Raises:
+        UnwritableError: they cannot be written; the message has the failures.
+    """
+    # Ray promises that every row comes out; should it not, no title goes without its record.
+    collector.abort(
+        "segments of this title have got lost on the way; run again: what is committed is not computed again"
+    )
+    records = [collector.records[key] for key in sorted(collector.records)]
+    try:
+        collector.write_plan()
+        collector.write_ledger()
+    except OSError as problem:
+        ended = ", ".join(
+            f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed")
+        )
+        failures = "".join(
+            f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done"
+        )
+        raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
+    return Report(collector.run.url, records, collector.computed, collector.reused, already=collector.already)
+
+
+def _with_output(report: Report, output: Path, verbose: bool) -> Report:
+    """Name the file with Ray's output in the report where it is wanted, else delete it."""
+    if not output.exists():
+        return report
+    if report.failed or verbose:
+        return dataclasses.replace(report, ray_output=str(output))
+    output.unlink()
+    return report
+
+
+def _log_failures(report: Report) -> None:
+    for record in report.failed:
+        trace = record.get("traceback") or ""
+        LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], trace)
+>>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
@@ -266,6 +294,7 @@ def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
 
 class UnwritableError(UsageError):
     """The run's state cannot be written; the message says why. What is committed is safe."""
+<<<<<<< HEAD
 
 
 class _Work:
@@ -465,3 +494,5 @@ def _last_words(problem: BaseException) -> str:
     starts = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Timeout)\w*: ", line)]
     text = " ".join(line.strip() for line in lines[starts[-1] :]) if starts else (lines[-1] if lines else "")
     return f"{type(problem).__name__}: {text}"
+=======
+>>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)

@@ -1,5 +1,6 @@
-"""`run_local`: the same planner and the same groups in a plain loop, without Ray. The oracle that Ray's
-output is held against.
+"""A run in this process: the same planner and the same groups of stages as on Ray, in a plain loop.
+
+Tests hold Ray's output against this loop's.
 """
 
 from __future__ import annotations
@@ -9,10 +10,43 @@ from collections.abc import Callable, Iterator
 from pipelines.engine.engine import FINAL
 from pipelines.engine.rows import Row, empty_row
 from pipelines.engine.specs import GroupSpec, PlanSpec
+from pipelines.execution.assembly import assemble_dub
+from pipelines.execution.collector import Collector
+from pipelines.execution.ray_session import machine_cpus
+from pipelines.execution.run_spec import RunSpec
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Title
+from pipelines.monitoring.progress import Progress
+from pipelines.monitoring.run_log import node_shape
 from pipelines.planning.planner import Planner
 from pipelines.state.coordinator import Coordinator
+from pipelines.state.lock import RunLock
+
+
+def run_in_process(spec: RunSpec, lock: RunLock, progress: Progress) -> Collector:
+    """Run titles in this process, each dub assembled as soon as it is complete.
+
+    Args:
+        spec: the run.
+        lock: of the run directory; held as long as the run lasts.
+        progress: display that watches the run.
+
+    Returns:
+        The collector, with a record for each dub that has ended.
+    """
+    coordinator = Coordinator(spec.cache_bytes)
+    collector = spec.collector(lambda job: collector.ended(assemble_dub(job, spec.keep_segments)))
+    placed = spec.placement(isolated=False)
+
+    def take(row: Row) -> None:
+        lock.check()
+        collector.take(row)
+
+    nodes = {node_shape(machine_cpus(), 0): 1}
+    log = spec.log(placed, 1)
+    with progress.watch(collector.state, coordinator.snapshot, spec.stage_words, log, lambda: nodes):
+        run_local(spec.titles, spec.plan, [group for _, group in placed], take, coordinator)
+    return collector
 
 
 def run_local(
@@ -25,7 +59,7 @@ def run_local(
     """Run titles one after the other, depth first.
 
     Args:
-        titles: what to dub.
+        titles: titles to dub.
         plan: the planner's specification.
         groups: the groups' specifications, in order.
         take: called with each row from behind the last stage.

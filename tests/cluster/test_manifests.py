@@ -20,8 +20,8 @@ import yaml
 from pipelines.cli.main import parser
 from pipelines.engine.config import load_profile
 from pipelines.engine.resolve import resolve_engine
+from pipelines.execution.run_spec import groups_of
 from pipelines.preflight.checks import check_resources, check_store
-from pipelines.runner import groups_of
 
 CLUSTER = Path(str(resources.files("cluster")))
 LAUNCHERS = sorted((CLUSTER / "launcher").glob("*.yaml"))

@@ -484,7 +484,7 @@ def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(
     def lossy(titles: Any, plan: Any, groups: Any, take: Any, coordinator: Any) -> None:
         real(titles, plan, groups, lambda row: None if row["segment"] == 2 else take(row), coordinator)
 
-    monkeypatch.setattr("pipelines.runner.run_local", lossy)
+    monkeypatch.setattr("pipelines.execution.local_loop.run_local", lossy)
     report = go(catalogue(footage)[:1], tmp_path)
     assert "segments of this title have got lost on the way; run again" in report.records[0]["error"]
     monkeypatch.undo()

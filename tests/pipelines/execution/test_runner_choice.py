@@ -11,9 +11,10 @@ from pipelines.engine.config import PoolConfig, ProfileConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.specs import PlanSpec
 from pipelines.execution import runner_choice as choice
+from pipelines.execution.run_spec import groups_of
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.titles import Dub, Title
-from pipelines.runner import groups_of, run
+from pipelines.runner import run
 from tests.pipelines.conftest import engine_config, profile_config
 
 

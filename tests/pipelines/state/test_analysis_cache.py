@@ -18,7 +18,8 @@ from pipelines.cli.options import run_options
 from pipelines.engine.config import CacheConfig, ProfileConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.specs import CacheSpec
-from pipelines.runner import Report, cache_folder, run
+from pipelines.execution.run_spec import cache_folder
+from pipelines.runner import Report, run
 from pipelines.state import analysis_cache as analysis
 from pipelines.state.analysis_cache import AnalysisCache
 from pipelines.state.coordinator import Coordinator

@@ -1,0 +1,118 @@
+"""A run as decided before anything starts: titles, engine, placement, folders. Both runners are built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.engine import Engine
+from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec
+from pipelines.execution.assembly import DubJob
+from pipelines.execution.collector import Collector, earlier_plan
+from pipelines.manifest.titles import Title
+from pipelines.monitoring.progress_text import StageWords, stage_words
+from pipelines.monitoring.run_log import RunLog
+from pipelines.state.analysis_cache import cache_room
+from pipelines.state.run_directory import RunDirectory
+
+#: Groups of stages in order, each with its pool.
+Placement = list[tuple[PoolConfig, GroupSpec]]
+
+
+def groups_of(
+    engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = ""
+) -> Placement:
+    """Return the engine's groups of stages as the profile places them.
+
+    Args:
+        engine: its stages.
+        profile: its pools.
+        run_dir: URL of the run directory.
+        isolated: each worker has a process of its own.
+        cache: folder of the analysis cache, "" for none.
+    """
+    placed = profile.place(engine.name, engine.names, engine.like)
+    devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
+    kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
+    return [
+        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept))
+        for pool, stages in placed
+    ]
+
+
+def cache_folder(cache: str | bool | None, profile: ProfileConfig, run_dir: str) -> str:
+    """Return the folder of the analysis cache, "" for none.
+
+    Args:
+        cache: the user's choice: a folder, True for the run directory, False for none, None for the profile's.
+        profile: its default.
+        run_dir: URL of the run directory.
+    """
+    chosen = profile.cache.on if cache is None else cache
+    if isinstance(chosen, str):
+        return RunDirectory(chosen).url
+    return run_dir if chosen else ""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that is decided about a run before it starts.
+
+    Attributes:
+        directory: run directory.
+        engine: stages.
+        profile: pools, limits, watchdog.
+        titles: titles to work on.
+        others: ids of titles of the manifest that this run leaves alone.
+        cache: folder of the analysis cache, "" for none.
+        keep_segments: encoded segments stay after assembly.
+    """
+
+    directory: RunDirectory
+    engine: Engine
+    profile: ProfileConfig
+    titles: list[Title]
+    others: frozenset[str]
+    cache: str
+    keep_segments: bool
+
+    @property
+    def plan(self) -> PlanSpec:
+        """Specification of the planners."""
+        limits = self.profile.limits.media()
+        return PlanSpec(
+            self.engine.config,
+            self.directory.url,
+            self.profile.segment_frames,
+            cache=self.cache,
+            limits=limits,
+        )
+
+    @property
+    def cache_bytes(self) -> float:
+        """Bytes that may still be added to the analysis cache."""
+        return cache_room(self.cache, self.profile.cache.max_gib) if self.cache else 0
+
+    @property
+    def stage_words(self) -> list[StageWords]:
+        """Wording of each stage for the progress display."""
+        return stage_words(spec.stage for spec in self.engine.stages)
+
+    def placement(self, isolated: bool) -> Placement:
+        """Return the groups of stages with their pools; `isolated`: each worker has a process of its own."""
+        return groups_of(self.engine, self.profile, self.directory.url, isolated, self.cache)
+
+    def collector(self, finish: Callable[[DubJob], None]) -> Collector:
+        """Make the run's collector; `finish` takes complete dubs."""
+        plan = earlier_plan(self.directory, self.others) if self.others else []
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
+
+    def log(self, placed: Placement, cpus: int) -> RunLog:
+        """Make the run's log; `cpus`: of the machine or cluster, which pools grow with."""
+        pools = {
+            stage: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1])
+            for pool, spec in placed
+            for stage in spec.stages
+        }
+        return RunLog(self.directory.url, self.engine.name, self.profile, pools)
