@@ -9,14 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from pipelines.errors import UsageError
+from pipelines.errors import BROKEN, INTERRUPTED, UsageError
 
 #: Seconds that a cluster which has just started is given until an agent takes jobs.
 AGENT_WAIT = 60.0
 #: Seconds between two questions, and how long a cluster may stay silent before following is given up.
 PAUSE, SILENCE = 2.0, 120.0
-#: Exit code where the job has none of its own: the cluster could not run it, or is gone.
-LOST = 1
 
 
 @contextlib.contextmanager
@@ -79,7 +77,7 @@ class Jobs:
         """Write a job's log to `out` until it ends, over lost connections too.
 
         Returns:
-            Its exit code; 128 + n where signal n ended it; 130 where it was stopped; `LOST` where the cluster
+            Its exit code; 128 + n where signal n ended it; `INTERRUPTED` where it was stopped; `BROKEN` where the cluster
             could not run it, or has not answered for two minutes. The reason is written to `out`.
         """
         written, heard = 0, time.monotonic()
@@ -92,7 +90,7 @@ class Jobs:
                     out.write(
                         f"the cluster at {self.address} does not answer: {problem}; the job may still run\n"
                     )
-                    return LOST
+                    return BROKEN
                 time.sleep(PAUSE)
                 continue
             heard = time.monotonic()
@@ -123,11 +121,11 @@ class Jobs:
     def _exit_code(info: Any, out: TextIO) -> int:
         if info.status.value == "STOPPED":
             out.write("the job was stopped; submit it again to resume\n")
-            return 130
+            return INTERRUPTED
         code = info.driver_exit_code
         if info.status.value == "SUCCEEDED":
             return 0
         if code is None or code == 0:
             out.write(f"the cluster could not run the job: {info.message}\n")
-            return LOST
+            return BROKEN
         return 128 - code if code < 0 else int(code)

@@ -22,7 +22,7 @@ from typing import Any
 from operators.storage.redact import has_secret
 from pipelines.cli.help_texts import MANIFEST_HELP
 from pipelines.cli.main import add_run_arguments
-from pipelines.errors import UsageError
+from pipelines.errors import INTERRUPTED, UsageError
 from retalk_models.installation import install_hint
 
 TEXT = """\
@@ -137,7 +137,7 @@ def submit(args: argparse.Namespace) -> int:
         return jobs.follow(job_id, sys.stdout)
     except KeyboardInterrupt:
         print(f"\nno longer following; the job goes on\n{hints(args.address, job_id)}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def hints(address: str, job_id: str) -> str:

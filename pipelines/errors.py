@@ -1,8 +1,18 @@
-"""Errors of a request as a whole, and the exit codes of the command line."""
+"""Errors that concern a request as a whole, and the exit codes of all commands."""
 
 from __future__ import annotations
 
-__all__ = ["DONE", "FAILED", "USAGE", "ConfigError", "PreflightError", "UsageError"]
+__all__ = [
+    "BROKEN",
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "RAY_LOST",
+    "USAGE",
+    "ConfigError",
+    "PreflightError",
+    "UsageError",
+]
 
 from operators.storage.errors import UsageError
 
@@ -15,5 +25,6 @@ class PreflightError(UsageError):
     """The run would crawl or fail; the message gives the numbers and what to change."""
 
 
-#: Exit codes of the command line.
-DONE, FAILED, USAGE = 0, 3, 2
+#: Exit codes of the commands: success; a bug in retalk, or a job that ended without a code of its own; wrong usage,
+#: nothing has run; some titles or files failed; Ray ended by itself; interrupted by Ctrl-C or SIGTERM.
+DONE, BROKEN, USAGE, FAILED, RAY_LOST, INTERRUPTED = 0, 1, 2, 3, 4, 130

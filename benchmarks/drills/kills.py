@@ -13,9 +13,8 @@ from typing import Any
 from benchmarks.drills import nodes, processes
 from benchmarks.drills.catalogue import Setting, configure, footage, setting
 from benchmarks.drills.check import Calm, Flight, calm_of, check, committed, look
+from pipelines.errors import DONE, FAILED
 from tests.drills.faulty import VARIABLE, Faults
-
-FAILED, DONE = 3, 0
 
 
 def calm_run(folder: Path, titles: int) -> tuple[Setting, Calm]:

@@ -15,10 +15,10 @@ from typing import Any
 from benchmarks.drills import processes
 from benchmarks.drills.catalogue import Setting, configure, setting
 from benchmarks.drills.check import check
-from benchmarks.drills.kills import DONE, FAILED, calm_run
+from benchmarks.drills.kills import calm_run
+from pipelines.errors import DONE, FAILED, USAGE
 from pipelines.state.run_directory import read_checksummed, write_checksummed
 
-USAGE = 2
 #: Titles of the catalogue that fail in the first run, at their third segment, and so keep their receipts.
 FAILING = (0, 1, 2, 4, 5, 7, 9, 10)
 

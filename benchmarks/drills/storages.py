@@ -17,7 +17,8 @@ from typing import Any
 from benchmarks.drills import processes
 from benchmarks.drills.catalogue import Setting, configure, setting
 from benchmarks.drills.check import check
-from benchmarks.drills.kills import DONE, FAILED, calm_run
+from benchmarks.drills.kills import calm_run
+from pipelines.errors import DONE, FAILED
 from tests.drills.faulty import VARIABLE, Faults
 
 Drill = Callable[[Path], dict[str, Any]]

@@ -12,6 +12,7 @@ from pipelines.capacity.measure import Measure
 from pipelines.engine.config import ProfileConfig, StageRate
 from pipelines.engine.engine import Engine
 from pipelines.engine.rows import row_bytes
+from pipelines.monitoring.terminal import table
 
 MIB = 1 << 20
 #: Shares of a GPU that pools may have, the largest first.
@@ -281,7 +282,7 @@ def _yaml(value: dict[str, Any]) -> str:
 
 
 def measure_table(engine: Engine, measures: Mapping[str, Measure]) -> list[str]:
-    """The measures, for people."""
+    """Return the measures as lines of a table."""
     rows = [
         ["stage", "MP", "s/frame", "frames/s of one actor", "set-up s", "process MiB", "GPU MiB", "row MiB"]
     ]
@@ -302,5 +303,4 @@ def measure_table(engine: Engine, measures: Mapping[str, Measure]) -> list[str]:
                     *memory,
                 ]
             )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return table(rows)

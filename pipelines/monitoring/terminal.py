@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -17,7 +19,32 @@ def shows_bar(stream: TextIO | None) -> bool:
     )
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as aligned columns, line by line; the first row is the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> list[str]:
+    """Return rows as the lines of a table with aligned columns; no cell is wrapped or cut.
+
+    Args:
+        rows: cells of equal number in each row; the first row is the heading.
+        markdown: write a Markdown table, with a rule below the heading; a ``|`` in a cell is escaped.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        box=box.MARKDOWN if markdown else None,
+        pad_edge=markdown,
+        padding=(0, 1, 0, 1) if markdown else (0, 2, 0, 0),
+    )
+    heading, *others = (
+        [Text(" ".join((cell.replace("|", r"\|") if markdown else cell).splitlines())) for cell in row]
+        for row in rows
+    )
+    for cell in heading:
+        drawn.add_column(cell, no_wrap=True)
+    for row in others:
+        drawn.add_row(*row)
+    console = Console(file=io.StringIO(), color_system=None, width=sys.maxsize, legacy_windows=False)
+    with console.capture() as drawing:
+        console.print(drawn, end="", no_wrap=True, overflow="ignore", crop=False)
+    return [line.rstrip() for line in drawing.get().splitlines() if line.strip()]

@@ -122,18 +122,9 @@ def test_wrong_options_name_stage_and_option() -> None:
 
 
 def test_table_of_stages() -> None:
-    head, rule, first, *_, last = stage_table(engine_of("Brightness", "Level", "Paint")).splitlines()
-    assert [cell.strip() for cell in head.strip("|").split("|")] == [
-        "stage",
-        "per",
-        "reads",
-        "writes",
-        "halo",
-        "carried on",
-        "class",
-    ]
-    assert set(rule) == {"|", "-"}
-    assert [cell.strip() for cell in first.strip("|").split("|")] == [
+    head, first, *_, last = stage_table(engine_of("Brightness", "Level", "Paint"))
+    assert head == ["stage", "per", "reads", "writes", "halo", "carried on", "class"]
+    assert first == [
         "brightness",
         "segment",
         "(plan)",
@@ -142,4 +133,4 @@ def test_table_of_stages() -> None:
         "brightness",
         f"`{STAGES}:Brightness`",
     ]
-    assert "path string" in last
+    assert "path string" in last[3]

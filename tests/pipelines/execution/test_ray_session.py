@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from pipelines.errors import RAY_LOST
 from pipelines.execution.ray_output import kept_output
-from pipelines.execution.ray_session import LOST, no_terminal_input
+from pipelines.execution.ray_session import no_terminal_input
 from pipelines.monitoring.worker_startup import children
 from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import members
@@ -99,7 +100,7 @@ def test_the_raylet_is_killed_and_the_run_says_so(footage: Path, tmp_path: Path)
         time.sleep(0.05)
     (raylet,) = [pid for pid, name in children(process.pid) if name == "raylet"]
     os.kill(raylet, signal.SIGKILL)
-    assert process.wait(120) == LOST, said.read_text()
+    assert process.wait(120) == RAY_LOST, said.read_text()
     text = said.read_text()
     assert f"Ray has ended by itself (its raylet, process {raylet}, is gone" in text
     assert "Traceback" not in text
