@@ -274,8 +274,8 @@ def regions(f: Footage) -> Strip:
     into = framing.into_box(f.ours, SIDE)
     inside = framing.transform(into, f.landmarks.astype(np.float64))
     labelled = enet_stage.labelled(inside, framing.compose(matrix, framing.inverse(into)), 8, whole=False)
-    windows = ((enet_stage.PARSED, BLUE), (labelled, GREEN), (enet_stage.MOUTH, RED))
-    boxes = [(np.array([w.left, w.top, w.right - 2, w.bottom - 2]), colour) for w, colour in windows]
+    regions = ((enet_stage.PARSED, BLUE), (labelled, GREEN), (enet_stage.MOUTH, RED))
+    boxes = [(np.array([w.left, w.top, w.right - 2, w.bottom - 2]), colour) for w, colour in regions]
     face = drawn(f)
     dark = face.copy()
     dark[: enet_stage.TOP] //= 4

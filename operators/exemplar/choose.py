@@ -1,4 +1,4 @@
-"""Choice of the source frame whose mouth each output frame shows: dynamic programming over the window's own
+"""Choice of the source frame whose mouth each output frame shows: dynamic programming over the segment's own
 frames.
 
 Runs of consecutive frames are free, joins cost what they would show (Video Rewrite, Bregler 1997; Everybody's

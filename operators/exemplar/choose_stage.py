@@ -1,4 +1,4 @@
-"""Stage "choose" of the engine "exemplar": the mouth of the window that each output frame shows, and its
+"""Stage "choose" of the engine "exemplar": the mouth of the segment that each output frame shows, and its
 shape.
 """
 
@@ -47,7 +47,7 @@ class ChooseMouths(Stage):
             jaw (0-16).
         blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is
             eased already).
-        still: the window offers no mouths to choose from: the renderer opens the frame's own one.
+        still: the segment offers no mouths to choose from: the renderer opens the frame's own one.
     """
 
     name: ClassVar[str] = "choose"
@@ -103,11 +103,11 @@ class ChooseMouths(Stage):
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
         if not (blend > 0).any():
             return nothing
-        window = Window(
+        analysis = SegmentAnalysis(
             landmarks, valid, segment.pts.astype(np.float64) * float(segment.time_base), segment.size
         )
         wanted = wanted_mouths(
-            window.speaker,
+            analysis.speaker,
             segment["opening"],
             segment["mouth_width"],
             segment["closure"],
@@ -118,20 +118,20 @@ class ChooseMouths(Stage):
         shape = own.copy()
         for run in runs(blend > 0):
             part = Wanted(wanted.opening[run], wanted.width[run], wanted.closure[run])
-            chosen = window.choose(target[run], part, times[run])
-            part = window.within_reach(chosen, part, times[run])
-            shape[run] = window.shapes(target[run], chosen, part, blend[run], times[run])
+            chosen = analysis.choose(target[run], part, times[run])
+            part = analysis.within_reach(chosen, part, times[run])
+            shape[run] = analysis.shapes(target[run], chosen, part, blend[run], times[run])
             shown[run] = chosen + start
         return {
             "exemplar": shown,
             "shape": shape,
             "blend": blend.astype(np.float32),
-            "still": not window.speaker.moves,
+            "still": not analysis.speaker.moves,
         }
 
 
-class Window:
-    """Analysis of one window's faces: pose, frontal mouths, the person's shape model and the speaker's fit.
+class SegmentAnalysis:
+    """Analysis of one segment's faces: pose, frontal mouths, the person's shape model and the speaker's fit.
 
     Args:
         landmarks: float32[T, 68, 2], upright pixels.
@@ -143,7 +143,7 @@ class Window:
     def __init__(
         self, landmarks: np.ndarray, valid: np.ndarray, times: np.ndarray, size: tuple[int, int]
     ) -> None:
-        assert valid.any(), "a window without a face has no mouths"
+        assert valid.any(), "a segment without a face has no mouths"
         self.landmarks, self.times = landmarks, times
         # Frames without a face may hold anything; the nearest face stands in, so that all arrays are finite.
         # They are never chosen.
@@ -158,7 +158,7 @@ class Window:
         self.speaker: Speaker = fit_speaker(self.mouths, self.reliable, self.seconds)
 
     def choose(self, target: np.ndarray, wanted: Wanted, times: np.ndarray) -> np.ndarray:
-        """Frames of the window int64[N] whose mouths consecutive output frames show; ``target`` int64[N] are
+        """Frames of the segment int64[N] whose mouths consecutive output frames show; ``target`` int64[N] are
         the frames under them.
         """
         if not self.speaker.moves:

@@ -27,7 +27,7 @@ WIDEST, SMALLEST_SPREAD, LARGEST_SPREAD = 0.34, 0.03, 0.09
 #: Share of the empirical quantile curve in the map; the rest is the straight line. All curve keeps the
 #: amplitudes but costs correlation.
 QUANTILE_SHARE = 0.5
-#: Openings of one window that span less than this offer no mouth to re-use.
+#: Openings of one segment that span less than this offer no mouth to re-use.
 USABLE_RANGE, USABLE_TOP = 0.06, 0.06
 #: Silence shorter than this is a pause in speech and keeps what the predictor says, seconds.
 LONG_SILENCE = 0.45
@@ -109,7 +109,7 @@ def talking_frames(opening: np.ndarray, valid: np.ndarray, span: int) -> np.ndar
 
 
 def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> Speaker:
-    """Fit amplitude, closed level and width on the window's own mouths.
+    """Fit amplitude, closed level and width on the segment's own mouths.
 
     Args:
         mouths: opening and width of T frames.
@@ -244,7 +244,7 @@ def long_silence(silence: np.ndarray, times: np.ndarray) -> np.ndarray:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(int)))
     long = np.zeros(len(silence))
     for start, stop in edges.reshape(-1, 2):
-        # A silence that runs over the window's edge has no known length: it counts as long where it lasts
+        # A silence that runs over the segment's edge has no known length: it counts as long where it lasts
         # half of that inside.
         needed = LONG_SILENCE * (0.5 if start == 0 or stop == len(silence) else 1.0)
         if step[start:stop].sum() >= needed:

@@ -1,8 +1,8 @@
-"""Measures of a window's mouths, and a model of how this person's mouth and jaw move with opening, width and
+"""Measures of a segment's mouths, and a model of how this person's mouth and jaw move with opening, width and
 pose.
 
 `measure` turns frontal landmarks (`operators.exemplar.pose`) into opening and width; `fit_shapes` learns the
-person's own linear shape model on the window's frames, held to a generic one where the footage says little.
+person's own linear shape model on the segment's frames, held to a generic one where the footage says little.
 Used by `fit`, `choose` and `shapes`.
 """
 

@@ -1,4 +1,4 @@
-"""Lower-face patches of the frames that serve as exemplars: the only pixels of a window that are kept while
+"""Lower-face patches of the frames that serve as exemplars: the only pixels of a segment that are kept while
 its output is rendered.
 """
 
@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]
 #: Landmarks that a patch shows whole: base of the nose, mouth, and the jaw below the mouth's corners.
 SHOWN = np.array([*range(31, 36), *range(48, 68), *range(5, 12)])
 #: Widest patch kept, in pixels; wider ones (faces of more than some 1200 px) are reduced, so that a 60-second
-#: window stays bounded.
+#: segment stays bounded.
 MAX_WIDTH = 640
 
 
@@ -55,7 +55,7 @@ def stored_size(box: Box) -> tuple[int, int]:
 
 
 class PatchStore:
-    """Patches of a window's exemplars in one block of memory, or beyond a limit in one temporary file that
+    """Patches of a segment's exemplars in one block of memory, or beyond a limit in one temporary file that
     `close` removes.
 
     Args:

@@ -1,4 +1,4 @@
-"""3-D pose of every frame of a window, and landmarks with that pose taken out ("frontal") or put back in.
+"""3-D pose of every frame of a segment, and landmarks with that pose taken out ("frontal") or put back in.
 
 Mouth shapes are compared and transferred in frontal coordinates: an affine normalisation of the picture makes
 the chin long or short when the head nods (docs/exemplar.md#pose). Used by `operators.exemplar.choose_stage`.

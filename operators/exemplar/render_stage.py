@@ -45,7 +45,7 @@ class RenderOptions(MaskOptions):
 
 
 class RenderMouths(Stage):
-    """Two passes over the window: the first keeps the patches of exemplars, the second composites and
+    """Two passes over the segment: the first keeps the patches of exemplars, the second composites and
     encodes, frame by frame.
 
     Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and

@@ -40,11 +40,11 @@ def wanted_shapes(
     """Landmarks of N consecutive output frames.
 
     Args:
-        landmarks: float[T, 68, 2] pixels of the window's frames.
+        landmarks: float[T, 68, 2] pixels of the segment's frames.
         frontal, pose, mouths, model: what was made of them.
         reliable: bool[T].
-        target: int64[N], the window's frame under each output frame.
-        chosen: int64[N], the window's frame whose mouth is shown.
+        target: int64[N], the segment's frame under each output frame.
+        chosen: int64[N], the segment's frame whose mouth is shown.
         wanted: opening and width of N frames.
         blend: float[N], 0 own mouth ... 1 wanted mouth.
         seconds: duration of an output frame.

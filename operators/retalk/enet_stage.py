@@ -21,7 +21,7 @@ from operators.retalk.model_files import Precision, Restoration, restoration_fil
 from operators.retalk.nets import NetworkStage, shared_networks
 from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
-from retalk_models.layers.window import Window
+from retalk_models.layers.region import Region
 
 #: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask
 #: rises. The networks are shown the upper half (192 rows) as it is.
@@ -32,13 +32,13 @@ TOP = RISE_FROM
 NEAR = 20
 #: Part of the aligned 512 square that the parser is shown: eyes to chin, ear to ear. Nothing else is asked of
 #: it, and it is half the work.
-PARSED = Window(192, 512, 64, 448)
+PARSED = Region(192, 512, 64, 448)
 #: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own
 #: coarsest step.
 PARSER_STEP = 8
 #: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must
 #: compute. Its result fades out over the last `FADE` pixels.
-MOUTH, FADE = Window(304, 464, 144, 368), 12
+MOUTH, FADE = Region(304, 464, 144, 368), 12
 #: Grey around an aligned face, RGB; the original's, whose pictures are BGR.
 GREY = (132, 133, 135)
 
@@ -250,7 +250,7 @@ class ENetStage(NetworkStage):
         return labels
 
 
-def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool) -> Window:
+def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool) -> Region:
     """The part of `PARSED` whose labels `mouth_weight` and `outline` let through to what is pasted.
 
     It depends on the frame alone, not on its neighbours, nor on what is said.
@@ -262,7 +262,7 @@ def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool
         whole: of `outline`.
 
     Returns:
-        A window of the square, its edges multiples of `PARSER_STEP`.
+        A region of the square, its edges multiples of `PARSER_STEP`.
     """
     # Above this row the mask is 0, and its outline is too far away to fade a row that is pasted
     # (`cv2.DIST_L2` counts a row 0.955).
@@ -275,11 +275,11 @@ def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool
     pasted = seen_from(matrix, (0, 0 if whole else RISE_FROM), (SIDE - 1, SIDE - 1)).reached(
         FADE + 1, restore.SIZE, restore.SIZE
     )
-    inner = Window(MOUTH.top + FADE, MOUTH.bottom - FADE, MOUTH.left + FADE, MOUTH.right - FADE)
+    inner = Region(MOUTH.top + FADE, MOUTH.bottom - FADE, MOUTH.left + FADE, MOUTH.right - FADE)
     return face.joined(inner.shared(pasted)).aligned(PARSER_STEP).shared(PARSED)
 
 
-def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Window:
+def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Region:
     """Part of the aligned square under a rectangle of the face box, x and y of two corners, clipped to both."""
     x1, y1, x2, y2 = np.clip([*low, *high], 0, SIDE - 1)
     corners = framing.transform(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
@@ -288,7 +288,7 @@ def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, f
         np.ceil(corners.max(0)).astype(int) + 1,
     )
     side = restore.SIZE
-    return Window(*(int(np.clip(edge, 0, side)) for edge in (top, bottom, left, right)))
+    return Region(*(int(np.clip(edge, 0, side)) for edge in (top, bottom, left, right)))
 
 
 def mouth_weight(labels: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
 from operators.stage import Stage
 from retalk_models.inference.allocator import disable_malloc_trim
-from retalk_models.layers.window import Window
+from retalk_models.layers.region import Region
 from retalk_models.registry.registry import home_registry
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ class Networks:
         return self.run(lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces)
 
     def restore(
-        self, faces: np.ndarray, name: str = "gfpgan-1.3", window: Window | None = None
+        self, faces: np.ndarray, name: str = "gfpgan-1.3", region: Region | None = None
     ) -> np.ndarray:
         """GFPGAN (or GPEN) on aligned faces uint8[n, 512, 512, 3].
 
@@ -216,40 +216,40 @@ class Networks:
             name: one of `RESTORATIONS`. GFPGAN adds the noise stored with its weights, the same in every
                 frame: the original's fresh noise in every frame is a grain that flickers, and gives other
                 pictures each time.
-            window: the part that is wanted; None: all. GFPGAN computes no more than it needs for that part.
+            region: the part that is wanted; None: all. GFPGAN computes no more than it needs for that part.
 
         Returns:
-            uint8[n, h, w, 3] of the window.
+            uint8[n, h, w, 3] of the region.
         """
         network, file = RESTORATIONS[name]
         if network == "gpen":
             restored = self.enhance(faces)
             return (
                 restored
-                if window is None
-                else restored[:, window.top : window.bottom, window.left : window.right]
+                if region is None
+                else restored[:, region.top : region.bottom, region.left : region.right]
             )
         net = self.module(network, file=file)
 
         def call(x: Tensor) -> Tensor:
             return _pictures(
-                (net(_signed(x), return_rgb=False, window=window)[0].clamp(-1, 1) + 1) / 2, rounded=True
+                (net(_signed(x), return_rgb=False, region=region)[0].clamp(-1, 1) + 1) / 2, rounded=True
             )
 
         return self.run(call, faces)
 
-    def parse(self, faces: np.ndarray, window: Window | None = None) -> np.ndarray:
+    def parse(self, faces: np.ndarray, region: Region | None = None) -> np.ndarray:
         """ParseNet's labels uint8[n, h, w] of aligned faces uint8[n, H, W, 3], 512 x 512 as it was trained.
 
         Args:
             faces: or parts of them; sides are multiples of 16.
-            window: the part whose labels are wanted; None: all.
+            region: the part whose labels are wanted; None: all.
         """
         net: Any = self.module("parsenet")
 
         def call(x: Tensor) -> Tensor:
             scaled = (_planes(x.double() if self.compute.exact else x) / 255 * 2 - 1).float()
-            return net.logits(scaled, window=window).argmax(1).to(torch.uint8)
+            return net.logits(scaled, region=region).argmax(1).to(torch.uint8)
 
         return self.run(call, faces)
 

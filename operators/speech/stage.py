@@ -17,7 +17,7 @@ from operators.speech.sampling import sample_track, speech_strength
 from operators.speech.spectrum import SAMPLE_RATE
 from operators.stage import Stage
 
-#: Speeches whose tracks a worker keeps: the windows of one title come one after the other.
+#: Speeches whose tracks a worker keeps: the segments of one title come one after the other.
 KEPT_TRACKS = 8
 
 

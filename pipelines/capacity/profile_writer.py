@@ -176,8 +176,8 @@ def store_size(
     engine: Engine, pools: Sequence[Pool], frames: int, machine: Machine, in_flight: int
 ) -> tuple[int, float]:
     """MiB of object store for twice the rows that can be under way, and those rows' MiB."""
-    windows = engine.config.windows
-    core = frames if windows.kind == "frames" else int(windows.max_seconds * 60)
+    rule = engine.config.segments
+    core = frames if rule.kind == "frames" else int(rule.max_seconds * 60)
     whole = core + sum(engine.halo({}))
     under_way = 0.0
     for pool in pools:

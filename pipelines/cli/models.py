@@ -20,7 +20,7 @@ from pipelines.cli.arguments import Parser
 from pipelines.errors import DONE, FAILED, INTERRUPTED, USAGE
 from pipelines.monitoring.terminal import shows_bar, table
 from retalk_models.registry.catalog import SELECTIONS, Catalog, ModelFile, show_size
-from retalk_models.registry.download import Progress
+from retalk_models.registry.download import DownloadProgress
 from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.fetch import parse_accepted, pull
 from retalk_models.registry.home import is_remote, local_path
@@ -47,7 +47,7 @@ LINE_STEP = 10
 UNKNOWN_TOTAL_STEP = 100_000_000
 
 
-class BarProgress(Progress):
+class BarProgress(DownloadProgress):
     """One bar a transfer, for a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -101,7 +101,7 @@ class BarProgress(Progress):
             self.console.print(text, soft_wrap=True)
 
 
-class LineProgress(Progress):
+class LineProgress(DownloadProgress):
     """A line at the start of each transfer and each tenth of it, for logs."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -130,7 +130,7 @@ class LineProgress(Progress):
             print(text, file=self.stream, flush=True)
 
 
-class QuietProgress(Progress):
+class QuietProgress(DownloadProgress):
     """What a person should read, and nothing of how far it is."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -140,7 +140,7 @@ class QuietProgress(Progress):
         print(text, file=self.stream, flush=True)
 
 
-def make_progress(stream: TextIO, quiet: bool = False) -> Progress:
+def make_progress(stream: TextIO, quiet: bool = False) -> DownloadProgress:
     """Bars on a terminal, plain lines elsewhere; with `quiet` only what a person should read."""
     if quiet:
         return QuietProgress(stream)

@@ -39,7 +39,7 @@ class StageConfig(_Strict):
     like: str | None = Field(default=None, description="name of a stage of another engine that profiles know")
 
 
-class Windows(_Strict):
+class SegmentRule(_Strict):
     """How shots are cut into segments.
 
     ``shot``: a segment is a shot, or equal parts of at most `max_seconds` of it: fixed by the
@@ -57,7 +57,7 @@ class EngineConfig(_Strict):
 
     name: str
     description: str = ""
-    windows: Windows = Windows()
+    segments: SegmentRule = SegmentRule()
     detect_shots: bool = True
     find_faces: bool = Field(
         default=True, description="look for the person to dub, and refuse titles without a face"

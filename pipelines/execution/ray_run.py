@@ -22,7 +22,7 @@ from pipelines.execution.ray_output import kept_output
 from pipelines.execution.ray_session import is_joined, ray_lost, ray_session
 from pipelines.execution.run_spec import Placement, RunSpec
 from pipelines.monitoring.progress import Progress
-from pipelines.monitoring.prometheus import RunMetrics
+from pipelines.monitoring.prometheus import PrometheusExporter
 from pipelines.monitoring.run_log import node_shapes
 from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.preflight import checks, cluster
@@ -156,7 +156,7 @@ class _Driver:
             spec.stage_words,
             spec.log(self.placed, cpus),
             lambda: node_shapes(self.ray.nodes()),
-            RunMetrics(redact(spec.directory.url).rstrip("/").rsplit("/", 1)[-1]),
+            PrometheusExporter(redact(spec.directory.url).rstrip("/").rsplit("/", 1)[-1]),
         ):
             yield
 

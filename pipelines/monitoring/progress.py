@@ -23,7 +23,7 @@ from pipelines.state.coordinator import BUNDLE, IN_BUNDLE
 if TYPE_CHECKING:
     from pipelines.monitoring.run_log import RunLog
 
-__all__ = ["Metrics", "Progress", "by_stage", "duration"]
+__all__ = ["MetricsExporter", "Progress", "by_stage", "duration"]
 
 #: Seconds between two looks at the run: on a terminal, in a log. A log hears of what is done before that
 #: where it lasts this long.
@@ -32,8 +32,8 @@ TERMINAL_PERIOD, LOG_PERIOD, PHASE_PATIENCE = 0.25, 30.0, 1.5
 LOGGER = logging.getLogger("retalk")
 
 
-class Metrics(Protocol):
-    """What takes a run's numbers: `metrics.RunMetrics`."""
+class MetricsExporter(Protocol):
+    """Receiver of a run's numbers, such as `prometheus.PrometheusExporter`."""
 
     def update(
         self,
@@ -68,7 +68,7 @@ class _Run:
     stages: Sequence[StageWords]
     log: RunLog | None
     nodes: Callable[[], Mapping[str, int]]
-    metrics: Metrics | None
+    metrics: MetricsExporter | None
     meter: Meter = field(default_factory=Meter)
     counted: tuple[float, dict[str, dict[str, Any]]] = field(default_factory=lambda: (time.monotonic(), {}))
 
@@ -138,7 +138,7 @@ class Progress:
         stages: Sequence[StageWords],
         log: RunLog | None = None,
         nodes: Callable[[], Mapping[str, int]] = dict,
-        metrics: Metrics | None = None,
+        metrics: MetricsExporter | None = None,
     ) -> Iterator[None]:
         """Show a run while the context lasts, and write its log and its metrics.
 

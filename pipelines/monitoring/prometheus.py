@@ -48,7 +48,7 @@ def exported(name: str) -> str:
     return f"ray_{name}{'_total' if METRICS[name][0] == 'counter' else ''}"
 
 
-class RunMetrics:
+class PrometheusExporter:
     """Exports a run's numbers from this process, which must be connected to Ray.
 
     Args:

@@ -57,7 +57,7 @@ def frame_durations(pts: np.ndarray, last: int) -> np.ndarray:
     return np.append(np.diff(pts), last).astype(np.int64)
 
 
-def timeline(
+def output_runs(
     pts: np.ndarray, last: int, time_base: Fraction, speech: Fraction, rule: LengthRule
 ) -> list[Run]:
     """The output frames of one dub.
@@ -131,7 +131,7 @@ def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) 
     """Cut runs at the segments' borders, in output order.
 
     Args:
-        runs: of `timeline`.
+        runs: of `output_runs`.
         bounds: [start, stop) source frames of the segments, ascending and without gaps.
         longest: held frames are cut into output segments of at most this many.
     """

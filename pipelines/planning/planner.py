@@ -36,7 +36,7 @@ from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import SUFFIXES, Dub, Title, is_picture
 from pipelines.planning.fanout import output_segment_spec
 from pipelines.planning.heartbeat import HEARTBEAT, Heartbeats, heartbeats_of
-from pipelines.planning.length_rules import OutputSegment, split, timeline
+from pipelines.planning.length_rules import OutputSegment, output_runs, split
 from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.changes import RECOMPUTED, Ingredients, changes, readable
 from pipelines.state.content_keys import code, content_key, job_key, libraries, version
@@ -269,7 +269,7 @@ class Planner:
                 **self.engine.config.model_dump(exclude={"description"}),
                 "stages": [spec.where for spec in self.engine.stages],
             },
-            "segments": self.spec.segment_frames if self.engine.config.windows.kind == "frames" else None,
+            "segments": self.spec.segment_frames if self.engine.config.segments.kind == "frames" else None,
             "options": stages,
             "face": _face_identity(title.face),
             "length": dub.length,
@@ -307,12 +307,12 @@ class Planner:
         if not running:
             return summary, []
         shots, anchors = yield from self._shots_and_anchors(title, info, heartbeats)
-        bounds, shot_of = cut_segments(shots, info, self.engine.config.windows, self.spec.segment_frames)
+        bounds, shot_of = cut_segments(shots, info, self.engine.config.segments, self.spec.segment_frames)
         spoken: dict[int, list[dict[str, Any]]] = defaultdict(list)
         halo = self.engine.halo(title.options)
         halos = [halo_range(bound, shots[shot], halo) for bound, shot in zip(bounds, shot_of)]
         for plan in running:
-            runs = timeline(
+            runs = output_runs(
                 info.pts, info.last_duration, info.time_base, speech[plan.dub.dub], plan.dub.length
             )
             plan.notes += length_notes(plan.dub, speech[plan.dub.dub], info)
@@ -382,11 +382,11 @@ class Planner:
 
     def _longest(self, info: VideoInfo) -> int:
         """Most frames of an output segment of held frames."""
-        windows = self.engine.config.windows
+        rule = self.engine.config.segments
         return (
             self.spec.segment_frames
-            if windows.kind == "frames"
-            else max(1, int(windows.max_seconds * info.average_rate))
+            if rule.kind == "frames"
+            else max(1, int(rule.max_seconds * info.average_rate))
         )
 
     def _shots_and_anchors(

@@ -8,15 +8,15 @@ import math
 import numpy as np
 
 from operators.media.probe import VideoInfo
-from pipelines.engine.config import Windows
+from pipelines.engine.config import SegmentRule
 
 Range = tuple[int, int]
 
 
 def cut_segments(
-    shots: list[Range], info: VideoInfo, windows: Windows, segment_frames: int
+    shots: list[Range], info: VideoInfo, rule: SegmentRule, segment_frames: int
 ) -> tuple[list[Range], list[int]]:
-    """Cut shots into equal parts: by time, each at most `windows.max_seconds` long, or by frames,
+    """Cut shots into equal parts: by time, each at most `rule.max_seconds` long, or by frames,
     at most `segment_frames`.
 
     Returns:
@@ -27,9 +27,9 @@ def cut_segments(
     shot_of: list[int] = []
     ends = np.append(info.pts, int(info.pts[-1]) + info.last_duration)
     for number, (start, stop) in enumerate(shots):
-        if windows.kind == "shot":
+        if rule.kind == "shot":
             seconds = int(ends[stop] - ends[start]) * info.time_base
-            count = max(1, math.ceil(float(seconds) / windows.max_seconds))
+            count = max(1, math.ceil(float(seconds) / rule.max_seconds))
             times = [int(ends[start]) + int(ends[stop] - ends[start]) * k // count for k in range(1, count)]
             inner = [int(np.searchsorted(info.pts[:stop], time)) for time in times]
         else:

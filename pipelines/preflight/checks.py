@@ -18,7 +18,7 @@ from pipelines.errors import PreflightError, UsageError
 from pipelines.manifest.titles import SUFFIXES, Title, face_problem, is_picture
 from pipelines.state.run_directory import remove, write_text
 
-#: Frames of a window that the store is sized for: the engine's longest window at this rate.
+#: Frame rate that the store is sized for where the engine bounds its segments in seconds.
 HIGH_RATE = 60
 #: Folders of outputs that are tried, at most.
 FOLDERS = 32
@@ -75,8 +75,8 @@ def check_resources(
 
 def longest_row(profile: ProfileConfig, engine: Engine) -> tuple[int, int]:
     """Frames of the longest row that may be under way, and those of them that are no halo."""
-    windows = engine.config.windows
-    core = profile.segment_frames if windows.kind == "frames" else int(windows.max_seconds * HIGH_RATE)
+    rule = engine.config.segments
+    core = profile.segment_frames if rule.kind == "frames" else int(rule.max_seconds * HIGH_RATE)
     return core + sum(engine.halo({})), core
 
 
@@ -100,7 +100,7 @@ def check_store(
         PreflightError: rows under way would fill more than the store, so that Ray would spill to disk all the
             time.
     """
-    windows = engine.config.windows
+    rule = engine.config.segments
     frames, core = longest_row(profile, engine)
     total, lines = 0, []
     for pool, stages in groups:
@@ -112,7 +112,7 @@ def check_store(
     if total > store:
         change = (
             f"lower segment_frames ({profile.segment_frames})"
-            if windows.kind == "frames"
+            if rule.kind == "frames"
             else "fuse stages into fewer pools"
         )
         raise PreflightError(

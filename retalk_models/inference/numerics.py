@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
-from retalk_models.layers.window import Window
+from retalk_models.layers.region import Region
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ PROBES: dict[str, Callable[[Any, Callable[[Tensor], Tensor]], Any]] = {
     "enet": _enet,
     "face3d": lambda net, put: net(put(picture(1, 3, 96, 96))),
     "gfpgan": lambda net, put: net(
-        put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, window=Window(376, 392, 248, 264)
+        put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, region=Region(376, 392, 248, 264)
     )[0],
     "gpen": lambda net, put: net(put(picture(1, 3, 512, 512, low=-1)))[0],
     "parsenet": lambda net, put: net.logits(put(picture(1, 3, 128, 128, low=-1))),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers import winograd
-from retalk_models.layers.window import View, Window
+from retalk_models.layers.region import Region, View
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class ModulatedConv2d(nn.Module):
         y, factor = self.part(view, code, view.seen.doubled() if self.up else view.seen)
         return y.x, factor
 
-    def part(self, view: View, code: Tensor, wanted: Window) -> tuple[View, Tensor]:
+    def part(self, view: View, code: Tensor, wanted: Region) -> tuple[View, Tensor]:
         """`forward` where only ``wanted`` of the result is needed."""
         style, weight = self.modulation(code), self.weight[0]
         view = self.needed(view, wanted)
@@ -93,7 +93,7 @@ class ModulatedConv2d(nn.Module):
             return y, y.x.new_ones(1, 1, 1, 1)
         return y, demodulation(filter_energy(weight) if self.energy is None else self.energy, style)
 
-    def single(self, view: View, code: Tensor, bias: Tensor, wanted: Window) -> View:
+    def single(self, view: View, code: Tensor, bias: Tensor, wanted: Region) -> View:
         """For one sample, once folded: 3x3 filters are modulated instead of its picture; with the bias, times
         sqrt 2.
         """
@@ -107,13 +107,13 @@ class ModulatedConv2d(nn.Module):
 
         return self.resampled(self.needed(view, wanted), wanted).convolved(convolution, wanted)
 
-    def needed(self, view: View, wanted: Window) -> View:
+    def needed(self, view: View, wanted: Region) -> View:
         """Part of the input that ``wanted`` of the result depends on."""
         scale = 2 if self.up else 1
         around = wanted.reached(self.weight.shape[-1] // 2, view.height * scale, view.width * scale)
         return view.cut(around.sources(view.height, view.width) if self.up else around)
 
-    def resampled(self, view: View, wanted: Window) -> View:
+    def resampled(self, view: View, wanted: Region) -> View:
         """Enlarged if ``up``. Scaling and resampling commute: fewer samples are scaled this way round."""
         return view.enlarged(wanted.reached(1, 2 * view.height, 2 * view.width)) if self.up else view
 
@@ -150,7 +150,7 @@ class StyleConv(nn.Module):
         view = View.whole(x)
         return self.part(view, code, noise, view.seen.doubled() if self.modulated_conv.up else view.seen).x
 
-    def part(self, view: View, code: Tensor, noise: Tensor | None, wanted: Window) -> View:
+    def part(self, view: View, code: Tensor, noise: Tensor | None, wanted: Region) -> View:
         """`forward` where only ``wanted`` of the result is needed; ``noise`` is the whole picture's."""
         conv = self.modulated_conv
         if conv.energy is not None and len(code) == 1:
@@ -215,11 +215,11 @@ class ResBlock(nn.Module):
         return y + self.skip(F.avg_pool2d(x, 2))
 
     @staticmethod
-    def sources(wanted: Window, height: int, width: int) -> Window:
+    def sources(wanted: Region, height: int, width: int) -> Region:
         """Part of an input of this size that ``wanted`` of the enlarged result depends on."""
         return wanted.reached(1, 2 * height, 2 * width).sources(height, width).reached(1, height, width)
 
-    def part(self, view: View, wanted: Window) -> View:
+    def part(self, view: View, wanted: Region) -> View:
         """`forward` with ``up`` where only ``wanted`` of the result is needed, which is what it shows."""
         around = wanted.reached(1, 2 * view.height, 2 * view.width)
         half = around.sources(view.height, view.width)
@@ -229,7 +229,7 @@ class ResBlock(nn.Module):
         return y._replace(x=y.of(wanted) + skip.of(wanted), seen=wanted)
 
 
-def convolved(view: View, conv: nn.Conv2d, wanted: Window) -> View:
+def convolved(view: View, conv: nn.Conv2d, wanted: Region) -> View:
     """`View.convolved` with a layer whose padding is zeros."""
     return view.convolved(lambda x, padding: winograd.run(conv, x, padding), wanted)
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retalk_models.layers.region import Region, View
 from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB
-from retalk_models.layers.window import View, Window
 from retalk_models.networks.lnet import LNet
 
 STYLE_DIM = 512
@@ -29,11 +29,11 @@ def resize(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
 
 
-def drawn_parts(window: Window, levels: int, height: int, width: int) -> list[Window]:
-    """Window of each resolution that makes a window of the last, ``height`` x ``width``, exact; the smallest
+def drawn_parts(region: Region, levels: int, height: int, width: int) -> list[Region]:
+    """Region of each resolution that makes a region of the last, ``height`` x ``width``, exact; the smallest
     first.
     """
-    parts = [window]
+    parts = [region]
     for _ in range(levels - 1):
         around = parts[0].reached(2, height, width)  # two convolutions
         height, width = height // 2, width // 2
@@ -123,9 +123,9 @@ class ENet(nn.Module):
         assert top % scale == 0, top
         x = skip = View.whole(F.pad(low, (PADDING,) * 4, mode="reflect"))
         crop, (height, width) = PADDING * scale, (x.height * scale, x.width * scale)
-        result = Window(crop + top, height - crop, crop, width - crop)
+        result = Region(crop + top, height - crop, crop, width - crop)
         # The whole face is computed with its border, as the original does.
-        parts = drawn_parts(result if top else Window(0, height, 0, width), len(self.to_rgbs), height, width)
+        parts = drawn_parts(result if top else Region(0, height, 0, width), len(self.to_rgbs), height, width)
         noise = iter([None] * len(self.style_convs) if noises is None else noises)
         for i, (to_rgb, part) in enumerate(zip(self.to_rgbs, parts, strict=True)):
             around = part.reached(1, 2 * x.height, 2 * x.width)

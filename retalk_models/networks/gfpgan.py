@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retalk_models.layers.region import Region, View, whole
 from retalk_models.layers.stylegan2 import ResBlock, StyleConv, ToRGB, activated, convolved
-from retalk_models.layers.window import View, Window, whole
 
 STYLE_DIM = 512
 NUM_LATENTS = 16
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
         scales: list[Tensor],
         shifts: list[Tensor],
         generator: torch.Generator | None,
-        parts: list[Window],
+        parts: list[Region],
     ) -> Tensor:
         """Synthesis.
 
@@ -117,11 +117,11 @@ class Decoder(nn.Module):
         return skip.x
 
 
-def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window], list[Window]]:
-    """Windows that must be computed so that a window of the result is exact.
+def parts_of(region: Region, levels: int, size: int = 512) -> tuple[list[Region], list[Region]]:
+    """Regions that must be computed so that a region of the result is exact.
 
     Args:
-        window: of the result.
+        region: of the result.
         levels: resolutions, each half of the one before, from ``size`` down.
         size: of the result.
 
@@ -129,7 +129,7 @@ def parts_of(window: Window, levels: int, size: int = 512) -> tuple[list[Window]
         Parts of the decoder and of the U-Net's way up at each resolution, the smallest first.
     """
     decoder, unet = [], []
-    drawn, conditioned = window, None
+    drawn, conditioned = region, None
     for _ in range(levels):
         # The decoder's second convolution looks one sample further; a condition is needed there, two
         # convolutions from the U-Net.
@@ -150,7 +150,7 @@ class Condition(nn.ModuleList):
         convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)]
         super().__init__([convs[0], nn.LeakyReLU(0.2), convs[1]])
 
-    def forward(self, features: View, wanted: Window) -> Tensor:
+    def forward(self, features: View, wanted: Region) -> Tensor:
         """-> (B, channels, h, w) of ``wanted``."""
         first, _, last = self
         assert isinstance(first, nn.Conv2d)
@@ -180,7 +180,7 @@ class GFPGAN(nn.Module):
         image: Tensor,
         return_rgb: bool = True,
         generator: torch.Generator | None = None,
-        window: Window | None = None,
+        region: Region | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Restore a face.
 
@@ -189,14 +189,14 @@ class GFPGAN(nn.Module):
             return_rgb: also return the U-Net's own pictures (a training aid; they cost little).
             generator: None uses the noise stored with the checkpoint, so that the same picture gives the same
                 result; a CPU generator draws fresh noise as the original does.
-            window: the part of the result that is wanted: the same numbers there, and for a mouth a third of
+            region: the part of the result that is wanted: the same numbers there, and for a mouth a third of
                 the work. None: all.
 
         Returns:
-            Image (B, 3, 512, 512), or the window's (B, 3, h, w), about -1..1, not clamped; seven pictures of
+            Image (B, 3, 512, 512), or the region's (B, 3, h, w), about -1..1, not clamped; seven pictures of
             8 ... 512 px (or the parts of them that were computed), or none. Float32 RGB.
         """
-        wanted = window or whole(image)
+        wanted = region or whole(image)
         x = F.leaky_relu(self.conv_body_first(image), 0.2)
         skips = []
         for block in self.conv_body_down:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from retalk_models.layers import winograd
 from retalk_models.layers.conv import PhaseUpConv2d, UpConv2d
-from retalk_models.layers.window import View, Window, whole
+from retalk_models.layers.region import Region, View, whole
 
 #: Classes of the mask in the order of its channels.
 LABELS = (
@@ -70,7 +70,7 @@ class ConvLayer(nn.Module):
         x = self.norm(x)
         return F.leaky_relu(x, 0.2, inplace=True) if self.relu else x
 
-    def part(self, view: View, wanted: Window) -> View:
+    def part(self, view: View, wanted: Region) -> View:
         """`forward`, not of a layer that shrinks, where only ``wanted`` of the result is needed."""
         conv: Any = self.conv2d
         if isinstance(conv, UpConv2d | PhaseUpConv2d):
@@ -82,7 +82,7 @@ class ConvLayer(nn.Module):
         return made._replace(x=self.finished(made.x))
 
 
-def enlarged_from(wanted: Window, height: int, width: int) -> Window:
+def enlarged_from(wanted: Region, height: int, width: int) -> Region:
     """Part of a picture of this size that a convolution behind nearest enlargement x2 needs for ``wanted``."""
     return wanted.grown(1, 2 * height, 2 * width).halved()
 
@@ -102,7 +102,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut_func(x) + self.conv2(self.conv1(x))
 
-    def part(self, view: View, wanted: Window) -> View:
+    def part(self, view: View, wanted: Region) -> View:
         """`forward` of a block that enlarges where only ``wanted`` of the result is needed, which is what it
         shows.
         """
@@ -111,7 +111,7 @@ class ResBlock(nn.Module):
         return y._replace(x=shortcut.part(view, wanted).of(wanted) + y.of(wanted), seen=wanted)
 
     @staticmethod
-    def sources(wanted: Window, height: int, width: int) -> Window:
+    def sources(wanted: Region, height: int, width: int) -> Region:
         """Part of an input of this size that ``wanted`` of the enlarged result depends on."""
         return enlarged_from(wanted.reached(1, 2 * height, 2 * width), height, width)
 
@@ -198,19 +198,19 @@ class ParseNet(nn.Module):
         x = self.decoder(x + self.body(x))
         return self.out_mask_conv(x).float(), self.out_img_conv(x).float()
 
-    def logits(self, image: Tensor, window: Window | None = None) -> Tensor:
+    def logits(self, image: Tensor, region: Region | None = None) -> Tensor:
         """The mask alone, of a part of the picture.
 
         Args:
             image: (B, 3, H, W) float RGB -1..1, H and W multiples of 16; 512 in training.
-            window: the part that is wanted; None: all. Of the decoder only what this part depends on is
+            region: the part that is wanted; None: all. Of the decoder only what this part depends on is
                 computed.
 
         Returns:
-            Mask logits (B, 19, h, w) of the window, float32.
+            Mask logits (B, 19, h, w) of the region, float32.
         """
         height, width = image.shape[-2:]
-        wanted = window or whole(image)
+        wanted = region or whole(image)
         parts = [wanted.reached(1, height, width)]  # what `out_mask_conv` needs
         for _ in range(len(self.decoder) - 1):
             height, width = height // 2, width // 2

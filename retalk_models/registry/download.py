@@ -32,7 +32,7 @@ RANGE_BUFFER = 1 << 15
 T = TypeVar("T")
 
 
-class Progress:
+class DownloadProgress:
     """Progress of a transfer; this base class reports nothing. All methods may be called from several
     threads.
     """
@@ -138,7 +138,7 @@ def _transfer(
     part: Path,
     trust_any: bool,
     expected: int | None,
-    progress: Progress,
+    progress: DownloadProgress,
     file: str,
     attempts: Attempts,
 ) -> bool:
@@ -191,7 +191,7 @@ def download(
     *,
     trust_any: bool = False,
     expected: int | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     attempts: Attempts | None = None,
 ) -> bool:
     """Bring the whole file at ``url`` into ``part``.
@@ -211,7 +211,7 @@ def download(
         FetchError: no more can be done with this address.
         OSError: the partial file cannot be written (a full disk, a quota, no permission).
     """
-    progress, attempts = progress or Progress(), attempts or Attempts()
+    progress, attempts = progress or DownloadProgress(), attempts or Attempts()
     part.parent.mkdir(parents=True, exist_ok=True)
     while True:
         attempts.check()
@@ -246,7 +246,12 @@ def _read_member(archive: zipfile.ZipFile, member: str, url: str) -> bytes:
 
 
 def download_member(
-    url: str, member: str, part: Path, *, progress: Progress | None = None, attempts: Attempts | None = None
+    url: str,
+    member: str,
+    part: Path,
+    *,
+    progress: DownloadProgress | None = None,
+    attempts: Attempts | None = None,
 ) -> None:
     """Bring one member of the zip archive at ``url`` into ``part``, reading only the archive's directory and
     the member.
@@ -260,7 +265,7 @@ def download_member(
     Raises:
         FetchError: unreachable, no zip archive, no such member.
     """
-    progress, attempts = progress or Progress(), attempts or Attempts()
+    progress, attempts = progress or DownloadProgress(), attempts or Attempts()
     part.parent.mkdir(parents=True, exist_ok=True)
     whole = part.with_name(f"{part.name}.zip")
     try:

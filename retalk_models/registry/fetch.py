@@ -16,7 +16,14 @@ import time
 from collections.abc import Iterable, Mapping
 
 from retalk_models.registry.catalog import ModelFile, show_size
-from retalk_models.registry.download import Attempts, Progress, discard, download, download_member, upload
+from retalk_models.registry.download import (
+    Attempts,
+    DownloadProgress,
+    discard,
+    download,
+    download_member,
+    upload,
+)
 from retalk_models.registry.errors import FetchError, HashMismatchError, WeightsError
 from retalk_models.registry.home import is_remote, join_url, local_path
 from retalk_models.registry.registry import Registry, writable_or_say
@@ -88,7 +95,7 @@ def _bring(
     url: str,
     archived: bool,
     held: bool,
-    progress: Progress,
+    progress: DownloadProgress,
     attempts: Attempts,
 ) -> None:
     """One file from one address into the cache. A continued transfer whose digest is wrong is repeated once
@@ -135,7 +142,7 @@ def _to_home(registry: Registry, entry: ModelFile) -> None:
         upload(registry.path(entry.file), join_url(registry.remote, entry.file))
 
 
-def _present(registry: Registry, entry: ModelFile, progress: Progress, attempts: Attempts) -> bool:
+def _present(registry: Registry, entry: ModelFile, progress: DownloadProgress, attempts: Attempts) -> bool:
     """True if the right file is on this node, copied from the remote home if that has it. Takes and frees the
     file's lock.
     """
@@ -154,7 +161,7 @@ def pull_one(
     entry: ModelFile,
     mirror: str | None,
     accepted: str | None,
-    progress: Progress,
+    progress: DownloadProgress,
     attempts: Attempts,
 ) -> Pulled:
     """Bring one file into the cache, unless it is there.
@@ -201,7 +208,7 @@ def pull(
     entries: Iterable[ModelFile],
     mirror: str | None = None,
     accepted: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     jobs: int = 4,
     first_wait: float = 1.0,
 ) -> list[Pulled]:
@@ -216,7 +223,7 @@ def pull(
     Returns:
         What became of each file, in the order given. One file's failure stops no other.
     """
-    progress = progress or Progress()
+    progress = progress or DownloadProgress()
     cancelled = threading.Event()
 
     def run(entry: ModelFile) -> Pulled:

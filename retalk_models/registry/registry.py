@@ -19,7 +19,7 @@ from pathlib import Path
 import fsspec
 
 from retalk_models.registry.catalog import Catalog, ModelFile, load_catalog, show_size
-from retalk_models.registry.download import Attempts, Progress, discard, download, sizes
+from retalk_models.registry.download import Attempts, DownloadProgress, discard, download, sizes
 from retalk_models.registry.errors import HashMismatchError, WeightsError
 from retalk_models.registry.home import home_url, is_remote, join_url, local_path, node_copy, node_name
 from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive, sha256_of
@@ -232,7 +232,7 @@ class Registry:
         """True if all files of a network, or a file, are in the cache. Reads no bytes of them."""
         return not self.missing([name])
 
-    def require(self, names: Iterable[str], progress: Progress | None = None) -> dict[str, Path]:
+    def require(self, names: Iterable[str], progress: DownloadProgress | None = None) -> dict[str, Path]:
         """Paths on this node of all files of these networks or files, by file name, checked against their
         digests.
 
@@ -250,7 +250,7 @@ class Registry:
         paths = {}
         for entry in entries:
             if not self.path(entry.file).is_file() or not self.is_local(entry):
-                self.copy_to_node(entry, progress or Progress())
+                self.copy_to_node(entry, progress or DownloadProgress())
             verdict = self.check(entry)
             if verdict.state != "ok":
                 wrong = f"{self.path(entry.file)}: {verdict.note}: it is not the right file"
@@ -274,7 +274,9 @@ class Registry:
             lines.append(f"  {entry.file} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
         return "\n".join(lines)
 
-    def copy_to_node(self, entry: ModelFile, progress: Progress, attempts: Attempts | None = None) -> Path:
+    def copy_to_node(
+        self, entry: ModelFile, progress: DownloadProgress, attempts: Attempts | None = None
+    ) -> Path:
         """Copy a file of the remote home to this node, checked; other processes that want it wait for this
         one.
         """

@@ -87,7 +87,7 @@ def engine_config(
     names = ["Brightness", *per_segment, "Level", *per_dub, "Paint"]
     stages = [{"stage": f"{STAGES}:{name}", "options": (options or {}).get(name, {})} for name in names]
     return EngineConfig.model_validate(
-        {"name": "test", "find_faces": False, "windows": {"kind": "frames"}, "stages": stages, **fields}
+        {"name": "test", "find_faces": False, "segments": {"kind": "frames"}, "stages": stages, **fields}
     )
 
 

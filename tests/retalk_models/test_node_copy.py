@@ -16,11 +16,11 @@ DATA = random.Random(5).randbytes(3_000_000)
 #: What a worker does in its set-up, with a count of the transfers that it began.
 WORKER = """
 import sys
-from retalk_models.registry.download import Progress
+from retalk_models.registry.download import DownloadProgress
 from retalk_models.registry.registry import Registry
 from tests.retalk_models.fetch_server import catalog_of, model_file
 import random
-class Count(Progress):
+class Count(DownloadProgress):
     begun = 0
     def start(self, *args):
         self.begun += 1

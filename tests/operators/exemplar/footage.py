@@ -81,7 +81,7 @@ def astronaut() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def row(info: VideoInfo, landmarks: np.ndarray, target: str, **more: object) -> Segment:
-    """A row of one window [0, T) with all plan and dub columns that the renderer reads; each output frame
+    """A row of one segment [0, T) with all plan and dub columns that the renderer reads; each output frame
     over its own source frame.
     """
     total, pts = len(landmarks), info.pts[: len(landmarks)]

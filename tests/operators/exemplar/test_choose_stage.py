@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from operators.columns import check_columns
 from operators.evaluation.mouth_tracks import flicker
-from operators.exemplar.choose_stage import ChooseMouths, Window, ease, runs
+from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease, runs
 from operators.faces.geometry import eye_distance, lip_opening
 from operators.segment import Segment
 from tests.operators.exemplar.talker import SIZE, speech_like, talker
@@ -201,13 +201,13 @@ def test_blurred_and_sudden_frames_are_rather_not_shown() -> None:
     swept = face.landmarks.copy()
     swept[45:60, :, 0] += (8.0 * np.arange(15))[:, None]
     swept[60:, :, 0] += 8.0 * 14
-    window = Window(swept, np.ones(150, bool), np.arange(150) / 25, SIZE)
-    assert window.unary_penalty()[48:58].min() > 1
-    assert window.unary_penalty()[65:].max() == 0
+    analysis = SegmentAnalysis(swept, np.ones(150, bool), np.arange(150) / 25, SIZE)
+    assert analysis.unary_penalty()[48:58].min() > 1
+    assert analysis.unary_penalty()[65:].max() == 0
     face = talker(np.repeat([0.03, 0.18, 0.03], 50))
-    window = Window(face.landmarks, np.ones(150, bool), np.arange(150) / 25, SIZE)
-    assert window.unary_penalty()[[49, 50, 99, 100]].min() > 0.5
-    assert window.unary_penalty()[[40, 60, 90, 110]].max() == 0
+    analysis = SegmentAnalysis(face.landmarks, np.ones(150, bool), np.arange(150) / 25, SIZE)
+    assert analysis.unary_penalty()[[49, 50, 99, 100]].min() > 0.5
+    assert analysis.unary_penalty()[[40, 60, 90, 110]].max() == 0
 
 
 @pytest.mark.parametrize("noise", [3.0, 20.0])

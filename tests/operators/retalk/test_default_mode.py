@@ -28,7 +28,7 @@ from operators.retalk.network_inputs import SIDE
 from operators.retalk.parity_stages import smoothed_box
 from operators.retalk.source import check_expression, read_expression
 from retalk_models import build
-from retalk_models.layers.window import Window
+from retalk_models.layers.region import Region
 from tests.operators.retalk.test_functions import head
 
 RNG = np.random.default_rng(4)
@@ -213,10 +213,10 @@ def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(
     parsed, cells = enet_stage.PARSED, RNG.choice([0, 1, 10, 13], (40, 48)).astype(np.uint8)
     everywhere[parsed.top : parsed.bottom, parsed.left : parsed.right] = cells.repeat(8, 0).repeat(8, 1)
 
-    def pasted(window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def pasted(region: Region) -> tuple[np.ndarray, np.ndarray]:
         labels, inside = (
             np.zeros_like(everywhere),
-            np.s_[window.top : window.bottom, window.left : window.right],
+            np.s_[region.top : region.bottom, region.left : region.right],
         )
         labels[inside] = everywhere[inside]
         back, size = framing.inverse(matrix), (SIDE, SIDE)
@@ -224,15 +224,15 @@ def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(
         mouth = cv2.warpAffine(enet_stage.mouth_weight(labels), back, size) * enet_stage.ramp()[:, None]
         return enet_stage.outline(skin, points, feather, whole), mouth
 
-    def same(window: Window) -> bool:
-        return all((a == b).all() for a, b in zip(pasted(window), pasted(parsed), strict=True))
+    def same(region: Region) -> bool:
+        return all((a == b).all() for a, b in zip(pasted(region), pasted(parsed), strict=True))
 
     asked = enet_stage.labelled(points, matrix, feather, whole)
     assert asked.joined(parsed) == parsed
     assert same(asked)
     if (angle, feather) == (0, 8):
         less = [(24, 0, 0, 0), (0, -48, 0, 0), (0, 0, 40, 0), (0, 0, 0, -40)]
-        assert not any(same(Window(*np.add(asked, change))) for change in less), (
+        assert not any(same(Region(*np.add(asked, change))) for change in less), (
             "it is no larger than it has to be"
         )
         assert (asked.bottom - asked.top) * (asked.right - asked.left) < 0.6 * (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import runner as dub
-from pipelines.monitoring.prometheus import METRICS, RunMetrics, exported
+from pipelines.monitoring.prometheus import METRICS, PrometheusExporter, exported
 from tests.pipelines.conftest import engine_config, profile_config
 
 DASHBOARD = Path(__file__).parents[3] / "cluster" / "grafana" / "retalk.json"
@@ -70,7 +70,7 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
         )
     )
     run.start()
-    anew = RunMetrics("anew")
+    anew = PrometheusExporter("anew")
     for total in (0, 5, 5, 9, 2, 3):  # the coordinator's node died after the fourth
         anew._count("retalk_frames_done", {}, total)
     state = [

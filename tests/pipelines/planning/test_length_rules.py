@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.manifest.titles import LENGTH_RULES, LengthRule
-from pipelines.planning.length_rules import Run, frame_durations, split, timeline
+from pipelines.planning.length_rules import Run, frame_durations, output_runs, split
 
 TB = Fraction(1, 10)
 
@@ -25,37 +25,37 @@ def times_of(runs: list[Run]) -> list[int]:
 def test_keep_is_the_video_whatever_the_speech_lasts() -> None:
     pts = np.array([3, 5, 9])
     for seconds in (Fraction(1, 100), Fraction(100)):
-        (run,) = timeline(pts, 2, TB, seconds, "keep")
+        (run,) = output_runs(pts, 2, TB, seconds, "keep")
         assert (run.start, run.step, run.pts.tolist()) == (0, 1, [3, 5, 9])
 
 
 def test_trim_ends_with_the_shorter_of_both() -> None:
     pts = np.array([3, 5, 9, 10])
-    assert times_of(timeline(pts, 2, TB, Fraction(6, 10), "trim")) == [
+    assert times_of(output_runs(pts, 2, TB, Fraction(6, 10), "trim")) == [
         3,
         5,
     ]  # 9 would start exactly where the speech ends
-    assert times_of(timeline(pts, 2, TB, Fraction(61, 100), "trim")) == [3, 5, 9]
-    assert times_of(timeline(pts, 2, TB, Fraction(50), "trim")) == [3, 5, 9, 10]
-    assert times_of(timeline(pts, 2, TB, Fraction(1, 1000), "trim")) == [3]
+    assert times_of(output_runs(pts, 2, TB, Fraction(61, 100), "trim")) == [3, 5, 9]
+    assert times_of(output_runs(pts, 2, TB, Fraction(50), "trim")) == [3, 5, 9, 10]
+    assert times_of(output_runs(pts, 2, TB, Fraction(1, 1000), "trim")) == [3]
 
 
 def test_freeze_holds_the_last_frame_at_the_average_rate_without_drift() -> None:
     pts = np.array([0, 1, 2, 4])  # 5 units for 4 frames: 1.25 units a frame
-    runs = timeline(pts, 1, TB, Fraction(15, 10), "freeze")
+    runs = output_runs(pts, 1, TB, Fraction(15, 10), "freeze")
     assert frames_of(runs) == [0, 1, 2, 3] + [3] * 8
     assert times_of(runs)[4:] == [5, 6, 8, 9, 10, 11, 13, 14]
 
 
 def test_loop_starts_again_a_whole_period_later() -> None:
-    runs = timeline(np.array([2, 3, 7]), 4, TB, Fraction(20, 10), "loop")
+    runs = output_runs(np.array([2, 3, 7]), 4, TB, Fraction(20, 10), "loop")
     assert frames_of(runs) == [0, 1, 2, 0, 1, 2, 0, 1]
     assert times_of(runs) == [2, 3, 7, 11, 12, 16, 20, 21]
 
 
 def test_pingpong_shows_the_turning_frames_once_and_each_as_long_as_it_is() -> None:
     # Durations 1, 4, 2, 3; back: frame 2 for 2, frame 1 for 4; then from the start.
-    runs = timeline(np.array([0, 1, 5, 7]), 3, TB, Fraction(21, 10), "pingpong")
+    runs = output_runs(np.array([0, 1, 5, 7]), 3, TB, Fraction(21, 10), "pingpong")
     assert frames_of(runs) == [0, 1, 2, 3, 2, 1, 0, 1]
     assert times_of(runs) == [0, 1, 5, 7, 10, 12, 16, 17]
 
@@ -63,7 +63,7 @@ def test_pingpong_shows_the_turning_frames_once_and_each_as_long_as_it_is() -> N
 @pytest.mark.parametrize("rule", ["freeze", "loop", "pingpong"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_frames_can_be_extended(rule: str, n: int) -> None:
-    runs = timeline(np.arange(n) * 4 + 1, 4, TB, Fraction(5), rule)
+    runs = output_runs(np.arange(n) * 4 + 1, 4, TB, Fraction(5), rule)
     times = times_of(runs)
     assert times == [1 + 4 * k for k in range(13)]
     assert set(frames_of(runs)) == set(range(n))
@@ -79,7 +79,7 @@ def test_properties_over_random_videos(rule: str) -> None:
         last = int(gaps[-1])
         base = Fraction(1, int(generator.integers(5, 60)))
         speech = Fraction(int(generator.integers(1, 4000)), 100)
-        runs = timeline(pts, last, base, speech, rule)
+        runs = output_runs(pts, last, base, speech, rule)
         frames, times = frames_of(runs), times_of(runs)
         length = (int(pts[-1]) + last - int(pts[0])) * base
         assert frames[0] == 0
@@ -122,7 +122,7 @@ def _random_bounds(generator: np.random.Generator, n: int) -> list[tuple[int, in
 
 @pytest.mark.parametrize("rule", LENGTH_RULES)
 def test_a_single_frame_is_held_for_the_speech(rule: LengthRule) -> None:
-    runs = timeline(np.array([0]), 40, Fraction(1, 1000), Fraction(2), rule)
+    runs = output_runs(np.array([0]), 40, Fraction(1, 1000), Fraction(2), rule)
     shown = np.concatenate([run.pts for run in runs])
     assert shown.tolist() == list(range(0, 2000, 40))
     assert {run.start for run in runs} == {0}

@@ -16,7 +16,7 @@ import pytest
 
 from operators.media.probe import probe_video
 from operators.segment import PLAN, Segment
-from pipelines.engine.config import EngineConfig, Windows
+from pipelines.engine.config import EngineConfig, SegmentRule
 from pipelines.engine.rows import Row, from_table, to_table
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import LENGTH_RULES, Dub, Title
@@ -69,16 +69,16 @@ def test_rows_are_segments_inside_shots(footage: Path, tmp_path: Path) -> None:
     assert (dub["state"], dub["frames"], len(dub["output_segments"]), dub["notes"]) == ("run", 24, 4, [])
 
 
-def test_windows_by_time_are_even_and_follow_the_clock(tmp_path: Path) -> None:
+def test_segments_by_time_are_even_and_follow_the_clock(tmp_path: Path) -> None:
     """Ten dense seconds after ten sparse ones: cut in the middle of the time, not of the frames."""
     times = [k * 1200 for k in range(10)] + [12000 + 100 * k for k in range(120)]
     info = probe_video(str(make_video(tmp_path / "v.mp4", frames=130, times=times)))
-    assert cut_segments([(0, 130)], info, Windows(kind="shot", max_seconds=12), 50) == (
+    assert cut_segments([(0, 130)], info, SegmentRule(kind="shot", max_seconds=12), 50) == (
         [(0, 10), (10, 130)],
         [0, 0],
     )
-    assert cut_segments([(0, 130)], info, Windows(kind="shot", max_seconds=60), 50) == ([(0, 130)], [0])
-    bounds, shot_of = cut_segments([(0, 4), (4, 130)], info, Windows(kind="frames"), 50)
+    assert cut_segments([(0, 130)], info, SegmentRule(kind="shot", max_seconds=60), 50) == ([(0, 130)], [0])
+    bounds, shot_of = cut_segments([(0, 4), (4, 130)], info, SegmentRule(kind="frames"), 50)
     assert (bounds, shot_of) == ([(0, 4), (4, 46), (46, 88), (88, 130)], [0, 1, 1, 1])
 
 

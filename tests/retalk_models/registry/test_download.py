@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from retalk_models.registry.download import Attempts, Progress, download, download_member
+from retalk_models.registry.download import Attempts, DownloadProgress, download, download_member
 from retalk_models.registry.errors import FetchError
 from retalk_models.registry.sources import open_source
 from tests.retalk_models.fetch_server import serving
@@ -21,7 +21,7 @@ DATA = random.Random(1).randbytes(600_000)
 NEWER = random.Random(2).randbytes(600_000)
 
 
-class Heard(Progress):
+class Heard(DownloadProgress):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ def test_cancelling_stops_at_the_next_chunk(tmp_path: Path) -> None:
     with serving({"/a.pth": DATA * 20}) as shelf:
         shelf.pause = 0.02
 
-        class Cancels(Progress):
+        class Cancels(DownloadProgress):
             def at(self, file: str, done: int) -> None:
                 cancelled.set()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from retalk_models.registry.download import Progress
+from retalk_models.registry.download import DownloadProgress
 from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.fetch import parse_accepted, pull
 from retalk_models.registry.registry import Registry
@@ -27,7 +27,7 @@ OTHER = random.Random(4).randbytes(700_000)
 POINTS = b"MATLAB 5.0" + DATA[:984]
 
 
-class Heard(Progress):
+class Heard(DownloadProgress):
     def __init__(self) -> None:
         self.said: list[str] = []
 

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from retalk_models.inference.allocator import disable_malloc_trim
+from retalk_models.layers.region import Region, View
 from retalk_models.layers.stylegan2 import ResBlock, convolved
-from retalk_models.layers.window import View, Window
 from retalk_models.networks.gfpgan import Condition, parts_of
 from tests.parity import assert_close
 from tests.retalk_models.recipe import Subject
 
-MOUTH = Window(304, 464, 144, 368)
+MOUTH = Region(304, 464, 144, 368)
 
 
-def cut(x: torch.Tensor, window: Window) -> torch.Tensor:
-    return x[..., window.top : window.bottom, window.left : window.right]
+def cut(x: torch.Tensor, region: Region) -> torch.Tensor:
+    return x[..., region.top : region.bottom, region.left : region.right]
 
 
 @pytest.mark.parametrize("subject", ["gfpgan"], indirect=True)
@@ -29,7 +29,7 @@ def test_a_restored_mouth_is_the_mouth_of_the_restored_face(subject: Subject) ->
     face = torch.rand(1, 3, 512, 512) * 2 - 1
     with torch.inference_mode():
         exact = subject.module(face, return_rgb=False)[0]
-        part, _ = subject.module(face, return_rgb=False, window=MOUTH)
+        part, _ = subject.module(face, return_rgb=False, region=MOUTH)
     assert_close("mouth", part.numpy(), cut(exact, MOUTH).numpy(), 1e-5)
 
 
@@ -40,16 +40,16 @@ def test_labels_of_a_part_are_those_of_the_whole(subject: Subject) -> None:
     with torch.inference_mode():
         exact = subject.module(face)[0]
         assert_close("all", subject.module.logits(face).numpy(), exact.numpy(), 1e-5)
-        for window in (Window(50, 111, 20, 100), Window(0, 30, 77, 128)):
+        for region in (Region(50, 111, 20, 100), Region(0, 30, 77, 128)):
             assert_close(
-                str(window), subject.module.logits(face, window).numpy(), cut(exact, window).numpy(), 1e-5
+                str(region), subject.module.logits(face, region).numpy(), cut(exact, region).numpy(), 1e-5
             )
 
 
 @pytest.mark.parametrize(
-    "window", [Window(21, 40, 30, 47), Window(0, 9, 55, 64), Window(62, 64, 1, 2), Window(0, 64, 0, 64)]
+    "region", [Region(21, 40, 30, 47), Region(0, 9, 55, 64), Region(62, 64, 1, 2), Region(0, 64, 0, 64)]
 )
-def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -> None:
+def test_parts_hold_what_convolutions_and_enlargements_look_at(region: Region) -> None:
     """A U-Net's way up and a decoder with made-up layers: were a part too small by one sample, its border
     would differ.
     """
@@ -61,7 +61,7 @@ def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -
         convs = [(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)) for _ in range(levels)]
         x = torch.rand(1, 2, size >> levels, size >> levels)
 
-        def made(wanted: Window) -> torch.Tensor:
+        def made(wanted: Region) -> torch.Tensor:
             features = picture = View.whole(x)
             decoder, unet = parts_of(wanted, levels, size)
             for block, condition, (first, second), drawn, conditioned in zip(
@@ -75,12 +75,12 @@ def test_parts_hold_what_convolutions_and_enlargements_look_at(window: Window) -
             return picture.of(wanted)
 
         assert_close(
-            str(window), made(window).numpy(), cut(made(Window(0, size, 0, size)), window).numpy(), 1e-6
+            str(region), made(region).numpy(), cut(made(Region(0, size, 0, size)), region).numpy(), 1e-6
         )
 
 
 def test_views_do_no_more_than_asked_for() -> None:
-    """A window inside is convolved without padding; the picture's own border is padded."""
+    """A region inside is convolved without padding; the picture's own border is padded."""
     picture, asked = torch.rand(1, 1, 20, 30), []
 
     def convolution(x: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
@@ -88,11 +88,11 @@ def test_views_do_no_more_than_asked_for() -> None:
         return nn.functional.conv2d(x, torch.ones(1, 1, 3, 3), padding=padding)
 
     view, exact = View.whole(picture), nn.functional.conv2d(picture, torch.ones(1, 1, 3, 3), padding=1)
-    for window in (Window(5, 8, 4, 10), Window(0, 4, 7, 9), Window(3, 20, 0, 30)):
+    for region in (Region(5, 8, 4, 10), Region(0, 4, 7, 9), Region(3, 20, 0, 30)):
         assert_close(
-            str(window),
-            view.convolved(convolution, window).of(window).numpy(),
-            cut(exact, window).numpy(),
+            str(region),
+            view.convolved(convolution, region).of(region).numpy(),
+            cut(exact, region).numpy(),
             1e-6,
         )
     assert asked == [((5, 30), (0, 0)), ((5, 30), (1, 0)), ((18, 30), (1, 1))]
