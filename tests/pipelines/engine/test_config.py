@@ -57,7 +57,7 @@ def test_a_stage_that_has_no_place_is_refused_unless_the_profile_takes_the_rest(
 
 def test_shipped_names() -> None:
     assert {"laptop", "node-8gpu", "autoscaling"} <= set(names("profiles"))
-    assert load_engine("exemplar").rule.kind == "shot"
+    assert load_engine("exemplar").segments.kind == "shot"
 
 
 def test_fusion_is_a_line_of_the_profile() -> None:
