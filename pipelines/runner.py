@@ -43,7 +43,7 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Report:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
         run_dir: its run directory.
@@ -277,8 +277,8 @@ def _log_failures(report: Report) -> None:
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
-    """Remove what killed writers have left in the run directory and beside the outputs. The caller holds the
-    lock.
+    """Remove temporary files of killed writers from the run directory and beside the outputs. The caller holds
+    the lock.
     """
     folders: dict[str, list[str]] = {}
     for output in (dub.output for title in titles for dub in title.dubs if "/" in dub.output):

@@ -1,8 +1,8 @@
-"""What a run will cost: work found by planning, times rates that were measured, on the profile's pools and
+"""Forecast of a run's cost: the work found by planning times measured rates, on the profile's pools and
 nodes.
 
 Rates come from the profile (`retalk profile` writes them) or from earlier runs in the same run directory.
-Where neither has a stage, the forecast is unknown and says so: no number is made up.
+Where neither has a stage, the forecast is unknown and says so; no number is invented.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.monitoring.run_log import size_of
 from pipelines.state.run_directory import Record
 
 HOUR = 3600.0
-#: Pictures this much larger or smaller than those that were measured make the rates doubtful, and it is said.
+#: Pictures this many times larger or smaller than the measured ones make rates doubtful; a note says so.
 SIZE_FACTOR = 2.0
 
 
@@ -43,7 +43,7 @@ class Load:
 
 @dataclass
 class Work:
-    """What is left to do: frames to plan, to analyse (once a title), to dub (once a dub)."""
+    """Work that is left: frames to plan, to analyse (once a title), to dub (once a dub)."""
 
     titles: int = 0
     dubs: int = 0
@@ -168,12 +168,12 @@ def hours_of_forms(groups: Sequence[NodeGroup], node_seconds: Mapping[str, float
 def forecast(
     engine: Engine, profile: ProfileConfig, work: Work, rates: Mapping[str, StageRate], source: str, cpus: int
 ) -> dict[str, Any]:
-    """What the work will cost with a profile.
+    """Forecast the cost of work with a profile.
 
     Args:
         engine: whose stages.
         profile: pools, nodes and prices.
-        work: what is to be done.
+        work: the work that is left.
         rates: by stage.
         source: where they come from.
         cpus: of this machine, for a profile without nodes.
@@ -181,8 +181,8 @@ def forecast(
     Returns:
         ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours of each), their sums ``cpu_hours``
         and ``gpu_hours``, ``wall_seconds`` (with whatever is scarcest busy all the time) and ``bound_by``,
-        ``node_hours``, ``cost`` and ``currency``. What is not known is None, ``unknown`` lists the stages
-        without a rate, ``notes`` what to do about it.
+        ``node_hours``, ``cost`` and ``currency``. Unknown values are None; ``unknown`` lists the stages
+        without a rate, ``notes`` the remedies.
     """
     groups = profile.nodes or [NodeGroup(name="this machine", cpus=cpus)]
     total = {"CPU": sum(g.max * g.cpus for g in groups), "GPU": sum(g.max * g.gpus for g in groups)}
@@ -238,7 +238,7 @@ def forecast(
 def _wall(
     result: dict[str, Any], pools: Mapping[str, tuple[PoolConfig, float]], total: Mapping[str, float]
 ) -> None:
-    """The scarcest of pools, CPUs and GPUs decides how long it takes."""
+    """Set ``wall_seconds`` and ``bound_by``: the scarcest of pools, CPUs and GPUs decides."""
     cpus = int(total["CPU"])
     bounds = [
         (seconds / pool.bounds(cpus)[1], f"pool {name} (at most {pool.bounds(cpus)[1]} actors)")
@@ -309,7 +309,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
 
 
 def to_json(work: Work, forecasts: Sequence[Mapping[str, Any]], made: float) -> dict[str, Any]:
-    """What ``forecast.json`` in the run directory holds, for `retalk report`."""
+    """Contents of ``forecast.json`` in the run directory, for `retalk report`."""
     return {"made": made, "work": dataclasses.asdict(work), "forecasts": list(forecasts)}
 
 

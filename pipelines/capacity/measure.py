@@ -1,7 +1,7 @@
-"""Measure one stage in a process of its own: seconds a frame, memory, row sizes. ``python -m
-pipelines.capacity.measure`` is `retalk profile`'s.
+"""Measure one stage in a process of its own: seconds per frame, memory, row sizes. `retalk profile` starts
+``python -m pipelines.capacity.measure``.
 
-A process a stage, so that the memory is that stage's: its libraries, its networks, one row.
+One process per stage, so that the memory is that stage's: its libraries, its networks, one row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipelines.planning.planner import PLANNED, Planner
 from pipelines.state.coordinator import Coordinator
 
 MIB = 1 << 20
-#: Id of the title that comes first and is not timed: models are loaded and functions compiled over it.
+#: Id of the first title, which is not timed: models are loaded and functions compiled during it.
 WARM = "warm"
 #: Seconds after which a stage that is measured counts as hanging.
 PATIENCE = 3600
@@ -81,12 +81,12 @@ def measure(
 
     Args:
         stage: its name; "plan" reads titles (JSON lines) instead of rows.
-        engine: with the options that are meant.
+        engine: its stages with their options.
         run: run directory.
         segment_frames: for the planner.
         device: torch device.
-        source: what goes in.
-        target: what comes out.
+        source: file with the rows to run on.
+        target: file for the resulting rows.
 
     Raises:
         UsageError: the stage fails on this footage, or its process dies.
@@ -119,7 +119,7 @@ def measure(
 
 
 def rss_mib() -> float:
-    """Most memory that this process has had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -176,7 +176,7 @@ def _stage(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[f
 
 
 def _gpu_mib(device: str) -> float:
-    """Most memory of the GPU that this process has had: torch's, and what the driver keeps for the process."""
+    """Return the peak memory of this process on the GPU: torch's, and what the driver keeps for the process."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
         return 0.0
     torch = sys.modules["torch"]
@@ -188,7 +188,7 @@ def _gpu_mib(device: str) -> float:
 
 
 def main(path: str) -> None:
-    """The process of one stage: reads what `measure` asks, writes the answer."""
+    """Measure the stage that `measure` asks for on standard input, and write the result."""
     spec = json.loads(Path(path).read_text())
     limit_process(spec["device"], isolated=True)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""From measured stages to a profile: how many actors of what, and why. Pure arithmetic."""
+"""From measured stages to a profile: pools, their sizes, and the reasons. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLANNER = 0.5
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is: cores, memory, free shared memory (MiB), GPUs and the memory of the smallest of them."""
+    """A machine's cores, memory and free shared memory (MiB), GPUs and the memory of the smallest of them."""
 
     cpus: int
     ram_mib: float
@@ -104,7 +104,7 @@ def group_stages(engine: Engine, measures: Mapping[str, Measure], megapixels: fl
         seconds, slope = fit(measure.points)
         pool.stages.append(spec.name)
         pool.seconds += seconds + slope * megapixels
-        # What the stage itself needs comes on top of the libraries that all have.
+        # The stage's own memory comes on top of the libraries that every worker has.
         pool.rss_mib = (pool.rss_mib or measure.base_mib) + max(0.0, measure.rss_mib - measure.base_mib)
         pool.gpu_mib += measure.gpu_mib
     for pool in pools:

@@ -1,7 +1,7 @@
 """Engines and profiles: YAML files held by typed models, with errors that name the file, the key and the
 allowed values.
 
-An engine says which stages run (`configs/engines/*.yaml`); a profile says how many of what on a kind of
+An engine lists the stages (`configs/engines/*.yaml`); a profile lists the pools that run them on a kind of
 machine (`configs/profiles/*.yaml`). Any profile serves any engine: see `ProfileConfig.place`.
 """
 
@@ -40,12 +40,11 @@ class StageConfig(_Strict):
 
 
 class SegmentRule(_Strict):
-    """How shots are cut into segments.
+    """Rule by which shots are cut into segments.
 
-    ``shot``: a segment is a shot, or equal parts of at most `max_seconds` of it: fixed by the
-        engine, so that results do not depend on
-    the profile. ``frames``: equal parts of at most the profile's `segment_frames`, for engines
-        whose results do not depend on it.
+    ``shot``: a whole shot, or equal parts of at most `max_seconds` of it: fixed by the engine, so that results
+    do not depend on the profile. ``frames``: equal parts of at most the profile's `segment_frames`, for
+    engines whose results do not depend on it.
     """
 
     kind: Literal["shot", "frames"] = "frames"
@@ -119,7 +118,7 @@ class AssembleConfig(_Strict):
 
 
 class CacheConfig(_Strict):
-    """What stages compute once a segment is kept for later runs, such as one that adds a language."""
+    """Analysis cache: results of the stages that run once per segment, kept for later runs."""
 
     on: bool = True
     bytes_per_frame: int = Field(
@@ -152,7 +151,7 @@ class NodeGroup(_Strict):
 
 
 class StageRate(_Strict):
-    """What one actor needs for one stage, as `retalk profile` measured it: ``seconds + per_megapixel *
+    """Cost of one stage for one actor, as measured by `retalk profile`: ``seconds + per_megapixel *
     megapixels`` a frame.
     """
 
@@ -171,9 +170,7 @@ class Rates(_Strict):
 
 
 class LimitsConfig(_Strict):
-    """What a title may be at most; larger ones are failed titles of the ledger. They keep a broken or hostile
-    file from eating a node.
-    """
+    """Upper limits of a title; larger ones fail. They keep a broken or hostile file from using up a node."""
 
     max_megapixels: float = Field(
         default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2"
@@ -182,7 +179,7 @@ class LimitsConfig(_Strict):
     max_gib: float = Field(default=512.0, gt=0, description="size of a file")
 
     def media(self) -> MediaLimits:
-        """As `probe_video` takes them."""
+        """Return the limits as `probe_video` takes them."""
         return MediaLimits(**self.model_dump())
 
 
@@ -241,7 +238,7 @@ class ProfileConfig(_Strict):
         return self
 
     def pools_of(self, engine: str) -> list[PoolConfig]:
-        """The pools that an engine's stages are placed in."""
+        """Return the pools that an engine's stages are placed in."""
         return self.engines[engine].pools if engine in self.engines else self.pools
 
     def place(
@@ -300,7 +297,7 @@ def names(kind: Literal["engines", "profiles"]) -> list[str]:
 
 
 def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
-    """Where a configuration is, for messages, and its text."""
+    """Return the place of a configuration, for messages, and its text."""
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
         if not path.is_file():
@@ -383,7 +380,7 @@ def load_profile(name_or_path: str) -> ProfileConfig:
 
 
 def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """A profile with other limits.
+    """Return a profile with other limits.
 
     Raises:
         ConfigError: an unknown limit or a wrong value.

@@ -20,7 +20,7 @@ from pipelines.engine.config import EngineConfig, parse_options
 from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
 
-#: What the last stage writes about the file that it committed.
+#: Columns that the last stage writes about the file it committed.
 RECEIPT = pa.schema(
     [
         scalar("path", pa.string()),
@@ -31,7 +31,7 @@ RECEIPT = pa.schema(
 )
 #: The adapter's own column: JSON with each stage's seconds, and for an error the stage and the traceback.
 META = pa.field("meta", pa.string(), nullable=False)
-#: What is left of a row behind the last stage.
+#: Columns of a row behind the last stage.
 FINAL = pa.schema(
     [
         *(PLAN.field(name) for name in ("segment_id", "title", "error", "segment")),
@@ -44,7 +44,7 @@ FINAL = pa.schema(
 
 @dataclass(frozen=True)
 class StageSpec:
-    """Where a stage's class is, and the stage itself with the engine's options, not set up: `reads` and
+    """A stage with the engine's options, not set up, and the place of its class: `reads` and
     `writes` may follow options.
     """
 
@@ -78,7 +78,7 @@ class Engine:
     """The stages of an engine in order, with the engine-wide options of each.
 
     Args:
-        config: which stages, with which options.
+        config: the stages and their options.
 
     Raises:
         ConfigError: a stage cannot be imported, an option is wrong, or columns do not fit (`lint`).
@@ -139,8 +139,8 @@ class Engine:
         return checked
 
     def halo(self, overrides: dict[str, dict[str, Any]]) -> tuple[int, int]:
-        """Frames needed before and after a segment's core: the sum over the stages, for each one's window
-        looks at the one's before.
+        """Frames needed before and after a segment's core: the sum of the stages' halos, since each stage reads
+        the results of the one before.
         """
         before = after = 0
         for spec in self.stages:
@@ -176,8 +176,8 @@ class Engine:
 
 
 def lint(engine: Engine) -> None:
-    """Check that each column a stage reads is in the plan or was written upstream with the same type, and
-    that the engine ends well.
+    """Check that each column that a stage reads is in the plan or was written upstream with the same type, and
+    that the last stage writes a receipt.
 
     Raises:
         ConfigError: naming engine, stage and column.

@@ -1,4 +1,4 @@
-"""Model files that an engine's stages will load, asked of the stages."""
+"""Model files that an engine's stages will load, as the stages declare them."""
 
 from __future__ import annotations
 

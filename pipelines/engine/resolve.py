@@ -15,7 +15,7 @@ from retalk_models.registry.registry import available
 def resolve_engine(
     engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Engine:
-    """An engine by name, path or configuration, with engine-wide options on top of its own.
+    """Return an engine by name, path or configuration, with engine-wide options on top of its own.
 
     Raises:
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
@@ -42,11 +42,11 @@ def resolve_engine(
 
 
 def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the networks' engine can run: its stages are part of this version and its weights are in the
-    cache, or where options say.
+    """Return whether the engine `retalk` can run: its stages are part of this version, and its weights are in
+    the cache or at the places that options name.
     """
     if not available("lnet") and not any(values.get("weights") for values in options.values()):
-        return False  # said without importing torch, which takes seconds
+        return False  # decided without importing torch, which takes seconds
     try:
         check_weights(resolve_engine("retalk", options))
     except UsageError:

@@ -2,8 +2,8 @@
 outside.
 
 Tensors travel as flat lists of their dtype; the shape is known from the declared column and the list's
-length. A list column never falls back to pickles, does not care that rows have different numbers of frames,
-and an errored row's empty list is as valid as any other.
+length. A list column never falls back to pickles, allows rows with different numbers of frames, and holds the
+empty list of a failed row like any other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What planners and workers are built from: plain data, and no library that takes long to import.
+"""Specifications of planners and workers: plain data, and no library that takes long to import.
 
-A worker unpickles its specification before any code of its own runs, and must be able to say that it is
-starting before it imports more.
+A worker unpickles its specification before any code of its own runs, and reports that it is starting before
+it imports more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipelines.engine.config import EngineConfig
 
 @dataclass(frozen=True)
 class PlanSpec:
-    """What a planner is built from: plain data."""
+    """Specification of a planner, as plain data."""
 
     engine: EngineConfig
     run: str
@@ -25,7 +25,7 @@ class PlanSpec:
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """Where analysis is kept, as plain data.
+    """Specification of the analysis cache, as plain data.
 
     Attributes:
         url: folder (the run directory, or one that several runs share); the files lie in its ``analysis/``.
@@ -40,7 +40,7 @@ class CacheSpec:
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """What a worker is built from: plain data that can be sent to any process."""
+    """Specification of a worker, as plain data that can be sent to any process."""
 
     engine: EngineConfig
     stages: tuple[str, ...]

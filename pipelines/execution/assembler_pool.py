@@ -17,8 +17,8 @@ MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
 
 class Assembler:
-    """Assembles dubs in a process of its own, one after the other; a task for each would start a process for
-    each.
+    """Assembles dubs in a process of its own, one after the other; a task per dub would start a process per
+    dub.
     """
 
     def __init__(self) -> None:
@@ -45,16 +45,16 @@ class AssemblerPool:
         self._lock = threading.Lock()
 
     def put(self, job: DubJob) -> None:
-        """Let a complete dub wait."""
+        """Queue a complete dub."""
         self._waiting.append(job)
 
     def wanted(self) -> int:
-        """How many calls of `run` are worth while for what waits."""
+        """Return the number of calls of `run` that the waiting dubs justify."""
         return min(len(self._waiting), self._at_once)
 
     def run(self) -> Iterator[tuple[DubJob, Record | Exception]]:
-        """Assemble dubs until none waits, a few at a time, in an idle actor; gives each with its record, or
-        with why its actor died three times.
+        """Assemble dubs until none waits, a few at a time, in an idle actor; yield each with its record, or with
+        the error after its actor died three times.
         """
         while jobs := self._taken():
             actor = self._actor()
@@ -84,7 +84,7 @@ class AssemblerPool:
             if len(jobs) == 1:
                 yield jobs[0], problem
                 return
-            for job in jobs:  # one of them did it
+            for job in jobs:  # one of them killed the actor
                 yield from self._assembled(actor, [job])
 
     def _taken(self) -> list[DubJob]:

@@ -25,7 +25,7 @@ UNWRITTEN = "unwritten"
 
 @dataclass
 class DubJob:
-    """What is known of one dub while its segments arrive. Plain data: it is sent to the assembly task.
+    """State of one dub while its segments arrive. Plain data: it is sent to the assembly task.
 
     `output_segments` are the frames of each output segment by name, in output order; `receipts` those that
     are committed, by name; `reused` of them by an earlier run.

@@ -30,7 +30,7 @@ MAX_TITLES, PLANNER_TASKS = 32, 16
 #: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a
 #: long title as for a short one.
 QUEUED = 1
-#: How many times longer batches may be in large catalogues, and titles that each worker has for each time.
+#: Factor by which batches may be longer in large catalogues, and titles per worker for each step of it.
 MAX_LONGER, WORKER_TITLES = 8, 16
 #: Batches that each worker of the largest pool has at least over a run, as far as there are rows.
 WORKER_BUNDLES = 4
@@ -38,7 +38,7 @@ WORKER_BUNDLES = 4
 
 @dataclass(frozen=True)
 class BatchingPolicy:
-    """How much goes together in a run. The default is one row each.
+    """Size of a run's batches. The default is one row each.
 
     Attributes:
         frames: source frames to decode, halo included, where there is no reason for more.
@@ -63,7 +63,7 @@ class BatchingPolicy:
 
     @property
     def titles_per_task(self) -> int:
-        """How many titles one planning task takes: one, unless there are many more than planners and workers."""
+        """Titles per planning task: one, unless there are many more than planners and workers."""
         return max(
             1,
             min(
@@ -84,7 +84,7 @@ class BatchingPolicy:
             start, task = stop, task + 1
 
     def rows(self, planned: int) -> int:
-        """How many rows of a title with so many may go together, if the run's other titles have as many: few
+        """Return the rows of a title with so many that may share a batch, if the run's other titles have as many: few
         rows are all spread.
         """
         return max(1, min(MAX_ROWS, self.titles * planned // (WORKER_BUNDLES * self.workers)))

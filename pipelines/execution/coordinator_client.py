@@ -28,8 +28,8 @@ NOTES_PERIOD = 1.0
 class CoordinatorClient:
     """The coordinator in its actor, as workers see it.
 
-    What need not be waited for is gathered and sent along with the next `begin`, at the end of a batch, or
-    after a second.
+    Notes that need no answer are gathered and sent with the next `begin`, at the end of a batch, or after a
+    second.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,7 +67,7 @@ class CoordinatorClient:
 
     @contextmanager
     def coming_up(self, group: str) -> Iterator[None]:
-        """Tell the coordinator that this actor is starting, and then that it is up. Its imports and its
+        """Report to the coordinator that this actor is starting, and then that it is up. Its imports and its
         set-up belong inside.
         """
         worker = self._ray.get_runtime_context().get_actor_id() or uuid.uuid4().hex
@@ -80,7 +80,7 @@ class CoordinatorClient:
         return bool(self._ray.get(self._coordinator.claim.remote(size)))
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send the gathered notes."""
         if self._notes:
             self._coordinator.note.remote(self._taken())
 
@@ -105,8 +105,7 @@ def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, An
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     name = f"coordinator-{uuid.uuid4().hex[:12]}"
-    # No CPU: it must never wait behind the pools. On the driver's node: what it knows lives as long as the
-    # run.
+    # No CPU: it must never wait behind the pools. On the driver's node: its state lives as long as the run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     actor = ray.remote(Coordinator).options(name=name, namespace=NAMESPACE, **options).remote(room, folder)
@@ -114,8 +113,8 @@ def start_coordinator(room: float = math.inf, folder: str = "") -> tuple[str, An
 
 
 def snapshot_of(coordinator: Any) -> dict[str, Any]:
-    """The coordinator's snapshot, from its actor. It is waited for no longer than the progress display may
-    stand still.
+    """Return the coordinator's snapshot, from its actor, within the time that the progress display may stand
+    still.
 
     Raises:
         RayLostError: Ray has ended; nobody would answer.

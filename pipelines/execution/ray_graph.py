@@ -105,11 +105,11 @@ def _pool(pool: PoolConfig, cpus: int) -> Any:
 
 @contextmanager
 def reduce_scheduler_polling(titles: int) -> Iterator[None]:
-    """Let Ray Data's scheduler look around less often where a catalogue is large.
+    """Let Ray Data's scheduler poll less often where a catalogue is large.
 
-    It does so ten times a second however little there is to do, at 5 ms of the driver each time, which in a
-    large catalogue is a third of all that a segment costs there; results wait a moment longer. Ray has no
-    setting for it, only this constant of its own: where a version has no such constant, nothing happens.
+    By default it polls ten times a second at 5 ms of the driver each, which in a large catalogue is a third of
+    the driver's cost of a segment; results wait a moment longer. Ray has no setting for it, only this internal
+    constant: where a version has no such constant, nothing happens.
     """
     from ray.data._internal.execution import streaming_executor_state as scheduler
 
@@ -136,7 +136,7 @@ def stream(
     come, in any order, in lists of those that have come together.
 
     Args:
-        titles: what to dub.
+        titles: titles to dub.
         plan: the planner's specification.
         placed: the groups in order, each with its pool; without any, the planner's rows are given.
         profile: planner pool and watchdog.
@@ -155,7 +155,7 @@ def stream(
 
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            # What matters is in the rows' errors or raised here; Ray's own log file keeps the rest.
+            # Errors are in the rows or raised here; Ray's own log file keeps the rest.
             handler.setLevel(logging.CRITICAL)
     # A pool larger than a short catalogue is no mistake.
     warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
@@ -196,13 +196,13 @@ def stream(
                 **{**common, **gpus},
             )
         schema = FINAL if placed else PLANNED
-        # No prefetching: a receipt is seen when it is there, not when the next one is.
+        # No prefetching: a receipt is taken as soon as it is there, not when the next one is.
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield _rows(table, schema)
 
 
 def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
-    """The rows of a block, without heartbeats."""
+    """Return the rows of a block, without heartbeats."""
     from pipelines.engine.engine import FINAL
 
     rows = unpack(table, schema)

@@ -1,4 +1,4 @@
-"""What Ray and its workers print goes into a file: the terminal shows our own lines only."""
+"""Redirection of the output of Ray and its workers into a file: the terminal shows our own lines only."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from typing import Any, TextIO
 def kept_output() -> Iterator[Path]:
     """Redirect file descriptors 1 and 2 into a temporary file, and Ray's own log messages too.
 
-    `sys.stdout` and `sys.stderr` go on writing where they did. Not for what holds on to their old objects:
-        such output is in the file.
+    `sys.stdout` and `sys.stderr` keep their targets. Code that holds their old objects writes into the file.
 
     Yields:
         The file; it is deleted at the end if it is empty, else the caller decides.
@@ -80,8 +79,8 @@ def _redirected(name: str, number: int, target: int) -> Iterator[None]:
 def worker_lines_kept(path: Path | None, show: bool) -> Iterator[None]:
     """Write the lines that Ray's workers print, and Ray about them, into a file instead of on the terminal.
 
-    Ray has no setting for it, only this function of its own: where a version has no such function, the lines
-        are printed.
+    Ray has no setting for it, only this internal function: where a version has no such function, the lines are
+    printed.
 
     Args:
         path: the file; None: nothing is changed.

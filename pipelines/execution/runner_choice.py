@@ -1,4 +1,4 @@
-"""Where a run's work is done: on Ray, or in this process where starting Ray would take longer than it saves.
+"""Choice of the runner: Ray, or this process where starting Ray would take longer than it saves.
 
 The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile
 books GPUs, or if more than `MOST_TITLES` titles have work left. Otherwise this process, if the work left is
@@ -40,7 +40,7 @@ MOST_TITLES, PATIENCE = 16, 5.0
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, ``ray`` or ``local``, and why, in words."""
+    """The chosen runner, ``ray`` or ``local``, and the reason, for the user."""
 
     runner: Literal["ray", "local"]
     reason: str
@@ -53,11 +53,11 @@ def choose_runner(
     heavy.
 
     Args:
-        wanted: what the user asked for.
-        engine: for what it costs.
-        pools: those that the engine's stages are placed in.
+        wanted: the user's choice.
+        engine: its networks decide the cost.
+        pools: pools of the engine's stages.
         plan: of the run's planner.
-        titles: what is asked for.
+        titles: titles to work on.
     """
     if wanted != "auto":
         return Choice(wanted, "as asked for")

@@ -1,8 +1,8 @@
-"""In which order titles are planned: long ones early, but never so many at a time that the pools wait for all
+"""Order in which titles are planned: long ones early, but never so many at a time that the pools wait for all
 of them.
 
-A two-hour film is looked through for cuts and faces before its first segment is known, which takes minutes.
-Were it planned last, all pools would stand still meanwhile; were all films planned first, they would too, at
+A two-hour film is searched for cuts and faces before its first segment is known, which takes minutes. If it
+were planned last, all pools would be idle meanwhile; if all films were planned first, they would be idle at
 the beginning.
 """
 

@@ -3,7 +3,7 @@ actor and in a plain loop.
 
 For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into
 the row's `error`, fans out before the first stage that runs once a dub, keeps only columns that somebody
-downstream reads, and behind the last stage commits the receipt.
+downstream reads, and commits the receipt behind the last stage.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Group:
     """Stages that run one after the other in one worker.
 
     Args:
-        spec: which, and how.
+        spec: the stages and their device.
         coordinator: attempts and counters.
         block_frames: frames of resulting rows that go together in a block; a row with more is alone.
 
     Raises:
-        Exception: whatever a stage's `setup` raises.
+        Exception: any error of a stage's `setup`.
     """
 
     def __init__(self, spec: GroupSpec, coordinator: CoordinatorProtocol, block_frames: int = 1) -> None:
@@ -255,7 +255,7 @@ class Group:
             if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
-            return None  # what is wrong with the run directory is told when the output segment is to be committed
+            return None  # a problem of the run directory is reported when the output segment is committed
         values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
         return empty_row(
             FINAL,

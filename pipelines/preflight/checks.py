@@ -1,4 +1,4 @@
-"""What would crawl or fail late is refused before anything runs: pools, object store, shared memory, outputs."""
+"""Checks that refuse, before anything runs, what would crawl or fail late: pools, stores, memory, outputs."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
 
 
 def _below_here(url: str) -> str:
-    """Where a relative path was looked for."""
+    """Return the places where a relative path was looked for."""
     return "" if "://" in url or "::" in url or url.startswith("/") else f" (looked for in {Path.cwd()})"
 
 

@@ -23,7 +23,7 @@ from pipelines.preflight.checks import MIB, longest_row
 from pipelines.state.content_keys import version
 from retalk_models.registry.registry import home_registry
 
-#: Where Ray's launcher leaves its configuration on the head node.
+#: File that Ray's launcher leaves with its configuration on the head node.
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 #: Seconds that a node has to answer.
 PATIENCE = 180.0
@@ -31,7 +31,7 @@ PATIENCE = 180.0
 
 @dataclass(frozen=True)
 class NodeSize:
-    """What one node has for work: CPUs, GPUs, bytes of object store (0: not known)."""
+    """Resources of one node: CPUs, GPUs, bytes of object store (0: not known)."""
 
     cpus: float
     gpus: float
@@ -51,7 +51,7 @@ class Cluster:
 
     @property
     def waits(self) -> bool:
-        """Whether nodes will be added before all pools have their smallest size."""
+        """Return whether nodes must be added before all pools have their smallest size."""
         return self.grown is not None
 
 
@@ -191,7 +191,7 @@ def check_nodes(ray: Any, wanted: Mapping[str, Sequence[str]], run: str) -> None
 def ask_nodes(
     ray: Any, nodes: Sequence[Mapping[str, Any]], wanted: Mapping[str, Sequence[str]], run: str
 ) -> list[str]:
-    """What is wrong with each of some nodes of `ray.nodes()`, a line each; they are asked at the same time."""
+    """Return the problems of some nodes of `ray.nodes()`, a line each; they are asked at the same time."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=1)(inspect_node)
@@ -216,7 +216,7 @@ def ask_nodes(
 
 
 def judge(answer: Mapping[str, Any], resources: Mapping[str, float], run: str) -> list[str]:
-    """What is wrong with a node, from what `inspect_node` answered there and Ray says of it."""
+    """Return the problem of a node, from the answer of `inspect_node` there and Ray's own record of it."""
     problems = []
     if answer["version"] != version():
         problems.append(f"has version {answer['version']} of retalk, the driver {version()}: use one image")
