@@ -49,22 +49,13 @@ class Report:
         run_dir: its run directory.
         records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
         already: dubs that an earlier run had finished.
-<<<<<<< HEAD
-        computed: segments (output_segments) that were computed now.
-        reused: segments that an earlier run had committed.
-        noticed: what was found damaged in the run directory as a whole; what concerns a title is among its
-            record's notes.
-        unwritten: why records could not be written, by title and dub. The outputs are as their records say, but a
-            later run does not know it.
-        ray_output: file with what Ray and its workers have printed, where something failed or `verbose` was
-            asked for; "" for none.
-=======
         computed: output segments that were computed now.
         reused: output segments that an earlier run had committed.
         noticed: remarks on the run as a whole, such as damaged files; those on a title are notes of its record.
+        unwritten: why records could not be written, by title and dub. The outputs are as their records say, but a
+            later run does not know it.
         ray_output: file with the output of Ray and its workers, where something failed or `verbose` was asked
             for; "" for none.
->>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)
     """
 
     run_dir: str
@@ -193,16 +184,16 @@ def run(
     return dataclasses.replace(report, noticed=noticed)
 
 
-<<<<<<< HEAD
 def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
-    """One line on the records that could not be written."""
+    """Return one line on the records that could not be written."""
     told = "; ".join(f"{title} [{dub}]: {why}" for (title, dub), why in list(records.items())[:NAMED])
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
     count = "1 record" if len(records) == 1 else f"{len(records)} records"
     return (
         f"{count} could not be written in {directory} ({told}{more}): make room or repair it, and run again"
     )
-=======
+
+
 def _check(spec: RunSpec, overwrite: bool) -> list[str]:
     """Refuse what cannot work before anything runs, and return what is to be said of the run directory.
 
@@ -256,7 +247,14 @@ def _report(collector: Collector) -> Report:
             f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done"
         )
         raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
-    return Report(collector.run.url, records, collector.computed, collector.reused, already=collector.already)
+    return Report(
+        collector.run.url,
+        records,
+        collector.computed,
+        collector.reused,
+        already=collector.already,
+        unwritten=dict(collector.unwritten),
+    )
 
 
 def _with_output(report: Report, output: Path, verbose: bool) -> Report:
@@ -273,7 +271,6 @@ def _log_failures(report: Report) -> None:
     for record in report.failed:
         trace = record.get("traceback") or ""
         LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], trace)
->>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
@@ -294,205 +291,3 @@ def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
 
 class UnwritableError(UsageError):
     """The run's state cannot be written; the message says why. What is committed is safe."""
-<<<<<<< HEAD
-
-
-class _Work:
-    """One run, from titles to the report."""
-
-    def __init__(
-        self,
-        directory: RunDirectory,
-        engine: Engine,
-        profile: ProfileConfig,
-        titles: list[Title],
-        lock: RunLock,
-        keep_segments: bool,
-        progress: Progress,
-        cache: str,
-        others: Collection[str],
-    ) -> None:
-        self.directory, self.engine, self.profile, self.titles, self.lock = (
-            directory,
-            engine,
-            profile,
-            titles,
-            lock,
-        )
-        self.keep_segments, self.progress, self.cache = keep_segments, progress, cache
-        #: Ids of titles of the manifest that this run leaves alone.
-        self.others = others
-        self.plan = PlanSpec(
-            engine.config, directory.url, profile.segment_frames, cache=cache, limits=profile.limits.media()
-        )
-        self.placed = groups_of(engine, profile, directory.url, isolated=False, cache=cache)
-        self.room = cache_room(cache, profile.cache.max_gib) if cache else 0
-
-    def without_ray(self) -> Report:
-        coordinator = Coordinator(self.room)
-        collector = self._collector(lambda job: collector.ended(assemble_dub(job, self.keep_segments)))
-        placed = self.placed
-
-        def take(row: dict[str, Any]) -> None:
-            self.lock.check()
-            collector.take(row)
-
-        alone = {node_shape(machine_cpus(), 0): 1}
-        log = self._log(placed, 1)
-        with self.progress.watch(collector.state, coordinator.snapshot, self._words(), log, lambda: alone):
-            run_local(self.titles, self.plan, [spec for _, spec in placed], take, coordinator)
-        return self._report(collector)
-
-    def with_ray(self, verbose: bool) -> Report:
-        from pipelines.execution.ray_output import kept_output
-        from pipelines.execution.ray_session import ray_session
-
-        preflight.check_shared_urls(self.directory.url, self.titles)
-        placed = [(pool, dataclasses.replace(spec, isolated=True)) for pool, spec in self.placed]
-        self.progress.phase("starting Ray")
-        joined = is_joined()
-        with kept_output() as output:
-            with ray_session(
-                self.profile.store_mib, verbose, lambda: preflight.check_shared_memory(self.profile), output
-            ) as connected:
-                self._check(connected, placed, joined)
-                with scratch_folder() as folder:
-                    report = self._stream(connected, placed, str(folder))
-            if not output.stat().st_size or not (report.failed or verbose):
-                output.unlink()
-                return report
-        return dataclasses.replace(report, ray_output=str(output))
-
-    def _check(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], joined: bool) -> None:
-        """Refuse what would crawl on the connected Ray, or not start at all."""
-        pools, layout = [pool for pool, _ in placed], [(pool, spec.stages) for pool, spec in placed]
-        cluster = preflight_cluster.read_cluster(ray, self.profile, joined)
-        preflight.check_resources(self.profile, pools, cluster.now, cluster.grown, cluster.source)
-        preflight_cluster.check_actors_fit(self.profile, pools, cluster)
-        preflight_cluster.check_row_fits(self.profile, self.engine, layout, cluster)
-        if not cluster.waits:  # stores come with their nodes
-            store = cluster.now.get("object_store_memory", 0)
-            preflight.check_store(self.profile, self.engine, layout, store, int(cluster.now.get("CPU", 1)))
-        overrides = [title.options for title in self.titles] + [
-            dub.options for title in self.titles for dub in title.dubs
-        ]
-        preflight_cluster.check_nodes(ray, wanted_files(self.engine, overrides), self.directory.url)
-
-    def _stream(self, ray: Any, placed: list[tuple[PoolConfig, GroupSpec]], scratch: str) -> Report:
-        from pipelines.execution.assembler_pool import AssemblerPool
-        from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
-        from pipelines.execution.ray_graph import stream
-
-        pool = AssemblerPool(
-            self.profile.assemble.num_cpus, self.profile.assemble.at_once, self.keep_segments
-        )
-        workers = ThreadPoolExecutor(self.profile.assemble.at_once, "assemble")
-
-        def assemble_waiting() -> None:
-            for job, result in pool.run():
-                if isinstance(result, Exception):
-                    collector.failed(job, f"assemble: {_last_words(result)}")
-                else:
-                    collector.ended(result)
-
-        collector = self._collector(pool.put)
-        name, coordinator = start_coordinator(self.room, scratch)
-        error = ""
-        try:
-            log = self._log(placed, int(ray.cluster_resources().get("CPU", 1)))
-            metrics = RunMetrics(redact(self.directory.url).rstrip("/").rsplit("/", 1)[-1])
-            watch = StartWatch(self._least(placed, ray))
-            look = (collector.state, lambda: watch.look(snapshot_of(coordinator)), self._words())
-            with self.progress.watch(*look, log, lambda: node_shapes(ray.nodes()), metrics):
-                blocks = stream(self.titles, self.plan, placed, self.profile, name)
-                while True:
-                    try:
-                        rows = next(blocks, None)
-                    except (
-                        Exception
-                    ) as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
-                        if ray_lost():
-                            raise
-                        error = self._reason(problem)
-                        break
-                    if rows is None:
-                        break
-                    self.lock.check()
-                    for row in rows:
-                        collector.take(row)
-                    # All that have become complete together, so that short ones go to an assembler together.
-                    for _ in range(pool.wanted()):
-                        workers.submit(assemble_waiting)
-                workers.shutdown(wait=True)
-        finally:
-            workers.shutdown(wait=False, cancel_futures=True)
-            if not ray_lost():
-                pool.stop()
-                ray.kill(coordinator)
-        if error:
-            collector.abort(
-                f"the run stopped before this title was done ({error}); run again: what is committed is not computed again"
-            )
-        return self._report(collector)
-
-    def _collector(self, finish: Callable[[DubJob], None]) -> Collector:
-        plan = earlier_plan(self.directory, self.others) if self.others else []
-        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
-
-    def _words(self) -> list[StageWords]:
-        return stage_words(spec.stage for spec in self.engine.stages)
-
-    def _least(self, placed: list[tuple[PoolConfig, GroupSpec]], ray: Any) -> dict[str, int]:
-        """How many workers each group has at least."""
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        groups = {"+".join(spec.stages): pool.bounds(cpus)[0] for pool, spec in placed}
-        return {"plan": self.profile.plan.bounds(cpus)[0], **groups}
-
-    def _log(self, placed: list[tuple[PoolConfig, GroupSpec]], cpus: int) -> RunLog:
-        pools = {
-            s: (pool.name, pool.num_cpus, pool.num_gpus, pool.bounds(cpus)[1])
-            for pool, spec in placed
-            for s in spec.stages
-        }
-        return RunLog(self.directory.url, self.engine.name, self.profile, pools)
-
-    def _reason(self, problem: Exception) -> str:
-        if type(problem).__name__ == "ExecutionTimeoutError":
-            return f"no progress for {self.profile.watchdog_seconds:g} s, watchdog_seconds of profile {self.profile.name}: something hangs"
-        return _last_words(problem)
-
-    def _report(self, collector: Collector) -> Report:
-        # Ray promises that every row comes out; should it not, no title goes without its record.
-        collector.abort(
-            "segments of this title have got lost on the way; run again: what is committed is not computed again"
-        )
-        records = [collector.records[key] for key in sorted(collector.records)]
-        try:
-            collector.write_plan()
-            collector.write_ledger()
-        except OSError as problem:
-            ended = ", ".join(
-                f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed")
-            )
-            failures = "".join(
-                f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done"
-            )
-            raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
-        return Report(
-            self.directory.url,
-            records,
-            collector.computed,
-            collector.reused,
-            already=collector.already,
-            unwritten=dict(collector.unwritten),
-        )
-
-
-def _last_words(problem: BaseException) -> str:
-    """Ray's errors are long: what a traceback in them ends with says what it was."""
-    lines = str(problem).strip().splitlines()
-    starts = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Timeout)\w*: ", line)]
-    text = " ".join(line.strip() for line in lines[starts[-1] :]) if starts else (lines[-1] if lines else "")
-    return f"{type(problem).__name__}: {text}"
-=======
->>>>>>> 84d62cc (A run: decided in RunSpec, done by run_in_process or run_on_ray)
