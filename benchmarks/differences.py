@@ -3,7 +3,7 @@ packages carry.
 
     python -m benchmarks.differences [-o docs/pictures/differences]
 
-No network draws here: what differs is what happens between them, and made-up weights would only give
+No network draws here: the differences lie between the networks, and made-up weights would only give
 meaningless colours. Where a drawn face is needed, the frame's own one stands in, with another tint or a moved
 mouth, so that seams and softness can be seen.
 """

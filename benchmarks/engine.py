@@ -10,10 +10,9 @@ the answers are taken from dlib (so the loop is spared the decoding of their map
 the clock starts; the loop is spared reading and writing the video too. CPU seconds are printed beside wall
 seconds: on a machine with other work they are the fairer figure.
 
-``--dubs`` dubs the clip into so many languages at once in the default mode: what a further one costs.
-    ``--graph`` runs so many segments of
-the clip through Ray in two pools of one thread each: wall time against the time of the pool that has most to
-    do.
+``--dubs`` dubs the clip into so many languages at once in the default mode, for the cost of a further one.
+``--graph`` runs so many segments of the clip through Ray in two pools of one thread each: wall time against the
+time of the busiest pool.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ Options = dict[str, dict[str, Any]]
 
 
 class Measured:
-    """One run: wall and CPU seconds, wall seconds of each stage, what the networks were asked."""
+    """One run: wall and CPU seconds, wall seconds of each stage, calls of the networks."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,7 +79,7 @@ class Measured:
 
 
 def receipts(folder: Path) -> list[tuple[float, dict[str, float]]]:
-    """Of each committed piece: when it was, and the wall seconds of its stages; in order of time."""
+    """Return the time of each committed output segment and the wall seconds of its stages, in order of time."""
     found = [
         (path.stat().st_mtime, json.loads(path.read_text()).get("seconds", {}))
         for path in (folder / "receipts").rglob("*.json")
@@ -124,7 +123,7 @@ def timed(label: str, name: str, folder: Path, row: dict[str, Any], options: Opt
         dub(name, folder / label, row, profile, options)
     seconds = collections.Counter[str]()
     for number, (_, stages) in enumerate(receipts(folder / label)):
-        # What is computed once a segment is in the receipt of each dub of it.
+        # Stages that run once per segment are in the receipt of each of its dubs.
         seconds.update(
             {stage: value for stage, value in stages.items() if not number or stage not in ANALYSIS}
         )
@@ -154,7 +153,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
-    """Make the inputs, run what was asked for, print it."""
+    """Make the inputs, run the chosen benchmarks, print the results."""
     home = Path(arguments.home) if arguments.home else make_models(folder)
     size: Any = tuple(int(v) for v in arguments.size.split("x"))
     video = (
@@ -237,8 +236,8 @@ def table(results: list[Measured], frames: int) -> None:
 
 
 def languages(folder: Path, row: dict[str, Any], options: Options, counts: list[int]) -> None:
-    """Print what N dubs of one video cost, relative to one: the least of two runs each, by turns, for a busy
-    machine only ever adds.
+    """Print the cost of N dubs of one video relative to one: the least of two runs each, by turns, since load
+    only adds.
     """
     counts = sorted({1, *counts})
     spent: dict[int, list[float]] = {count: [] for count in counts}
@@ -294,7 +293,7 @@ def graph(folder: Path, home: Path, segments: int, size: tuple[int, int], frames
     )
     whole = wall / sum(busy[saturated])
     print(
-        f"wall / {saturated}: {steady:.2f} from the first piece to the last; {whole:.2f} with starting Ray and loading"
+        f"wall / {saturated}: {steady:.2f} from the first output segment to the last; {whole:.2f} with starting Ray and loading"
     )
     print(f"load average {os.getloadavg()[0]:.0f}")
 

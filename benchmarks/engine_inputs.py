@@ -36,7 +36,7 @@ DETECTORS = ("s3fd", "fan", "retinaface")
 
 
 class CostedDetectors(RecordedDetectors):
-    """Every question is put to the network it would be put to, and answered from the recording."""
+    """Detectors that run the real networks and answer from the recording."""
 
     def __init__(self, path: str, real: NetworkDetectors) -> None:
         super().__init__(path, real)
@@ -71,7 +71,7 @@ class CostedDetectors(RecordedDetectors):
 
 
 class Counted:
-    """A network that notes what it is asked, for `gmac`."""
+    """A network that records its calls, for `gmac`."""
 
     def __init__(
         self, net: Any, name: str, options: dict[str, Any], folded: bool, asked: collections.Counter[Any]
@@ -168,7 +168,7 @@ def make_speech(folder: Path, seconds: float) -> Path:
 
 
 def record_answers(folder: Path, frames: np.ndarray) -> Path:
-    """What the original's detectors would say of frames uint8[T, h, w, 3] RGB, from dlib's landmarks."""
+    """Return the answers of the original's detectors for frames uint8[T, h, w, 3] RGB, from dlib's landmarks."""
     real = NetworkDetectors(Networks())
     found = [real.clip_landmarks(i, frame) for i, frame in enumerate(frames)]
     if any(points is None for points in found):

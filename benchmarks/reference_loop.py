@@ -1,5 +1,5 @@
-"""The original's main loop, plainly: one frame after the other, its order, its batch sizes, its repeated
-work. The benchmarks' baseline.
+"""The original's main loop without changes: one frame after the other, its order, its batch sizes, its
+repeated work. The benchmarks' baseline.
 
 Written from docs/reference.md; the networks are this project's, in their exact form.
 """

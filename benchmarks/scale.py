@@ -1,4 +1,4 @@
-"""What the graph itself costs, and what it holds, as catalogues and titles grow.
+"""Cost and memory of the graph itself as catalogues and titles grow.
 
 Usage: python -m benchmarks.scale [--only rows|length|skew|cache] [--rows 2500,5000,10000]
 
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale_footage import carphone, encoded_piece, looped, short_title, upscaled, write_video
+from benchmarks.scale_footage import carphone, encoded_segment, looped, short_title, upscaled, write_video
 from operators.media.probe import probe_video
 from pipelines.engine.config import (
     CacheConfig,
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """What this ran on."""
+    """Return the machine's description."""
     names = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -73,7 +73,7 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
     from pipelines.execution.ray_session import ray_session
 
     video, speech = short_title(folder)
-    stored = encoded_piece(folder, video)
+    stored = encoded_segment(folder, video)
     engine = EngineConfig.model_validate(
         {
             "name": "no-op",
@@ -122,8 +122,8 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
 
 
 class SchedulerSteps:
-    """Context manager: CPU seconds and number of the steps of Ray Data's scheduler, which looks around ten
-    times a second in any case.
+    """Context manager: CPU seconds and number of the steps of Ray Data's scheduler, which polls ten times
+    a second in any case.
     """
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ def no_op_profile() -> ProfileConfig:
 
 
 def assert_done(report: Report, count: int) -> None:
-    """A figure of a run that failed would mean nothing."""
+    """Refuse the figures of a run that failed."""
     if report.failed or len(report.records) != count:
         raise SystemExit(
             f"{len(report.failed)} of {count} titles failed: {report.failed[0]['error'] if report.failed else ''}"
@@ -226,7 +226,7 @@ def length(folder: Path, options: argparse.Namespace) -> None:
 
 
 def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str, float]:
-    """Dub one title on a Ray of this process, and what that took at most; see `Watch`."""
+    """Dub one title on a Ray of this process, and return the peaks; see `Watch`."""
     from pipelines.execution.ray_session import ray_session
 
     profile = load_profile("laptop")
@@ -236,8 +236,7 @@ def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str,
         config = EngineConfig.model_validate(
             {"name": "cheap", "find_faces": False, "detect_shots": False, "stages": stages}
         )
-        # As the laptop profile places the neural engine: what is computed once a segment goes through the
-        # object store.
+        # As the laptop profile places the neural engine: results of the first pool go through the object store.
         analyse, finish = profile.pools
         pools = EnginePools(pools=[analyse.model_copy(update={"stages": ["scale"]}), finish])
         profile = profile.model_copy(update={"engines": {"cheap": pools}})
@@ -252,8 +251,8 @@ class Watch:
     """Context manager: peaks of memory while it lasts, in bytes, five times a second.
 
     ``driver``, ``worker`` (the largest) and ``workers`` (all together) count what a process has for itself,
-    without the shared memory of the object store, which is ``store``; ``usual`` is what this is below for 95
-    % of the time, for a single row more or less is seen in a peak; ``spilled`` is what went to disk.
+    without the shared memory of the object store, which is ``store``; ``usual`` is its 95th percentile over
+    time, since a single row shows in a peak; ``spilled`` counts bytes spilled to disk.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -379,7 +378,7 @@ def skew(folder: Path, options: argparse.Namespace) -> None:
 
 
 def shares(spans: list[tuple[float, float]], begin: float, end: float, parts: int) -> list[float]:
-    """How busy four workers were in each part of a time."""
+    """Return the utilisation of four workers in each part of a period."""
     step = (end - begin) / parts
     edges = [(begin + step * k, begin + step * (k + 1)) for k in range(parts)]
     return [sum(max(0.0, min(e, high) - max(s, low)) for s, e in spans) / step / 4 for low, high in edges]
@@ -393,7 +392,7 @@ def read_log(path: Path) -> list[tuple[str, str, float, float]]:
 
 # --- cache --------------------------------------------------------------------------------------------------
 def cache(folder: Path, options: argparse.Namespace) -> None:
-    """A title of the exemplar engine, then a further language with and without what is kept of the first."""
+    """A title of the exemplar engine, then a further language with and without the cached analysis."""
     video = upscaled(folder / "title.mp4", carphone(), 120, (704, 576))
     speech = [make_speech(folder / f"{name}.wav", 4.0) for name in ("one", "two")]
 

@@ -38,10 +38,10 @@ def short_title(folder: Path) -> tuple[Path, Path]:
     return write_video(folder / "second.mp4", 25, 25, (64, 48)), make_speech(folder / "second.wav", 1.0)
 
 
-def encoded_piece(folder: Path, video: Path) -> Path:
+def encoded_segment(folder: Path, video: Path) -> Path:
     """The video as the last stage of an engine would have encoded it."""
     info = probe_video(str(video))
-    target = folder / "piece.mp4"
+    target = folder / "segment.mp4"
     frames = ((frame, frame.pts) for frame in read_frames(str(video), 0, info.n_frames, info))
     encode_segment(str(target), frames, info, EncoderOptions(crf=30, preset="ultrafast"))
     return target

@@ -1,4 +1,4 @@
-"""Stages without work of their own, so that what is measured is the graph around them. Used by
+"""Stages without work of their own, so that the graph around them is measured. Used by
 `benchmarks/scale.py`.
 """
 
@@ -48,7 +48,7 @@ class Look(Stage):
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """`stored` is the encoded file that every piece becomes; the rest as in `LookOptions`."""
+    """`stored` is the encoded file that every output segment becomes; the rest as in `LookOptions`."""
 
     stored: str = ""
     wait: float = 0.0
@@ -56,7 +56,7 @@ class StoreOptions:
 
 
 class Store(Stage):
-    """Once a dub: a file that was encoded before becomes the piece."""
+    """Once per dub: a file that was encoded before becomes the output segment."""
 
     name = "store"
     per = "dub"
@@ -84,7 +84,7 @@ class Store(Stage):
 
 @contextmanager
 def noted(options: Any, stage: str, frames: int) -> Iterator[None]:
-    """Sleep as asked before the block, and append to the log when all of it was: ``stage pid start end`` in
+    """Sleep as the options say before the block, and append its times to the log: ``stage pid start end`` in
     seconds.
     """
     start = time.time()
@@ -114,7 +114,7 @@ class Scale(Stage):
 
 
 class Paint(Stage):
-    """Once a dub, on real frames: the crop comes back as it was, and the piece is encoded."""
+    """Once a dub, on real frames: the crop comes back unchanged, and the output segment is encoded."""
 
     name = "paint"
     per = "dub"

@@ -1,4 +1,4 @@
-"""How well the mouth predicted from sound follows the mouth that spoke, against loudness alone, on a folder
+"""Correlation of the mouth predicted from sound with the mouth that spoke, against loudness alone, on a folder
 of talking clips.
 
     python -m benchmarks.speech CLIPS
@@ -7,7 +7,7 @@ For each clip with sound: correlation of the predicted with the measured mouth o
 lips over the distance of the eyes, dlib landmarks) at the best fixed lag within +-0.4 s, and that lag:
 positive where the lips are later than the sound (a clip's own sound is often late, then it is negative).
 Beside it, near that lag: loudness alone, the prediction without the recogniser, and the width of the mouth.
-Last, what it costs.
+Last, its cost.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure_mouth(path: Path, detect_every: int = 3) -> Measured:
 
 
 def largest_face(detector: object, gray: np.ndarray, before: np.ndarray | None) -> np.ndarray | None:
-    """float64[4], x1 y1 x2 y2 of the largest face; where none is found, what was before."""
+    """float64[4], x1 y1 x2 y2 of the largest face; the previous one where none is found."""
     for side in LONG_SIDES:
         scale = min(1.0, side / max(gray.shape))
         found = detector(cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), 0)  # type: ignore[operator]
@@ -120,7 +120,7 @@ def shifted(box: np.ndarray) -> list[np.ndarray]:
 def score(
     track: np.ndarray, times: np.ndarray, truth: np.ndarray, around: float = 0.0, within: float = 0.4
 ) -> Score:
-    """Correlate a track at 100 Hz with what was measured at frames, for all lags within +-``within`` s of
+    """Correlate a track at 100 Hz with the measures at frames, for all lags within +-``within`` s of
     ``around``.
     """
     lags = around + LAGS[np.abs(LAGS) <= within + 1e-9]

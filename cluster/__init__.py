@@ -1,1 +1,1 @@
-"""Job submission and cluster files. May import `pipelines` and everything to its left."""
+"""Job submission and cluster files. May import every other package."""

@@ -13,13 +13,13 @@ from pipelines.errors import BROKEN, INTERRUPTED, UsageError
 
 #: Seconds that a cluster which has just started is given until an agent takes jobs.
 AGENT_WAIT = 60.0
-#: Seconds between two questions, and how long a cluster may stay silent before following is given up.
+#: Seconds between two polls, and seconds without an answer after which following is given up.
 PAUSE, SILENCE = 2.0, 120.0
 
 
 @contextlib.contextmanager
 def _own_address() -> Iterator[None]:
-    """Ray lets RAY_ADDRESS and RAY_API_SERVER_ADDRESS overrule the address that it is given: not here."""
+    """Ray lets RAY_ADDRESS and RAY_API_SERVER_ADDRESS overrule a given address; hide them here."""
     kept = {
         name: os.environ.pop(name) for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ
     }
@@ -51,7 +51,7 @@ class Jobs:
             raise UsageError(f"--address {address}: {problem}") from problem
 
     def start(self, entrypoint: str, job_id: str, runtime_env: dict[str, Any]) -> None:
-        """Submit a job; a cluster that has just started is waited for.
+        """Submit a job; wait for a cluster that has just started.
 
         Args:
             entrypoint: the command, for a shell.
@@ -114,7 +114,7 @@ class Jobs:
                     out.flush()
                     written = seen
         except (RuntimeError, OSError):
-            return written  # the connection broke: the caller asks how the job stands
+            return written  # the connection broke: the caller polls the job's status
         return written
 
     @staticmethod

@@ -1,6 +1,6 @@
 """`retalk submit`: `retalk run` as a job of a Ray cluster. A thin layer on Ray's JobSubmissionClient.
 
-Found by the command line through the entry-point group ``retalk.commands``, for imports point left only.
+The command line finds it through the entry-point group ``retalk.commands``, since imports point left only.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def submit(args: argparse.Namespace) -> int:
     from cluster.jobs import Jobs
 
     jobs = Jobs(args.address)
-    with bundle(args) as (folder, names):
+    with files_to_send(args) as (folder, names):
         runtime_env: dict[str, Any] = {"env_vars": environment, **({"working_dir": folder} if folder else {})}
         jobs.start(entrypoint(args, names), job_id, runtime_env)
     try:
@@ -141,7 +141,7 @@ def submit(args: argparse.Namespace) -> int:
 
 
 def hints(address: str, job_id: str) -> str:
-    """How to follow and how to stop a job, as commands for a shell."""
+    """Return shell commands that follow and stop a job."""
     lines = []
     for what, words in (("follow", ["logs", "--follow"]), ("stop", ["stop"])):
         lines.append(f"  {what}: " + shlex.join(["ray", "job", *words, "--address", address, job_id]))
@@ -149,7 +149,7 @@ def hints(address: str, job_id: str) -> str:
 
 
 def variables(texts: Sequence[str]) -> dict[str, str]:
-    """``["A=1"]`` as ``{"A": "1"}``.
+    """Parse ``["A=1"]`` into ``{"A": "1"}``.
 
     Raises:
         UsageError: one has another form. Values are never shown.
@@ -164,7 +164,7 @@ def variables(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _named_files(args: argparse.Namespace) -> dict[str, str]:
-    """Options whose value names a file, with that value."""
+    """Return the options whose value names a file, with that value."""
     wanted = {"manifest": args.manifest}
     for name in ("engine", "profile"):
         if getattr(args, name).endswith((".yaml", ".yml")):
@@ -175,9 +175,9 @@ def _named_files(args: argparse.Namespace) -> dict[str, str]:
 
 
 @contextmanager
-def bundle(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str]]]:
-    """What is sent to the cluster: a folder (None: nothing), and how the files of the command line are named
-    in the job.
+def files_to_send(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str]]]:
+    """Gather the files to send: yield a folder (None: nothing is sent) and the names that the command line's
+    files have in the job.
 
     Raises:
         UsageError: a relative path names no file here, or two files would have the same name.
@@ -215,11 +215,11 @@ def bundle(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[str, str
 
 
 def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
-    """The job's command: `retalk run` with every option that differs from its default, quoted for a shell.
+    """Return the job's command: `retalk run` with every option that differs from its default, quoted for a shell.
 
     Args:
         args: parsed `retalk submit`.
-        names: values in place of those in `args`, see `bundle`.
+        names: values in place of those in `args`, see `files_to_send`.
     """
     words = ["retalk", "run"]
     run = argparse.ArgumentParser(add_help=False)

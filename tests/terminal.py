@@ -18,7 +18,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command on a terminal ended.
+    """Outcome of a command on a terminal.
 
     Attributes:
         code: exit code; None: it did not end in time and was killed.

@@ -28,7 +28,7 @@ events = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spaw
 sys.addaudithook(lambda event, arguments: ran.append((event, repr(arguments)[:200])) if event in events else None)
 for name in {modules!r}:
     importlib.import_module(name)
-# What is imported only when it is used.
+# Imports that happen only on use.
 from pipelines.planning.shots import ShotFinder
 ShotFinder()
 from pipelines.engine.config import load_engine, names

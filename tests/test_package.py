@@ -193,7 +193,7 @@ def test_a_foreign_package_is_named(tmp_path: Path, name: str, start: str) -> No
 def test_a_folder_without_init_that_hides_a_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where an editable installation's finder comes last, any folder of that name on the path is found first."""
+    """An editable installation's finder comes last: any folder of that name on the path is found first."""
     (tmp_path / "configs").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
         monkeypatch.delitem(sys.modules, name)

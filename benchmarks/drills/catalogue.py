@@ -1,5 +1,5 @@
-"""What the drills dub: short synthetic videos that are really decoded and encoded, and a calm run to hold the
-others against.
+"""Catalogue of the drills: short synthetic videos that are really decoded and encoded, and an undisturbed run
+to compare the others with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEGMENT_FRAMES = 8
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a drill runs: inputs, run directory, outputs, the stages' log, and the configuration files.
+    """Folders and files of a drill: inputs, run directory, outputs, the stages' log, and the configuration files.
 
     `rows` is the manifest; `prefix` stands before all paths in it, so that ``faulty://`` reads and writes the
     same files.
@@ -121,7 +121,7 @@ def configure(
         at: the setting.
         pause: seconds that each stage takes beside its work.
         watchdog: of the profile.
-        profile: what is different in it.
+        profile: changes to it.
         options: further options of stages.
 
     Returns:

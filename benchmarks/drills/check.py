@@ -1,4 +1,4 @@
-"""The check that every drill ends with, and what was under way when something died."""
+"""The check that every drill ends with, and the work in progress when something died."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Calm:
 
 @dataclass
 class Flight:
-    """What was under way at the kills: begun and not committed, by stage; and what was committed by then."""
+    """Work in progress at the kills: begun and not committed, by stage; and the work committed by then."""
 
     under_way: Counter[str] = field(default_factory=Counter)
     committed: list[set[OutputSegment]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Flight:
 
 
 def calm_of(at: Setting) -> Calm:
-    """What a calm run in this setting made; the run is checked too."""
+    """Return the results of a calm run in this setting; the run is checked too."""
     begun: dict[str, set[OutputSegment]] = {"analyse": set(), "write": set()}
     for line in at.written():
         begun[line["stage"]].add((line["title"], line["name"]))
@@ -45,7 +45,7 @@ def calm_of(at: Setting) -> Calm:
 
 
 def committed(at: Setting, calm: Calm) -> set[OutputSegment]:
-    """Pieces that need not be computed again: those with a receipt, and all of the dubs that are done."""
+    """Output segments that need not be computed again: those with a receipt, and all of the dubs that are done."""
     found = {
         (path.parent.name, path.name.rsplit(".", 2)[0]) for path in (at.run / "receipts").glob("*/[!.]*.json")
     }
@@ -61,13 +61,13 @@ def committed(at: Setting, calm: Calm) -> set[OutputSegment]:
 
 
 def look(at: Setting, calm: Calm, flight: Flight, before: set[OutputSegment]) -> None:
-    """Note what was under way at a kill.
+    """Record the work in progress at a kill.
 
     Args:
         at: the setting.
         calm: the calm run.
         flight: is added to.
-        before: what was committed just before the kill.
+        before: names committed just before the kill.
     """
     lines = at.written()
     begun = {
@@ -82,7 +82,7 @@ def look(at: Setting, calm: Calm, flight: Flight, before: set[OutputSegment]) ->
 
 
 def recomputed(at: Setting) -> Counter[str]:
-    """How often each stage has computed something again."""
+    """Return the number of repetitions by stage."""
     times = Counter((line["stage"], line["title"], line["name"]) for line in at.written())
     return sum((Counter({stage: count - 1}) for (stage, _, _), count in times.items()), Counter())
 
@@ -96,7 +96,7 @@ def check(
     Args:
         at: the setting.
         calm: None: this is the calm run itself.
-        failed: what each failed dub's reason must contain.
+        failed: text that each failed dub's reason must contain.
         flight: where something was killed: no more than was under way then may have been computed again.
 
     Returns:

@@ -30,7 +30,7 @@ def with_hook() -> None:
 
 
 def patiently(start: Callable[[], T], tries: int = 4) -> T:
-    """Start a Ray; again where this machine is so busy that Ray gives up after its half minute."""
+    """Start a Ray; try again where this machine is so busy that Ray gives up after its half minute."""
     while True:
         try:
             return start()

@@ -1,5 +1,5 @@
-"""Drills in which processes die: workers, the driver, whole nodes; rows that kill whoever touches them; a
-hang.
+"""Drills in which processes die: workers, the driver, whole nodes; rows that kill every worker that touches
+them; a hang.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def kill_workers(
     kinds: Sequence[str] = ("",),
 ) -> dict[str, Any]:
     """SIGKILL of random workers of one run: planners, stages, assemblers, the coordinator. `kinds`: by turns,
-    what a victim's name has in it.
+    a part of the victim's name.
     """
     _, calm = calm_run(folder, titles)
     at, flight, dice = setting(folder / "workers", folder / "inputs", titles), Flight(), random.Random(seed)
@@ -76,8 +76,8 @@ def kill_workers(
 
 
 def kill_board_and_planner(folder: Path, titles: int = 30) -> dict[str, Any]:
-    """The coordinator, which knows what was decided for each title, and then the planner, which has to decide
-    the same once more; thrice.
+    """SIGKILL of the coordinator, which keeps the decisions on each title, and then of the planner, which has to
+    decide the same again; three times.
     """
     return kill_workers(folder, titles, 6, kinds=("Coordinator", "PlanActor"))
 
@@ -130,7 +130,7 @@ def kill_driver(
 
 def killer_rows(folder: Path, titles: int = 20) -> dict[str, Any]:
     """An output segment that always kills its worker, a video that kills its planner, a speech that kills
-    whoever puts the output together.
+    the worker that assembles the output.
     """
     inputs = folder / "inputs"
     _, calm = calm_run(folder, titles)
@@ -161,7 +161,7 @@ def hang(folder: Path, titles: int = 10, watchdog: float = 25.0) -> dict[str, An
     code = running.wait(600)
     assert code == FAILED, processes.said(at)
     assert f"no progress for {watchdog:g} s, watchdog_seconds of profile drill" in processes.said(at)
-    # What was under way stands still, so it is known after the end as well.
+    # The work in progress stands still, so it is known after the end as well.
     look(at, calm, flight, committed(at, calm))
     assert 0 < len(list(at.out.iterdir())) < len(at.outputs()), "some titles are done, not all"
     (at.folder / "gone").touch()

@@ -52,7 +52,7 @@ def start(
 
 
 def said(at: Setting) -> str:
-    """What the runs have printed."""
+    """Return the output of the runs."""
     return (at.folder / "said.txt").read_text()
 
 
@@ -88,7 +88,7 @@ def command_of(pid: int) -> str:
 
 
 def workers(root: int) -> dict[int, str]:
-    """The workers of a run below a process, with what they call themselves: planners, stages, assemblers, the
+    """The workers of a run below a process, with their names: planners, stages, assemblers, the
     coordinator.
 
     Ray's own helpers are not among them: a raylet ends itself when its agent dies, which is the drill of the

@@ -1,4 +1,4 @@
-"""One long title among short ones: it must not hold up the others, nor be left alone at the end."""
+"""One long title among short ones: it must neither hold up the others nor run alone at the end."""
 
 from __future__ import annotations
 

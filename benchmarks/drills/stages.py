@@ -28,12 +28,12 @@ def note(log: str, stage: str, title: str, name: str) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All that was noted so far."""
+    """Return all entries so far."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def begin(options: Any, stage: str, title: str, name: str) -> None:
-    """Note it; stand still until `crowd` processes have begun with this stage, however long a busy machine
+    """Log the beginning; stand still until `crowd` processes have begun with this stage, however long a busy machine
     takes to start them; `pause`.
     """
     note(options.log, stage, title, name)

@@ -1,5 +1,5 @@
-"""Drills on the run directory itself: damaged, foreign and exchanged state; somebody else's directory; two
-runs in one.
+"""Drills on the run directory itself: damaged, foreign and exchanged state; another program's directory;
+two runs in one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def damaged_state(folder: Path, ray: bool = False) -> dict[str, Any]:
     assert "note: t008 [deu]: not trusted: record of dub deu: of another title or dub" in words, words
     assert "note: t011 [dub]: not trusted: record of dub dub: damaged" in words, words
     assert "run.json is damaged" in words, words
-    (at.run / "receipts" / "t010" / "holiday.json").unlink()  # left alone: nobody knows whose it is
+    (at.run / "receipts" / "t010" / "holiday.json").unlink()  # left alone: its owner is unknown
     return {"damages": 19, **check(at, calm, {}), "seconds": round(time.monotonic() - began)}
 
 
@@ -112,7 +112,7 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
     outputs = at.outputs()
     outputs["t013", "fra"].write_bytes(outputs["t013", "fra"].read_bytes()[:-100])
     outputs["t014", "dub"].unlink()
-    # What is for people only, and is written anew.
+    # Files for people only, which are written anew.
     for name in ("ledger.jsonl", "ledger.parquet", "plan.parquet", "run.json", "lock.json"):
         (at.run / name).write_bytes(b"\x00garbage\xff")
     found = {f"t{number:03d}": Counter(write=1) for number in (0, 1, 2, 4, 5, 7)}
@@ -120,7 +120,7 @@ def _damage(at: Setting) -> dict[str, Counter[str]]:
 
 
 def _dubs_again(at: Setting) -> dict[str, Counter[str]]:
-    """Pieces of the one dub of two that has lost its record or its output."""
+    """Output segments of the one dub of two that has lost its record or its output."""
     found = {}
     for title, dub in (("t003", "deu"), ("t008", "deu"), ("t013", "fra")):
         names = {line["name"] for line in at.written() if line["stage"] == "write" and line["title"] == title}

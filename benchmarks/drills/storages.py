@@ -26,7 +26,7 @@ Drill = Callable[[Path], dict[str, Any]]
 
 def shaky_store(folder: Path, titles: int = 30, rate: float = 0.15, ray: bool = True) -> dict[str, Any]:
     """Everything lies in a store that answers every few calls with a 503, a timeout or a broken connection:
-    all is done all the same.
+    all titles are done.
     """
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "shaky", folder / "inputs", titles, "faulty://"), time.monotonic()
@@ -39,8 +39,8 @@ def shaky_store(folder: Path, titles: int = 30, rate: float = 0.15, ray: bool = 
 
 
 def store_away(folder: Path, titles: int = 10, ray: bool = True) -> dict[str, Any]:
-    """A video and a folder of outputs cannot be reached, another is forbidden: these titles fail of it; when
-    all is well, they are done.
+    """A video and a folder of outputs cannot be reached, another is forbidden: these titles fail; when
+    the store is back, they are done.
     """
     inputs = folder / "inputs"
     _, calm = calm_run(folder, titles)
@@ -154,8 +154,8 @@ def _limited(at: Setting, files: tuple[str, str, str], limit: int | None, ray: b
 
 
 def full_run_directory(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, Any]:
-    """The run directory's disk fills up in the middle: the run says so and ends; with room again it goes on,
-    and loses nothing.
+    """The run directory's disk fills up in the middle: the run ends with a message; with room again it
+    resumes, and loses nothing.
     """
     _, calm = calm_run(folder, titles)
     at, began = setting(folder / "stuffed", folder / "inputs", titles), time.monotonic()

@@ -1,5 +1,5 @@
-"""The exemplar engine on real footage, while workers and the driver are killed: the same bytes as on a calm
-day.
+"""The exemplar engine on real footage, while workers and the driver are killed: the same bytes as in a calm
+run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where stages run, and how pools and nodes go up and down: on clusters of several nodes on this machine,
+"""Placement of stages, and growth and shrinking of pools and nodes: on clusters of several nodes on this machine,
 with logical GPUs.
 """
 

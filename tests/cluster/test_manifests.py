@@ -141,7 +141,7 @@ def gib(text: str) -> int:
 
 
 def preflight(cpus: float, gpus: float, store: float, engine: str) -> None:
-    """What `retalk run --profile autoscaling` checks before it starts, with the resources of a cluster."""
+    """Run the checks of `retalk run --profile autoscaling` with the resources of a cluster."""
     built = resolve_engine(engine)
     placed = groups_of(built, PROFILE, "/nowhere", isolated=True)
     check_resources(PROFILE, [pool for pool, _ in placed], {"CPU": cpus, "GPU": gpus})

@@ -1,4 +1,4 @@
-"""What `retalk submit` sends: the command, the files, the environment; and what it refuses. See test_jobs.py
+"""Requests of `retalk submit`: the command, the files, the environment; and its refusals. See test_jobs.py
 for real jobs.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cluster import jobs
-from cluster.submit import bundle, entrypoint, hints, variables
+from cluster.submit import entrypoint, files_to_send, hints, variables
 from pipelines.cli import main as cli
 from pipelines.errors import UsageError
 
@@ -84,7 +84,7 @@ def test_relative_files_are_sent_and_absolute_ones_are_not(
         "--engine",
         "/shared/e.yaml",
     )
-    with bundle(args) as (folder, names):
+    with files_to_send(args) as (folder, names):
         assert folder is not None
         assert {path.name: path.read_text() for path in Path(folder).iterdir()} == {
             "m.jsonl": "in/m.jsonl",
@@ -95,9 +95,9 @@ def test_relative_files_are_sent_and_absolute_ones_are_not(
     assert not Path(folder).exists()
     assert words[-1] == "m.jsonl"
     assert {"--face=who.jpg", "--profile=mine.yaml", "--engine=/shared/e.yaml"} <= set(words)
-    with bundle(parse("s3://b/m.jsonl", "-o", "s3://b/out")) as sent:
+    with files_to_send(parse("s3://b/m.jsonl", "-o", "s3://b/out")) as sent:
         assert sent == (None, {})
-    with bundle(parse("m.jsonl", "-o", "/out", "--working-dir", "in")) as sent:
+    with files_to_send(parse("m.jsonl", "-o", "/out", "--working-dir", "in")) as sent:
         assert sent == (str(tmp_path / "in"), {})
 
 
@@ -134,14 +134,14 @@ def test_wrong_usage_is_exit_code_2(
 def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for more in ([], ["--working-dir", "."], ["--working-dir", "nowhere"]):
-        with pytest.raises(UsageError, match="no such"), bundle(parse("m.jsonl", "-o", "/out", *more)):
+        with pytest.raises(UsageError, match="no such"), files_to_send(parse("m.jsonl", "-o", "/out", *more)):
             pass
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.yaml").write_text("")
     (tmp_path / "m.jsonl").write_text("")
     arguments = parse("m.jsonl", "-o", "/out", "--engine", "a/x.yaml", "--profile", "b/x.yaml")
-    with pytest.raises(UsageError, match="another file of this name"), bundle(arguments):
+    with pytest.raises(UsageError, match="another file of this name"), files_to_send(arguments):
         pass
 
 

@@ -27,7 +27,7 @@ VARIABLE = "RETALK_TEST_FAULTS"
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """What fails.
+    """Faults of the file system.
 
     Attributes:
         rate: share of calls that fail with something that passes: a 503, a slow-down, a timeout, a broken

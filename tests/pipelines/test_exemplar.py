@@ -113,7 +113,7 @@ def test_ray_and_the_shipped_profile_give_the_same_bytes(
     assert report.computed == before.computed
 
 
-def test_the_command_line_without_an_engine_takes_the_embedded_one(
+def test_the_command_line_without_an_engine_takes_exemplar(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out" / "x.mp4"

@@ -81,7 +81,7 @@ def test_a_title_begun_on_one_kind_of_processor_is_finished_on_another(
     assert frames(tmp_path / "run" / "plain.mp4") == probe_video(str(footage / "a.mp4")).n_frames
 
 
-def test_a_piece_that_two_workers_make_at_once_is_committed_once(
+def test_an_output_segment_that_two_workers_make_at_once_is_committed_once(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first is slow to commit: Ray has given its row to another worker, which is done before."""
@@ -107,7 +107,7 @@ def test_a_piece_that_two_workers_make_at_once_is_committed_once(
     )
 
 
-def test_a_piece_that_was_made_again_is_assembled_and_a_damaged_one_is_not(
+def test_an_output_segment_that_was_made_again_is_assembled_and_a_damaged_one_is_not(
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row, run = planned_row(footage / "a.mp4", tmp_path), RunDirectory(str(tmp_path))

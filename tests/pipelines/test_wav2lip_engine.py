@@ -239,7 +239,7 @@ def test_static_takes_the_first_frames_box_for_all(
 
 
 def changed(clip: Path, output: Path) -> list[bool]:
-    """Which frames differ from the source's in any sample."""
+    """Frames that differ from the source's in any sample, bool[T]."""
     return [bool((a != b).any()) for a, b in zip(planes(clip), planes(output), strict=True)]
 
 

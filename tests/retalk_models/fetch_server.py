@@ -18,7 +18,7 @@ from retalk_models.registry.catalog import Catalog, ModelFile, Part
 
 
 class Shelf:
-    """What the server serves, how it misbehaves, and what it has sent.
+    """Files of the server, its misbehaviour, and the requests that it has answered.
 
     Attributes:
         files: bytes by path ("/LNet.pth").

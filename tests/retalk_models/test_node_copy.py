@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.retalk_models.fetch_server import serving
 
 DATA = random.Random(5).randbytes(3_000_000)
-#: What a worker does in its set-up, with a count of the transfers that it began.
+#: Code of a worker's set-up, with a count of the transfers that it began.
 WORKER = """
 import sys
 from retalk_models.registry.download import DownloadProgress

@@ -43,7 +43,7 @@ def test_base_field_never_folds():
 
 
 def test_a_yawn_that_shuts_moves_the_chin_only_so_far():
-    """What the frame does not show cannot be pulled up: the chin lags, and the collar stays."""
+    """Parts outside the frame cannot be pulled up: the chin lags, and the collar stays."""
     _, landmarks, _ = carphone()
     wide = open_mouth(landmarks[2], 0.8)
     box = face_box(wide, landmarks[2], SIZE)

@@ -1,4 +1,4 @@
-"""What lies before the face inside one frame is seen, and what belongs to the face is not taken for it."""
+"""Objects in front of the face are found within one frame, and parts of the face are not taken for one."""
 
 import cv2
 import numpy as np

@@ -67,7 +67,7 @@ def test_fast_closures_are_kept() -> None:
     assert int(np.argmax(lag)) == 1
     shut = opening <= np.quantile(opening, 0.2)
     assert abs((result - opening)[shut].mean()) < 0.01
-    # What plain smoothing does, so that the test is seen to test something.
+    # Plain smoothing would do this, so the test can fail.
     kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
     plain = np.apply_along_axis(lambda v: np.convolve(v, kernel / kernel.sum(), "same"), 0, noisy)
     assert np.polyfit(opening[5:-5], lip_opening(plain)[5:-5], 1)[0] < 0.7

@@ -1,4 +1,4 @@
-"""Which frames are usable, from observations made up to show one thing each."""
+"""Usable frames, from observations made up to show one thing each."""
 
 import numpy as np
 import pytest

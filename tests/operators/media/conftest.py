@@ -18,7 +18,7 @@ MPEG = {"bf": "2", "g": "12"}
 MS, TICKS, FRAMES = Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 25)
 VFR = [507 + int(t) for t in np.cumsum(np.random.default_rng(0).integers(300, 4000, 30))]
 
-#: What a file is, by its name: arguments of `synth.write_video`.
+#: Files by name: arguments of `synth.write_video`.
 ZOO: dict[str, dict[str, object]] = {
     "cfr.mp4": {"count": 40, "options": GOP},
     "vfr.mp4": {"pts": VFR, "options": GOP, "muxer": {"movie_timescale": "12800"}},

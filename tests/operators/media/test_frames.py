@@ -135,7 +135,7 @@ def test_paste_of_the_own_crop_restores_it(zoo: Zoo, name: str) -> None:
     unit = 1 << (frame.layout.format.depth - 8)
     for plane, own in zip(frame.samples(), before, strict=True):
         assert np.median(np.abs(plane - own)) <= unit
-        # What RGB cannot hold (colours outside its cube) is clipped: rare in these pictures.
+        # Colours outside RGB's cube are clipped: rare in these pictures.
         assert (np.abs(plane - own) > 2 * unit).mean() < 0.05
 
 

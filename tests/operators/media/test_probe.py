@@ -1,4 +1,4 @@
-"""What `probe_video` and `probe_audio` say of files, and what they refuse."""
+"""Results of `probe_video` and `probe_audio`, and the files that they refuse."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_unit_gets_numerator_one() -> None:
 
 
 def test_shuffled_times_are_sorted() -> None:
-    """What demuxers guess for H.264 in AVI: all times, given to the wrong frames."""
+    """Times that demuxers guess for H.264 in AVI: all times, given to the wrong frames."""
     assert clean([40, 160, 120, 200, 80])[0] == [Fraction(t, 1000) for t in (40, 80, 120, 160, 200)]
 
 

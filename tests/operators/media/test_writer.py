@@ -177,7 +177,7 @@ def test_quality_follows_the_options(zoo: Zoo, tmp_path: Path) -> None:
 
 
 def test_lossless_option_is_bit_exact(zoo: Zoo, tmp_path: Path) -> None:
-    """What is given to the encoder is what is encoded: with crf 0 every sample comes back, pasted ones
+    """The encoder encodes exactly the given samples: with crf 0 every sample comes back, pasted ones
     included.
     """
     for name in ("cfr.mp4", "full422.mp4", "odd444.mp4", "vp9odd.webm", "turn90.mp4", "interlaced.mp4"):

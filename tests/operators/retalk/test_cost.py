@@ -1,4 +1,4 @@
-"""What a dub costs beside what all dubs of a video share: products of the real stages' networks, counted, not
+"""Cost of a dub beside the cost that all dubs of a video share: products of the real stages' networks, counted, not
 computed.
 """
 

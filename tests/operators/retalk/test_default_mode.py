@@ -1,4 +1,4 @@
-"""What the default mode adds to the original's functions: framing over time, hearing, masks, compositing."""
+"""Additions of the default mode to the original's functions: framing over time, hearing, masks, compositing."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Face:
         self.row: dict[str, Any] = {**names, **numbers, **ends, **arrays, **found, **size}
 
     def ask(self, stage: Stage, **changes: Any) -> dict[str, Any]:
-        """What a stage makes of it."""
+        """The stage's result."""
         stage.networks = self.networks  # type: ignore[attr-defined]
         if isinstance(stage, Recon3d):
             stage._standard = standard_points(self.networks.registry)

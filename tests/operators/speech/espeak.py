@@ -35,7 +35,7 @@ _Callback = ctypes.CFUNCTYPE(
 
 
 class Spoken(NamedTuple):
-    """What was spoken: float32[n] at 16 kHz, and each phoneme in IPA with its start and end in seconds ("" is
+    """Synthesised speech: float32[n] at 16 kHz, and each phoneme in IPA with its start and end in seconds ("" is
     a pause).
     """
 

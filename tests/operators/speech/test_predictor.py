@@ -26,7 +26,7 @@ FOREIGN = {
     "hi": "नमस्ते, आज मौसम बहुत अच्छा है और हम यहाँ आकर खुश हैं।",
     "ja": "おはようございます、きょうはとてもいいてんきです。みなさんこんにちは。",
 }
-#: How far phonemes (IPA, by first character) open the mouth, in any language.
+#: Mouth opening of phonemes (IPA, by first character), in any language.
 OPENINGS = {
     "aɑæɐ": 1,
     "ɔɛʌœɒ": 0.75,
@@ -59,7 +59,7 @@ def mouth(english: Spoken) -> MouthTrack:
 
 
 def spoken_opening(spoken: Spoken) -> np.ndarray:
-    """What the phonemes ask for, at 100 Hz."""
+    """Opening that the phonemes ask for, at 100 Hz."""
     track = np.full(1 + len(spoken.samples) // 160, 0.25)
     for symbol, start, end in spoken.phonemes:
         first = symbol.strip("ˈˌ")[:1]

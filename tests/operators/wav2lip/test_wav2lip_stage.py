@@ -1,4 +1,4 @@
-"""What the generator hears and sees: chunks of the spectrogram, and faces equal to the network's own answer."""
+"""Inputs of the generator, sound and pictures: chunks of the spectrogram, and faces equal to the network's own answer."""
 
 from __future__ import annotations
 

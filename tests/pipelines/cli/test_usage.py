@@ -1,4 +1,4 @@
-"""What cannot be used is refused in one line before anything runs: missing packages of storages, files,
+"""Unusable requests are refused in one line before anything runs: missing packages of storages, files,
 options that exclude each other.
 """
 

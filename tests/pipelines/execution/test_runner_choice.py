@@ -1,4 +1,4 @@
-"""Where a run's work is done: the rule of ``--runner auto``."""
+"""Choice of the runner: the rule of ``--runner auto``."""
 
 from __future__ import annotations
 

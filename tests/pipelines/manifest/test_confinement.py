@@ -1,4 +1,4 @@
-"""What somebody else's manifest must not do: leave its roots, open what a playlist names, exceed limits,
+"""Limits of manifests from others: they must not leave their roots, open what a playlist names, exceed limits,
 spill secrets.
 """
 

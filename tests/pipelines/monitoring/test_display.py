@@ -1,4 +1,4 @@
-"""What a user sees of `dub` and `run` on a real terminal, wide and narrow."""
+"""Display of `dub` and `run` on a real terminal, wide and narrow."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.pipelines.planning.test_planner import title_of
 
 @pytest.fixture
 def title(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Title:
-    """A title of 24 frames with a beat for each seven."""
+    """A title of 24 frames with a heartbeat row for each seven."""
     monkeypatch.setattr(heartbeats, "FRAMES", 7)
     return title_of(footage, tmp_path)
 
@@ -64,15 +64,15 @@ def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_p
     assert "killed its worker 3 times" in mark["error"]
 
 
-def test_beats_are_bundles_of_their_own_and_end_at_the_driver(title: Title, tmp_path: Path) -> None:
+def test_heartbeats_are_batches_of_their_own_and_end_at_the_driver(title: Title, tmp_path: Path) -> None:
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     tables = list(plan_batches(planner, [title], BatchingPolicy(frames=500, titles=100)))
     assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 3 + [5]
     group = Group(
         GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500
     )
-    (beat,) = group(tables[0])
-    assert from_table(unpack(beat, FINAL), FINAL)["segment"] == HEARTBEAT
-    assert list(_rows(beat, FINAL)) == list(_rows(tables[0], PLANNED)) == []
+    (heartbeat,) = group(tables[0])
+    assert from_table(unpack(heartbeat, FINAL), FINAL)["segment"] == HEARTBEAT
+    assert list(_rows(heartbeat, FINAL)) == list(_rows(tables[0], PLANNED)) == []
     mark, *rows = (row for table in tables for row in _rows(table, PLANNED))
     assert len(json.loads(mark["meta"])["dubs"][0]["output_segments"]) == len(rows) == 4

@@ -1,4 +1,4 @@
-"""Where the cache lies."""
+"""Place of the cache."""
 
 import os
 from pathlib import Path

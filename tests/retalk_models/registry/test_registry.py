@@ -1,4 +1,4 @@
-"""What engines ask the registry: what is missing, and where the rest lies; with a cache on this machine or in
+"""Questions of engines to the registry: missing files, and places of the others; with a cache on this machine or in
 an object store.
 """
 
