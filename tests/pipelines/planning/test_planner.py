@@ -90,7 +90,9 @@ def test_halo_is_clamped_to_the_shot() -> None:
 @pytest.mark.parametrize("rule", LENGTH_RULES)
 @pytest.mark.parametrize("speech", ["short.wav", "exact.wav", "long.wav"])
 @pytest.mark.parametrize("video", ["a.mp4", "b.mp4", "one.mp4"])
-def test_output_segments_make_up_the_output(footage: Path, tmp_path: Path, video: str, speech: str, rule: str) -> None:
+def test_output_segments_make_up_the_output(
+    footage: Path, tmp_path: Path, video: str, speech: str, rule: str
+) -> None:
     mark, rows = plan(title_of(footage, tmp_path, video, speech, rule), tmp_path)
     info = probe_video(str(footage / video))
     parts = sorted((part for row in rows for part in fan_out(row)), key=lambda part: part["out_start"])
