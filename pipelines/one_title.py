@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import remove
+
+#: Bytes of a file's name on common file systems, and those of an output's name that its run directory keeps
+#: where the whole would be too long.
+MAX_NAME_BYTES, NAME_BYTES_KEPT = 255, 120
 
 
 def dub(
@@ -86,7 +91,7 @@ def row_of(video: str, speech: str, output: str) -> dict[str, Any]:
     """Return the manifest row of one dub."""
     target = absolute(output)
     return {
-        "id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0] or "title",
+        "id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0].strip() or "title",
         "video": video,
         "speech": speech,
         "output": target,
@@ -111,4 +116,8 @@ def side_directory(output: str) -> str:
     if "://" in output:
         return f"{output}.retalk"
     path = Path(output).absolute()
-    return str(path.with_name(f".{path.name}.retalk"))
+    name = f".{path.name}.retalk"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        told = hashlib.sha256(path.name.encode()).hexdigest()[:16]
+        name = f".{path.name.encode()[:NAME_BYTES_KEPT].decode(errors='ignore')}.{told}.retalk"
+    return str(path.with_name(name))

@@ -47,3 +47,18 @@ class UnsupportedURLError(MediaError, UsageError):
     """A path or URL of a kind that cannot be used here; the message names it and says what to install or to
     write instead.
     """
+
+
+def refusal(problem: BaseException) -> str:
+    """Return why a file system refused, without the path that it was asked for: ``Permission denied``."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return str(problem.strerror)
+    return str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
+
+
+def unanswered(problem: FileNotFoundError) -> OSError | None:
+    """Return why a storage could not be asked, where fsspec's HTTP calls a file missing though there was no
+    connection; None where the file is missing.
+    """
+    cause = problem.__cause__
+    return cause if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) else None

@@ -10,9 +10,10 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,7 +23,13 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations, registry
 
-from operators.storage.errors import MediaError, UnsupportedURLError
+from operators.storage.errors import (
+    MediaError,
+    StorageError,
+    UnsupportedURLError,
+    refusal,
+    unanswered,
+)
 from operators.storage.retry import RetryingFileSystem
 from operators.storage.scratch import scratch_folder
 from retalk_models.installation import install_hint
@@ -31,11 +38,20 @@ from retalk_models.installation import install_hint
 COPY_BLOCK = 8 << 20
 #: fsspec protocols whose uploads go in parts and show nothing before the last one.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "ossfs", "oss", "obs", "r2"}
-#: Packages that open a kind of URL and that the extra `cloud` brings. fsspec names those of other kinds.
+#: Packages that open a kind of URL and that the extra `cloud` brings.
 CLOUD_PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("http", "https"), "aiohttp"),
+}
+#: Packages of kinds of URL that fsspec does not know before the package is there.
+LATE_PACKAGES = {"abfss": "adlfs"}
+#: Packages whose name differs from that of the module that fsspec imports.
+PACKAGE_OF_MODULE = {
+    "lakefs_spec": "lakefs-spec",
+    "libarchive": "libarchive-c",
+    "smbclient": "smbprotocol",
+    "webdav4": "webdav4[fsspec]",
 }
 #: What is said of a Windows path.
 WINDOWS_ADVICE = (
@@ -75,26 +91,48 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, str(path)
 
 
+def is_known_kind(scheme: str) -> bool:
+    """Tell whether a scheme can be opened here, perhaps after a package is installed."""
+    return scheme in known_implementations or scheme in registry or scheme in LATE_PACKAGES
+
+
 def _unsupported(url: str, problem: ImportError | ValueError) -> UnsupportedURLError:
     """Say in one line why fsspec cannot open a URL."""
     kinds = [part.partition("://")[0] for part in url.split("::")]
+    if needed := _needed_package(kinds, problem):
+        kind, package = needed
+        install = (
+            install_hint("cloud")
+            if CLOUD_PACKAGES.get(kind) == package
+            else f"pip install {shlex.quote(package)}"
+        )
+        return UnsupportedURLError(
+            f"{url}: {kind}:// needs the package {package}, which is not installed: {install}"
+        )
     if isinstance(problem, ImportError):
-        for kind in kinds:
-            if package := CLOUD_PACKAGES.get(kind):
-                return UnsupportedURLError(
-                    f"{url}: {kind}:// needs the package {package}, which is not installed: {install_hint('cloud')}"
-                )
         return UnsupportedURLError(f"{url}: a package is not installed: {problem}")
-    unknown = [
-        kind
-        for kind in kinds
-        if kind not in known_implementations and kind not in registry and "/" not in kind
-    ]
+    unknown = [kind for kind in kinds if not is_known_kind(kind) and "/" not in kind]
     if unknown:
         return UnsupportedURLError(
             f"{url}: {unknown[0]!r} is an unknown kind of URL; known are s3://, gs://, https://, file:// and others"
         )
     return UnsupportedURLError(f"{url}: not a path or URL ({problem})")
+
+
+def _needed_package(kinds: Sequence[str], problem: ImportError | ValueError) -> tuple[str, str] | None:
+    """A kind of URL and the package that it needs, of those that are not installed; None if nothing tells."""
+    for kind in kinds:
+        if isinstance(problem, ImportError) and kind in CLOUD_PACKAGES:
+            return kind, CLOUD_PACKAGES[kind]
+        if kind in LATE_PACKAGES and kind not in registry:
+            return kind, LATE_PACKAGES[kind]
+    # fsspec raises its own error from that of the module that it could not import.
+    missing = getattr(problem.__cause__, "name", None)
+    for kind in kinds:
+        if missing and kind in known_implementations and isinstance(problem, ImportError):
+            module = str(missing).partition(".")[0]
+            return kind, PACKAGE_OF_MODULE.get(module, module)
+    return None
 
 
 def local_path(url: str) -> Path | None:
@@ -126,12 +164,19 @@ def fingerprint(url: str) -> tuple[str, int, str]:
 
     Raises:
         MediaError: the file is missing, a directory or empty.
+        StorageError: it cannot be looked at.
     """
     fs, path = filesystem(url)
     try:
         info = fs.info(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, FileNotFoundError) and (silent := unanswered(error)):
+            raise StorageError(f"{url}: cannot be reached ({silent}); check the address") from error
         raise MediaError(f"{url}: no such file; check the path") from error
+    except PermissionError as error:
+        raise StorageError(
+            f"{url}: cannot be read ({refusal(error)}); check the rights of its folder"
+        ) from error
     if info["type"] == "directory":
         raise MediaError(f"{url}: is a directory; name a media file inside it")
     size = int(info.get("size") or 0)
@@ -246,7 +291,9 @@ def _mark(name: str) -> str:
     """Prefix of a file's temporary names: hidden, and distinct from those of other files whose names begin
     alike.
     """
-    return f".{Path(name).stem[:60]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
+    # Cut by bytes: a name has at most 255 of them, and a character up to four.
+    stem = Path(name).stem.encode()[:60].decode(errors="ignore")
+    return f".{stem}.{hashlib.sha256(name.encode()).hexdigest()[:8]}."
 
 
 def _temporary_name(name: str) -> str:

@@ -107,7 +107,7 @@ def _add_run(commands: Any) -> None:
 
 def add_run_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `retalk run`, which `retalk submit` takes too."""
-    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv, .tsv or .parquet")
     command.add_argument(
         "-o",
         "--output",
@@ -145,7 +145,7 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
 def _add_plan(commands: Any) -> None:
     summary = "show what a run would do, and what it would cost"
     command = _command(commands, "plan", summary, help_texts.PLAN_HELP, help_texts.PLAN_EXAMPLES)
-    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv or .parquet")
+    command.add_argument("manifest", metavar="MANIFEST", help="the catalogue: .jsonl, .csv, .tsv or .parquet")
     command.add_argument(
         "-o",
         "--output",
@@ -363,6 +363,7 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
     """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of
     ours.
     """
+    from operators.storage.errors import StorageError
     from operators.storage.redact import redact
     from pipelines.execution.ray_session import RayLostError
     from retalk_models.installation import explain_import_error
@@ -375,10 +376,14 @@ def _told(problem: Exception, args: argparse.Namespace) -> int:
     if isinstance(problem, RayLostError):
         print(f"retalk {args.command}: {problem}", file=sys.stderr)
         return RAY_LOST
-    if not isinstance(problem, UsageError):
+    if isinstance(problem, PermissionError):
+        told = f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder"
+    elif isinstance(problem, (UsageError, StorageError)):
+        told = str(problem)
+    else:
         print(trace, file=sys.stderr)
         return BROKEN
-    print(f"retalk {args.command}: {problem}", file=sys.stderr)
+    print(f"retalk {args.command}: {told}", file=sys.stderr)
     if getattr(args, "verbose", False):
         print(trace, file=sys.stderr)
     return USAGE

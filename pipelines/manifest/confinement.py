@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from operators.storage.files import local_path
+from operators.storage.identity import ALIASES, HOSTS
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Dub, Title, is_picture
 
-#: Other names of a scheme.
-ALIASES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "https": "https", "local": "file"}
-#: Schemes whose first part is a host, with perhaps a port.
-HOSTS = {"http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "webhdfs", "hdfs", "webdav"}
 #: What may stand in front of ``::``: archives and caches of what stands behind it. Others (``reference::``,
 #: ``dir::`` ...) name places of their own.
 WRAPPERS = {"zip", "tar", "libarchive", "simplecache", "filecache", "blockcache"}

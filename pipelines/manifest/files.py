@@ -1,13 +1,20 @@
-"""Manifest files: JSON lines, CSV or Parquet from any fsspec URL, to rows with the place where each stands."""
+"""Manifest files: JSON lines, CSV, TSV or Parquet from any fsspec URL, to rows with the place where each
+stands.
+"""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from operators.storage.errors import refusal, unanswered
 from operators.storage.files import filesystem
 from pipelines.errors import UsageError
 
@@ -18,6 +25,8 @@ DUB_KEYS = ("speech", "output", "language", "length", "audio")
 MAX_MANIFEST = 1 << 30
 #: What may stand between the cells of a CSV file.
 DELIMITERS = (",", ";", "\t", "|")
+#: What a manifest's name may end in, for messages.
+KINDS = ".jsonl, .csv, .tsv or .parquet"
 
 Rows = list[tuple[str, dict[str, Any] | str]]
 
@@ -38,29 +47,26 @@ def read_rows(url: str) -> Rows:
     """
     try:
         fs, path = filesystem(url)
-        known = fs.exists(path)
+        found = _info(fs, path)
     except UsageError:
         raise
     except Exception as error:  # credentials, networks: each storage has its own
-        raise ManifestError(f"{url}: cannot be read ({type(error).__name__}: {error})") from error
-    if not known:
+        raise ManifestError(f"{url}: cannot be read ({refusal(error)})") from error
+    if found is None:
         here = "" if "://" in url or url.startswith("/") else f" in {Path.cwd()}"
         raise ManifestError(f"{url}: no such file{here}")
-    if fs.isdir(path):
-        raise ManifestError(f"{url}: is a directory; give a .jsonl, .csv or .parquet file")
+    if found["type"] == "directory":
+        raise ManifestError(f"{url}: is a directory; give a {KINDS} file")
     kind = (path.split("?", 1)[0] if "://" in path else path).lower().rsplit(".", 1)[-1]
-    if (fs.size(path) or 0) > MAX_MANIFEST:
+    if (found.get("size") or 0) > MAX_MANIFEST:
         raise ManifestError(f"{url}: the manifest is larger than 1 GiB; split it")
-    readers = {
-        "jsonl": _read_jsonl,
-        "ndjson": _read_jsonl,
-        "json": _read_jsonl,
-        "csv": _read_csv,
-        "parquet": _read_parquet,
-    }
-    if kind not in readers:
-        raise ManifestError(f"{url}: a manifest is a .jsonl, .csv or .parquet file")
-    rows = readers[kind](url, fs.cat_file(path))
+    if kind not in READERS:
+        raise ManifestError(f"{url}: a manifest is a {KINDS} file")
+    try:
+        content = fs.cat_file(path)
+    except Exception as error:
+        raise ManifestError(f"{url}: cannot be read ({refusal(error)})") from error
+    rows = READERS[kind](url, content)
     if not rows:
         raise ManifestError(f"{url}: the manifest has no rows")
     if all(isinstance(row, str) for _, row in rows):
@@ -68,11 +74,25 @@ def read_rows(url: str) -> Rows:
     return rows
 
 
-def _text(url: str, content: bytes) -> str:
+def _info(fs: Any, path: str) -> dict[str, Any] | None:
+    """What a file system says of a file; None where it is missing."""
     try:
-        return content.decode("utf-8-sig")
+        found: dict[str, Any] = fs.info(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, FileNotFoundError) and (silent := unanswered(error)):
+            raise silent from error
+        return None
+    return found
+
+
+def _text(url: str, content: bytes) -> str:
+    """A text file's content; lines end with a line feed, with a carriage return in front of it or not."""
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{url}: not UTF-8 text (byte {error.start})") from error
+    # Spreadsheets of old Macs end lines with carriage returns alone.
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def _read_jsonl(url: str, content: bytes) -> Rows:
@@ -95,19 +115,29 @@ def _read_jsonl(url: str, content: bytes) -> Rows:
 
 
 def _read_csv(url: str, content: bytes) -> Rows:
+    return _read_table(url, content, "")
+
+
+def _read_tsv(url: str, content: bytes) -> Rows:
+    return _read_table(url, content, "\t")
+
+
+def _read_table(url: str, content: bytes, delimiter: str) -> Rows:
+    """Rows of a CSV file; without a delimiter the header tells it."""
+    text = _text(url, content)
+    empty = re.match(r"([ \t]*\r?\n)*", text)
+    assert empty is not None
+    text, skipped = text[empty.end() :], text[: empty.end()].count("\n")
     try:
-        text = _text(url, content)
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), strict=True, delimiter=delimiter or _delimiter(text)
+        )
         header = [name.strip() for name in reader.fieldnames or []]
-        if header and not {*ROW_KEYS, *DUB_KEYS} & {*header}:
-            raise ManifestError(
-                f"{url}: the first line names no column of a manifest ({text.splitlines()[0][:80]!r}); it begins with a header such as "
-                "id,video,speech,output"
-            )
+        _check_header(url, header, text.split("\n", 1)[0].strip())
         reader.fieldnames = header
         rows: Rows = []
         for row in reader:
-            where = f"{url} row {reader.line_num}"
+            where = f"{url} row {reader.line_num + skipped}"
             if None in row:
                 rows.append((where, f"has more cells than the {len(header)} columns"))
             elif None in row.values():
@@ -119,14 +149,32 @@ def _read_csv(url: str, content: bytes) -> Rows:
         raise ManifestError(f"{url}: not CSV ({error})") from error
 
 
+def _check_header(url: str, header: Sequence[str], line: str) -> None:
+    """Refuse a first line that is no header, and one that names a column twice.
+
+    Raises:
+        ManifestError: with the line or the column.
+    """
+    known = [*ROW_KEYS, *DUB_KEYS]
+    if header and not any(difflib.get_close_matches(name.lower(), known, 1, 0.6) for name in header):
+        raise ManifestError(
+            f"{url}: the first line names no column of a manifest ({line[:80]!r}); it begins with a header such as "
+            "id,video,speech,output"
+        )
+    # Columns without a name are what a spreadsheet leaves behind.
+    twice = [name for name, number in Counter(header).items() if name and number > 1]
+    if twice:
+        raise ManifestError(f"{url}: column {twice[0]!r} appears twice in the header; remove one")
+
+
 def _delimiter(text: str) -> str:
     """What separates the cells: that which finds most of a manifest's columns in the header, the comma where
     that does not tell.
     """
-    line = text.lstrip().split("\n", 1)[0]
+    line = text.split("\n", 1)[0].rstrip("\r")
 
     def found(delimiter: str) -> int:
-        names = {name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])}
+        names = {name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])}
         return len(names & {*ROW_KEYS, *DUB_KEYS})
 
     return max(DELIMITERS, key=found)
@@ -143,3 +191,13 @@ def _read_parquet(url: str, content: bytes) -> Rows:
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise ManifestError(f"{url}: not a Parquet file that can be read ({error})") from error
     return [(f"{url} row {number}", row) for number, row in enumerate(rows, 1)]
+
+
+READERS = {
+    "jsonl": _read_jsonl,
+    "ndjson": _read_jsonl,
+    "json": _read_jsonl,
+    "csv": _read_csv,
+    "tsv": _read_tsv,
+    "parquet": _read_parquet,
+}

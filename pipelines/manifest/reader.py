@@ -1,4 +1,4 @@
-"""The manifest: JSON lines, CSV or Parquet from any fsspec URL, to titles.
+"""The manifest: JSON lines, CSV, TSV or Parquet from any fsspec URL, to titles.
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
 ``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
@@ -12,25 +12,39 @@ run.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsspec.registry import known_implementations, registry
-
 from operators.media.languages import language_problem
-from operators.storage.files import WINDOWS_ADVICE, exists, is_windows_path, join, local_path
+from operators.storage.files import (
+    WINDOWS_ADVICE,
+    exists,
+    is_known_kind,
+    is_windows_path,
+    join,
+    local_path,
+)
 from pipelines.engine.engine import Engine
 from pipelines.errors import ConfigError
-from pipelines.manifest.files import DUB_KEYS, ROW_KEYS, ManifestError, read_rows
-from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, UNNAMED, Dub, Title, face_problem, is_picture
+from pipelines.manifest.columns import row_prefix, unknown_columns
+from pipelines.manifest.conflicts import repeated, without_overwritten_inputs
+from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
+from pipelines.manifest.titles import (
+    AUDIO_RULES,
+    LENGTH_RULES,
+    NO_TEXT,
+    UNNAMED,
+    Dub,
+    Title,
+    face_problem,
+    is_picture,
+    name_problem,
+)
 
 MAX_PROBLEMS = 20
-#: Characters of a path or URL.
-MAX_NAME = 8192
 
 
 def read_manifest(
@@ -101,32 +115,16 @@ def parse_rows(
         raise ManifestError("there are no titles to dub")
     _check_defaults(defaults or {})
     options = {spec.name: list(type(spec.options).__dataclass_fields__) for spec in engine.stages}
-    problems = _unknown_columns(rows, options)
+    problems = unknown_columns(rows, options)
     titles = [
         _title(where, number, row, engine, outputs, folder, defaults or {})
         for number, (where, row) in enumerate(rows, 1)
     ]
-    ids: dict[str, str] = {}
-    files: dict[str, str] = {}
-    for title in titles:
-        if title.id in ids:
-            problems.append(f"{_at(title.where)}id {title.id!r} appears in {ids[title.id]} already")
-        ids.setdefault(title.id, title.where)
-        for dub in title.dubs:
-            if dub.output and dub.output in files:
-                problems.append(
-                    f"{_at(title.where)}output {dub.output} appears in {files[dub.output]} already"
-                )
-            files.setdefault(dub.output, title.where)
+    problems += repeated(titles)
     if problems:
         more = f"\n... and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         raise ManifestError("\n".join(problems[:MAX_PROBLEMS]) + more)
-    return titles
-
-
-def _at(where: str) -> str:
-    """What a message about a row begins with."""
-    return f"{where}: " if where else ""
+    return without_overwritten_inputs(titles)
 
 
 def _check_defaults(defaults: Mapping[str, Any]) -> None:
@@ -144,62 +142,6 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         raise ManifestError(str(problem)) from problem
 
 
-def _unknown_columns(
-    rows: Sequence[tuple[str, dict[str, Any] | str]], options: dict[str, list[str]]
-) -> list[str]:
-    """Columns of rows, and keys of their dubs, that mean nothing: a line for each with the first row and the
-    number of others.
-
-    Args:
-        rows: of a manifest.
-        options: names of the options of each stage.
-    """
-    known = [
-        *ROW_KEYS,
-        *DUB_KEYS,
-        *options,
-        *(f"{stage}.{name}" for stage, names in options.items() for name in names),
-    ]
-    first: dict[str, str] = {}
-    count: dict[str, set[int]] = {}
-    for number, (where, row) in enumerate(rows):
-        if not isinstance(row, dict):
-            continue
-        dubs = row.get("dubs")
-        nested = [
-            (f"dubs.{n}: ", dub)
-            for n, dub in enumerate(dubs if isinstance(dubs, list) else [], 1)
-            if isinstance(dub, dict)
-        ]
-        for prefix, keys in (("", row), *nested):
-            for key, value in keys.items():
-                for name in (
-                    [key]
-                    if key not in options or not isinstance(value, dict)
-                    else [f"{key}.{name}" for name in value]
-                ):
-                    if name not in known:
-                        first.setdefault(str(name), f"{_at(where)}{prefix}")
-                        count.setdefault(str(name), set()).add(number)
-    found = []
-    for name, place in first.items():
-        more = len(count[name]) - 1
-        also = f" ({'all ' if more + 1 == len(rows) else ''}{more + 1} rows have it)" if more else ""
-        found.append(f"{place}{_hint(name, known, options)}{also}")
-    return found
-
-
-def _hint(name: str, known: list[str], options: dict[str, list[str]]) -> str:
-    """What to say of an unknown column."""
-    near = difflib.get_close_matches(name, known, 1, 0.6)
-    if near and near[0] not in options:
-        return f"column {name!r} is unknown: did you mean {near[0]!r}?"
-    stage = name.partition(".")[0]
-    if stage in options:
-        return f"column {name!r} is unknown: stage {stage} has the options {', '.join(options[stage]) or '(none)'}"
-    return f"column {name!r} is unknown; known: {', '.join(known)}"
-
-
 class _RowError(ValueError):
     """One row cannot be used."""
 
@@ -214,25 +156,25 @@ def _title(
     defaults: Mapping[str, Any],
 ) -> Title:
     """One row as a title, with its error where it cannot be used."""
-    fallback = f"row-{number}"
+    told = re.search(r"row (\d+)$", where)
+    fallback = f"row-{told[1] if told else number}"
     if isinstance(row, str):
-        return Title(fallback, "", (Dub(UNNAMED, "", ""),), where=where, error=f"{_at(where)}{row}")
+        return Title(fallback, "", (Dub(UNNAMED, "", ""),), where=where, error=f"{row_prefix(where)}{row}")
     row = {key: value for key, value in row.items() if value is not None}
     given = row.get("id")
     name = str(given).strip() if isinstance(given, (str, int)) and not isinstance(given, bool) else ""
     try:
         if given is None or given == "" or (isinstance(given, str) and not name):
             raise _RowError("id: is missing")
-        if not name or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
-            name = ""
+        if not name:
             raise _RowError("id: must be a text or a number")
+        if wrong := name_problem(name):
+            shown, name = name[:80], ""
+            raise _RowError(f"id: {shown!r} {wrong}; choose another id")
         video, missing = _path(row, "video", folder)
         if missing:
             raise _RowError(missing)
         dubs = _dubs(row, name, engine, outputs, folder, defaults, where)
-        for dub in dubs:
-            if dub.output in (video, dub.speech):
-                raise _RowError(f"output {dub.output} is one of the inputs")
         face = _face_word(row, str(defaults.get("face", "largest")))
         if is_picture(face):
             face, missing = _path({"face": face}, "face", folder)
@@ -241,10 +183,12 @@ def _title(
         options = engine.check_overrides(_stage_options(row, engine), where or "options")
         return Title(name, video, tuple(dubs), face, options, where)
     except (_RowError, ConfigError) as problem:
-        text = str(problem) if str(problem).startswith(where or "options") else f"{_at(where)}{problem}"
+        text = (
+            str(problem) if str(problem).startswith(where or "options") else f"{row_prefix(where)}{problem}"
+        )
         listed = row["dubs"] if isinstance(row.get("dubs"), list) else [row]
         failed = [
-            Dub(_dub_name(entry, n), "", "")
+            Dub(_dub_name(entry, n, len(listed)), "", "")
             for n, entry in enumerate(listed or [row], 1)
             if isinstance(entry, dict)
         ]
@@ -257,9 +201,10 @@ def _title(
         )
 
 
-def _dub_name(entry: Mapping[str, Any], number: int) -> str:
+def _dub_name(entry: Mapping[str, Any], number: int, of: int) -> str:
+    """Name of the dub with this number of `of`."""
     language = entry.get("language")
-    return _printable(str(language)) if language else (UNNAMED if number == 1 else f"dub-{number}")
+    return _printable(str(language)) if language else (UNNAMED if of <= 1 else f"dub-{number}")
 
 
 def _dubs(
@@ -290,6 +235,7 @@ def _dubs(
         dub = _dub(
             {key: value for key, value in entry.items() if value is not None},
             number,
+            len(listed),
             row,
             name,
             engine,
@@ -308,6 +254,7 @@ def _dubs(
 def _dub(
     entry: dict[str, Any],
     number: int,
+    of: int,
     row: dict[str, Any],
     name: str,
     engine: Engine,
@@ -317,7 +264,7 @@ def _dub(
     at: str,
     where: str,
 ) -> Dub:
-    """One dub of a row; `at` is where the row stands, `where` the dub in it."""
+    """One dub of `of` in a row; `at` is where the row stands, `where` the dub in it."""
     try:
         speech, missing = _path(entry, "speech", folder)
         language = _language(entry, defaults.get("language", ""))
@@ -336,7 +283,7 @@ def _dub(
             else {}
         )
         return Dub(
-            dub=_dub_name(entry, number),
+            dub=_dub_name(entry, number, of),
             speech=speech,
             output=output
             if "://" in output or output.startswith("/")
@@ -347,22 +294,18 @@ def _dub(
             length=_choice(values, "length", LENGTH_RULES, "keep"),
             audio=_choice(values, "audio", AUDIO_RULES, "replace"),
             options=options,
-            error=f"{_at(at)}{_at(where)}{missing}" if missing else "",
+            error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
     except (_RowError, ConfigError) as problem:
         raise _RowError(f"{where}: {problem}" if where else str(problem)) from problem
-
-
-#: What no text holds (halves of surrogate pairs), and what no file's name holds.
-_NO_TEXT, _NO_NAME = re.compile("[\ud800-\udfff]"), re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
 def _word(row: Mapping[str, Any], key: str, default: str) -> str:
     value = row.get(key, default)
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         raise _RowError(f"{key}: must be a text, got {value!r}")
-    if _NO_TEXT.search(str(value)):
-        raise _RowError(f"{key}: {value!r} is no text")
+    if NO_TEXT.search(str(value)):
+        raise _RowError(f"{key}: {value!r} is not Unicode text")
     return str(value).strip()
 
 
@@ -399,15 +342,15 @@ def _path(row: Mapping[str, Any], key: str, folder: str) -> tuple[str, str]:
 
 
 def _usable(key: str, value: str) -> None:
-    """Refuse what can be no file's name anywhere. Nothing is opened."""
-    if len(value) > MAX_NAME or _NO_NAME.search(value):
-        raise _RowError(f"{key}: {value[:80]!r} cannot be the name of a file")
+    """Refuse what can be no file's name here. Nothing is opened."""
+    if wrong := name_problem(value):
+        raise _RowError(f"{key}: {value[:80]!r} {wrong}; rename the file")
     if is_windows_path(value):
         raise _RowError(f"{key}: {value}: {WINDOWS_ADVICE}")
     *wrappers, target = value.split("::")
     schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]
     for scheme in schemes:
-        if scheme not in known_implementations and scheme not in registry:
+        if not is_known_kind(scheme):
             raise _RowError(f"{key}: {value}: unknown kind of URL {scheme!r}")
 
 
@@ -440,10 +383,10 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
     # whether it is there.
     if ".." in path.split("/") or exists(here):
         return here, ""
-    places = f"in {folder}, the manifest's folder"
+    places = f"{folder} (the manifest's folder)"
     if here != join(folder, path):
-        places = f"neither {places}, nor in the working directory {Path.cwd()}"
-    return here, f"{key}: {path}: no such file {places}"
+        places = f"{places} or in {Path.cwd()} (the working directory)"
+    return here, f"{key}: {path}: no such file in {places}"
 
 
 def _stage_options(row: Mapping[str, Any], engine: Engine) -> dict[str, dict[str, Any]]:

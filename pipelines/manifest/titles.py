@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -21,6 +22,10 @@ SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
 FACES = ("largest", "left", "right")
 #: Name of a title's only dub where no language is given.
 UNNAMED = "dub"
+#: Characters of a path or URL.
+MAX_NAME = 8192
+#: What no text holds: halves of surrogate pairs.
+NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,19 @@ def face_problem(face: str) -> str:
     meant = f" (did you mean {near[0]!r}?)" if near else ""
     allowed = "a number counted from the left (0 is the first), or the path of a picture such as face.jpg"
     return f"must be {', '.join(FACES)}, {allowed}; got {face!r}{meant}"
+
+
+def label(title: str, dub: str) -> str:
+    """Name a title's dub in messages: by the title alone where it has one dub without a language."""
+    return title if dub == UNNAMED else f"{title} [{dub}]"
+
+
+def name_problem(name: str) -> str:
+    """Say why a text can be no name of a file or title here; empty if it can."""
+    if len(name) > MAX_NAME:
+        return f"is longer than {MAX_NAME} characters"
+    if "\n" in name or "\r" in name:
+        return "holds a line break"
+    if any(ord(c) < 32 for c in name):
+        return "holds a control character"
+    return "is not Unicode text" if NO_TEXT.search(name) else ""

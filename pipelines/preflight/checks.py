@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.storage.errors import UnsupportedURLError
+from operators.storage.errors import MediaError, UnsupportedURLError, refusal, unanswered
 from operators.storage.files import filesystem, fingerprint, join, suffix
+from operators.storage.identity import FileMap
 from pipelines.engine.config import PoolConfig, ProfileConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.rows import row_bytes
 from pipelines.errors import PreflightError, UsageError
-from pipelines.manifest.titles import SUFFIXES, Title, face_problem, is_picture
+from pipelines.manifest.titles import SUFFIXES, Title, face_problem, is_picture, name_problem
 from pipelines.state.run_directory import remove, write_text
 
 #: Frame rate that the store is sized for where the engine bounds its segments in seconds.
@@ -23,6 +25,8 @@ HIGH_RATE = 60
 #: Folders of outputs that are tried, at most.
 FOLDERS = 32
 MIB = 1 << 20
+#: Name of the small file that is written for a moment, with its folder, in messages.
+_MOMENTARY = re.compile(r"[^\s'\"]*/?\.retalk-[^\s'\":]*")
 
 
 def minimum(pools: Sequence[PoolConfig], cpus: int) -> tuple[float, float]:
@@ -163,8 +167,10 @@ def check_writable(run: str, titles: Sequence[Title]) -> None:
             write_text(probe, "")
             remove(probe)
         except Exception as problem:
+            # Names of files that are there for a moment say nothing.
+            said = _MOMENTARY.sub(folder, refusal(problem))
             raise PreflightError(
-                f"{folder}: cannot be written ({type(problem).__name__}: {problem}); choose another output folder"
+                f"{folder}: cannot be written ({said}); choose another output folder"
             ) from problem
 
 
@@ -205,11 +211,11 @@ def _check_here(url: str) -> None:
 
 
 def check_dub(video: str, speech: str, output: str, face: str = "largest") -> None:
-    """Look for the files of `retalk dub`, wherever they are, before anything is started.
+    """Look for the files of `retalk dub`, wherever they are, and at their headers, before anything is started.
 
     Raises:
         UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's
-            name.
+            name, or that the output is one of the inputs.
     """
     if wrong := face_problem(face):
         raise UsageError(f"--face: {wrong}")
@@ -221,14 +227,55 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
     for what, url in named:
         if not url.strip():
             raise UsageError(f"{what} is missing: its path is empty")
+        if wrong := name_problem(url):
+            raise UsageError(f"{what}: {url[:80]!r} {wrong}; rename the file")
         try:
             fingerprint(url)
         except UsageError:
             raise
         except ValueError as problem:
             raise UsageError(f"{what}: {problem}{_below_here(url)}") from problem
+    if wrong := name_problem(output):
+        raise UsageError(f"-o {output[:80]!r} {wrong}; choose another name")
     if suffix(output) not in SUFFIXES:
         raise UsageError(f"-o {output}: the name of the result ends in {', '.join(SUFFIXES)}")
+    if overwritten := FileMap((url, what) for what, url in named).find(output):
+        raise UsageError(f"-o {output}: is {overwritten} itself; choose another name")
+    _check_streams(video, speech)
+
+
+def _check_streams(video: str, speech: str) -> None:
+    """Look into the headers for a video without pictures and a speech without sound. A file that cannot be
+    opened is left to the run, which says all that is wrong with it.
+
+    Raises:
+        UsageError: saying so, and where it seems so that the two were swapped.
+    """
+    kinds = {url: _kinds(url) for url in (video, speech)}
+    shows, speaks = kinds[video], kinds[speech]
+    if shows is not None and "video" not in shows:
+        swapped = " (did you swap VIDEO and SPEECH?)" if speaks is not None and "video" in speaks else ""
+        raise UsageError(
+            f"the video: {video}: has no video stream, it holds {', '.join(sorted(shows)) or 'nothing'}{swapped}"
+        )
+    if speaks is not None and "audio" not in speaks:
+        raise UsageError(
+            f"the speech: {speech}: has no audio stream, it holds {', '.join(sorted(speaks)) or 'nothing'}; "
+            "give any file with sound"
+        )
+
+
+def _kinds(url: str) -> set[str] | None:
+    """Kinds of streams in a file, cover art not counted; None where it cannot be opened."""
+    # Imported here: FFmpeg is not needed where a path is wrong.
+    from operators.media.container import COVER, open_input
+
+    try:
+        with open_input(url) as container:
+            covers = {stream.index for stream in container.streams.video if stream.disposition & COVER}
+            return {stream.type for stream in container.streams if stream.index not in covers}
+    except MediaError:
+        return None
 
 
 def _below_here(url: str) -> str:
@@ -254,10 +301,9 @@ def check_inputs(titles: Sequence[Title]) -> None:
             fs, path = filesystem(url)
             fs.exists(path) if store == "" else fs.info(path)
         except FileNotFoundError as problem:
-            # fsspec's HTTP says so too where there was no connection at all.
-            if not isinstance(cause := problem.__cause__, OSError) or isinstance(cause, FileNotFoundError):
+            if (silent := unanswered(problem)) is None:
                 return
-            problems[store] = f"{store}: cannot be reached ({cause})"
+            problems[store] = f"{store}: cannot be reached ({silent})"
         except UnsupportedURLError as problem:
             problems[store] = str(problem)
         except Exception as problem:  # credentials, networks, timeouts: each library has its own

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from fsspec.implementations.local import LocalFileSystem
 
+from operators.storage.errors import refusal
 from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
 from pipelines.errors import PreflightError
@@ -105,11 +106,7 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
     for output, size in there.items():
         sizes = made.get(redact(run.relative(output)), set())
         if size not in sizes and None not in sizes:
-            found[output] = (
-                "has changed since this run made it"
-                if sizes
-                else "exists already, and this run has not made it"
-            )
+            found[output] = "has changed since this run made it" if sizes else "exists already"
     return found
 
 
@@ -148,7 +145,7 @@ def _sizes(outputs: Sequence[str]) -> dict[str, int]:
             continue
         except (OSError, ValueError) as problem:
             raise PreflightError(
-                f"{folder}: cannot look for outputs that exist already ({problem}); choose another folder, or --overwrite"
+                f"{folder}: cannot look for outputs that exist already ({refusal(problem)}); choose another folder, or --overwrite"
             ) from problem
     return {output: found[output] for output in outputs if output in found}
 

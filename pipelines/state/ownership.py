@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from operators.storage.errors import refusal
 from operators.storage.files import filesystem, join
 from pipelines.errors import UsageError
 from pipelines.state.run_directory import parse_json, read_checksummed, read_json
@@ -35,8 +36,15 @@ def run_metadata(**values: Any) -> dict[str, Any]:
 
 
 def read_run_metadata(url: str) -> dict[str, Any] | None:
-    """What run.json says; None where it is missing, damaged or not ours."""
-    found = read_json(join(url, "run.json"))
+    """What run.json says; None where it is missing, damaged or not ours.
+
+    Raises:
+        UsageError: the directory must not be looked into.
+    """
+    try:
+        found = read_json(join(url, "run.json"))
+    except PermissionError as problem:
+        raise UsageError(f"{url}: cannot be read ({refusal(problem)}); choose another folder") from problem
     return found if isinstance(found, dict) and isinstance(found.get("retalk"), int) else None
 
 

@@ -15,6 +15,7 @@ from fsspec.registry import _registry
 
 from pipelines.cli import main as cli
 from tests.pipelines.conftest import engine_config, profile_config
+from tests.rights import without_root
 
 
 @pytest.fixture
@@ -48,6 +49,32 @@ def manifest(footage: Path, tmp_path: Path) -> str:
             {"speech": "s3://bucket/x.wav"},
             "retalk dub: s3://bucket/x.wav: s3:// needs the package s3fs, which is not installed",
         ),
+        (
+            {"video": "exact.wav", "speech": "a.mp4"},
+            "the video: {footage}/exact.wav: has no video stream, it holds audio (did you swap VIDEO and SPEECH?)",
+        ),
+        (
+            {"video": "exact.wav", "speech": "exact.wav"},
+            "the video: {footage}/exact.wav: has no video stream, it holds audio\n",
+        ),
+        (
+            {"speech": "b.mp4"},
+            "the speech: {footage}/b.mp4: has no audio stream, it holds video; give any file with sound",
+        ),
+        ({"video": "a\nb.mp4"}, "the video: 'a\\nb.mp4' holds a line break; rename the file"),
+        ({"output": "x\ny.mp4"}, "y.mp4' holds a line break; choose another name"),
+        (
+            {"video": "abfs://box/a.mp4"},
+            "abfs:// needs the package adlfs, which is not installed: pip install adlfs",
+        ),
+        (
+            {"video": "abfss://box/a.mp4"},
+            "abfss:// needs the package adlfs, which is not installed: pip install adlfs",
+        ),
+        (
+            {"video": "sftp://host/a.mp4"},
+            "sftp:// needs the package paramiko, which is not installed: pip install",
+        ),
         ({"video": "D:\\films\\a.mp4"}, "D:\\films\\a.mp4: looks like a Windows path"),
         ({"more": ["--face", "upper"]}, "face: must be largest, left, right, a number"),
         ({"more": ["--face", "/no/face.jpg"]}, "the picture of --face: /no/face.jpg: no such file"),
@@ -67,12 +94,12 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     message: str,
 ) -> None:
     change = {
-        name: str(footage / value) if str(value).startswith("nowhere") else value
+        name: str(footage / value) if (footage / str(value)).is_file() or "nowhere" in value else value
         for name, value in change.items()
     }
     more = change.pop("more", [])
     files = {"video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), **change}
-    output = tmp_path / "out" / "x.mp4"
+    output = tmp_path / "out" / files.pop("output", "x.mp4")
     assert (
         cli.main(
             [
@@ -97,13 +124,103 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     assert not output.parent.exists()
 
 
+@pytest.mark.parametrize("spelling", ["dotted", "relative", "soft link", "hard link", "url"])
+@pytest.mark.parametrize("kind", ["video", "speech"])
+def test_dub_never_replaces_its_input_however_it_is_spelled(
+    footage: Path,
+    tmp_path: Path,
+    configs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    spelling: str,
+) -> None:
+    (tmp_path / "c").mkdir()
+    files = {"video": footage / "a.mp4", "speech": footage / "exact.wav"}
+    own = tmp_path / "c" / "in.mp4"
+    own.write_bytes((footage / "a.mp4").read_bytes())
+    files[kind] = own
+    output = str(tmp_path / "c" / "other.mp4")
+    if spelling == "soft link":
+        Path(output).symlink_to(own)
+    elif spelling == "hard link":
+        Path(output).hardlink_to(own)
+    else:
+        monkeypatch.chdir(tmp_path / "c")
+        output = {"dotted": f"{tmp_path}/x/../c/in.mp4", "relative": "../c/in.mp4", "url": f"file://{own}"}[
+            spelling
+        ]
+    before = own.read_bytes()
+    words = ["dub", *map(str, files.values()), "-o", output, *configs, "--runner", "local", "--quiet"]
+    for more in ([], ["--overwrite"], ["--dry-run"]):
+        assert cli.main([*words, *more]) == 2
+        error = capsys.readouterr().err
+        assert f"-o {output}: is the {kind} itself; choose another name" in error
+        assert "overwrite" not in error
+    assert own.read_bytes() == before
+
+
+def test_folders_without_permission_are_one_line(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in", "out", "full"):
+        (tmp_path / name).mkdir()
+    for name in ("a.mp4", "exact.wav"):
+        (tmp_path / name).write_bytes((footage / name).read_bytes())
+        (tmp_path / "in" / name).write_bytes((footage / name).read_bytes())
+    manifest = tmp_path / "in" / "m.jsonl"
+    manifest.write_text(json.dumps({"id": "a", "video": "a.mp4", "speech": "exact.wav"}))
+    (tmp_path / "in").chmod(0)
+    (tmp_path / "out").chmod(0o555)
+    (tmp_path / "full").chmod(0)
+    video, speech = str(tmp_path / "a.mp4"), str(tmp_path / "exact.wav")
+    more = [*configs, "--runner", "local", "--quiet"]
+    told = {
+        (
+            "dub",
+            str(tmp_path / "in" / "a.mp4"),
+            speech,
+            "-o",
+            str(tmp_path / "x.mp4"),
+        ): "in/a.mp4: cannot be read",
+        ("dub", video, str(tmp_path / "in" / "exact.wav"), "-o", str(tmp_path / "x.mp4")): "the speech: ",
+        (
+            "dub",
+            video,
+            speech,
+            "-o",
+            str(tmp_path / "out" / "x.mp4"),
+        ): f"{tmp_path}/out/.x.mp4.retalk: cannot be written",
+        ("dub", video, speech, "-o", str(tmp_path / "full" / "x.mp4")): f"{tmp_path}/full",
+        ("run", str(manifest), "-o", str(tmp_path / "run")): "m.jsonl: cannot be read",
+    }
+    with without_root():
+        for words, message in told.items():
+            assert cli.main([*words, *more]) == 2, words
+            error = capsys.readouterr().err
+            assert message in error
+            assert "(Permission denied)" in error
+            assert ".part" not in error
+            assert len(error.splitlines()) == 1, error
+    (tmp_path / "in").chmod(0o755)
+    (tmp_path / "full").chmod(0o755)
+
+
+def test_an_output_with_the_longest_name_is_made(footage: Path, tmp_path: Path, configs: list[str]) -> None:
+    output = tmp_path / f"{'ä' * 123}.mp4"
+    words = ["dub", str(footage / "a.mp4"), str(footage / "exact.wav"), "-o", str(output), *configs]
+    assert cli.main([*words, "--runner", "local", "--quiet"]) == 0
+    assert [path.name for path in tmp_path.glob("*.mp4")] == [output.name]
+
+
 @pytest.fixture
 def without_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the extra `cloud`."""
-    for package in ("s3fs", "gcsfs", "aiohttp"):
+    for package in ("s3fs", "gcsfs", "aiohttp", "adlfs", "paramiko"):
         monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
-    for kind in ("s3", "gs", "https"):
+    for module in ("http", "sftp"):
+        monkeypatch.delitem(sys.modules, f"fsspec.implementations.{module}", raising=False)
+    for kind in ("s3", "gs", "https", "abfs", "abfss", "sftp"):
         monkeypatch.delitem(_registry, kind, raising=False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.manifest.files import ManifestError, read_rows
+from tests.rights import without_root
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -47,6 +48,53 @@ def test_a_first_line_without_any_known_column_is_told(tmp_path: Path) -> None:
         match=r"the first line names no column of a manifest .*a header such as id,video,speech,output",
     ):
         read_rows(str(path))
+
+
+def test_empty_lines_in_front_of_the_header_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n  \r\nid;video\n1;v\n", newline="")
+    assert read_rows(str(path)) == [(f"{path} row 4", {"id": "1", "video": "v"})]
+
+
+def test_tabs_of_a_tsv_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    path.write_text("id\tvideo\n1\ta,b;c.mp4\n")
+    assert read_rows(str(path)) == [(f"{path} row 2", {"id": "1", "video": "a,b;c.mp4"})]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("m.csv", "id;video\r1;v\r2;w\r"), ("m.jsonl", '{"id": 1}\r{"id": 2}')]
+)
+def test_carriage_returns_alone_end_lines(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text, newline="")
+    assert [(where[-5:], str(row["id"])) for where, row in read_rows(str(path)) if isinstance(row, dict)] == [
+        (f"row {n + (name == 'm.csv')}", str(n)) for n in (1, 2)
+    ]
+
+
+def test_a_column_that_appears_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id,video,speech, video\n1,v,s,w\n")
+    with pytest.raises(
+        ManifestError, match=r"m\.csv: column 'video' appears twice in the header; remove one"
+    ):
+        read_rows(str(path))
+    path.write_text("id,video,,\n1,v,,\n")
+    assert len(read_rows(str(path))) == 1, "nameless columns are a spreadsheet's"
+
+
+def test_a_manifest_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    path = tmp_path / "m.csv"
+    path.write_text("id,video\n1,v\n")
+    path.chmod(0)
+    with without_root():
+        for url in (tmp_path / "locked" / "m.csv", path):
+            with pytest.raises(ManifestError, match=r"m\.csv: cannot be read \(Permission denied\)$"):
+                read_rows(str(url))
+    with pytest.raises(ManifestError, match=r"no such file$"):
+        read_rows(f"{path}/below.csv")
 
 
 def test_only_line_feeds_end_a_line_of_json(tmp_path: Path) -> None:

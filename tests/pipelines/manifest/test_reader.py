@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.engine.engine import Engine
 from pipelines.manifest.reader import ManifestError, parse_rows, read_manifest
-from pipelines.manifest.titles import Title
+from pipelines.manifest.titles import UNNAMED, Title, label
 from tests.pipelines.conftest import engine_config
 
 ENGINE = Engine(engine_config())
@@ -127,6 +127,28 @@ def test_dubs_have_options_of_their_own() -> None:
             r"m\.jsonl row 2: output /out/a\.mp4 appears in m\.jsonl row 1",
         ),
         (
+            [{**ROWS[0]}, {**ROWS[1], "output": "/out/x/../a.mp4"}],
+            r"row 2: output /out/x/\.\./a\.mp4 appears in m\.jsonl row 1 already as /out/a\.mp4",
+        ),
+        (
+            [{**ROWS[0], "output": "./o.mp4"}, {**ROWS[1], "output": "o.mp4"}],
+            r"row 2: output /out/o\.mp4 appears in m\.jsonl row 1 already as /out/\./o\.mp4",
+        ),
+        (
+            [{**ROWS[0], "output": "s3://b/o.mp4"}, {**ROWS[1], "output": "s3://b/x/../o.mp4"}],
+            r"row 2: output s3://b/x/\.\./o\.mp4 appears in m\.jsonl row 1 already",
+        ),
+        (
+            [
+                {
+                    "id": "a",
+                    "video": "v",
+                    "dubs": [{"language": c, "speech": "s", "output": "o.mp4"} for c in ("de", "fr")],
+                }
+            ],
+            r"row 1: output /out/o\.mp4 appears in this row already",
+        ),
+        (
             [{**ROWS[0], "speach": "x"}],
             r"m\.jsonl row 1: column 'speach' is unknown: did you mean 'speech'\?",
         ),
@@ -186,7 +208,31 @@ def test_what_stops_the_run(rows: list[dict[str, Any]], message: str) -> None:
         ({"id": "x", "video": "v", "speech": "s", "level": 3}, "level: must be a mapping of options, got 3"),
         (
             {"id": "x", "video": "/v/x.mp4", "speech": "s", "output": "/v/x.mp4"},
-            "output /v/x.mp4 is one of the inputs",
+            "output /v/x.mp4 is one of the inputs: the video; choose another name",
+        ),
+        (
+            {"id": "x", "video": "/v/x.mp4", "speech": "s", "output": "/v/y/../x.mp4"},
+            "output /v/y/../x.mp4 is one of the inputs: the video",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s3://b/x.mp4", "output": "s3a://b//./x.mp4"},
+            "output s3a://b//./x.mp4 is one of the inputs: the speech",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "face": "/f/face.mp4", "output": "file:///f/face.mp4"},
+            "output file:///f/face.mp4 is one of the inputs: the picture of the face",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "output": ROWS[0]["video"]},
+            "output /v/a.mp4 is one of the inputs: the video of m.jsonl row 1; choose another name",
+        ),
+        (
+            {"id": "x\ny", "video": "v", "speech": "s"},
+            "m.jsonl row 2: id: 'x\\ny' holds a line break; choose another id",
+        ),
+        (
+            {"id": "x", "video": "a\tb.mp4", "speech": "s"},
+            "video: 'a\\tb.mp4' holds a control character; rename the file",
         ),
         ({"id": "x", "video": "v", "dubs": []}, "dubs: must be a list of {language, speech, output}"),
         (
@@ -208,7 +254,8 @@ def test_a_bad_row_fails_alone(row: dict[str, Any], message: str) -> None:
     assert good.error == ""
     assert message in bad.error
     assert bad.error.startswith("m.jsonl row 2")
-    assert bad.id == (row["id"] if isinstance(row.get("id"), str) and row["id"].strip() else "row-2")
+    named = isinstance(row.get("id"), str) and row["id"].strip() and "\n" not in row["id"]
+    assert bad.id == (row["id"] if named else "row-2")
 
 
 def test_lines_that_cannot_be_parsed_fail_alone(tmp_path: Path) -> None:
@@ -228,6 +275,40 @@ def test_lines_that_cannot_be_parsed_fail_alone(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_without_an_id_has_the_number_of_its_line(tmp_path: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text("id,video,speech,output\na,/v,/s,o.mp4\n,/v,/s,p.mp4\n")
+    _, bad = read_manifest(str(table), ENGINE, "/out")
+    assert (bad.id, bad.error) == ("row-3", f"{table} row 3: id: is missing")
+
+
+def test_links_to_an_input_are_found(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    video.write_bytes(b"x")
+    (tmp_path / "hard.mp4").hardlink_to(video)
+    (tmp_path / "soft.mp4").symlink_to(video)
+    (tmp_path / "other.mp4").write_bytes(b"x")
+    (tmp_path / "other2.mp4").hardlink_to(tmp_path / "other.mp4")
+    rows = [
+        {"id": name, "video": str(video), "speech": "/s", "output": str(tmp_path / f"{name}.mp4")}
+        for name in ("hard", "soft", "other", "new")
+    ]
+    errors = {title.id: title.error for title in parse(*rows)}
+    assert "hard.mp4 is one of the inputs: the video;" in errors["hard"]
+    assert "soft.mp4 is one of the inputs: the video;" in errors["soft"]
+    assert (errors["other"], errors["new"]) == ("", "")
+
+
+def test_only_a_lone_dub_goes_without_a_name() -> None:
+    several = {"id": "b", "video": "v", "dubs": [{"speech": "s"}, {"language": "de", "speech": "t"}]}
+    several["dubs"][0]["output"] = "b1.mp4"
+    first, second = parse(ROWS[0], several)
+    assert [dub.dub for dub in first.dubs] == [UNNAMED]
+    assert [dub.dub for dub in second.dubs] == ["dub-1", "de"]
+    assert [label(second.id, dub.dub) for dub in second.dubs] == ["b [dub-1]", "b [de]"]
+    assert label(first.id, first.dubs[0].dub) == "a"
+
+
 def test_a_wrong_column_is_told_once() -> None:
     rows = [{**ROWS[0], "id": str(n), "output": f"{n}.mp4", "speach": "x"} for n in range(120)]
     with pytest.raises(ManifestError) as told:
@@ -242,10 +323,21 @@ def test_a_wrong_column_is_told_once() -> None:
             {**ROWS[1], "colour": 1, "speach": 1},
             {**ROWS[1], "id": "c", "output": "c.mp4", "colour": 2},
         )
-    first, second = str(told.value).splitlines()
-    assert first.startswith("m.jsonl row 2: column 'colour' is unknown; known: id, video")
-    assert first.endswith(" (2 rows have it)")
+    first, second, last = str(told.value).splitlines()
+    assert first == "m.jsonl row 2: column 'colour' is unknown (2 rows have it)"
     assert second == "m.jsonl row 2: column 'speach' is unknown: did you mean 'speech'?"
+    assert last.startswith("known columns: id, video, ")
+
+
+def test_columns_in_capitals_are_told_all_at_once_and_the_list_once() -> None:
+    with pytest.raises(ManifestError) as told:
+        parse({"ID": "a", "Vidoe": "/v/a.mp4", "SPEECH": "/s", "colour": 1, "weather": 2})
+    text = str(told.value)
+    for wrong, meant in (("ID", "id"), ("Vidoe", "video"), ("SPEECH", "speech")):
+        assert f"column {wrong!r} is unknown: did you mean {meant!r}?" in text
+    assert "'colour' is unknown\n" in text
+    assert "'weather' is unknown\n" in text
+    assert text.count("known columns: ") == 1
 
 
 def test_a_missing_file_names_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +351,7 @@ def test_a_missing_file_names_both_places(tmp_path: Path, monkeypatch: pytest.Mo
         [{"id": "a", "video": "w.mp4", "speech": "s"}, {"id": "b", "video": "v.mp4", "dubs": dubs}],
     )
     first, second = read_manifest(url, ENGINE, "/out")
-    places = f"no such file neither in {tmp_path}, the manifest's folder, nor in the working directory {tmp_path / 'here'}"
+    places = f"no such file in {tmp_path} (the manifest's folder) or in {tmp_path / 'here'} (the working directory)"
     assert first.error == f"{url} row 1: video: w.mp4: {places}"
     assert second.error == ""
     assert [dub.error for dub in second.dubs] == [f"{url} row 2: dubs.1: speech: no.wav: {places}", ""], (
@@ -267,7 +359,7 @@ def test_a_missing_file_names_both_places(tmp_path: Path, monkeypatch: pytest.Mo
     )
     monkeypatch.chdir(tmp_path)
     assert read_manifest(url, ENGINE, "/out")[0].error.endswith(
-        f"video: w.mp4: no such file in {tmp_path}, the manifest's folder"
+        f"video: w.mp4: no such file in {tmp_path} (the manifest's folder)"
     )
 
 
@@ -298,7 +390,7 @@ def test_language_tags_of_all_kinds_are_taken() -> None:
         ("m.jsonl", b"\xff\xfe\x00", "not UTF-8 text"),
         ("m.parquet", b"PAR0", "not a Parquet file"),
         ("m.csv", b"id,video,speech,output\n", "no rows"),
-        ("m.mp4", b"x", r"a manifest is a \.jsonl, \.csv or \.parquet file"),
+        ("m.mp4", b"x", r"a manifest is a \.jsonl, \.csv, \.tsv or \.parquet file"),
     ],
 )
 def test_files_that_are_no_manifest(tmp_path: Path, name: str, content: bytes, message: str) -> None:
