@@ -137,10 +137,10 @@ def test_what_a_killed_writer_leaves_is_swept(tmp_path: Path, scheme: str) -> No
     """Hidden files of killed writers go; those of a living process, of other files and of people stay."""
     code = (
         "import os, tests.drills.faulty\n"
-        "from operators.media import storage\n"
+        "from operators.storage import files\n"
         "real = os.replace\n"
         "os.replace = lambda *a: os._exit(9)\n"
-        f"with storage.atomic_write({scheme + str(tmp_path)!r} + os.sys.argv[1]) as path: path.write_bytes(b'half')\n"
+        f"with files.atomic_write({scheme + str(tmp_path)!r} + os.sys.argv[1]) as path: path.write_bytes(b'half')\n"
     )
     for name in ("/a.mp4", "/deep/a.mp4", "/other.mp4"):
         assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == 9
