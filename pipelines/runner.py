@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from operators.storage.files import join, sweep
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
-from pipelines.engine.model_files import check_weights
+from pipelines.engine.model_files import check_weights, wanted_files
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.execution.collector import Collector
@@ -26,7 +26,7 @@ from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import Runner, Title
+from pipelines.manifest.titles import Runner, Title, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
@@ -159,6 +159,8 @@ def run(
         if redo:
             forget(directory, redo)
         tidy(directory, titles)
+        if wanted_files(built, overrides_of(titles)):
+            shown.phase("looking at model files")  # those that are new to this machine are hashed
         pools = [pool for pool, _ in spec.placement(isolated=False)]
         choice = choose_runner(runner, built, pools, spec.plan, titles)
         LOGGER.info("runner: %s, %s", choice.runner, choice.reason)
@@ -202,7 +204,7 @@ def _check(spec: RunSpec, overwrite: bool) -> list[str]:
     """
     directory, titles = spec.directory, spec.titles
     dubs = [dub for title in titles for dub in title.dubs]
-    check_weights(spec.engine, [title.options for title in titles] + [dub.options for dub in dubs])
+    check_weights(spec.engine, overrides_of(titles))
     preflight.check_inputs(titles)
     if not overwrite:
         check_outputs(directory, titles)

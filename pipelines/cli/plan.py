@@ -22,12 +22,13 @@ from pipelines.errors import DONE, FAILED, PreflightError
 from pipelines.execution.ray_session import machine_cpus, ray_session
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import Title
+from pipelines.manifest.titles import Title, overrides_of
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.planning.planner import Planner
 from pipelines.preflight.checks import with_missing_files
+from pipelines.state.content_keys import provenance_of
 from pipelines.state.coordinator import Coordinator
 from pipelines.state.outputs import foreign_outputs
 from pipelines.state.run_directory import RunDirectory, read_json, write_text
@@ -139,7 +140,13 @@ def plan(
         titles = with_missing_files(restrict_paths(titles_of(manifest, built, run, defaults), roots, run))
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
-        spec = PlanSpec(built.config, where, chosen[0].segment_frames, limits=chosen[0].limits.media())
+        spec = PlanSpec(
+            built.config,
+            where,
+            chosen[0].segment_frames,
+            limits=chosen[0].limits.media(),
+            provenance=provenance_of(built, chosen[0], overrides_of(titles)),
+        )
         for row in _planned(titles, spec, chosen[0].store_mib):
             work.take(row)
             if row["segment"] < 0:

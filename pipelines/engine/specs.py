@@ -6,10 +6,31 @@ it imports more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipelines.engine.config import EngineConfig
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What decides results beside titles and options, as the driver has found it
+    (`pipelines.state.content_keys.provenance_of`).
+
+    Attributes:
+        version: of this package.
+        code: SHA-256 of source code, by package.
+        libraries: versions, by distribution.
+        devices: of each stage, by its name.
+        weights: digests of model files, by their home ("": the usual one) and name.
+    """
+
+    version: str
+    code: Mapping[str, str]
+    libraries: Mapping[str, str]
+    devices: Mapping[str, str]
+    weights: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +42,7 @@ class PlanSpec:
     segment_frames: int
     cache: str = ""  # folder for shots and anchors; "": the run directory
     limits: MediaLimits = DEFAULT_LIMITS
+    provenance: Provenance | None = None  # None: the planner looks, and all stages run on the CPU
 
 
 @dataclass(frozen=True)
@@ -29,12 +51,12 @@ class CacheSpec:
 
     Attributes:
         url: folder (the run directory, or one that several runs share); the files lie in its ``analysis/``.
-        devices: of each stage, by name.
+        provenance: part of the files' names.
         bytes_per_frame: stages with larger columns are not cached.
     """
 
     url: str
-    devices: tuple[tuple[str, str], ...]
+    provenance: Provenance
     bytes_per_frame: int
 
 

@@ -15,7 +15,7 @@ from operators.media.concat import HeadersDifferError
 from operators.storage.files import filesystem, join
 from operators.storage.redact import redact_all
 from pipelines.manifest.titles import Dub
-from pipelines.state.content_keys import job_key
+from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
 from pipelines.state.run_directory import Record, RunDirectory, read_checksummed, sha256_file
 
@@ -66,7 +66,7 @@ class DubJob:
             "output": dub.output,
             "language": dub.language,
             "engine": self.engine,
-            "key": job_key(self.key, dub),
+            "key": output_key(self.key, dub),
             "frames": self.frames,
             "segments": len(self.output_segments),
             "reused": self.reused,

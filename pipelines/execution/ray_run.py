@@ -21,6 +21,7 @@ from pipelines.execution.ray_graph import stream
 from pipelines.execution.ray_output import kept_output
 from pipelines.execution.ray_session import is_joined, ray_lost, ray_session
 from pipelines.execution.run_spec import Placement, RunSpec
+from pipelines.manifest.titles import overrides_of
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.prometheus import PrometheusExporter
 from pipelines.monitoring.run_log import node_shapes
@@ -75,9 +76,7 @@ def _check_cluster(spec: RunSpec, ray: Any, placed: Placement, joined: bool) -> 
     if not found.waits:  # stores come with their nodes
         store = found.now.get("object_store_memory", 0)
         checks.check_store(spec.profile, spec.engine, layout, store, int(found.now.get("CPU", 1)))
-    overrides = [title.options for title in spec.titles]
-    overrides += [dub.options for title in spec.titles for dub in title.dubs]
-    cluster.check_nodes(ray, wanted_files(spec.engine, overrides), spec.directory.url)
+    cluster.check_nodes(ray, wanted_files(spec.engine, overrides_of(spec.titles)), spec.directory.url)
 
 
 class _Driver:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipelines.engine.config import PoolConfig, ProfileConfig
 from pipelines.engine.engine import Engine
-from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec
+from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec, Provenance
 from pipelines.execution.assembly import DubJob
 from pipelines.execution.collector import Collector, earlier_plan
-from pipelines.manifest.titles import Title
+from pipelines.manifest.titles import Title, overrides_of
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.run_log import RunLog
 from pipelines.state.analysis_cache import cache_room
+from pipelines.state.content_keys import provenance_of
 from pipelines.state.run_directory import RunDirectory
 
 #: Groups of stages in order, each with its pool.
@@ -21,7 +23,12 @@ Placement = list[tuple[PoolConfig, GroupSpec]]
 
 
 def groups_of(
-    engine: Engine, profile: ProfileConfig, run_dir: str, isolated: bool, cache: str = ""
+    engine: Engine,
+    profile: ProfileConfig,
+    run_dir: str,
+    isolated: bool,
+    cache: str = "",
+    provenance: Provenance | None = None,
 ) -> Placement:
     """Return the engine's groups of stages as the profile places them.
 
@@ -31,10 +38,13 @@ def groups_of(
         run_dir: URL of the run directory.
         isolated: each worker has a process of its own.
         cache: folder of the analysis cache, "" for none.
+        provenance: part of the keys of what is in that folder; None: as it is found here.
     """
     placed = profile.place(engine.name, engine.names, engine.like)
-    devices = tuple((stage, pool.device) for pool, stages in placed for stage in stages)
-    kept = CacheSpec(cache, devices, profile.cache.bytes_per_frame) if cache else None
+    kept = None
+    if cache:
+        found = provenance or provenance_of(engine, profile)
+        kept = CacheSpec(cache, found, profile.cache.bytes_per_frame)
     return [
         (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept))
         for pool, stages in placed
@@ -77,6 +87,11 @@ class RunSpec:
     cache: str
     keep_segments: bool
 
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Part of all content keys. Model files that are new to this machine are hashed."""
+        return provenance_of(self.engine, self.profile, overrides_of(self.titles))
+
     @property
     def plan(self) -> PlanSpec:
         """Specification of the planners."""
@@ -87,6 +102,7 @@ class RunSpec:
             self.profile.segment_frames,
             cache=self.cache,
             limits=limits,
+            provenance=self.provenance,
         )
 
     @property
@@ -101,7 +117,7 @@ class RunSpec:
 
     def placement(self, isolated: bool) -> Placement:
         """Return the groups of stages with their pools; `isolated`: each worker has a process of its own."""
-        return groups_of(self.engine, self.profile, self.directory.url, isolated, self.cache)
+        return groups_of(self.engine, self.profile, self.directory.url, isolated, self.cache, self.provenance)
 
     def collector(self, finish: Callable[[DubJob], None]) -> Collector:
         """Make the run's collector; `finish` takes complete dubs."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -70,6 +71,11 @@ class Title:
         """The inverse of `to_json`."""
         data = json.loads(text)
         return cls(**{**data, "dubs": tuple(Dub(**dub) for dub in data["dubs"])})
+
+
+def overrides_of(titles: Sequence[Title]) -> list[dict[str, dict[str, Any]]]:
+    """Options of stages that the titles and their dubs override."""
+    return [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs]
 
 
 def is_picture(face: str) -> bool:

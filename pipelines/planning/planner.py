@@ -39,7 +39,14 @@ from pipelines.planning.heartbeat import HEARTBEAT, Heartbeats, heartbeats_of
 from pipelines.planning.length_rules import OutputSegment, output_runs, split
 from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.changes import RECOMPUTED, Ingredients, changes, readable
-from pipelines.state.content_keys import code, content_key, job_key, libraries, version
+from pipelines.state.content_keys import (
+    content_key,
+    output_ingredients,
+    output_key,
+    provenance_of,
+    segment_ingredients,
+    shot_ingredients,
+)
 from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol
 from pipelines.state.run_directory import (
     REJECTED_STATE,
@@ -92,6 +99,7 @@ class Planner:
     def __init__(self, spec: PlanSpec, coordinator: CoordinatorProtocol) -> None:
         self.spec, self.coordinator = spec, coordinator
         self.engine = Engine(spec.engine)
+        self.provenance = spec.provenance or provenance_of(self.engine)
         self.run = RunDirectory(spec.run)
         single_thread()
         self._rejected_state: list[str] = []
@@ -220,14 +228,14 @@ class Planner:
                 )
                 continue
             try:
-                made_of = self.ingredients(title, dub, video)
+                made_of = segment_ingredients(
+                    self.engine, title, dub, video, self.spec.segment_frames, self.provenance
+                )
             except ValueError as problem:
                 plan.state, plan.error = "failed", str(problem)
                 continue
-            plan.key = content_key(*made_of.values())
-            plan.ingredients = readable(
-                {**made_of, "output": dub.output, "audio": dub.audio, "language": dub.language}
-            )
+            plan.key = content_key(made_of)
+            plan.ingredients = readable({**made_of, **output_ingredients(dub)})
             self._compare(title, plan, done)
         return plans
 
@@ -237,7 +245,7 @@ class Planner:
         """
         record = self.run.read_record(title.id, plan.dub.dub, self._rejected_state)
         finished = record is not None and record["state"] == "done"
-        same = record is not None and finished and record.get("key") == job_key(plan.key, plan.dub)
+        same = record is not None and finished and record.get("key") == output_key(plan.key, plan.dub)
         if done is not None:
             is_done = plan.dub.dub in done
         else:
@@ -248,34 +256,6 @@ class Planner:
             why = {"output": "the output is gone"} if same else changes(record, plan.ingredients)
             plan.changed = list(why)
             plan.notes.append(f"{RECOMPUTED}{'; '.join(why.values())}")
-
-    def ingredients(self, title: Title, dub: Dub, video: tuple[str, int, str]) -> Ingredients:
-        """All that decides the content of this dub's encoded segments, by name.
-
-        Raises:
-            MediaError: the speech or the picture of the face cannot be found.
-        """
-        stages = {
-            spec.name: {
-                **vars(spec.options),
-                **title.options.get(spec.name, {}),
-                **dub.options.get(spec.name, {}),
-            }
-            for spec in self.engine.stages
-        }
-        return {
-            "version": version(),
-            "engine": {
-                **self.engine.config.model_dump(exclude={"description"}),
-                "stages": [spec.where for spec in self.engine.stages],
-            },
-            "segments": self.spec.segment_frames if self.engine.config.segments.kind == "frames" else None,
-            "options": stages,
-            "face": _face_identity(title.face),
-            "length": dub.length,
-            "video": video,
-            "speech": fingerprint(dub.speech),
-        }
 
     # --- what is to be done ---------------------------------------------------------------------------------
     def _segments(
@@ -395,14 +375,7 @@ class Planner:
         """Shots and anchors of a title, from the cache where an earlier run has found them; yields
         heartbeats.
         """
-        how = (
-            version(),
-            code("pipelines.planning.shots"),
-            libraries(),
-            self.engine.config.detect_shots,
-            self.engine.config.find_faces,
-        )
-        key = content_key(how, fingerprint(title.video), _face_identity(title.face))
+        key = content_key(shot_ingredients(self.engine, title, fingerprint(title.video), self.provenance))
         cache = join(self.spec.cache or self.run.url, "plans", f"{key}.json")
         known = read_checksummed(cache)
         if known is None and exists(cache):
@@ -521,11 +494,6 @@ def _by_segment(output_segments: Iterator[OutputSegment]) -> dict[int, list[Outp
 
 def _shown_seconds(last_run: np.ndarray, info: VideoInfo) -> float:
     return float((int(last_run[-1]) + info.last_duration - int(info.pts[0])) * info.time_base)
-
-
-def _face_identity(face: str) -> Any:
-    """What tells one choice of face from another: a reference picture by its content's identity."""
-    return fingerprint(face) if is_picture(face) else face
 
 
 def _size(url: str) -> int | None:

@@ -27,10 +27,10 @@ from operators.columns import tensor_spec
 from operators.segment import Segment
 from operators.storage.files import atomic_write, exists, filesystem, fingerprint, join
 from operators.storage.redact import redact
-from pipelines.engine.engine import Engine, StageSpec
+from pipelines.engine.engine import Engine
 from pipelines.engine.rows import Row, from_table, to_table
 from pipelines.engine.specs import CacheSpec
-from pipelines.state.content_keys import code, content_key, libraries, model_identity
+from pipelines.state.content_keys import analysis_ingredients, content_key
 from pipelines.state.coordinator import CoordinatorProtocol
 from pipelines.state.run_directory import REJECTED_STATE, slug
 
@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "analysis"
 ZSTD = pa.ipc.IpcWriteOptions(compression="zstd")
-#: Plan columns that decide what is computed, beside the video's identity.
-PLANNED = ("start", "stop", "halo_start", "halo_stop", "shot_start", "shot_stop", "n_frames", "anchor")
 
 
 def cache_room(url: str, max_gib: float) -> float:
@@ -59,7 +57,6 @@ class AnalysisCache:
 
     def __init__(self, spec: CacheSpec, engine: Engine, coordinator: CoordinatorProtocol) -> None:
         self.spec, self.engine, self.coordinator = spec, engine, coordinator
-        self._devices = dict(spec.devices)
 
     def load(self, index: int, row: Row, rejected_state: list[str]) -> dict[str, Any] | None:
         """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or
@@ -114,26 +111,12 @@ class AnalysisCache:
     def place(self, index: int, row: Row) -> tuple[str, str]:
         """URL and key of the file of a stage and row."""
         video = _fingerprint(row["video"])
-        planned = [
-            np.asarray(row[name]).tobytes().hex() if name == "anchor" else int(row[name]) for name in PLANNED
-        ]
-        key = content_key(
-            video, planned, [self._stage(spec, row) for spec in self.engine.stages[: index + 1]], libraries()
-        )
+        segment = Segment(row)
+        stages = [(spec, spec.stage.options_for(segment)) for spec in self.engine.stages[: index + 1]]
+        key = content_key(analysis_ingredients(stages, row, video, self.spec.provenance))
         folder = f"{slug(redact(str(row['video'])).rsplit('/', 1)[-1])}-{content_key(video)[:8]}"
         name = f"{self.engine.names[index]}-{int(row['segment']):05d}-{key}.arrow"
         return join(self.spec.url, FOLDER, folder, name), key
-
-    def _stage(self, spec: StageSpec, row: Row) -> list[Any]:
-        options = spec.stage.options_for(Segment(row))
-        files = model_identity(spec.stage.model_files(options), getattr(options, "weights", ""))
-        return [
-            spec.where,
-            vars(options),
-            self._devices.get(spec.name, "cpu"),
-            files,
-            code(spec.where.partition(":")[0]),
-        ]
 
 
 def digest(columns: Mapping[str, Any], schema: pa.Schema) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from operators.storage.redact import redact_all
+from pipelines.state.content_keys import Ingredients
 
 #: What the note of a dub that is computed again begins with.
 RECOMPUTED = "computed again: "
@@ -16,7 +17,8 @@ NAMED = 3
 #: How ingredients are called where their values are of no use to a reader.
 WORDS = {"engine": "the engine's stages", "segments": "the length of segments"}
 
-Ingredients = dict[str, Any]
+#: Packages that are this distribution's own.
+OWN = ("operators", "retalk_models", "pipelines")
 
 
 def readable(ingredients: Mapping[str, Any]) -> Ingredients:
@@ -38,7 +40,7 @@ def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
     before = record.get("ingredients")
     if not record.get("key"):
         return {"redo": "it was asked for"}
-    if not isinstance(before, dict):
+    if not isinstance(before, dict) or now.keys() - before.keys():
         return {"version": "an earlier version of retalk made it"}
     found = {
         name: _change(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]
@@ -50,15 +52,8 @@ def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
 def _change(name: str, before: Any, now: Any) -> str:
     if name in ("video", "speech") and isinstance(before, list):
         return f"{name} changed" if before[0] == now[0] else f"{name} {before[0]} → {now[0]}"
-    if name == "options" and isinstance(before, dict):
-        pairs = [
-            f"{stage}.{option} {_value(before.get(stage, {}).get(option))} → {_value(values.get(option))}"
-            for stage, values in now.items()
-            for option in {**before.get(stage, {}), **values}
-            if before.get(stage, {}).get(option) != values.get(option)
-        ]
-        more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
-        return ", ".join(pairs[:NAMED]) + more if pairs else "options changed"
+    if name in BY_PART and isinstance(before, dict):
+        return _listed(BY_PART[name](before, now)) or f"{name} changed"
     if name == "engine" and isinstance(before, dict) and before.get("name") != now["name"]:
         return f"engine {before.get('name')} → {now['name']}"
     if name in WORDS:
@@ -66,6 +61,56 @@ def _change(name: str, before: Any, now: Any) -> str:
     if not all(value is None or isinstance(value, (str, int, float)) for value in (before, now)):
         return f"{name} changed"
     return f"{name} {_value(before)} → {_value(now)}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return ", ".join(texts[:NAMED]) + more
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{stage}.{option} {_value(before.get(stage, {}).get(option))} → {_value(values.get(option))}"
+        for stage, values in now.items()
+        for option in _differing(before.get(stage, {}), values)
+    ]
+
+
+def _weights(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [f"weights of {stage} changed" for stage in _differing(before, now)]
+
+
+def _code(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    tops = [unit.partition(".")[0] for unit in _differing(before, now)]
+    names = dict.fromkeys("retalk" if top in OWN else top for top in tops)
+    return [f"code of {name} changed" for name in names]
+
+
+def _libraries(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {_value(before.get(name))} → {_value(now.get(name))}" for name in _differing(before, now)
+    ]
+
+
+def _devices(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"device of {name} {_value(before.get(name))} → {_value(now.get(name))}"
+        for name in _differing(before, now)
+    ]
+
+
+#: Ingredients of several parts, and what is said of those that differ.
+BY_PART: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
+    "options": _options,
+    "weights": _weights,
+    "code": _code,
+    "libraries": _libraries,
+    "devices": _devices,
+}
 
 
 def _value(value: Any) -> str:

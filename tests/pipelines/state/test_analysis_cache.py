@@ -4,6 +4,7 @@ files are not trusted.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipelines.execution.run_spec import cache_folder
 from pipelines.runner import Report, run
 from pipelines.state import analysis_cache as analysis
 from pipelines.state.analysis_cache import AnalysisCache
+from pipelines.state.content_keys import PLANNING, provenance_of
 from pipelines.state.coordinator import Coordinator
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.pipelines.execution.test_worker import planned_row
@@ -134,19 +136,19 @@ def test_damaged_and_foreign_files_are_computed_again(
     assert digests(tmp_path / "run") == digests(tmp_path / "calm")
 
 
-def test_what_decides_the_columns_decides_the_name(
-    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_decides_the_columns_decides_the_name(footage: Path, tmp_path: Path) -> None:
     row = planned_row(footage / "a.mp4", tmp_path)
     video = tmp_path / "v.mp4"
     shutil.copy(footage / "a.mp4", video)
     copied = {**row, "video": str(video)}
 
+    provenance: dict[str, Any] = {}
+
     def key(row: dict[str, Any] = row, device: str = "cpu", **options: Any) -> str:
         engine = Engine(engine_config(options={"Brightness": options} if options else None))
-        return AnalysisCache(
-            CacheSpec(str(tmp_path), (("brightness", device),), 100), engine, Coordinator()
-        ).place(0, row)[1]
+        found = dataclasses.replace(provenance_of(engine), **provenance)
+        found = dataclasses.replace(found, devices={**found.devices, "brightness": device})
+        return AnalysisCache(CacheSpec(str(tmp_path), found, 100), engine, Coordinator()).place(0, row)[1]
 
     keys = [key(), key(device="cuda"), key(smooth=3), key(copied)]
     keys += [
@@ -160,9 +162,15 @@ def test_what_decides_the_columns_decides_the_name(
     make_video(video, scenes=1)
     analysis._fingerprint.cache_clear()
     keys.append(key(copied))
-    monkeypatch.setattr(analysis, "code", lambda module: "other")
+    found = provenance_of(Engine(engine_config()))
+    provenance.update(code={**found.code, "operators": "other"})
+    keys.append(key())
+    provenance.update(libraries={"numpy": "0"})
+    keys.append(key())
+    provenance.update(version="0")
     keys.append(key())
     assert len(set(keys)) == len(keys)
+    provenance.update(code={**provenance["code"], PLANNING: "other"})
     assert key({**row, "dubs": "[]", "options": '{"level": {"gain": 2}}'}) == keys[-1], (
         "what comes later does not"
     )
@@ -225,6 +233,10 @@ def test_command_line(footage: Path, tmp_path: Path) -> None:
         "--runner",
         "local",
     ]
-    assert main([*command, "--quiet"]) == main([*command, "--quiet", "--cache", str(tmp_path / "kept")]) == 0
+    assert (
+        main([*command, "--quiet"])
+        == main([*command, "--quiet", "--overwrite", "--cache", str(tmp_path / "kept")])
+        == 0
+    )
     assert len(files(tmp_path / "kept")) == 2, "one segment for each of the two shots"
     assert not list(tmp_path.glob(".out.mp4.retalk"))

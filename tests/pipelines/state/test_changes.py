@@ -21,6 +21,10 @@ NOW: dict[str, Any] = {
     "engine": {"name": "test", "stages": ["a"]},
     "segments": 50,
     "options": {"speak": {"lag": 0.0, "gain": 1.0}},
+    "weights": {"lnet": {"LNet.pth": "a"}},
+    "devices": {"lnet": "cpu", "blend": "cpu"},
+    "code": {"operators": "a", "retalk_models": "a", "pipelines.planning": "a", "acme": "a"},
+    "libraries": {"numpy": "1.26", "torch": "2.4"},
     "face": "largest",
     "length": "keep",
     "video": ("/a.mp4", 1, "x"),
@@ -37,6 +41,12 @@ NOW: dict[str, Any] = {
         ({"engine": {"name": "test", "stages": ["b"]}}, "the engine's stages changed"),
         ({"segments": 20}, "the length of segments changed"),
         ({"options": {"speak": {"lag": 0.04, "gain": 1.0}}}, "speak.lag 0.0 → 0.04"),
+        ({"weights": {"lnet": {"LNet.pth": "b"}}}, "weights of lnet changed"),
+        ({"weights": {}}, "weights of lnet changed"),
+        ({"devices": {"lnet": "cuda", "blend": "cpu"}}, "device of lnet cpu → cuda"),
+        ({"code": {**NOW["code"], "operators": "b", "retalk_models": "b"}}, "code of retalk changed"),
+        ({"code": {**NOW["code"], "acme": "b"}}, "code of acme changed"),
+        ({"libraries": {"numpy": "2.0"}}, "numpy 1.26 → 2.0, torch 2.4 → none"),
         ({"face": "left"}, "face largest → left"),
         ({"face": ("/face.jpg", 1, "x")}, "face changed"),
         ({"length": "loop"}, "length keep → loop"),
@@ -52,6 +62,10 @@ def test_each_ingredient_is_named(change: dict[str, Any], text: str) -> None:
 
 def test_what_cannot_be_compared_is_said() -> None:
     assert list(changes({"key": "k"}, readable(NOW))) == ["version"]
+    older = {name: value for name, value in readable(NOW).items() if name != "weights"}
+    assert changes({"key": "k", "ingredients": older}, readable(NOW)) == {
+        "version": "an earlier version of retalk made it"
+    }
     assert list(changes({"key": "", "ingredients": readable(NOW)}, readable(NOW))) == ["redo"]
     signed = [{**NOW, "video": (f"https://h/a.mp4?X-Amz-Signature={n}", 1, "x")} for n in "12"]
     before, now = (readable(one) for one in signed)
