@@ -20,6 +20,7 @@ import skimage.data
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
+from operators.numeric import affine
 from operators.retalk import (
     enet_stage,
     enhance,
@@ -219,9 +220,9 @@ def one_affine(f: Footage) -> Strip:
         reference_frame(f.frame, small, oriented_crops.oriented_crops(inside[None])[0], clip_box),
         tuple(f.box),
     ).pair[..., 3:]  # type: ignore[arg-type]
-    matrix = framing.compose(
+    matrix = affine.compose(
         framing.into_box(f.box[[2, 0, 3, 1]], 256),
-        framing.inverse(framing.into_box(np.array([x1, y1, x2, y2]), 256)),
+        affine.invert(framing.into_box(np.array([x1, y1, x2, y2]), 256)),
     )
     ours = cv2.warpAffine(small, matrix, (256, 256))
     mouth = slice(150, 250), slice(60, 200)
@@ -254,7 +255,7 @@ def masks(f: Footage) -> Strip:
     face = drawn(f)
     x1, y1, x2, y2 = (int(v) for v in f.ours)
     hard = paste_face(f.frame, (face / 255 + 1e-6).astype(np.float32), (y1, y2, x1, x2))
-    points = framing.transform(framing.into_box(f.ours, SIDE), f.landmarks.astype(np.float64))
+    points = affine.apply(framing.into_box(f.ours, SIDE), f.landmarks.astype(np.float64))
     mask = enet_stage.outline(np.zeros((SIDE, SIDE), np.float32), points, 8, whole=False)
     rgb, alpha = composite(f.frame[y1:y2, x1:x2], face, mask, 1.0, 4)
     soft = f.frame.copy()
@@ -272,8 +273,8 @@ def regions(f: Footage) -> Strip:
     aligned = restore.aligned_face(f.frame, restore.alignment(five_points(f.landmarks.astype(np.float64))))
     matrix = restore.alignment(five_points(f.landmarks.astype(np.float64)))
     into = framing.into_box(f.ours, SIDE)
-    inside = framing.transform(into, f.landmarks.astype(np.float64))
-    labelled = enet_stage.labelled(inside, framing.compose(matrix, framing.inverse(into)), 8, whole=False)
+    inside = affine.apply(into, f.landmarks.astype(np.float64))
+    labelled = enet_stage.labelled(inside, affine.compose(matrix, affine.invert(into)), 8, whole=False)
     regions = ((enet_stage.PARSED, BLUE), (labelled, GREEN), (enet_stage.MOUTH, RED))
     boxes = [(np.array([w.left, w.top, w.right - 2, w.bottom - 2]), colour) for w, colour in regions]
     face = drawn(f)

@@ -5,6 +5,7 @@ shape.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_fram
 from operators.exemplar.pose import PoseTrack, track_pose
 from operators.exemplar.shapes import wanted_shapes
 from operators.faces.geometry import MOUTH, eye_distance
+from operators.numeric.masks import runs, smoothstep
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -116,7 +118,7 @@ class ChooseMouths(Stage):
         )
         shown = np.full(len(target), -1, np.int64)
         shape = own.copy()
-        for run in runs(blend > 0):
+        for run in itertools.starmap(slice, runs(blend > 0)):
             part = Wanted(wanted.opening[run], wanted.width[run], wanted.closure[run])
             chosen = analysis.choose(target[run], part, times[run])
             part = analysis.within_reach(chosen, part, times[run])
@@ -251,14 +253,7 @@ def ease(strength: np.ndarray, usable: np.ndarray, times: np.ndarray) -> np.ndar
     if usable.all() or not usable.any():
         return blend
     apart = scipy.ndimage.distance_transform_edt(usable)
-    ramp = np.clip(apart * _step(times) / (EDGE + _step(times)), 0, 1)
-    return blend * ramp * ramp * (3 - 2 * ramp)
-
-
-def runs(mask: np.ndarray) -> list[slice]:
-    """Slices of consecutive True of bool[N]."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+    return blend * smoothstep(apart * _step(times) / (EDGE + _step(times)))
 
 
 def _step(times: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from operators.exemplar.jaw import base_field
-from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask, smoothstep
+from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import Patch
 from operators.exemplar.warp import (
@@ -23,10 +23,12 @@ from operators.exemplar.warp import (
     grid_nodes,
     order_lips,
     positions,
-    similarity,
     solve_field,
     unfold,
 )
+from operators.numeric import pyramid
+from operators.numeric.affine import apply, similarity
+from operators.numeric.masks import smoothstep
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
@@ -109,13 +111,13 @@ def patch_positions(
     there = order_lips(patch.landmarks)
     motion = similarity(shape[PATCH_POINTS], there[PATCH_POINTS])
     back = similarity(there[PATCH_POINTS], shape[PATCH_POINTS])
-    moves = there[PATCH_POINTS] @ back[:, :2].T + back[:, 2] - shape[PATCH_POINTS]
+    moves = apply(back, there[PATCH_POINTS]) - shape[PATCH_POINTS]
     crop = (box[2] - box[0], box[3] - box[1])
     nodes = grid_nodes(crop, max(3.0, unit / 32))
     field = unfold(solve_field(shape[PATCH_POINTS] - np.array(box[:2]), moves, nodes, crop, 0.9 * unit))
     # Both the grid's positions and the head's motion are affine between nodes: apply the motion there, then
     # spread.
-    there_nodes = (field.grid + nodes + np.array(box[:2])) @ motion[:, :2].T + motion[:, 2]
+    there_nodes = apply(motion, field.grid + nodes + np.array(box[:2]))
     there_nodes = (there_nodes - patch.origin) * patch.scale
     last = np.array(patch.rgb.shape[1::-1]) - 1
     inside = np.clip(
@@ -123,28 +125,6 @@ def patch_positions(
     )
     shown = cv2.resize(inside.astype(np.float32), crop, interpolation=cv2.INTER_LINEAR)
     return *Field(there_nodes.astype(np.float32), crop).dense(), shown
-
-
-def pyramid_blend(difference: np.ndarray, weight: np.ndarray, grain: np.ndarray, levels: int) -> np.ndarray:
-    """Part of a difference picture that is added to the base: each band of its Laplacian pyramid by the mask
-    at that band's resolution.
-
-    Args:
-        difference: float32[h, w, 3].
-        weight: float32[h, w].
-        grain: float32[h, w], the mask of the finest band.
-        levels: bands; the coarsest holds the rest.
-    """
-    steps = []
-    for level in range(levels):
-        size = (difference.shape[1], difference.shape[0])
-        coarse = cv2.pyrDown(difference)
-        steps.append((difference - cv2.pyrUp(coarse, dstsize=size)) * (weight if level else grain)[..., None])
-        difference, weight = coarse, cv2.pyrDown(weight)
-    result = difference * weight[..., None]
-    for band in reversed(steps):
-        result = cv2.pyrUp(result, dstsize=(band.shape[1], band.shape[0])) + band
-    return result
 
 
 def remember(
@@ -235,7 +215,7 @@ def composite(
         base += (own - base) * (cover * mask.reach)[..., None]
     mouth += spread(memory.echo, mouth)
     levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
-    added = pyramid_blend(mouth - base, mask.weight * share, mask.grain * share, levels)
+    added = pyramid.masked(mouth - base, mask.weight * share, mask.grain * share, levels)
     base += added * mask.reach[..., None]
     result[region] = np.clip(base + 0.5, 0, 255).astype(np.uint8)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from operators.exemplar.masks import Box, fill, smoothstep
+from operators.exemplar.masks import Box, fill
 from operators.exemplar.warp import Field, face_axes, face_unit, grid_nodes, solve_field, unfold
 from operators.faces.geometry import JAW, MOUTH, NOSE
+from operators.numeric.masks import smoothstep
 
 #: Farthest that the jaw's outline is moved, face units.
 MOST_JAW = 0.2

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import cv2
 import numpy as np
@@ -130,9 +129,3 @@ def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray
 def cells(picture: np.ndarray) -> np.ndarray:
     """A picture (float32[h, w] or [h, w, 3]) averaged into `TONE_CELLS`."""
     return cv2.resize(picture, TONE_CELLS, interpolation=cv2.INTER_AREA)
-
-
-def smoothstep(value: Any) -> Any:
-    """3t^2 - 2t^3 of the value clipped to 0..1."""
-    t = np.clip(value, 0, 1)
-    return t * t * (3 - 2 * t)

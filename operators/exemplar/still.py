@@ -15,7 +15,7 @@ import numpy as np
 
 from operators.exemplar.composite import Composite
 from operators.exemplar.jaw import base_points, moving_region
-from operators.exemplar.masks import Box, fill, smoothstep
+from operators.exemplar.masks import Box, fill
 from operators.exemplar.warp import (
     LOWER_INNER,
     UPPER_INNER,
@@ -29,6 +29,7 @@ from operators.exemplar.warp import (
     unfold,
 )
 from operators.faces.geometry import NOSE, OUTER_LIPS
+from operators.numeric.masks import smoothstep
 
 #: The line between the lips is sampled at so many places from corner to corner, and looked for at so many
 #: heights around the landmarks.

@@ -61,25 +61,6 @@ def order_lips(landmarks: np.ndarray) -> np.ndarray:
     return fixed
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, scale and shift that carries points to points (Umeyama 1991 without
-    reflection).
-
-    Args:
-        source, target: float[K, 2].
-
-    Returns:
-        float64[2, 3], applied as ``points @ m[:, :2].T + m[:, 2]``.
-    """
-    a, b = source.astype(np.float64), target.astype(np.float64)
-    ca, cb = a.mean(0), b.mean(0)
-    za, zb = (a - ca) @ [1, 1j], (b - cb) @ [1, 1j]
-    power = float((abs(za) ** 2).sum())
-    z = complex((za.conj() * zb).sum() / power) if power > 1e-9 else 1.0 + 0j
-    linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
-    return np.column_stack([linear, cb - linear @ ca])
-
-
 def kernel(distance2: np.ndarray, radius: float) -> np.ndarray:
     """Wendland C2 kernel of squared distances (any shape): 1 at 0, 0 from ``radius`` on."""
     r = np.sqrt(distance2) * np.asarray(1.0 / radius, distance2.dtype)

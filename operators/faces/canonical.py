@@ -1,7 +1,7 @@
 """The canonical crop: a face turned upright and scaled to one size, so that every later step sees the same
 picture of it.
 
-A transform is float64[2, 3] and maps points as ``A[:, :2] @ p + A[:, 2]``.
+Transforms are maps of `operators.numeric.affine`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from operators.faces.geometry import EYES, MOUTH, eye_distance, head_model
+from operators.numeric.affine import apply, compose, invert, scale_of, similarity
 
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
 SIDE = 360
@@ -32,49 +33,6 @@ def _template() -> np.ndarray:
 
 
 TEMPLATE = _template()
-
-
-def apply(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Map points float[..., 2]."""
-    return points @ transform[:, :2].T + transform[:, 2]
-
-
-def invert(transform: np.ndarray) -> np.ndarray:
-    """The inverse transform."""
-    return cv2.invertAffineTransform(transform)
-
-
-def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The transform that maps like ``inner`` and then ``outer``."""
-    return np.hstack([outer[:, :2] @ inner[:, :2], (outer[:, :2] @ inner[:, 2] + outer[:, 2])[:, None]])
-
-
-def scale_of(transform: np.ndarray) -> float:
-    """Enlargement of a similarity."""
-    return float(np.hypot(transform[0, 0], transform[1, 0]))
-
-
-def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Least squares similarity (rotation, scale, shift) of float[n, 2] onto float[n, 2] (Umeyama 1991, in the
-    plane).
-    """
-    a, b = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
-    w = np.full(len(a), 1 / len(a)) if weights is None else weights / weights.sum()
-    a_mean, b_mean = (w * a).sum(), (w * b).sum()
-    spin = (w * np.conj(a - a_mean) * (b - b_mean)).sum() / max((w * np.abs(a - a_mean) ** 2).sum(), 1e-12)
-    shift = b_mean - spin * a_mean
-    return np.array([[spin.real, -spin.imag, shift.real], [spin.imag, spin.real, shift.imag]])
-
-
-def robust_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`similarity` that discounts outliers: five rounds of Cauchy weights at 1.5 times the median residual."""
-    fitted = similarity(source, target)
-    for _ in range(5):
-        residual = np.linalg.norm(apply(fitted, source) - target, axis=1)
-        fitted = similarity(
-            source, target, 1 / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-3)) ** 2)
-        )
-    return fitted
 
 
 def transform_of_landmarks(landmarks: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from operators.faces.backend import FaceBackend
-from operators.faces.canonical import apply, invert, transform_of_box, transform_of_landmarks, warp
+from operators.faces.canonical import transform_of_box, transform_of_landmarks, warp
 from operators.faces.search import find_at_scale, separation
+from operators.numeric.affine import apply, invert
 
 #: A face within this `separation` of the anchor is the anchor's person; one further off must be recognised.
 NEAR = 1.0

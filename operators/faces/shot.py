@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 
 from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
-from operators.faces.canonical import apply
 from operators.faces.geometry import MOUTH
 from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.seed import Look, Seeder
 from operators.faces.tracking import GRID
+from operators.numeric.affine import apply
 
 Fetch = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
 

@@ -14,7 +14,7 @@ import itertools
 
 import numpy as np
 
-from operators.faces.canonical import STABLE, robust_similarity
+from operators.faces.canonical import STABLE
 from operators.faces.geometry import (
     EYES,
     LEFT_BROW,
@@ -25,6 +25,8 @@ from operators.faces.geometry import (
     RIGHT_EYE,
     eye_distance,
 )
+from operators.numeric.affine import robust_similarity
+from operators.numeric.masks import runs
 
 RADIUS = 5
 SIGMA = 2.0
@@ -45,12 +47,6 @@ NOISE_PIXELS = 0.3
 #: A face that is this many eye distances from where it was expected is another sighting: nothing is smoothed
 #: across.
 JUMP = 0.5
-
-
-def runs(present: np.ndarray) -> list[tuple[int, int]]:
-    """Maximal [start, stop) of True in bool[T]."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def fill_motion(landmarks: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,18 +19,10 @@ import cv2
 import numpy as np
 
 from operators.faces.appearance import patch_of
-from operators.faces.canonical import (
-    EYE,
-    STABLE,
-    apply,
-    compose,
-    invert,
-    robust_similarity,
-    transform_of_landmarks,
-    warp,
-)
+from operators.faces.canonical import EYE, STABLE, transform_of_landmarks, warp
 from operators.faces.geometry import MOUTH, eye_distance
 from operators.faces.seed import Look, Seeder, look
+from operators.numeric.affine import apply, compose, invert, robust_similarity
 
 #: Frames between grid frames.
 GRID = 9

@@ -14,7 +14,7 @@ import numpy as np
 
 from operators.faces.appearance import References
 from operators.faces.geometry import CHIN, MOUTH, eye_distance, head_pose
-from operators.faces.smoothing import runs
+from operators.numeric.masks import runs
 
 #: Missing frames between good ones that are filled in.
 GAP = 3

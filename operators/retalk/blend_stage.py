@@ -15,9 +15,9 @@ from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.numeric.pyramid import blend
 from operators.retalk.framing import scaled
 from operators.retalk.network_inputs import SIDE
-from operators.retalk.pyramid import blend
 from operators.segment import Segment
 from operators.stage import Stage
 

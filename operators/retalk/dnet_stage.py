@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
+from operators.numeric import affine
+from operators.numeric.masks import runs
 from operators.retalk import coefficients, enhance, framing
 from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SCALE, SLICES
@@ -124,19 +126,17 @@ class DNetStage(NetworkStage):
         pictures = crops[chosen]
         if options.enabled:
             target = target_expression(options.expression, self.networks)
-            rows, valid_runs = np.asarray(segment["coeffs"]), framing.runs(valid)
+            rows, valid_runs = np.asarray(segment["coeffs"]), runs(valid)
             windows = np.stack([window(rows, boxes, first + int(c), valid_runs, target) for c in chosen])
             pictures = self.networks.edit(pictures, windows)
         for c, picture in zip(chosen, pictures, strict=True):
             box, into = boxes[first + c], framing.into_box(boxes[first + c], CROP)
             better = picture
             if options.enabled and options.enhance == "gpen":
-                points = framing.transform(
-                    into, np.asarray(segment["landmarks"])[first + c].astype(np.float64)
-                )
+                points = affine.apply(into, np.asarray(segment["landmarks"])[first + c].astype(np.float64))
                 better = enhanced(picture, five_points(points), self.networks)
-            matrix = framing.compose(
-                framing.into_box(face_boxes[c], REFERENCE), framing.inverse(framing.into_box(box, CROP))
+            matrix = affine.compose(
+                framing.into_box(face_boxes[c], REFERENCE), affine.invert(framing.into_box(box, CROP))
             )
             reference[c] = cv2.warpAffine(
                 better,

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
+from operators.numeric import affine
+from operators.numeric.masks import smoothstep
 from operators.retalk import enhance, framing, restore
 from operators.retalk.align3d import five_points
 from operators.retalk.dnet_stage import IDENTITY
@@ -147,12 +149,12 @@ class ENetStage(NetworkStage):
         into = [framing.into_box(box, SIDE) for box in boxes]
         points = np.stack(
             [
-                framing.transform(m, p)
+                affine.apply(m, p)
                 for m, p in zip(into, np.asarray(segment["landmarks"], np.float64)[t], strict=True)
             ]
         )
         around = [
-            framing.compose(m, framing.inverse(framing.into_box(box, CROP)))
+            affine.compose(m, affine.invert(framing.into_box(box, CROP)))
             for m, box in zip(into, np.asarray(segment["crop_boxes"])[t], strict=True)
         ]
         crops = np.asarray(segment["crops"])[core]
@@ -218,7 +220,7 @@ class ENetStage(NetworkStage):
         labels = self._parse(restored, points, matrices, options)
         result, masks = [], list[np.ndarray | None]()
         for face, better, label, matrix in zip(faces, restored, labels, matrices, strict=True):
-            back = framing.inverse(matrix)
+            back = affine.invert(matrix)
             if options.restoration != "none":
                 weight = (
                     cv2.warpAffine(mouth_weight(label), back, (SIDE, SIDE))[..., None] * ramp()[:, None, None]
@@ -282,7 +284,7 @@ def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool
 def seen_from(matrix: np.ndarray, low: tuple[float, float], high: tuple[float, float]) -> Region:
     """Part of the aligned square under a rectangle of the face box, x and y of two corners, clipped to both."""
     x1, y1, x2, y2 = np.clip([*low, *high], 0, SIDE - 1)
-    corners = framing.transform(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+    corners = affine.apply(matrix, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
     (left, top), (right, bottom) = (
         np.floor(corners.min(0)).astype(int),
         np.ceil(corners.max(0)).astype(int) + 1,
@@ -305,8 +307,7 @@ def mouth_weight(labels: np.ndarray) -> np.ndarray:
 
 def ramp() -> np.ndarray:
     """float32[384]: 0 above `RISE_FROM`, 1 below `RISE_TO`, smooth between."""
-    x = np.clip((np.arange(SIDE, dtype=np.float32) - RISE_FROM) / (RISE_TO - RISE_FROM), 0, 1)
-    return x * x * (3 - 2 * x)
+    return smoothstep((np.arange(SIDE, dtype=np.float32) - RISE_FROM) / (RISE_TO - RISE_FROM))
 
 
 def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -321,7 +322,7 @@ def in_context(face: np.ndarray, crop: np.ndarray, around: np.ndarray, matrix: n
     """
     size = (restore.SIZE, restore.SIZE)
     canvas = cv2.warpAffine(
-        crop, framing.compose(matrix, around), size, borderMode=cv2.BORDER_CONSTANT, borderValue=GREY
+        crop, affine.compose(matrix, around), size, borderMode=cv2.BORDER_CONSTANT, borderValue=GREY
     )
     cv2.warpAffine(face, matrix, size, dst=canvas, borderMode=cv2.BORDER_TRANSPARENT)
     return canvas
@@ -354,8 +355,7 @@ def outline(parsed: np.ndarray | None, points: np.ndarray, feather: float, whole
     # Fading inwards only: beyond the face, and at the border of the box, nothing is pasted.
     mask[:, [0, -1]] = mask[[0, -1]] = 0
     distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    faded = np.clip(distance / max(feather, 1e-3), 0, 1)
-    soft = faded * faded * (3 - 2 * faded)
+    soft = smoothstep(distance / max(feather, 1e-3))
     return np.rint(soft * (1.0 if whole else ramp()[:, None]) * 255).astype(np.uint8)
 
 

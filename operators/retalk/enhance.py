@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from operators.retalk.pyramid import blend
+from operators.numeric.affine import scale_of, similarity
+from operators.numeric.pyramid import blend
 
 SIZE = 512
 MINIMUM_SCORE = 0.9
@@ -39,28 +40,6 @@ def reference_points() -> np.ndarray:
     return (points + padding) * (SIZE / (side + 2 * padding))
 
 
-def umeyama(source: np.ndarray, target: np.ndarray, scale: float | None = None) -> tuple[np.ndarray, float]:
-    """Least-squares similarity transform (Umeyama 1991).
-
-    Args:
-        source: float[n, 2].
-        target: float[n, 2].
-        scale: used instead of the fitted one.
-
-    Returns:
-        float64[2, 3] and the scale.
-    """
-    source, target = source.astype(np.float64), target.astype(np.float64)
-    mean_s, mean_t = source.mean(0), target.mean(0)
-    centred_s, centred_t = source - mean_s, target - mean_t
-    covariance = centred_t.T @ centred_s / len(source)
-    signs = np.array([1.0, np.sign(np.linalg.det(covariance)) or 1.0])
-    u, values, vt = np.linalg.svd(covariance)
-    rotation = u @ np.diag(signs) @ vt
-    fitted = float(values @ signs / centred_s.var(0).sum()) if scale is None else scale
-    return np.concatenate([fitted * rotation, (mean_t - fitted * rotation @ mean_s)[:, None]], axis=1), fitted
-
-
 def alignment(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Transform of a face into the 512 square, its inverse (a second fit with the scale fixed, as in the
     original) and the scale.
@@ -69,8 +48,10 @@ def alignment(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         points: float[5, 2].
     """
     reference = reference_points()
-    forward, scale = umeyama(points, reference)
-    inverse, _ = umeyama(reference, points, scale=1 / scale)
+    forward, back = similarity(points, reference), similarity(reference, points)
+    scale = scale_of(forward)
+    turn = back[:, :2] / (scale * scale_of(back))
+    inverse = np.column_stack([turn, points.mean(0) - turn @ reference.mean(0)])
     return forward, inverse, scale
 
 

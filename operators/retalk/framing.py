@@ -13,6 +13,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from operators.media.frames import Frame
+from operators.numeric.masks import runs
 from operators.retalk.oriented_crops import oriented_crops
 
 #: Savitzky-Golay: frames of the window, degree. Beyond the ends of a run of frames the polynomial of its last
@@ -24,12 +25,6 @@ CROP = 256
 #: S3FD's boxes, which the networks were trained on, begin this share of the distance from brows to chin above
 #: the brows.
 FOREHEAD = 0.3
-
-
-def runs(valid: np.ndarray) -> list[tuple[int, int]]:
-    """[start, stop) of the runs of True in bool[T]."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], valid.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def smooth(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -132,23 +127,6 @@ def into_box(box: np.ndarray, side: int) -> np.ndarray:
     x1, y1, x2, y2 = (float(v) for v in box)
     sx, sy = side / (x2 - x1), side / (y2 - y1)
     return np.array([[sx, 0, (0.5 - x1) * sx - 0.5], [0, sy, (0.5 - y1) * sy - 0.5]])
-
-
-def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """float64[2, 3]: one affine after another."""
-    return np.concatenate(
-        [second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]], axis=1
-    )
-
-
-def inverse(matrix: np.ndarray) -> np.ndarray:
-    """float64[2, 3]: the affine back."""
-    return cv2.invertAffineTransform(matrix)
-
-
-def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """float64[..., 2]: points moved by an affine."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def move_pose(parameters: np.ndarray, boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

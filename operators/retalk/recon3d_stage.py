@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from operators.columns import tensor
 from operators.media.reader import read_frames
+from operators.numeric import affine
 from operators.retalk import align3d, coefficients, framing
 from operators.retalk.face_boxes import DEFAULT_PADS
 from operators.retalk.framing import CROP
@@ -102,7 +103,7 @@ class Recon3d(NetworkStage):
             if not valid[t]:
                 continue
             crop = framing.cut(frame, boxes[t], CROP)
-            points = framing.transform(framing.into_box(boxes[t], CROP), landmarks[t].astype(np.float64))
+            points = affine.apply(framing.into_box(boxes[t], CROP), landmarks[t].astype(np.float64))
             picture, parameters = align3d.align(crop, points, self._standard)
             pictures.append(picture)
             rows.append((t, parameters))
@@ -123,5 +124,5 @@ def picture_coefficients(picture: np.ndarray, landmarks: np.ndarray, networks: N
     crop = cv2.warpAffine(
         picture, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    points = framing.transform(matrix, landmarks.astype(np.float64))
+    points = affine.apply(matrix, landmarks.astype(np.float64))
     return networks.coefficients(align3d.align(crop, points, standard_points(networks.registry))[0][None])[0]

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from operators.columns import tensor
 from operators.media.reader import read_frames
+from operators.numeric.masks import runs
 from operators.retalk.boxes import best_box
 from operators.retalk.detectors import NetworkDetectors
 from operators.retalk.face_boxes import WINDOW, pad_boxes, smooth_boxes
-from operators.retalk.framing import runs
 from operators.retalk.nets import shared_networks
 from operators.segment import Segment
 from operators.stage import Stage

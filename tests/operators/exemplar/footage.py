@@ -129,8 +129,8 @@ def put_mouth(landmarks: np.ndarray, source: int, target: int) -> np.ndarray:
     """Landmarks of frame ``target`` with mouth and lower jaw of frame ``source``, carried over by the
     similarity of nose and eyes.
     """
-    from operators.exemplar.warp import similarity
     from operators.faces.geometry import JAW, MOUTH, RIGID
+    from operators.numeric.affine import similarity
 
     motion = similarity(landmarks[source][RIGID], landmarks[target][RIGID])
     moved = landmarks[source] @ motion[:, :2].T + motion[:, 2]

@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from operators.columns import check_columns
 from operators.evaluation.mouth_tracks import flicker
-from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease, runs
+from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease
 from operators.faces.geometry import eye_distance, lip_opening
+from operators.numeric.masks import runs
 from operators.segment import Segment
 from tests.operators.exemplar.talker import SIZE, speech_like, talker
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.exemplar.composite import composite, fit_tone, pyramid_blend
+from operators.exemplar.composite import composite, fit_tone
 from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import MaskOptions, mouth_mask
 from operators.exemplar.patches import PatchStore
@@ -138,17 +138,6 @@ def test_a_join_glides_on_the_skin():
     away = [np.abs(s - steps[0]).mean() for s in steps[1:]]
     assert away[0] < 0.75 * jump
     assert away[0] < away[1] < away[2] <= 1.05 * jump
-
-
-def test_pyramid_blend_of_a_full_mask_is_the_difference_itself():
-    difference = np.random.default_rng(1).normal(0, 20, (61, 83, 3)).astype(np.float32)
-    full, none = np.ones((61, 83), np.float32), np.zeros((61, 83), np.float32)
-    np.testing.assert_allclose(pyramid_blend(difference, full, full, 3), difference, atol=1e-3)
-    assert not pyramid_blend(difference, none, none, 3).any()
-    # Without the grain a slope passes and noise stays behind.
-    slope = np.linspace(0, 90, 83, dtype=np.float32)[None, :, None] + 0 * difference
-    np.testing.assert_allclose(pyramid_blend(slope, full, none, 3)[8:-8, 8:-8], slope[8:-8, 8:-8], atol=0.5)
-    assert pyramid_blend(difference, full, none, 3).std() < 0.6 * difference.std()
 
 
 def test_blend_leads_from_the_own_mouth_to_the_exemplar():

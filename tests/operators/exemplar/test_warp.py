@@ -10,7 +10,6 @@ from operators.exemplar.warp import (
     kernel,
     order_lips,
     positions,
-    similarity,
     solve_field,
     unfold,
 )
@@ -72,14 +71,6 @@ def test_unfold_removes_folds_and_keeps_sound_fields():
     assert np.array_equal(unfold(sound).grid, sound.grid)
     hidden = np.ones(folded.grid.shape[:2], bool)
     assert np.array_equal(unfold(folded, hidden=hidden).grid, folded.grid)
-
-
-def test_similarity_finds_rotation_scale_and_shift():
-    points = np.random.default_rng(2).normal(size=(9, 2)) * 30
-    turn, scale, shift = np.radians(12), 1.3, np.array([7.0, -4.0])
-    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    found = similarity(points, points @ linear.T + shift)
-    np.testing.assert_allclose(found, np.column_stack([linear, shift]), atol=1e-9)
 
 
 def test_crossed_lips_meet_and_others_stay():

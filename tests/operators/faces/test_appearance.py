@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
-from operators.faces.canonical import apply, transform_of_box, warp
+from operators.faces.canonical import transform_of_box, warp
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.search import find_anywhere
 from operators.faces.seed import Look, look
+from operators.numeric.affine import apply
 from tests.operators.faces.footage import carphone, cover_mouth, luma
 
 FREE = (0, 18, 36, 54, 72, 90)

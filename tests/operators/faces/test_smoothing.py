@@ -5,9 +5,10 @@ gaps.
 import numpy as np
 import pytest
 
-from operators.faces.canonical import TEMPLATE, apply, compose, invert
+from operators.faces.canonical import TEMPLATE
 from operators.faces.geometry import MOUTH, NOSE, eye_distance, lip_opening
-from operators.faces.smoothing import fill_motion, runs, smooth
+from operators.faces.smoothing import fill_motion, smooth
+from operators.numeric.affine import apply, compose, invert
 from tests.operators.faces.footage import swaying
 
 COUNT = 90
@@ -100,11 +101,6 @@ def test_a_frame_depends_on_its_neighbourhood_only() -> None:
 def test_very_short_input(count: int) -> None:
     _, noisy, motion = face(speaking=False)
     assert smooth(noisy[:count], motion[:count]).shape == (count, 68, 2)
-
-
-def test_runs() -> None:
-    assert runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
-    assert runs(np.zeros(3, bool)) == []
 
 
 def test_eyes_blink() -> None:

@@ -11,10 +11,10 @@ from operators.columns import check_columns
 from operators.faces.anchors import find_anchors
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.geometry import EYES, NOSE, eye_distance, lip_opening
-from operators.faces.smoothing import runs
 from operators.faces.stage import CROP, DetectFaces, crop_box
 from operators.faces.validity import ABSENT
 from operators.media.probe import probe_video
+from operators.numeric.masks import runs
 from tests.operators.faces.footage import (
     CARPHONE,
     astronaut,

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.faces.canonical import STABLE, apply
+from operators.faces.canonical import STABLE
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.geometry import eye_distance
 from operators.faces.search import find_anywhere
 from operators.faces.seed import Seeder
 from operators.faces.tracking import GHOST, GRID, MEMORY, Sighting, Tracker, head_motion, on_grid
+from operators.numeric.affine import apply
 from tests.operators.faces.footage import astronaut, carphone, luma, swaying
 
 WALL = np.full((512, 512), 120, np.uint8)

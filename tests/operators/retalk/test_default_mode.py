@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from operators.numeric import affine
 from operators.retalk import (
     align3d,
     coefficients,
@@ -104,9 +105,7 @@ def test_pose_in_another_crop_is_the_pose_measured_there() -> None:
     boxes = np.array([[250, 120, 560, 430], [230, 90, 600, 460]])
     picture = np.zeros((framing.CROP, framing.CROP, 3), np.uint8)
     measured = [
-        align3d.align(picture, framing.transform(framing.into_box(b, framing.CROP), landmarks), STANDARD)[1][
-            2:
-        ]
+        align3d.align(picture, affine.apply(framing.into_box(b, framing.CROP), landmarks), STANDARD)[1][2:]
         for b in boxes
     ]
     moved = framing.move_pose(measured[0][None], boxes[:1], boxes[1])[0]
@@ -219,7 +218,7 @@ def test_what_is_pasted_depends_on_no_other_labels_than_those_computed(
             np.s_[region.top : region.bottom, region.left : region.right],
         )
         labels[inside] = everywhere[inside]
-        back, size = framing.inverse(matrix), (SIDE, SIDE)
+        back, size = affine.invert(matrix), (SIDE, SIDE)
         skin = cv2.warpAffine(np.isin(labels, enhance.FACE_LABELS).astype(np.float32), back, size)
         mouth = cv2.warpAffine(enet_stage.mouth_weight(labels), back, size) * enet_stage.ramp()[:, None]
         return enet_stage.outline(skin, points, feather, whole), mouth

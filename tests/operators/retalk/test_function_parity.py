@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from operators.evaluation.lse import mfcc, sync_score
+from operators.numeric import pyramid
 from operators.retalk import (
     align3d,
     boxes,
@@ -25,7 +26,6 @@ from operators.retalk import (
     face_boxes,
     mel,
     oriented_crops,
-    pyramid,
     restore,
 )
 from operators.retalk import network_inputs as batches

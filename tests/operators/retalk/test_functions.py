@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from operators.evaluation.lse import sync_score
+from operators.numeric import affine
 from operators.retalk import (
     align3d,
     boxes,
@@ -13,7 +14,6 @@ from operators.retalk import (
     face_boxes,
     mel,
     oriented_crops,
-    pyramid,
     restore,
 )
 
@@ -48,16 +48,6 @@ def test_a_chunk_for_every_frame_and_the_last_one_ends_the_speech(fps: float) ->
     assert len(starts) == pytest.approx((columns - mel.CHUNK) / mel.COLUMNS_PER_SECOND * fps + 1, abs=2)
 
 
-def test_blending_equal_pictures_changes_nothing() -> None:
-    mask = RNG.random((256, 256)).astype(np.float32)
-    assert np.abs(pyramid.blend(NOISE, NOISE, mask, 6) - NOISE).max() < 1e-3
-
-
-def test_a_full_mask_takes_the_first_picture() -> None:
-    ones = np.ones((256, 256), np.float32)
-    assert np.abs(pyramid.blend(NOISE, 255 - NOISE, ones, 6) - NOISE).max() < 1e-3
-
-
 def test_an_oriented_crop_returns_to_its_place() -> None:
     picture = np.zeros((256, 256, 3), np.uint8)
     picture[100:160, 90:170] = (200, 30, 90)
@@ -74,17 +64,17 @@ def test_boxes_are_smoothed_forward() -> None:
     assert smooth[0].tolist() == [0, 100, 20, 120]
 
 
+def test_alignment_and_its_inverse_belong_together() -> None:
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]]) * 1.7
+    forward, back, scale = enhance.alignment((enhance.reference_points() - [3, -4]) @ np.linalg.inv(turn).T)
+    assert scale == pytest.approx(1.7)
+    assert forward == pytest.approx(np.c_[turn, [3, -4]])
+    assert affine.compose(back, forward) == pytest.approx(np.eye(2, 3), abs=1e-6)
+
+
 def test_windows_clamp_at_the_ends_of_the_title() -> None:
     assert coefficients.window_indices(0, 100)[:14].tolist() == [0] * 14
     assert coefficients.window_indices(99, 100)[13:].tolist() == [99] * 13
-
-
-def test_similarity_is_recovered() -> None:
-    source = RNG.random((5, 2)) * 100
-    turn = np.array([[0.8, -0.6], [0.6, 0.8]]) * 1.7
-    matrix, scale = enhance.umeyama(source, source @ turn.T + [3, -4])
-    assert scale == pytest.approx(1.7)
-    assert matrix == pytest.approx(np.c_[turn, [3, -4]])
 
 
 def test_a_picture_without_a_good_face_says_so() -> None:
