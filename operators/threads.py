@@ -14,6 +14,8 @@ def single_thread() -> None:
     the profile. A pool uses as many cores as it has actors.
     """
     threadpoolctl.threadpool_limits(1)
+    # Only where a stage has brought them in: importing torch costs seconds. OpenCV ignores OMP_NUM_THREADS.
     if "torch" in sys.modules:
-        # Only where a stage has brought it in: importing it costs seconds.
         sys.modules["torch"].set_num_threads(1)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)

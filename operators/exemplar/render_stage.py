@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -20,6 +19,7 @@ from operators.media.frames import Frame
 from operators.media.ordered_frames import chosen_frames, source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -77,18 +77,7 @@ class RenderMouths(Stage):
             scalar("still", pa.bool_()),
         ]
     )
-    writes = pa.schema(
-        [
-            scalar("path", pa.string()),
-            scalar("sha256", pa.string()),
-            scalar("frames", pa.int64()),
-            scalar("bytes", pa.int64()),
-        ]
-    )
-
-    def setup(self, device: str) -> None:
-        # One worker a core is the profile's business; threads inside OpenCV would only take turns.
-        cv2.setNumThreads(1)
+    writes = RECEIPT
 
     def process(self, segment: Segment) -> dict[str, Any]:
         options: RenderOptions = self.options_for(segment)
@@ -105,12 +94,7 @@ class RenderMouths(Stage):
             pieces = encode_segment(
                 segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset)
             )
-        return {
-            "path": segment["target"],
-            "sha256": pieces.sha256,
-            "frames": pieces.frames,
-            "bytes": pieces.bytes,
-        }
+        return receipt(segment["target"], pieces)
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:

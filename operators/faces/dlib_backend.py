@@ -57,8 +57,6 @@ class DlibBackend:
     def __init__(self) -> None:
         import dlib
 
-        # OpenCV's threads would fight with the other workers of the machine for pictures this small.
-        cv2.setNumThreads(1)
         self._detector = dlib.get_frontal_face_detector()
         self._trees = load_trees(bundled_model("shape_predictor_68_face_landmarks.dat"))
 

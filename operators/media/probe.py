@@ -8,7 +8,6 @@ are missing or repeated, the file is decoded once from end to end.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from fractions import Fraction
 
@@ -31,7 +30,7 @@ from operators.media.orientation import read_orientation
 from operators.media.sidedata import first_field, hdr_parameters
 from operators.media.timeline import NO_TIME, Timeline
 from operators.storage.errors import MediaError
-from operators.storage.files import fingerprint
+from operators.storage.files import kept_by_file
 
 #: Demuxers whose packets each carry the time of one frame.
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
@@ -157,19 +156,18 @@ def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
             times.
     """
     if limits is None:
-        return _probe_video(*fingerprint(str(url)))
+        return _probe_video(str(url))
     limits.check_file(str(url))
     with open_input(str(url)) as container:
         limits.check_header(str(url), container)
-    info = _probe_video(*fingerprint(str(url)))
+    info = _probe_video(str(url))
     limits.check_size(str(url), info.width, info.height)
     limits.check_seconds(str(url), float(info.duration))
     return info
 
 
-@functools.lru_cache(maxsize=16)
-def _probe_video(url: str, size: int, stamp: str) -> VideoInfo:
-    del size, stamp
+@kept_by_file(16)
+def _probe_video(url: str) -> VideoInfo:
     with open_input(url) as container:
         stream = video_stream(container, url)
         check_complete(url, container, stream)
@@ -318,12 +316,11 @@ def probe_audio(url: str) -> AudioInfo:
         MediaError: the file cannot be opened or decoded.
         NoAudioError: it has no audio stream, or no sample in it.
     """
-    return _probe_audio(*fingerprint(str(url)))
+    return _probe_audio(str(url))
 
 
-@functools.lru_cache(maxsize=64)
-def _probe_audio(url: str, size: int, stamp: str) -> AudioInfo:
-    del size, stamp
+@kept_by_file(64)
+def _probe_audio(url: str) -> AudioInfo:
     samples = rate = channels = 0
     for block, rate in audio_blocks(url):  # noqa: B007
         channels = len(block)

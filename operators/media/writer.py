@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +19,7 @@ from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
+from retalk_models.local_files import sha256_of
 
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
@@ -103,11 +103,8 @@ def encode_segment(
         except av.error.FFmpegError as error:
             raise MediaError(f"{url}: cannot be encoded ({describe(error)})") from error
         data = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return EncodedSegment(count, data, digest.hexdigest())
+        digest = sha256_of(path)
+    return EncodedSegment(count, data, digest)
 
 
 def mp4_options(time_base_denominator: int) -> dict[str, str]:

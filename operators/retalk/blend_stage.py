@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import scalar, tensor
+from operators.columns import tensor
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
 from operators.numeric.pyramid import blend
+from operators.receipt import RECEIPT, receipt
 from operators.retalk.framing import scaled
 from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
@@ -64,26 +65,14 @@ class BlendStage(Stage):
             tensor("mask", "uint8", "N", SIDE, SIDE),
         ]
     )
-    writes = pa.schema(
-        [
-            scalar("path", pa.string()),
-            scalar("sha256", pa.string()),
-            scalar("frames", pa.int64()),
-            scalar("bytes", pa.int64()),
-        ]
-    )
-
-    def setup(self, device: str) -> None:
-        """No network runs here."""
-        del device
-        cv2.setNumThreads(1)
+    writes = RECEIPT
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """Raises MediaError where the video cannot be read or the piece not be written."""
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
         made = encode_segment(segment["target"], self._frames(segment, info, options.levels), info, encoder)
-        return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}
+        return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo, levels: int) -> Iterator[tuple[Frame, int]]:
         strength = np.asarray(segment["strength"])

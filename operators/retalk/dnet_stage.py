@@ -105,7 +105,6 @@ class DNetStage(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the networks."""
-        cv2.setNumThreads(1)
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         if self.options.enabled:
             self.networks.module("dnet")

@@ -110,7 +110,6 @@ class ENetStage(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the networks."""
-        cv2.setNumThreads(1)
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         if self.options.enabled:
             self.networks.module("enet", low_res=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from operators.retalk.nets import NetworkStage, shared_networks
 from operators.retalk.network_inputs import SIDE
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
-from operators.storage.files import fingerprint
+from operators.storage.files import kept_by_file
 
 LIPS = 96
 #: Value of a spectrogram where nothing is heard.
@@ -175,10 +174,9 @@ def gate(spectrogram: np.ndarray) -> np.ndarray:
 
 def heard(url: str, silent_pauses: bool) -> np.ndarray:
     """The spectrogram of a speech, with its pauses silent if asked."""
-    return _gated(*fingerprint(url)) if silent_pauses else speech_mel(url)
+    return _gated(url) if silent_pauses else speech_mel(url)
 
 
-@functools.lru_cache(maxsize=8)
-def _gated(url: str, size: int, stamp: str) -> np.ndarray:
-    del size, stamp
+@kept_by_file(8)
+def _gated(url: str) -> np.ndarray:
     return gate(speech_mel(url))

@@ -18,12 +18,13 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import scalar, tensor
+from operators.columns import tensor
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.receipt import RECEIPT, receipt
 from operators.retalk import align3d, coefficients, mel, oriented_crops
 from operators.retalk.detectors import Detectors, make_detectors
 from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_boxes
@@ -35,14 +36,6 @@ from operators.retalk.source import PICTURES, check_expression, speech_mel, stan
 from operators.segment import Segment
 from operators.stage import Stage
 
-RECEIPT = pa.schema(
-    [
-        scalar("path", pa.string()),
-        scalar("sha256", pa.string()),
-        scalar("frames", pa.int64()),
-        scalar("bytes", pa.int64()),
-    ]
-)
 CROP = 256
 
 
@@ -69,7 +62,6 @@ class ParityStage(Stage):
 
     def setup(self, device: str) -> None:
         """The networks of this process; each is loaded when it is first called."""
-        cv2.setNumThreads(1)
         self.networks = shared_networks(device, self.options.weights)
 
     def detectors(self, segment: Segment) -> Detectors:
@@ -434,7 +426,7 @@ class BlendOriginal(ParityStage):
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
         made = encode_segment(segment["target"], self._frames(segment, info, options), info, encoder)
-        return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}
+        return receipt(segment["target"], made)
 
     def _frames(
         self, segment: Segment, info: VideoInfo, options: BlendOriginalOptions

@@ -78,7 +78,6 @@ class Recon3d(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        cv2.setNumThreads(1)
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("face3d")
         self._standard = standard_points(self.networks.registry)

@@ -4,7 +4,6 @@ templates, standard points.
 
 from __future__ import annotations
 
-import functools
 import os
 
 import numpy as np
@@ -13,7 +12,7 @@ from operators.media.audio import load_audio
 from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SLICES
 from operators.retalk.mel import SAMPLE_RATE, mel_spectrogram
-from operators.storage.files import fingerprint
+from operators.storage.files import kept_by_file
 from retalk_models.registry.registry import Registry
 from retalk_models.weights.matlab import EXPRESSION_SIZE, load_alignment_points, load_expressions
 
@@ -22,16 +21,11 @@ PICTURES, ARRAYS = (".png", ".jpg", ".jpeg"), (".npy", ".txt", ".csv")
 TEMPLATES = ("neutral", "smile")
 
 
+@kept_by_file(8)
 def speech_mel(url: str) -> np.ndarray:
     """float32[80, columns], the spectrogram of a whole speech; the last few are kept, since the segments of a
     title share it.
     """
-    return _speech_mel(*fingerprint(url))
-
-
-@functools.lru_cache(maxsize=8)
-def _speech_mel(url: str, size: int, stamp: str) -> np.ndarray:
-    del size, stamp
     spectrogram = mel_spectrogram(load_audio(url, SAMPLE_RATE)).astype(np.float32)
     spectrogram.setflags(write=False)
     return spectrogram

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from operators.speech.predictor import MouthTrack, predict_mouth
 from operators.speech.sampling import sample_track, speech_strength
 from operators.speech.spectrum import SAMPLE_RATE
 from operators.stage import Stage
+from operators.storage.files import kept_by_file
 
 #: Speeches whose tracks a worker keeps: the segments of one title come one after the other.
 KEPT_TRACKS = 8
@@ -91,7 +91,7 @@ class Speak(Stage):
         return columns
 
 
-@functools.lru_cache(maxsize=KEPT_TRACKS)
+@kept_by_file(KEPT_TRACKS)
 def mouth_of(speech: str, closure: float, phones: Literal["auto", "off"]) -> tuple[MouthTrack, float]:
     """The track of a whole speech file and its duration in seconds, kept for the next row of the same speech."""
     samples = load_audio(speech, rate=SAMPLE_RATE)

@@ -6,17 +6,17 @@ Calls to remote storage are retried (`operators.storage.retry`).
 
 from __future__ import annotations
 
-import errno
+import functools
 import hashlib
 import os
 import re
 import shlex
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -33,6 +33,7 @@ from operators.storage.errors import (
 from operators.storage.retry import RetryingFileSystem
 from operators.storage.scratch import scratch_folder
 from retalk_models.installation import install_hint
+from retalk_models.local_files import replacement
 
 #: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
 COPY_BLOCK = 8 << 20
@@ -57,6 +58,8 @@ PACKAGE_OF_MODULE = {
 WINDOWS_ADVICE = (
     "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
 )
+P = ParamSpec("P")
+T = TypeVar("T")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -188,6 +191,35 @@ def fingerprint(url: str) -> tuple[str, int, str]:
     return str(url), size, str(stamp)
 
 
+def kept_by_file(
+    maxsize: int,
+) -> Callable[[Callable[Concatenate[str, P], T]], Callable[Concatenate[str, P], T]]:
+    """Decorate a function of a file: its results are kept (the last ``maxsize``) until the file changes.
+
+    Results are shared between callers and must not be changed by them. The decorated function raises what
+    `fingerprint` raises, beside its own errors, which are not kept.
+
+    Args:
+        maxsize: results kept.
+
+    Returns:
+        A decorator of a function of a URL and further hashable arguments; the URL is passed as a str.
+    """
+
+    def decorate(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+        @functools.lru_cache(maxsize)
+        def kept(identity: tuple[str, int, str], *args: P.args, **kwargs: P.kwargs) -> T:
+            return function(identity[0], *args, **kwargs)
+
+        @functools.wraps(function)
+        def call(url: str, *args: P.args, **kwargs: P.kwargs) -> T:
+            return kept(fingerprint(url), *args, **kwargs)  # type: ignore[arg-type]
+
+        return call
+
+    return decorate
+
+
 def open_media(url: str) -> str | BinaryIO:
     """Argument of `av.open` that reads a URL: a ``file:`` name on this machine, a seekable fsspec file object
     elsewhere.
@@ -230,34 +262,13 @@ def atomic_write(url: str) -> Iterator[Path]:
     """
     local = local_path(url)
     if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        temporary = local.with_name(_temporary_name(local.name))
-        try:
+        with replacement(local, local.with_name(_temporary_name(local.name))) as temporary:
             yield temporary
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, local)
-            _sync_folder(local.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
         return
     with scratch_folder() as folder:
         temporary = folder / f"upload{suffix(url)}"
         yield temporary
         _upload(temporary, url)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems refuse to sync a folder; the rename is atomic all the same.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _upload(source: Path, url: str) -> None:

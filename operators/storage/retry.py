@@ -20,6 +20,7 @@ import fsspec
 from fsspec.asyn import AsyncFileSystem
 
 from operators.storage.errors import StorageError
+from retalk_models.retrying import RETRYABLE_STATUS, doubled, repeat
 
 #: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the
 #: workers, gives another number.
@@ -27,8 +28,6 @@ PATIENCE = 120.0
 #: First and longest pause in seconds; each is up to twice as long as the one before, less a random half, so
 #: that workers do not return all at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
-#: HTTP statuses that say "not now" (RFC 9110, RFC 6585, RFC 8470).
-RETRYABLE_STATUS = {408, 425, 429, 500, 502, 503, 504}
 #: System errors that waiting does not mend.
 NON_RETRYABLE_ERRNOS = {
     *(
@@ -104,28 +103,25 @@ def retry(call: Callable[[], T], what: str) -> T:
         StorageError: the storage did not answer for `retry_seconds()` seconds, or refuses.
         FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError: as they are.
     """
-    began, pause, tries = time.monotonic(), FIRST_PAUSE, 0
-    while True:
-        try:
-            tries += 1
-            return call()
-        except PASS_THROUGH:
-            raise
-        except Exception as problem:
-            said = f"{type(problem).__name__}: {problem}"
-            if isinstance(problem, StorageError):
-                raise
-            if not transient(problem):
-                if isinstance(problem, OSError):
-                    raise StorageError(f"{what}: {said}") from problem
-                raise
-            if time.monotonic() - began + pause > retry_seconds():
-                waited = f"{tries} tries in {time.monotonic() - began:.0f} s"
-                raise StorageError(
-                    f"{what}: the storage does not answer ({waited}; the last: {said}); run again when it does"
-                ) from problem
+    began = time.monotonic()
+
+    def failed(problem: Exception, tries: int) -> None:
+        said = f"{type(problem).__name__}: {problem}"
+        if isinstance(problem, (*PASS_THROUGH, StorageError)):
+            raise problem
+        if not transient(problem):
+            if isinstance(problem, OSError):
+                raise StorageError(f"{what}: {said}") from problem
+            raise problem
+        pause = doubled(FIRST_PAUSE, tries, LONGEST_PAUSE)
+        if time.monotonic() - began + pause > retry_seconds():
+            waited = f"{tries} tries in {time.monotonic() - began:.0f} s"
+            raise StorageError(
+                f"{what}: the storage does not answer ({waited}; the last: {said}); run again when it does"
+            ) from problem
         time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(2 * pause, LONGEST_PAUSE)
+
+    return repeat(call, failed)
 
 
 class RetryingFile(io.RawIOBase):

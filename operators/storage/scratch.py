@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
 import shutil
 import tempfile
 import time
@@ -12,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
 PREFIX = "retalk-io-"
+#: File in it whose lock says that its process lives.
+LOCK = ".lock"
 #: Seconds after which a folder that nobody holds is a dead process's (a new one is held a moment after it is
 #: made).
 YOUNG = 60.0
@@ -24,14 +26,9 @@ def scratch_folder() -> Iterator[Path]:
     that makes one.
     """
     sweep_scratch(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-        # The kernel drops the lock when the process ends, however it ends.
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield Path(name)
-        finally:
-            os.close(descriptor)
+    # The kernel drops the lock when the process ends, however it ends.
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, filelock.FileLock(Path(name, LOCK)):
+        yield Path(name)
 
 
 @functools.lru_cache(maxsize=4)
@@ -41,13 +38,7 @@ def sweep_scratch(root: str) -> None:
         try:
             if time.time() - folder.stat().st_mtime < YOUNG:
                 continue
-            descriptor = os.open(folder, os.O_RDONLY)
-        except (FileNotFoundError, PermissionError):
-            continue  # gone just now, or another user's
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue  # somebody is at work there
-        finally:
-            os.close(descriptor)
+            with filelock.FileLock(folder / LOCK, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (FileNotFoundError, PermissionError, filelock.Timeout):
+            continue  # gone just now, another user's, or somebody is at work there

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import scalar, tensor
+from operators.columns import tensor
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
 from operators.wav2lip.wav2lip_stage import BLOCK, SIDE
@@ -55,19 +56,7 @@ class PasteStage(Stage):
             tensor("speaks", "bool", "N"),
         ]
     )
-    writes = pa.schema(
-        [
-            scalar("path", pa.string()),
-            scalar("sha256", pa.string()),
-            scalar("frames", pa.int64()),
-            scalar("bytes", pa.int64()),
-        ]
-    )
-
-    def setup(self, device: str) -> None:
-        """Keep OpenCV to one thread; no network runs here."""
-        del device
-        cv2.setNumThreads(1)
+    writes = RECEIPT
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """Paste and encode.
@@ -78,7 +67,7 @@ class PasteStage(Stage):
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
         made = encode_segment(segment["target"], self._frames(segment, info), info, encoder)
-        return {"path": segment["target"], "sha256": made.sha256, "frames": made.frames, "bytes": made.bytes}
+        return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):

@@ -72,7 +72,6 @@ class Wav2LipStage(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        cv2.setNumThreads(1)
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("wav2lip")
 

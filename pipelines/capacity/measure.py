@@ -24,7 +24,7 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.rows import Row, from_table, to_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.errors import UsageError
-from pipelines.execution.worker import Group, limit_process
+from pipelines.execution.worker import Group, hide_gpus
 from pipelines.manifest.titles import Title
 from pipelines.planning.fanout import fan_out
 from pipelines.planning.planner import PLANNED, Planner
@@ -190,7 +190,7 @@ def _gpu_mib(device: str) -> float:
 def main(path: str) -> None:
     """Measure the stage that `measure` asks for on standard input, and write the result."""
     spec = json.loads(Path(path).read_text())
-    limit_process(spec["device"], isolated=True)
+    hide_gpus(spec["device"], isolated=True)
     began = time.perf_counter()
     rows, schema, timed, more = _plan(spec) if spec["stage"] == "plan" else _stage(spec)
     answer: dict[str, Any] = {"stage": spec["stage"], **more}

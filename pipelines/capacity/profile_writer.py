@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import scipy.optimize
 import yaml
 
 from pipelines.capacity.measure import Measure
@@ -58,20 +60,11 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     Args:
         points: megapixels and seconds.
     """
-    sizes = sorted({size for size, _ in points})
-    mean = sum(seconds for _, seconds in points) / len(points)
-    if len(sizes) < 2:
-        return mean, 0.0
-    middle = sum(size for size, _ in points) / len(points)
-    slope = sum((size - middle) * (s - mean) for size, s in points) / sum(
-        (size - middle) ** 2 for size, _ in points
-    )
-    if slope <= 0:
-        return mean, 0.0
-    constant = mean - slope * middle
-    if constant < 0:
-        return 0.0, sum(size * s for size, s in points) / sum(size * size for size, _ in points)
-    return constant, slope
+    sizes, seconds = np.array(points, float).T
+    if len(set(sizes)) < 2:
+        return float(seconds.mean()), 0.0
+    (constant, slope), _ = scipy.optimize.nnls(np.stack([np.ones_like(sizes), sizes], 1), seconds)
+    return float(constant), float(slope)
 
 
 def rate_of(measure: Measure) -> StageRate:

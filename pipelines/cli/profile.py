@@ -20,7 +20,7 @@ import numpy as np
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.storage.files import local_copy, suffix
+from operators.storage.files import atomic_write, local_copy, suffix
 from pipelines.capacity.measure import MIB, WARM, Measure, measure, read_rows, rss_mib
 from pipelines.capacity.profile_writer import Machine, make_profile, measure_table
 from pipelines.cli.demo_footage import CARPHONE, ENLARGE, WORDS, check_footage, package_file
@@ -212,11 +212,8 @@ def write_profile(
             raise
         except ValueError as problem:
             raise UsageError(str(problem)) from problem
-    target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.write_text(text)
-    os.replace(part, target)
+    with atomic_write(output) as part:
+        part.write_text(text)
     print("\n".join(measure_table(built, measures)))
     pools = ", ".join(f"{pool.name} × {pool.size}" for pool in profile.pools)
     print(f"{output}: {pools}. Use it: retalk run MANIFEST -o DIR --profile {json.dumps(output)}")

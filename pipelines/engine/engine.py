@@ -13,22 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from operators.columns import scalar, tensor_spec
+from operators.columns import tensor_spec
+from operators.receipt import RECEIPT
 from operators.segment import DUB, PLAN
 from operators.stage import Stage
 from pipelines.engine.config import EngineConfig, parse_options
 from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
 
-#: Columns that the last stage writes about the file it committed.
-RECEIPT = pa.schema(
-    [
-        scalar("path", pa.string()),
-        scalar("sha256", pa.string()),
-        scalar("frames", pa.int64()),
-        scalar("bytes", pa.int64()),
-    ]
-)
 #: The adapter's own column: JSON with each stage's seconds, and for an error the stage and the traceback.
 META = pa.field("meta", pa.string(), nullable=False)
 #: Columns of a row behind the last stage.

@@ -34,15 +34,10 @@ from pipelines.state.run_directory import REJECTED_STATE, RunDirectory, read_che
 TICK_PERIOD = 0.5
 
 
-def limit_process(device: str, isolated: bool) -> None:
-    """Keep the libraries of this process to its share of the machine.
-
-    OpenCV ignores OMP_NUM_THREADS; a worker without a GPU would see all of them, since Ray leaves
+def hide_gpus(device: str, isolated: bool) -> None:
+    """Hide the GPUs from a worker that has none: it would see all of them, since Ray leaves
     CUDA_VISIBLE_DEVICES unset.
     """
-    import cv2
-
-    cv2.setNumThreads(1)
     if device == "cpu" and isolated:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -89,7 +84,7 @@ class Group:
 
     def __init__(self, spec: GroupSpec, coordinator: CoordinatorProtocol, block_frames: int = 1) -> None:
         self.block_frames = block_frames
-        limit_process(spec.device, spec.isolated)
+        hide_gpus(spec.device, spec.isolated)
         self.engine, self.spec, self.coordinator = Engine(spec.engine), spec, coordinator
         self.run = RunDirectory(spec.run)
         self.cache = AnalysisCache(spec.cache, self.engine, coordinator) if spec.cache is not None else None

@@ -5,6 +5,7 @@ up for long.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -15,9 +16,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipelines.errors import UsageError
+from retalk_models.retrying import RETRYABLE_STATUS, repeat
 
-#: Attempts, seconds that each may take, seconds before the next ones, and seconds for all of it.
-ATTEMPTS, TIMEOUT, WAITS, LIMIT = 4, 6.0, (0.5, 2.0, 5.0), 28.0
+#: Seconds that an attempt may take, seconds before each further one, and seconds for all of it.
+TIMEOUT, WAITS, LIMIT = 6.0, (0.5, 2.0, 5.0), 28.0
 
 
 def check_url(url: str | None) -> None:
@@ -83,20 +85,25 @@ def _with_header(url: str) -> tuple[str, dict[str, str]]:
 def _deliver(url: str, body: bytes, said: list[str]) -> None:
     opener = urllib.request.build_opener(_NoRedirect)
     url, headers = _with_header(url)
-    for attempt in range(ATTEMPTS):
+
+    def deliver() -> None:
         request = urllib.request.Request(url, body, headers, method="POST")
-        try:
-            with opener.open(request, timeout=TIMEOUT):
-                said.append("")
-                return
-        except urllib.error.HTTPError as problem:
+        with opener.open(request, timeout=TIMEOUT):
+            said.append("")
+
+    def failed(problem: Exception, tries: int) -> None:
+        if isinstance(problem, urllib.error.HTTPError):
             said.append(f"it answered {problem.code} {problem.reason}")
-            if problem.code < 500 and problem.code not in (408, 425, 429):
-                return
-        except Exception as problem:  # no connection, timeouts, what is no HTTP, URLs that urllib refuses
+            lasting = problem.code not in RETRYABLE_STATUS
+        else:  # no connection, timeouts, what is no HTTP, URLs that urllib refuses
             reason = getattr(problem, "reason", problem)
             said.append(
                 f"it cannot be reached ({type(problem).__name__ if isinstance(reason, Exception) and not str(reason) else reason})"
             )
-        if attempt < len(WAITS):
-            time.sleep(WAITS[attempt])
+            lasting = False
+        if lasting or tries > len(WAITS):
+            raise problem
+        time.sleep(WAITS[tries - 1])
+
+    with contextlib.suppress(Exception):  # what it was has been said
+        repeat(deliver, failed)

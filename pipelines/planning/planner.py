@@ -9,7 +9,6 @@ has something to compute. Nothing raised here leaves: a title that cannot be pla
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import time
@@ -26,11 +25,12 @@ import pyarrow as pa
 from operators.media.audio import audio_blocks, check_audible
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo, probe_video
+from operators.receipt import RECEIPT
 from operators.segment import PLAN
-from operators.storage.files import exists, filesystem, fingerprint, join, suffix
+from operators.storage.files import exists, filesystem, fingerprint, join, kept_by_file, suffix
 from operators.storage.redact import redact
 from operators.threads import single_thread
-from pipelines.engine.engine import META, RECEIPT, Engine
+from pipelines.engine.engine import META, Engine
 from pipelines.engine.rows import Row, empty_row
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import SUFFIXES, Dub, Title, is_picture
@@ -455,12 +455,11 @@ def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
         MediaError: missing, unreadable, without an audio stream, or silent.
     """
     limits.check_file(url)
-    return _speech_length(*fingerprint(url), limits)
+    return _speech_length(url, limits)
 
 
-@functools.lru_cache(maxsize=256)
-def _speech_length(url: str, size: int, stamp: str, limits: MediaLimits) -> Fraction:
-    del size, stamp
+@kept_by_file(256)
+def _speech_length(url: str, limits: MediaLimits) -> Fraction:
     samples, peak = 0, 0.0
     for block, _ in audio_blocks(url, SPEECH_RATE, "mono"):
         samples, peak = samples + block.shape[1], max(peak, float(np.abs(block).max()))

@@ -35,6 +35,7 @@ import pyarrow.parquet as pq
 from operators.storage.files import atomic_write, exists, filesystem, join, local_path, sweep
 from operators.storage.redact import redact_all
 from pipelines.state.content_keys import content_key
+from retalk_models.local_files import sha256_of
 
 Record = dict[str, Any]
 #: What a note begins with that says which state was found and not used.
@@ -115,14 +116,11 @@ def read_checksummed(url: str) -> dict[str, Any] | None:
 def sha256_file(url: str) -> str | None:
     """SHA-256 of a file's content, None where it is missing."""
     fs, path = filesystem(url)
-    digest = hashlib.sha256()
     try:
         with fs.open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            return sha256_of(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return digest.hexdigest()
 
 
 def remove(url: str, recursive: bool = False) -> None:

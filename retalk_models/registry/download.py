@@ -21,6 +21,7 @@ from retalk_models.registry.catalog import show_size
 from retalk_models.registry.errors import FetchError
 from retalk_models.registry.home import write_json
 from retalk_models.registry.sources import NoRangesError, RangeReader, is_http, open_source, transient
+from retalk_models.retrying import doubled, repeat
 
 CHUNK = 1 << 20
 #: Tries without a mebibyte of progress before an address is given up.
@@ -85,25 +86,25 @@ class Attempts:
         self.failures += 1
         if not error.retry or self.failures >= self.limit:
             raise error
-        wait = (
-            error.retry_after if error.retry_after is not None else self.first_wait * 2 ** (self.failures - 1)
-        )
-        wait = min(wait, MAX_WAIT_SECONDS)
+        wait = doubled(self.first_wait, self.failures, MAX_WAIT_SECONDS)
+        if error.retry_after is not None:
+            wait = min(error.retry_after, MAX_WAIT_SECONDS)
         self.say(f"{error}; trying again in {wait:.3g} s ({self.failures} of {self.limit - 1})")
         self.cancelled.wait(wait)
         self.check()
 
     def run(self, action: Callable[[], T]) -> T:
         """The action's result, once it succeeds."""
-        while True:
-            self.check()
-            try:
-                result = action()
-            except FetchError as error:
-                self.failed(error)
-            else:
-                self.failures = 0
-                return result
+
+        def failed(error: Exception, _: int) -> None:
+            if not isinstance(error, FetchError):
+                raise error
+            self.failed(error)
+
+        self.check()
+        result = repeat(action, failed)
+        self.failures = 0
+        return result
 
 
 def _note_path(part: Path) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import fsspec
 
+from retalk_models.local_files import replacement
+
 
 def is_remote(url: str) -> bool:
     """True if a location is an fsspec URL that is not a directory of this machine."""
@@ -53,18 +55,15 @@ def node_name() -> str:
     return "".join(char if char.isalnum() or char in "-." else "_" for char in socket.gethostname()) or "node"
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside a file, of this process alone on whatever nodes share the folder."""
+    return path.with_name(f".{path.name}.{node_name()}.{os.getpid()}")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file beside its place and rename it there, so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{node_name()}.{os.getpid()}")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacement(path, temporary_beside(path)) as part:
+        part.write_bytes(data)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -30,15 +30,6 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EROFS, errno.EAC
 STALE_SECONDS = 600.0
 
 
-def sha256_of(path: Path) -> str:
-    """The hex SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _acquire(
     lock: filelock.BaseFileLock, work: Callable[[], object], stale: float, say: Callable[[], None]
 ) -> bool:

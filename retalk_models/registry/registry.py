@@ -18,11 +18,12 @@ from pathlib import Path
 
 import fsspec
 
+from retalk_models.local_files import sha256_of
 from retalk_models.registry.catalog import Catalog, ModelFile, load_catalog, show_size
 from retalk_models.registry.download import Attempts, DownloadProgress, discard, download, sizes
 from retalk_models.registry.errors import HashMismatchError, WeightsError
 from retalk_models.registry.home import home_url, is_remote, join_url, local_path, node_copy, node_name
-from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive, sha256_of
+from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive
 
 log = logging.getLogger(__name__)
 

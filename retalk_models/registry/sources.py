@@ -23,9 +23,9 @@ import fsspec
 
 from retalk_models import __version__
 from retalk_models.registry.errors import FetchError
+from retalk_models.retrying import RETRYABLE_STATUS
 
 TIMEOUT_SECONDS = 30.0
-RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclasses.dataclass
@@ -97,7 +97,7 @@ def _open_http(url: str, start: int, stop: int | None, tag: str) -> Opened:
                 return Opened(io.BytesIO(), int(total[1]), int(total[1]), error.headers.get("ETag", ""), True)
             raise FetchError(
                 f"{url}: HTTP {error.code} {error.reason}",
-                error.code in RETRY_STATUS,
+                error.code in RETRYABLE_STATUS,
                 _retry_after(error.headers),
             ) from error
     except (OSError, http.client.HTTPException) as error:

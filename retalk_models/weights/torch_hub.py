@@ -9,15 +9,14 @@ hub folder is ``torch.hub.get_dir()``: ``$TORCH_HOME/hub``, else ``$XDG_CACHE_HO
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
 
 import torch
 
-from retalk_models.registry.home import node_name
-from retalk_models.registry.lock import sha256_of
+from retalk_models.local_files import replacement, sha256_of
+from retalk_models.registry.home import temporary_beside
 from retalk_models.registry.registry import Registry, default_registry
 
 #: Files that face-alignment's 2-D landmarks need, named as in its own addresses.
@@ -38,18 +37,11 @@ def _put(source: Path, target: Path) -> None:
         or (target.stat().st_size == source.stat().st_size and sha256_of(target) == sha256_of(source))
     ):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{node_name()}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        part.unlink()
-    try:
+    with replacement(target, temporary_beside(target)) as part:
         try:
             os.link(source, part)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, part)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def seed_face_alignment(

@@ -21,6 +21,7 @@ from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncodedSegment, EncoderOptions, encode_segment
+from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -146,14 +147,7 @@ class Paint(Stage):
     per = "dub"
     Options = PaintOptions
     reads = pa.schema([tensor("level", "uint8", "N")])
-    writes = pa.schema(
-        [
-            scalar("path", pa.string()),
-            scalar("sha256", pa.string()),
-            scalar("frames", pa.int64()),
-            scalar("bytes", pa.int64()),
-        ]
-    )
+    writes = RECEIPT
 
     def encode(self, segment: Segment) -> EncodedSegment:
         return encode_segment(segment["target"], self._frames(segment), probe_video(segment.video), FAST)
@@ -166,7 +160,7 @@ class Paint(Stage):
         while options.wait and segment["segment"] == 2 and not Path(options.wait).exists():
             time.sleep(0.02)
         time.sleep(options.pause * len(segment.source))
-        return {"path": target, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
+        return receipt(target, written)
 
     def _frames(self, segment: Segment) -> Iterator[tuple[Frame, int]]:
         low, high = int(segment.source.min()), int(segment.source.max()) + 1

@@ -177,3 +177,25 @@ def test_a_killed_process_scratch_folder_goes_with_the_next(
             assert mine.exists(), "it is in use"
             assert other != mine
     assert not list(tmp_path.iterdir())
+
+
+def test_results_are_kept_until_the_file_changes(tmp_path: Path) -> None:
+    calls: list[tuple[str, int]] = []
+
+    @storage.kept_by_file(2)
+    def content(url: str, times: int) -> str:
+        calls.append((Path(url).name, times))
+        return Path(url).read_text() * times
+
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_text("one")
+    second.write_text("two")
+    assert content(str(first), 1) == content(str(first), 1) == "one"
+    assert content(str(first), 2) == "oneone"
+    assert calls == [("a", 1), ("a", 2)]
+    first.write_text("three")
+    assert content(str(first), 1) == "three"
+    assert content(str(second), 1) == "two"
+    first.unlink()
+    with pytest.raises(MediaError, match="no such file"):
+        content(str(first), 1)

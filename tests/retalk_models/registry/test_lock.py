@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from retalk_models.local_files import sha256_of
 from retalk_models.registry.errors import HashMismatchError, WeightsError
-from retalk_models.registry.lock import DigestCache, HashLock, exclusive, sha256_of
+from retalk_models.registry.lock import DigestCache, HashLock, exclusive
 
 ONE, TWO = "1" * 64, "2" * 64
 
