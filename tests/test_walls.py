@@ -19,17 +19,17 @@ ORDER = ["retalk_models", "operators", "pipelines", "cluster"]
 #: Folders and modules directly inside a top folder, ground floor first. Those on one floor do not import each other.
 FLOORS = {
     "retalk_models": [
-        {"installation", "layers"},
+        {"installation", "layers", "local_files", "retrying"},
         {"registry", "networks"},
         {"build"},
         {"weights", "inference"},
     ],
     "operators": [
-        {"storage", "imports", "threads", "columns"},
+        {"storage", "imports", "threads", "columns", "numeric"},
         {"segment"},
         {"stage"},
         {"media"},
-        {"faces", "speech"},
+        {"faces", "speech", "receipt"},
         {"exemplar", "retalk", "evaluation"},
         {"wav2lip"},
     ],
