@@ -1,4 +1,4 @@
-"""CPU milliseconds a frame of the media layer, as ratios to a plain PyAV loop in the same run.
+"""CPU milliseconds per frame of the media layer, as ratios to a plain PyAV loop in the same run.
 
 Usage: python benchmarks/media.py [VIDEO] [--size 1280x720] [--frames 120]
 
@@ -112,7 +112,7 @@ def measure(info: VideoInfo, folder: Path) -> None:
 
 
 def cpu(run: Callable[[], None], frames: int, repeats: int = 2) -> float:
-    """The least of a few runs' CPU time (all threads) in milliseconds a frame."""
+    """The least of a few runs' CPU time (all threads) in milliseconds per frame."""
     costs = []
     for _ in range(repeats):
         begin = time.process_time()

@@ -34,7 +34,7 @@ class LookOptions:
 
 
 class Look(Stage):
-    """Once a segment: one number a frame, which costs nothing."""
+    """Once per segment: one number per frame, which costs nothing."""
 
     name = "look"
     Options = LookOptions
@@ -97,7 +97,7 @@ def noted(options: Any, stage: str, frames: int) -> Iterator[None]:
 
 
 class Scale(Stage):
-    """Once a segment, on real frames: the mean luma of each, and a 256x256 crop of it in RGB."""
+    """Once per segment, on real frames: the mean luma of each, and a 256x256 crop of it in RGB."""
 
     name = "scale"
     Options = LookOptions
@@ -114,7 +114,7 @@ class Scale(Stage):
 
 
 class Paint(Stage):
-    """Once a dub, on real frames: the crop comes back unchanged, and the output segment is encoded."""
+    """Once per dub, on real frames: the crop comes back unchanged, and the output segment is encoded."""
 
     name = "paint"
     per = "dub"

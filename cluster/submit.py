@@ -136,7 +136,7 @@ def submit(args: argparse.Namespace) -> int:
             return 0
         return jobs.follow(job_id, sys.stdout)
     except KeyboardInterrupt:
-        print(f"\nno longer following; the job goes on\n{hints(args.address, job_id)}", file=sys.stderr)
+        print(f"\nno longer following; the job continues\n{hints(args.address, job_id)}", file=sys.stderr)
         return INTERRUPTED
 
 

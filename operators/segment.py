@@ -1,5 +1,5 @@
-"""The row that flows through the graph: one segment of one title, and after the fan-out one piece of one dub
-of it.
+"""The row that flows through the graph: one segment of one title, and after the fan-out one output segment of
+one of its dubs.
 
 Source frames are numbered by presentation order from 0 over the whole title. Times are presentation
 timestamps (integers) in units of the rational `time_base` seconds. Boxes are x1, y1, x2, y2 in pixels of the
@@ -43,7 +43,7 @@ class Segment:
     # --- of the title ---------------------------------------------------------------------------------------
     @property
     def segment_id(self) -> str:
-        """Unique key of the row: ``title/segment`` and after the fan-out ``title/segment/dub/piece``."""
+        """Unique key of the row: ``title/segment`` and after the fan-out ``title/segment/dub/output segment``."""
         return str(self._row["segment_id"])
 
     @property
@@ -167,7 +167,7 @@ PLAN = pa.schema(
     ]
 )
 
-#: Columns that the fan-out adds, one row for each dub and piece; ``dubs`` (JSON) is dropped there.
+#: Columns that the fan-out adds, one row for each dub and output segment; ``dubs`` (JSON) is dropped there.
 DUB = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("dub", "speech", "target")),

@@ -1,4 +1,4 @@
-"""Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once a worker and a
+"""Interface of a stage: the columns it reads and writes, its halo, its options, `setup` once per worker and a
 pure `process`.
 
 Used by every engine (`configs/engines/*.yaml` lists stages) and run by `pipelines`, with or without Ray. It
@@ -82,7 +82,7 @@ class Stage(ABC):
         return ()
 
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
-        """Load what is heavy, once a worker. ``device`` is a torch device string such as ``"cpu"`` or
+        """Load what is heavy, once per worker. ``device`` is a torch device string such as ``"cpu"`` or
         ``"cuda"``.
         """
 

@@ -74,7 +74,7 @@ def dub(
     defaults = {"face": face, "length": length, "audio": audio, "language": language}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
-    # Interrupted, the same work goes on; its directory says whether the output may be replaced.
+    # After an interruption the same work resumes; its directory says whether the output may be replaced.
     overwrite = overwrite or bool((read_run_metadata(directory) or {}).get("overwrite"))
     try:
         report = run([row], run_dir=directory, defaults=defaults, overwrite=overwrite, **options)

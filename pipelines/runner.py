@@ -235,7 +235,7 @@ def _report(collector: Collector) -> Report:
     """
     # Ray promises that every row comes out; should it not, no title goes without its record.
     collector.abort(
-        "segments of this title have got lost on the way; run again: what is committed is not computed again"
+        "segments of this title were lost in the graph; run again: what is committed is not computed again"
     )
     records = [collector.records[key] for key in sorted(collector.records)]
     try:

@@ -146,7 +146,7 @@ def test_architecture_opens_with_a_picture_of_the_dataflow() -> None:
     assert opening.count("```mermaid\n") == 1
 
 
-@pytest.mark.parametrize("package", ["retalk_models", "operators"])
+@pytest.mark.parametrize("package", SOURCES)
 def test_docstrings_state_what_a_thing_is_or_does(package: str) -> None:
     """No docstring opens with an indirect question ("What ...", "Whether ...")."""
     questions = re.compile(r"(What|Whether|Which|How|Where|When|Who|Why)\b")

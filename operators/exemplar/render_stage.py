@@ -1,4 +1,4 @@
-"""Stage "render" of the engine "exemplar": draws the chosen mouths into the frames and encodes the piece."""
+"""Stage "render" of the engine "exemplar": draws the chosen mouths into the frames and encodes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from operators.stage import Stage
 
 #: Source frames apart at which two exemplars still show one movement.
 SAME_RUN = 3
-#: Frames and bytes held while a piece runs backwards.
+#: Frames and bytes held while an output segment runs backwards.
 BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 
 
@@ -53,14 +53,14 @@ class RenderMouths(Stage):
     some 1200 pixels) are kept reduced: such mouths are a little softer than their surroundings. Frames whose
     ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded.
 
-    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where the piece runs
+    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where it runs
         backwards.
 
     Writes:
-        path, sha256, frames, bytes: the receipt of the encoded piece, which lies at ``segment["target"]``.
+        path, sha256, frames, bytes: the receipt of the encoded output segment at ``segment["target"]``.
 
     Raises:
-        MediaError: the video cannot be read or decoded, or the piece not be written; names file and time.
+        MediaError: the video cannot be read or decoded, or the result not be written; names file and time.
     """
 
     name: ClassVar[str] = "render"
@@ -91,10 +91,10 @@ class RenderMouths(Stage):
             for frame in chosen_frames(segment.video, needed, info):
                 patches.add(frame.index, frame.rgb(patches.box(frame.index)))
             frames = self.counted(rendered_frames(segment, info, drawn, patches, options))
-            pieces = encode_segment(
+            written = encode_segment(
                 segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset)
             )
-        return receipt(segment["target"], pieces)
+        return receipt(segment["target"], written)
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:

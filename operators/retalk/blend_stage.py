@@ -1,4 +1,4 @@
-"""The stage "blend": lays the drawn faces into the frames at their own resolution and encodes the piece."""
+"""The stage "blend": lays the drawn faces into the frames at their own resolution and encodes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
 from operators.stage import Stage
 
-#: Frames held where a piece runs backwards.
+#: Frames held where an output segment runs backwards.
 BLOCK = 16
 
 
@@ -68,7 +68,7 @@ class BlendStage(Stage):
     writes = RECEIPT
 
     def process(self, segment: Segment) -> dict[str, Any]:
-        """Raises MediaError where the video cannot be read or the piece not be written."""
+        """Raises MediaError where the video cannot be read or the output segment not be written."""
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
         made = encode_segment(segment["target"], self._frames(segment, info, options.levels), info, encoder)

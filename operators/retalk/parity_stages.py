@@ -398,7 +398,7 @@ class BlendOriginalOptions(ParityOptions):
 
 class BlendOriginal(ParityStage):
     """Everything behind the networks, on whole frames through 512 x 512 as the original does it, and the
-    encoded piece.
+    encoded output segment.
     """
 
     name = "blend"

@@ -22,9 +22,9 @@ KEPT_TRACKS = 8
 
 
 class Speak(Stage):
-    """Predict opening, width, closure and silence of the mouth at the frames of one dub's piece.
+    """Predict opening, width, closure and silence of the mouth at the frames of one output segment.
 
-    The track is computed over the whole speech and standardised there, so that all pieces of a title agree; a
+    The track is computed over the whole speech and standardised there, so that all output segments agree; a
     worker keeps the last few.
     """
 

@@ -43,7 +43,7 @@ class Load:
 
 @dataclass
 class Work:
-    """Work that is left: frames to plan, to analyse (once a title), to dub (once a dub)."""
+    """Work that is left: frames to plan, to analyse (once per title), to dub (once per dub)."""
 
     titles: int = 0
     dubs: int = 0
@@ -114,7 +114,7 @@ def find_rates(
 
 
 def booked_cpus(pool: PoolConfig) -> float:
-    """CPUs that an actor at work keeps busy: what it books, but on a CPU at least one, whatever fraction lets
+    """CPUs that an actor at work keeps busy: what it books, but on a CPU at least one, even where a fraction lets
     more of them start.
     """
     return pool.num_cpus if pool.device == "cuda" else max(1.0, pool.num_cpus)
@@ -180,7 +180,7 @@ def forecast(
 
     Returns:
         ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours of each), their sums ``cpu_hours``
-        and ``gpu_hours``, ``wall_seconds`` (with whatever is scarcest busy all the time) and ``bound_by``,
+        and ``gpu_hours``, ``wall_seconds`` (with the scarcest resource busy all the time) and ``bound_by``,
         ``node_hours``, ``cost`` and ``currency``. Unknown values are None; ``unknown`` lists the stages
         without a rate, ``notes`` the remedies.
     """

@@ -43,7 +43,7 @@ class Measure:
 
     Attributes:
         stage: its name, or "plan".
-        points: (megapixels of the picture, seconds a frame), one for each title.
+        points: (megapixels of the picture, seconds per frame), one for each title.
         rss_mib, base_mib: most memory of the process, and before the stage was set up.
         gpu_mib: most memory on the GPU, the driver's share included; 0 where it uses none.
         setup_seconds: to load what it needs.

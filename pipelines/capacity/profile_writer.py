@@ -82,7 +82,7 @@ def _digits(value: float) -> float:
 
 
 def group_stages(engine: Engine, measures: Mapping[str, Measure], megapixels: float) -> list[Pool]:
-    """Neighbouring stages that run as often (once a segment, once a dub) on the same kind of device share a
+    """Neighbouring stages that run as often (once per segment, once per dub) on the same kind of device share a
     pool: rows are not copied between them.
     """
     pools: list[Pool] = []
@@ -159,7 +159,7 @@ def share_cpus(pools: Sequence[Pool], machine: Machine) -> None:
         richest.count -= 1
     total = sum(pool.count for pool in cpu)
     for pool in cpu:
-        # All must fit beside the planner: what they book is a share of what is left, whatever they really
+        # All must fit beside the planner: they book a share of the rest, independent of what they really
         # use.
         pool.cpus = max(0.01, min(1.0, int(100 * left / max(1, total)) / 100))
         pool.why.append(f"{pool.seconds / work:.0%} of the CPUs' work; {pool.rss_mib:.0f} MiB each")

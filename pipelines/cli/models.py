@@ -1,5 +1,5 @@
-"""`retalk models list | pull | verify`: the model files of the neural engine, their licences, and bringing
-them here.
+"""`retalk models list | pull | verify`: the model files of the neural engine, their licences, and their
+download.
 
 Exit codes: 0 done, 2 wrong usage (an unknown name, licences not accepted), 3 some files failed or are wrong
     (each is named).
@@ -114,7 +114,7 @@ class LineProgress(DownloadProgress):
     def start(self, file: str, total: int | None, done: int, source: str) -> None:
         with self.lock:
             self.state[file] = (total, self._step(total, done))
-            after = f", going on after {show_size(done)}" if done else ""
+            after = f", resuming after {show_size(done)}" if done else ""
             print(f"{file}: {show_size(total)} from {source}{after}", file=self.stream, flush=True)
 
     def at(self, file: str, done: int) -> None:
@@ -131,7 +131,7 @@ class LineProgress(DownloadProgress):
 
 
 class QuietProgress(DownloadProgress):
-    """What a person should read, and nothing of how far it is."""
+    """Messages that a person should read, without the progress of transfers."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -170,7 +170,7 @@ def markdown(catalog: Catalog) -> str:
 
 
 def presence(registry: Registry, entry: ModelFile) -> str:
-    """Whether a file is here, in a word or two."""
+    """Return the state of a file in a word or two, such as "here"."""
     if registry.is_local(entry):
         return "yes"
     if registry.path(entry.file).is_file():

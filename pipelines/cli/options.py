@@ -1,4 +1,4 @@
-"""Options that several commands share, in groups, and what their values are turned into."""
+"""Options that several commands share, in groups, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
 
 
 def add_title_options(command: argparse.ArgumentParser) -> None:
-    """What a row of a manifest may say too."""
+    """Add the options that a row of a manifest may set too."""
     about = None if command.prog.endswith("dub") else "defaults for rows of the manifest"
     group = command.add_argument_group("title options", about)
     group.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
@@ -28,7 +28,7 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_guards(command: argparse.ArgumentParser) -> None:
-    """Limits for manifests and files that somebody else has made."""
+    """Add the limits for manifests and files from others."""
     group = command.add_argument_group("limits", "for manifests and files that somebody else has made")
     group.add_argument(
         "--root",
@@ -50,7 +50,7 @@ def add_guards(command: argparse.ArgumentParser) -> None:
 
 
 def add_engine_options(command: argparse.ArgumentParser) -> None:
-    """Which engine, and the options of its stages."""
+    """Add the choice of the engine, and the options of its stages."""
     group = command.add_argument_group("engine")
     group.add_argument(
         "--engine",
@@ -69,7 +69,7 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(command: argparse.ArgumentParser) -> None:
-    """Where the work runs, and what is kept."""
+    """Add the choice of runner, profile and cache."""
     group = command.add_argument_group("execution")
     group.add_argument(
         "--profile",

@@ -1,4 +1,4 @@
-"""`retalk plan`: probe every title, and say what a run would do, what it would meet, and what it would cost."""
+"""`retalk plan`: probe every title, and print the work, the problems and the cost of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FORECASTS_KEPT = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """Work and problems of a run, found by planning it.
 
     Attributes:
         titles: one per title and dub: ``title``, ``dub``, ``state`` ("run", "done" or "failed"), ``error``,
@@ -168,7 +168,7 @@ def plan(
 
 
 def _existing(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
-    """What a run would say of outputs that exist already."""
+    """Return the notes on outputs that exist already."""
     try:
         found = list(foreign_outputs(run, titles))
     except PreflightError as problem:
@@ -243,7 +243,7 @@ def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[str]]:
-    """The plan for people: a line a dub and the sums; the problems in full; and what else should be known."""
+    """Return the plan as text: lines with a table of dubs and the sums, the problems in full, and notes."""
     rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
     problems, notes = [], []
     for mark in marks:

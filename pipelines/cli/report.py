@@ -1,6 +1,4 @@
-"""`retalk report`: what a run has done and cost, beside what was forecast, and its failures grouped by
-reason.
-"""
+"""`retalk report`: work and cost of a run beside its forecast, and its failures grouped by reason."""
 
 from __future__ import annotations
 
@@ -118,7 +116,7 @@ def node_hours_of(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_report(url: str) -> dict[str, Any]:
-    """All that `retalk report` shows.
+    """Gather the contents of `retalk report`.
 
     Returns:
         ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all
@@ -160,7 +158,7 @@ def read_report(url: str) -> dict[str, Any]:
 
 
 def _forecast(url: str, about: Mapping[str, Any], logs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The forecast that the runs are held against."""
+    """Return the forecast that the runs are compared with."""
     made = read_json(join(url, FORECAST))
     known = made.get("forecasts", []) if isinstance(made, dict) else []
     wanted = (about["profile"], about["engine"])
@@ -173,7 +171,7 @@ def _forecast(url: str, about: Mapping[str, Any], logs: Sequence[Mapping[str, An
 
 
 def _finished(record: Record) -> float:
-    """When a dub ended, in seconds since the epoch, to the end of that second."""
+    """Return the end of a dub in seconds since the epoch, to the end of that second."""
     text = record.get("finished")
     return datetime.datetime.fromisoformat(text).timestamp() + 1 if text else 0.0
 
@@ -209,7 +207,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         "",
     ]
     since = report["since_forecast"]
-    # What ran before the forecast was made is no part of it.
+    # Runs from before the forecast are no part of it.
     partly = since is not None and since["runs"] != actual["runs"]
     columns = [
         ("forecast", planned),

@@ -1,4 +1,4 @@
-"""What the commands of `retalk` do, given their arguments: run, print, and return the exit code."""
+"""The commands `dub`, `run` and `stages`, given their arguments: run, print, and return the exit code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def say(text: str) -> None:
 
 
 def _close(options: Mapping[str, Any]) -> None:
-    """Take the progress bar away before a command prints what it has to say."""
+    """Take the progress bar away before a command prints its result."""
     if isinstance(shown := options.get("progress"), Progress):
         shown.close()
 
@@ -57,7 +57,7 @@ def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, A
         say(f"note: {text}")
     for record in report.records:
         for note in record["notes"] or []:
-            # Of what is computed again a line for all has been said.
+            # One line for all dubs that are computed again has been printed.
             if not note.startswith(RECOMPUTED) or (verbose and record.get("changed")):
                 say(f"note: {named(record)}{note}")
     for record in report.failed:

@@ -1,4 +1,4 @@
-"""`retalk status`: how a run stands, from its run directory alone, live and after the fact."""
+"""`retalk status`: state of a run, from its run directory alone, live and afterwards."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def stage_lines(log: dict[str, Any]) -> list[str]:
 
 
 def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
-    """Print how a run stands, once or until it ends; exit code 3 if titles have failed.
+    """Print the state of a run, once or until it ends; exit code 3 if titles have failed.
 
     Args:
         url: the run directory.

@@ -1,4 +1,4 @@
-"""How a run has ended, in words and as JSON."""
+"""Outcome of a run as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMED = 100
 
 
 def outcome(report: Report) -> str:
-    """How many dubs were done already, are done now and have failed: ``5 already done, 2 dubbed, 1 failed``."""
+    """Count the dubs that were done already, are done now and have failed: ``5 already done, 2 dubbed, 1 failed``."""
     dubbed = len(report.records) - len(report.failed) - report.already
     parts = [f"{report.already} already done"] if report.already else []
     if dubbed or not report.already:

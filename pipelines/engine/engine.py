@@ -103,7 +103,7 @@ class Engine:
 
     @cached_property
     def fan_out(self) -> int:
-        """Index of the first stage that runs once a dub."""
+        """Index of the first stage that runs once per dub."""
         return next(i for i, stage in enumerate(self.stages) if stage.stage.per == "dub")
 
     def check_overrides(

@@ -1,6 +1,6 @@
 """Batches: several rows that travel between two pools as one block.
 
-Ray's own cost is 15 to 25 ms of the driver for a block, whatever it holds, so short rows go together, up to a
+Ray's own cost is 15 to 25 ms of the driver per block, independent of its size, so short rows go together, up to a
 bounded amount of work and memory; long ones go alone. A batch is one Ray row (a list of structs): Ray never
 splits one and never joins two.
 

@@ -117,7 +117,7 @@ def snapshot_of(coordinator: Any) -> dict[str, Any]:
     still.
 
     Raises:
-        RayLostError: Ray has ended; nobody would answer.
+        RayLostError: Ray has ended.
         ray.exceptions.GetTimeoutError: the coordinator has not answered.
     """
     import ray

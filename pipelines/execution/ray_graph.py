@@ -186,7 +186,7 @@ def stream(
             **common,
         )
         for pool, spec in placed:
-            # A block is one batch whatever the batch; where a pool books GPUs, Ray insists on a number.
+            # A block is one batch with any batch size; where a pool books GPUs, Ray insists on a number.
             gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
             dataset = dataset.map_batches(
                 GroupActor,

@@ -41,7 +41,7 @@ def machine_cpus() -> int:
 
 
 def is_joined() -> bool:
-    """Whether `ray_session` will join a Ray that somebody else has started, as far as this process knows."""
+    """Return whether `ray_session` will join a Ray that somebody else has started, as far as this process knows."""
     import ray
 
     return bool(os.environ.get("RAY_ADDRESS")) or ray.is_initialized()
@@ -56,7 +56,7 @@ _LOST = threading.Event()
 
 
 def ray_lost() -> bool:
-    """Whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this
+    """Return whether the Ray that was started here has ended by itself; calls of Ray may then hang, or end this
     process.
     """
     return _LOST.is_set()

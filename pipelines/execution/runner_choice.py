@@ -2,7 +2,7 @@
 
 The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile
 books GPUs, or if more than `MOST_TITLES` titles have work left. Otherwise this process, if the work left is
-at most what it can do while a Ray is being started: output seconds times CPU seconds a second, against
+at most what it can do while a Ray is being started: output seconds times CPU seconds per second, against
 `RAY_START` seconds, in which this process has one core and Ray, later, all of them. Nothing left to do is no
 work. Files whose length cannot be told count as none: they fail, wherever they are planned.
 """

@@ -26,8 +26,8 @@ PATIENCE = 30.0
 
 
 def sizes_for(titles: Sequence[Title], policy: BatchingPolicy) -> list[int]:
-    """`video_sizes` where the order matters; elsewhere nobody waits for a folder to be listed: one planner
-    keeps the order, and so many planners as titles begin with all of them.
+    """`video_sizes` where the order matters; elsewhere no folder is listed: one planner keeps
+    the order, and as many planners as titles begin with all of them.
     """
     return video_sizes(titles) if len(titles) > policy.planners > 1 else [0] * len(titles)
 

@@ -2,8 +2,8 @@
 actor and in a plain loop.
 
 For each row it runs the stages in order, checks their columns, measures their seconds, turns exceptions into
-the row's `error`, fans out before the first stage that runs once a dub, keeps only columns that somebody
-downstream reads, and commits the receipt behind the last stage.
+the row's `error`, fans out before the first stage that runs once per dub, keeps only columns that a later
+stage reads, and commits the receipt behind the last stage.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ class Group:
         yield self._finish(row)
 
     def _stage(self, row: Row, index: int) -> Row:
-        """One stage on one row: its columns added and those dropped that nobody reads any more, or the error
-        noted.
+        """One stage on one row: its columns added and those dropped that no later stage reads, or the error
+        set.
         """
         stage = self.stages[index - self.first]
         segment, start = Segment(row), time.perf_counter()
@@ -278,7 +278,7 @@ class Group:
         meta = json.loads(row["meta"])
         receipt["seconds"] = meta.get("seconds", {})
         if notes := [note for note in meta.get("notes", []) if not note.startswith(REJECTED_STATE)]:
-            receipt["notes"] = notes  # a run that goes on from here says them too
+            receipt["notes"] = notes  # a run that resumes from here shows them too
         try:
             self.run.write_receipt(row["title"], receipt)
         except OSError as problem:

@@ -23,7 +23,7 @@ ROW_KEYS = ("id", "video", "dubs", "face")
 DUB_KEYS = ("speech", "output", "language", "length", "audio")
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30
-#: What may stand between the cells of a CSV file.
+#: Separators of the cells of a CSV file.
 DELIMITERS = (",", ";", "\t", "|")
 #: What a manifest's name may end in, for messages.
 KINDS = ".jsonl, .csv, .tsv or .parquet"
@@ -168,7 +168,7 @@ def _check_header(url: str, header: Sequence[str], line: str) -> None:
 
 
 def _delimiter(text: str) -> str:
-    """What separates the cells: that which finds most of a manifest's columns in the header, the comma where
+    """Return the separator: the one that finds most of a manifest's columns in the header, the comma where
     that does not tell.
     """
     line = text.split("\n", 1)[0].rstrip("\r")

@@ -1,4 +1,4 @@
-"""What is to be dubbed: a title (one video) with its dubs, as the manifest gives them and as JSON on the way
+"""Titles: a video with its dubs, as the manifest gives them and as JSON on the way
 to the planner.
 """
 
@@ -34,7 +34,7 @@ class Dub:
     """One dub of a title.
 
     `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage:
-    {option: value}}`` of stages that run once a dub. `error` says why this dub cannot be made, where the
+    {option: value}}`` of stages that run once per dub. `error` says why this dub cannot be made, where the
     title's others can.
     """
 

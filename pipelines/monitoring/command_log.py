@@ -1,5 +1,5 @@
-"""`--log-file`: everything that a command says, and what it does not say on the terminal, appended to one
-file with times.
+"""`--log-file`: all messages of a command, those that the terminal does not show too, appended to one file
+with times.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from operators.storage.redact import redact
 from pipelines.errors import UsageError
 
-#: What the file is fed through: steps, progress, notes and failures.
+#: Logger of the file: steps, progress, notes and failures.
 LOGGER = logging.getLogger("retalk")
-LOGGER.addHandler(logging.NullHandler())  # what the user should see is printed
+LOGGER.addHandler(logging.NullHandler())  # messages for the user are printed
 
 
 class _Redacting(logging.Formatter):

@@ -1,5 +1,5 @@
-"""Progress: what is being done, in words, with a bar on a terminal and as a plain line now and then in logs;
-the run's log and metrics.
+"""Progress of a run or command as text: a bar on a terminal, a plain line now and then in logs; the run's log
+and metrics.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["MetricsExporter", "Progress", "by_stage", "duration"]
 #: Seconds between two looks at the run: on a terminal, in a log. A log hears of what is done before that
 #: where it lasts this long.
 TERMINAL_PERIOD, LOG_PERIOD, PHASE_PATIENCE = 0.25, 30.0, 1.5
-#: What the log file of `--log-file` is fed through.
+#: Logger of the file of `--log-file`.
 LOGGER = logging.getLogger("retalk")
 
 
@@ -74,7 +74,7 @@ class _Run:
 
 
 class Progress:
-    """Shows what a command does while it lasts. Context manager; looks at it from a thread of its own.
+    """Shows the progress of a command. Context manager; polls it from a thread of its own.
 
     Args:
         stream: where to write; None: nothing is shown.
@@ -87,7 +87,7 @@ class Progress:
         self._phase, self._phase_since, self._phase_said = "", self._began, True
         self._run: _Run | None = None
         self._stop, self._lock = threading.Event(), threading.RLock()
-        #: Why the run's log or metrics could not be written last time, "" if they could. A run goes on
+        #: Why the run's log or metrics could not be written last time, "" if they could. The run continues
         #: without them.
         self.problem = ""
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
@@ -124,7 +124,7 @@ class Progress:
             self._bar = None
 
     def phase(self, words: str) -> None:
-        """Say what is being done where no run is watched: "starting Ray"."""
+        """Show a phase where no run is watched, such as "starting Ray"."""
         with self._lock:
             if words != self._phase:
                 self._phase, self._phase_since, self._phase_said = words, time.monotonic(), False
@@ -146,7 +146,7 @@ class Progress:
             state: gives ``{titles, planned_titles, hopeless, ended, failed, planned, analysed, done,
                 assembling}``; called from the thread.
             coordinator: gives the coordinator's snapshot.
-            stages: the engine's stages in order, with their words.
+            stages: the engine's stages in order, with their wording.
             log: the run's log, written every `runlog.PERIOD` seconds and at the end.
             nodes: gives how many nodes of each form there are, for the log.
             metrics: set as often.
@@ -208,7 +208,7 @@ class Progress:
             print(self._phase, file=self._stream, flush=True)
 
     def _moment(self, run: _Run | None) -> tuple[Shown, float]:
-        """What is to be shown now, with the seconds that it has lasted."""
+        """Return the text to show now, with the seconds that it has lasted."""
         elapsed = time.monotonic() - self._began
         if run is not None and (found := self._look(run)) is not None:
             return found[0], elapsed
@@ -286,7 +286,7 @@ def _own(stream: TextIO | None) -> TextIO | None:
 
 
 class _Bar:
-    """Two lines at the bottom of a terminal: a bar with counts, and what is being done. What others print
+    """Two lines at the bottom of a terminal: a bar with counts, and the work in progress. Other output
     stays above them.
     """
 

@@ -1,4 +1,4 @@
-"""A run's numbers as words: pure functions from counts to the text that a terminal, a log and `retalk status`
+"""A run's numbers as text: pure functions from counts to the text that a terminal, a log and `retalk status`
 show.
 """
 
@@ -69,8 +69,8 @@ class Meter:
 
 @dataclass(frozen=True)
 class StageWords:
-    """How a stage is shown: its name in the engine, what it does ("finding faces"), and what it runs once
-    for.
+    """Wording of a stage: its name in the engine, its activity ("finding faces"), and the unit that it runs once
+    per.
     """
 
     name: str
@@ -79,9 +79,7 @@ class StageWords:
 
 
 def stage_words(stages: Iterable[Any]) -> list[StageWords]:
-    """The words of stages (`operators.stage.Stage`) in order; a stage that says nothing of itself is shown by
-    its name.
-    """
+    """Return the wording of stages (`operators.stage.Stage`) in order; a stage without any is shown by its name."""
     return [
         StageWords(stage.name, stage.doing or stage.name.replace("_", " "), stage.per) for stage in stages
     ]
@@ -89,11 +87,11 @@ def stage_words(stages: Iterable[Any]) -> list[StageWords]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A moment of a run in words.
+    """A moment of a run as text.
 
     Attributes:
         counts: titles, frames, rate and remaining time, each where it means something.
-        doing: what is at work now, each with its frames.
+        doing: activities in progress, each with its frames.
         fraction: of all stages' work that is done, 0 to 1; None while unknown.
         warnings: workers that do not come up.
     """
@@ -110,7 +108,7 @@ class Shown:
 
 
 def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: Sequence[StageWords]) -> Shown:
-    """A run in words.
+    """Describe a run.
 
     Args:
         state: counts as `Meter.read` gives them, with ``ended`` and ``failed`` (titles) and ``assembling``
@@ -160,7 +158,7 @@ def _counts(state: Mapping[str, Any]) -> list[str]:
         counts.append(f"{state['ended']}/{state['titles']} titles")
     if state["failed"]:
         counts.append(f"{state['failed']} failed")
-    if state["expected"] and (state["titles"] > 1 or state["done"]):  # of a single title, the stages say it
+    if state["expected"] and (state["titles"] > 1 or state["done"]):  # of a single title, the stages show it
         about = "about " if state["waiting"] else ""
         counts.append(f"{state['done']}/{about}{state['expected']} frames")
     if state["rate"] is not None:
@@ -171,7 +169,7 @@ def _counts(state: Mapping[str, Any]) -> list[str]:
 
 
 def slow_start(worker: Mapping[str, Any]) -> str:
-    """A worker that is not up, in words; `worker` is an entry of the coordinator's ``starting``."""
+    """Describe a worker that is not up; `worker` is an entry of the coordinator's ``starting``."""
     process = f"process {worker['pid']} on {worker['node']}" if worker.get("pid") else "no process yet"
     said = f", {worker['state']}" if worker.get("state") else ""
     return f"a worker of {worker['group']} has not come up for {duration(float(worker['seconds']))} ({process}{said})"

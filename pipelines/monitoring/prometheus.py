@@ -1,7 +1,7 @@
 """Metrics of a run on Ray's Prometheus endpoint (every node's `MetricsExportPort`);
 `cluster/grafana/retalk.json` shows them.
 
-The driver sets them, from what the coordinator has counted and the collector knows. Ray puts ``ray_`` in
+The driver sets them from the counts of the coordinator and the collector. Ray puts ``ray_`` in
 front of each name and ``_total`` behind a counter's. Queues, alive actors and the object store are Ray Data's
 own metrics (``ray_data_*``).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: Name, kind, tags beside ``run``, and what it is.
+#: Name, kind, tags beside ``run``, and description.
 METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "retalk_stage_seconds": ("counter", ("stage", "pool"), "Seconds that actors have worked in a stage"),
     "retalk_stage_rows": ("counter", ("stage", "pool"), "Rows that a stage has finished, errors included"),
@@ -75,7 +75,7 @@ class PrometheusExporter:
         """Set everything. To be called every few seconds: a gauge that is not set again soon disappears.
 
         Args:
-            state: as for `runlog.RunLog.write`.
+            state: as for `run_log.RunLog.write`.
             stages: ``{stage: {rows, frames, seconds, errors, running, pool}}``.
             utilisation: by stage.
         """

@@ -1,8 +1,8 @@
 """The log of a run: one small JSON file in the run directory, written whole every few seconds while the run
 lasts.
 
-``runs/START-ID.json``, one for each invocation of `retalk run`. `retalk status` shows the newest while a run
-goes on; `retalk report` adds them up; `retalk plan` takes its rates from them where a profile has none.
+``runs/START-ID.json``, one for each invocation of `retalk run`. `retalk status` shows the newest during a
+run; `retalk report` adds them up; `retalk plan` takes its rates from them where a profile has none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipelines.monitoring.progress_text import PERIOD
 from pipelines.state.run_directory import write_text
 
 FOLDER = "runs"
-#: A log that was last written so many seconds ago belongs to a run that has died or stands still.
+#: A log that was last written so many seconds ago belongs to a run that has died or hangs.
 SILENT = 60.0
 #: Seconds over which the present speed is taken.
 WINDOW = 60.0
@@ -74,7 +74,7 @@ class RunLog:
                 elapsed, fps, eta, expected.
             coordinator: the coordinator's snapshot; ``starting`` are the workers that are not up though they
                 should be.
-            nodes: how many nodes of each form (``"16c0g"``: CPUs, GPUs) there are now.
+            nodes: number of nodes of each shape (``"16c0g"``: CPUs, GPUs) now.
             outcome: "running", "ended" or "interrupted".
 
         Raises:
@@ -145,7 +145,7 @@ def read_logs(url: str) -> list[dict[str, Any]]:
 
 
 def node_shapes(nodes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many living nodes of each form `ray.nodes()` lists; a head that does no work is left out."""
+    """Count the living nodes of each shape in `ray.nodes()`; a head that does no work is left out."""
     found: dict[str, int] = {}
     for node in nodes:
         cpus, gpus = (float(node.get("Resources", {}).get(kind, 0)) for kind in ("CPU", "GPU"))
@@ -155,11 +155,11 @@ def node_shapes(nodes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def node_shape(cpus: float, gpus: float) -> str:
-    """How a node's size is written in a log."""
+    """Return a node's shape as logs write it: ``"16c0g"``."""
     return f"{cpus:g}c{gpus:g}g"
 
 
 def size_of(form: str) -> tuple[float, float]:
-    """CPUs and GPUs of a node's form."""
+    """CPUs and GPUs of a node's shape."""
     cpus, _, gpus = form.removesuffix("g").partition("c")
     return float(cpus), float(gpus)

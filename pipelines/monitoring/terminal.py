@@ -1,4 +1,4 @@
-"""What a terminal can show, and tables for it."""
+"""Capabilities of a terminal, and tables as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 
 
 def shows_bar(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal that a bar may be drawn on; NO_COLOR and TERM=dumb ask for plain lines."""
+    """Return whether a bar may be drawn on a stream: it is a terminal without NO_COLOR and TERM=dumb."""
     return (
         stream is not None
         and stream.isatty()

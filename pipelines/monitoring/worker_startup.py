@@ -1,5 +1,5 @@
-"""Workers that do not come up: which, and what their process is doing; for the progress line, the run's log
-and `retalk status`.
+"""Workers that do not come up, with the state of their processes, for the progress line, the run's log and
+`retalk status`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROC = Path("/proc")
 
 
 class StartWatch:
-    """Adds to the coordinator's snapshot what the driver knows of workers that are not up.
+    """Adds the workers that are not up to the coordinator's snapshot.
 
     Args:
         expected: how many workers of each group there are to be at least, by the group's name.
@@ -55,8 +55,8 @@ class StartWatch:
 
 
 def describe(worker: Mapping[str, Any]) -> str:
-    """What a starting worker is doing: the phase that it has told, and the state of its process if it is on
-    this machine.
+    """Describe a starting worker: the phase that it has reported, and the state of its process if it is on this
+    machine.
     """
     if worker["node"] != socket.gethostname():
         return str(worker["phase"])

@@ -1,4 +1,4 @@
-"""From one row a segment to one row a dub and output segment: what stages with ``per = "dub"`` see."""
+"""Fan-out from one row per segment to one row per dub and output segment, for stages with ``per = "dub"``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heartbeats: rows by which the planner of a long title says that it is alive.
+"""Heartbeats: rows by which the planner of a long title shows that it is alive.
 
 Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is
 planned for longer than that. How many heartbeats a title has depends on its number of frames alone, and all
@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 #: ``segment`` of a beat; a title's mark has -1.
 HEARTBEAT = -2
-#: Frames from one beat to the next.
+#: Frames from one heartbeat to the next.
 FRAMES = 5000
 
 

@@ -1,4 +1,4 @@
-"""Length rules: which source frame each output frame shows, and when, for speech that is longer or shorter
+"""Length rules: the source frame that each output frame shows, and its time, for speech that is longer or shorter
 than the video.
 
 All times are integers in units of the stream's time base; nothing is rounded except where a held frame

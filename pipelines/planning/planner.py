@@ -1,7 +1,7 @@
 """The planner: a title becomes segment rows. Probe, speech, shots, anchors, length rules, halo; skips what is
 committed.
 
-Runs once a title, in an actor of its own pool or in a plain loop. It yields first the title's mark (a row
+Runs once per title, in an actor of its own pool or in a plain loop. It yields first the title's mark (a row
 with ``segment = -1`` whose `meta` holds the title's plan for the driver), then one row per segment that still
 has something to compute. Nothing raised here leaves: a title that cannot be planned is a mark with an error.
 """
@@ -266,7 +266,7 @@ class Planner:
         committed: dict[str, dict[str, Any]],
         heartbeats: Heartbeats,
     ) -> Generator[Row, None, tuple[dict[str, Any], list[Row]]]:
-        """What the mark says of a title, and its rows; yields heartbeats. Notes speech that cannot be used in
+        """Compute the content of a title's mark, and its rows; yields heartbeats. Notes speech that cannot be used in
         its dub.
         """
         speech = {}
@@ -442,7 +442,7 @@ class Planner:
 
 
 def _said(rejected_state: list[str]) -> str:
-    """What the user is told of state that was found and not used."""
+    """Return the note on state that was found and not used."""
     more = f" and {len(rejected_state) - 3} more" if len(rejected_state) > 3 else ""
     return f"{REJECTED_STATE}{'; '.join(rejected_state[:3])}{more}: the work is done again"
 
@@ -469,7 +469,7 @@ def _speech_length(url: str, limits: MediaLimits) -> Fraction:
 
 
 def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
-    """What the user should know about a speech that is longer or shorter than the video."""
+    """Return the note on a speech that is longer or shorter than the video."""
     difference = float(speech - info.duration)
     if info.n_frames == 1:
         return []

@@ -1,4 +1,4 @@
-"""`--only` and `--redo`: which titles of a manifest a run works on, and which it computes again."""
+"""`--only` and `--redo`: the titles of a manifest that a run works on, and those that it computes again."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _declared(profile: ProfileConfig) -> tuple[list[tuple[NodeSize, int, int]], 
 
 
 def check_actors_fit(profile: ProfileConfig, pools: Sequence[PoolConfig], cluster: Cluster) -> None:
-    """Each actor must fit onto one node, whatever the cluster has in all.
+    """Refuse an actor that fits onto no single node, even if the cluster as a whole has enough.
 
     Raises:
         PreflightError: naming the pool and the largest node.

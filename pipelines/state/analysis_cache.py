@@ -1,11 +1,11 @@
-"""The analysis cache: what stages compute once a segment, kept for later runs, such as one that adds a
-language to a title.
+"""The analysis cache: results of stages that run once per segment, kept for later runs, such as one that adds
+a language to a title.
 
 One Arrow IPC file (zstd) for each stage and segment, under ``analysis/`` of the run directory or of another
 folder that runs share. Its name carries a hash of all that decides its content: the video's identity, shot,
 segment and halo, the anchor, the stage and those before it with their options and devices, the model files,
-the code and the libraries. What is in it is held against a checksum: a file that is damaged or is another's
-is not used, and the stage runs.
+the code and the libraries. Its content has a checksum: a file that is damaged or belongs to another
+segment is not used, and the stage runs.
 
 Columns that hold pixels are large and mostly cheap to make again, so a stage is cached only if its columns
 need at most `bytes_per_frame`.

@@ -1,4 +1,4 @@
-"""Why a finished dub is computed again: what it was made of, compared with what it would be made of now."""
+"""Reasons why a finished dub is computed again: its ingredients then, compared with those now."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from operators.storage.redact import redact_all
 from pipelines.state.content_keys import Ingredients
 
-#: What the note of a dub that is computed again begins with.
+#: Beginning of the note of a dub that is computed again.
 RECOMPUTED = "computed again: "
 #: Changed options that a note lists.
 NAMED = 3
-#: How ingredients are called where their values are of no use to a reader.
+#: Names of ingredients whose values are of no use to a reader.
 WORDS = {"engine": "the engine's stages", "segments": "the length of segments"}
 
 #: Packages that are this distribution's own.

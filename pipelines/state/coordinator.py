@@ -1,6 +1,4 @@
-"""The coordinator: counts how often a row was begun, and what the stages have done. One per run; in a Ray run
-a small named actor.
-"""
+"""The coordinator: attempts by row, and counters of the stages. One per run; in a Ray run a small named actor."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
-#: What the key of a batch ends with, and that of a row which is counted beside its batch.
+#: Ending of a batch's key, and of the key of a row that is counted beside its batch.
 BUNDLE, IN_BUNDLE = " batch", " in batch"
 
 
@@ -37,7 +35,7 @@ class Coordinator:
         self._workers: dict[str, dict[str, Any]] = {}
 
     def _written(self) -> list[tuple[str, Any]]:
-        """What an earlier process of this coordinator has decided; a line that it was killed over is none."""
+        """Read the decisions of an earlier process of this coordinator; a line that was cut off does not count."""
         if self._file is None or not self._file.exists():
             return []
         lines = self._file.read_text(encoding="utf-8").split("\n")
@@ -65,7 +63,7 @@ class Coordinator:
                 file.write(f"{line}\n")
 
     def decided(self, key: str) -> Any:
-        """What was decided earlier in this run, None if nothing was."""
+        """Return the earlier decision of this run, None if there is none."""
         return self._decided.get(key)
 
     def begin_plan(self, key: str) -> tuple[int, Any]:
@@ -160,7 +158,7 @@ class Coordinator:
 
 
 class CoordinatorProtocol(Protocol):
-    """What a worker needs of the coordinator, in this process or in another."""
+    """The coordinator as workers see it, in this process or in another."""
 
     def begin(self, key: str) -> int: ...
     def begin_plan(self, key: str) -> tuple[int, Any]: ...

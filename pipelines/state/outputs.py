@@ -1,5 +1,5 @@
-"""Outputs that a run has made, which it may replace. Any other file under an output's name is somebody else's
-and is not overwritten.
+"""Outputs that a run has made, which it may replace. Any other file under an output's name is
+foreign and is not overwritten.
 
 ``made/TITLE/DUB.json`` in the run directory lists the outputs of a dub with their sizes. It is written before
 an output appears and again afterwards, so that a run that was killed in between knows its own file.
@@ -87,7 +87,7 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
     """Find outputs that exist and that no run in this directory has made.
 
     Returns:
-        For each, in the order of the titles, in words what it is.
+        A description of each, in the order of the titles.
 
     Raises:
         PreflightError: a folder of outputs cannot be looked into.

@@ -4,7 +4,7 @@ appears whole or not at all.
 run.json                        what runs here; by it the directory is known to be ours (`pipelines.state.ownership`)
 plan.parquet                    one row per output segment that was planned
 plans/KEY.json                  shots and anchors of a title, so that a later run does not look for them again
-analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once a segment (`pipelines.state.analysis_cache`)
+analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once per segment (`pipelines.state.analysis_cache`)
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
 receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
 records/TITLE/DUB.json          one per dub that ended: done or failed, with what it was made of
@@ -14,8 +14,8 @@ lock.json                       who is running
 runs/START-ID.json              one per invocation: how far it is, its stages, the nodes it had (see `pipelines.monitoring.run_log`)
 forecast.json, report/          what `retalk plan -o` and `retalk report` have written
 
-What is read again later is sealed: it carries a hash of its own content. A file that is damaged, or is
-another title's, is not trusted: the work that it stands for is done again, and the user is told.
+Files that are read again later carry a checksum of their content. A file that is damaged, or belongs to
+another title, is not trusted: its work is done again, with a note for the user.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pipelines.state.content_keys import content_key
 from retalk_models.local_files import sha256_of
 
 Record = dict[str, Any]
-#: What a note begins with that says which state was found and not used.
+#: Beginning of a note on state that was found and not used.
 REJECTED_STATE = "not trusted: "
 
 #: Columns of the ledger, one row per title and dub.
@@ -88,7 +88,7 @@ def read_json(url: str) -> Any | None:
 
 
 def parse_json(content: bytes) -> Any | None:
-    """What a JSON file holds, None if it is none."""
+    """Return the content of a JSON file, None if it is none."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -109,7 +109,7 @@ def verify_checksum(content: Any) -> dict[str, Any] | None:
 
 
 def read_checksummed(url: str) -> dict[str, Any] | None:
-    """The content of a sealed file; None where there is none or it is damaged."""
+    """Return the content of a file with a checksum; None where there is none or it is damaged."""
     return verify_checksum(read_json(url))
 
 
@@ -171,7 +171,7 @@ class RunDirectory:
 
         Args:
             title: its id.
-            rejected_state: what was found and is not used is noted here, in words.
+            rejected_state: descriptions of state that was found and is not used are added here.
         """
         fs, folder = filesystem(self.receipts(title))
         good: dict[str, dict[str, Any]] = {}
@@ -199,7 +199,7 @@ class RunDirectory:
             remove(path)
 
     def tidy(self) -> list[str]:
-        """Remove what killed writers have left, and titles' folders that are empty.
+        """Remove temporary files of killed writers, and empty folders of titles.
 
         Only while nobody else works here: a worker that has just made such a folder is about to write into
             it.
@@ -221,11 +221,11 @@ class RunDirectory:
 
     # --- records and ledger ---------------------------------------------------------------------------------
     def write_record(self, record: Record) -> None:
-        """Write how a dub ended."""
+        """Write the record of a dub that has ended."""
         write_checksummed(self.record(record["title"], record["dub"]), record)
 
     def read_record(self, title: str, dub: str, rejected_state: list[str] | None = None) -> Record | None:
-        """How a dub ended when it was run last, if it was. A record that is there and not used is noted in
+        """Return the record of a dub's last run, if there is one. A record that is there and not used is noted in
         `rejected_state`.
         """
         content = read_json(self.record(title, dub))
@@ -275,7 +275,7 @@ def segment_name(path: str) -> str:
 
 
 def _distrust(receipt: dict[str, Any] | None, title: str, name: str) -> str:
-    """Why a receipt is not used; empty if it is."""
+    """Return why a receipt is not used; empty if it is."""
     if receipt is None:
         return "damaged"
     kinds = {"title": str, "path": str, "sha256": str, "frames": int, "bytes": int}
@@ -287,7 +287,7 @@ def _distrust(receipt: dict[str, Any] | None, title: str, name: str) -> str:
 
 
 def _differs(receipt: dict[str, Any] | None, target: str) -> str:
-    """In what way a segment's file is not what its receipt says; empty if it is."""
+    """Return how a segment's file differs from its receipt; empty if it does not."""
     digest = sha256_file(target)
     if receipt is None or digest == receipt["sha256"]:
         return ""

@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_the_job_whose_wrong_usage_is_exit_code_2(ray_head: str, t
     running.send_signal(signal.SIGINT)
     _, more = running.communicate(timeout=60)
     assert running.returncode == 130, more
-    assert "the job goes on" in more
+    assert "the job continues" in more
     assert f"ray job stop --address {ray_head} left" in more
     # The job itself was not stopped: it comes to its own end, which is that of a wrong manifest.
     end = io.StringIO()

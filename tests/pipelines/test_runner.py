@@ -486,7 +486,7 @@ def test_a_title_whose_rows_get_lost_is_failed_not_forgotten(
 
     monkeypatch.setattr("pipelines.execution.local_loop.run_local", lossy)
     report = go(catalogue(footage)[:1], tmp_path)
-    assert "segments of this title have got lost on the way; run again" in report.records[0]["error"]
+    assert "segments of this title were lost in the graph; run again" in report.records[0]["error"]
     monkeypatch.undo()
     again = go(catalogue(footage)[:1], tmp_path)
     assert (again.exit_code, again.computed) == (0, 0), "it had been computed"

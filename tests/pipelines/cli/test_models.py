@@ -216,7 +216,7 @@ def test_progress_as_lines_and_as_bars() -> None:
         progress.at("a.pth", 1000)
         progress.finish("a.pth")
     told = lines.getvalue().splitlines()
-    assert told[0] == "a.pth: 1 kB from https://there, going on after 200 B"
+    assert told[0] == "a.pth: 1 kB from https://there, resuming after 200 B"
     assert told[1] == "a.pth: 300 B of 1 kB (30 %)"
     assert len([line for line in told if "%" in line]) == 9
     assert "something" in told
