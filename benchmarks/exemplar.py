@@ -27,7 +27,7 @@ from benchmarks.mouths import Instrument, Mouths
 from operators.evaluation.contact_sheet import compare, mouth_box
 from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
 from operators.media.reader import read_frames
-from pipelines import runner as dub
+from pipelines import runner
 
 SUFFIXES = (".mp4", ".mpg", ".mov", ".mkv")
 
@@ -137,7 +137,7 @@ def main() -> int:
         ):  # the first run pays for imports and models
             with tempfile.TemporaryDirectory() as run_dir:
                 cpu, wall = time.process_time(), time.perf_counter()
-                report = dub.run(
+                report = runner.run(
                     [{**row, "id": "t"}],
                     run_dir=run_dir,
                     engine="exemplar",

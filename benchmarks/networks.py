@@ -123,7 +123,7 @@ DEFAULT = {
 }
 
 
-def node_shape(name: str, network: str) -> OptimizationConfig:
+def config_named(name: str, network: str) -> OptimizationConfig:
     """One of `FORMS` for a network: Winograd's products where the stages use them."""
     form = FORMS[name]
     return dataclasses.replace(form, winograd=WINOGRAD.get(network, ())) if form.winograd else form
@@ -200,7 +200,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
     tensors = [make(batch).to(device) for make in case.inputs]
     entries = [Measured("exact", case.exact().to(device))]
     entries += [
-        Measured(name, optimize(case.exact().to(device), node_shape(name, case.network))) for name in forms
+        Measured(name, optimize(case.exact().to(device), config_named(name, case.network))) for name in forms
     ]
     with torch.inference_mode():
         for repeat in range(repeats + 1):  # the first warms up: it compiles, packs weights, takes memory
@@ -220,7 +220,7 @@ def measure(case: Case, forms: list[str], batch: int, repeats: int, device: str)
 
 def max_batch(case: Case, form: str, device: str, limit: int = 1024) -> int:
     """The largest power of two that fits into the GPU's memory."""
-    module, batch = optimize(case.exact().to(device), node_shape(form, case.network)), 1
+    module, batch = optimize(case.exact().to(device), config_named(form, case.network)), 1
     with torch.inference_mode():
         while batch <= limit:
             try:
@@ -299,7 +299,7 @@ def cost_table(
             (
                 name
                 for name in forms
-                if node_shape(name, case.network) == default_optimization(case.network, device)
+                if config_named(name, case.network) == default_optimization(case.network, device)
             ),
             "",
         )

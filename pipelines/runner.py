@@ -47,7 +47,7 @@ class Report:
 
     Attributes:
         run_dir: its run directory.
-        records: one per title and dub, sorted; see `state.LEDGER`, and ``traceback`` for failures.
+        records: one per title and dub, sorted; see `run_directory.LEDGER`, and ``traceback`` for failures.
         already: dubs that an earlier run had finished.
         computed: output segments that were computed now.
         reused: output segments that an earlier run had committed.

@@ -51,7 +51,7 @@ def read_forests(
     leaves: np.ndarray,
     scales: np.ndarray,
 ) -> int:
-    """Read all trees into arrays shaped as in `trees.Trees`; returns where the next value begins, or -1 where
+    """Read all trees into arrays shaped as in `shape_predictor.Trees`; returns where the next value begins, or -1 where
     a tree has another size.
     """
     levels, trees, splits = thresholds.shape

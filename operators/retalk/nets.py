@@ -44,7 +44,7 @@ class Compute:
             (`retalk_models.inference.optimize`).
         batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not
             depend on how many follow it.
-        precision: of the fast forms; auto: what `forms.default_optimization` chooses for the network and the
+        precision: of the fast forms; auto: the choice of `optimize.default_optimization` for the network and the
             device.
     """
 

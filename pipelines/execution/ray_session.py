@@ -25,7 +25,7 @@ GONE = ("gone", "ended (Z)")
 if not os.environ.get("RAY_ADDRESS"):
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Rows wait in front of a pool in proportion to what it works on (`batches.QUEUED`), also while the object
+# Rows wait in front of a pool in proportion to what it works on (`batching.QUEUED`), also while the object
 # store is far from full.
 os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
 # Ray's core prints an error for every actor pool about arguments in the object store (its issue 53727); they

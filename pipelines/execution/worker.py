@@ -106,7 +106,7 @@ class Group:
         return "+".join(self.spec.stages)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Run packed rows (`batches.pack`) and yield the resulting ones as they come, packed."""
+        """Run packed rows (`batching.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
         together = rows.num_rows > 1
         batch = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"

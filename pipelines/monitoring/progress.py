@@ -147,7 +147,7 @@ class Progress:
                 assembling}``; called from the thread.
             coordinator: gives the coordinator's snapshot.
             stages: the engine's stages in order, with their wording.
-            log: the run's log, written every `runlog.PERIOD` seconds and at the end.
+            log: the run's log, written every `progress_text.PERIOD` seconds and at the end.
             nodes: gives how many nodes of each form there are, for the log.
             metrics: set as often.
         """

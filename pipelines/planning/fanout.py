@@ -21,7 +21,7 @@ def output_segment_spec(
     """An output segment as JSON for the ``dubs`` column.
 
     Args:
-        output segment: what is shown.
+        output_segment: its source frames and times.
         number: of the output segment inside its segment and dub.
         name: of its encoded file, without folder and suffix.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.

@@ -12,7 +12,7 @@ import pytest
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.storage import files as storage
-from operators.storage import retry as patience
+from operators.storage import retry
 from operators.storage.errors import MediaError, StorageError
 from tests.drills.faulty import VARIABLE, Faults, FaultyFileSystem, UnavailableError, temporary_files
 from tests.pipelines.conftest import make_speech, make_video
@@ -21,8 +21,8 @@ from tests.pipelines.conftest import make_speech, make_video
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of a thousandth; half of all calls fail, each up to three times."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.0005)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.0005)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.002)
     monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "1.5")
     monkeypatch.setenv(VARIABLE, Faults(rate=0.5).variable())
     for counter in (FaultyFileSystem.counts, FaultyFileSystem.calls, FaultyFileSystem.failures):
@@ -122,7 +122,7 @@ def test_what_lasts_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ids=repr,
 )
 def test_what_passes_and_what_lasts(problem: Exception, passes: bool) -> None:
-    assert patience.transient(problem) is passes
+    assert retry.transient(problem) is passes
 
 
 def test_a_client_librarys_status_decides() -> None:
@@ -130,7 +130,7 @@ def test_a_client_librarys_status_decides() -> None:
     from yarl import URL
 
     about = aiohttp.RequestInfo(URL("http://x"), "GET", {}, URL("http://x"))  # type: ignore[arg-type]
-    assert patience.transient(aiohttp.ClientResponseError(about, (), status=503))
-    assert not patience.transient(aiohttp.ClientResponseError(about, (), status=403))
-    assert patience.transient(aiohttp.ServerDisconnectedError())
-    assert patience.transient(aiohttp.ClientPayloadError())
+    assert retry.transient(aiohttp.ClientResponseError(about, (), status=503))
+    assert not retry.transient(aiohttp.ClientResponseError(about, (), status=403))
+    assert retry.transient(aiohttp.ServerDisconnectedError())
+    assert retry.transient(aiohttp.ClientPayloadError())

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from operators.media.probe import probe_video
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.capacity.measure import Measure
 from pipelines.capacity.profile_writer import Machine, fit, make_profile
 from pipelines.cli import main as cli
@@ -73,7 +73,7 @@ def test_the_written_profile_loads_forecasts_and_runs(
     (forecast,) = json.loads(capsys.readouterr().out)["forecasts"]
     assert forecast["wall_seconds"] > 0
     assert forecast["unknown"] == []
-    report = dub.run(str(manifest), run_dir=str(out), engine=str(engine), profile=str(profile))
+    report = runner.run(str(manifest), run_dir=str(out), engine=str(engine), profile=str(profile))
     assert [record["state"] for record in report.records] == ["done"]
     assert probe_video(str(out / "a.mp4")).n_frames == 24
 

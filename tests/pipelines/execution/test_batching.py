@@ -58,7 +58,7 @@ def test_what_is_packed_comes_out() -> None:
     )
 
 
-def test_bundles_are_bounded() -> None:
+def test_batches_are_bounded() -> None:
     def sizes(frames: list[int], limit: int, rows: int = 100, schema: pa.Schema = SCHEMA) -> list[int]:
         batcher = Batcher(schema, limit, rows)
         tables = [table for count in frames for table in batcher.add(row(1), count, count)]
@@ -109,7 +109,7 @@ def numbers(batches: list[list[Row]]) -> list[list[tuple[str, int]]]:
     return [[(r["title"], r["segment"]) for r in batch] for batch in batches]
 
 
-def test_titles_share_bundles_only_where_there_are_many(footage: Path, tmp_path: Path) -> None:
+def test_titles_share_batches_only_where_there_are_many(footage: Path, tmp_path: Path) -> None:
     assert [len(batch) for batch in planned(footage, tmp_path, Coordinator())] == [1] * 15, (
         "three marks and twelve segments, each alone"
     )
@@ -142,7 +142,7 @@ def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stage
     coordinator = Coordinator()
     (batch, *_) = planned(footage, tmp_path, coordinator, titles=64, frames=500)
     name = "+".join(stages)
-    coordinator.begin(f"t0 {name}{BUNDLE}")  # a worker died, nobody knows over which row
+    coordinator.begin(f"t0 {name}{BUNDLE}")  # a worker died, over an unknown row
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin(f"t0/2 {name}{IN_BUNDLE}")
     group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, 500)
@@ -158,7 +158,7 @@ def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stage
     ]
 
 
-def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(
+def test_the_rows_of_a_batch_are_counted_only_after_it_has_killed_its_worker(
     footage: Path, tmp_path: Path
 ) -> None:
     class Asked(Coordinator):
@@ -182,7 +182,7 @@ def test_the_rows_of_a_bundle_are_counted_only_after_it_has_killed_its_worker(
     assert coordinator.snapshot()["running"] == []
 
 
-def test_where_bundles_end_does_not_depend_on_errors(footage: Path, tmp_path: Path) -> None:
+def test_where_batches_end_does_not_depend_on_errors(footage: Path, tmp_path: Path) -> None:
     (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
 
     def shape(fail: str) -> list[list[tuple[str, int]]]:

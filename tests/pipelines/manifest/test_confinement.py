@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.cli import main as cli
 from pipelines.engine.config import load_profile, with_limits
 from pipelines.errors import ConfigError, UsageError
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(rows: list[dict[str, Any]], tree: Path, *roots: str, **more: Any) -> dub.Report:
+def run(rows: list[dict[str, Any]], tree: Path, *roots: str, **more: Any) -> runner.Report:
     options = {
         "run_dir": str(tree / "run"),
         "engine": engine_config(),
@@ -51,7 +51,7 @@ def run(rows: list[dict[str, Any]], tree: Path, *roots: str, **more: Any) -> dub
         "roots": roots,
         **more,
     }
-    return dub.run(rows, **options)
+    return runner.run(rows, **options)
 
 
 def test_titles_outside_the_roots_fail_untouched_and_the_others_run(tree: Path) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.monitoring.prometheus import METRICS, PrometheusExporter, exported
 from tests.pipelines.conftest import engine_config, profile_config
 
@@ -63,10 +63,10 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
         {"id": "a", "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": "a.mp4"},
     ]
     config = engine_config(options={"Paint": {"wait": str(tmp_path / "go")}})
-    reports: list[dub.Report] = []
+    reports: list[runner.Report] = []
     run = threading.Thread(
         target=lambda: reports.append(
-            dub.run(rows, run_dir=str(tmp_path / "metrics-run"), engine=config, profile=profile_config(1))
+            runner.run(rows, run_dir=str(tmp_path / "metrics-run"), engine=config, profile=profile_config(1))
         )
     )
     run.start()

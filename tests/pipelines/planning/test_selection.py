@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.cli import main as cli
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Title
@@ -31,11 +31,11 @@ def run(footage: Path, tmp_path: Path) -> Any:
         for name, speech in (("a", "exact"), ("b", "long"), ("c", "short"))
     ]
 
-    def go(**more: Any) -> dub.Report:
+    def go(**more: Any) -> runner.Report:
         options = {"misbehave_dub": more.pop("misbehave")} if "misbehave" in more else {}
         log = {"paint": {"log": str(tmp_path / "log")}}
         engine = engine_config("MisbehaveDub")
-        return dub.run(
+        return runner.run(
             rows,
             run_dir=str(tmp_path / "out"),
             engine=engine,
@@ -99,7 +99,7 @@ def test_a_redo_that_is_cut_off_goes_on_without_being_asked_again(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(dub.RunLock, "check", interrupted)
+        patched.setattr(runner.RunLock, "check", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(redo=["a"])
     assert ledger(tmp_path)["a"] == "done", "its old output is still there, and known"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import runner as dub
+from pipelines import runner
 from pipelines.engine.config import (
     EngineConfig,
     NodeGroup,
@@ -160,10 +160,10 @@ def test_storage_that_does_not_answer_refuses_the_run_only_if_nothing_else_does(
         PreflightError,
         match=r"no storage of the inputs answers.*\n  http://127\.0\.0\.1:9: cannot be reached",
     ):
-        dub.run([away], run_dir=str(tmp_path / "one"), **options)
+        runner.run([away], run_dir=str(tmp_path / "one"), **options)
     assert not (tmp_path / "one").exists()
     states = {
         record["title"]: record["state"]
-        for record in dub.run([away, here], run_dir=str(tmp_path / "two"), **options).records
+        for record in runner.run([away, here], run_dir=str(tmp_path / "two"), **options).records
     }
     assert states == {"away": "failed", "here": "done"}
