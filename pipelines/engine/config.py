@@ -7,7 +7,6 @@ machine (`configs/profiles/*.yaml`). Any profile serves any engine: see `Profile
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from operators.media.limits import MediaLimits
 from pipelines.errors import ConfigError
@@ -392,38 +391,3 @@ def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCo
     except ValidationError as error:
         raise ConfigError(explain(error, "--limit", LimitsConfig)) from error
     return profile.model_copy(update={"limits": limits})
-
-
-def parse_options(options_type: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Check values against a frozen dataclass of options.
-
-    Args:
-        options_type: the dataclass.
-        values: what was given, option by name; strings are converted (``"0.8"`` for a float, ``"0,10,0,0"``
-            for a tuple).
-        where: file and key, for messages.
-
-    Returns:
-        The given options only, in their types.
-
-    Raises:
-        ConfigError: an unknown option or a wrong value.
-    """
-    fields = [field.name for field in dataclasses.fields(options_type)]
-    for name in values:
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{where}: {name}: unknown option{hint} Allowed: {', '.join(fields) or 'none'}")
-    hints = typing.get_type_hints(options_type)
-    given = {name: _items(value) if "tuple[" in str(hints[name]) else value for name, value in values.items()}
-    try:
-        parsed: Any = TypeAdapter(options_type).validate_python(given)
-    except ValidationError as error:
-        raise ConfigError(explain(error, where, options_type)) from error
-    return {name: getattr(parsed, name) for name in values}
-
-
-def _items(value: Any) -> Any:
-    """Split a tuple that came as text: ``"0,10,0,0"`` or ``"[0, 10, 0, 0]"``."""
-    return [part.strip() for part in value.strip("[]() ").split(",")] if isinstance(value, str) else value

@@ -17,7 +17,8 @@ from operators.columns import tensor_spec
 from operators.receipt import RECEIPT
 from operators.segment import DUB, PLAN
 from operators.stage import Stage
-from pipelines.engine.config import EngineConfig, parse_options
+from pipelines.engine.config import EngineConfig
+from pipelines.engine.options import parse_options
 from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
 
