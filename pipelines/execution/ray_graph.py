@@ -153,52 +153,59 @@ def stream(
     from pipelines.execution.scheduling import planning_tasks, sizes_for
     from pipelines.planning.planner import PLANNED
 
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    policy = BatchingPolicy(
+        profile.block_frames or profile.segment_frames,
+        len(titles),
+        max((pool.bounds(cpus)[1] for pool, _ in placed), default=1),
+        profile.plan.bounds(cpus)[1],
+    )
+    with ray.data.DataContext.current(_data_context(profile)), reduce_scheduler_polling(len(titles)):
+        tasks = planning_tasks(sizes_for(titles, policy), policy)
+        items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
+        dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
+        dataset = _mapped(dataset, PlanActor, (plan, coordinator, policy), profile.plan, cpus)
+        for pool, spec in placed:
+            dataset = _mapped(dataset, GroupActor, (spec, coordinator, policy.block_frames), pool, cpus)
+        schema = FINAL if placed else PLANNED
+        # No prefetching: a receipt is taken as soon as it is there, not when the next one is.
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield _rows(table, schema)
+
+
+def _data_context(profile: ProfileConfig) -> Any:
+    """Return Ray Data's settings for a run, and keep its log off the terminal."""
+    import ray.data
+
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            # Errors are in the rows or raised here; Ray's own log file keeps the rest.
+            # Errors are in the rows or raised by `stream`; Ray's own log file keeps the rest.
             handler.setLevel(logging.CRITICAL)
     # A pool larger than a short catalogue is no mistake.
     warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
-    cpus = int(ray.cluster_resources().get("CPU", 1))
     context = ray.data.DataContext.get_current().copy()
     context.target_max_block_size = 1
     context.downstream_capacity_backpressure_ratio = QUEUED
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = profile.watchdog_seconds
-    common: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
-    widths = [pool.bounds(cpus)[1] for pool, _ in placed]
-    policy = BatchingPolicy(
-        profile.block_frames or profile.segment_frames,
-        len(titles),
-        max(widths, default=1),
-        profile.plan.bounds(cpus)[1],
+    return context
+
+
+def _mapped(dataset: Any, actor: type, arguments: tuple[Any, ...], pool: PoolConfig, cpus: int) -> Any:
+    """Return the dataset behind a pool of actors, which take and give packed tables."""
+    # A block is one batch with any batch size; where a pool books GPUs, Ray insists on a number.
+    booked: dict[str, Any] = (
+        {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {"batch_size": None}
     )
-    with ray.data.DataContext.current(context), reduce_scheduler_polling(len(titles)):
-        tasks = planning_tasks(sizes_for(titles, policy), policy)
-        items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
-        dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
-        dataset = dataset.map_batches(
-            PlanActor,
-            fn_constructor_args=(plan, coordinator, policy),
-            compute=_pool(profile.plan, cpus),
-            num_cpus=profile.plan.num_cpus,
-            **common,
-        )
-        for pool, spec in placed:
-            # A block is one batch with any batch size; where a pool books GPUs, Ray insists on a number.
-            gpus = {"num_gpus": pool.num_gpus, "batch_size": 1} if pool.num_gpus else {}
-            dataset = dataset.map_batches(
-                GroupActor,
-                fn_constructor_args=(spec, coordinator, policy.block_frames),
-                compute=_pool(pool, cpus),
-                num_cpus=pool.num_cpus,
-                **{**common, **gpus},
-            )
-        schema = FINAL if placed else PLANNED
-        # No prefetching: a receipt is taken as soon as it is there, not when the next one is.
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield _rows(table, schema)
+    return dataset.map_batches(
+        actor,
+        fn_constructor_args=arguments,
+        compute=_pool(pool, cpus),
+        num_cpus=pool.num_cpus,
+        batch_format="pyarrow",
+        **booked,
+    )
 
 
 def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
