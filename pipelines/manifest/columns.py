@@ -66,7 +66,7 @@ def unknown_columns(
 
 
 def _hint(name: str, known: list[str], options: dict[str, list[str]]) -> str:
-    """What to say of an unknown column besides that."""
+    """Return the hint about an unknown column."""
     near = difflib.get_close_matches(name.lower(), known, 1, 0.6)
     if near and near[0] not in options:
         return f": did you mean {near[0]!r}?"

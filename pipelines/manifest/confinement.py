@@ -17,21 +17,21 @@ from operators.storage.identity import ALIASES, HOSTS
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Dub, Title, is_picture
 
-#: What may stand in front of ``::``: archives and caches of what stands behind it. Others (``reference::``,
+#: Protocols that may come before ``::``: archives and caches of the URL behind it. Others (``reference::``,
 #: ``dir::`` ...) name places of their own.
 WRAPPERS = {"zip", "tar", "libarchive", "simplecache", "filecache", "blockcache"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a path leads: scheme, host (or "") and the parts of the path."""
+    """Place that a path leads to: scheme, host (or "") and the parts of the path."""
 
     scheme: str
     host: str
     parts: tuple[str, ...]
 
     def holds(self, other: Place) -> bool:
-        """Whether another place is this one or lies below it."""
+        """Return whether another place is this one or lies below it."""
         same = (self.scheme, self.host) == (other.scheme, other.host)
         return same and other.parts[: len(self.parts)] == self.parts
 
@@ -85,7 +85,7 @@ class Roots:
             self._places.append(place)
 
     def allow(self, url: str) -> bool:
-        """Whether a path or URL lies in one of the folders."""
+        """Return whether a path or URL lies in one of the folders."""
         place = _place(url)
         return place is not None and any(root.holds(place) for root in self._places)
 

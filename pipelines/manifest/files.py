@@ -75,7 +75,7 @@ def read_rows(url: str) -> Rows:
 
 
 def _info(fs: Any, path: str) -> dict[str, Any] | None:
-    """What a file system says of a file; None where it is missing."""
+    """Return the file system's entry of a file; None where it is missing."""
     try:
         found: dict[str, Any] = fs.info(path)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -379,7 +379,7 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
         return here, ""
     if exists(join(folder, path)):
         return join(folder, path), ""
-    # What leads out of a folder is not looked for: it may lie outside the roots, and the message would tell
+    # A path that leads out of a folder is not looked for: it may lie outside the roots, and the message would tell
     # whether it is there.
     if ".." in path.split("/") or exists(here):
         return here, ""

@@ -1,5 +1,5 @@
-"""Whose directory is it? State is written into a directory only if it is new, or known to be a run directory
-of this program.
+"""Ownership of a run directory: state is written into a directory only if it is new, or known to be a run
+directory of this program.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOOKED_AT = 20
 
 
 class NotARunDirectoryError(UsageError):
-    """The directory holds somebody else's files under names that a run would overwrite."""
+    """The directory holds foreign files under names that a run would overwrite."""
 
 
 def run_metadata(**values: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def run_metadata(**values: Any) -> dict[str, Any]:
 
 
 def read_run_metadata(url: str) -> dict[str, Any] | None:
-    """What run.json says; None where it is missing, damaged or not ours.
+    """Return the content of run.json; None where it is missing, damaged or not ours.
 
     Raises:
         UsageError: the directory must not be looked into.
@@ -49,7 +49,7 @@ def read_run_metadata(url: str) -> dict[str, Any] | None:
 
 
 def require_run_metadata(url: str) -> dict[str, Any]:
-    """What run.json says.
+    """Return the content of run.json.
 
     Raises:
         UsageError: the directory holds no run.
@@ -103,7 +103,7 @@ def check_owner(url: str, outputs: Iterable[str] = ()) -> list[str]:
 
 
 def _traces(url: str) -> bool:
-    """Whether there is any state that a run has written: a lock, or a sealed file."""
+    """Return whether there is any state of a run: a lock, or a file with a checksum."""
     lock = read_json(join(url, "lock.json"))
     if isinstance(lock, dict) and {"owner", "machine", "pid", "beat"} <= lock.keys():
         return True
