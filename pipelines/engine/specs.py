@@ -15,7 +15,7 @@ from pipelines.engine.config import EngineConfig
 
 @dataclass(frozen=True)
 class Provenance:
-    """What decides results beside titles and options, as the driver has found it
+    """Ingredients of results beside titles and options, as the driver has found them
     (`pipelines.state.content_keys.provenance_of`).
 
     Attributes:

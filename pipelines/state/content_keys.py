@@ -197,7 +197,7 @@ def segment_ingredients(
 
 
 def output_ingredients(dub: Dub) -> Ingredients:
-    """What decides a dub's output beside its segments: how they are put together, and where."""
+    """Return the ingredients of a dub's output beside its segments: their assembly, and the place."""
     return {"output": dub.output, "audio": dub.audio, "language": dub.language}
 
 
@@ -257,5 +257,5 @@ def shot_ingredients(
 
 
 def face_identity(face: str) -> Any:
-    """What tells one choice of face from another: a reference picture by its content's identity."""
+    """Return the identity of a choice of face: a reference picture by its content's identity."""
     return fingerprint(face) if is_picture(face) else face
