@@ -25,15 +25,15 @@ class Segment:
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._row = row
-        #: What the user should know of this dub, written by stages with ``per = "dub"``: see `note`.
+        #: What the user should know of this row's dubs: see `note`.
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
         """Tell the user something that is no error; it stands once in the title's record, however many
         segments say it.
 
-        Say it without numbers that differ from segment to segment. Stages with ``per = "segment"`` stay
-        silent: their columns may come from the analysis cache.
+        Say it without numbers that differ from segment to segment. The analysis cache keeps the notes of
+        stages with ``per = "segment"`` beside their columns.
         """
         self.notes.append(text)
 

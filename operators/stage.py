@@ -86,14 +86,6 @@ class Stage(ABC):
         ``"cuda"``.
         """
 
-    def remarks(self) -> tuple[str, ...]:
-        """Facts about this worker that users of its results should know, e.g. a network in another form than
-        asked for.
-
-        They become notes of the titles that it works on.
-        """
-        return ()
-
     def options_for(self, segment: Segment) -> Any:
         """This stage's options for one row: the engine's, with the title's overrides (``Segment.options``) on
         top.

@@ -111,7 +111,7 @@ class DNetStage(NetworkStage):
         if self.options.identity:
             self.networks.module("enet", low_res=False)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options: DNetOptions = self.options_for(segment)
         first = segment.core[0] - segment.frames[0]

@@ -114,7 +114,7 @@ class ENetStage(NetworkStage):
         if self.options.enabled:
             self.networks.module("enet", low_res=False)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options: ENetOptions = self.options_for(segment)
         strength = np.asarray(segment["strength"])

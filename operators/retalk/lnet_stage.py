@@ -91,7 +91,7 @@ class LNetStage(NetworkStage):
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("lnet")
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """Raises MediaError where the speech cannot be read."""
         options: LNetOptions = self.options_for(segment)
         spectrogram = heard(segment.speech, options.silence == "close")

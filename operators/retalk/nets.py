@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
+from operators.segment import Segment
 from operators.stage import Stage
 from retalk_models.inference.allocator import disable_malloc_trim
 from retalk_models.layers.region import Region
@@ -80,8 +82,10 @@ class Networks:
         self.registry = home_registry(weights)
         self._loader = loader or functools.partial(retalk_models.load, registry=self.registry)
         self._modules: dict[str, nn.Module] = {}
-        #: Networks that run in another form than asked for, in words.
-        self.warnings: list[str] = []
+        #: What users of a network's results should know, e.g. that it runs in another form than asked for.
+        self.warnings: dict[str, list[str]] = {}
+        #: Keys of `warnings` for the networks that were asked since this was last cleared.
+        self.asked: set[str] = set()
 
     def module(self, name: str, file: str | None = None, **options: Any) -> nn.Module:
         """A network, loaded and in the form that `Compute` says, or in the next safer one if that is wrong on
@@ -92,6 +96,7 @@ class Networks:
             NumericsError: it gives infinities or no numbers even as built.
         """
         key = f"{name} {file} {sorted(options.items())}"
+        self.asked.add(key)
         if key not in self._modules:
 
             def make() -> nn.Module:
@@ -99,12 +104,19 @@ class Networks:
                     self.compute.device
                 )
 
-            self._modules[key] = make() if self.compute.exact else fast(make, name, self.compute, self._warn)
+            def warn(text: str) -> None:
+                logger.warning(text)
+                self.warnings.setdefault(key, []).append(text)
+
+            files = self._files(name, file, bool(options))
+            self._modules[key] = make() if self.compute.exact else fast(make, name, self.compute, warn, files)
         return self._modules[key]
 
-    def _warn(self, text: str) -> None:
-        logger.warning(text)
-        self.warnings.append(text)
+    def _files(self, name: str, file: str | None, part: bool) -> str:
+        """Paths of the files that a network (or its own part alone) is loaded from, for messages."""
+        own, *others = self.registry.catalog.networks[name]
+        names = [file or own.file, *(other.file for other in others if not part)]
+        return ", ".join(str(self.registry.path(name)) for name in names)
 
     def run(
         self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None
@@ -290,7 +302,7 @@ def shared_networks(device: str, weights: str = "", precision: Precision = "auto
 
 
 def fast(
-    make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None]
+    make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None], files: str = ""
 ) -> nn.Module:
     """A network's fastest form that is right on its device (`retalk_models.inference.numerics`)."""
     from retalk_models.inference.numerics import safest
@@ -299,17 +311,28 @@ def fast(
     form = default_optimization(name, compute.device)
     if compute.precision != "auto":
         form = dataclasses.replace(form, dtype=getattr(torch, compute.precision))
-    return safest(name, make, form, warn)[0]
+    return safest(name, make, form, warn, files)[0]
 
 
 class NetworkStage(Stage):
-    """A stage that asks networks."""
+    """A stage that asks networks: `compute` is its `process`, and warnings about the networks that it asks
+    become notes of the row.
+    """
 
     networks: Networks
 
-    def remarks(self) -> tuple[str, ...]:
-        """See `Stage.remarks`."""
-        return tuple(self.networks.warnings)
+    @abstractmethod
+    def compute(self, segment: Segment) -> dict[str, Any]:
+        """See `Stage.process`."""
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        """See the class and `compute`."""
+        self.networks.asked.clear()
+        columns = self.compute(segment)
+        for key in sorted(self.networks.asked & self.networks.warnings.keys()):
+            for text in self.networks.warnings[key]:
+                segment.note(text)
+        return columns
 
 
 class Transfer:

@@ -29,12 +29,11 @@ from operators.retalk import align3d, coefficients, mel, oriented_crops
 from operators.retalk.detectors import Detectors, make_detectors
 from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_boxes
 from operators.retalk.model_files import Restoration, restoration_files
-from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.nets import NetworkStage, shared_networks
 from operators.retalk.network_inputs import SIDE, face_input, reference_frame
 from operators.retalk.original import Box, Steps
 from operators.retalk.source import PICTURES, check_expression, speech_mel, standard_points, template
 from operators.segment import Segment
-from operators.stage import Stage
 
 CROP = 256
 
@@ -54,11 +53,10 @@ class ParityOptions:
     weights: str = ""
 
 
-class ParityStage(Stage):
+class ParityStage(NetworkStage):
     """A stage with networks and detectors."""
 
     Options: ClassVar[type] = ParityOptions
-    networks: Networks
 
     def setup(self, device: str) -> None:
         """The networks of this process; each is loaded when it is first called."""
@@ -97,7 +95,7 @@ class DetectOriginal(ParityStage):
     def model_files(self, options: ParityOptions) -> tuple[str, ...]:
         return () if options.recorded else ("s3fd", "fan")
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """Raises ValueError where the original fails: no face in the first half of the clip, or in a frame."""
         detectors, (start, stop) = self.detectors(segment), segment.frames
         low, high = segment.core[0] - WINDOW + 1, segment.core[1] + WINDOW - 1
@@ -161,7 +159,7 @@ class Recon3dOriginal(ParityStage):
     def model_files(self, options: ParityOptions) -> tuple[str, ...]:
         return ("face3d", "similarity_Lm3D_all.mat")
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         standard = standard_points(self.networks.registry)
         pictures, parameters = [], []
@@ -219,7 +217,7 @@ class DNetOriginal(ParityStage):
             *(() if options.recorded else ("retinaface", "s3fd", "fan")),
         )
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options, detectors, steps = self.options_for(segment), self.detectors(segment), Steps(self.networks)
         expression = template(options.expression, self.networks.registry)
@@ -306,7 +304,7 @@ class LNetOriginal(ParityStage):
     def model_files(self, options: LNetOriginalOptions) -> tuple[str, ...]:
         return ("lnet",)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options = self.options_for(segment)
         spectrogram = speech_mel(segment.speech)
@@ -366,7 +364,7 @@ class ENetOriginal(ParityStage):
     def model_files(self, options: ParityOptions) -> tuple[str, ...]:
         return ("ENet.pth",)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         chosen = np.flatnonzero(segment["speaks"])
         face = np.zeros((len(segment["speaks"]), SIDE, SIDE, 3), np.uint8)
@@ -421,7 +419,7 @@ class BlendOriginal(ParityStage):
             *(() if options.recorded else ("retinaface",)),
         )
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)

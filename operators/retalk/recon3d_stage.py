@@ -82,7 +82,7 @@ class Recon3d(NetworkStage):
         self.networks.module("face3d")
         self._standard = standard_points(self.networks.registry)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         landmarks, valid = np.asarray(segment["landmarks"]), np.asarray(segment["valid"], bool)
         (start, stop), core = segment.frames, segment.core

@@ -16,9 +16,8 @@ from operators.numeric.masks import runs
 from operators.retalk.boxes import best_box
 from operators.retalk.detectors import NetworkDetectors
 from operators.retalk.face_boxes import WINDOW, pad_boxes, smooth_boxes
-from operators.retalk.nets import shared_networks
+from operators.retalk.nets import NetworkStage, shared_networks
 from operators.segment import Segment
-from operators.stage import Stage
 
 #: A box that is thinner than this after padding shows no face, pixels.
 THINNEST = 2
@@ -57,7 +56,7 @@ class DetectOptions:
                 )
 
 
-class DetectStage(Stage):
+class DetectStage(NetworkStage):
     """Places of the face in each frame.
 
     Writes:
@@ -82,9 +81,10 @@ class DetectStage(Stage):
 
     def setup(self, device: str) -> None:
         """Prepare the detector; its network is loaded with the first frame."""
-        self.detectors = NetworkDetectors(shared_networks(device, self.options.weights))
+        self.networks = shared_networks(device, self.options.weights)
+        self.detectors = NetworkDetectors(self.networks)
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """Find the boxes of a segment.
 
         Raises:

@@ -75,7 +75,7 @@ class Wav2LipStage(NetworkStage):
         self.networks = shared_networks(device, self.options.weights, self.options.precision)
         self.networks.module("wav2lip")
 
-    def process(self, segment: Segment) -> dict[str, Any]:
+    def compute(self, segment: Segment) -> dict[str, Any]:
         """Draw the faces of one output segment.
 
         Raises:

@@ -68,8 +68,11 @@ def verify_numerics(registry: Registry, names: Sequence[str], say: Callable[[str
         for device in devices():
             usual = True
             try:
-                for found in accuracies(name, make, device):
-                    verdict = "right" if found.ok else "WRONG: the next safer form is used instead"
+                where = ", ".join(str(registry.path(file)) for file in files) if here else "made up"
+                for found in accuracies(name, make, device, where):
+                    verdict = "right" if found.expected else "right, with a larger error than expected"
+                    if not found.ok:
+                        verdict = "WRONG: the next safer form is used instead"
                     figures = f"{found.error:.2g}", f"{found.seconds:.2f}"
                     say(
                         COLUMNS.format(

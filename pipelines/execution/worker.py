@@ -192,15 +192,14 @@ class Group:
         stage.tick = ticker
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
-            kept = cache.load(index, row, notes) if cache is not None else None
+            kept = cache.load(index, row, segment.notes) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
-            notes += [note for note in segment.notes if note not in notes]
             to_table(
                 columns, stage.writes
             )  # a value that Arrow refuses is this stage's error, not the worker's end
             if cache is not None and kept is None:
-                cache.save(index, row, columns)
+                cache.save(index, row, columns, segment.notes)
             row = {
                 name: value
                 for name, value in {**row, **columns}.items()
@@ -220,7 +219,7 @@ class Group:
             }
         seconds = time.perf_counter() - start
         ticker.end()
-        notes += [remark for remark in stage.remarks() if remark not in notes]
+        notes += [note for note in segment.notes if note not in notes]
         if notes:
             meta["notes"] = notes
         meta.setdefault("seconds", {})[stage.name] = round(seconds, 4)

@@ -17,7 +17,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,9 +58,11 @@ class AnalysisCache:
     def __init__(self, spec: CacheSpec, engine: Engine, coordinator: CoordinatorProtocol) -> None:
         self.spec, self.engine, self.coordinator = spec, engine, coordinator
 
-    def load(self, index: int, row: Row, rejected_state: list[str]) -> dict[str, Any] | None:
+    def load(self, index: int, row: Row, notes: list[str]) -> dict[str, Any] | None:
         """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or
-        another's: the latter two are noted in `rejected_state`.
+        another's.
+
+        What the stage noted when it computed them is added to `notes`, and so is the refusal of a file.
         """
         url, key = self.place(index, row)
         if not exists(url):
@@ -71,7 +73,9 @@ class AnalysisCache:
             table = pa.ipc.open_file(pa.BufferReader(fs.cat_file(path))).read_all()
             stated = json.loads((table.schema.metadata or {})[b"retalk"])
             columns = from_table(table.cast(schema), schema)
-            if stated == {"key": key, "sha256": digest(columns, schema)}:
+            noted = [str(note) for note in stated["notes"]]
+            if stated == {"key": key, "notes": noted, "sha256": digest(columns, schema, noted)}:
+                notes += noted
                 return columns
             problem = "another key or checksum"
         except (
@@ -82,21 +86,22 @@ class AnalysisCache:
             TypeError,
         ) as error:  # Arrow's errors are of these kinds
             problem = f"damaged ({type(error).__name__})"
-        rejected_state.append(
+        notes.append(
             f"{REJECTED_STATE}cached analysis {url.rsplit('/', 1)[-1]}: {problem}: the work is done again"
         )
         return None
 
-    def save(self, index: int, row: Row, columns: Mapping[str, Any]) -> None:
-        """Keep a stage's columns, unless they are large or the cache is full."""
+    def save(self, index: int, row: Row, columns: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+        """Keep a stage's columns and what it noted about them, unless they are large or the cache is full."""
         schema = self.engine.stages[index].stage.writes
         frames = int(row["halo_stop"]) - int(row["halo_start"])
         size = sum(value.nbytes for value in columns.values() if isinstance(value, np.ndarray))
         if size > self.spec.bytes_per_frame * frames or not self.coordinator.claim(size):
             return
         url, key = self.place(index, row)
-        stated = {b"retalk": json.dumps({"key": key, "sha256": digest(columns, schema)}).encode()}
-        table = to_table(columns, schema).replace_schema_metadata(stated)
+        noted = [note for note in notes if not note.startswith(REJECTED_STATE)]
+        stated = {"key": key, "notes": noted, "sha256": digest(columns, schema, noted)}
+        table = to_table(columns, schema).replace_schema_metadata({b"retalk": json.dumps(stated).encode()})
         try:
             with (
                 atomic_write(url) as path,
@@ -119,9 +124,9 @@ class AnalysisCache:
         return join(self.spec.url, FOLDER, folder, name), key
 
 
-def digest(columns: Mapping[str, Any], schema: pa.Schema) -> str:
-    """SHA-256 of columns: names, types, shapes and values."""
-    sha = hashlib.sha256()
+def digest(columns: Mapping[str, Any], schema: pa.Schema, notes: Sequence[str] = ()) -> str:
+    """SHA-256 of columns (names, types, shapes and values) and notes."""
+    sha = hashlib.sha256(json.dumps(list(notes)).encode() if notes else b"")
     for field in schema:
         value = columns[field.name]
         if tensor_spec(field) is None:

@@ -2,14 +2,15 @@
 it is wrong.
 
 Kernels differ from processor to processor: a form that is right on one can give infinities on another. The
-check runs a small made-up input through the network before and after it is optimised; what it costs is little
-beside loading the weights.
+check runs a small made-up input through the network before and after it is optimised. float32 by the original's
+algorithms needs none; of others the figures are kept (`retalk_models.inference.verdicts`), so that one worker of
+a machine pays for them (docs/benchmarks.md#the-numerics-check).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 import logging
 import math
 import time
@@ -21,18 +22,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
+from retalk_models.inference.verdicts import Verdicts, device_identity, source_digest, weights_digest
 from retalk_models.layers.region import Region
 
 logger = logging.getLogger(__name__)
 
-#: Largest difference from the exact form that is taken for rounding, relative to the largest exact value
+#: Largest difference from the exact form that is expected of float32, relative to the largest exact value
 #: where that exceeds 1, and the same for the differences' root mean square, relative to the standard
-#: deviation of the exact values. Made-up weights reach a fifth of them
-#: (`tests/retalk_models/inference/test_optimize.py`), trained ones less.
-FLOAT32_BOUND, FLOAT32_RMS = 0.05, 0.05
-HALF_BOUND, HALF_RMS = 0.5, 0.5
-#: A form of which this was found in this process: network, digest of the weights, form, device.
-_found: dict[tuple[str, int, OptimizationConfig | None, str], Accuracy] = {}
+#: deviation of the exact values. Made-up weights reach a fifth of it
+#: (`tests/retalk_models/inference/test_optimize.py`), trained ones less. Above it the user is warned.
+EXPECTED = 0.05
+#: The same, above which a form is wrong.
+FLOAT32_BOUND, HALF_BOUND = 0.2, 0.5
+#: Accuracy of forms that was measured or looked up in this process.
+_found: dict[str, Accuracy] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +60,19 @@ class Accuracy:
     seconds: float
 
     @property
+    def half(self) -> bool:
+        """The form computes in half precision."""
+        return self.form is not None and self.form.dtype != torch.float32
+
+    @property
     def ok(self) -> bool:
-        """The differences are rounding."""
-        half = self.form is not None and self.form.dtype != torch.float32
-        bound, rms = (HALF_BOUND, HALF_RMS) if half else (FLOAT32_BOUND, FLOAT32_RMS)
-        return self.error <= bound and self.rms <= rms
+        """The form may be used: the differences are rounding, if perhaps more than usual."""
+        return max(self.error, self.rms) <= (HALF_BOUND if self.half else FLOAT32_BOUND)
+
+    @property
+    def expected(self) -> bool:
+        """The differences are no larger than those of trained or made-up weights on any known processor."""
+        return max(self.error, self.rms) <= (HALF_BOUND if self.half else EXPECTED)
 
     def __str__(self) -> str:
         figures = (
@@ -119,34 +130,44 @@ def numbers(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
-def _enet(net: Any, put: Callable[[Tensor], Tensor]) -> Any:
-    code = net.style_code(put(picture(1, 3, 64, 64)))
-    return code, net.draw(put(picture(1, 3, 96, 96)), code, top=352)
+Put = Callable[[Tensor], Tensor]
 
 
-def _syncnet(net: Any, put: Callable[[Tensor], Tensor]) -> Any:
+def _enet(net: Any, put: Put, whole: bool) -> Any:
+    # The code is read from a picture of 256 px, whatever is given: without half precision nothing in it changes.
+    code = net.style_code(put(picture(1, 3, 64, 64))) if whole else put(numbers(1, 512))
+    return code, net.draw(put(picture(1, 3, 16, 16)), code)
+
+
+def _parsenet(net: Any, put: Put, whole: bool) -> Any:
+    side = 128 if whole else 64
+    return net.logits(put(picture(1, 3, side, side, low=-1)))
+
+
+def _syncnet(net: Any, put: Put, whole: bool) -> Any:
     return net.forward_lip(put(picture(1, 3, 5, 224, 224, high=255))), net.forward_aud(
         put(numbers(1, 1, 13, 20))
     )
 
 
-#: Calls of each network with a small input, by the methods that stages call.
-PROBES: dict[str, Callable[[Any, Callable[[Tensor], Tensor]], Any]] = {
-    "dnet": lambda net, put: net(put(picture(1, 3, 128, 128, low=-1)), put(numbers(1, 73, 26))),
-    "lnet": lambda net, put: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 32, 32))),
+#: Calls of each network with a small input, by the methods that stages call; the last argument is False where
+#: only Winograd's products are to be checked. GFPGAN and GPEN take pictures of 512 px and no others.
+PROBES: dict[str, Callable[[Any, Put, bool], Any]] = {
+    "dnet": lambda net, put, whole: net(put(picture(1, 3, 128, 128, low=-1)), put(numbers(1, 73, 26))),
+    "lnet": lambda net, put, whole: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 32, 32))),
     "enet": _enet,
-    "face3d": lambda net, put: net(put(picture(1, 3, 96, 96))),
-    "gfpgan": lambda net, put: net(
+    "face3d": lambda net, put, whole: net(put(picture(1, 3, 96, 96))),
+    "gfpgan": lambda net, put, whole: net(
         put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, region=Region(376, 392, 248, 264)
     )[0],
-    "gpen": lambda net, put: net(put(picture(1, 3, 512, 512, low=-1)))[0],
-    "parsenet": lambda net, put: net.logits(put(picture(1, 3, 128, 128, low=-1))),
-    "retinaface": lambda net, put: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
-    "s3fd": lambda net, put: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
-    "fan": lambda net, put: net(put(picture(1, 3, 128, 128)))[-1],
-    "ganimation": lambda net, put: net(put(picture(1, 3, 64, 64, low=-1)), put(numbers(1, 17))),
+    "gpen": lambda net, put, whole: net(put(picture(1, 3, 512, 512, low=-1)))[0],
+    "parsenet": _parsenet,
+    "retinaface": lambda net, put, whole: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
+    "s3fd": lambda net, put, whole: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
+    "fan": lambda net, put, whole: net(put(picture(1, 3, 128, 128)))[-1],
+    "ganimation": lambda net, put, whole: net(put(picture(1, 3, 64, 64, low=-1)), put(numbers(1, 17))),
     "syncnet": _syncnet,
-    "wav2lip": lambda net, put: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 96, 96))),
+    "wav2lip": lambda net, put, whole: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 96, 96))),
 }
 
 
@@ -163,14 +184,19 @@ def tensors_of(value: Any) -> list[Tensor]:
     ]
 
 
-def probe(name: str, module: nn.Module) -> tuple[list[Tensor], float]:
+def probe(name: str, module: nn.Module, whole: bool = True) -> tuple[list[Tensor], float]:
     """Outputs of a network for its small input, and the seconds that took. In eval mode, on the module's
     device.
+
+    Args:
+        name: a key of `PROBES`.
+        module: the network.
+        whole: False: only the parts that run by Winograd's algorithm, where that is cheaper.
     """
     device = next(module.parameters()).device
     began = time.perf_counter()
     with torch.inference_mode():
-        outputs = tensors_of(PROBES[name](module, lambda tensor: tensor.to(device)))
+        outputs = tensors_of(PROBES[name](module, lambda tensor: tensor.to(device), whole))
     return outputs, time.perf_counter() - began
 
 
@@ -199,13 +225,9 @@ def safer_forms(name: str, form: OptimizationConfig, device: str) -> Iterator[Op
     yield from dict.fromkeys(chain)
 
 
-def digest(module: nn.Module) -> int:
-    """A number that differs for other weights: keys, shapes and some values of each tensor."""
-    sampled = []
-    for key, value in module.state_dict().items():
-        flat = value.detach().reshape(-1)
-        sampled.append((key, tuple(value.shape), tuple(flat[:: max(1, len(flat) // 16)].tolist())))
-    return hash(tuple(sampled))
+def needs_check(form: OptimizationConfig) -> bool:
+    """False for float32 by the original's algorithms: folding and layouts only move its rounding."""
+    return form.dtype != torch.float32 or bool(form.winograd) or form.compile
 
 
 def safest(
@@ -213,67 +235,138 @@ def safest(
     make: Callable[[], nn.Module],
     form: OptimizationConfig,
     warn: Callable[[str], None] = logger.warning,
+    files: str = "",
 ) -> tuple[nn.Module, Accuracy | None]:
     """A network in the first of its `safer_forms` that is right on its device.
 
-    Each form is checked once a process for the same weights and device.
+    Each form is checked once a machine for the same weights and device, and not at all if it does not need it
+    (`needs_check`).
 
     Args:
         name: of the network, a key of `PROBES`.
         make: gives the network as built, with its weights, on its device; called again for each form that is
             wrong.
         form: the form that is wanted.
-        warn: told of each form that is wrong, with network, device, figures and what is taken instead.
+        warn: told of each form that is wrong, with network, device, figures and what is taken instead, and of
+            a form whose error is larger than expected.
+        files: where the weights come from, for errors.
 
     Returns:
-        The network, and the accuracy of the form it is in; None: as built.
+        The network, and the accuracy of the form it is in; None: as built, or not checked.
 
     Raises:
         NumericsError: the network gives infinities or no numbers as built: its weights are damaged.
     """
     module = make()
-    device = str(next(module.parameters()).device)
-    weights, exact = digest(module), functools.cache(lambda: _exact(name, module, device))
-    forms = list(safer_forms(name, form, device))
+    if not needs_check(form):
+        return optimize(module, form), None
+    check = _Check(name, module, whole=form.dtype != torch.float32, files=files)
+    forms = list(safer_forms(name, form, check.device))
     fresh: nn.Module | None = module
-    reference: list[Tensor] | None = None
     for candidate, following in zip(forms, [*forms[1:], None]):
-        key = (name, weights, candidate, device)
+        fresh = fresh or make()
         if candidate is None:
-            return fresh or make(), None
-        known = _found.get(key)
+            return fresh, None
+        known = check.known(candidate)
         if known is None or known.ok:
-            fresh = fresh or make()
             if known is None:
-                reference = reference or exact()
-                known = _found[key] = accuracy(name, optimize(fresh, candidate), candidate, reference)
+                known = check.measured(fresh, candidate)
             else:
                 optimize(fresh, candidate)
             if known.ok:
+                if not known.expected:
+                    warn(f"{known}; more than expected of float32, used all the same")
                 return fresh, known
             fresh = None
         warn(f"{known}; wrong here, {describe(following)} is used instead")
     raise AssertionError("the last form is the exact one")
 
 
-def _exact(name: str, module: nn.Module, device: str) -> list[Tensor]:
+class _Check:
+    """The check of one network's forms on its device.
+
+    Args:
+        name: of the network.
+        module: as built.
+        whole: as in `probe`.
+        files: as in `safest`.
+    """
+
+    def __init__(self, name: str, module: nn.Module, whole: bool = True, files: str = "") -> None:
+        self.name, self.whole, self.files = name, whole, files
+        self.device = str(next(module.parameters()).device)
+        self.verdicts = Verdicts()
+        self._identity = {
+            **{"network": name, "weights": weights_digest(module), "whole": whole},
+            **device_identity(self.device),
+            **{"torch": torch.__version__, "source": source_digest()},
+        }
+        self._exact: list[Tensor] | None = None
+
+    def identity(self, form: OptimizationConfig) -> dict[str, Any]:
+        """What figures of a form are kept under."""
+        return {**self._identity, "form": repr(form)}
+
+    def known(self, form: OptimizationConfig) -> Accuracy | None:
+        """Accuracy of a form, as this process or another one on this machine has found it."""
+        identity = self.identity(form)
+        key = repr(identity)
+        if key not in _found and (kept := self.verdicts.load(identity)) is not None:
+            with contextlib.suppress(KeyError):
+                figures = kept["error"], kept["rms"], kept["seconds"]
+                _found[key] = Accuracy(self.name, form, device_name(self.device), *figures)
+        return _found.get(key)
+
+    def exact(self, module: nn.Module) -> list[Tensor]:
+        """Outputs of the network as built."""
+        if self._exact is None:
+            self._exact = _exact(self.name, module, self.device, self.whole, self.files)
+        return self._exact
+
+    def measured(self, fresh: nn.Module, form: OptimizationConfig) -> Accuracy:
+        """Accuracy of a form: turns a network as built into it. Another worker that is measuring it is waited
+        for.
+        """
+        with self.verdicts.alone(self.name):
+            known = self.known(form)
+            if known is not None:
+                optimize(fresh, form)
+                return known
+            exact = self.exact(fresh)
+            return self.keep(accuracy(self.name, optimize(fresh, form), form, exact, self.whole))
+
+    def keep(self, found: Accuracy) -> Accuracy:
+        """Remember the accuracy of a form, here and for other workers."""
+        assert found.form is not None
+        identity = self.identity(found.form)
+        self.verdicts.save(
+            identity, {"error": found.error, "rms": found.rms, "seconds": round(found.seconds, 4)}
+        )
+        _found[repr(identity)] = found
+        return found
+
+
+def _exact(name: str, module: nn.Module, device: str, whole: bool = True, files: str = "") -> list[Tensor]:
     """Outputs of the network as built.
 
     Raises:
         NumericsError: they are not finite.
     """
-    outputs, _ = probe(name, module)
+    outputs, _ = probe(name, module, whole)
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         raise NumericsError(
-            f"{name} on {device_name(device)} gives values that are not finite (inf or nan) as built, in float32: its weights are "
-            "damaged, or its kernels are wrong here; retalk models verify --numerics says which networks are concerned"
+            f"{name} on {device_name(device)} gives values that are not finite (inf or nan) as built, in float32: its weights "
+            f"{f'({files}) ' if files else ''}are damaged, or its kernels are wrong here. Fetch the file again (retalk models pull); "
+            "retalk models verify --numerics says which networks are concerned"
         )
     return outputs
 
 
-def accuracy(name: str, module: nn.Module, form: OptimizationConfig | None, exact: list[Tensor]) -> Accuracy:
+def accuracy(
+    name: str, module: nn.Module, form: OptimizationConfig | None, exact: list[Tensor], whole: bool = True
+) -> Accuracy:
     """Accuracy of a network in a form against what its exact form has given for the same input (`probe`)."""
-    outputs, seconds = probe(name, module)
+    outputs, seconds = probe(name, module, whole)
     device = device_name(next(module.parameters()).device)
     return Accuracy(name, form, device, *differences(outputs, exact), seconds)
 
@@ -290,20 +383,23 @@ def forms_of(name: str, device: str) -> list[OptimizationConfig]:
     ]
 
 
-def accuracies(name: str, make: Callable[[], nn.Module], device: str) -> Iterator[Accuracy]:
-    """Accuracy of each of a network's `forms_of`.
+def accuracies(name: str, make: Callable[[], nn.Module], device: str, files: str = "") -> Iterator[Accuracy]:
+    """Accuracy of each of a network's `forms_of`, measured anew.
 
     Args:
         name: of the network.
         make: gives it as built, with its weights, on the CPU.
         device: torch device string.
+        files: where its weights come from, for errors.
 
     Raises:
         NumericsError: it gives infinities or no numbers as built.
     """
-    exact = _exact(name, make().to(device), device)
+    module = make().to(device)
+    check = _Check(name, module, files=files)
+    exact = check.exact(module)
     for form in forms_of(name, device):
-        yield accuracy(name, optimize(make().to(device), form), form, exact)
+        yield check.keep(accuracy(name, optimize(make().to(device), form), form, exact))
 
 
 def made_up(module: nn.Module) -> nn.Module:

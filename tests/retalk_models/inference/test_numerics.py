@@ -5,8 +5,8 @@ another.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +18,12 @@ from retalk_models import build
 from retalk_models.build import NETWORKS
 from retalk_models.inference import numerics
 from retalk_models.inference.numerics import NumericsError, describe, differences, probe, safer_forms, safest
-from retalk_models.inference.optimize import OptimizationConfig, default_optimization
+from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
+from retalk_models.layers import winograd
+from tests.retalk_models.inference.parsenets import HALF, Counted, another_process, kept, parsenet
 
 BOLD = OptimizationConfig(channels_last=True, dtype=torch.bfloat16)
+WINOGRAD_FORM = {name: default_optimization(name, "cpu") for name in ("enet", "gfpgan", "parsenet")}
 
 
 def innermost(conv: nn.Conv2d) -> bool:
@@ -69,33 +72,6 @@ class AlwaysNan(WrongConv):
         return True
 
 
-@functools.cache
-def weights(seed: int) -> dict[str, Tensor]:
-    """Made-up weights of ParseNet."""
-    generator = torch.Generator().manual_seed(seed)
-    state = build("parsenet").state_dict()
-    for key, value in state.items():
-        if value.ndim > 1:
-            value.copy_(torch.randn(value.shape, generator=generator) / value[0].numel() ** 0.5)
-        elif key.endswith(("norm.weight", "running_var")):
-            value.fill_(1)
-    return state
-
-
-def parsenet(conv: type[nn.Conv2d], seed: int = 0) -> nn.Module:
-    """ParseNet with made-up weights, one of its convolutions of a class."""
-    net = build("parsenet")
-    net.load_state_dict(weights(seed), assign=True)
-    layer: Any = net.get_submodule("body.0.conv1.conv2d")
-    layer.__class__ = conv
-    return net
-
-
-@pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numerics, "_found", {})
-
-
 @pytest.mark.parametrize(
     ("conv", "wanted", "taken", "figures"),
     [
@@ -130,43 +106,84 @@ def test_the_exact_form_is_the_last_resort_and_must_be_finite() -> None:
             return self.bias is not None  # a folded norm gives it one
 
     warnings: list[str] = []
-    net, accuracy = safest(
-        "parsenet", lambda: parsenet(InfWhereFolded), OptimizationConfig(), warnings.append
-    )
+    form = OptimizationConfig(winograd=("",))
+    net, accuracy = safest("parsenet", lambda: parsenet(InfWhereFolded), form, warnings.append)
     assert accuracy is None
     assert warnings[-1].endswith("the exact form is used instead")
     assert net.get_submodule("body.0.conv1.norm.norm").training is False
-    with pytest.raises(NumericsError, match=r"parsenet on cpu .*not finite.*as built.*damaged"):
-        safest("parsenet", lambda: parsenet(AlwaysNan), BOLD)
+    with pytest.raises(NumericsError, match=r"parsenet on cpu .*not finite.*as built.*/home/x\.pth.*damaged"):
+        safest("parsenet", lambda: parsenet(AlwaysNan), BOLD, files="/home/x.pth")
 
 
-def test_each_form_is_checked_once_a_process_for_the_same_weights() -> None:
-    calls: list[int] = []
-
-    class Counted(nn.Conv2d):
-        def forward(self, x: Tensor) -> Tensor:
-            calls.append(1)
-            return super().forward(x)
-
+def test_each_form_is_checked_once_a_machine_for_the_same_weights(
+    calls: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     warnings: list[str] = []
-    for seed, expected in ((0, 2), (0, 2), (1, 4)):
-        safest("parsenet", lambda seed=seed: parsenet(Counted, seed), OptimizationConfig(), warnings.append)  # type: ignore[misc]
+    for seed, expected in ((0, 2), (0, 2), (1, 4), (0, 4), (1, 4)):
+        another_process(monkeypatch)
+        _, accuracy = safest("parsenet", lambda seed=seed: parsenet(Counted, seed), HALF, warnings.append)  # type: ignore[misc]
+        assert accuracy is not None
+        assert accuracy.ok
         assert len(calls) == expected
     assert not warnings
+    assert len(kept(tmp_path)) == 2
     # A form that was found wrong is not tried again, and is told again: another set of stages may use it.
     for count in (1, 2):
-        safest(
-            "parsenet",
-            lambda: parsenet(InfInHalf),
-            dataclasses.replace(BOLD, channels_last=False),
-            warnings.append,
-        )
+        another_process(monkeypatch)
+        safest("parsenet", lambda: parsenet(InfInHalf, seed=2), HALF, warnings.append)
         assert len(warnings) == count
+        assert "not finite" in warnings[-1]
+
+
+def test_float32_by_the_originals_algorithms_needs_no_check(calls: list[int], tmp_path: Path) -> None:
+    for form in (
+        OptimizationConfig(),
+        OptimizationConfig(channels_last=True),
+        OptimizationConfig(fold=False),
+    ):
+        net, accuracy = safest("parsenet", lambda: parsenet(Counted), form)
+        assert accuracy is None
+        assert innermost(net.get_submodule("body.0.conv1.conv2d")) == form.channels_last  # type: ignore[arg-type]
+    assert (calls, kept(tmp_path)) == ([], [])
+    unchecked = {name for name in NETWORKS if not numerics.needs_check(default_optimization(name, "cpu"))}
+    assert unchecked == set(NETWORKS) - {"enet", "gfpgan", "parsenet"}
+
+
+def test_a_float32_error_above_the_expected_only_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = default_optimization("parsenet", "cpu")
+    check = numerics._Check("parsenet", parsenet(nn.Conv2d), whole=False)
+    warnings: list[str] = []
+    for error, taken, count in ((0.04, form, 0), (0.1, form, 1), (0.3, OptimizationConfig(), 2)):
+        another_process(monkeypatch)
+        check.verdicts.save(check.identity(form), {"error": error, "rms": 0.01, "seconds": 1.0})
+        _, accuracy = safest("parsenet", lambda: parsenet(nn.Conv2d), form, warnings.append)
+        assert accuracy is not None
+        assert accuracy.form == taken
+        assert len(warnings) == count
+    assert "more than expected" in warnings[0]
+    assert "used instead" in warnings[1]
+
+
+@pytest.mark.parametrize("name", ["enet", "gfpgan", "parsenet"])
+def test_the_smaller_input_runs_by_winograds_algorithm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is checked is what differs."""
+    net = optimize(
+        numerics.made_up(build(name, **({"low_res": False} if name == "enet" else {}))), WINOGRAD_FORM[name]
+    )
+    convolve, runs = winograd.convolve, list[int]()
+
+    def counted(*args: Any, **kwargs: Any) -> Tensor:
+        runs.append(1)
+        return convolve(*args, **kwargs)
+
+    monkeypatch.setattr(winograd, "convolve", counted)
+    probe(name, net, whole=False)
+    assert len(runs) >= 3
 
 
 def test_the_check_changes_no_output() -> None:
-    from retalk_models.inference.optimize import optimize
-
     checked, accuracy = safest(
         "parsenet", lambda: parsenet(nn.Conv2d), default_optimization("parsenet", "cpu")
     )
@@ -184,8 +201,9 @@ def test_stages_are_given_a_right_form_and_say_so() -> None:
     )
     types = {value.dtype for key, value in networks.module("parsenet").named_parameters() if value.ndim == 4}
     assert types == {torch.bfloat16}
-    assert [text.split(",")[0] for text in networks.warnings] == ["parsenet"]
-    assert networks.warnings[0].endswith("bfloat16 is used instead")
+    ((warning,),) = networks.warnings.values()
+    assert warning.startswith("parsenet,")
+    assert warning.endswith("bfloat16 is used instead")
 
 
 def test_every_network_has_a_small_input_and_every_form_an_end() -> None:
