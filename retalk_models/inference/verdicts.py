@@ -89,10 +89,11 @@ def weights_digest(module: nn.Module) -> str:
         flat = value.detach().reshape(-1)
         if flat.storage_offset() * flat.element_size() % 8:
             flat = flat.clone()
-        words = flat.view(torch.uint8)[: flat.nbytes // 8 * 8].view(torch.int64)
-        sample = flat[:: max(1, len(flat) // SAMPLES)].cpu().contiguous().view(torch.uint8)
+        octets, whole = flat.view(torch.uint8), flat.nbytes // 8 * 8
+        words = octets[:whole].view(torch.int64)
+        sample = flat[:: max(1, len(flat) // SAMPLES)].contiguous().view(torch.uint8)
         sha.update(f"{key} {value.dtype} {tuple(value.shape)} {words.sum().item()};".encode())
-        sha.update(sample.numpy().tobytes())
+        sha.update(torch.cat([sample, octets[whole:]]).cpu().numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -97,6 +97,27 @@ def test_a_further_language_analyses_nothing_again(
         )
 
 
+def test_what_a_stage_noted_is_kept_with_its_columns(
+    footage: Path, tmp_path: Path, analysed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A language that is added later says the same about the analysis that it uses."""
+    process = Brightness.process
+
+    def noting(self: Brightness, segment: Any) -> dict[str, Any]:
+        segment.note("measured by candlelight")
+        return process(self, segment)
+
+    monkeypatch.setattr(Brightness, "process", noting)
+    first = dubbed(footage, tmp_path / "run", "deu")
+    assert len(analysed) == 4
+    monkeypatch.setattr(Brightness, "process", process)
+    second = dubbed(footage, tmp_path / "run", "deu", "fra")
+    assert len(analysed) == 4
+    for report in (first, second):
+        for record in report.records:
+            assert record["notes"].count("measured by candlelight") == 1, record["dub"]
+
+
 def test_ray_writes_what_the_plain_loop_reads(
     footage: Path, tmp_path: Path, analysed: list[str], ray_session: Any
 ) -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from operators.retalk.nets import Compute, Networks
+from operators.retalk.nets import Compute, Networks, NetworkStage
+from operators.segment import Segment
 from retalk_models import build
 from retalk_models.build import NETWORKS
 from retalk_models.inference import numerics
@@ -204,6 +205,29 @@ def test_stages_are_given_a_right_form_and_say_so() -> None:
     ((warning,),) = networks.warnings.values()
     assert warning.startswith("parsenet,")
     assert warning.endswith("bfloat16 is used instead")
+
+
+def test_a_stage_notes_the_warnings_of_the_networks_that_it_asks() -> None:
+    class Asks(NetworkStage):
+        name = "asks"
+
+        def __init__(self, networks: Networks, *names: str) -> None:
+            super().__init__()
+            self.networks, self.names = networks, names
+
+        def compute(self, segment: Segment) -> dict[str, Any]:
+            for name in self.names:
+                self.networks.module(name)
+            return {}
+
+    networks = Networks(
+        Compute(precision="bfloat16"), loader=lambda name, **options: parsenet(InfInHalfChannelsLast)
+    )
+    for names, count in ((("parsenet",), 1), ((), 0), (("parsenet", "parsenet"), 1)):
+        segment = Segment({})
+        assert Asks(networks, *names).process(segment) == {}
+        assert len(segment.notes) == count
+        assert all("parsenet, bfloat16 channels last" in note for note in segment.notes)
 
 
 def test_every_network_has_a_small_input_and_every_form_an_end() -> None:
