@@ -193,6 +193,18 @@ def test_wrong_keys_are_named_one_by_one(tmp_path: Path) -> None:
     assert torch.equal(module.norm.weight, before)  # nothing was half loaded
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_weights_that_are_not_finite_are_named_with_their_file(tmp_path: Path, value: float) -> None:
+    state = {key: tensor.clone() for key, tensor in Inner().state_dict().items()}
+    state |= {"conv.weight": torch.full((3, 2, 1, 1), 3e38), "norm.bias": state["norm.bias"].fill_(value)}
+    registry = registry_with(tmp_path, "dnet", {"net_G_ema": state}, "DNet.pt")
+    with pytest.raises(
+        WeightsError, match=r"DNet\.pt: damaged.*not finite.*retalk models pull[\s\S]*norm\.bias"
+    ) as caught:
+        load_into(Inner(), "dnet", registry=registry)
+    assert "conv.weight" not in str(caught.value), "its sum overflows, its values are finite"
+
+
 def test_other_nestings_and_no_nesting(tmp_path: Path) -> None:
     state = Inner().state_dict()
     load_into(Inner(), "dnet", registry=registry_with(tmp_path / "flat", "dnet", state))
