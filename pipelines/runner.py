@@ -26,7 +26,7 @@ from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import Runner, Title, overrides_of
+from pipelines.manifest.titles import Runner, Title, label, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
@@ -188,7 +188,7 @@ def run(
 
 def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
     """Return one line on the records that could not be written."""
-    told = "; ".join(f"{title} [{dub}]: {why}" for (title, dub), why in list(records.items())[:NAMED])
+    told = "; ".join(f"{label(title, dub)}: {why}" for (title, dub), why in list(records.items())[:NAMED])
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
     count = "1 record" if len(records) == 1 else f"{len(records)} records"
     return (
@@ -246,7 +246,7 @@ def _report(collector: Collector) -> Report:
             f"{sum(r['state'] == state for r in records)} {state}" for state in ("done", "failed")
         )
         failures = "".join(
-            f"\n{r['title']} [{r['dub']}]: {r['error']}" for r in records if r["state"] != "done"
+            f"\n{label(r['title'], r['dub'])}: {r['error']}" for r in records if r["state"] != "done"
         )
         raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
     return Report(
@@ -272,7 +272,7 @@ def _with_output(report: Report, output: Path, verbose: bool) -> Report:
 def _log_failures(report: Report) -> None:
     for record in report.failed:
         trace = record.get("traceback") or ""
-        LOGGER.error("%s [%s]: %s\n%s", record["title"], record["dub"], record["error"], trace)
+        LOGGER.error("%s: %s\n%s", label(record["title"], record["dub"]), record["error"], trace)
 
 
 def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:

@@ -45,19 +45,22 @@ def checkout() -> Path | None:
     return ROOT if re.search(rf'^name = "{DISTRIBUTION}"$', text, re.MULTILINE) else None
 
 
-def install_hint(extra: str) -> str:
-    """Return the command that installs what an extra of pyproject.toml needs, e.g. ``pip install
+def install_hint(*extras: str) -> str:
+    """Return the command that installs what extras of pyproject.toml need, e.g. ``pip install
     's3fs>=2024.2'``.
 
     In a checkout it names the checkout's folder. Elsewhere it names the extra's own requirements, because the
     distribution need not be on any package index.
     """
     if (folder := checkout()) is not None:
-        return f"pip install -e {shlex.quote(f'{folder}[{extra}]')}"
+        names = ",".join(extras)
+        return f"pip install -e {shlex.quote(f'{folder}[{names}]')}"
     try:
-        return f"pip install {' '.join(map(shlex.quote, extra_requirements(extra)))}"
+        needed = [one for extra in extras for one in extra_requirements(extra)]
+        return f"pip install {' '.join(map(shlex.quote, needed))}"
     except ValueError:  # packages that were copied here: nothing says what they need
-        return f"install what the extra {extra} of {DISTRIBUTION} needs"
+        what = f"the extra {extras[0]}" if len(extras) == 1 else f"the extras {' and '.join(extras)}"
+        return f"install what {what} of {DISTRIBUTION} needs"
 
 
 def extra_requirements(extra: str) -> list[str]:

@@ -59,11 +59,11 @@ def damaged_state(folder: Path, ray: bool = False) -> dict[str, Any]:
     assert computed == wanted, f"computed {dict(computed)} instead of {wanted}"
     words = processes.said(at)
     for title in ("t000", "t001", "t002", "t004", "t005", "t007"):
-        assert f"note: {title} [dub]: not trusted: receipt " in words, words
+        assert f"note: {title}: not trusted: receipt " in words, words
     assert words.count("shots and anchors: damaged") == 6, f"once for each video: {words}"
     assert "note: t003 [deu]: not trusted: record of dub deu: damaged" in words, words
     assert "note: t008 [deu]: not trusted: record of dub deu: of another title or dub" in words, words
-    assert "note: t011 [dub]: not trusted: record of dub dub: damaged" in words, words
+    assert "note: t011: not trusted: record of dub dub: damaged" in words, words
     assert "run.json is damaged" in words, words
     (at.run / "receipts" / "t010" / "holiday.json").unlink()  # left alone: its owner is unknown
     return {"damages": 19, **check(at, calm, {}), "seconds": round(time.monotonic() - began)}

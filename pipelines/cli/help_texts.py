@@ -19,9 +19,9 @@ Examples:
 {EXIT_CODES}"""
 
 MANIFEST_HELP = """\
-A manifest is JSON lines, CSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio, language
-and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several dubs of one video share a row and its analysis: id,
-video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
+A manifest is JSON lines, CSV, TSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio,
+language and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several dubs of one video share a row and its
+analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
 
 Relative inputs are looked up in the manifest's folder and in the working directory; relative outputs are written to DIR. A title that
 cannot be dubbed (a missing or damaged file, no face, silent speech) is recorded as failed in DIR/ledger.jsonl, and the others finish."""
@@ -138,9 +138,9 @@ Examples:
   tcsh: retalk completion tcsh > ~/.retalk.tcsh     (and source it in ~/.tcshrc)"""
 
 LENGTH_HELP = """\
-when speech and video differ in length. keep (default): the video's length; longer speech is cut, with a note, and after shorter speech the
-video keeps its own mouth. trim: as long as the shorter of the two. freeze, loop, pingpong: a shorter video is extended by holding its last
-frame, starting again, or playing back and forth. A still picture is always held for the speech"""
+when speech and video differ in length. keep (default): the video's length; longer speech is cut, with a note where that is more than 0.25
+s, and after shorter speech the video keeps its own mouth. trim: as long as the shorter of the two. freeze, loop, pingpong: a shorter video
+is extended by holding its last frame, starting again, or playing back and forth. A still picture is always held for the speech"""
 
 FACE_HELP = """\
 whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.resolve import resolve_engine
 from pipelines.engine.rows import Row
 from pipelines.engine.specs import PlanSpec
-from pipelines.errors import DONE, FAILED, PreflightError
+from pipelines.errors import DONE, FAILED, PreflightError, UsageError
 from pipelines.execution.ray_session import machine_cpus, ray_session
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import Title, overrides_of
+from pipelines.manifest.titles import UNNAMED, Title, label, overrides_of
 from pipelines.monitoring.formatting import count, duration
+from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.planning.planner import Planner
@@ -35,10 +37,15 @@ from pipelines.state.run_directory import RunDirectory, read_json, write_text
 
 #: From so many titles on, planning them in parallel is worth starting Ray.
 PARALLEL_TITLES = 8
+#: Characters of a title's id in the table.
+WIDEST = 40
 #: Existing outputs that a note names.
 NAMED = 5
 #: Forecasts of a profile and an engine that are kept, the newest first.
 FORECASTS_KEPT = 20
+
+#: Names of titles, each with a text about it.
+Named = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,9 @@ def plan(
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
-        titles = with_missing_files(restrict_paths(titles_of(manifest, built, run, defaults), roots, run))
+        with _names_without(scratch):
+            listed = titles_of(manifest, built, run, defaults)
+        titles = with_missing_files(restrict_paths(listed, roots, run))
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
         spec = PlanSpec(
@@ -150,7 +159,8 @@ def plan(
         for row in _planned(titles, spec, chosen[0].store_mib):
             work.take(row)
             if row["segment"] < 0:
-                marks.append(json.loads(row["meta"]))
+                # Relative outputs lie in no folder yet: they are named as the manifest names them.
+                marks.append(json.loads(row["meta"].replace(f"{scratch}/", "")))
         forecasts = forecasts_of(built, chosen, work, run)
     order = {title.id: number for number, title in enumerate(titles)}
     marks.sort(key=lambda mark: order[mark["title"]["id"]])
@@ -159,12 +169,25 @@ def plan(
         write_text(
             join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)})
         )
-    table, problems, notes = plan_table(marks)
-    notes += _existing(RunDirectory(run), titles)
-    lines = [*table, *(f"problem: {text}" for text in problems), *(f"note: {text}" for text in notes)]
-    lines += [line for one in forecasts for line in describe(one)]
+    lines, failing, noted = plan_table(marks)
+    existing = _existing(RunDirectory(run), titles)
+    lines += [f"problem: {text}" for text in grouped(failing, "--json lists all")]
+    lines += [f"note: {text}" for text in [*grouped(noted, "--json lists all"), *existing]]
+    problems, notes = ([f"{name}: {text}" for name, text in found] for found in (failing, noted))
+    notes += existing
+    if work.dubs:  # where nothing would be done, nothing is to be forecast
+        lines += [line for one in forecasts for line in describe(one)]
     dubs = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
     return Plan(titles=dubs, problems=problems, notes=notes, lines=lines, **content)
+
+
+@contextmanager
+def _names_without(folder: str) -> Iterator[None]:
+    """Take a private folder out of the message of an error."""
+    try:
+        yield
+    except UsageError as problem:
+        raise type(problem)(str(problem).replace(f"{folder}/", "")) from problem
 
 
 def _existing(run: RunDirectory, titles: Sequence[Title]) -> list[str]:
@@ -242,10 +265,13 @@ def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[str]]:
-    """Return the plan as text: lines with a table of dubs and the sums, the problems in full, and notes."""
+def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], Named, Named]:
+    """Return the plan as text: lines with a table of dubs and the sums; and the problems in full and the
+    notes, each with the name of its title.
+    """
     rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
-    problems, notes = [], []
+    problems: Named = []
+    notes: Named = []
     for mark in marks:
         for plan in mark["dubs"]:
             todo = [
@@ -262,14 +288,17 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
                 str(mark.get("shots", "?")),
                 str(len(plan["output_segments"]) or "?"),
             ]
-            rows.append([mark["title"]["id"], plan["dub"]["dub"], size, *numbers, state])
-            if plan["state"] == "failed":
-                problems.append(redact(f"{mark['title']['id']} [{plan['dub']['dub']}]: {plan['error']}"))
-            notes += [f"{mark['title']['id']} [{plan['dub']['dub']}]: {note}" for note in plan["notes"]]
-        if mark.get("faceless_shots"):
-            notes.append(
-                f"{mark['title']['id']}: in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
+            name = plan["dub"]["dub"]
+            named = label(mark["title"]["id"], name)
+            rows.append(
+                [shortened(mark["title"]["id"]), "" if name == UNNAMED else name, size, *numbers, state]
             )
+            if plan["state"] == "failed":
+                problems.append((named, redact(plan["error"])))
+            notes += [(named, note) for note in plan["notes"]]
+        if mark.get("faceless_shots"):
+            untouched = f"in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
+            notes.append((mark["title"]["id"], untouched))
     plans = [plan for mark in marks for plan in mark["dubs"]]
     todo = [
         output_segment
@@ -281,4 +310,11 @@ def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]
     video = duration(sum(plan["video_seconds"] for plan in plans if plan["state"] == "run"))
     counts = f"{count(len(marks), 'title')}, {count(len(plans), 'dub')}: {count(len(todo), 'segment')} to do"
     sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"
+    if not any(row[1] for row in rows[1:]):  # no dub has a name
+        rows = [[row[0], *row[2:]] for row in rows]
     return [*table(rows), "", sums], problems, notes
+
+
+def shortened(name: str) -> str:
+    """A title's id for a column of a table: beginning and end of one that is long."""
+    return name if len(name) <= WIDEST else f"{name[: WIDEST - 16]}…{name[-15:]}"

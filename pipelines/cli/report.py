@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from operators.storage.errors import refusal
 from operators.storage.files import join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.config import NodeGroup
 from pipelines.errors import DONE, FAILED
+from pipelines.manifest.titles import label
 from pipelines.monitoring.formatting import duration
+from pipelines.monitoring.grouping import reason_of
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.state.ownership import require_run_metadata
@@ -21,19 +24,6 @@ from pipelines.state.run_directory import Record, RunDirectory, read_json, write
 
 #: Titles that are named for each reason.
 NAMED = 5
-_PLACE = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*://|/|\.{0,2}/)?[^\s:'\"()]*/[^\s:'\"()]+|[\w-]+\.[a-z]\w{1,4}(?=[:\s])",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def reason_of(error: str) -> str:
-    """An error without what differs from title to title: files and numbers."""
-    text = _NUMBER.sub(
-        "N", _PLACE.sub("FILE", error.strip().splitlines()[0] if error.strip() else "(no reason)")
-    )
-    return re.sub(r"\s+", " ", text)
 
 
 def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -47,7 +37,7 @@ def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
             reason, {"reason": reason, "count": 0, "titles": [], "example": record["error"]}
         )
         group["count"] += 1
-        group["titles"].append(f"{record['title']} [{record['dub']}]")
+        group["titles"].append(label(record["title"], record["dub"]))
     return sorted(groups.values(), key=lambda group: (-group["count"], group["reason"]))
 
 
@@ -215,13 +205,13 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         ("all runs" if partly else "actual", actual),
     ]
     rows = [["", *(name for name, _ in columns)]]
-    for label, kind, unit in (
+    for row, kind, unit in (
         ("GPU time", "gpu_hours", HOUR),
         ("CPU time", "cpu_hours", HOUR),
         ("duration", "wall_seconds", 1.0),
     ):
         values = [None if one is None or one[kind] is None else one[kind] * unit for _, one in columns]
-        rows.append([label, *(_time(value) for value in values)])
+        rows.append([row, *(_time(value) for value in values)])
     for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
         hours = [((one or {}).get("node_hours") or {}).get(name) for _, one in columns]
         rows.append(
@@ -269,12 +259,16 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
 
 
 def show_report(url: str, as_json: bool = False) -> int:
-    """Print the report and keep it as ``report/report.json`` and ``report/report.md``; exit code 3 if titles
-    have failed.
+    """Print the report and keep it as ``report/report.json`` and ``report/report.md`` where the run directory
+    can be written; exit code 3 if titles have failed.
     """
     report, run = read_report(url), RunDirectory(url)
     text = redact(markdown(url, report))
-    write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
-    write_text(join(run.url, "report", "report.md"), text)
+    try:
+        write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
+        write_text(join(run.url, "report", "report.md"), text)
+    except OSError as problem:
+        folder = redact(join(run.url, "report"))
+        print(f"note: the report cannot be kept in {folder} ({redact(refusal(problem))})", file=sys.stderr)
     print(json.dumps(report) if as_json else text, end="\n" if as_json else "")
     return FAILED if report["failures"] else DONE

@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.stage import option_help
+from operators.storage.files import join
 from operators.storage.redact import redact
 from pipelines.cli.summaries import as_json as report_json
 from pipelines.cli.summaries import closing_line, for_notification
 from pipelines.engine.engine import stage_table
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import BROKEN, DONE, FAILED, INTERRUPTED, USAGE, UsageError
-from pipelines.manifest.titles import Dub, Title
+from pipelines.manifest.titles import Dub, Title, label
 from pipelines.monitoring import notify as notification
 from pipelines.monitoring.command_log import LOGGER
 from pipelines.monitoring.formatting import count, duration
+from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.terminal import table
 from pipelines.one_title import absolute, dub, has_work, row_of, side_directory
@@ -55,13 +57,19 @@ def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, A
     """
     for text in report.noticed:
         say(f"note: {text}")
-    for record in report.records:
-        for note in record["notes"] or []:
-            # One line for all dubs that are computed again has been printed.
-            if not note.startswith(RECOMPUTED) or (verbose and record.get("changed")):
-                say(f"note: {named(record)}{note}")
+    ledger = f"all of them are in {redact(join(report.run_dir, 'ledger.jsonl'))}"
+    notes = [
+        (named(record), note)
+        for record in report.records
+        for note in record["notes"] or []
+        # One line for all dubs that are computed again has been printed.
+        if not note.startswith(RECOMPUTED) or (verbose and record.get("changed"))
+    ]
+    for text in grouped(notes, ledger):
+        say(f"note: {text}")
+    for text in grouped([(named(record), record["error"]) for record in report.failed], ledger):
+        say(f"failed: {text}")
     for record in report.failed:
-        say(f"failed: {named(record)}{record['error']}")
         if verbose and record.get("traceback"):
             print(redact(record["traceback"]), file=sys.stderr)
     if report.ray_output:
@@ -69,7 +77,7 @@ def show_failures(report: Report, verbose: bool, named: Callable[[Mapping[str, A
 
 
 def _by_title(record: Mapping[str, Any]) -> str:
-    return f"{record['title']} [{record['dub']}]: "
+    return label(record["title"], record["dub"])
 
 
 def _unnamed(record: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from operators.storage.files import exists, filesystem, join
 from operators.storage.redact import redact
 from pipelines.errors import DONE, FAILED
+from pipelines.manifest.titles import label
 from pipelines.monitoring.formatting import count, duration
+from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress_text import SLOW_START, slow_start
 from pipelines.monitoring.run_log import SILENT, read_logs
 from pipelines.monitoring.terminal import table
@@ -183,8 +185,9 @@ def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
             break
         time.sleep(WATCH_PERIOD)
     if not as_json:
-        for record in status["failed"]:
-            print(f"failed: {record['title']} [{record['dub']}]: {record['error']}", file=sys.stderr)
+        failed = [(label(record["title"], record["dub"]), record["error"]) for record in status["failed"]]
+        for text in grouped(failed, "--json lists all"):
+            print(f"failed: {text}", file=sys.stderr)
         if status["left"] > 0 and not status["running"]:
             print("run the same `retalk run` again to resume")
     return FAILED if status["failed"] else DONE

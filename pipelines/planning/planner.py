@@ -479,7 +479,8 @@ def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
         ]
     if dub.length == "keep" and difference < -0.25:
         return [
-            f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth (length trim ends there)"
+            f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth "
+            "(--length trim would end the video there)"
         ]
     return []
 

@@ -169,6 +169,8 @@ def check_writable(run: str, titles: Sequence[Title]) -> None:
         except Exception as problem:
             # Names of files that are there for a moment say nothing.
             said = _MOMENTARY.sub(folder, refusal(problem))
+            if isinstance(problem, (FileExistsError, NotADirectoryError)):
+                said = "a file has the name of a folder"
             raise PreflightError(
                 f"{folder}: cannot be written ({said}); choose another output folder"
             ) from problem

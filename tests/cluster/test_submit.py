@@ -19,6 +19,7 @@ from cluster import jobs
 from cluster.submit import entrypoint, files_to_send, hints, variables
 from pipelines.cli import main as cli
 from pipelines.errors import UsageError
+from retalk_models.installation import install_hint
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -195,12 +196,24 @@ def test_a_broken_connection_repeats_and_loses_no_log(
     assert ("could not run the job: lost" in out.getvalue()) == (code is None)
 
 
+def test_without_any_extra_one_command_installs_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("requests", "s3fs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["submit", "m.jsonl", "-o", "s3://b/out", "--address", "http://127.0.0.1:1"]) == 2
+    error = capsys.readouterr().err
+    assert "Ray's job client needs the package requests, s3:// needs the package s3fs, which are not" in error
+    assert install_hint("cluster", "cloud") in error
+    assert len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize("package", ["aiohttp", "requests"])
 def test_without_rays_job_client_the_extra_is_named(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert cli.main(["submit", "s3://b/m.jsonl", "-o", "s3://b/out", "--address", "http://127.0.0.1:1"]) == 2
+    assert cli.main(["submit", "/b/m.jsonl", "-o", "/b/out", "--address", "http://127.0.0.1:1"]) == 2
     error = capsys.readouterr().err
     assert (
         f"retalk submit: Ray's job client needs the package {package}, which is not installed: pip install"

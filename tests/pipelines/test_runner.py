@@ -458,7 +458,7 @@ def test_a_place_where_no_record_can_be_written_is_reported(
     assert [(record["state"], record["error"]) for record in report.records] == [("done", "")]
     assert list(report.unwritten) == [("plain", "dub")]
     assert report.exit_code == 3
-    assert report.noticed[-1].startswith(f"1 record could not be written in {tmp_path} (plain [dub]: ")
+    assert report.noticed[-1].startswith(f"1 record could not be written in {tmp_path} (plain: ")
     assert "unwritten" not in report.records[0]
     (tmp_path / "records" / "plain").unlink()
     again = go(catalogue(footage)[:1], tmp_path)

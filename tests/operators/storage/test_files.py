@@ -199,3 +199,21 @@ def test_results_are_kept_until_the_file_changes(tmp_path: Path) -> None:
     first.unlink()
     with pytest.raises(MediaError, match="no such file"):
         content(str(first), 1)
+
+
+def test_a_host_that_does_not_answer_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "0")
+    for url in ("http://127.0.0.1:9/a.mp4", "http://no-such-host.invalid/a.mp4"):
+        with pytest.raises(MediaError, match=r"cannot be reached|does not answer") as told:
+            storage.fingerprint(url)
+        assert "no such file" not in str(told.value)
+
+
+def test_names_of_temporary_files_fit_a_file_system(tmp_path: Path) -> None:
+    name = f"{'字' * 83}.mp4"
+    assert len(name.encode()) == 253
+    with storage.atomic_write(str(tmp_path / name)) as path:
+        path.write_bytes(b"x")
+    assert (tmp_path / name).read_bytes() == b"x"
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -206,14 +207,81 @@ def test_plan_prints_and_writes_nothing(
     assert cli.main(["plan", manifest, *configs]) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["title", "dub", "size", "frames", "length", "shots", "segments", "state"]
-    assert lines[1].split() == ["good", "dub", "64x48", "24", "2", "s", "2", "4", "4", "to", "do"]
+    assert lines[0].split() == ["title", "size", "frames", "length", "shots", "segments", "state"]
+    assert lines[1].split() == ["good", "64x48", "24", "2", "s", "2", "4", "4", "to", "do"]
     assert lines[2].split()[-1] == "FAILS"
     assert "2 titles, 2 dubs: 4 segments to do, 2 s of video, 1 problem" in lines
-    assert any(
-        line.startswith("problem: bad [dub]: ") and "absent.mp4: no such file" in line for line in lines
+    assert any(line.startswith("problem: bad: ") and "absent.mp4: no such file" in line for line in lines)
+    assert any(line.startswith("note: good: the speech is 1.3 s longer") for line in lines)
+
+
+def test_plan_of_titles_that_all_fail_forecasts_nothing(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, long = tmp_path / "all.csv", "season-" + "1" * 80 + "-episode-2"
+    lines = [f"{long},{footage}/absent.mp4,{footage}/exact.wav"]
+    lines += [f"t{n},{footage}/a.mp4,{footage}/exact.wav{n}" for n in range(30)]
+    manifest.write_text("\n".join(["id,video,speech", *lines]))
+    assert cli.main(["plan", str(manifest), *configs]) == 3
+    text = capsys.readouterr().out
+    assert "forecast" not in text
+    assert "None" not in text
+    row = text.splitlines()[1]
+    assert re.fullmatch(r"season-1+…1+-episode-2 +\? .* FAILS", row)
+    assert len(row) < 100
+    problems = [line for line in text.splitlines() if line.startswith("problem: ")]
+    assert len(problems) == 3, problems
+    assert problems[0].startswith(f"problem: {long}: "), "in full"
+    assert problems[1] == "problem: ... and 30 more like it: t0, t1, t2, t3, t4, ..."
+    capsys.readouterr()
+    assert (
+        cli.main(["run", str(manifest), "-o", str(tmp_path / "out"), *configs, "--runner", "local", "-q"])
+        == 3
     )
-    assert any(line.startswith("note: good [dub]: the speech is 1.3 s longer") for line in lines)
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) < 10, error
+    assert f"31 in all; all of them are in {tmp_path}/out/ledger.jsonl" in error
+    assert cli.main(["status", str(tmp_path / "out")]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_plan_without_a_directory_names_outputs_as_the_manifest_does(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"id": name, "video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), "output": output}
+        for name, output in (("a", "o.mp4"), ("b", "./o.mp4"))
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    assert cli.main(["plan", str(manifest), *configs]) == 2
+    error = capsys.readouterr().err
+    assert "output ./o.mp4 appears in" in error
+    assert "already as o.mp4" in error
+    assert "retalk-plan-" not in error
+    manifest.write_text(json.dumps({**rows[0], "output": "o.avi"}))
+    assert cli.main(["plan", str(manifest), *configs]) == 3
+    text = capsys.readouterr().out
+    assert "problem: a: o.avi: an output's name ends in" in text
+    assert "retalk-plan-" not in text
+
+
+def test_a_catalogue_never_replaces_an_input(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    own = tmp_path / "in" / "a.mp4"
+    own.write_bytes((footage / "a.mp4").read_bytes())
+    row = {"id": "a", "video": "in/a.mp4", "speech": str(footage / "exact.wav"), "output": "../x/../in/a.mp4"}
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps(row))
+    words = ["run", str(manifest), "-o", str(tmp_path / "out"), *configs, "--runner", "local", "--quiet"]
+    for more in ([], ["--overwrite"]):
+        assert cli.main([*words, *more]) == 3
+        error = capsys.readouterr().err
+        assert "is one of the inputs: the video; choose another name" in error
+        assert "--overwrite" not in error
+    assert own.read_bytes() == (footage / "a.mp4").read_bytes()
 
 
 def test_run_and_status(
@@ -223,7 +291,7 @@ def test_run_and_status(
     assert cli.main(["run", manifest, "-o", str(out), *configs, "--runner", "local"]) == 3
     captured = capsys.readouterr()
     assert "1 dubbed, 1 failed; 2 s of video" in captured.out
-    assert "failed: bad [dub]: " in captured.err
+    assert "failed: bad: " in captured.err
     assert cli.main(["status", str(out)]) == 3
     text = capsys.readouterr().out
     assert "finished; engine test, profile test" in text
@@ -259,7 +327,7 @@ def test_json_is_all_that_is_on_standard_output(
     ]
     assert "no such file" in report["records"][0]["error"]
     assert report["segments"] == {"computed": 4, "reused": 0}
-    assert "failed: bad [dub]: " in captured.err
+    assert "failed: bad: " in captured.err
     assert (
         cli.main(
             ["run", manifest, "-o", str(out), *configs, "--runner", "local", "--json", "--allow-failures"]
@@ -280,7 +348,7 @@ def test_a_log_file_has_what_the_terminal_does_not_show(
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails) == 3
     assert "Traceback" not in capsys.readouterr().err
     text = log.read_text()
-    assert "ERROR retalk: x [dub]: misbehave_dub: " in text
+    assert "ERROR retalk: x: misbehave_dub: " in text
     assert "Traceback (most recent call last):" in text
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails, "--verbose") == 3
     assert "Traceback" in capsys.readouterr().err
