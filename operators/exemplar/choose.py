@@ -116,7 +116,7 @@ def best_path(
     wanted: MouthFeatures,
     source: MouthFeatures,
     frames: np.ndarray,
-    looks: np.ndarray,
+    features: np.ndarray,
     unary_penalty: np.ndarray,
     seconds: float,
     costs: Costs | None = None,
@@ -127,7 +127,7 @@ def best_path(
         wanted: N output frames, consecutive in time.
         source: M candidates.
         frames: int64[M], their frame numbers, ascending.
-        looks: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost
+        features: float[M, F], appearance of each, scaled so that a difference of 1 is one unit of join cost
             squared.
         unary_penalty: float[M], see `frame_costs`.
         seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any
@@ -140,13 +140,13 @@ def best_path(
     steps = _steps(frames)
     # A join is seamless if the new frame looks like the one that would have followed. States 0 ... M-1 run
     # forwards, M ... 2M-1 backwards.
-    looks = looks.astype(np.float32)
-    after = np.concatenate([looks, looks])
+    features = features.astype(np.float32)
+    after = np.concatenate([features, features])
     for shift, step in ((0, 1), (candidates, -1)):
         at = np.clip(np.searchsorted(frames, frames + step), 0, candidates - 1)
         there = frames[at] == frames + step
-        after[shift + np.flatnonzero(there)] = looks[at[there]]
-    power = (looks**2).sum(1)
+        after[shift + np.flatnonzero(there)] = features[at[there]]
+    power = (features**2).sum(1)
     weight = np.float32(seconds / 0.04)
     back = np.zeros([count, 2 * candidates], np.int32)
     best = np.zeros(2 * candidates, np.float32)
@@ -154,7 +154,7 @@ def best_path(
         chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, unary_penalty, costs)
         for row, own in enumerate(chunk):
             if start + row:
-                best = _advance(best, steps, looks, after, power, back[start + row])
+                best = _advance(best, steps, features, after, power, back[start + row])
             best = best + np.tile(own, 2)
     path = np.zeros(count, np.int64)
     path[-1] = int(best.argmin())
@@ -189,7 +189,7 @@ def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
 def _advance(
     best: np.ndarray,
     steps: list[tuple[np.ndarray, np.float32]],
-    looks: np.ndarray,
+    features: np.ndarray,
     after: np.ndarray,
     power: np.ndarray,
     back: np.ndarray,
@@ -199,7 +199,7 @@ def _advance(
     """
     beam = np.sort(np.argpartition(best, min(JOIN_BEAM, len(best) - 1))[:JOIN_BEAM])
     ahead = after[beam]
-    joins = ahead @ looks.T
+    joins = ahead @ features.T
     joins *= -2
     joins += ((ahead**2).sum(1) + best[beam] + np.float32(JOIN))[:, None]
     pick = joins.argmin(0)

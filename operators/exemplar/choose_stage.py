@@ -183,8 +183,8 @@ class SegmentAnalysis:
         offer = MouthFeatures(
             mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times
         )
-        looks, unary_penalty = self.looks()[candidates], self.unary_penalty()[candidates]
-        return candidates[best_path(ask, offer.take(candidates), candidates, looks, unary_penalty, step)]
+        features, unary_penalty = self.appearance_features()[candidates], self.unary_penalty()[candidates]
+        return candidates[best_path(ask, offer.take(candidates), candidates, features, unary_penalty, step)]
 
     def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
         """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is
@@ -198,7 +198,7 @@ class SegmentAnalysis:
             wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet))
         )
 
-    def looks(self) -> np.ndarray:
+    def appearance_features(self) -> np.ndarray:
         """float64[T, 7], what a viewer would see jump at a join: opening, width, the lips' own shape, pose.
         One unit is a visible step.
         """

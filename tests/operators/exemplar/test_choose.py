@@ -35,22 +35,23 @@ def test_same_as_brute_force() -> None:
     frames = np.array([10, 11, 12, 15, 16])
     for trial in range(3):
         source, wanted = mouths(rng.uniform(0, 0.2, 5)), mouths(rng.uniform(0, 0.2, 5))
-        looks = np.stack([source.opening / 0.03, rng.normal(size=5)], -1)
+        features = np.stack([source.opening / 0.03, rng.normal(size=5)], -1)
         unary_penalty = rng.uniform(0, 1, 5)
         unary = frame_costs(wanted, source, unary_penalty, Costs())
 
-        def look_after(candidate: int, direction: int, looks: np.ndarray = looks) -> np.ndarray:
+        def look_after(candidate: int, direction: int, features: np.ndarray = features) -> np.ndarray:
             following = np.flatnonzero(frames == frames[candidate] + direction)
-            return looks[following[0]] if len(following) else looks[candidate]
+            return features[following[0]] if len(following) else features[candidate]
 
-        def cost(path: tuple[int, ...], unary: np.ndarray = unary, looks: np.ndarray = looks) -> float:
+        def cost(path: tuple[int, ...], unary: np.ndarray = unary, features: np.ndarray = features) -> float:
             """The cheapest price of a sequence of candidates over all directions it may be thought to run in."""
             totals = {d: float(unary[0, path[0]]) for d in (1, -1)}
             for index, (a, b) in enumerate(itertools.pairwise(path), 1):
                 step, now = int(frames[b] - frames[a]), {}
                 for into in (1, -1):
                     ways = [
-                        totals[d] + JOIN + float(((look_after(a, d) - looks[b]) ** 2).sum()) for d in (1, -1)
+                        totals[d] + JOIN + float(((look_after(a, d) - features[b]) ** 2).sum())
+                        for d in (1, -1)
                     ]
                     ways += [
                         totals[into] + price + (into < 0) * BACKWARDS
@@ -62,7 +63,7 @@ def test_same_as_brute_force() -> None:
                 totals = now
             return min(totals.values())
 
-        found = tuple(int(p) for p in best_path(wanted, source, frames, looks, unary_penalty, 0.04))
+        found = tuple(int(p) for p in best_path(wanted, source, frames, features, unary_penalty, 0.04))
         best = min(itertools.product(range(5), repeat=5), key=cost)
         assert np.isclose(cost(found), cost(best), atol=1e-4), trial
 
@@ -84,14 +85,14 @@ def test_a_held_mouth_does_not_tremble() -> None:
 
 def test_long_natural_runs() -> None:
     own, asked = 0.08 + 0.05 * speech_like(750, 1), 0.08 + 0.05 * speech_like(250, 2)
-    looks = (own / 0.03)[:, None]
-    path = best_path(mouths(asked), mouths(own), np.arange(750), looks, np.zeros(750), 0.04)
+    features = (own / 0.03)[:, None]
+    path = best_path(mouths(asked), mouths(own), np.arange(750), features, np.zeros(750), 0.04)
     joins = ~np.isin(np.diff(path), [-2, -1, 0, 1, 2])
     assert joins.mean() < 0.2
     assert len(path) / (joins.sum() + 1) >= 5, "mean run"
     assert np.corrcoef(own[path], asked)[0, 1] > 0.75
     fast = best_path(
-        mouths(np.repeat(asked, 2), rate=50), mouths(own), np.arange(750), looks, np.zeros(750), 0.02
+        mouths(np.repeat(asked, 2), rate=50), mouths(own), np.arange(750), features, np.zeros(750), 0.02
     )
     assert 250 / (~np.isin(np.diff(fast), [-2, -1, 0, 1, 2])).sum() > 2.5, (
         "runs last in seconds, not in frames"
