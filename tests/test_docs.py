@@ -158,3 +158,15 @@ def test_docstrings_state_what_a_thing_is_or_does(package: str) -> None:
                 if questions.match(text):
                     wrong.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
     assert not wrong
+
+
+def test_the_path_of_one_title_is_twelve_files_with_the_stages_of_the_default_engine() -> None:
+    from pipelines.engine.config import load_engine
+
+    page = text_of(ROOT / "docs" / "architecture.md")
+    section = page.split("\n## The path of one title\n", 1)[1].split("\n## ", 1)[0]
+    files = re.findall(r"^\d+\. `([\w/]+\.py)`", section, flags=re.MULTILINE)
+    assert len(files) == 12
+    assert all((ROOT / name).is_file() for name in files)
+    stages = [entry.stage.split(":")[0].replace(".", "/") + ".py" for entry in load_engine("exemplar").stages]
+    assert [name for name in files if name.startswith("operators/")] == stages
