@@ -304,7 +304,7 @@ class _Check:
         self._exact: list[Tensor] | None = None
 
     def identity(self, form: OptimizationConfig) -> dict[str, Any]:
-        """What figures of a form are kept under."""
+        """Return the key that figures of a form are kept under."""
         return {**self._identity, "form": repr(form)}
 
     def known(self, form: OptimizationConfig) -> Accuracy | None:

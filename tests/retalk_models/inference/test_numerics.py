@@ -169,7 +169,7 @@ def test_a_float32_error_above_the_expected_only_warns(
 
 @pytest.mark.parametrize("name", ["enet", "gfpgan", "parsenet"])
 def test_the_smaller_input_runs_by_winograds_algorithm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is checked is what differs."""
+    """The check runs the form that differs."""
     net = optimize(
         numerics.made_up(build(name, **({"low_res": False} if name == "enet" else {}))), WINOGRAD_FORM[name]
     )
