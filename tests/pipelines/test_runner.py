@@ -18,6 +18,7 @@ import pytest
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
+from pipelines.engine.config import PoolConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import PreflightError, UsageError
 from pipelines.execution import local_loop as local
@@ -400,10 +401,12 @@ def test_memory_urls_work_without_ray_and_are_refused_with_it(
 
 
 def test_a_profile_that_would_crawl_is_refused(footage: Path, tmp_path: Path, ray_session: Any) -> None:
+    pools = [PoolConfig(name="all", size=64, num_cpus=1)]
+    profile = profile_config(1).model_copy(update={"name": "many", "pools": pools})
     with pytest.raises(
-        PreflightError, match=r"profile node-8gpu holds at least \d+ (C|G)PUs at once, Ray has"
+        PreflightError, match=r"profile many holds at least \d+(\.\d+)? CPUs at once, Ray has"
     ):
-        run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine_config(), profile="node-8gpu")
+        run(catalogue(footage)[:1], run_dir=str(tmp_path), engine=engine_config(), profile=profile)
     assert not list(tmp_path.glob("*.mp4"))
 
 

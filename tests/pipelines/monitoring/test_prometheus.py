@@ -73,6 +73,10 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
     anew = PrometheusExporter("anew")
     for total in (0, 5, 5, 9, 2, 3):  # the coordinator's node died after the fourth
         anew._count("retalk_frames_done", {}, total)
+    # Of a run with so few commits the remaining time is unknown, and is not exported.
+    known = dict.fromkeys(("titles", "planned_titles", "ended", "failed"), 1)
+    later = PrometheusExporter("later")
+    numbers = {"done": 90, "expected": 120, "fps": 3.0, "eta": 12.5}
     state = [
         ("retalk_titles", {"state": "failed"}, {1.0}),
         ("retalk_titles", {"state": "running"}, {1.0}),
@@ -85,6 +89,7 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
     try:
         deadline = time.monotonic() + 300
         while True:
+            later.update({**known, **numbers}, {}, {})  # a gauge that is not set again disappears
             samples = scrape(ray_session)
             seen |= samples.keys()
             wrong = [
@@ -101,6 +106,8 @@ def test_endpoint_and_dashboard(footage: Path, tmp_path: Path, ray_session: Any)
         assert value(samples, "retalk_frames_done", run="anew") == 5 + 4 + 2 + 1, (
             "a counter is not turned back"
         )
+        assert value(samples, "retalk_eta_seconds", run="later") == 12.5
+        assert value(samples, "retalk_eta_seconds", run="metrics-run") is None
     finally:
         (tmp_path / "go").touch()
         run.join(120)
