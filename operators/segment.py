@@ -152,7 +152,7 @@ PLAN = pa.schema(
     [
         *(
             pa.field(name, pa.string(), nullable=False)
-            for name in ("segment_id", "title", "video", "work", "options", "dubs", "error")
+            for name in ("kind", "segment_id", "title", "video", "work", "options", "dubs", "error")
         ),
         *(pa.field(name, pa.int32(), nullable=False) for name in ("segment", "frame_width", "frame_height")),
         *(
@@ -170,7 +170,8 @@ PLAN = pa.schema(
 #: Columns that the fan-out adds, one row for each dub and output segment; ``dubs`` (JSON) is dropped there.
 DUB = pa.schema(
     [
-        *(pa.field(name, pa.string(), nullable=False) for name in ("dub", "speech", "target")),
+        *(pa.field(name, pa.string(), nullable=False) for name in ("dub", "key", "speech", "target")),
+        pa.field("output_segment", pa.int32(), nullable=False),
         pa.field("out_start", pa.int64(), nullable=False),
         tensor("source", "int64", "N"),
         tensor("out_pts", "int64", "N"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.engine.config import NodeGroup, PoolConfig, ProfileConfig, Rates, StageRate
 from pipelines.engine.engine import Engine
-from pipelines.engine.rows import Row
+from pipelines.engine.rows import SEGMENT, Row
 from pipelines.monitoring.progress import duration
 from pipelines.monitoring.run_log import size_of
 from pipelines.state.run_directory import Record
@@ -56,7 +56,7 @@ class Work:
     def take(self, row: Row) -> None:
         """Add one of the planner's rows: a title's mark or a segment."""
         megapixels = row["frame_width"] * row["frame_height"] / 1e6
-        if row["segment"] >= 0:
+        if row["kind"] == SEGMENT:
             self.segment.add(row["stop"] - row["start"], megapixels)
             return
         mark = json.loads(row["meta"])

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
-from pipelines.engine.rows import Row, from_table, to_table
+from pipelines.engine.rows import SEGMENT, Row, from_table, to_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.errors import UsageError
 from pipelines.execution.worker import Group, hide_gpus
@@ -159,7 +159,7 @@ def _stage(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[f
         out += made
         if failed := next((one["error"] for one in made if one["error"]), ""):
             return [], group.output, {}, {"error": failed}
-        if row["segment"] < 0 or row["title"] == WARM:
+        if row["kind"] != SEGMENT or row["title"] == WARM:
             continue
         parts = list(fan_out(row)) if per_dub and "source" not in row else [row]
         entry = timed.setdefault(row["title"], [row["frame_width"] * row["frame_height"] / 1e6, 0.0, 0])

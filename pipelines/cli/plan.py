@@ -17,7 +17,7 @@ from pipelines.capacity.forecast import FORECAST, Work, describe, find_rates, fo
 from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, with_limits
 from pipelines.engine.engine import Engine
 from pipelines.engine.resolve import resolve_engine
-from pipelines.engine.rows import Row
+from pipelines.engine.rows import PLAN_ROW, Row
 from pipelines.engine.specs import PlanSpec
 from pipelines.errors import DONE, FAILED, PreflightError, UsageError
 from pipelines.execution.ray_session import machine_cpus, ray_session
@@ -158,7 +158,7 @@ def plan(
         )
         for row in _planned(titles, spec, chosen[0].store_mib):
             work.take(row)
-            if row["segment"] < 0:
+            if row["kind"] == PLAN_ROW:
                 # Relative outputs lie in no folder yet: they are named as the manifest names them.
                 marks.append(json.loads(row["meta"].replace(f"{scratch}/", "")))
         forecasts = forecasts_of(built, chosen, work, run)

@@ -27,8 +27,8 @@ META = pa.field("meta", pa.string(), nullable=False)
 #: Columns of a row behind the last stage.
 FINAL = pa.schema(
     [
-        *(PLAN.field(name) for name in ("segment_id", "title", "error", "segment")),
-        DUB.field("dub"),
+        *(PLAN.field(name) for name in ("kind", "segment_id", "title", "error", "segment")),
+        *(DUB.field(name) for name in ("dub", "output_segment", "key")),
         *RECEIPT,
         META,
     ]

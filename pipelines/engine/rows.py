@@ -17,6 +17,9 @@ import pyarrow as pa
 from operators.columns import empty_value, tensor_spec
 
 Row = dict[str, Any]
+#: Values of the column ``kind``: a title's plan for the driver, a sign of life of its planner, a segment (or an
+#: output segment of it). Only segments are worked on; the others pass through all pools untouched.
+PLAN_ROW, HEARTBEAT, SEGMENT = "plan", "heartbeat", "segment"
 
 
 def to_table(row: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -12,12 +12,12 @@ from typing import Any
 
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
-from operators.storage.files import filesystem, join
+from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
 from pipelines.manifest.titles import Dub
 from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
-from pipelines.state.run_directory import Record, RunDirectory, read_checksummed, sha256_file
+from pipelines.state.run_directory import OutputSegmentId, Record, RunDirectory, sha256_file
 
 #: Entry of a record in memory that says why it could not be written.
 UNWRITTEN = "unwritten"
@@ -37,11 +37,11 @@ class DubJob:
     dub: dict[str, Any]
     key: str
     engine: str
-    output_segments: dict[str, int]
+    output_segments: dict[OutputSegmentId, int]
     notes: list[str]
     frames: int
     video_seconds: float
-    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    receipts: dict[OutputSegmentId, dict[str, Any]] = field(default_factory=dict)
     reused: int = 0
     error: str = ""
     trace: str = ""
@@ -96,12 +96,12 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
         The record: ``done``, or ``failed`` with the reason. It is written already, if it can be.
     """
     run, dub, began = RunDirectory(job.run), Dub(**job.dub), time.perf_counter()
-    paths = [job.receipts[name]["path"] for name in job.output_segments]
+    paths = [job.receipts[which]["path"] for which in job.output_segments]
     try:
-        for name, path in zip(job.output_segments, paths):
+        for which, path in zip(job.output_segments, paths):
             digest = sha256_file(path)
-            if digest != job.receipts[name]["sha256"] and not _replaced(run, job, name, digest):
-                run.forget(job.title, [path])
+            if digest != job.receipts[which]["sha256"] and not _replaced(run, job, which, digest):
+                run.forget(job.title, [which])
                 raise ValueError(
                     f"{path}: the encoded segment is gone or damaged; run again: it is computed anew"
                 )
@@ -115,7 +115,7 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
     except Exception as problem:
         if isinstance(problem, HeadersDifferError):
             # Nodes or runs had other versions of the encoder: no later run could join these segments either.
-            run.forget(job.title, paths)
+            run.forget(job.title, job.output_segments)
             problem = ValueError(f"{problem}; run again: its segments are encoded anew")
         text = (
             str(problem)
@@ -126,24 +126,24 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
         write_record(run, record)
         return record
     if write_record(run, record) and not keep_segments:
-        run.forget(job.title, paths)
+        run.forget(job.title, job.output_segments)
     return record
 
 
-def _replaced(run: RunDirectory, job: DubJob, name: str, digest: str | None) -> bool:
+def _replaced(run: RunDirectory, job: DubJob, which: OutputSegmentId, digest: str | None) -> bool:
     """True where a segment is not what its worker has told, but what the receipt on disk says.
 
     Two workers have made it: on processors that round otherwise their files differ, and either is right.
     """
-    receipt = read_checksummed(join(run.receipts(job.title), f"{name}.json"))
+    receipt = run.read_receipt(job.title, which)
     if (
         receipt is None
         or digest is None
         or receipt.get("sha256") != digest
-        or receipt.get("frames") != job.output_segments[name]
+        or receipt.get("frames") != job.output_segments[which]
     ):
         return False
-    job.receipts[name] = {**job.receipts[name], "sha256": digest, "bytes": receipt["bytes"]}
+    job.receipts[which] = {**job.receipts[which], "sha256": digest, "bytes": receipt["bytes"]}
     return True
 
 

@@ -15,17 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operators.storage.files import exists, filesystem, join
-from pipelines.engine.rows import Row
+from pipelines.engine.rows import PLAN_ROW, Row
 from pipelines.execution.assembly import UNWRITTEN, DubJob, write_record
 from pipelines.manifest.titles import Title
-from pipelines.state.run_directory import Record, RunDirectory, write_table
+from pipelines.state.run_directory import OutputSegmentId, Record, RunDirectory, write_table
 
 LOGGER = logging.getLogger("retalk")
 #: One row per output segment of the plan, for `retalk status` and for people.
 PLAN_TABLE = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in ("title", "dub", "name")),
-        *(pa.field(name, pa.int64()) for name in ("out_start", "frames")),
+        *(pa.field(name, pa.int64()) for name in ("segment", "output_segment", "out_start", "frames")),
         pa.field("committed", pa.bool_()),
     ]
 )
@@ -85,7 +85,7 @@ class Collector:
     # --- rows -----------------------------------------------------------------------------------------------
     def take(self, row: Row) -> None:
         """A row from behind the last stage: a title's mark, a receipt or an error."""
-        if row["segment"] < 0:
+        if row["kind"] == PLAN_ROW:
             self._mark(row)
             for early in self._early.pop(row["title"], []):
                 self._segment(early)
@@ -107,19 +107,16 @@ class Collector:
                 dub=dub,
                 key=plan["key"],
                 engine=self.engine,
-                output_segments={
-                    output_segment["name"]: output_segment["frames"]
-                    for output_segment in plan["output_segments"]
-                },
+                output_segments={OutputSegmentId.of(one): one["frames"] for one in plan["output_segments"]},
                 notes=plan["notes"],
                 ingredients=plan["ingredients"],
                 changed=plan["changed"],
                 frames=plan["frames"],
                 video_seconds=plan["video_seconds"],
                 receipts={
-                    output_segment["name"]: output_segment["receipt"]
-                    for output_segment in plan["output_segments"]
-                    if output_segment["receipt"]
+                    OutputSegmentId.of(one): one["receipt"]
+                    for one in plan["output_segments"]
+                    if one["receipt"]
                 },
                 trace=mark["traceback"],
             )
@@ -132,7 +129,8 @@ class Collector:
                 {
                     "title": row["title"],
                     "dub": dub["dub"],
-                    **{k: output_segment[k] for k in ("name", "out_start", "frames")},
+                    "name": OutputSegmentId.of(output_segment).name,
+                    **{k: output_segment[k] for k in ("segment", "output_segment", "out_start", "frames")},
                     "committed": bool(output_segment["receipt"]),
                 }
                 for output_segment in plan["output_segments"]
@@ -183,16 +181,16 @@ class Collector:
 
     def _receive(self, job: DubJob, row: Row, meta: dict[str, Any]) -> None:
         """Count a committed segment."""
-        name = row["path"].rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        if name in job.output_segments and name not in job.receipts:
-            if row["frames"] != job.output_segments[name]:
+        which = OutputSegmentId.of(row)
+        if which in job.output_segments and which not in job.receipts:
+            if row["frames"] != job.output_segments[which]:
                 self._fail(
                     job,
-                    f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[name]} were planned",
+                    f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[which]} were planned",
                 )
                 return
-            self.frames_done += job.output_segments[name]
-            job.receipts[name] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
+            self.frames_done += job.output_segments[which]
+            job.receipts[which] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
             for stage, seconds in meta.get("seconds", {}).items():
                 job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
             job.notes += [note for note in meta.get("notes", []) if note not in job.notes]
@@ -202,8 +200,9 @@ class Collector:
     def _waits(self, job: DubJob, row: Row) -> bool:
         if row["dub"]:
             return True
-        number = f".{row['segment']:05d}."
-        return any(number in name and name not in job.receipts for name in job.output_segments)
+        return any(
+            which.segment == row["segment"] and which not in job.receipts for which in job.output_segments
+        )
 
     # --- ends -----------------------------------------------------------------------------------------------
     def _finish(self, job: DubJob) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipelines.execution.ray_session import RayLostError, ray_lost
-from pipelines.state.coordinator import Coordinator
+from pipelines.state.coordinator import Coordinator, WorkKey
 
 NAMESPACE = "retalk"
 
@@ -40,11 +40,11 @@ class CoordinatorClient:
         self._notes: list[tuple[str, tuple[Any, ...]]] = []
         self._sent = time.monotonic()
 
-    def begin(self, key: str) -> int:
+    def begin(self, key: WorkKey) -> int:
         attempts: int = self._ray.get(self._coordinator.after.remote(self._taken(), "begin", key))
         return attempts
 
-    def end(self, key: str) -> None:
+    def end(self, key: WorkKey) -> None:
         self._note("end", key)
 
     def stage_begun(self, stage: str) -> None:
@@ -56,12 +56,12 @@ class CoordinatorClient:
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         self._note("stage_done", stage, frames, seconds, error)
 
-    def decide(self, key: str, decision: Any) -> None:
-        self._ray.get(self._coordinator.decide.remote(key, decision))
+    def decide(self, title: str, decision: Any) -> None:
+        self._ray.get(self._coordinator.decide.remote(title, decision))
 
-    def begin_plan(self, key: str) -> tuple[int, Any]:
+    def begin_plan(self, title: str) -> tuple[int, Any]:
         found: tuple[int, Any] = self._ray.get(
-            self._coordinator.after.remote(self._taken(), "begin_plan", key)
+            self._coordinator.after.remote(self._taken(), "begin_plan", title)
         )
         return found
 

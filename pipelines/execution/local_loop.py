@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.engine.engine import FINAL
-from pipelines.engine.rows import Row, empty_row
+from pipelines.engine.rows import SEGMENT, Row, empty_row
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.assembly import assemble_dub
 from pipelines.execution.collector import Collector
@@ -72,7 +72,7 @@ def run_local(
         if position == len(groups):
             yield row
             return
-        if row["error"] or row["segment"] < 0:
+        if row["error"] or row["kind"] != SEGMENT:
             yield empty_row(FINAL, row)
             return
         while len(workers) <= position:

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.engine.config import PoolConfig, ProfileConfig
-from pipelines.engine.rows import Row, from_table
+from pipelines.engine.rows import HEARTBEAT, Row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.batching import MAX_ROWS, QUEUED, Batcher, BatchingPolicy, frames_of, pack, unpack
 from pipelines.execution.coordinator_client import CoordinatorClient
 from pipelines.execution.ray_session import detach_input  # sets Ray's environment, too
 from pipelines.manifest.titles import Title
-from pipelines.planning.heartbeat import HEARTBEAT
 
 if TYPE_CHECKING:
     from pipelines.planning.planner import Planner
@@ -62,7 +61,7 @@ def plan_batches(planner: Planner, titles: list[Title], policy: BatchingPolicy) 
     for title in titles:
         rows = []
         for row in planner.steps(title):
-            if row["segment"] == HEARTBEAT:
+            if row["kind"] == HEARTBEAT:
                 yield from batcher.rest()
                 yield pack([row], PLANNED)
             else:
@@ -218,4 +217,4 @@ def _rows(table: pa.Table, schema: pa.Schema) -> list[Row]:
         if schema.equals(FINAL)
         else [from_table(rows, schema, index) for index in range(rows.num_rows)]
     )
-    return [row for row in plain if row["segment"] != HEARTBEAT]
+    return [row for row in plain if row["kind"] != HEARTBEAT]

@@ -13,22 +13,21 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from operators.columns import check_columns, tensor_spec
 from operators.segment import PLAN, Segment
-from operators.storage.files import join
 from operators.threads import single_thread
-from pipelines.engine.engine import FINAL, Engine
-from pipelines.engine.rows import Row, empty_row, from_table, to_table
+from pipelines.engine.engine import FINAL, RECEIPT, Engine
+from pipelines.engine.rows import SEGMENT, Row, empty_row, from_table, to_table
 from pipelines.engine.specs import GroupSpec
 from pipelines.execution.batching import Batcher, frames_of, unpack
 from pipelines.planning.fanout import fan_out
 from pipelines.state.analysis_cache import AnalysisCache
-from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, CoordinatorProtocol
-from pipelines.state.run_directory import REJECTED_STATE, RunDirectory, read_checksummed, sha256_file
+from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey
+from pipelines.state.run_directory import REJECTED_STATE, OutputSegmentId, RunDirectory, sha256_file
 
 #: Seconds between two notes of how far a stage is in a row.
 TICK_PERIOD = 0.5
@@ -99,7 +98,7 @@ class Group:
         for stage in self.stages:
             stage.setup(spec.device)
         single_thread()
-        self._counted, self._beside = True, ""
+        self._counted, self._together = True, False
 
     @property
     def name(self) -> str:
@@ -109,11 +108,11 @@ class Group:
         """Run packed rows (`batching.pack`) and yield the resulting ones as they come, packed."""
         rows = unpack(table, self.input)
         together = rows.num_rows > 1
-        batch = f"{rows.column('segment_id')[0]} {self.name}{BUNDLE}"
+        batch = self._key(from_table(rows, self.input), "batch")
         # Asking the coordinator for each of many short rows takes longer than they do. Only when a batch has
         # killed its worker are they counted one by one, to find the one that does it.
         self._counted = not together or self.coordinator.begin(batch) > 1
-        self._beside = IN_BUNDLE if together else ""
+        self._together = together
         batcher = Batcher(self.output, self.block_frames, rows.num_rows)
         for index in range(rows.num_rows):
             row = from_table(rows, self.input, index)
@@ -124,13 +123,19 @@ class Group:
             self.coordinator.end(batch)
         yield from batcher.rest()
 
+    def _key(self, row: Row, unit: Literal["row", "batch", "row in batch"]) -> WorkKey:
+        """Identify a row, or the batch that begins with it, to the coordinator."""
+        segment = row["segment"] if row["kind"] == SEGMENT else None
+        output_segment = row.get("output_segment")
+        return WorkKey(self.spec.stages, row["title"], segment, row.get("dub", ""), output_segment, unit)
+
     def process(self, row: Row) -> Iterator[Row]:
         """Run one row; yields one row, or one for each dub and output segment where the fan-out is in this
         group.
 
         Errored rows and titles' marks (`segment` below 0) pass untouched.
         """
-        if row["error"] or row["segment"] < 0:
+        if row["error"] or row["kind"] != SEGMENT:
             yield empty_row(self.output, row)
         else:
             yield from self._guarded(row, self.first)
@@ -149,7 +154,7 @@ class Group:
         ):
             yield kept
             return
-        key = f"{row['segment_id']} {self.name}{self._beside}"
+        key = self._key(row, "row in batch" if self._together else "row")
         if self._counted and self.coordinator.begin(key) > MAX_ATTEMPTS:
             frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
             row = {
@@ -243,9 +248,8 @@ class Group:
         """Return the final row of an output segment that another worker has committed, None where there is
         none.
         """
-        name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
         try:
-            receipt = read_checksummed(join(self.run.receipts(row["title"]), f"{name}.json"))
+            receipt = self.run.read_receipt(row["title"], OutputSegmentId.of(row))
             if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
@@ -271,7 +275,7 @@ class Group:
         if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
             return kept
         receipt: dict[str, Any] = {
-            name: row[name] for name in ("segment_id", "title", "dub", "path", "sha256", "frames", "bytes")
+            name: row[name] for name in ("title", *OutputSegmentId._fields, *RECEIPT.names)
         }
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
         meta = json.loads(row["meta"])
@@ -279,7 +283,7 @@ class Group:
         if notes := [note for note in meta.get("notes", []) if not note.startswith(REJECTED_STATE)]:
             receipt["notes"] = notes  # a run that resumes from here shows them too
         try:
-            self.run.write_receipt(row["title"], receipt)
+            self.run.write_receipt(receipt)
         except OSError as problem:
             return {
                 **row,

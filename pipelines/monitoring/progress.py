@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from pipelines.monitoring.formatting import duration
 from pipelines.monitoring.progress_text import PERIOD, Meter, Shown, StageWords, describe
 from pipelines.monitoring.terminal import shows_bar
-from pipelines.state.coordinator import BUNDLE, IN_BUNDLE
 
 if TYPE_CHECKING:
     from pipelines.monitoring.run_log import RunLog
@@ -51,9 +50,9 @@ def by_stage(coordinator: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         name: {**count, "running": 0} for name, count in coordinator["stages"].items()
     }
     for key in coordinator.get("running", ()):
-        if key.endswith(IN_BUNDLE):  # its batch is listed too
+        if key.unit == "row in batch":  # its batch is listed too
             continue
-        first = key.removesuffix(BUNDLE).rsplit(" ", 1)[-1].split("+")[0]
+        first = key.stages[0]
         empty = {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0, "running": 0}
         stages.setdefault(first, empty)["running"] += 1
     return stages

@@ -11,29 +11,30 @@ import numpy as np
 from operators.columns import empty_value
 from operators.segment import DUB
 from operators.storage.files import join
-from pipelines.engine.rows import Row
+from pipelines.engine.rows import SEGMENT, Row
 from pipelines.planning.length_rules import OutputSegment
+from pipelines.state.run_directory import OutputSegmentId
 
 
 def output_segment_spec(
-    output_segment: OutputSegment, number: int, name: str, segment_pts: np.ndarray, segment_start: int
+    output_segment: OutputSegment, number: int, key: str, segment_pts: np.ndarray, segment_start: int
 ) -> dict[str, Any]:
     """An output segment as JSON for the ``dubs`` column.
 
     Args:
         output_segment: its source frames and times.
         number: of the output segment inside its segment and dub.
-        name: of its encoded file, without folder and suffix.
+        key: content key, which stands in the name of its encoded file.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.
         segment_start: source frame of ``segment_pts[0]``.
 
     Returns:
-        ``{output_segment, name, start, step, count, out_start}`` and either ``offset``, where times are the
+        ``{output_segment, key, start, step, count, out_start}`` and either ``offset``, where times are the
         source frames' own and a constant, or ``pts``, all of them.
     """
     spec: dict[str, Any] = {
         "output_segment": number,
-        "name": name,
+        "key": key,
         "start": output_segment.start,
         "step": output_segment.step,
         "count": output_segment.count,
@@ -54,7 +55,7 @@ def fan_out(row: Row) -> Iterator[Row]:
     Columns of the segment are shared between the rows, not copied.
     """
     shared = {name: value for name, value in row.items() if name != "dubs"}
-    if row["error"] or row["segment"] < 0:
+    if row["error"] or row["kind"] != SEGMENT:
         yield {**shared, **{field.name: empty_value(field) for field in DUB}}
         return
     for dub in json.loads(row["dubs"]):
@@ -70,13 +71,16 @@ def fan_out(row: Row) -> Iterator[Row]:
                 if "offset" in spec
                 else np.array(spec["pts"], np.int64)
             )
+            name = OutputSegmentId(dub["dub"], row["segment"], spec["output_segment"], spec["key"]).file
             yield {
                 **shared,
                 "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['output_segment']}",
                 "options": options,
                 "dub": dub["dub"],
                 "speech": dub["speech"],
-                "target": join(row["work"], f"{spec['name']}.mp4"),
+                "output_segment": spec["output_segment"],
+                "key": spec["key"],
+                "target": join(row["work"], name),
                 "out_start": spec["out_start"],
                 "source": source,
                 "out_pts": pts.astype(np.int64),

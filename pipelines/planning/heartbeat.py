@@ -13,12 +13,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from pipelines.engine.rows import Row, empty_row
+from pipelines.engine.rows import HEARTBEAT, Row, empty_row
 
 Found = TypeVar("Found")
 
-#: ``segment`` of a beat; a title's mark has -1.
-HEARTBEAT = -2
 #: Frames from one heartbeat to the next.
 FRAMES = 5000
 
@@ -47,7 +45,7 @@ class Heartbeats:
             self._given += 1
             yield empty_row(
                 self.schema,
-                {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "segment": HEARTBEAT},
+                {"segment_id": f"{self.title} beat {self._given}", "title": self.title, "kind": HEARTBEAT},
             )
 
     def following(self, looking: Generator[int, None, Found]) -> Generator[Row, None, Found]:

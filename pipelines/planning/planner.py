@@ -31,11 +31,11 @@ from operators.storage.files import exists, filesystem, fingerprint, join, kept_
 from operators.storage.redact import redact
 from operators.threads import single_thread
 from pipelines.engine.engine import META, Engine
-from pipelines.engine.rows import Row, empty_row
+from pipelines.engine.rows import HEARTBEAT, PLAN_ROW, SEGMENT, Row, empty_row
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import SUFFIXES, Dub, Title, is_picture
 from pipelines.planning.fanout import output_segment_spec
-from pipelines.planning.heartbeat import HEARTBEAT, Heartbeats, heartbeats_of
+from pipelines.planning.heartbeat import Heartbeats, heartbeats_of
 from pipelines.planning.length_rules import OutputSegment, output_runs, split
 from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.changes import RECOMPUTED, Ingredients, changes, readable
@@ -47,12 +47,12 @@ from pipelines.state.content_keys import (
     segment_ingredients,
     shot_ingredients,
 )
-from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol
+from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey
 from pipelines.state.run_directory import (
     REJECTED_STATE,
+    OutputSegmentId,
     RunDirectory,
     read_checksummed,
-    slug,
     write_checksummed,
 )
 
@@ -106,16 +106,16 @@ class Planner:
 
     def plan(self, title: Title) -> Iterator[Row]:
         """Plan one title: its mark, then its rows."""
-        return (row for row in self.steps(title) if row["segment"] != HEARTBEAT)
+        return (row for row in self.steps(title) if row["kind"] != HEARTBEAT)
 
     def steps(self, title: Title) -> Iterator[Row]:
         """`plan`, with heartbeats before the mark of a long title: rows that only say that its planner is
         alive (see `Heartbeats`).
         """
-        began, key = time.perf_counter(), f"{title.id} plan"
+        began, key = time.perf_counter(), WorkKey(("plan",), title.id)
         # Planned again (its worker died, or a node with its rows was lost), a title must give the same rows:
         # Ray drops as many as it had.
-        attempts, decision = self.coordinator.begin_plan(key)
+        attempts, decision = self.coordinator.begin_plan(title.id)
         mark: dict[str, Any] = {"title": dataclasses.asdict(title), "dubs": []}
         rows: list[Row] = []
         dubs: list[DubPlan] = []
@@ -133,25 +133,25 @@ class Planner:
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
                     committed = self.run.committed(title.id, self._rejected_state) if running else {}
-                    receipts = {
-                        name: {k: receipt[k] for k in (*RECEIPT.names, "notes") if k in receipt}
-                        for name, receipt in committed.items()
-                    }
+                    kept = (*OutputSegmentId._fields, *RECEIPT.names, "notes")
+                    receipts = [
+                        {k: receipt[k] for k in kept if k in receipt} for receipt in committed.values()
+                    ]
                     decision = {
                         "done": [plan.dub.dub for plan in dubs if plan.state == "done"],
                         "committed": receipts,
                         "heartbeats": 0,
                     }
-                    self.coordinator.decide(key, decision)
+                    self.coordinator.decide(title.id, decision)
                 if running:
                     info = probe_video(title.video, self.spec.limits)
                     if is_picture(title.face):
                         probe_video(title.face, self.spec.limits)  # a picture is a file like others
                     if heartbeats_of(info.n_frames) != heartbeats.total:
                         heartbeats.total = decision["heartbeats"] = heartbeats_of(info.n_frames)
-                        self.coordinator.decide(key, decision)
+                        self.coordinator.decide(title.id, decision)
                     summary, rows = yield from self._segments(
-                        title, info, dubs, decision["committed"], heartbeats
+                        title, info, dubs, _by_id(decision["committed"]), heartbeats
                     )
                     mark.update(summary)
         except Exception as problem:
@@ -183,10 +183,10 @@ class Planner:
         self.coordinator.stage_done("plan", mark.get("frames", 0), mark["seconds"], bool(error))
         yield from heartbeats.rest()
         values = {
+            "kind": PLAN_ROW,
             "segment_id": title.id,
             "title": title.id,
             "video": title.video,
-            "segment": -1,
             "error": error,
             "meta": json.dumps(mark),
         }
@@ -263,7 +263,7 @@ class Planner:
         title: Title,
         info: VideoInfo,
         dubs: list[DubPlan],
-        committed: dict[str, dict[str, Any]],
+        committed: dict[OutputSegmentId, dict[str, Any]],
         heartbeats: Heartbeats,
     ) -> Generator[Row, None, tuple[dict[str, Any], list[Row]]]:
         """Compute the content of a title's mark, and its rows; yields heartbeats. Notes speech that cannot be used in
@@ -333,7 +333,7 @@ class Planner:
         output_segments: list[OutputSegment],
         pts: np.ndarray,
         halo: tuple[int, int],
-        committed: dict[str, dict[str, Any]],
+        committed: dict[OutputSegmentId, dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """Specifications of the output segments of one segment that have no receipt; all are noted in the
         dub's plan.
@@ -341,16 +341,14 @@ class Planner:
         missing = []
         for index, output_segment in enumerate(output_segments):
             spec = output_segment_spec(output_segment, index, "", pts[slice(*halo)], halo[0])
-            # The key stands in the file's name: a file made of other inputs has another name.
-            spec["name"] = (
-                f"{slug(plan.dub.dub)}.{number:05d}.{index:03d}.{content_key(plan.key, halo, spec)[:20]}"
-            )
-            receipt = committed.get(spec["name"])
+            spec["key"] = content_key(plan.key, halo, spec)[:20]
+            which = OutputSegmentId(plan.dub.dub, number, index, spec["key"])
+            receipt = committed.get(which)
             if receipt is not None and receipt["frames"] != output_segment.count:
                 receipt = None
             plan.output_segments.append(
                 {
-                    "name": spec["name"],
+                    **which._asdict(),
                     "out_start": output_segment.out_start,
                     "frames": output_segment.count,
                     "receipt": receipt,
@@ -415,6 +413,7 @@ class Planner:
         dubs: list[dict[str, Any]],
     ) -> Row:
         return {
+            "kind": SEGMENT,
             "segment_id": f"{title.id}/{number}",
             "title": title.id,
             "video": title.video,
@@ -439,6 +438,10 @@ class Planner:
             "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
             "meta": "",
         }
+
+
+def _by_id(receipts: list[dict[str, Any]]) -> dict[OutputSegmentId, dict[str, Any]]:
+    return {OutputSegmentId.of(receipt): receipt for receipt in receipts}
 
 
 def _said(rejected_state: list[str]) -> str:

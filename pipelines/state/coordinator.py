@@ -6,12 +6,30 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
-#: Ending of a batch's key, and of the key of a row that is counted beside its batch.
-BUNDLE, IN_BUNDLE = " batch", " in batch"
+
+
+class WorkKey(NamedTuple):
+    """A row or a batch that a pool works on: attempts are counted for it.
+
+    Attributes:
+        stages: of the pool; ("plan",) for a planner.
+        title: its id; of a batch, of its first row.
+        segment: its number; None for a title's plan.
+        dub: its name; "" before the dubs part.
+        output_segment: its number in segment and dub; None before the dubs part.
+        unit: ``row`` by itself, ``batch`` of several rows, or a ``row in batch``, which is counted beside it.
+    """
+
+    stages: tuple[str, ...]
+    title: str
+    segment: int | None = None
+    dub: str = ""
+    output_segment: int | None = None
+    unit: Literal["row", "batch", "row in batch"] = "row"
 
 
 class Coordinator:
@@ -27,7 +45,7 @@ class Coordinator:
     def __init__(self, room: float = math.inf, folder: str = "") -> None:
         self._room = room
         self._file = Path(folder, "decisions.jsonl") if folder and Path(folder).is_dir() else None
-        self._begun: dict[str, int] = {}
+        self._begun: dict[WorkKey, int] = {}
         self._stages: dict[str, dict[str, float]] = {}
         self._working: dict[str, int] = {}
         self._at: dict[str, float] = {}
@@ -43,32 +61,32 @@ class Coordinator:
             self._file.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
         return [tuple(json.loads(line)) for line in lines[:-1]]
 
-    def begin(self, key: str) -> int:
+    def begin(self, key: WorkKey) -> int:
         """Note that a row is being begun; returns how often it was, this time included, without having ended."""
         self._begun[key] = self._begun.get(key, 0) + 1
         return self._begun[key]
 
-    def end(self, key: str) -> None:
+    def end(self, key: WorkKey) -> None:
         """Note that a row ended, well or with an error: its attempts are forgotten."""
         self._begun.pop(key, None)
 
-    def decide(self, key: str, decision: Any) -> None:
+    def decide(self, title: str, decision: Any) -> None:
         """Keep what was decided for a title, to the end of the run: planned again after its worker died, it
         gets the same rows.
         """
-        self._decided[key] = decision
+        self._decided[title] = decision
         if self._file is not None:
-            line = json.dumps([key, decision])
+            line = json.dumps([title, decision])
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
-    def decided(self, key: str) -> Any:
+    def decided(self, title: str) -> Any:
         """Return the earlier decision of this run, None if there is none."""
-        return self._decided.get(key)
+        return self._decided.get(title)
 
-    def begin_plan(self, key: str) -> tuple[int, Any]:
+    def begin_plan(self, title: str) -> tuple[int, Any]:
         """`begin` and `decided`."""
-        return self.begin(key), self.decided(key)
+        return self.begin(WorkKey(("plan",), title)), self.decided(title)
 
     def claim(self, size: int) -> bool:
         """Take so many bytes of the analysis cache's room, if there are as many."""
@@ -82,7 +100,7 @@ class Coordinator:
         for name, arguments in calls:
             getattr(self, name)(*arguments)
 
-    def after(self, calls: list[tuple[str, tuple[Any, ...]]], name: str, key: str) -> Any:
+    def after(self, calls: list[tuple[str, tuple[Any, ...]]], name: str, key: WorkKey | str) -> Any:
         """`note`, then the answer of a method: `begin` or `begin_plan`."""
         self.note(calls)
         return getattr(self, name)(key)
@@ -151,7 +169,7 @@ class Coordinator:
             "stages": {name: dict(count) for name, count in self._stages.items()},
             "working": dict(self._working),
             "at": dict(self._at),
-            "running": sorted(self._begun),
+            "running": sorted(self._begun, key=repr),
             "starting": starting,
             "workers": seen,
         }
@@ -160,11 +178,11 @@ class Coordinator:
 class CoordinatorProtocol(Protocol):
     """The coordinator as workers see it, in this process or in another."""
 
-    def begin(self, key: str) -> int: ...
-    def begin_plan(self, key: str) -> tuple[int, Any]: ...
-    def end(self, key: str) -> None: ...
+    def begin(self, key: WorkKey) -> int: ...
+    def begin_plan(self, title: str) -> tuple[int, Any]: ...
+    def end(self, key: WorkKey) -> None: ...
     def stage_begun(self, stage: str) -> None: ...
     def stage_at(self, stage: str, frames: float) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
-    def decide(self, key: str, decision: Any) -> None: ...
+    def decide(self, title: str, decision: Any) -> None: ...
     def claim(self, size: int) -> bool: ...

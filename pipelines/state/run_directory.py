@@ -25,9 +25,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,6 +132,37 @@ def remove(url: str, recursive: bool = False) -> None:
         return
 
 
+class OutputSegmentId(NamedTuple):
+    """An output segment of a title, of which there is one encoded file and one receipt.
+
+    Attributes:
+        dub: its name in the title.
+        segment: number of the segment.
+        output_segment: number in the segment and dub.
+        key: content key; a file that was made of other inputs has another.
+    """
+
+    dub: str
+    segment: int
+    output_segment: int
+    key: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> OutputSegmentId:
+        """The one that a row or a receipt is of."""
+        return cls(*(values[name] for name in cls._fields))
+
+    @property
+    def name(self) -> str:
+        """Name of its files, without suffix."""
+        return f"{slug(self.dub)}.{self.segment:05d}.{self.output_segment:03d}.{self.key}"
+
+    @property
+    def file(self) -> str:
+        """Name of its encoded file in the title's folder of segments."""
+        return f"{self.name}.mp4"
+
+
 class RunDirectory:
     """Names and files of one run directory. Plain data (a URL): can be sent to any process."""
 
@@ -159,22 +190,31 @@ class RunDirectory:
         return url.removeprefix(f"{self.url}/")
 
     # --- receipts -------------------------------------------------------------------------------------------
-    def write_receipt(self, title: str, receipt: Mapping[str, Any]) -> None:
-        """Commit a segment: from now on it is not computed again."""
-        write_checksummed(
-            join(self.receipts(title), f"{segment_name(receipt['path'])}.json"), redact_all(dict(receipt))
-        )
+    def receipt(self, title: str, which: OutputSegmentId) -> str:
+        """File of an output segment's receipt."""
+        return join(self.receipts(title), f"{which.name}.json")
 
-    def committed(self, title: str, rejected_state: list[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Receipts of a title by the name of the segment's file, those only whose file is there with the hash
-        they state.
+    def write_receipt(self, receipt: Mapping[str, Any]) -> None:
+        """Commit a segment: from now on it is not computed again."""
+        url = self.receipt(receipt["title"], OutputSegmentId.of(receipt))
+        write_checksummed(url, redact_all(dict(receipt)))
+
+    def read_receipt(self, title: str, which: OutputSegmentId) -> dict[str, Any] | None:
+        """An output segment's receipt; None where there is none, it is damaged or another's."""
+        receipt = read_checksummed(self.receipt(title, which))
+        return None if _distrust(receipt, title, which.name) else receipt
+
+    def committed(
+        self, title: str, rejected_state: list[str] | None = None
+    ) -> dict[OutputSegmentId, dict[str, Any]]:
+        """Receipts of a title, those only whose file is there with the hash they state.
 
         Args:
             title: its id.
             rejected_state: descriptions of state that was found and is not used are added here.
         """
         fs, folder = filesystem(self.receipts(title))
-        good: dict[str, dict[str, Any]] = {}
+        good: dict[OutputSegmentId, dict[str, Any]] = {}
         if not fs.isdir(folder):
             return good
         for path in sorted(fs.ls(folder, detail=False)):
@@ -189,14 +229,14 @@ class RunDirectory:
                     rejected_state.append(f"receipt {name}: {problem}")
                 continue
             assert receipt is not None
-            good[name] = {**receipt, "path": target}
+            good[OutputSegmentId.of(receipt)] = {**receipt, "path": target}
         return good
 
-    def forget(self, title: str, paths: list[str]) -> None:
+    def forget(self, title: str, which: Iterable[OutputSegmentId]) -> None:
         """Delete encoded segments with their receipts: the receipt first, so that none is without its file."""
-        for path in paths:
-            remove(join(self.receipts(title), f"{segment_name(path)}.json"))
-            remove(path)
+        for one in which:
+            remove(self.receipt(title, one))
+            remove(join(self.segments(title), one.file))
 
     def tidy(self) -> list[str]:
         """Remove temporary files of killed writers, and empty folders of titles.
@@ -269,20 +309,22 @@ class RunDirectory:
         write_table(join(self.url, "ledger.parquet"), pa.Table.from_pylist(rows, schema=LEDGER))
 
 
-def segment_name(path: str) -> str:
-    """The name of an encoded segment, without folder and suffix; its receipt has the same."""
-    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+#: What a receipt says, with types.
+RECEIPT_FIELDS = {
+    **{"title": str, "dub": str, "segment": int, "output_segment": int, "key": str},
+    **{"path": str, "sha256": str, "frames": int, "bytes": int},
+}
 
 
 def _distrust(receipt: dict[str, Any] | None, title: str, name: str) -> str:
-    """Return why a receipt is not used; empty if it is."""
+    """Return why a receipt with this file name is not used; empty if it is."""
     if receipt is None:
         return "damaged"
-    kinds = {"title": str, "path": str, "sha256": str, "frames": int, "bytes": int}
-    if not all(isinstance(receipt.get(key), kind) for key, kind in kinds.items()):
+    if not all(isinstance(receipt.get(key), kind) for key, kind in RECEIPT_FIELDS.items()):
         return "not a receipt"
-    if receipt["title"] != title or segment_name(receipt["path"]) != name:
-        return f"of another segment ({segment_name(receipt['path'])} of {receipt['title']})"
+    own = OutputSegmentId.of(receipt).name
+    if receipt["title"] != title or own != name:
+        return f"of another segment ({own} of {receipt['title']})"
     return ""
 
 

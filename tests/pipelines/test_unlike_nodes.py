@@ -21,7 +21,7 @@ from pipelines.execution.assembly import DubJob, assemble_dub
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub
 from pipelines.state.coordinator import Coordinator
-from pipelines.state.run_directory import RunDirectory
+from pipelines.state.run_directory import OutputSegmentId, RunDirectory
 from tests.pipelines import stages
 from tests.pipelines.conftest import engine_config
 from tests.pipelines.execution.test_worker import planned_row
@@ -50,12 +50,12 @@ def job_of(run: Path, footage: Path, rows: list[Row]) -> DubJob:
     dub = vars(Dub("de", str(footage / "exact.wav"), str(run / "out.mp4")))
     return DubJob(
         *(str(run), "t", str(footage / "a.mp4"), dub, "key", "test"),
-        output_segments={Path(row["path"]).stem: row["frames"] for row in own},
+        output_segments={OutputSegmentId.of(row): row["frames"] for row in own},
         notes=[],
         frames=sum(row["frames"] for row in own),
         video_seconds=1.0,
         receipts={
-            Path(row["path"]).stem: {key: row[key] for key in ("path", "sha256", "frames", "bytes")}
+            OutputSegmentId.of(row): {key: row[key] for key in ("path", "sha256", "frames", "bytes")}
             for row in own
         },
     )
@@ -112,8 +112,8 @@ def test_an_output_segment_that_was_made_again_is_assembled_and_a_damaged_one_is
 ) -> None:
     row, run = planned_row(footage / "a.mp4", tmp_path), RunDirectory(str(tmp_path))
     job = job_of(tmp_path, footage, list(worker(tmp_path).process(row)))
-    for name in run.committed("t"):
-        (tmp_path / "receipts" / "t" / f"{name}.json").unlink()
+    for which in run.committed("t"):
+        (tmp_path / "receipts" / "t" / f"{which.name}.json").unlink()
     rounds_otherwise(monkeypatch)
     again = list(worker(tmp_path).process(row))
     assert {r["sha256"] for r in again}.isdisjoint(receipt["sha256"] for receipt in job.receipts.values())
@@ -125,7 +125,7 @@ def test_an_output_segment_that_was_made_again_is_assembled_and_a_damaged_one_is
     record = assemble_dub(job, keep_segments=True)
     assert record["state"] == "failed"
     assert "run again" in record["error"]
-    assert path.stem not in run.committed("t")
+    assert path.stem not in [which.name for which in run.committed("t")]
 
 
 def test_segments_of_unlike_encoders_are_encoded_anew_by_the_next_run(

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.engine.rows import Row, empty_row, from_table
+from pipelines.engine.rows import PLAN_ROW, SEGMENT, Row, empty_row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.assembler_pool import AssemblerPool
 from pipelines.execution.assembly import DubJob
@@ -23,7 +23,7 @@ from pipelines.execution.ray_graph import LARGE, LARGE_WAIT, plan_batches, reduc
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub, Title
 from pipelines.planning.planner import PLANNED, Planner
-from pipelines.state.coordinator import BUNDLE, IN_BUNDLE, MAX_ATTEMPTS, Coordinator
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
 from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import engine_config, make_video
 from tests.pipelines.engine.test_rows import SCHEMA, row
@@ -105,8 +105,8 @@ def planned(
     return rows_of(list(plan_batches(planner, listed, BatchingPolicy(**policy))), PLANNED)
 
 
-def numbers(batches: list[list[Row]]) -> list[list[tuple[str, int]]]:
-    return [[(r["title"], r["segment"]) for r in batch] for batch in batches]
+def numbers(batches: list[list[Row]]) -> list[list[tuple[str, str, int]]]:
+    return [[(r["title"], r["kind"], r["segment"]) for r in batch] for batch in batches]
 
 
 def test_titles_share_batches_only_where_there_are_many(footage: Path, tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_title_planned_again_gives_the_same_rows(footage: Path, tmp_path: Path
     assert len(run.committed("t0")) >= 2
     again = planned(footage, tmp_path, coordinator, frames=20, titles=4)
     assert numbers(again) == numbers(first)
-    assert [r["meta"] or r["dubs"] for b in again for r in b if r["segment"] >= 0] == [
-        r["meta"] or r["dubs"] for b in first for r in b if r["segment"] >= 0
+    assert [r["meta"] or r["dubs"] for b in again for r in b if r["kind"] == SEGMENT] == [
+        r["meta"] or r["dubs"] for b in first for r in b if r["kind"] == SEGMENT
     ]
     other = numbers(planned(footage, tmp_path, Coordinator(), frames=20, titles=4))
     assert sum(map(len, other)) < sum(map(len, numbers(first))), "another run leaves out what is committed"
@@ -141,20 +141,19 @@ def test_a_title_planned_again_gives_the_same_rows(footage: Path, tmp_path: Path
 def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stages: tuple[str, ...]) -> None:
     coordinator = Coordinator()
     (batch, *_) = planned(footage, tmp_path, coordinator, titles=64, frames=500)
-    name = "+".join(stages)
-    coordinator.begin(f"t0 {name}{BUNDLE}")  # a worker died, over an unknown row
+    coordinator.begin(WorkKey(stages, "t0", unit="batch"))  # a worker died, over an unknown row
     for _ in range(MAX_ATTEMPTS):
-        coordinator.begin(f"t0/2 {name}{IN_BUNDLE}")
+        coordinator.begin(WorkKey(stages, "t0", 2, unit="row in batch"))
     group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, 500)
     results = [
         result for batch in rows_of(list(group(pack(batch[:5], PLANNED))), group.output) for result in batch
     ]
-    assert [(r["segment"], "died 3 times" in r["error"]) for r in results] == [
-        (-1, False),
-        (0, False),
-        (1, False),
-        (2, True),
-        (3, False),
+    assert [(r["kind"], r["segment"], "died 3 times" in r["error"]) for r in results] == [
+        (PLAN_ROW, 0, False),
+        (SEGMENT, 0, False),
+        (SEGMENT, 1, False),
+        (SEGMENT, 2, True),
+        (SEGMENT, 3, False),
     ]
 
 
@@ -162,22 +161,22 @@ def test_the_rows_of_a_batch_are_counted_only_after_it_has_killed_its_worker(
     footage: Path, tmp_path: Path
 ) -> None:
     class Asked(Coordinator):
-        def begin(self, key: str) -> int:
+        def begin(self, key: WorkKey) -> int:
             asked.append(key)
             return super().begin(key)
 
-    coordinator, asked = Asked(), list[str]()
+    coordinator, asked = Asked(), list[WorkKey]()
     (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
     group = Group(GroupSpec(engine_config(), ("brightness",), str(tmp_path)), coordinator, 500)
     list(group(pack(batch[:3], PLANNED)))
-    assert asked == [f"t0 brightness{BUNDLE}"]
+    assert asked == [WorkKey(("brightness",), "t0", unit="batch")]
     assert coordinator.snapshot()["running"] == []
     coordinator.begin(asked[0])
     list(group(pack(batch[:3], PLANNED)))
     assert asked[2:] == [
-        f"t0 brightness{BUNDLE}",
-        f"t0/0 brightness{IN_BUNDLE}",
-        f"t0/1 brightness{IN_BUNDLE}",
+        WorkKey(("brightness",), "t0", unit="batch"),
+        WorkKey(("brightness",), "t0", 0, unit="row in batch"),
+        WorkKey(("brightness",), "t0", 1, unit="row in batch"),
     ]
     assert coordinator.snapshot()["running"] == []
 
@@ -185,7 +184,7 @@ def test_the_rows_of_a_batch_are_counted_only_after_it_has_killed_its_worker(
 def test_where_batches_end_does_not_depend_on_errors(footage: Path, tmp_path: Path) -> None:
     (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
 
-    def shape(fail: str) -> list[list[tuple[str, int]]]:
+    def shape(fail: str) -> list[list[tuple[str, str, int]]]:
         config = engine_config("Misbehave", options={"Misbehave": {"fail": fail}})
         group = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Coordinator(), 20)
         return numbers(rows_of(list(group(pack(batch, PLANNED))), group.output))

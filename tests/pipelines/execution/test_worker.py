@@ -14,7 +14,7 @@ import pytest
 from operators.media.probe import probe_video
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
-from pipelines.engine.rows import Row, empty_row, from_table, to_table
+from pipelines.engine.rows import PLAN_ROW, SEGMENT, Row, empty_row, from_table, to_table
 from pipelines.engine.specs import GroupSpec
 from pipelines.execution import worker
 from pipelines.execution.batching import pack, unpack
@@ -22,8 +22,8 @@ from pipelines.execution.worker import Group
 from pipelines.planning.fanout import output_segment_spec
 from pipelines.planning.length_rules import OutputSegment
 from pipelines.planning.planner import PLANNED
-from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator
-from pipelines.state.run_directory import RunDirectory
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
+from pipelines.state.run_directory import OutputSegmentId, RunDirectory
 from tests.pipelines.conftest import engine_config
 
 
@@ -40,7 +40,7 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
             OutputSegment(0, 7, -1, 30, np.array([5000, 5010], np.int64)),
         ]
         listed = [
-            output_segment_spec(output_segment, n, f"{dub}.00000.{n:03d}.key", pts, 2)
+            output_segment_spec(output_segment, n, f"key{n}", pts, 2)
             for n, output_segment in enumerate(output_segments)
         ]
         specs.append(
@@ -52,6 +52,7 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
             }
         )
     return {
+        "kind": SEGMENT,
         "segment_id": "t/0",
         "title": "t",
         "video": str(video),
@@ -125,11 +126,12 @@ def test_fan_out_wherever_the_groups_are_cut(
     ).time_base
     committed = RunDirectory(str(tmp_path)).committed("t")
     assert sorted(committed) == [
-        "de.00000.000.key",
-        "de.00000.001.key",
-        "fr.00000.000.key",
-        "fr.00000.001.key",
+        ("de", 0, 0, "key0"),
+        ("de", 0, 1, "key1"),
+        ("fr", 0, 0, "key0"),
+        ("fr", 0, 1, "key1"),
     ]
+    assert [OutputSegmentId.of(row) for row in rows] == sorted(committed), "rows say it in columns"
     assert {r["sha256"] for r in rows} == {receipt["sha256"] for receipt in committed.values()}
     assert len({r["sha256"] for r in rows}) == 4, "the dub's own option (gain) makes another picture"
 
@@ -154,7 +156,7 @@ def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path)
 
 
 def test_a_receipt_that_cannot_be_read_is_none(footage: Path, tmp_path: Path) -> None:
-    loop = tmp_path / "receipts" / "t" / "de.00000.001.key.json"
+    loop = tmp_path / "receipts" / "t" / "de.00000.001.key1.json"
     loop.parent.mkdir(parents=True)
     loop.symlink_to(loop)
     rows = run_groups(
@@ -200,15 +202,15 @@ def test_values_that_arrow_refuses_are_the_stages_error(footage: Path, tmp_path:
 
 
 def test_marks_pass_untouched(tmp_path: Path) -> None:
-    mark = empty_row(PLANNED, {"segment_id": "t", "title": "t", "segment": -1, "meta": '{"dubs": []}'})
+    mark = empty_row(PLANNED, {"kind": PLAN_ROW, "segment_id": "t", "title": "t", "meta": '{"dubs": []}'})
     (end,) = run_groups(engine_config(), [("brightness",), ("level", "paint")], mark, tmp_path)
-    assert (end["segment"], end["meta"], end["error"], end["dub"]) == (-1, '{"dubs": []}', "", "")
+    assert (end["kind"], end["meta"], end["error"], end["dub"]) == (PLAN_ROW, '{"dubs": []}', "", "")
 
 
 def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> None:
     coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
-        coordinator.begin("t/0 brightness")
+        coordinator.begin(WorkKey(("brightness",), "t", 0))
     (row,) = run_groups(
         engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator
     )
@@ -219,7 +221,7 @@ def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> Non
 def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) -> None:
     coordinator = Coordinator()
     for _ in range(MAX_ATTEMPTS):
-        coordinator.begin("t/0/fr/0 brightness+level+paint")
+        coordinator.begin(WorkKey(("brightness", "level", "paint"), "t", 0, "fr", 0))
     rows = run_groups(
         engine_config(),
         [("brightness", "level", "paint")],

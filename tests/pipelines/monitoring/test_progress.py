@@ -15,6 +15,7 @@ from pipelines.monitoring import progress
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.progress_text import StageWords
 from pipelines.monitoring.run_log import RunLog, read_logs
+from pipelines.state.coordinator import WorkKey
 from tests.pipelines.conftest import profile_config
 
 STATE = {
@@ -156,7 +157,12 @@ def test_a_board_that_does_not_answer_for_a_while_ends_nothing(
         calls.append(1)
         if 2 <= len(calls) <= 4:
             raise ConnectionError("gone")
-        running = ["a b/0 level in batch", "a b/0 level batch", "a plan"]
+        level = WorkKey(("level", "paint"), "a b", 0)
+        running = [
+            level._replace(unit="row in batch"),
+            level._replace(unit="batch"),
+            WorkKey(("plan",), "a"),
+        ]
         return {
             "stages": {"level": {"rows": len(calls), "frames": 5, "seconds": 1.0, "errors": 0}},
             "running": running,

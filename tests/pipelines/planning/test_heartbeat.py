@@ -11,16 +11,15 @@ import pytest
 
 from operators.faces.anchors import FaceError
 from pipelines.engine.engine import FINAL
-from pipelines.engine.rows import from_table
+from pipelines.engine.rows import HEARTBEAT, PLAN_ROW, SEGMENT, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.batching import BatchingPolicy, unpack
 from pipelines.execution.ray_graph import _rows, plan_batches
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Title
 from pipelines.planning import heartbeat as heartbeats
-from pipelines.planning.heartbeat import HEARTBEAT
 from pipelines.planning.planner import PLANNED, Planner
-from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
 from tests.pipelines.conftest import engine_config
 from tests.pipelines.planning.test_planner import title_of
 
@@ -32,21 +31,21 @@ def title(footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tit
     return title_of(footage, tmp_path)
 
 
-def kinds(planner: Planner, title: Title) -> list[int]:
-    return [row["segment"] for row in planner.steps(title)]
+def kinds(planner: Planner, title: Title) -> list[str]:
+    return [row["kind"] for row in planner.steps(title)]
 
 
 def test_beats_come_before_the_mark_and_are_the_same_again(title: Title, tmp_path: Path) -> None:
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     rows = planner.steps(title)
-    assert next(rows)["segment"] == HEARTBEAT, "heard when a third has been looked through"
+    assert next(rows)["kind"] == HEARTBEAT, "heard when a third has been looked through"
     assert not (tmp_path / "plans").exists(), "and not at the end"
-    first = [HEARTBEAT, *(row["segment"] for row in rows)]
-    assert first == [HEARTBEAT] * 3 + [-1, 0, 1, 2, 3]
+    first = [HEARTBEAT, *(row["kind"] for row in rows)]
+    assert first == [HEARTBEAT] * 3 + [PLAN_ROW] + [SEGMENT] * 4
     assert kinds(planner, title) == first, "from the cache as well"
-    assert [row["segment"] for row in planner.plan(title)] == [-1, 0, 1, 2, 3]
+    assert [row["kind"] for row in planner.plan(title)] == [PLAN_ROW] + [SEGMENT] * 4
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
-    assert kinds(planner, Title(title.id, "/nowhere.mp4", title.dubs)) == [-1]
+    assert kinds(planner, Title(title.id, "/nowhere.mp4", title.dubs)) == [PLAN_ROW]
 
 
 def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_p
     assert FaceError.__name__ not in mark["error"]
     assert "no face found" in mark["error"]
     for _ in range(MAX_ATTEMPTS):
-        coordinator.begin("t plan")
+        coordinator.begin(WorkKey(("plan",), "t"))
     *heard, mark = planner.steps(title)
     assert len(heard) == 3
     assert "killed its worker 3 times" in mark["error"]
@@ -72,7 +71,7 @@ def test_heartbeats_are_batches_of_their_own_and_end_at_the_driver(title: Title,
         GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500
     )
     (heartbeat,) = group(tables[0])
-    assert from_table(unpack(heartbeat, FINAL), FINAL)["segment"] == HEARTBEAT
+    assert from_table(unpack(heartbeat, FINAL), FINAL)["kind"] == HEARTBEAT
     assert list(_rows(heartbeat, FINAL)) == list(_rows(tables[0], PLANNED)) == []
     mark, *rows = (row for table in tables for row in _rows(table, PLANNED))
     assert len(json.loads(mark["meta"])["dubs"][0]["output_segments"]) == len(rows) == 4

@@ -17,14 +17,14 @@ import pytest
 from operators.media.probe import probe_video
 from operators.segment import PLAN, Segment
 from pipelines.engine.config import EngineConfig, SegmentRule
-from pipelines.engine.rows import Row, from_table, to_table
+from pipelines.engine.rows import PLAN_ROW, Row, from_table, to_table
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import LENGTH_RULES, Dub, Title
 from pipelines.planning.fanout import fan_out
 from pipelines.planning.planner import PLANNED, Planner
 from pipelines.planning.segments import cut_segments, halo_range
-from pipelines.state.coordinator import Coordinator
-from pipelines.state.run_directory import read_checksummed, write_checksummed
+from pipelines.state.coordinator import Coordinator, WorkKey
+from pipelines.state.run_directory import OutputSegmentId, read_checksummed, write_checksummed
 from tests.pipelines.conftest import engine_config, make_speech, make_video
 
 
@@ -46,7 +46,7 @@ def plan(
     """The title's mark and its rows, as they come out of a table."""
     planner = Planner(PlanSpec(config or engine_config(), str(run), segment_frames), Coordinator())
     mark, *rows = (from_table(to_table(row, PLANNED), PLANNED) for row in planner.plan(title))
-    assert mark["segment"] == -1
+    assert mark["kind"] == PLAN_ROW
     return {**json.loads(mark["meta"]), "error": mark["error"]}, rows
 
 
@@ -127,7 +127,7 @@ def test_what_is_cut_is_said(footage: Path, tmp_path: Path) -> None:
 
 
 def names(mark: dict[str, Any]) -> list[str]:
-    return [output_segment["name"] for dub in mark["dubs"] for output_segment in dub["output_segments"]]
+    return [OutputSegmentId.of(one).name for dub in mark["dubs"] for one in dub["output_segments"]]
 
 
 def test_content_keys_follow_what_decides_the_content(footage: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_wrong_container_is_an_error(footage: Path, tmp_path: Path) -> None:
 def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Path) -> None:
     coordinator = Coordinator()
     for _ in range(3):
-        coordinator.begin("t plan")
+        coordinator.begin(WorkKey(("plan",), "t"))
     (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(
         title_of(footage, tmp_path)
     )

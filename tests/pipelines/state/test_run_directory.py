@@ -14,7 +14,7 @@ import pytest
 
 from operators.storage.files import exists, filesystem, join
 from pipelines.state.content_keys import content_key
-from pipelines.state.run_directory import RunDirectory, read_json, slug, write_text
+from pipelines.state.run_directory import OutputSegmentId, RunDirectory, read_json, slug, write_text
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -22,20 +22,32 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunDirectory:
     return RunDirectory(str(tmp_path / "run") if request.param == "local" else f"memory://{tmp_path.name}")
 
 
+def one(key: str) -> OutputSegmentId:
+    """An output segment with another content key."""
+    return OutputSegmentId("d u", 3, 1, key)
+
+
 def put(run: RunDirectory, name: str, content: bytes, **changes: object) -> str:
     """A segment with its receipt."""
-    path = join(run.segments("t/1"), f"{name}.mp4")
+    which = one(name)
+    path = join(run.segments("t/1"), which.file)
     fs, inner = filesystem(path)
     fs.makedirs(fs._parent(inner), exist_ok=True)
     fs.pipe_file(inner, content)
     receipt = {
         "title": "t/1",
+        **which._asdict(),
         "path": path,
         "sha256": hashlib.sha256(content).hexdigest(),
         "frames": 3,
         "bytes": len(content),
     }
-    run.write_receipt("t/1", {**receipt, **changes})
+    run.write_receipt({**receipt, **changes})
+    if "title" in changes:  # it has got into this title's folder
+        fs.makedirs(filesystem(run.receipts("t/1"))[1], exist_ok=True)
+        fs.mv(
+            filesystem(run.receipt(str(changes["title"]), which))[1], filesystem(run.receipt("t/1", which))[1]
+        )
     return path
 
 
@@ -52,26 +64,28 @@ def test_committed_are_receipts_whose_file_is_whole_and_the_others_are_told(run:
     fs, folder = filesystem(run.receipts("t/1"))
     fs.pipe_file(filesystem(changed)[1], b"chANGED")
     fs.rm_file(filesystem(gone)[1])
-    receipt = fs.cat_file(f"{folder}/torn.json")
-    fs.pipe_file(f"{folder}/torn.json", receipt[: len(receipt) // 2])
+    receipt = fs.cat_file(f"{folder}/{one('torn').name}.json")
+    fs.pipe_file(f"{folder}/{one('torn').name}.json", receipt[: len(receipt) // 2])
     fs.pipe_file(
-        f"{folder}/edited.json", fs.cat_file(f"{folder}/edited.json").replace(b'"frames": 3', b'"frames": 2')
+        f"{folder}/{one('edited').name}.json",
+        fs.cat_file(f"{folder}/{one('edited').name}.json").replace(b'"frames": 3', b'"frames": 2'),
     )
-    fs.pipe_file(f"{folder}/foreign.json", b'{"hello": 1}')
-    fs.pipe_file(f"{folder}/copied.json", fs.cat_file(f"{folder}/good.json"))
-    fs.pipe_file(filesystem(join(run.segments("t/1"), "copied.mp4"))[1], b"good")
+    fs.pipe_file(f"{folder}/{one('foreign').name}.json", b'{"hello": 1}')
+    fs.pipe_file(f"{folder}/{one('copied').name}.json", fs.cat_file(f"{folder}/{one('good').name}.json"))
+    fs.pipe_file(filesystem(join(run.segments("t/1"), one("copied").file))[1], b"good")
     rejected_state: list[str] = []
     committed = run.committed("t/1", rejected_state)
-    assert list(committed) == ["good"]
-    assert (committed["good"]["frames"], committed["good"]["path"]) == (3, good)
-    assert dict(line.removeprefix("receipt ").split(": ", 1) for line in rejected_state) == {
+    assert list(committed) == [one("good")]
+    assert (committed[one("good")]["frames"], committed[one("good")]["path"]) == (3, good)
+    told = dict(line.removeprefix("receipt ").split(": ", 1) for line in rejected_state)
+    assert {name.rsplit(".", 1)[1]: text for name, text in told.items()} == {
         "changed": "its file was changed",
-        "copied": "of another segment (good of t/1)",
+        "copied": f"of another segment ({one('good').name} of t/1)",
         "edited": "damaged",
         "foreign": "damaged",
         "gone": "its file is gone",
         "short": "not a receipt",
-        "theirs": "of another segment (theirs of t/2)",
+        "theirs": f"of another segment ({one('theirs').name} of t/2)",
         "torn": "damaged",
     }
 
@@ -80,17 +94,17 @@ def test_a_moved_run_directory_still_serves(tmp_path: Path) -> None:
     put(RunDirectory(str(tmp_path / "before")), "x", b"x")
     (tmp_path / "before").rename(tmp_path / "after")
     committed = RunDirectory(str(tmp_path / "after")).committed("t/1")
-    assert Path(committed["x"]["path"]).read_bytes() == b"x"
+    assert Path(committed[one("x")]["path"]).read_bytes() == b"x"
 
 
 def test_forget_takes_file_and_receipt_and_tidy_the_empty_folders(run: RunDirectory) -> None:
     first, second = put(run, "a", b"a"), put(run, "b", b"b")
-    run.forget("t/1", [first])
-    assert (exists(first), list(run.committed("t/1"))) == (False, ["b"])
-    run.forget("t/1", [second, second])
+    run.forget("t/1", [one("a")])
+    assert (exists(first), exists(second), list(run.committed("t/1"))) == (False, True, [one("b")])
+    run.forget("t/1", [one("b"), one("b")])
     assert run.committed("t/1") == {}
     put(run, "c", b"c", title="t/2")
-    run.forget("t/1", [join(run.segments("t/1"), "c.mp4")])
+    run.forget("t/1", [one("c")])
     fs, folder = filesystem(run.segments("t/1"))
     fs.pipe_file(f"{folder}/.x.0123abcd.99-0123abcd.part.mp4", b"half")
     assert [path.rsplit("/", 1)[-1] for path in run.tidy()] == [".x.0123abcd.99-0123abcd.part.mp4"]
