@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser
+from pipelines.cli.interruption import Interruption, say_interrupted
 from pipelines.cli.options import (
     add_engine_options,
     add_guards,
@@ -345,18 +345,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         whole.print_help()
         return 0
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return int(args.run(args) or 0)
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to resume", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        return 0
-    except Exception as problem:
-        return _told(problem, args)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with Interruption() as interruption:
+        try:
+            return int(args.run(args) or 0)
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt) or interruption.asked:
+                say_interrupted()
+                return INTERRUPTED
+            if isinstance(problem, BrokenPipeError):
+                return 0
+            if not isinstance(problem, Exception):
+                raise
+            return _told(problem, args)
 
 
 def _told(problem: Exception, args: argparse.Namespace) -> int:
