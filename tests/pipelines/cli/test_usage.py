@@ -62,7 +62,7 @@ def manifest(footage: Path, tmp_path: Path) -> str:
             "the speech: {footage}/b.mp4: has no audio stream, it holds video; give any file with sound",
         ),
         ({"video": "a\nb.mp4"}, "the video: 'a\\nb.mp4' holds a line break; rename the file"),
-        ({"output": "x\ny.mp4"}, "y.mp4' holds a line break; choose another name"),
+        ({"output": "x\ny.mp4"}, "holds a line break; choose another name"),
         (
             {"video": "abfs://box/a.mp4"},
             "abfs:// needs the package adlfs, which is not installed: pip install adlfs",
