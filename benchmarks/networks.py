@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from operators.retalk.enet_stage import MOUTH, TOP
 from retalk_models import build
-from retalk_models.inference.optimize import WINOGRAD, OptimizationConfig, default_optimization, optimize
+from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
 from tests.retalk_models.recipe import subject_of
 
 
@@ -126,7 +126,11 @@ DEFAULT = {
 def config_named(name: str, network: str) -> OptimizationConfig:
     """One of `FORMS` for a network: Winograd's products where the stages use them."""
     form = FORMS[name]
-    return dataclasses.replace(form, winograd=WINOGRAD.get(network, ())) if form.winograd else form
+    return (
+        dataclasses.replace(form, winograd=default_optimization(network, "cpu").winograd)
+        if form.winograd
+        else form
+    )
 
 
 def tensors_of(value: Any) -> list[Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from operators.retalk import align3d, coefficients, face_boxes, mel, oriented_crops
 from operators.retalk.detectors import Detectors
 from operators.retalk.nets import Networks
-from operators.retalk.network_inputs import FaceInput, face_input, reference_frame
+from operators.retalk.network_inputs import FaceInput, face_input, reference_frame, swap_colours
 from operators.retalk.original import Finished, Steps
 
 
@@ -124,9 +124,10 @@ def _render(
     with record.timed("lnet"):
         heard = np.stack([spectrogram[:, record.starts[out] :][:, : mel.CHUNK] for out, _, _ in items])
         pairs = np.stack([item.pair for _, _, item in items])
+        pairs = swap_colours(pairs)
         lips = steps.networks.lips(heard, pairs, batch=len(items))
     with record.timed("enet"):
-        predicted = steps.networks.faces(lips, pairs[..., 3:], batch=len(items))
+        predicted = swap_colours(steps.networks.faces(lips, pairs[..., 3:], batch=len(items)))
     with record.timed("blend"):
         for (out, i, _), face in zip(items, predicted, strict=True):
             record.faces.append(face)

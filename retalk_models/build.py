@@ -26,6 +26,19 @@ NETWORKS = {
 }
 
 
+def network_class(name: str) -> type[nn.Module]:
+    """The class of a network, imported when asked for.
+
+    Raises:
+        ValueError: no such network.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"no network {name!r}: choose one of {', '.join(NETWORKS)}")
+    module, network = NETWORKS[name]
+    found: type[nn.Module] = getattr(importlib.import_module(module), network)
+    return found
+
+
 def build(name: str, **options: Any) -> nn.Module:
     """A network in eval mode, float32, on the CPU, ready for ``load_state_dict`` with the official
     checkpoint's keys.
@@ -40,13 +53,11 @@ def build(name: str, **options: Any) -> nn.Module:
     Raises:
         ValueError: no such network.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"no network {name!r}: choose one of {', '.join(NETWORKS)}")
+    network = network_class(name)
     import torch
 
-    module, network = NETWORKS[name]
     with torch.device("meta"):  # constant buffers name the CPU explicitly and are not affected
-        net: nn.Module = getattr(importlib.import_module(module), network)(**options)
+        net: nn.Module = network(**options)
     for owner in net.modules():
         for key, parameter in owner._parameters.items():
             if parameter is not None and parameter.is_meta:

@@ -145,7 +145,7 @@ class DNetStage(NetworkStage):
                 borderMode=cv2.BORDER_REPLICATE,
             )
         if options.identity:
-            identity[chosen] = self.networks.identity(reference[chosen][..., ::-1])
+            identity[chosen] = self.networks.identity(reference[chosen])
         return {"reference": reference, "identity": identity}
 
 

@@ -170,7 +170,7 @@ class ENetStage(NetworkStage):
                 raise ValueError(
                     "E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it"
                 )
-            drawn = self.networks.draw(lips[..., ::-1], identity, top=TOP)[..., ::-1]
+            drawn = self.networks.draw(lips, identity, top=TOP)
         else:
             drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[
                 :, TOP:
@@ -183,11 +183,11 @@ class ENetStage(NetworkStage):
         GANimation sees 128 pixels: what it changes is enlarged and added, so that the picture keeps its own
             detail.
         """
-        bgr = faces[..., ::-1].astype(np.float32) / 255
+        seen = faces.astype(np.float32) / 255
         neutral = np.stack(
-            [cv2.resize(cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA), (SIDE, SIDE)) for f in bgr]
+            [cv2.resize(cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA), (SIDE, SIDE)) for f in seen]
         )
-        change = (self.networks.emote(bgr, action_units(name)) - neutral)[..., ::-1] * 255
+        change = (self.networks.emote(seen, action_units(name)) - neutral) * 255
         return np.clip(np.rint(faces + change * (1 - ramp()[:, None, None])), 0, 255).astype(np.uint8)
 
     def _restore(

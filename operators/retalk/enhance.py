@@ -47,7 +47,7 @@ def alignment(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     Args:
         points: float[5, 2].
     """
-    reference = reference_points()
+    points, reference = points.astype(np.float64), reference_points()
     forward, back = similarity(points, reference), similarity(reference, points)
     scale = scale_of(forward)
     turn = back[:, :2] / (scale * scale_of(back))

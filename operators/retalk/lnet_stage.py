@@ -107,12 +107,12 @@ class LNetStage(NetworkStage):
             pairs = np.concatenate(
                 [reduced(segment["faces"], core, hide=True), reduced(segment["reference"], core)], axis=3
             )
-            lips[chosen] = self.networks.lips(chunks_at(spectrogram, times[chosen]), pairs)[..., ::-1]
+            lips[chosen] = self.networks.lips(chunks_at(spectrogram, times[chosen]), pairs)
         return {"lips": lips, "strength": strength}
 
 
 def reduced(pictures: np.ndarray, indices: np.ndarray, hide: bool = False) -> np.ndarray:
-    """float32[n, 96, 96, 3] BGR 0 ... 1 of pictures uint8[C, s, s, 3] RGB, sampled as the original does:
+    """float32[n, 96, 96, 3] 0 ... 1 of pictures uint8[C, s, s, 3], sampled as the original does:
     bilinear, without averaging.
 
     ``hide`` blackens the lower half.
@@ -122,10 +122,7 @@ def reduced(pictures: np.ndarray, indices: np.ndarray, hide: bool = False) -> np
 
     unique, back = np.unique(indices, return_inverse=True)
     chosen = (
-        torch.from_numpy(np.ascontiguousarray(np.asarray(pictures)[unique][..., ::-1]))
-        .permute(0, 3, 1, 2)
-        .float()
-        / 255
+        torch.from_numpy(np.ascontiguousarray(np.asarray(pictures)[unique])).permute(0, 3, 1, 2).float() / 255
     )
     if hide:
         chosen[:, :, chosen.shape[2] // 2 :] = 0

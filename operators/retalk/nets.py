@@ -1,8 +1,8 @@
 """The networks as the stages call them: pictures in, pictures out, in micro-batches on one device.
 
-Weights are loaded on first use, by the registry's rules. Pictures are RGB unless a name says BGR: the
-original feeds L-Net, E-Net and GANimation BGR pictures, contrary to its comments, so their official weights
-expect BGR.
+Weights are loaded on first use, by the registry's rules. Pictures are RGB, in and out. The original feeds L-Net,
+E-Net and GANimation BGR pictures, contrary to its comments, so their official weights expect BGR: red and blue
+are exchanged here, and nobody else needs to know.
 """
 
 from __future__ import annotations
@@ -150,68 +150,71 @@ class Networks:
             lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2), crops, windows
         )
 
-    def lips(self, mel: np.ndarray, pairs_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
+    def lips(self, mel: np.ndarray, pairs: np.ndarray, batch: int | None = None) -> np.ndarray:
         """L-Net (E-Net's ``low_res``): speaking faces.
 
         Args:
             mel: float[n, 80, 16].
-            pairs_bgr: float32[n, 384, 384, 6] 0 ... 1, or of any other size; uint8 counts 0 ... 255. Masked
+            pairs: float32[n, 384, 384, 6] 0 ... 1, or of any other size; uint8 counts 0 ... 255. Masked
                 face and reference.
             batch: items at a time, the micro-batch by default.
 
         Returns:
-            float32[n, 96, 96, 3] BGR, 0 ... 1.
+            float32[n, 96, 96, 3], 0 ... 1.
         """
         net = self.module("lnet")
         size = 96
 
         def call(m: Tensor, pair: Tensor) -> Tensor:
-            x = F.interpolate(_unit(pair), (size, size), mode="bilinear")
-            return net(m[:, None], x).permute(0, 2, 3, 1)
+            x = F.interpolate(_unit(_swapped(pair)), (size, size), mode="bilinear")
+            return _swapped(net(m[:, None], x).permute(0, 2, 3, 1))
 
-        return self.run(call, mel.astype(np.float32), pairs_bgr, batch=batch)
+        return self.run(call, mel.astype(np.float32), pairs, batch=batch)
 
-    def identity(self, reference_bgr: np.ndarray) -> np.ndarray:
+    def identity(self, reference: np.ndarray) -> np.ndarray:
         """E-Net's code float32[n, 512] of whom a reference shows, [n, h, w, 3] of any size, float32 0 ... 1
         or uint8.
         """
         net: Any = self.module("enet", low_res=False)
-        return self.run(lambda reference: net.style_code(_unit(reference)).float(), reference_bgr)
+        return self.run(lambda reference: net.style_code(_unit(_swapped(reference))).float(), reference)
 
     def draw(self, lips: np.ndarray, identity: np.ndarray, top: int = 0) -> np.ndarray:
         """`faces` with an identity that is known already, float32[n, 512].
 
         Args:
-            lips: float32[n, 96, 96, 3] BGR 0 ... 1.
+            lips: float32[n, 96, 96, 3], 0 ... 1.
             identity: from `identity`.
             top: first row that is wanted, a multiple of 4; those above are not computed.
 
         Returns:
-            float32[n, 384 - top, 384, 3] BGR, about 0 ... 1, not clamped.
+            float32[n, 384 - top, 384, 3], about 0 ... 1, not clamped.
         """
         net: Any = self.module("enet", low_res=False)
         return self.run(
-            lambda low, code: net.draw(_planes(low), code, top=top).permute(0, 2, 3, 1), lips, identity
+            lambda low, code: _swapped(net.draw(_planes(_swapped(low)), code, top=top).permute(0, 2, 3, 1)),
+            lips,
+            identity,
         )
 
-    def faces(self, lips: np.ndarray, reference_bgr: np.ndarray, batch: int | None = None) -> np.ndarray:
+    def faces(self, lips: np.ndarray, reference: np.ndarray, batch: int | None = None) -> np.ndarray:
         """E-Net without L-Net: faces of full size with the identity of the reference.
 
         Args:
-            lips: float32[n, 96, 96, 3] BGR 0 ... 1.
-            reference_bgr: [n, h, w, 3] of any size, float32 0 ... 1 or uint8.
+            lips: float32[n, 96, 96, 3], 0 ... 1.
+            reference: [n, h, w, 3] of any size, float32 0 ... 1 or uint8.
             batch: items at a time, the micro-batch by default.
 
         Returns:
-            float32[n, 384, 384, 3] BGR, about 0 ... 1, not clamped.
+            float32[n, 384, 384, 3], about 0 ... 1, not clamped.
         """
         net: Any = self.module("enet", low_res=False)
 
         def call(low: Tensor, reference: Tensor) -> Tensor:
-            seen = _unit(reference)
-            return net.enhance(_planes(low), torch.cat([seen, seen], 1)).permute(0, 2, 3, 1)
+            seen = _unit(_swapped(reference))
+            drawn = net.enhance(_planes(_swapped(low)), torch.cat([seen, seen], 1))
+            return _swapped(drawn.permute(0, 2, 3, 1))
 
-        return self.run(call, lips, reference_bgr, batch=batch)
+        return self.run(call, lips, reference, batch=batch)
 
     def enhance(self, faces: np.ndarray) -> np.ndarray:
         """GPEN on aligned faces uint8[n, 512, 512, 3]."""
@@ -265,8 +268,8 @@ class Networks:
 
         return self.run(call, faces)
 
-    def emote(self, faces_bgr: np.ndarray, units: np.ndarray, batch: int | None = None) -> np.ndarray:
-        """GANimation: faces float32[n, 384, 384, 3] BGR 0 ... 1 with the action units float32[17], at 128
+    def emote(self, faces: np.ndarray, units: np.ndarray, batch: int | None = None) -> np.ndarray:
+        """GANimation: faces float32[n, 384, 384, 3], 0 ... 1, with the action units float32[17], at 128
         pixels and enlarged.
         """
         net = self.module("ganimation")
@@ -274,16 +277,18 @@ class Networks:
 
         def call(x: Tensor) -> Tensor:
             small = F.interpolate(
-                _planes(x) * 2 - 1, (EMOTION_SIZE, EMOTION_SIZE), mode="bilinear", align_corners=False
+                _planes(_swapped(x)) * 2 - 1,
+                (EMOTION_SIZE, EMOTION_SIZE),
+                mode="bilinear",
+                align_corners=False,
             )
             target = torch.from_numpy(units).to(small).expand(len(small), -1)
             colour, keep, _ = net(small, target)
             mixed = (keep * small + (1 - keep) * colour) / 2 + 0.5
-            return F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False).permute(
-                0, 2, 3, 1
-            )
+            large = F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False)
+            return _swapped(large.permute(0, 2, 3, 1))
 
-        return self.run(call, faces_bgr, batch=batch)
+        return self.run(call, faces, batch=batch)
 
 
 @functools.lru_cache(maxsize=4)
@@ -370,6 +375,11 @@ class Transfer:
         """Wait for all results."""
         if self.stream is not None:
             torch.cuda.current_stream(self.device).synchronize()
+
+
+def _swapped(pictures: Tensor) -> Tensor:
+    """[..., 3 * k]: red and blue exchanged in each picture of three channels."""
+    return pictures.unflatten(-1, (-1, 3)).flip(-1).flatten(-2)
 
 
 def _planes(pictures: Tensor) -> Tensor:

@@ -65,6 +65,12 @@ def face_input(frame: np.ndarray, reference: np.ndarray, box: tuple[int, int, in
     return FaceInput(pair.astype(np.float32), (face / 255.0).astype(np.float32))
 
 
+def swap_colours(pictures: np.ndarray) -> np.ndarray:
+    """BGR pictures [..., 3 * k] as RGB, or RGB as BGR: red and blue exchanged in each three channels."""
+    shape = pictures.shape
+    return pictures.reshape(*shape[:-1], -1, 3)[..., ::-1].reshape(shape)
+
+
 def paste_face(frame: np.ndarray, face: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     """A frame with a generated face pasted hard into its box.
 

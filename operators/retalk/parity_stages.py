@@ -30,7 +30,7 @@ from operators.retalk.detectors import Detectors, make_detectors
 from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_boxes
 from operators.retalk.model_files import Restoration, restoration_files
 from operators.retalk.nets import NetworkStage, shared_networks
-from operators.retalk.network_inputs import SIDE, face_input, reference_frame
+from operators.retalk.network_inputs import SIDE, face_input, reference_frame, swap_colours
 from operators.retalk.original import Box, Steps
 from operators.retalk.source import PICTURES, check_expression, speech_mel, standard_points, template
 from operators.segment import Segment
@@ -325,7 +325,8 @@ class LNetOriginal(ParityStage):
         if speaks.any():
             pairs = self._pairs(segment, np.flatnonzero(speaks), face_box)
             chunks = np.stack([spectrogram[:, starts[i] : starts[i] + mel.CHUNK] for i in out[speaks]])
-            lips[speaks], reference[speaks] = self.networks.lips(chunks, pairs), pairs[..., 3:]
+            spoken = self.networks.lips(chunks, swap_colours(pairs))
+            lips[speaks], reference[speaks] = swap_colours(spoken), pairs[..., 3:]
         return {"lips": lips, "reference": reference, "face_box": face_box, "speaks": speaks}
 
     def _pairs(self, segment: Segment, chosen: np.ndarray, face_box: np.ndarray) -> np.ndarray:
@@ -369,10 +370,11 @@ class ENetOriginal(ParityStage):
         chosen = np.flatnonzero(segment["speaks"])
         face = np.zeros((len(segment["speaks"]), SIDE, SIDE, 3), np.uint8)
         if len(chosen):
-            predicted = self.networks.faces(
-                np.asarray(segment["lips"])[chosen], np.asarray(segment["reference"])[chosen]
+            lips, reference = (
+                swap_colours(np.asarray(segment[name])[chosen]) for name in ("lips", "reference")
             )
-            face[chosen] = (np.clip(predicted, 0, 1) * 255.0).astype(np.uint8)
+            drawn = np.clip(self.networks.faces(lips, reference), 0, 1) * 255.0
+            face[chosen] = swap_colours(drawn.astype(np.uint8))
         return {"face": face}
 
 

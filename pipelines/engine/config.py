@@ -60,6 +60,10 @@ class EngineConfig(_Strict):
     find_faces: bool = Field(
         default=True, description="look for the person to dub, and refuse titles without a face"
     )
+    auto: int | None = Field(
+        default=None,
+        description="place among the engines that `auto` tries, lowest first; None: it is never taken",
+    )
     stages: list[StageConfig] = Field(min_length=1)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.engine.config import EngineConfig, load_engine
+from pipelines.engine.config import EngineConfig, load_engine, names
 from pipelines.engine.engine import Engine
 from pipelines.engine.model_files import check_weights
-from pipelines.errors import ConfigError, UsageError
-from retalk_models.registry.registry import available
+from pipelines.errors import UsageError
+from retalk_models.registry.registry import default_registry
 
 
 def resolve_engine(
@@ -21,14 +21,7 @@ def resolve_engine(
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
     """
     if engine == "auto":
-        return resolve_engine("retalk" if _networks_are_here(options or {}) else "exemplar", options)
-    if engine == "retalk":
-        try:
-            Engine(load_engine("retalk"))
-        except ConfigError as problem:
-            raise ConfigError(
-                f"engine retalk cannot run in this version ({problem}); use --engine exemplar, which needs no weights"
-            ) from problem
+        return resolve_engine(_chosen(options or {}), options)
     config = load_engine(engine) if isinstance(engine, str) else engine
     built = Engine(config)
     if options:
@@ -41,14 +34,22 @@ def resolve_engine(
     return built
 
 
-def _networks_are_here(options: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether the engine `retalk` can run: its stages are part of this version, and its weights are in
-    the cache or at the places that options name.
+def _chosen(options: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of the first engine, by `EngineConfig.auto`, whose stages can be imported and whose model
+    files are here; the last one runs everywhere.
     """
-    if not available("lnet") and not any(values.get("weights") for values in options.values()):
-        return False  # decided without importing torch, which takes seconds
-    try:
-        check_weights(resolve_engine("retalk", options))
-    except UsageError:
-        return False
-    return True
+    ranks = {name: rank for name in names("engines") if (rank := load_engine(name).auto) is not None}
+    *better, last = sorted(ranks, key=ranks.__getitem__)
+    registry = default_registry()
+    elsewhere = any(values.get("weights") for values in options.values())
+    if not elsewhere and not any(registry.available(file) for file in registry.catalog.files):
+        return (
+            last  # without importing any stage: those that need model files bring torch, which takes seconds
+        )
+    for name in better:
+        try:
+            check_weights(resolve_engine(name, options))
+        except UsageError:
+            continue
+        return name
+    return last

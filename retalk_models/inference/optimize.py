@@ -3,6 +3,13 @@ them.
 
 `retalk_models.build` and `load` give the exact form: the official keys, the original's operations. `optimize`
     rewrites it in place.
+
+A network says as attributes of its class what a faster form must know of it:
+    ENTRIES: methods that callers may call; ("forward",) without it.
+    CONTIGUOUS: True if it gains nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
+    WINOGRAD: parts whose layers know of `layers.winograd` and take it ("" all of it).
+    CONV_NORM: pairs of a convolution and the batch norm behind it that are no neighbours in a `Sequential`.
+    KEEP_FLOAT32: parts that stay out of autocast.
 """
 
 from __future__ import annotations
@@ -17,23 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from retalk_models.build import network_class
 from retalk_models.layers import winograd
 from retalk_models.layers.stylegan2 import ModulatedConv2d
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-#: Methods that callers may call, beside ``forward``.
-ENTRIES = (
-    "forward",
-    "lowres",
-    "enhance",
-    "style_code",
-    "draw",
-    "logits",
-    "forward_lip",
-    "forward_lipfeat",
-    "forward_aud",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,17 +207,9 @@ def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
         setattr(module, name, torch.autocast(device_type, dtype)(getattr(module, name)))
 
 
-def entries(module: nn.Module) -> list[str]:
-    """Methods of `ENTRIES` that this network has."""
-    return [name for name in ENTRIES if name in type(module).__dict__]
-
-
-#: Networks that know of `layers.winograd`, and their parts that take it. E-Net's reading of who a face is
-#: ("conv_body_down") could: it saves half a second of a source frame at most, costs 146 MB more of a worker,
-#: and makes further languages costlier relative to the first.
-WINOGRAD = {"enet": ("style_convs",), "gfpgan": ("",), "parsenet": ("",)}
-#: Networks that gain nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
-CONTIGUOUS = ("lnet", "ganimation", "syncnet")
+def entries(module: nn.Module) -> tuple[str, ...]:
+    """Methods that callers may call."""
+    return getattr(module, "ENTRIES", ("forward",))
 
 
 def default_optimization(name: str, device: str) -> OptimizationConfig:
@@ -237,7 +225,8 @@ def default_optimization(name: str, device: str) -> OptimizationConfig:
         name: the network.
         device: a torch device string.
     """
-    cpu = torch.device(device).type == "cpu"
+    cpu, network = torch.device(device).type == "cpu", network_class(name)
     return OptimizationConfig(
-        channels_last=name not in CONTIGUOUS or not cpu, winograd=WINOGRAD.get(name, ()) if cpu else ()
+        channels_last=not (cpu and getattr(network, "CONTIGUOUS", False)),
+        winograd=getattr(network, "WINOGRAD", ()) if cpu else (),
     )

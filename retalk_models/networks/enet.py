@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,11 @@ class ENet(nn.Module):
     Args:
         low_res: False leaves L-Net out, for a stage that only enhances: then there is no `lowres`.
     """
+
+    ENTRIES: ClassVar = ("forward", "lowres", "enhance", "style_code", "draw")
+    #: `conv_body_down`, which reads who a face is, could take it too: that saves half a second of a source frame at
+    #: most, costs 146 MB more of a worker, and makes further languages costlier relative to the first.
+    WINOGRAD: ClassVar = ("style_convs",)
 
     def __init__(self, low_res: bool = True) -> None:
         super().__init__()

@@ -6,6 +6,8 @@ Described in docs/networks.md#ganimation. Attribute names are the official check
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,6 +40,8 @@ class ResBlock(nn.Module):
 
 class GANimation(nn.Module):
     """Generator of colours and of the mask that says where to keep the input, 8.5 M parameters."""
+
+    CONTIGUOUS: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

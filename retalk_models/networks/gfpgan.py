@@ -162,6 +162,8 @@ class Condition(nn.ModuleList):
 class GFPGAN(nn.Module):
     """Face restoration, 86.4 M parameters."""
 
+    WINOGRAD: ClassVar = ("",)
+
     def __init__(self) -> None:
         super().__init__()
         down, up = UNET_CHANNELS, UNET_CHANNELS[::-1]

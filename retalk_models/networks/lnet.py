@@ -6,6 +6,8 @@ entries).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -173,6 +175,8 @@ class Decoder(nn.Module):
 
 class LNet(nn.Module):
     """Lip-sync network, 127.7 M parameters."""
+
+    CONTIGUOUS: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -181,6 +181,9 @@ def composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 class ParseNet(nn.Module):
     """Face parser, 21.3 M parameters."""
 
+    ENTRIES: ClassVar = ("forward", "logits")
+    WINOGRAD: ClassVar = ("",)
+
     def __init__(self) -> None:
         super().__init__()
         pairs = list(itertools.pairwise(CHANNELS))
