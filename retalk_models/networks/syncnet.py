@@ -21,7 +21,7 @@ class SyncNet(nn.Module):
     own.
     """
 
-    ENTRIES: ClassVar = ("forward_lip", "forward_aud")
+    ENTRIES: ClassVar = ("forward_lip", "forward_lipfeat", "forward_aud")
     CONTIGUOUS: ClassVar = True
 
     def __init__(self) -> None:
@@ -60,6 +60,12 @@ class SyncNet(nn.Module):
     def forward_aud(self, mfcc: Tensor) -> Tensor:
         """(B, 1, 13, 20) float, 13 cepstral coefficients of 20 windows 10 ms apart -> (B, 1024)."""
         return self.netfcaud(self.netcnnaud(mfcc).flatten(1)).float()
+
+    def forward_lipfeat(self, frames: Tensor) -> Tensor:
+        """(B, 3, 5, 224, 224) float BGR 0..255, five frames at 25 fps -> (B, 512), what `forward_lip` builds
+        on.
+        """
+        return self.netcnnlip(frames).flatten(1).float()
 
     def forward_lip(self, frames: Tensor) -> Tensor:
         """(B, 3, 5, 224, 224) float BGR 0..255, five frames at 25 fps -> (B, 1024)."""
