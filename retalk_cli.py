@@ -4,13 +4,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import Any
 
-from retalk_models.installation import ForeignPackageError, check_packages
+
+def _end(*_: Any) -> None:
+    """End at once: nothing is there yet that would have to be tidied up."""
+    os.write(2, b"interrupted: run the same command again to resume\n")
+    os._exit(130)
 
 
 def main() -> int:
     """Run the command line; exit code 2 if another project's package is found in place of one of ours."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    from retalk_models.installation import ForeignPackageError, check_packages
+
     try:
         check_packages()
     except ForeignPackageError as problem:

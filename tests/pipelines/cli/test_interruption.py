@@ -1,0 +1,115 @@
+"""A command ends in the same way by Ctrl-C, SIGTERM and SIGHUP, whenever they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import interruption
+from pipelines.cli import main as cli
+from tests.pipelines.cli.test_terminal import command
+
+ROOT = Path(__file__).parents[3]
+LINE = "interrupted: run the same command again to resume"
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+@pytest.mark.parametrize("moment", ["retalk_models.installation", "pipelines.cli.main", "argparse"])
+def test_a_signal_in_the_first_moments(number: signal.Signals, moment: str) -> None:
+    """It comes while a module is being imported."""
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import retalk_cli\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {moment!r}:\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.modules.pop('argparse', None)\n"
+        "sys.exit(retalk_cli.main())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "status", "nowhere"],
+        check=False,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (130, f"{LINE}\n")
+
+
+@pytest.mark.parametrize(
+    ("runner", "number"),
+    [("local", signal.SIGTERM), ("local", signal.SIGHUP), ("ray", signal.SIGTERM), ("ray", signal.SIGHUP)],
+)
+def test_a_signal_while_work_is_done(
+    footage: Path, tmp_path: Path, runner: str, number: signal.Signals
+) -> None:
+    log, gate, said = tmp_path / "log", tmp_path / "go", tmp_path / "said"
+    held = ["--set", f"paint.log={log}", "--set", f"paint.wait={gate}", "--quiet"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "disabled",
+        "TMPDIR": str(tmp_path),
+        "RAY_TMPDIR": tempfile.gettempdir(),
+    }
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            command("run", runner, footage, tmp_path, *held),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 300
+    while not log.exists():
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(200) == 130, said.read_text()
+    assert said.read_text() == f"{LINE}\n"
+    assert not (tmp_path / "out" / "lock.json").exists()
+    assert not list(tmp_path.glob("retalk-ray-*.log"))
+
+
+@pytest.mark.parametrize("other", [RuntimeError("the store is gone"), SystemExit(1), KeyboardInterrupt()])
+def test_what_libraries_make_of_an_interruption_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: BaseException
+) -> None:
+    def interrupted(*_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise other from None
+        return 0
+
+    monkeypatch.setattr("pipelines.cli.status.show_status", interrupted)
+    assert cli.main(["status", "nowhere"]) == 130
+    assert capsys.readouterr().err == f"{LINE}\n"
+
+
+def test_a_signal_that_is_to_be_ignored_stays_ignored() -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption.Interruption() as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert not asked.asked
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            assert asked.asked
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
