@@ -8,7 +8,7 @@ import sys
 from types import FrameType, TracebackType
 from typing import Any
 
-#: The last line of an interrupted command.
+#: Last line of an interrupted command.
 RESUME = "interrupted: run the same command again to resume"
 #: What ends a command: Ctrl-C, a job scheduler, a terminal that is closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
