@@ -4,9 +4,11 @@ Dub one video, or a catalogue::
 
     import retalk
 
-    report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4") report = retalk.run("catalogue.jsonl",
-    run_dir="out", engine="exemplar") report = retalk.run([{"id": "a", "video": "a.mp4", "speech": "a.wav",
-    "output": "a.de.mp4"}], run_dir="out") for record in report.failed:
+    report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4")
+    report = retalk.run("catalogue.jsonl", run_dir="out", engine="exemplar")
+    rows = [{"id": "a", "video": "a.mp4", "speech": "a.wav", "output": "a.de.mp4"}]
+    report = retalk.run(rows, run_dir="out")
+    for record in report.failed:
         print(record["title"], record["dub"], record["error"])
 
 Ask what a run would do and cost::
@@ -17,8 +19,8 @@ All paths may be fsspec URLs. A title that cannot be dubbed is a failed record o
 wrong usage raises a `UsageError` before anything runs. `help(retalk.run)` and the others say which arguments
 there are.
 
-Importing this module is cheap: torch, Ray and OpenCV are imported by the first use of a name. ``python -m
-    retalk`` is the command line.
+Importing this module is cheap: torch, Ray and OpenCV are imported by the first use of a name.
+``python -m retalk`` is the command line.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ _HOMES = {
     "run": "pipelines.runner",
 }
 
-check_packages()
+if __name__ != "__main__":  # the command line says it in one line
+    check_packages()
 
 
 def __getattr__(name: str) -> Any:

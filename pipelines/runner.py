@@ -22,6 +22,7 @@ from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.execution.collector import Collector
 from pipelines.execution.local_loop import run_in_process
+from pipelines.execution.ray_session import RayStartError, is_joined
 from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
@@ -32,6 +33,7 @@ from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
 from pipelines.state.changes import summary
+from pipelines.state.listed import write_listed
 from pipelines.state.lock import RunLock
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import check_owner, run_metadata
@@ -156,6 +158,7 @@ def run(
     noticed = _check(spec, overwrite)
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         _write_metadata(spec, manifested, overwrite)
+        write_listed(directory.url, manifested)
         if redo:
             forget(directory, redo)
         tidy(directory, titles)
@@ -169,10 +172,7 @@ def run(
         if choice.runner == "local":
             report = _report(run_in_process(spec, lock, shown))
         else:
-            from pipelines.execution.ray_run import run_on_ray
-
-            collector, output = run_on_ray(spec, lock, shown, verbose)
-            report = _with_output(_report(collector), output, verbose)
+            report = _on_ray(spec, lock, shown, verbose, may_change=runner == "auto")
         # Again: workers that were killed have left files in this run too.
         try:
             tidy(directory, titles)
@@ -257,6 +257,20 @@ def _report(collector: Collector) -> Report:
         already=collector.already,
         unwritten=dict(collector.unwritten),
     )
+
+
+def _on_ray(spec: RunSpec, lock: RunLock, shown: Progress, verbose: bool, may_change: bool) -> Report:
+    """Run titles on Ray, or in this process where Ray does not start and the user has not asked for it."""
+    from pipelines.execution.ray_run import run_on_ray
+
+    try:
+        collector, output = run_on_ray(spec, lock, shown, verbose)
+    except RayStartError as problem:
+        if not may_change or is_joined() or any(pool.num_gpus for pool, _ in spec.placement(isolated=False)):
+            raise
+        shown.say(f"note: {problem}; the work is done in this process, on one core")
+        return _report(run_in_process(spec, lock, shown))
+    return _with_output(_report(collector), output, verbose)
 
 
 def _with_output(report: Report, output: Path, verbose: bool) -> Report:

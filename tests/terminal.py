@@ -86,6 +86,13 @@ def on_terminal(
             typed = True
         ended, status = os.waitpid(pid, os.WNOHANG)
         code = os.waitstatus_to_exitcode(status) if ended else None
+    while code is not None and select.select([terminal], [], [], 0.1)[0]:
+        try:  # what it wrote last
+            if not (more := os.read(terminal, 1 << 16)):
+                break
+            written += more
+        except OSError:
+            break
     # Ray's agents look for their raylet now and then.
     patience = time.monotonic() + 60
     while code is not None and members(pid) and time.monotonic() < patience:

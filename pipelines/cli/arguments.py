@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from pipelines.monitoring.terminal import fitted
+
 #: Columns of a help text, at most.
 WIDTH = 100
+#: Where an option that somebody expects of a command is found, by command and option.
+INSTEAD = {("run", "--dry-run"): " (`retalk plan MANIFEST` shows what a run would do)"}
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -22,7 +28,7 @@ class HelpFormatter(argparse.HelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        width = max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+        width = max(20, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
         super().__init__(prog, max_help_position=28, width=width)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -66,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_usage(self) -> str:
         """The line of usage, as `--help` begins with it."""
-        return f"usage: {self.short_usage()}\n"
+        return fitted(f"usage: {self.short_usage()}", sys.stdout) + "\n"
 
     def format_help(self) -> str:
         """The whole help, beginning with the line of usage."""
@@ -99,7 +105,10 @@ class Parser(argparse.ArgumentParser):
             message = message.replace("the following arguments are required: ", "missing: ")
         if message.startswith("unrecognized arguments: "):
             message = "; ".join(self._unknown(message.removeprefix("unrecognized arguments: ").split(" ")))
-        self.exit(2, f"{self.prog}: {message}\nusage: {self.short_usage()}; see {self.prog} --help\n")
+        if "--json" in self._given and "--json" in self._option_string_actions:
+            print(json.dumps({"exit_code": 2, "error": message}))
+        usage = f"usage: {self.short_usage()}; see {self.prog} --help"
+        self.exit(2, fitted(f"{self.prog}: {message}\n{usage}", sys.stderr) + "\n")
 
     def _end_of_options(self) -> int:
         return self._given.index("--") if "--" in self._given else len(self._given)
@@ -117,7 +126,8 @@ class Parser(argparse.ArgumentParser):
         named = [word for word in words if word.startswith("-")]
         for word in named:
             name = word.partition("=")[0]
-            yield f"unknown option {name}{did_you_mean(name, options)}"
+            hint = INSTEAD.get((self.prog.rsplit(" ", 1)[-1], name)) or did_you_mean(name, options)
+            yield f"unknown option {name}{hint}"
         if not named:
             yield f"unexpected {'arguments' if len(words) > 1 else 'argument'} {' '.join(words)} (a name with spaces needs quotes)"
 

@@ -2,7 +2,7 @@
 
 EXIT_CODES = """\
 Exit codes: 0 done; 3 some titles failed (which and why is printed and in the ledger); 2 wrong usage, nothing has run; 130 interrupted
-(run the same command again to resume); 4 Ray ended by itself (the same); 1 an error of retalk itself."""
+(run the same command again to resume); 4 Ray did not start, or ended by itself (the same); 1 an error of retalk itself."""
 
 TOP = """\
 Visual dubbing: give it a video of somebody talking and new speech, and get the same video with the mouth speaking the new words.
@@ -156,5 +156,5 @@ on the cluster of RAY_ADDRESS. auto (default): local where the work left takes l
 video with the exemplar engine), else ray; always ray with RAY_ADDRESS, with GPUs in the profile, or with more than 16 titles to do"""
 
 NOTIFY_HELP = """\
-POST a JSON summary to this http(s) URL when the run ends, also when it failed or was interrupted; retried a few times, and never fails or
-holds up the run for more than half a minute"""
+POST a JSON summary to this http(s) URL when the run ends, also when it failed or was interrupted. Up to 4 attempts of 6 s each, 0.5, 2 and
+5 s apart, and no more than 28 s for all of them; redirections are not followed. It never fails the run"""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -347,46 +349,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
     with Interruption() as interruption:
         try:
-            return int(args.run(args) or 0)
+            code, error = int(args.run(args) or 0), ""
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt) or interruption.asked:
                 say_interrupted()
-                return INTERRUPTED
-            if isinstance(problem, BrokenPipeError):
+                code, error = INTERRUPTED, ""
+            elif isinstance(problem, BrokenPipeError):
                 return 0
-            if not isinstance(problem, Exception):
+            elif isinstance(problem, Exception):
+                code, error = _told(problem, args)
+            else:
                 raise
-            return _told(problem, args)
+        if getattr(args, "json", False) and (error or code == INTERRUPTED):
+            with contextlib.suppress(OSError):
+                print(json.dumps({"exit_code": code, "error": error or "interrupted"}), flush=True)
+        return code
 
 
-def _told(problem: Exception, args: argparse.Namespace) -> int:
-    """Print an error and give its exit code: in one line what the user can mend, in full what is a mistake of
-    ours.
+def _told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
+    """Print an error: in one line what the user can mend, in full what is a mistake of ours.
+
+    Returns:
+        The exit code, and the error in one line.
     """
     from operators.storage.errors import StorageError
     from operators.storage.redact import redact
-    from pipelines.execution.ray_session import RayLostError
+    from pipelines.execution.ray_session import RayLostError, RayStartError
+    from pipelines.monitoring.terminal import tell
     from retalk_models.installation import explain_import_error
 
     # Libraries may have put secrets into their words.
     trace = redact("".join(traceback.format_exception(problem)))
     if isinstance(problem, ImportError) and (text := explain_import_error(problem)):
-        print(f"retalk {args.command}: {text}", file=sys.stderr)
-        return USAGE
+        tell(f"retalk {args.command}: {text}", sys.stderr)
+        return USAGE, text
+    text = redact(str(problem))
     if isinstance(problem, RayLostError):
-        print(f"retalk {args.command}: {problem}", file=sys.stderr)
-        return RAY_LOST
+        start = isinstance(problem, RayStartError)
+        hint = ". Nothing has run: run the same command again, or with --runner local" if start else ""
+        tell(f"retalk {args.command}: {text}{hint}", sys.stderr)
+        return RAY_LOST, f"{text}{hint}"
     if isinstance(problem, PermissionError):
-        told = f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder"
-    elif isinstance(problem, (UsageError, StorageError)):
-        told = str(problem)
-    else:
+        text = redact(f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder")
+    elif not isinstance(problem, (UsageError, StorageError)):
         print(trace, file=sys.stderr)
-        return BROKEN
-    print(f"retalk {args.command}: {told}", file=sys.stderr)
+        return BROKEN, f"{type(problem).__name__}: {text}"
+    tell(f"retalk {args.command}: {text}", sys.stderr)
     if getattr(args, "verbose", False):
         print(trace, file=sys.stderr)
-    return USAGE
+    return USAGE, text
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.config import NodeGroup
 from pipelines.errors import DONE, FAILED
 from pipelines.manifest.titles import label
-from pipelines.monitoring.formatting import duration
+from pipelines.monitoring.formatting import count, duration, short_time
 from pipelines.monitoring.grouping import reason_of
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
+from pipelines.state.listed import split_listed
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
 
@@ -49,14 +50,14 @@ def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> d
     """
     stages: dict[str, dict[str, float]] = {}
     for log in logs:
-        for name, count in log["stages"].items():
+        for name, counted in log["stages"].items():
             total = stages.setdefault(
                 name, dict.fromkeys(("frames", "seconds", "cpu_hours", "gpu_hours", "errors"), 0.0)
             )
-            cpus = count["num_cpus"] if count["num_gpus"] else max(1.0, count["num_cpus"])
-            hours = count["seconds"] / HOUR
-            step = {"cpu_hours": hours * cpus, "gpu_hours": hours * count["num_gpus"]}
-            for kind, value in {**{k: count[k] for k in ("frames", "seconds", "errors")}, **step}.items():
+            cpus = counted["num_cpus"] if counted["num_gpus"] else max(1.0, counted["num_cpus"])
+            hours = counted["seconds"] / HOUR
+            step = {"cpu_hours": hours * cpus, "gpu_hours": hours * counted["num_gpus"]}
+            for kind, value in {**{k: counted[k] for k in ("frames", "seconds", "errors")}, **step}.items():
                 total[kind] += value
     done = [record for record in records if record["state"] == "done"]
     joined = sum(json.loads(record["stage_seconds"] or "{}").get("assemble", 0.0) for record in done)
@@ -120,16 +121,17 @@ def read_report(url: str) -> dict[str, Any]:
     run = RunDirectory(url)
     about = require_run_metadata(run.url)
     records, logs = run.records(), read_logs(run.url)
+    listed, _ = split_listed(run.url, records)
     chosen = _forecast(run.url, about, logs)
     since = None
     if chosen is not None:
         later = [log for log in logs if log["started"] >= chosen["made"]]
         since = actual_of(later, [record for record in records if _finished(record) >= chosen["made"]])
-    done = [record for record in records if record["state"] == "done"]
+    done = [record for record in listed if record["state"] == "done"]
     dubs: dict[str, Any] = {
         "of": about["dubs"],
         "done": len(done),
-        "failed": sum(r["state"] == "failed" for r in records),
+        "failed": sum(r["state"] == "failed" for r in listed),
     }
     dubs.update(
         {
@@ -140,7 +142,7 @@ def read_report(url: str) -> dict[str, Any]:
     return {
         **{name: about[name] for name in ("engine", "profile")},
         "dubs": dubs,
-        "failures": group_failures(records),
+        "failures": group_failures(listed),
         "forecast": chosen,
         "since_forecast": since,
         "actual": actual_of(logs, records),
@@ -180,7 +182,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     lines = [
         f"# {url}",
         "",
-        f"Engine {report['engine']}, profile {report['profile']}, {actual['runs']} run(s).",
+        f"Engine {report['engine']}, profile {report['profile']}, {count(actual['runs'], 'run')}.",
     ]
     lines.append(
         f"Dubs: {dubs['done']} of {dubs['of']} done, {dubs['failed']} failed; {duration(dubs['video_seconds'])} of video, "
@@ -215,13 +217,15 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     for name in sorted({*((planned or {}).get("node_hours") or {}), *(actual["node_hours"] or {})}):
         hours = [((one or {}).get("node_hours") or {}).get(name) for _, one in columns]
         rows.append(
-            [f"time of nodes {name}", *(_time(None if value is None else value * HOUR) for value in hours)]
+            [f"node time, {name}", *(_time(None if value is None else value * HOUR) for value in hours)]
         )
     rows.append(
         [
             "money",
             *(
-                f"{_number(one['cost'])} {one['currency']}".strip() if one else "unknown"
+                f"{_number(one['cost'])} {one['currency']}".strip()
+                if one and one["cost"] is not None
+                else "unknown"
                 for _, one in columns
             ),
         ]
@@ -230,9 +234,9 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     counted = since if after else actual
     lines += [*table(rows, markdown=True), "", f"## Stages{after}", ""]
     forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
-    rows = [["stage", "frames", "s/frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
+    rows = [["stage", "frames", "per frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
     for name, stage in counted["stages"].items():
-        each = f"{stage['seconds'] / stage['frames']:.5f}" if stage["frames"] else "-"
+        each = short_time(stage["seconds"] / stage["frames"]) if stage["frames"] else "-"
         expected = _time(forecasts.get(name, {}).get("seconds"))
         spent = [_time(stage[kind] * HOUR) for kind in ("cpu_hours", "gpu_hours")]
         rows.append(

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from operators.stage import option_help
-from operators.storage.files import join
+from operators.storage.files import exists, join
 from operators.storage.redact import redact
+from pipelines.cli.interruption import RESUME
 from pipelines.cli.summaries import as_json as report_json
 from pipelines.cli.summaries import closing_line, for_notification
 from pipelines.engine.engine import stage_table
@@ -25,7 +26,7 @@ from pipelines.monitoring.command_log import LOGGER
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress import Progress
-from pipelines.monitoring.terminal import table
+from pipelines.monitoring.terminal import columns_of, table, tell, wide_table
 from pipelines.one_title import absolute, dub, has_work, row_of, side_directory
 from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
@@ -38,7 +39,7 @@ from pipelines.state.run_directory import RunDirectory
 def say(text: str) -> None:
     """Print a line for the user on standard error, and log it."""
     LOGGER.info("%s", text)
-    print(redact(text), file=sys.stderr, flush=True)
+    tell(redact(text), sys.stderr)
 
 
 def _close(options: Mapping[str, Any]) -> None:
@@ -132,7 +133,7 @@ def dub_one(
         try:
             report = dub(video, speech, output, **defaults, **options)
         except KeyboardInterrupt:
-            say(f"interrupted: run the same command again to resume (work is kept in {directory})")
+            say(f"{RESUME} (work is kept in {directory})")
             return INTERRUPTED
         _close(options)
         seconds = time.monotonic() - began
@@ -141,12 +142,11 @@ def dub_one(
         if report.exit_code != DONE and (has_work(directory) or options["keep_segments"]):
             say(f"work is kept in {directory}: run the same command again to resume, or delete it")
         if as_json:
-            print(json.dumps(report_json(report, seconds)))
+            print(json.dumps(report_json(report, seconds, has_directory=exists(directory))))
         elif report.exit_code == DONE:
             record = report.records[0]
-            print(
-                f"{record['output']}: {record['frames']} frames, {duration(record['video_seconds'])}, in {duration(seconds)}"
-            )
+            length = f"{record['frames']} frames, {duration(record['video_seconds'])}"
+            tell(f"{record['output']}: {length}, in {duration(seconds)}")
     return report.exit_code
 
 
@@ -177,7 +177,7 @@ def dry_run(
     if as_json:
         print(json.dumps({**told, "dry_run": True, "exit_code": FAILED if title["error"] else DONE}))
     elif not title["error"]:
-        print("\n".join(_dry_lines(redact(video), told)))
+        tell("\n".join(_dry_lines(redact(video), told)))
     for note in title["notes"]:
         say(f"note: {note}")
     if title["error"]:
@@ -209,7 +209,7 @@ def run_catalogue(
         try:
             report = run(manifest, run_dir=directory, **options)
         except KeyboardInterrupt:
-            say("interrupted: run the same command again to resume")
+            say(RESUME)
             return INTERRUPTED
         _close(options)
         seconds = time.monotonic() - began
@@ -218,7 +218,10 @@ def run_catalogue(
         LOGGER.info("%s", closing_line(report, seconds))
         if options["verbose"]:
             say(f"segments: {report.computed} computed, {report.reused} taken from an earlier run")
-        print(json.dumps(report_json(report, seconds)) if as_json else closing_line(report, seconds))
+        if as_json:
+            print(json.dumps(report_json(report, seconds)))
+        else:
+            tell(closing_line(report, seconds))
     return report.exit_code
 
 
@@ -226,7 +229,9 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
     """`retalk stages`: the table of stages, or their options."""
     built = resolve_engine(engine, settings)
     if not options:
-        print("\n".join(table(stage_table(built), markdown=True)))
+        rows = stage_table(built)
+        lines = wide_table(rows, sys.stdout) if sys.stdout.isatty() else table(rows, markdown=True)
+        print("\n".join(lines))
         return DONE
     for spec in built.stages:
         kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))
@@ -236,7 +241,9 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
                 allowed = " | ".join(map(repr, get_args(kind)))
             else:
                 allowed = str(kind) if get_origin(kind) else kind.__name__
-            print(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
+            tell(f"{spec.name}.{field.name} = {getattr(spec.options, field.name)!r}  ({allowed})")
             if means[field.name]:
-                print(textwrap.fill(means[field.name], 100, initial_indent="    ", subsequent_indent="    "))
+                width = min(100, columns_of(sys.stdout)) if sys.stdout.isatty() else 100
+                filled = textwrap.fill(means[field.name], max(24, width) - 4)
+                print(textwrap.indent(filled, "    "))
     return DONE

@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 
 from operators.storage.files import exists, filesystem, join
 from operators.storage.redact import redact
+from pipelines.cli.records import record_json
 from pipelines.errors import DONE, FAILED
 from pipelines.manifest.titles import label
-from pipelines.monitoring.formatting import count, duration
+from pipelines.monitoring.formatting import count, duration, short_time
 from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress_text import SLOW_START, slow_start
 from pipelines.monitoring.run_log import SILENT, read_logs
-from pipelines.monitoring.terminal import table
+from pipelines.monitoring.terminal import table, tell
+from pipelines.state.listed import split_listed
 from pipelines.state.lock import holder
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import RunDirectory, read_json
@@ -37,7 +39,8 @@ def read_status(url: str) -> dict[str, Any]:
         (it ended without a word: see ``died``, the lock it left); "finished"; or "stopped" (interrupted, with
         work left). ``running``: the lock's content or None. ``started`` (seconds since the epoch),
         ``engine``, ``profile``, ``titles``, ``dubs`` (of the manifest), ``done``, ``failed`` (records),
-        ``left`` (dubs). ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames``
+        ``left`` (dubs), ``unlisted`` (records of dubs that the newest manifest does not list; the others do
+        not count them). ``segments`` and ``frames`` (planned so far), ``committed`` and ``committed_frames``
         (of these, receipts or done). ``log``: the newest run's log (`pipelines.monitoring.run_log`) or None,
         with its ``age`` in seconds.
 
@@ -46,7 +49,7 @@ def read_status(url: str) -> dict[str, Any]:
     """
     run = RunDirectory(url)
     about = require_run_metadata(run.url)
-    records = run.records()
+    records, gone = split_listed(run.url, run.records())
     done = {(record["title"], record["dub"]) for record in records if record["state"] == "done"}
     failed = [record for record in records if record["state"] == "failed"]
     lock, logs = holder(run.url), read_logs(run.url)
@@ -60,6 +63,7 @@ def read_status(url: str) -> dict[str, Any]:
         "done": len(done),
         "failed": failed,
         "left": left,
+        "unlisted": len(gone),
         **_committed(run, done),
         "log": {**log, "age": round(time.time() - log["updated"], 1)} if log is not None else None,
     }
@@ -119,6 +123,9 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
     ]
     ended = f"{status['done']} done, {len(status['failed'])} failed, {status['left']} to go"
     lines.append(f"{count(status['dubs'], 'dub')} of {count(status['titles'], 'title')}: {ended}")
+    if status["unlisted"]:
+        dubs = count(status["unlisted"], "record")
+        lines.append(f"left out: {dubs} of titles that are no longer in the manifest")
     live = status["state"] in ("running", "silent")
     if live and log is not None:
         at_work = max(0, log["planned_titles"] - log["ended"])
@@ -128,10 +135,14 @@ def describe(url: str, status: dict[str, Any]) -> list[str]:
     frames = f"{status['committed_frames']}/{status['frames']} frames"
     lines.append(f"segments planned: {status['segments']}, committed: {status['committed']} ({frames})")
     if log is not None:
+        if not live and log["outcome"] == "ended" and not log["expected"] and not log["failed"]:
+            lines.append("the last run: nothing was left to do")
+            return lines
         eta = f", about {duration(log['eta'])} left" if live and log["eta"] is not None else ""
         now = f", {log['recent_fps']:.1f} in the last minute" if live else ""
         speed = f": {log['fps']:.1f} frames/s{now}{eta}" if log["done"] else ""
-        lines.append(f"this run: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}{speed}")
+        name = "this run" if live else "the last run"
+        lines.append(f"{name}: {log['done']}/{log['expected']} frames in {duration(log['elapsed'])}{speed}")
         lines += stage_lines(log)
         if live:
             lines += [
@@ -146,10 +157,10 @@ def _ago(lock: dict[str, Any] | None) -> str:
 
 def stage_lines(log: dict[str, Any]) -> list[str]:
     """A log's stages as a table."""
-    rows = [["stage", "pool", "rows", "frames", "s/frame", "busy", "at work", "errors"]]
+    rows = [["stage", "pool", "rows", "frames", "per frame", "busy", "at work", "errors"]]
     elapsed = max(1e-3, float(log["elapsed"]))
     for name, counted in log["stages"].items():
-        each = f"{counted['seconds'] / counted['frames']:.4f}" if counted["frames"] else "-"
+        each = short_time(counted["seconds"] / counted["frames"]) if counted["frames"] else "-"
         busy = f"{counted['seconds'] / elapsed:.2f} of {counted['most']}"
         rows.append(
             [
@@ -176,18 +187,19 @@ def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
     while True:
         status = read_status(url)
         if as_json:
-            print(json.dumps(status), flush=True)
+            failed = [record_json(record) for record in status["failed"]]
+            print(json.dumps({**status, "failed": failed}), flush=True)
         else:
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")
-            print(redact("\n".join(describe(url, status))), flush=True)
+            tell(redact("\n".join(describe(url, status))))
         if not watch or status["running"] is None:
             break
         time.sleep(WATCH_PERIOD)
     if not as_json:
         failed = [(label(record["title"], record["dub"]), record["error"]) for record in status["failed"]]
         for text in grouped(failed, "--json lists all"):
-            print(f"failed: {text}", file=sys.stderr)
+            tell(f"failed: {text}", sys.stderr)
         if status["left"] > 0 and not status["running"]:
             print("run the same `retalk run` again to resume")
     return FAILED if status["failed"] else DONE

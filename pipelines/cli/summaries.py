@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from operators.storage.files import join
 from operators.storage.redact import redact, redact_all
+from pipelines.cli.records import record_json
 from pipelines.monitoring.formatting import count, duration
 from pipelines.runner import Report
 
@@ -24,27 +28,48 @@ def outcome(report: Report) -> str:
 
 def closing_line(report: Report, seconds: float) -> str:
     """The last line of `retalk run`."""
-    video = sum(record["video_seconds"] for record in report.records if record["state"] == "done")
-    reused = f"; {count(report.reused, 'segment')} of an earlier run used again" if report.reused else ""
     ledger = redact(join(report.run_dir, "ledger.jsonl"))
-    return f"{outcome(report)}; {duration(video)} of video in {duration(seconds)}{reused}; ledger: {ledger}"
+    if report.records and report.already == len(report.records):
+        return f"nothing to do: {report.already} already done; ledger: {ledger}"
+    began = time.time() - seconds
+    video = sum(
+        record["video_seconds"]
+        for record in report.records
+        if record["state"] == "done" and _finished(record) >= began
+    )
+    made = f"; {duration(video)} of video in {duration(seconds)}" if video else f"; {duration(seconds)}"
+    reused = f"; {count(report.reused, 'segment')} of an earlier run used again" if report.reused else ""
+    return f"{outcome(report)}{made}{reused}; ledger: {ledger}"
 
 
-def as_json(report: Report, seconds: float) -> dict[str, Any]:
-    """A report for machines: counts, notes, and the records of all titles with their errors."""
+def _finished(record: Mapping[str, Any]) -> float:
+    """When a dub ended, in seconds since the epoch, to the end of that second."""
+    text = record.get("finished")
+    return datetime.datetime.fromisoformat(text).timestamp() + 1 if text else 0.0
+
+
+def as_json(report: Report, seconds: float, has_directory: bool = True) -> dict[str, Any]:
+    """A report for machines: counts, notes, and the records of all titles with their errors.
+
+    Args:
+        report: of the run.
+        seconds: that it took.
+        has_directory: the run directory is still there.
+    """
     failed = len(report.failed)
     return redact_all(
         {
             "outcome": "failed" if failed else "done",
             "exit_code": report.exit_code,
-            "run_dir": report.run_dir,
+            "run_dir": report.run_dir if has_directory else None,
             "already_done": report.already,
             "dubbed": len(report.records) - failed - report.already,
             "failed": failed,
             "segments": {"computed": report.computed, "reused": report.reused},
             "seconds": round(seconds, 3),
             "notes": report.noticed,
-            "records": report.records,
+            "ray_output": report.ray_output or None,
+            "records": [record_json(record) for record in report.records],
         }
     )
 

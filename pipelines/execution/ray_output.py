@@ -9,21 +9,37 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 
+@dataclass
+class KeptOutput:
+    """The file that Ray's output goes into. It is deleted at the end unless somebody keeps it.
+
+    Attributes:
+        path: of the file.
+        kept: it stays.
+    """
+
+    path: Path
+    kept: bool = False
+
+    def keep(self) -> bool:
+        """Let the file stay if anything is in it; returns whether it stays."""
+        self.kept = self.path.exists() and self.path.stat().st_size > 0
+        return self.kept
+
+
 @contextmanager
-def kept_output() -> Iterator[Path]:
+def kept_output() -> Iterator[KeptOutput]:
     """Redirect file descriptors 1 and 2 into a temporary file, and Ray's own log messages too.
 
     `sys.stdout` and `sys.stderr` keep their targets. Code that holds their old objects writes into the file.
-
-    Yields:
-        The file; it is deleted at the end if it is empty, else the caller decides.
     """
     descriptor, name = tempfile.mkstemp(prefix="retalk-ray-", suffix=".log")
-    path = Path(name)
+    output = KeptOutput(path := Path(name))
     handler = logging.FileHandler(path, encoding="utf-8")
     ray_logger = logging.getLogger("ray")
     propagated = ray_logger.propagate
@@ -33,14 +49,14 @@ def kept_output() -> Iterator[Path]:
         with contextlib.ExitStack() as stack:
             for stream, number in (("stdout", 1), ("stderr", 2)):
                 stack.enter_context(_redirected(stream, number, descriptor))
-            yield path
+            yield output
     finally:
         ray_logger.propagate = propagated
         ray_logger.removeHandler(handler)
         handler.close()
         os.close(descriptor)
-        if path.exists() and not path.stat().st_size:
-            path.unlink()
+        if not output.kept:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

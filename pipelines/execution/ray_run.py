@@ -14,12 +14,13 @@ from operators.storage.scratch import scratch_folder
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.model_files import wanted_files
 from pipelines.engine.rows import Row
+from pipelines.errors import UsageError
 from pipelines.execution.assembler_pool import AssemblerPool
 from pipelines.execution.collector import Collector
 from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
 from pipelines.execution.ray_graph import stream
 from pipelines.execution.ray_output import kept_output
-from pipelines.execution.ray_session import is_joined, ray_lost, ray_session
+from pipelines.execution.ray_session import RayLostError, is_joined, ray_lost, ray_session
 from pipelines.execution.run_spec import Placement, RunSpec
 from pipelines.manifest.titles import overrides_of
 from pipelines.monitoring.progress import Progress
@@ -45,6 +46,7 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
 
     Raises:
         PreflightError: the cluster cannot run this, or would crawl.
+        RayStartError: no Ray could be started or joined.
         RayLostError: the Ray that was started here has ended by itself.
     """
     checks.check_shared_urls(spec.directory.url, spec.titles)
@@ -55,11 +57,23 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
     def before_start() -> None:
         checks.check_shared_memory(spec.profile)
 
-    with kept_output() as output, ray_session(spec.profile.store_mib, verbose, before_start, output) as ray:
-        _check_cluster(spec, ray, placed, joined)
-        with scratch_folder() as folder:
-            collector = _Driver(spec, ray, placed, lock, progress).run(str(folder))
-    return collector, output
+    with kept_output() as output:
+        try:
+            with ray_session(spec.profile.store_mib, verbose, before_start, output.path) as ray:
+                _check_cluster(spec, ray, placed, joined)
+                with scratch_folder() as folder:
+                    collector = _Driver(spec, ray, placed, lock, progress).run(str(folder))
+        except RayLostError:
+            output.keep()  # the message names it
+            raise
+        except UsageError:  # nothing of Ray's output explains it
+            raise
+        except Exception:
+            if output.keep():
+                progress.say(f"Ray's own output: {output.path}")
+            raise
+        output.keep()
+    return collector, output.path
 
 
 def _check_cluster(spec: RunSpec, ray: Any, placed: Placement, joined: bool) -> None:

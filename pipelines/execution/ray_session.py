@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class RayLostError(Exception):
     """The Ray that was started for this run has ended while the run was at work."""
 
 
+class RayStartError(RayLostError):
+    """Ray did not start, or the one to be joined does not answer. No work has begun."""
+
+
 #: Set when the raylet of the Ray that was started here has ended by itself.
 _LOST = threading.Event()
 
@@ -81,6 +86,7 @@ def ray_session(
         output: file that the workers' output is appended to.
 
     Raises:
+        RayStartError: no Ray could be started or joined.
         RayLostError: the Ray that was started here has ended by itself.
     """
     import ray
@@ -96,12 +102,14 @@ def ray_session(
     joined = bool(os.environ.get("RAY_ADDRESS"))
     with worker_lines_kept(output, verbose):
         if joined:
-            ray.init(**quiet)
+            with _start_explained(output), own_signal_handlers():
+                ray.init(**quiet)
         else:
             if before_start is not None:
                 before_start()
             store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
-            with no_terminal_input(), nullcontext() if shown else _silent_stderr():
+            silence = nullcontext() if shown else _silent_stderr()
+            with _start_explained(output), own_signal_handlers(), no_terminal_input(), silence:
                 ray.init(
                     address="local",
                     num_cpus=machine_cpus(),
@@ -115,6 +123,52 @@ def ray_session(
                 yield ray
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _start_explained(output: Path | None) -> Iterator[None]:
+    """Turn a failed start into one `RayStartError`, with the whole of it in the file, and end what it has
+    left behind.
+    """
+    before = {pid for pid, _ in children(os.getpid())}
+    try:
+        yield
+    except Exception as problem:  # of many kinds, most of them plain Exception
+        for pid, _ in children(os.getpid()):
+            if pid not in before:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        where = ""
+        if output is not None:
+            with suppress(OSError), output.open("a", encoding="utf-8") as file:
+                file.write("".join(traceback.format_exception(problem)))
+            where = f"; more is in {output}"
+        address = os.environ.get("RAY_ADDRESS")
+        said = f"Ray at RAY_ADDRESS={address} cannot be joined" if address else "Ray did not start"
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        raise RayStartError(f"{said}: {reason.rstrip('.')}{where}") from problem
+
+
+@contextmanager
+def own_signal_handlers() -> Iterator[None]:
+    """Let Ray set no handlers of signals meanwhile: on SIGTERM it would end this process at once, with exit
+    code 1 and without a word.
+
+    Ray has no setting for it, only this function of its own.
+    """
+    from ray._private import utils
+
+    setter = getattr(utils, "set_sigterm_handler", None)
+    if setter is not None:
+        utils.set_sigterm_handler = lambda *_: None
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if setter is not None:
+            utils.set_sigterm_handler = setter
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, kept)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def command_log(path: str | None) -> Iterator[None]:
         yield
         return
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not (folder := Path(path).absolute().parent).is_dir():
+            raise UsageError(f"--log-file {path}: there is no folder {folder}")
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as problem:
         raise UsageError(f"--log-file {path}: cannot be written: {problem}") from problem

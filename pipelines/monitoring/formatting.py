@@ -13,6 +13,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def short_time(seconds: float) -> str:
+    """A time below a minute or so, to three digits: ``55.9 ms``, ``1.25 s``."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
 def count(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun: ``1 title``, ``3 titles``."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"

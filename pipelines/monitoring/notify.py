@@ -40,10 +40,13 @@ def check_url(url: str | None) -> None:
 
 
 def shown(url: str) -> str:
-    """A URL as messages name it: scheme and host. Paths of webhooks are secrets as well as their queries."""
+    """A URL as messages name it: scheme, host and port. Paths of webhooks are secrets as well as their
+    queries.
+    """
     try:
         parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.hostname}/***" if parts.scheme and parts.hostname else "URL"
+        place = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{place}/***" if parts.scheme and parts.hostname else "URL"
     except ValueError:
         return "URL"
 
@@ -93,7 +96,9 @@ def _deliver(url: str, body: bytes, said: list[str]) -> None:
 
     def failed(problem: Exception, tries: int) -> None:
         if isinstance(problem, urllib.error.HTTPError):
-            said.append(f"it answered {problem.code} {problem.reason}")
+            moved = problem.code // 100 == 3
+            hint = ", and redirections are not followed: give the new address" if moved else ""
+            said.append(f"it answered {problem.code} {problem.reason}{hint}")
             lasting = problem.code not in RETRYABLE_STATUS
         else:  # no connection, timeouts, what is no HTTP, URLs that urllib refuses
             reason = getattr(problem, "reason", problem)

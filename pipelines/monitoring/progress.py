@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pipelines.monitoring.formatting import duration
 from pipelines.monitoring.progress_text import PERIOD, Meter, Shown, StageWords, describe
-from pipelines.monitoring.terminal import shows_bar
+from pipelines.monitoring.terminal import fitted, shows_bar
 
 if TYPE_CHECKING:
     from pipelines.monitoring.run_log import RunLog
@@ -171,7 +171,7 @@ class Progress:
         if self._bar is not None:
             self._bar.say(text)
         elif self._stream is not None:
-            print(text, file=self._stream, flush=True)
+            print(fitted(text, self._stream), file=self._stream, flush=True)
 
     # --- the thread -----------------------------------------------------------------------------------------
     def _watch(self) -> None:
@@ -300,6 +300,7 @@ class _Bar:
             file=self._file, force_terminal=True, highlight=False, markup=False, emoji=False
         )
         self._spinner = Spinner("dots")
+        self._furthest = 0.0
         self._live = Live(
             console=self._console,
             auto_refresh=False,
@@ -318,22 +319,31 @@ class _Bar:
             self._file.close()
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+        self._console.print(fitted(text, self._stream), soft_wrap=True)
 
     def draw(self, shown: Shown, elapsed: float) -> None:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
+        columns = self._console.width
+        # Titles that are planned later add work: the bar waits for it and does not go back.
+        self._furthest = max(self._furthest, shown.fraction or 0.0)
+        bar = ProgressBar(
+            total=1.0, completed=self._furthest, pulse=shown.fraction is None and not self._furthest
+        )
+        counts, width = " · ".join([*shown.counts, duration(elapsed)]), max(10, min(30, columns // 5))
         line = Table.grid(padding=(0, 1))
         line.add_column(width=1)
-        line.add_column(width=max(10, min(30, self._console.width // 5)))
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        fraction = shown.fraction
-        bar = ProgressBar(total=1.0, completed=fraction or 0.0, pulse=fraction is None)
-        counts = " · ".join([*shown.counts, duration(elapsed)])
-        line.add_row(self._spinner, bar, Text(counts))
-        doing = Text(f"  {' · '.join(shown.doing)}", no_wrap=True, overflow="ellipsis", style="cyan")
-        warnings = [Text(f"  {text}", style="yellow") for text in shown.warnings]
+        if width + len(counts) + 4 <= columns:
+            line.add_column(width=width)
+            line.add_column(no_wrap=True)
+            line.add_row(self._spinner, bar, Text(counts))
+        else:  # what is counted matters more than the bar
+            line.add_column()
+            line.add_row(self._spinner, Text(counts))
+        doing = Padding(Text(" · ".join(shown.doing), style="cyan"), (0, 0, 0, 2))
+        warnings = [Padding(Text(text, style="yellow"), (0, 0, 0, 2)) for text in shown.warnings]
         self._live.update(Group(line, doing, *warnings), refresh=True)

@@ -4,6 +4,7 @@ show.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from pipelines.monitoring.formatting import count, duration
 COMMITS, SECONDS, WINDOW = 4, 10.0, 60.0
 #: Seconds between two writings of a run's log.
 PERIOD = 5.0
-#: Seconds after which a worker that is not up is reported as slow.
-SLOW_START = 60.0
+#: Seconds after which a worker that is not up is reported as slow, and after which the line of the progress
+#: display says what it is doing.
+SLOW_START, LONG_START = float(os.environ.get("RETALK_SLOW_START") or 60.0), 5.0
 
 
 class Meter:
@@ -141,7 +143,7 @@ def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: S
             "assembling" if state["titles"] == 1 else f"assembling {count(state['assembling'], 'video')}"
         )
     if starting and not doing:
-        doing.append(f"starting workers ({', '.join(starting)})")
+        doing.append(f"starting workers ({_starting(coordinator['starting'])})")
     if not doing:
         doing.append("finishing" if state["ended"] >= state["titles"] else "loading what the stages need")
     warnings = [
@@ -150,6 +152,18 @@ def describe(state: Mapping[str, Any], coordinator: Mapping[str, Any], stages: S
         if float(worker["seconds"] or 0) >= SLOW_START
     ]
     return Shown(_counts(state), doing, sum(fractions) / len(fractions) if fractions else None, warnings)
+
+
+def _starting(workers: Sequence[Mapping[str, Any]]) -> str:
+    """Groups whose workers are starting, each with what its slowest one is doing where that takes long."""
+    slowest: dict[str, Mapping[str, Any]] = {}
+    for worker in sorted(workers, key=lambda one: float(one["seconds"] or 0)):
+        slowest[str(worker["group"])] = worker
+    parts = []
+    for group, worker in sorted(slowest.items()):
+        long = float(worker["seconds"] or 0) >= LONG_START and worker.get("state")
+        parts.append(f"{group}: {worker['state']}, {duration(float(worker['seconds']))}" if long else group)
+    return ", ".join(parts)
 
 
 def _counts(state: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from pipelines.state.run_directory import parse_json, read_checksummed, read_jso
 FORMAT = 1
 #: Names that a run writes into its directory.
 STATE = (
-    *("run.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet"),
+    *("run.json", "titles.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet"),
     *("plans", "segments", "receipts", "records", "made", "runs"),
 )
 #: Names that other commands and the analysis cache write into it.

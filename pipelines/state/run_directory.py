@@ -2,6 +2,7 @@
 appears whole or not at all.
 
 run.json                        what runs here; by it the directory is known to be ours (`pipelines.state.ownership`)
+titles.json                     which titles and dubs the newest manifest lists (`pipelines.state.listed`)
 plan.parquet                    one row per output segment that was planned
 plans/KEY.json                  shots and anchors of a title, so that a later run does not look for them again
 analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once per segment (`pipelines.state.analysis_cache`)

@@ -171,6 +171,14 @@ class Paint(Stage):
             yield frame, int(pts)
 
 
+class SlowToStart(Paint):
+    """Its set-up waits for the file that the environment variable SLOW_TO_START names."""
+
+    def setup(self, device: str) -> None:
+        while not Path(os.environ["SLOW_TO_START"]).exists():
+            time.sleep(0.05)
+
+
 class Broken(Stage):
     """Declares a column that it does not write."""
 

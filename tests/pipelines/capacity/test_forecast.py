@@ -24,6 +24,7 @@ from pipelines.cli import main as cli
 from pipelines.cli.report import group_failures, read_report
 from pipelines.engine.config import NodeGroup, PoolConfig, ProfileConfig, StageRate
 from pipelines.engine.engine import Engine
+from pipelines.monitoring.formatting import short_time
 from tests.pipelines.conftest import engine_config, make_speech, profile_config
 from tests.rights import without_root
 
@@ -266,7 +267,7 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
         sum(stage["seconds"] for stage in actual["stages"].values()) / 3600
     )
     assert actual["node_hours"] is None or set(actual["node_hours"]) == {"here"}
-    assert f"| brightness | 24     | {actual['stages']['brightness']['seconds'] / 24:.5f}" in text
+    assert f"| brightness | 24     | {short_time(actual['stages']['brightness']['seconds'] / 24)}" in text
     assert "Dubs: 1 of 2 done, 1 failed" in text
     assert re.search(r"\| CPU time +\| 19 s +\| \d+ s +\|", text)
     assert "hours" not in text.lower(), "times are for people"

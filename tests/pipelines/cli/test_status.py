@@ -229,3 +229,23 @@ def test_workers_that_do_not_come_up_are_named(
     assert lines == [
         "a worker of brightness has not come up for 1 min 15 s (process 7 on host, importing, stopped (T))"
     ]
+
+
+def test_titles_that_left_the_manifest_do_not_count(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "go").touch()
+    out = str(tmp_path / "out")
+    assert cli.main(command) == 3
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(manifest.read_text().splitlines(keepends=True)[0])
+    assert cli.main(command) == 0
+    capsys.readouterr()
+    assert cli.main(["status", out]) == 0
+    said = capsys.readouterr()
+    assert "1 dub of 1 title: 1 done, 0 failed, 0 to go" in said.out
+    assert "left out: 1 record of titles that are no longer in the manifest" in said.out
+    assert "the last run: nothing was left to do" in said.out
+    assert not said.err
+    assert cli.main(["report", out]) == 0
+    assert "Dubs: 1 of 1 done, 0 failed" in capsys.readouterr().out

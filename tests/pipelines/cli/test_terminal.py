@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipelines.cli.status import describe, read_status
 from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import fake_program, on_terminal
 
@@ -86,3 +89,35 @@ def test_ctrl_c_ends_all_of_it(
     gate.touch()
     again = on_terminal(command(kind, "local", footage, tmp_path, *held), environment, tmp_path)
     assert again.code == 0, again.text
+
+
+def test_a_worker_that_does_not_come_up_is_told(
+    footage: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its set-up waits for a file: progress and `retalk status` say which worker, and what its process does."""
+    monkeypatch.setattr("pipelines.cli.status.SLOW_START", 1.0)
+    gate, out, told = tmp_path / "go", tmp_path / "out", list[str]()
+    words = command("run", "ray", footage, tmp_path)
+    engine = engine_config().model_dump()
+    engine["stages"][-1]["stage"] = "tests.pipelines.stages:SlowToStart"
+    (tmp_path / "engine.yaml").write_text(yaml.safe_dump(engine))
+
+    def is_told() -> bool:
+        """Opens the gate once the status says it; nothing is interrupted."""
+        if not told and (out / "run.json").exists():
+            status = read_status(str(out))
+            said = "\n".join(describe(str(out), status))
+            if status["running"] and "a worker of brightness+level+paint has not come up for" in said:
+                told.append(said)
+                shown_until[0] = time.monotonic() + 2
+        if told and time.monotonic() > shown_until[0]:
+            gate.touch()
+        return False
+
+    shown_until = [0.0]
+    slow = {**environment, "RETALK_SLOW_START": "1", "SLOW_TO_START": str(gate), "COLUMNS": "200"}
+    ended = on_terminal(words, slow, tmp_path, is_told)
+    assert ended.code == 0, ended.text
+    line = r"a worker of brightness\+level\+paint has not come up for \d+ s \(process \d+ on \S+, importing, \w+ \(\w\)"
+    assert re.search(line, told[0])
+    assert re.search(line, ended.text)

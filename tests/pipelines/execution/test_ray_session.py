@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,10 @@ def test_what_others_print_goes_into_a_file() -> None:
     code = (
         "import os, sys, logging\n"
         "from pipelines.execution.ray_output import kept_output\n"
-        "with kept_output() as path:\n"
+        "with kept_output() as output:\n"
         "    os.write(2, b'core\\n'); os.write(1, b'core\\n'); logging.getLogger('ray.x').error('logged')\n"
         "    print('ours'); print('ours too', file=sys.stderr)\n"
-        "print(path.read_text().split()); path.unlink()\n"
+        "    output.keep(); print(output.path.read_text().split()); output.path.unlink()\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True
@@ -53,10 +54,79 @@ def test_what_others_print_goes_into_a_file() -> None:
     assert ended.stdout == "ours\n['core', 'core', 'logged']\n"
 
 
-def test_a_file_without_content_does_not_stay() -> None:
-    with kept_output() as path:
-        assert path.exists()
-    assert not path.exists()
+def test_the_file_stays_only_with_content_that_is_wanted() -> None:
+    with kept_output() as empty:
+        assert empty.path.exists()
+        assert not empty.keep()
+    assert not empty.path.exists()
+    with kept_output() as unwanted:
+        os.write(2, b"core")
+    assert not unwanted.path.exists()
+    with kept_output() as wanted:
+        os.write(2, b"core")
+        assert wanted.keep()
+    assert wanted.path.read_text() == "core"
+    wanted.path.unlink()
+
+
+def failing_start(folder: Path, footage: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a catalogue that is large enough for Ray where Ray's first process ends at once."""
+    engine, profile = folder / "engine.yaml", folder / "profile.yaml"
+    engine.write_text(yaml.safe_dump(engine_config().model_dump()))
+    profile.write_text(yaml.safe_dump(profile_config(1, store_mib=100).model_dump(exclude_none=True)))
+    rows = [
+        {
+            "id": f"t{n}",
+            "video": str(footage / "one.mp4"),
+            "speech": str(footage / "short.wav"),
+            "output": f"{n}.mp4",
+        }
+        for n in range(17)
+    ]
+    (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    broken = folder / "gcs_server"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    code = (
+        "import sys, retalk_cli, pipelines.execution.ray_session\n"
+        "import ray._private.services as services\n"
+        f"services.GCS_SERVER_EXECUTABLE = {str(broken)!r}\n"
+        "sys.exit(retalk_cli.main())\n"
+    )
+    files = ["run", str(folder / "m.jsonl"), "-o", str(folder / "out")]
+    configs = ["--engine", str(engine), "--profile", str(profile)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return subprocess.run(
+        [sys.executable, "-c", code, *files, *configs, *options],
+        check=False,
+        cwd=ROOT,
+        env={**kept, "RAY_AUTH_MODE": "disabled", "TMPDIR": str(folder), "RAY_TMPDIR": tempfile.gettempdir()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_ray_that_does_not_start_is_said_in_one_line(footage: Path, tmp_path: Path) -> None:
+    ended = failing_start(tmp_path, footage, "--runner", "ray", "--quiet")
+    assert ended.returncode == RAY_LOST, ended.stderr
+    (line,) = ended.stderr.strip().splitlines()
+    (log,) = tmp_path.glob("retalk-ray-*.log")
+    assert line.startswith("retalk run: Ray did not start: ")
+    assert f"more is in {log}" in line
+    assert line.endswith("run the same command again, or with --runner local")
+    assert "Traceback" in log.read_text()
+    assert not (tmp_path / "out" / "lock.json").exists()
+
+
+def test_work_is_done_here_where_ray_does_not_start_and_nobody_asked_for_it(
+    footage: Path, tmp_path: Path
+) -> None:
+    ended = failing_start(tmp_path, footage)
+    assert ended.returncode == 0, ended.stderr
+    (note,) = [line for line in ended.stderr.splitlines() if line.startswith("note: Ray did not start: ")]
+    assert note.endswith("the work is done in this process, on one core")
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 17
 
 
 def test_the_raylet_is_killed_and_the_run_says_so(footage: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pipelines.monitoring.progress import Progress
 
 
 def test_steps_notes_and_warnings_are_appended(tmp_path: Path) -> None:
-    path = tmp_path / "logs" / "run.log"
+    path = tmp_path / "run.log"
     for number in range(2):
         with command_log(str(path)), Progress(None) as shown:
             shown.phase(f"step {number}")
@@ -70,6 +70,13 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(UsageError, match=r"--log-file .*cannot be written"),
-        command_log(str(tmp_path / "file" / "x.log")),
+        command_log(str(tmp_path)),
     ):
         pass
+    for folder in ("file", "absent"):
+        with (
+            pytest.raises(UsageError, match=rf"--log-file .*there is no folder {tmp_path / folder}"),
+            command_log(str(tmp_path / folder / "x.log")),
+        ):
+            pass
+    assert not (tmp_path / "absent").exists()

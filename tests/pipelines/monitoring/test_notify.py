@@ -108,6 +108,7 @@ def test_only_http(url: str) -> None:
 
 def test_secrets_of_a_webhook_are_not_shown() -> None:
     assert shown("https://user:pass@hooks.example/services/T0/secret?sig=1") == "https://hooks.example/***"
+    assert shown("http://me:secret@hooks.example:8443/x") == "http://hooks.example:8443/***"
     assert shown("nonsense") == "URL"
     with pytest.raises(UsageError) as problem:
         check_url("ftp://user:secret@host/path-secret")

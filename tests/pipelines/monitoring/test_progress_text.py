@@ -100,8 +100,10 @@ def test_workers_that_do_not_come_up_are_shown() -> None:
         "seconds": 12.0,
         "state": "importing torch",
     }
-    assert said({**frames(), "starting": [waiting]}).endswith("starting workers (detect+render)")
-    first = {**frames(), "starting": [{**waiting, "group": "plan"}]}
+    said_long = "starting workers (detect+render: importing torch, 12 s, plan)"
+    early = {**waiting, "group": "plan", "seconds": 2.0}
+    assert said({**frames(), "starting": [early, waiting]}).endswith(said_long), "what takes long is told"
+    first = {**frames(), "starting": [early]}
     assert said(first, planned_titles=0, planned=0, analysed=0) == "[12 s] starting workers (plan)", (
         "nothing is planned yet"
     )
