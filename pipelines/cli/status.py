@@ -187,8 +187,8 @@ def show_status(url: str, as_json: bool = False, watch: bool = False) -> int:
     while True:
         status = read_status(url)
         if as_json:
-            failed = [record_json(record) for record in status["failed"]]
-            print(json.dumps({**status, "failed": failed}), flush=True)
+            records = [record_json(record) for record in status["failed"]]
+            print(json.dumps({**status, "failed": records}), flush=True)
         else:
             if watch and sys.stdout.isatty():
                 print("\033[H\033[2J", end="")
