@@ -108,9 +108,9 @@ def test_a_worker_that_does_not_come_up_is_told(
 
     def told_by_status() -> bool:
         """Open the gate two seconds after the status says it; interrupt nothing."""
-        if not told and (out / "run.json").exists():
-            if re.search(line, "\n".join(describe(str(out), read_status(str(out))))):
-                told.append(time.monotonic())
+        status = "\n".join(describe(str(out), read_status(str(out)))) if (out / "run.json").exists() else ""
+        if not told and re.search(line, status):
+            told.append(time.monotonic())
         if told and time.monotonic() > told[0] + 2:
             gate.touch()
         return False
