@@ -190,6 +190,16 @@ def test_a_foreign_package_is_named(tmp_path: Path, name: str, start: str) -> No
     assert command[0] == "-c" or len(result.stderr.strip().splitlines()) == 1, "no traceback"
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("retalk", "retalk_models")])
+def test_the_module_as_a_program_names_a_foreign_package_in_one_line(tmp_path: Path, name: str) -> None:
+    package = foreign(tmp_path, name)
+    result = python("-m", "retalk", "--help", cwd=tmp_path)
+    (line,) = result.stderr.strip().splitlines()
+    assert str(package) in line
+    assert f"run from another folder than {tmp_path}" in line
+    assert result.returncode == 2
+
+
 def test_a_folder_without_init_that_hides_a_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

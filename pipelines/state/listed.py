@@ -1,4 +1,4 @@
-"""Which dubs the newest manifest of a run directory lists; records of others stay, but do not count."""
+"""Dubs that the newest manifest of a run directory lists; records of others stay, but do not count."""
 
 from __future__ import annotations
 

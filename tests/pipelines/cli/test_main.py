@@ -343,7 +343,7 @@ def test_json_is_all_that_is_on_standard_output(
 def test_a_log_file_has_what_the_terminal_does_not_show(
     footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = tmp_path / "logs" / "dub.log"
+    log = tmp_path / "dub.log"
     fails = ["--set", "misbehave_dub.fail=x", "--set", "misbehave_dub.segment=2", "--log-file", str(log)]
     assert dub(footage, tmp_path / "out" / "x.mp4", configs, *fails) == 3
     assert "Traceback" not in capsys.readouterr().err
@@ -388,7 +388,9 @@ def test_a_run_that_ends_tells_a_webhook(
     with hook(404) as (url, _):
         assert dub(footage, tmp_path / "x.mp4", configs, "--notify", url) == 0, "a run never fails of it"
     error = capsys.readouterr().err
-    assert "note: the summary was not delivered to http://127.0.0.1/***: it answered 404" in error
+    assert re.search(
+        r"note: the summary was not delivered to http://127\.0\.0\.1:\d+/\*\*\*: it answered 404", error
+    )
     assert "token" not in error
     assert dub(footage, tmp_path / "y.mp4", configs, "--notify", "ftp://x/y") == 2
     assert not (tmp_path / "y.mp4").exists()

@@ -1,4 +1,4 @@
-"""How a run has ended, in words and as JSON; errors as JSON."""
+"""End of a run in words and as JSON; errors as JSON."""
 
 from __future__ import annotations
 

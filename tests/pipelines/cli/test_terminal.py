@@ -96,28 +96,27 @@ def test_a_worker_that_does_not_come_up_is_told(
 ) -> None:
     """Its set-up waits for a file: progress and `retalk status` say which worker, and what its process does."""
     monkeypatch.setattr("pipelines.cli.status.SLOW_START", 1.0)
-    gate, out, told = tmp_path / "go", tmp_path / "out", list[str]()
+    gate, out, told = tmp_path / "go", tmp_path / "out", list[float]()
     words = command("run", "ray", footage, tmp_path)
     engine = engine_config().model_dump()
     engine["stages"][-1]["stage"] = "tests.pipelines.stages:SlowToStart"
     (tmp_path / "engine.yaml").write_text(yaml.safe_dump(engine))
+    line = (
+        r"a worker of brightness\+level\+paint has not come up for \d+ s "
+        r"\(process \d+ on \S+, importing, [\w ]+ \(\w\)"
+    )
 
-    def is_told() -> bool:
-        """Opens the gate once the status says it; nothing is interrupted."""
-        if not told and (out / "run.json").exists():
-            status = read_status(str(out))
-            said = "\n".join(describe(str(out), status))
-            if status["running"] and "a worker of brightness+level+paint has not come up for" in said:
-                told.append(said)
-                shown_until[0] = time.monotonic() + 2
-        if told and time.monotonic() > shown_until[0]:
+    def told_by_status() -> bool:
+        """Open the gate two seconds after the status says it; interrupt nothing."""
+        status = "\n".join(describe(str(out), read_status(str(out)))) if (out / "run.json").exists() else ""
+        if not told and re.search(line, status):
+            told.append(time.monotonic())
+        if told and time.monotonic() > told[0] + 2:
             gate.touch()
         return False
 
-    shown_until = [0.0]
     slow = {**environment, "RETALK_SLOW_START": "1", "SLOW_TO_START": str(gate), "COLUMNS": "200"}
-    ended = on_terminal(words, slow, tmp_path, is_told)
+    ended = on_terminal(words, slow, tmp_path, told_by_status)
     assert ended.code == 0, ended.text
-    line = r"a worker of brightness\+level\+paint has not come up for \d+ s \(process \d+ on \S+, importing, \w+ \(\w\)"
-    assert re.search(line, told[0])
-    assert re.search(line, ended.text)
+    assert told, "`retalk status` has said it"
+    assert re.search(line, ended.text), "the progress display has said it"

@@ -65,7 +65,7 @@ def test_a_table_fits(terminal: TextIO, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_bar_on_twenty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is counted and done is broken between words; nothing is cut."""
+    """Counts and stages are broken between words; nothing is cut."""
     from pipelines.monitoring.progress import _Bar
     from pipelines.monitoring.progress_text import Shown
 
