@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from operators.storage.errors import refusal
 from operators.storage.files import join, sweep
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
 from pipelines.engine.model_files import check_weights, wanted_files
@@ -248,7 +249,9 @@ def _report(collector: Collector) -> Report:
         failures = "".join(
             f"\n{label(r['title'], r['dub'])}: {r['error']}" for r in records if r["state"] != "done"
         )
-        raise UnwritableError(f"the ledger cannot be written ({problem}); {ended}{failures}") from problem
+        raise UnwritableError(
+            f"the ledger cannot be written ({refusal(problem)}); {ended}{failures}"
+        ) from problem
     return Report(
         collector.run.url,
         records,

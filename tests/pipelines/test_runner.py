@@ -473,7 +473,7 @@ def test_a_ledger_that_cannot_be_written_ends_in_words(footage: Path, tmp_path: 
     (tmp_path / "ledger.jsonl").mkdir()
     with pytest.raises(
         UsageError,
-        match=r"the ledger cannot be written .*; 1 done, 1 failed\nbad: .*absent.mp4: no such file",
+        match=r"the ledger cannot be written \(Is a directory\); 1 done, 1 failed\nbad: .*absent.mp4: no such file",
     ):
         go([*catalogue(footage)[:1], {"id": "bad", "video": "absent.mp4", "speech": "absent.wav"}], tmp_path)
     assert (tmp_path / "plain.mp4").exists()
