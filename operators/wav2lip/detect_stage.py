@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
-from operators.media.reader import read_frames
+from operators.media.rgb_reader import RgbReader, read_rgb
 from operators.numeric.masks import runs
 from operators.retalk.boxes import best_box
 from operators.retalk.detectors import NetworkDetectors
@@ -37,6 +37,9 @@ class DetectOptions:
             padded nor smoothed.
         face: chosen: of several faces the one nearest to the person chosen for this title (`face` of the
             manifest); best: the one the detector is surest of, as the original does, in every shot.
+        reader: pyav or decord; pictures in which faces are sought. decord takes local 8-bit files of constant
+            frame rate, its pixels differ by 3 at most, and PyAV reads what it cannot; see
+            `operators.media.rgb_reader`.
         weights: home of other model files than the official ones (its folder ``models``).
     """
 
@@ -45,6 +48,7 @@ class DetectOptions:
     static: bool = False
     box: tuple[int, int, int, int] | None = None
     face: Literal["chosen", "best"] = "chosen"
+    reader: RgbReader = "pyav"
     weights: str = ""
 
     def __post_init__(self) -> None:
@@ -101,12 +105,12 @@ class DetectStage(NetworkStage):
         if options.static:
             start, stop = segment.shot[0], segment.shot[0] + 1
         boxes, found = np.zeros((stop - start, 4), np.int64), np.zeros(stop - start, bool)
-        for frame in read_frames(segment.video, start, stop):
-            box = best_box(nearest_first(self.detectors.boxes(frame.rgb()), anchor))
+        for index, picture in read_rgb(segment.video, start, stop, options.reader):
+            box = best_box(nearest_first(self.detectors.boxes(picture), anchor))
             if box is not None:
                 padded = pad_boxes(box[None], options.pads, segment.size)[0]
-                found[frame.index - start] = bool((padded[2:] - padded[:2] >= THINNEST).all())
-                boxes[frame.index - start] = padded if found[frame.index - start] else 0
+                found[index - start] = bool((padded[2:] - padded[:2] >= THINNEST).all())
+                boxes[index - start] = padded if found[index - start] else 0
         if options.static:
             return _columns(np.repeat(boxes, last - first, 0), np.repeat(found, last - first))
         if options.smooth:
