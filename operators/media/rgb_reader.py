@@ -89,6 +89,8 @@ def _decord(info: VideoInfo, start: int, stop: int) -> Iterator[np.ndarray]:
     """Pictures of a range, fewer (possibly none) where decord is not installed or fails."""
     if start == stop or (decord := _module()) is None:
         return
+    failures: tuple[type[BaseException], ...] = (decord.DECORDError, decord.DECORDLimitReachedError)
+    failures += av.error.FFmpegError, DecodeError, RuntimeError, AssertionError, StopIteration
     try:
         if not _closed_groups(*fingerprint(info.url)):
             return
@@ -97,12 +99,12 @@ def _decord(info: VideoInfo, start: int, stop: int) -> Iterator[np.ndarray]:
         if len(reader) != info.n_frames or not _same_times(reader, info, start, stop):
             return
         reader.seek_accurate(start)
-    except (*_errors(decord), av.error.FFmpegError, DecodeError, RuntimeError, AssertionError):
+    except failures:
         return
     for _ in range(start, stop):
         try:
             picture = reader.next().asnumpy()
-        except (*_errors(decord), StopIteration):
+        except failures:
             return
         if picture.shape != (info.height, info.width, 3):
             return
@@ -136,11 +138,6 @@ def _same_times(reader: Any, info: VideoInfo, start: int, stop: int) -> bool:
     theirs = reader.get_frame_timestamp(range(start, stop))[:, 0]
     ours = info.pts[start:stop] * float(info.time_base)
     return bool(np.abs(theirs - ours).max() < 0.5 / float(info.average_rate))
-
-
-def _errors(decord: Any) -> tuple[type[Exception], ...]:
-    """Its exceptions: no picture, or one that was replaced by its neighbour."""
-    return decord.DECORDError, decord.DECORDLimitReachedError
 
 
 def _module() -> Any:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 
+from operators.media.frames import Frame
+from operators.media.reader import read_frames
+from operators.media.rgb_reader import swscale_rgb
 from operators.retalk.face_boxes import WINDOW
 from operators.wav2lip.detect_stage import DetectOptions, DetectStage, nearest_first, smoothed
+from tests.operators.faces.footage import segment
+from tests.operators.media.synth import write_video
 
 
 def originals(boxes: np.ndarray) -> np.ndarray:
@@ -78,3 +86,29 @@ def test_a_fixed_box_needs_no_detector_and_must_be_one() -> None:
     assert DetectStage().model_files(DetectOptions()) == ("s3fd",)
     with pytest.raises(ValueError, match=r"box \[40, 8, 4, 60\] must be x1, y1, x2, y2"):
         DetectOptions(box=(40, 8, 4, 60))
+
+
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
+def test_faces_are_sought_in_the_pictures_of_the_chosen_reader(
+    tmp_path: Path, reader: Literal["pyav", "decord"]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, count=8)
+    seen: list[np.ndarray] = []
+
+    class Detectors:
+        def boxes(self, picture: np.ndarray) -> np.ndarray:
+            seen.append(picture)
+            return np.array([[20, 10, 60, 50, 0.9]], np.float32)
+
+    stage = DetectStage(DetectOptions(reader=reader, face="best"))
+    stage.setup("cpu")
+    stage.detectors = Detectors()  # type: ignore[assignment]
+    out = stage.process(segment(str(path), (2, 6), (2, 6), None))
+    assert out["found"].tolist() == [True] * 4
+    convert = Frame.rgb if reader == "pyav" else swscale_rgb
+    expected = [convert(frame) for frame in read_frames(str(path), 2, 6)]
+    assert len(seen) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(seen, expected, strict=True))
+    other = swscale_rgb if reader == "pyav" else Frame.rgb
+    assert not np.array_equal(seen[0], other(next(read_frames(str(path), 2, 3))))
