@@ -268,9 +268,11 @@ def ganimation(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
 def syncnet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     del mids
     lip = torch.from_numpy(arrays["in_lip_u8"].astype(np.float32))
+    with captured(module, out_lipfeat="netcnnlip") as seen:
+        out_lip = module.forward_lip(lip).numpy()
     return {
-        "out_lip": module.forward_lip(lip).numpy(),
-        "out_lipfeat": module.forward_lipfeat(lip).numpy(),
+        "out_lip": out_lip,
+        "out_lipfeat": seen["out_lipfeat"].reshape(len(out_lip), -1),
         "out_aud": module.forward_aud(torch.from_numpy(arrays["in_mfcc"])).numpy(),
     }
 
