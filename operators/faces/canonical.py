@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from operators.faces.geometry import EYES, MOUTH, eye_distance, head_model
+from operators.faces.geometry import EYES, eye_distance, head_model
 from operators.numeric.affine import apply, compose, invert, scale_of, similarity
 
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
@@ -75,16 +75,3 @@ def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.nda
     return cv2.warpAffine(
         picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-
-
-def face_shape(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks float[..., 68, 2] with place, size and tilt removed, in eye distances from between the eyes."""
-    flat = np.asarray(landmarks, np.float64).reshape(-1, 68, 2)
-    shapes = (
-        np.stack([apply(transform_of_landmarks(points), points) for points in flat]) if len(flat) else flat
-    )
-    return ((shapes - TEMPLATE[EYES].mean(0)) / EYE).reshape(np.shape(landmarks))
-
-
-#: The box around the lips of the template, crop pixels: x1, y1, x2, y2.
-TEMPLATE_MOUTH = np.concatenate([TEMPLATE[MOUTH].min(0), TEMPLATE[MOUTH].max(0)])

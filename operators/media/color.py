@@ -22,7 +22,6 @@ _KR_KB = {
     10: (0.2627, 0.0593),  # BT.2020 constant luminance, taken as non-constant
 }
 UNSPECIFIED = 2
-RGB_MATRIX = 0
 YCGCO = 8
 LIMITED_RANGE, FULL_RANGE = 1, 2
 

@@ -18,7 +18,6 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from operators.media.audio import audio_blocks
 from operators.media.color import UNSPECIFIED, ColorTags
 from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
@@ -129,16 +128,6 @@ class VideoInfo:
     def duration(self) -> Fraction:
         """Seconds from the first frame's start to the last frame's end."""
         return self.end - self.start
-
-
-@dataclasses.dataclass(frozen=True)
-class AudioInfo:
-    """An audio stream: ``duration`` in seconds, ``sample_rate`` in Hz, number of ``channels``."""
-
-    url: str
-    duration: Fraction
-    sample_rate: int
-    channels: int
 
 
 def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
@@ -306,23 +295,3 @@ def is_still_image(url: str) -> bool:
     """
     with open_input(url) as container:
         return is_picture(container)
-
-
-def probe_audio(url: str) -> AudioInfo:
-    """Describe the first audio stream of a file, as `load_audio` gives it: by decoding it. Remembered for a
-    file until it changes.
-
-    Raises:
-        MediaError: the file cannot be opened or decoded.
-        NoAudioError: it has no audio stream, or no sample in it.
-    """
-    return _probe_audio(str(url))
-
-
-@kept_by_file(64)
-def _probe_audio(url: str) -> AudioInfo:
-    samples = rate = channels = 0
-    for block, rate in audio_blocks(url):  # noqa: B007
-        channels = len(block)
-        samples += block.shape[1]
-    return AudioInfo(url, Fraction(samples, rate), rate, channels)

@@ -53,8 +53,6 @@ class Decoder(nn.Module):
     transform).
     """
 
-    NOT_EXECUTED: ClassVar = ("style_mlp",)
-
     def __init__(self) -> None:
         super().__init__()
         # In the checkpoint, not in the computation: the style codes come ready from the U-Net.

@@ -51,7 +51,4 @@ def test_box_of_transform_inverts_transform_of_box() -> None:
 def test_landmarks_of_any_size_and_tilt_land_on_the_template() -> None:
     points = apply(turned(-35, 0.3, (500, 300)), TEMPLATE)
     np.testing.assert_allclose(apply(canonical.transform_of_landmarks(points), points), TEMPLATE, atol=1e-6)
-    np.testing.assert_allclose(
-        canonical.face_shape(points[None])[0], canonical.face_shape(TEMPLATE), atol=1e-6
-    )
     assert 0.8 * BOX < np.ptp(TEMPLATE[:, 0]) < 1.1 * BOX

@@ -1,4 +1,4 @@
-"""Results of `probe_video` and `probe_audio`, and the files that they refuse."""
+"""Results of `probe_video`, and the files that they refuse."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.media.probe import is_still_image, probe_audio, probe_video
+from operators.media.probe import is_still_image, probe_video
 from operators.media.reader import read_frames
-from operators.storage.errors import DecodeError, MediaError, NoAudioError
+from operators.storage.errors import DecodeError, MediaError
 from tests.operators.media import synth
 from tests.operators.media.conftest import GOP, VFR
 
@@ -293,15 +293,6 @@ def test_hdr_metadata(tmp_path: Path) -> None:
         options={"x265-params": params},
     )
     assert probe_video(str(tmp_path / "hdr.mp4")).hdr == f"mastering-display={master}:cll=1000,400"
-
-
-def test_audio_is_measured_by_decoding(tmp_path: Path) -> None:
-    synth.write_audio(tmp_path / "a.wav", synth.tone(0.8, 22050, channels=2), 22050)
-    info = probe_audio(str(tmp_path / "a.wav"))
-    assert (info.duration, info.sample_rate, info.channels) == (Fraction(4, 5), 22050, 2)
-    synth.write_video(tmp_path / "mute.mp4", 3)
-    with pytest.raises(NoAudioError, match=r"mute\.mp4: no audio stream"):
-        probe_audio(str(tmp_path / "mute.mp4"))
 
 
 def test_truncated_clip_of_the_shared_folder(clips: Path | None, zoo: Zoo) -> None:
