@@ -13,10 +13,12 @@ import pytest
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 
-# Tests interrupt processes they start; a suite in the background of a script (`make test &`) ignores SIGINT,
-# and they would inherit that.
+# Tests interrupt processes they start; a suite that runs in the background of a script (`make test &`) ignores
+# SIGINT, one that runs under nohup SIGHUP, and they would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def package_file(package: str, relative: str) -> Path:
