@@ -66,7 +66,7 @@ class PasteStage(Stage):
         """
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
-        made = encode_segment(segment["target"], self._frames(segment, info), info, encoder)
+        made = encode_segment(segment["target"], self.shown(self._frames(segment, info)), info, encoder)
         return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:

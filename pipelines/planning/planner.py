@@ -133,7 +133,7 @@ class Planner:
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
                     committed = self.run.committed(title.id, self._rejected_state) if running else {}
-                    kept = (*OutputSegmentId._fields, *RECEIPT.names, "notes")
+                    kept = (*OutputSegmentId._fields, *RECEIPT.names, "notes", "metrics")
                     receipts = [
                         {k: receipt[k] for k in kept if k in receipt} for receipt in committed.values()
                     ]
