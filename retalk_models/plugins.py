@@ -14,8 +14,7 @@ from typing import Any
 
 #: Groups of entry points.
 ENGINES, METRICS, COMMANDS = "retalk.engines", "retalk.metrics", "retalk.commands"
-MODEL_FILES, STORAGE_RULES = "retalk.model_files", "retalk.storage_rules"
-GROUPS = (ENGINES, METRICS, COMMANDS, MODEL_FILES, STORAGE_RULES)
+GROUPS = (ENGINES, METRICS, COMMANDS)
 
 
 class PluginError(ValueError):
