@@ -65,6 +65,8 @@ class Stage(ABC):
         #: Called by `process` with the number of frames that it has finished since the last call; a worker
         #: sets it. See `counted`.
         self.tick: Callable[[int], None] = lambda frames: None
+        #: Called by `shown` with the number of an output frame and the frame; a worker sets it for metrics.
+        self.observe: Callable[[int, Any], None] = lambda index, frame: None
 
     def halo(self, options: Any) -> tuple[int, int]:
         """Frames needed before and after the core frames, for these options."""
@@ -100,6 +102,14 @@ class Stage(ABC):
         for frame in frames:
             yield frame
             self.tick(1)
+
+    def shown(self, frames: Iterable[tuple[Item, int]]) -> Iterator[tuple[Item, int]]:
+        """Give the finished output frames of a row with their times one by one, on their way to the encoder,
+        and let metrics (`operators.evaluation.metric`) see each. For the last stage of an engine.
+        """
+        for index, (frame, pts) in enumerate(frames):
+            self.observe(index, frame)
+            yield frame, pts
 
     @abstractmethod
     def process(self, segment: Segment) -> dict[str, Any]:

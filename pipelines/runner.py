@@ -157,6 +157,7 @@ def run(
         keep_segments=keep_segments,
     )
     noticed = _check(spec, overwrite)
+    noticed += built.notes
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         _write_metadata(spec, manifested, overwrite)
         write_listed(directory.url, manifested)

@@ -28,6 +28,7 @@ from retalk_models.installation import (
     explain_import_error,
     install_hint,
 )
+from retalk_models.plugins import COMMANDS
 
 HEAVY = {"torch", "ray", "cv2", "numba", "scipy", "pandas", "pyarrow"}
 TEXT = {".py", ".md", ".yaml", ".toml", ".txt", ""}
@@ -119,7 +120,7 @@ def test_the_command_line_finds_submit_once() -> None:
     found = {
         entry.value
         for one in importlib.metadata.distributions()
-        for entry in one.entry_points.select(group=cli.COMMANDS)
+        for entry in one.entry_points.select(group=COMMANDS)
     }
     assert found == {"cluster.submit:add_parser"}
     assert cli.parser().format_help().count("\n    submit ") == 1

@@ -19,7 +19,7 @@ ORDER = ["retalk_models", "operators", "pipelines", "cluster"]
 #: Folders and modules directly inside a top folder, ground floor first. Those on one floor do not import each other.
 FLOORS = {
     "retalk_models": [
-        {"installation", "layers", "local_files", "retrying"},
+        {"installation", "layers", "local_files", "plugins", "retrying"},
         {"registry", "networks"},
         {"build"},
         {"weights", "inference"},

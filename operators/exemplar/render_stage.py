@@ -90,7 +90,7 @@ class RenderMouths(Stage):
         with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
             for frame in chosen_frames(segment.video, needed, info):
                 patches.add(frame.index, frame.rgb(patches.box(frame.index)))
-            frames = self.counted(rendered_frames(segment, info, drawn, patches, options))
+            frames = self.counted(self.shown(rendered_frames(segment, info, drawn, patches, options)))
             written = encode_segment(
                 segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset)
             )

@@ -11,7 +11,7 @@ import numpy as np
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
-#: ShotFrameSampler a second, at least and at most in a shot, and at most in a title (a shot always has one).
+#: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
 RATE, LEAST, MOST, TITLE = 2.0, 3, 24, 4000
 #: Bytes of pictures held for this at most.
 HELD_BYTES = 256 << 20

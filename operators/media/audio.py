@@ -34,7 +34,7 @@ MIX = {
     **{"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (0.7071, 0.7071), "LFE": (0.0, 0.0), "BC": (0.5, 0.5)},
     **{"BL": (0.7071, 0.0), "SL": (0.7071, 0.0), "BR": (0.0, 0.7071), "SR": (0.0, 0.7071)},
 }
-#: ShotFrameSampler handed on at a time at least.
+#: Samples handed on at a time at least.
 BLOCK = 1 << 15
 
 

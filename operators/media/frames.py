@@ -53,9 +53,10 @@ class Frame:
     Attributes:
         index: number of the frame by presentation order, from 0.
         pts: presentation time in units of the video's time base.
+        drawn: the box around all that `paste` has drawn: x1, y1, x2, y2 in the upright picture; None: nothing.
     """
 
-    __slots__ = ("_layout", "_picture", "_private", "index", "pts")
+    __slots__ = ("_layout", "_picture", "_private", "_source", "drawn", "index", "pts")
 
     def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
         self.index = index
@@ -63,7 +64,15 @@ class Frame:
         self._picture = picture
         #: Nobody else refers to the picture's samples: they may be written to.
         self._private = False
+        #: The picture before it was drawn into.
+        self._source = picture
+        self.drawn: Box | None = None
         self._layout = layout
+
+    @property
+    def original(self) -> Frame:
+        """The frame as it was before anything was drawn into it."""
+        return Frame(self.index, self.pts, self._source, self._layout)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,6 +163,7 @@ class Frame:
             )
         if not alpha.any():
             return
+        self._note_drawn((x1, y1, x2, y2))
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
@@ -182,8 +192,12 @@ class Frame:
             else:
                 _blend(target[y1:y2, x1:x2], part, share)
 
+    def _note_drawn(self, box: Box) -> None:
+        a, b = self.drawn or box, box
+        self.drawn = min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
     def copy(self) -> Frame:
-        """An independent frame with the same picture. ShotFrameSampler are shared until one of the two is
+        """An independent frame with the same picture. Samples are shared until one of the two is
         written to.
         """
         self._private = False

@@ -71,7 +71,9 @@ class BlendStage(Stage):
         """Raises MediaError where the video cannot be read or the output segment not be written."""
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
-        made = encode_segment(segment["target"], self._frames(segment, info, options.levels), info, encoder)
+        made = encode_segment(
+            segment["target"], self.shown(self._frames(segment, info, options.levels)), info, encoder
+        )
         return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo, levels: int) -> Iterator[tuple[Frame, int]]:

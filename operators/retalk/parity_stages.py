@@ -425,7 +425,9 @@ class BlendOriginal(ParityStage):
         """See the class."""
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
-        made = encode_segment(segment["target"], self._frames(segment, info, options), info, encoder)
+        made = encode_segment(
+            segment["target"], self.shown(self._frames(segment, info, options)), info, encoder
+        )
         return receipt(segment["target"], made)
 
     def _frames(

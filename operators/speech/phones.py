@@ -28,7 +28,7 @@ PEAK = 0.7
 #: Noise mixed in, relative to the peak (-80 dB): the models know no digital silence and would hear it in the
 #: gaps of synthetic speech.
 DITHER = 10 ** (-80 / 20)
-#: ShotFrameSampler of the shortest sound that the recogniser takes: a few of its frames.
+#: Samples of the shortest sound that the recogniser takes: a few of its frames.
 SHORTEST = SAMPLE_RATE // 20
 #: Seconds without a phone that count as silence.
 GAP = 0.1

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import scipy
 
-#: ShotFrameSampler per second of all analysis in `operators.speech`.
+#: Samples per second of all analysis in `operators.speech`.
 SAMPLE_RATE = 16000
 #: Frames per second of all tracks in `operators.speech`.
 TRACK_RATE = 100

@@ -40,7 +40,7 @@ class PasteStage(Stage):
     """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending,
     as the original does.
 
-    ShotFrameSampler outside the box are the decoder's; frames that do not speak are encoded as decoded.
+    Samples outside the box are the decoder's; frames that do not speak are encoded as decoded.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded segment, which lies at ``segment["target"]``.
@@ -66,7 +66,7 @@ class PasteStage(Stage):
         """
         options, info = self.options_for(segment), probe_video(segment.video)
         encoder = EncoderOptions(crf=options.crf, preset=options.preset)
-        made = encode_segment(segment["target"], self._frames(segment, info), info, encoder)
+        made = encode_segment(segment["target"], self.shown(self._frames(segment, info)), info, encoder)
         return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:

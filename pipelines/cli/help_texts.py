@@ -119,11 +119,12 @@ Examples:
 
 STAGES_HELP = """\
 List the stages of an engine as a Markdown table: what each of them reads, writes, and needs around a segment; with --options, the options
-that --set changes."""
+that --set changes; with --list, the engines and metrics that are installed, those of other distributions included."""
 
 STAGES_EXAMPLES = """\
 Examples:
 
+  retalk stages --list
   retalk stages --engine exemplar
   retalk stages --engine exemplar --options"""
 

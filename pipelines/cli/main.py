@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser
+from pipelines.cli.foreign_commands import add_foreign_commands
 from pipelines.cli.interruption import Interruption, say_interrupted
 from pipelines.cli.options import (
     add_engine_options,
@@ -29,8 +29,8 @@ from pipelines.cli.options import (
 from pipelines.errors import BROKEN, INTERRUPTED, RAY_LOST, USAGE, UsageError
 from retalk_models import __version__
 
-#: Entry points of further commands: functions that add a parser to argparse's subparsers.
-COMMANDS = "retalk.commands"
+#: Commands that no other distribution may bring.
+OWN = ("completion", "dub", "models", "plan", "profile", "report", "run", "stages", "status")
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -45,16 +45,7 @@ def parser() -> Parser:
     )
     _add_dub(commands)
     _add_run(commands)
-    # Commands of packages to the right of this one, which must not be imported by name: `cluster` brings
-    # submit. Every distribution is asked: `entry_points(group=...)` stops at the first of a name, which in a
-    # checkout may be an old egg-info.
-    found = {
-        entry.name: entry
-        for one in importlib.metadata.distributions()
-        for entry in one.entry_points.select(group=COMMANDS)
-    }
-    for name in sorted(found):
-        found[name].load()(commands)
+    add_foreign_commands(commands, OWN)
     _add_plan(commands)
     _add_status(commands)
     _add_report(commands)
@@ -234,6 +225,9 @@ def _add_stages(commands: Any) -> None:
     command.add_argument(
         "--options", action="store_true", help="list the options of the stages with their values instead"
     )
+    command.add_argument(
+        "--list", action="store_true", help="list the engines and metrics that are installed instead"
+    )
     command.set_defaults(run=_stages)
 
 
@@ -310,6 +304,10 @@ def _profile(args: argparse.Namespace) -> int:
 
 
 def _stages(args: argparse.Namespace) -> int:
+    if args.list:
+        from pipelines.cli.extensions import show_extensions
+
+        return show_extensions()
     from pipelines.cli.run import show_stages
 
     return show_stages(args.engine, settings(args.settings), args.options)

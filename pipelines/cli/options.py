@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.cli.help_texts import AUDIO_HELP, FACE_HELP, LENGTH_HELP, NOTIFY_HELP, RUNNER_HELP
+from pipelines.engine.foreign import foreign_engines
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
 
@@ -56,7 +57,8 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
         "--engine",
         default="auto",
         help="exemplar: reuses the mouths that the footage shows, needs no weights; retalk: the neural networks; auto (default): retalk "
-        "where its weights are installed, otherwise exemplar; or the path of an engine's .yaml file",
+        "where its weights are installed, otherwise exemplar; or the path of an engine's .yaml file"
+        + _installed(),
     )
     group.add_argument(
         "--set",
@@ -66,6 +68,12 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
         dest="settings",
         help="set an option of a stage (`retalk stages --options` lists them); may be repeated",
     )
+
+
+def _installed() -> str:
+    """The engines of other distributions, for a help text."""
+    found = [f"{name} ({whose})" for name, whose in foreign_engines().items()]
+    return f"; also installed: {', '.join(found)}".replace("%", "%%") if found else ""
 
 
 def add_run_options(command: argparse.ArgumentParser) -> None:

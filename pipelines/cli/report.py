@@ -42,6 +42,36 @@ def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
     return sorted(groups.values(), key=lambda group: (-group["count"], group["reason"]))
 
 
+def group_metrics(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each metric over the dubs that have a value of it: ``{name, per, unit, dubs, mean, worst, where}``.
+
+    ``worst`` is that of the worst unit of all dubs, and ``where`` names its dub and the place in the output;
+    None where no value is worse than others.
+    """
+    found: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record in records:
+        for metric in record.get("metrics") or ():
+            found.setdefault(metric["name"], []).append((record, metric))
+    rows = []
+    for name, entries in sorted(found.items()):
+        first = entries[0][1]
+        worst, where = None, None
+        if first["better"]:
+            sign = 1 if first["better"] == "higher" else -1
+            record, metric = min(entries, key=lambda pair: sign * _lowest(pair[1]))
+            worst, at = _lowest(metric), metric["worst_at"]
+            where = f"{record['title']} [{record['dub']}]" + ("" if at is None else f" at {duration(at)}")
+        mean = sum(metric["value"] for _, metric in entries) / len(entries)
+        said = {"name": name, "per": first["per"], "unit": first["unit"], "dubs": len(entries)}
+        rows.append({**said, "mean": mean, "worst": worst, "where": where})
+    return rows
+
+
+def _lowest(metric: Mapping[str, Any]) -> float:
+    """The value of a dub's worst unit, or its only one."""
+    return float(metric["value"] if metric["worst"] is None else metric["worst"])
+
+
 def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
     """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours, wall time, node-hours
     and money (None: unknown).
@@ -143,6 +173,7 @@ def read_report(url: str) -> dict[str, Any]:
         **{name: about[name] for name in ("engine", "profile")},
         "dubs": dubs,
         "failures": group_failures(listed),
+        "metrics": group_metrics(done),
         "forecast": chosen,
         "since_forecast": since,
         "actual": actual_of(logs, records),
@@ -251,6 +282,20 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
             ]
         )
     lines += table(rows, markdown=True)
+    if report["metrics"]:
+        lines += ["", "## Metrics", ""]
+        rows = [["metric", "unit", "per", "dubs", "mean", "worst", "of"]]
+        for metric in report["metrics"]:
+            worst = "-" if metric["worst"] is None else f"{metric['worst']:.4g}"
+            shown = [
+                metric["unit"] or "-",
+                metric["per"],
+                str(metric["dubs"]),
+                f"{metric['mean']:.4g}",
+                worst,
+            ]
+            rows.append([metric["name"], *shown, metric["where"] or "-"])
+        lines += table(rows, markdown=True)
     if report["failures"]:
         lines += ["", "## Failures", ""]
         for group in report["failures"]:

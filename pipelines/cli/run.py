@@ -18,6 +18,7 @@ from pipelines.cli.interruption import RESUME
 from pipelines.cli.summaries import as_json as report_json
 from pipelines.cli.summaries import closing_line, for_notification
 from pipelines.engine.engine import stage_table
+from pipelines.engine.metrics import metric_names
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import BROKEN, DONE, FAILED, INTERRUPTED, USAGE, UsageError
 from pipelines.manifest.titles import Dub, Title, label
@@ -233,6 +234,8 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
         lines = wide_table(rows, sys.stdout) if sys.stdout.isatty() else table(rows, markdown=True)
         print("\n".join(lines))
         return DONE
+    print(f"metrics.on = 'default'  (default | all | none | names with commas: {', '.join(metric_names())})")
+    print("    metrics of the results that are measured: `retalk stages --list` shows them")
     for spec in built.stages:
         kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))
         for field in dataclasses.fields(spec.options):

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from operators.media.limits import MediaLimits
+from pipelines.engine.foreign import foreign_engine, foreign_engines
 from pipelines.errors import ConfigError
 
 
@@ -65,6 +66,9 @@ class EngineConfig(_Strict):
         description="place among the engines that `auto` tries, lowest first; None: it is never taken",
     )
     stages: list[StageConfig] = Field(min_length=1)
+    metrics: list[str] | None = Field(
+        default=None, description="names, or module:Class, of metrics; None: those that are on by default"
+    )
 
 
 class PoolConfig(_Strict):
@@ -299,6 +303,11 @@ def names(kind: Literal["engines", "profiles"]) -> list[str]:
     )
 
 
+def known_names(kind: Literal["engines", "profiles"]) -> list[str]:
+    """Names of the configurations that are shipped, and of the engines of other distributions."""
+    return sorted({*names(kind), *(foreign_engines() if kind == "engines" else ())})
+
+
 def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
     """Return the place of a configuration, for messages, and its text."""
     if name_or_path.endswith((".yaml", ".yml")):
@@ -307,10 +316,11 @@ def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str,
             raise ConfigError(f"{path}: no such file")
         return str(path), path.read_text()
     if name_or_path not in names(kind):
-        near = difflib.get_close_matches(name_or_path, names(kind), 1)
+        known = known_names(kind)
+        near = difflib.get_close_matches(name_or_path, known, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ConfigError(
-            f"{kind[:-1]} {name_or_path!r} is unknown{hint}: choose {', '.join(names(kind))} or give the path of a .yaml file"
+            f"{kind[:-1]} {name_or_path!r} is unknown{hint}: choose {', '.join(known)} or give the path of a .yaml file"
         )
     return f"configs/{kind}/{name_or_path}.yaml", (
         resources.files("configs") / kind / f"{name_or_path}.yaml"
@@ -356,6 +366,10 @@ def _load(kind: Literal["engines", "profiles"], name_or_path: str, model: type[M
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML: {error}") from error
+    return _validated(data, where, model)
+
+
+def _validated(data: Any, where: str, model: type[Model]) -> Model:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: must be a mapping with the keys {', '.join(model.model_fields)}")
     try:
@@ -365,12 +379,23 @@ def _load(kind: Literal["engines", "profiles"], name_or_path: str, model: type[M
 
 
 def load_engine(name_or_path: str) -> EngineConfig:
-    """Read an engine by name (`configs/engines`) or from a .yaml file.
+    """Read an engine by name (`configs/engines`, or the entry point of another distribution) or from a .yaml
+    file.
 
     Raises:
-        ConfigError: unknown name, or a wrong file.
+        ConfigError: unknown name, a wrong file, or an entry point that is broken or of a name that is taken.
     """
-    return _load("engines", name_or_path, EngineConfig)
+    is_path = name_or_path.endswith((".yaml", ".yml"))
+    found = None if is_path else foreign_engine(name_or_path, name_or_path in names("engines"))
+    if found is None:
+        return _load("engines", name_or_path, EngineConfig)
+    where, data = found
+    config = data if isinstance(data, EngineConfig) else _validated(data, where, EngineConfig)
+    if config.name != name_or_path:
+        raise ConfigError(
+            f"{where}: name: must be {name_or_path!r}, as the entry point's; got {config.name!r}"
+        )
+    return config
 
 
 def load_profile(name_or_path: str) -> ProfileConfig:

@@ -60,6 +60,9 @@ def _import_stage(where: str, engine: str) -> type[Stage]:
     except ImportError as error:
         reason = explain_import_error(error) or f"stage {where} cannot be imported: {error}"
         raise ConfigError(f"engine {engine}: {reason}") from error
+    except Exception as error:  # a package of somebody else's may raise anything
+        reason = f"stage {where} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigError(f"engine {engine}: {reason}") from error
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise ConfigError(
             f"engine {engine}: {where} is not a stage: module {module} has no Stage class {name}"
@@ -87,6 +90,8 @@ class Engine:
             )
             self.stages.append(StageSpec(entry.stage, cls(cls.Options(**values))))
         lint(self)
+        #: What its users should know: metrics that cannot be used.
+        self.notes: list[str] = []
 
     @property
     def name(self) -> str:

@@ -7,30 +7,41 @@ from typing import Any
 
 from pipelines.engine.config import EngineConfig, load_engine, names
 from pipelines.engine.engine import Engine
+from pipelines.engine.metrics import DEFAULT, OPTION, chosen_metrics
 from pipelines.engine.model_files import check_weights
-from pipelines.errors import UsageError
+from pipelines.errors import ConfigError, UsageError
 from retalk_models.registry.registry import default_registry
 
 
 def resolve_engine(
     engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Engine:
-    """Return an engine by name, path or configuration, with engine-wide options on top of its own.
+    """Return an engine by name, path or configuration, with engine-wide options on top of its own and the metrics
+    that are measured with it: ``options["metrics"]["on"]``, see `chosen_metrics`.
 
     Raises:
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
     """
+    wanted: dict[str, dict[str, Any]] = {stage: dict(values) for stage, values in (options or {}).items()}
+    section, option = OPTION
+    asked = wanted.pop(section, {})
+    if unknown := sorted(asked.keys() - {option}):
+        raise ConfigError(f"--set: {section}: {unknown[0]}: unknown option. Allowed: {option}")
     if engine == "auto":
-        return resolve_engine(_chosen(options or {}), options)
+        return resolve_engine(_chosen(wanted), {**wanted, section: asked})
     config = load_engine(engine) if isinstance(engine, str) else engine
     built = Engine(config)
-    if options:
-        checked = built.check_overrides({stage: dict(values) for stage, values in options.items()}, "--set")
+    if wanted:
+        checked = built.check_overrides(wanted, "--set")
         stages = [
             entry.model_copy(update={"options": {**entry.options, **checked.get(spec.name, {})}})
             for entry, spec in zip(config.stages, built.stages)
         ]
-        built = Engine(config.model_copy(update={"stages": stages}))
+        config = config.model_copy(update={"stages": stages})
+    default = DEFAULT if config.metrics is None else config.metrics
+    places, notes = chosen_metrics(built, asked.get(option, default))
+    built = Engine(config.model_copy(update={"metrics": places}))
+    built.notes = notes
     return built
 
 

@@ -10,10 +10,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from operators.evaluation.metric import FinishedDub
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
+from pipelines.execution.measuring import measure_dub
 from pipelines.manifest.titles import Dub
 from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
@@ -28,7 +30,8 @@ class DubJob:
     """State of one dub while its segments arrive. Plain data: it is sent to the assembly task.
 
     `output_segments` are the frames of each output segment by name, in output order; `receipts` those that
-    are committed, by name; `reused` of them by an earlier run.
+    are committed, by name; `reused` of them by an earlier run. `metrics` are the places of the metrics' classes,
+    `measured` what they have given.
     """
 
     run: str
@@ -48,6 +51,8 @@ class DubJob:
     seconds: dict[str, float] = field(default_factory=dict)
     ingredients: dict[str, Any] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    measured: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -75,6 +80,7 @@ class DubJob:
             "seconds": round(sum(self.seconds.values()), 3),
             "video_seconds": round(self.video_seconds, 3),
             "stage_seconds": json.dumps({name: round(value, 3) for name, value in self.seconds.items()}),
+            "metrics": self.measured,
             "notes": self.notes,
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "traceback": self.trace,
@@ -111,6 +117,7 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
             )
         fs, path = filesystem(dub.output)
         job.seconds["assemble"] = time.perf_counter() - began
+        _measure(job, dub)
         record = job.record("done", size=int(fs.size(path)))
     except Exception as problem:
         if isinstance(problem, HeadersDifferError):
@@ -128,6 +135,14 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
     if write_record(run, record) and not keep_segments:
         run.forget(job.title, job.output_segments)
     return record
+
+
+def _measure(job: DubJob, dub: Dub) -> None:
+    """Measure a dub whose output is written."""
+    finished = FinishedDub(job.video, dub.speech, dub.output, dub.language, job.frames, job.video_seconds)
+    of_segments = [job.receipts[which].get("metrics") or {} for which in job.output_segments]
+    job.measured, notes = measure_dub(job.metrics, of_segments, finished)
+    job.notes += [note for note in notes if note not in job.notes]
 
 
 def _replaced(run: RunDirectory, job: DubJob, which: OutputSegmentId, digest: str | None) -> bool:

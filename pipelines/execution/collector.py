@@ -46,6 +46,7 @@ class Collector:
         finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with
             the record.
         plan: rows of the plan of titles that this run leaves alone (`earlier_plan`).
+        metrics: places of the metrics that dubs are measured by.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Collector:
         titles: list[Title],
         finish: Callable[[DubJob], None],
         plan: Sequence[dict[str, Any]] = (),
+        metrics: Sequence[str] = (),
     ) -> None:
         self.run, self.engine, self.finish = run, engine, finish
+        self.metrics = list(metrics)
         self.titles = {title.id: title for title in titles}
         self.jobs: dict[tuple[str, str], DubJob] = {}
         self.records: dict[tuple[str, str], Record] = {}
@@ -119,6 +122,7 @@ class Collector:
                     if one["receipt"]
                 },
                 trace=mark["traceback"],
+                metrics=self.metrics,
             )
             job.reused = len(job.receipts)
             kept = dict.fromkeys(
@@ -191,6 +195,7 @@ class Collector:
                 return
             self.frames_done += job.output_segments[which]
             job.receipts[which] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
+            job.receipts[which]["metrics"] = meta.get("metrics", {})
             for stage, seconds in meta.get("seconds", {}).items():
                 job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
             job.notes += [note for note in meta.get("notes", []) if note not in job.notes]

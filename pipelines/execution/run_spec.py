@@ -122,7 +122,8 @@ class RunSpec:
     def collector(self, finish: Callable[[DubJob], None]) -> Collector:
         """Make the run's collector; `finish` takes complete dubs."""
         plan = earlier_plan(self.directory, self.others) if self.others else []
-        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
+        metrics = self.engine.config.metrics or ()
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan, metrics)
 
     def log(self, placed: Placement, cpus: int) -> RunLog:
         """Make the run's log; `cpus`: of the machine or cluster, which pools grow with."""

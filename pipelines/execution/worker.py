@@ -18,9 +18,11 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from operators.columns import check_columns, tensor_spec
+from operators.evaluation.metric import Meter, SegmentMetric
 from operators.segment import PLAN, Segment
 from operators.threads import single_thread
 from pipelines.engine.engine import FINAL, RECEIPT, Engine
+from pipelines.engine.metrics import load_metrics
 from pipelines.engine.rows import SEGMENT, Row, empty_row, from_table, to_table
 from pipelines.engine.specs import GroupSpec
 from pipelines.execution.batching import Batcher, frames_of, unpack
@@ -97,6 +99,8 @@ class Group:
         self.input, self.output = self.engine.edges[self.first], self.engine.edges[self.after]
         for stage in self.stages:
             stage.setup(spec.device)
+        metrics, self._unmeasured = load_metrics(self.engine.config.metrics or () if self.last else ())
+        self._metrics = [metric for metric in metrics if isinstance(metric, SegmentMetric)]
         single_thread()
         self._counted, self._together = True, False
 
@@ -195,11 +199,17 @@ class Group:
             1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame),
         )
         stage.tick = ticker
+        meter = Meter(self._metrics, segment) if index + 1 == len(self.engine.stages) else None
+        if meter is not None:
+            stage.observe = meter.frame
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
             kept = cache.load(index, row, segment.notes) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
+            if meter is not None and self._metrics:
+                meta["metrics"] = meter.result()
+                segment.notes.extend((*self._unmeasured, *meter.notes))
             to_table(
                 columns, stage.writes
             )  # a value that Arrow refuses is this stage's error, not the worker's end
@@ -261,7 +271,11 @@ class Group:
                 **row,
                 **values,
                 "meta": json.dumps(
-                    {"seconds": receipt.get("seconds", {}), "notes": receipt.get("notes", [])}
+                    {
+                        "seconds": receipt.get("seconds", {}),
+                        "notes": receipt.get("notes", []),
+                        "metrics": receipt.get("metrics", {}),
+                    }
                 ),
             },
         )
@@ -280,6 +294,8 @@ class Group:
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
         meta = json.loads(row["meta"])
         receipt["seconds"] = meta.get("seconds", {})
+        if meta.get("metrics"):
+            receipt["metrics"] = meta["metrics"]
         if notes := [note for note in meta.get("notes", []) if not note.startswith(REJECTED_STATE)]:
             receipt["notes"] = notes  # a run that resumes from here shows them too
         try:

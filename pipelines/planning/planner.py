@@ -56,7 +56,7 @@ from pipelines.state.run_directory import (
     write_checksummed,
 )
 
-#: ShotFrameSampler per second at which speech is looked through.
+#: Samples per second at which speech is looked through.
 SPEECH_RATE = 16000
 #: Columns of a planned row.
 PLANNED = pa.schema([*PLAN, META])
@@ -133,7 +133,7 @@ class Planner:
                 running = any(dub.state == "run" for dub in dubs)
                 if decision is None:
                     committed = self.run.committed(title.id, self._rejected_state) if running else {}
-                    kept = (*OutputSegmentId._fields, *RECEIPT.names, "notes")
+                    kept = (*OutputSegmentId._fields, *RECEIPT.names, "notes", "metrics")
                     receipts = [
                         {k: receipt[k] for k in kept if k in receipt} for receipt in committed.values()
                     ]

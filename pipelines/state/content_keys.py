@@ -180,7 +180,7 @@ def segment_ingredients(
     return {
         "version": provenance.version,
         "engine": {
-            **engine.config.model_dump(exclude={"description"}),
+            **engine.config.model_dump(exclude={"description", "metrics"}),
             "stages": [spec.where for spec in engine.stages],
         },
         "segments": segment_frames if engine.config.segments.kind == "frames" else None,

@@ -42,6 +42,15 @@ Record = dict[str, Any]
 #: Beginning of a note on state that was found and not used.
 REJECTED_STATE = "not trusted: "
 
+#: A dub's value of one metric: over the title, and of the worst output segment or shot (`per`), with where in
+#: the output that starts, in seconds.
+METRIC = pa.struct(
+    [
+        *(pa.field(name, pa.string()) for name in ("name", "per", "unit", "better")),
+        *(pa.field(name, pa.float64()) for name in ("value", "worst", "worst_at")),
+    ]
+)
+
 #: Columns of the ledger, one row per title and dub.
 LEDGER = pa.schema(
     [
@@ -64,6 +73,7 @@ LEDGER = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("video_seconds", pa.float64()),
         pa.field("stage_seconds", pa.string()),
+        pa.field("metrics", pa.list_(METRIC)),
         pa.field("notes", pa.list_(pa.string())),
         pa.field("finished", pa.string()),
     ]

@@ -99,7 +99,7 @@ class View(NamedTuple):
     """A part of a picture, or of a map of features.
 
     Attributes:
-        x: (B, C, h, w) of ``seen``. ShotFrameSampler outside what was asked for when it was made may be
+        x: (B, C, h, w) of ``seen``. Samples outside what was asked for when it was made may be
             wrong.
         seen: the part.
         height: of the whole picture.

@@ -150,7 +150,9 @@ class Paint(Stage):
     writes = RECEIPT
 
     def encode(self, segment: Segment) -> EncodedSegment:
-        return encode_segment(segment["target"], self._frames(segment), probe_video(segment.video), FAST)
+        return encode_segment(
+            segment["target"], self.shown(self._frames(segment)), probe_video(segment.video), FAST
+        )
 
     def process(self, segment: Segment) -> dict[str, Any]:
         target, written, options = segment["target"], self.encode(segment), self.options_for(segment)

@@ -1,4 +1,4 @@
-"""ShotFrameSampler of shots: which frames are searched for faces, held in bounded memory while a shot of
+"""Samples of shots: which frames are searched for faces, held in bounded memory while a shot of
 unknown length is read.
 """
 

@@ -242,3 +242,18 @@ def test_mistakes_are_named(zoo: Zoo) -> None:
         frame.paste((0, 0, 6, 5), np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5), np.float32))
     with pytest.raises(ValueError, match="paste of float32"):
         frame.paste((0, 0, 5, 5), np.zeros((5, 5, 3), np.float32), np.zeros((5, 5), np.float32))  # type: ignore[arg-type]
+
+
+def test_a_frame_knows_what_was_drawn_and_what_was_there(carphone: Path) -> None:
+    frame = next(iter(read_frames(str(carphone), 3, 4)))
+    before = frame.rgb().copy()
+    assert frame.drawn is None
+    for box in ((10, 20, 30, 40), (24, 16, 50, 36)):
+        size = box[3] - box[1], box[2] - box[0]
+        frame.paste(box, np.full((*size, 3), 200, np.uint8), np.ones(size, np.float32))
+    frame.paste((60, 60, 70, 70), np.zeros((10, 10, 3), np.uint8), np.zeros((10, 10), np.float32))
+    assert frame.drawn == (10, 16, 50, 40)  # a paste with no weight draws nothing
+    assert np.array_equal(frame.original.rgb(), before)
+    changed = np.argwhere((frame.rgb() != before).any(-1))
+    assert (changed.min(0) >= [16, 10]).all()
+    assert (changed.max(0) < [40, 50]).all()
