@@ -77,7 +77,7 @@ def read_expression(path: str) -> np.ndarray:
 
 def template(expression: str, registry: Registry) -> np.ndarray:
     """float32[64] of a template or a file of numbers (pictures:
-    `operators.retalk.recon3d_stage.picture_expression`).
+    `operators.retalk.dnet_stage.target_expression`).
     """
     if expression in TEMPLATES:
         return load_expressions(registry)[expression]

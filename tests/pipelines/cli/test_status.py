@@ -19,7 +19,7 @@ import yaml
 from pipelines.cli import main as cli
 from pipelines.cli.status import read_status, show_status
 from pipelines.errors import UsageError
-from pipelines.monitoring import run_log as runlog
+from pipelines.monitoring import run_log
 from pipelines.monitoring.run_log import RunLog, node_shapes, read_logs
 from pipelines.state.lock import STALE, RunLock
 from tests.pipelines.conftest import engine_config, profile_config
@@ -90,7 +90,7 @@ def test_live_killed_and_finished(
     assert (live["titles"], live["done"], live["left"]) == (2, 0, 2)
     assert live["log"]["outcome"] == "running"
     assert live["log"]["titles"] == 2
-    assert live["log"]["age"] < runlog.SILENT
+    assert live["log"]["age"] < run_log.SILENT
     assert show_status(out) == 0
     assert f"running (process {process.pid} on " in capsys.readouterr().out
 
@@ -195,7 +195,7 @@ def test_forms_of_living_nodes() -> None:
         {"Alive": True, "Resources": {}},
     ]
     assert node_shapes(nodes) == {"16c0g": 2, "44c4g": 1}
-    assert runlog.size_of("44c4g") == (44.0, 4.0)
+    assert run_log.size_of("44c4g") == (44.0, 4.0)
 
 
 def test_workers_that_do_not_come_up_are_named(
