@@ -49,7 +49,7 @@ def test_a_signal_in_the_first_moments(number: signal.Signals, moment: str) -> N
 
 @pytest.mark.parametrize(
     ("runner", "number"),
-    [("local", signal.SIGTERM), ("local", signal.SIGHUP), ("ray", signal.SIGTERM), ("ray", signal.SIGHUP)],
+    [("local", signal.SIGTERM), ("local", signal.SIGHUP)],
 )
 def test_a_signal_while_work_is_done(
     footage: Path, tmp_path: Path, runner: str, number: signal.Signals
