@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from retalk_models.build import NETWORKS
-from tests.parity import TOLERANCE, generator, manifest
+from tests.parity import NETWORK_TOLERANCE, generator, manifest
 from tests.retalk_models.recipe import keys_crc32, recipe_crc32, subject_of
 
 PATH = Path(__file__).with_name("digest.json")
@@ -56,7 +56,7 @@ def assert_matches(name: str, outputs: dict[str, np.ndarray], expected: dict[str
         entry = expected[key]
         assert list(array.shape) == entry["shape"], f"{name} {key}"
         gap = np.abs(sample(name, key, array.astype(np.float64)) - entry["values"]).max()
-        allowed = TOLERANCE * max(1.0, entry["peak"])
+        allowed = NETWORK_TOLERANCE * max(1.0, entry["peak"])
         assert gap <= allowed, f"{name} {key}: differs by {gap:.3g}, allowed {allowed:.3g}"
 
 

@@ -14,7 +14,7 @@ import torch
 
 from retalk_models import build
 from retalk_models.build import NETWORKS
-from tests.parity import assert_close, golden, golden_names, manifest
+from tests.parity import NETWORK_TOLERANCE, assert_close, golden, golden_names, manifest
 from tests.retalk_models import digest
 from tests.retalk_models.adapters import matching, run
 from tests.retalk_models.recipe import Subject, derived_entries, keys_crc32, recipe_crc32
@@ -43,7 +43,7 @@ def test_outputs_equal_the_originals(subject: Subject, source: str) -> None:
         if key == "out_argmax":
             assert (ours == expected).mean() >= 0.999, f"{name} {key}"
         else:
-            assert_close(f"{name} {key}", ours, expected)
+            assert_close(f"{name} {key}", ours, expected, NETWORK_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
