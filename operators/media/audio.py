@@ -6,6 +6,7 @@ speech of such a file stay together when it is used as the speech of another vid
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import cast
@@ -14,13 +15,16 @@ import av.container
 import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.stream import Discard, Disposition
 
 from operators.media.container import COVER, describe, open_input
 from operators.media.integrity import check_complete
+from operators.media.mixdown import Target, mix_weights
+from operators.media.samples import Converter, sound_frame
 from operators.storage.errors import MediaError, NoAudioError, SilentAudioError
+from operators.storage.files import kept_by_file
 
 #: Seconds: a longer hole between the times of two decoded pieces of audio is filled with silence.
 LONGEST_HOLE = Fraction(1, 25)
@@ -29,17 +33,16 @@ LONGEST_HOLE = Fraction(1, 25)
 DAMAGE = 0.01
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
-#: Gain of each channel into left and right when more than two are mixed down (ITU-R BS.775, annex 4).
-MIX = {
-    **{"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (0.7071, 0.7071), "LFE": (0.0, 0.0), "BC": (0.5, 0.5)},
-    **{"BL": (0.7071, 0.0), "SL": (0.7071, 0.0), "BR": (0.0, 0.7071), "SR": (0.0, 0.7071)},
-}
+#: Where the sum of all channels is this much quieter than the loudest of them (-9 dB), that one is analysed
+#: alone: the others are empty, or in opposite phase to it.
+CANCELLED = 10 ** (-9 / 20)
 #: Samples handed on at a time at least.
 BLOCK = 1 << 15
 
 
 def load_audio(url: str, rate: int = 16000) -> np.ndarray:
-    """The speech of a file, mixed down to one channel.
+    """The speech of a file as one channel for analysis: the mean of its channels, or where they are empty or
+    cancel each other the loudest of them.
 
     Args:
         url: fsspec URL of any file with an audio stream, a video included.
@@ -52,7 +55,35 @@ def load_audio(url: str, rate: int = 16000) -> np.ndarray:
         MediaError: the file cannot be opened or decoded.
         NoAudioError: it has no audio stream, or no sample in it.
     """
-    return np.clip(np.concatenate([block[0] for block, _ in audio_blocks(url, rate, "mono")]), -1, 1)
+    blocks = audio_blocks(url, rate, "mono", alone=_channel_to_analyse(url))
+    return np.clip(np.concatenate([block[0] for block, _ in blocks]), -1, 1)
+
+
+@kept_by_file(64)
+def _channel_to_analyse(url: str) -> int | None:
+    """Number of the channel that stands for all, None where their mean does."""
+    names = audio_channels(url)[1]
+    weights = mix_weights(names, "mono")
+    if weights is None:
+        return None
+    energy, mixed = np.zeros(len(names)), 0.0
+    for block, _ in audio_blocks(url):
+        energy += np.square(block, dtype=np.float64).sum(axis=1)
+        mixed += float(np.square(weights @ block, dtype=np.float64).sum())
+    loudest = int(np.argmax(energy))
+    return loudest if mixed < CANCELLED**2 * energy[loudest] else None
+
+
+def audio_channels(url: str, index: int | None = None) -> tuple[str, list[str]]:
+    """Name of an audio stream's channel layout and names of its channels.
+
+    Raises:
+        MediaError: the file cannot be opened.
+        NoAudioError: it has no audio stream.
+    """
+    with open_input(url) as container:
+        layout = _opened_stream(container, url, index).codec_context.layout
+        return layout.name, [channel.name for channel in layout.channels]
 
 
 def check_audible(samples: np.ndarray, url: str) -> None:
@@ -73,7 +104,11 @@ def check_audible(samples: np.ndarray, url: str) -> None:
 
 
 def audio_blocks(
-    url: str, rate: int | None = None, layout: str | None = None, index: int | None = None
+    url: str,
+    rate: int | None = None,
+    layout: Target | None = None,
+    index: int | None = None,
+    alone: int | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Decode an audio stream piece by piece, with silence where it has holes, resampled.
 
@@ -82,6 +117,7 @@ def audio_blocks(
         rate: samples per second; the stream's own if None.
         layout: "mono" or "stereo" to mix more channels down; the stream's own if None.
         index: of the stream in the file; the default audio stream, else the first, if None.
+        alone: number of the channel that is mixed down alone; all of them if None.
 
     Yields:
         float32[channels, n], n > 0, and the rate.
@@ -90,41 +126,50 @@ def audio_blocks(
         MediaError: the file cannot be opened or decoded.
         NoAudioError: it has no audio stream, or no sample in it.
     """
-    resampler: AudioResampler | None = None
     some = False
     with open_input(url) as container:
         stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
-        for piece in _continuous(container, stream, url):
-            mixed = None if piece is None else _mixed(piece, layout)
-            if mixed is not None and resampler is None:
-                resampler = AudioResampler("fltp", mixed.layout.name, rate or mixed.sample_rate)
-            for frame in resampler.resample(mixed) if resampler is not None else []:
-                if frame is not None and frame.samples:
-                    some = True
-                    yield frame.to_ndarray(), frame.sample_rate
+        pieces = _continuous(container, stream, url)
+        for block, own in _resampled(pieces, rate, layout, alone):
+            some = True
+            yield block, own
     if not some:
         raise NoAudioError(f"{url}: the audio stream holds no sample; give a file with speech in it")
 
 
-def _mixed(frame: AudioFrame, layout: str | None) -> AudioFrame:
-    """A planar float frame mixed down to "mono" or "stereo" such that equal channels give the same one and
-    nothing gets louder.
-    """
-    names = [channel.name for channel in frame.layout.channels]
-    target = {"mono": 1, "stereo": 2}.get(layout or "", len(names))
-    if target >= len(names):
-        return frame
-    sides = np.array(
-        [MIX.get(name, (0.5, 0.5)) for name in names] if len(names) > 2 else np.eye(2), np.float32
-    ).T
-    weights = sides / np.maximum(sides.sum(axis=1, keepdims=True), 1e-6)
-    weights = weights.mean(axis=0, keepdims=True) if target == 1 else weights
-    mixed = AudioFrame.from_ndarray(
-        np.ascontiguousarray(weights @ frame.to_ndarray()), format="fltp", layout=layout or "mono"
-    )
-    mixed.sample_rate = frame.sample_rate
-    return mixed
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """Samples float32[channels, n] with what is known of them."""
+
+    samples: np.ndarray
+    rate: int
+    layout: AudioLayout
+
+
+def _resampled(
+    pieces: Iterator[_Piece], rate: int | None, layout: Target | None, alone: int | None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces mixed down and resampled, with the new rate."""
+    converter = Converter(rate)
+    weights: np.ndarray | None = None
+    name: AudioLayout | str = ""
+    own = 0
+    for piece in pieces:
+        if not own:
+            own, name = rate or piece.rate, piece.layout
+            if layout is not None:
+                names = [channel.name for channel in piece.layout.channels]
+                weights = mix_weights(names, layout, alone)
+                name = piece.layout if weights is None else layout
+        mixed = piece.samples if weights is None else weights @ piece.samples
+        if own == piece.rate:
+            yield mixed, own
+        else:
+            for block in converter.convert(sound_frame(mixed, piece.rate, name)):
+                yield block, own
+    for block in converter.convert(None):
+        yield block, own
 
 
 def find_audio(container: av.container.InputContainer, url: str) -> AudioStream:
@@ -187,16 +232,16 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
 
 def _continuous(
     container: av.container.InputContainer, stream: AudioStream, url: str
-) -> Iterator[AudioFrame | None]:
-    """Planar float frames without holes from time 0 on, then None to flush whoever takes them."""
-    convert: AudioResampler | None = None
+) -> Iterator[_Piece]:
+    """Samples without holes from time 0 on, in pieces of a bounded size."""
     zero = _time_zero(container)
     held: list[np.ndarray] = []
     position = 0
     first: AudioFrame | None = None
+    convert = Converter()
     for decoded in _decoded(container, stream, url):
-        if first is None or convert is None:
-            first, convert = decoded, AudioResampler("fltp", decoded.layout, decoded.sample_rate)
+        if first is None:
+            first = decoded
             start = _time(decoded)
             zero = start if zero is None else zero
             position = 0 if start is None or zero is None else round((start - zero) * decoded.sample_rate)
@@ -209,39 +254,35 @@ def _continuous(
         time = _time(decoded)
         at = position if time is None or zero is None else round((time - zero) * first.sample_rate)
         if at - position > LONGEST_HOLE * first.sample_rate:
-            if held:
-                yield from _frames(np.concatenate(held, axis=1), first)
+            yield from _pieces(held, first)
             held = []
             yield from _silence(at - position, first)
             position = at
-        for frame in convert.resample(decoded):
-            samples = frame.to_ndarray()
+        for samples in convert.convert(decoded):
             held.append(samples[:, max(0, -position) :])
             position += samples.shape[1]
         if sum(h.shape[1] for h in held) >= BLOCK:
-            yield from _frames(np.concatenate(held, axis=1), first)
+            yield from _pieces(held, first)
             held = []
-    if first is not None and held:
-        yield from _frames(np.concatenate(held, axis=1), first)
-    yield None
+    if first is not None:
+        yield from _pieces(held, first)
 
 
 def _time(frame: AudioFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
-def _silence(samples: int, like: AudioFrame) -> Iterator[AudioFrame]:
+def _silence(samples: int, like: AudioFrame) -> Iterator[_Piece]:
     """Silence in pieces of a bounded size: a damaged time stamp may ask for years of it."""
     for begin in range(0, samples, 4 * BLOCK):
-        yield from _frames(
-            np.zeros([len(like.layout.channels), min(4 * BLOCK, samples - begin)], np.float32), like
-        )
+        count = min(4 * BLOCK, samples - begin)
+        yield from _pieces([np.zeros([like.layout.nb_channels, count], np.float32)], like)
 
 
-def _frames(samples: np.ndarray, like: AudioFrame) -> Iterator[AudioFrame]:
-    """float32[channels, n] as planar frames of a bounded size."""
+def _pieces(held: list[np.ndarray], like: AudioFrame) -> Iterator[_Piece]:
+    """Arrays of float32[channels, n] as one, in pieces of a bounded size."""
+    if not held:
+        return
+    samples = np.concatenate(held, axis=1)
     for begin in range(0, samples.shape[1], 4 * BLOCK):
-        part = np.ascontiguousarray(samples[:, begin : begin + 4 * BLOCK])
-        frame = AudioFrame.from_ndarray(part, format="fltp", layout=like.layout.name)
-        frame.sample_rate = like.sample_rate
-        yield frame
+        yield _Piece(samples[:, begin : begin + 4 * BLOCK], like.sample_rate, like.layout)

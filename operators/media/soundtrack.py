@@ -9,10 +9,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
+
+from operators.media.samples import sound_frame
 
 RATE = 48000
 #: Bits per second for one channel and for two.
@@ -47,11 +48,10 @@ def aac_packets(
     channels = stream.codec_context.channels
     position = 0
     for block in _with_silence(blocks, begin, channels):
-        samples = np.ascontiguousarray(block[:, : limit - position])
+        samples = block[:, : limit - position]
         if not samples.shape[1]:
             break
-        frame = AudioFrame.from_ndarray(samples, format="fltp", layout=stream.codec_context.layout.name)
-        frame.sample_rate, frame.pts, frame.time_base = RATE, position, Fraction(1, RATE)
+        frame = sound_frame(samples, RATE, stream.codec_context.layout, position)
         position += samples.shape[1]
         yield from stream.encode(frame)
     yield from stream.encode(None)

@@ -1,0 +1,99 @@
+"""Between audio frames and arrays: the only place that does it.
+
+PyAV counts one plane too many in planar frames of 8 channels and never stops counting from 9 on, in both
+directions; the process dies of it. Packed frames have one plane, so every frame is packed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
+from av.audio.resampler import AudioResampler
+from av.filter import Graph
+
+
+def sound_frame(
+    samples: np.ndarray, rate: int, layout: AudioLayout | str, position: int | None = None
+) -> AudioFrame:
+    """A packed frame of float32[channels, n] samples; ``position`` is its time in samples."""
+    packed = np.ascontiguousarray(samples.T, np.float32).reshape(1, -1)
+    frame = AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+    frame.sample_rate = rate
+    if position is not None:
+        frame.pts, frame.time_base = position, Fraction(1, rate)
+    return frame
+
+
+class Converter:
+    """Decoded frames of one stream to float32[channels, n] arrays, resampled.
+
+    Args:
+        rate: samples per second of the arrays; the frames' own if None.
+    """
+
+    def __init__(self, rate: int | None = None) -> None:
+        self._rate = rate
+        self._resampler: AudioResampler | None = None
+
+    def convert(self, frame: AudioFrame | None) -> list[np.ndarray]:
+        """Arrays of the next frame; None flushes what the resampler still holds."""
+        if self._resampler is None:
+            if frame is None:
+                return []
+            self._resampler = AudioResampler("flt", frame.layout, self._rate or frame.sample_rate)
+        return [_view(out) for out in self._resampler.resample(frame) if out is not None and out.samples]
+
+
+def _view(frame: AudioFrame) -> np.ndarray:
+    """float32[channels, n] of a packed float frame, a view that keeps it alive."""
+    channels = frame.layout.nb_channels
+    values = np.frombuffer(memoryview(frame.planes[0]), np.float32, channels * frame.samples)
+    return values.reshape(frame.samples, channels).T
+
+
+def filtered(
+    blocks: Iterable[np.ndarray], rate: int, layout: AudioLayout | str, filters: Sequence[tuple[str, str]]
+) -> Iterator[AudioFrame]:
+    """Packed float frames of float32[channels, n] blocks behind FFmpeg's filters, given as names with
+    arguments.
+    """
+    name = layout if isinstance(layout, str) else layout.name
+    graph = Graph()
+    last = graph.add(
+        "abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=name, time_base=f"1/{rate}"
+    )
+    for kind, arguments in (*filters, ("aformat", "sample_fmts=flt"), ("abuffersink", "")):
+        following = graph.add(kind, arguments) if arguments else graph.add(kind)
+        last.link_to(following)
+        last = following
+    graph.configure()
+    position = 0
+    for block in blocks:
+        graph.push(sound_frame(block, rate, layout, position))
+        position += block.shape[1]
+        yield from _pulled(graph)
+    if position:
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def filtered_samples(
+    blocks: Iterable[np.ndarray], rate: int, layout: AudioLayout | str, filters: Sequence[tuple[str, str]]
+) -> Iterator[np.ndarray]:
+    """`filtered`, as float32[channels, n]."""
+    return (_view(frame) for frame in filtered(blocks, rate, layout, filters) if frame.samples)
+
+
+def _pulled(graph: Graph) -> Iterator[AudioFrame]:
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        assert isinstance(frame, AudioFrame)
+        yield frame
