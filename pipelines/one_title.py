@@ -28,6 +28,7 @@ def dub(
     length: LengthRule = "keep",
     audio: AudioRule = "replace",
     language: str = "",
+    loudness: str = "off",
     keep_segments: bool = False,
     cache: str | bool | None = None,
     overwrite: bool = False,
@@ -48,6 +49,9 @@ def dub(
             shorter video by "freeze", "loop" or "pingpong".
         audio: "replace" the video's first audio track, "add" one, or "keep" the video's audio.
         language: of the speech, a code such as "deu"; it is written into the output.
+        loudness: of the speech in the output: "off": its own, also where many channels are mixed down;
+            "source": that of the video's audio; or a number of LUFS such as "-23", with true peaks limited to
+            -1 dBTP.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
         overwrite: replace an output that exists already; a call that was interrupted is resumed with what it
@@ -71,7 +75,7 @@ def dub(
     target = absolute(str(output))
     directory = side_directory(target)
     row = row_of(str(video), str(speech), target)
-    defaults = {"face": face, "length": length, "audio": audio, "language": language}
+    defaults = {"face": face, "length": length, "audio": audio, "language": language, "loudness": loudness}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     # After an interruption the same work resumes; its directory says whether the output may be replaced.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -15,15 +15,17 @@ from typing import Any, Literal, get_args
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from operators.media.audio import audio_blocks, find_audio
+from operators.media.audio import find_audio
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
 from operators.media.languages import QUICKTIME_CODES, language_code
+from operators.media.loudness import Levelling, levelling
 from operators.media.soundtrack import RATE, aac_packets, add_aac
 from operators.media.tracks import Carrier, Cut, content_tags, copy_chapters
 from operators.media.writer import mp4_options
@@ -42,6 +44,7 @@ def assemble(
     speech: str | None = None,
     audio: Audio = "replace",
     language: str | None = None,
+    loudness: str = "off",
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -60,6 +63,8 @@ def assemble(
         audio: "replace": the speech takes the place of the source's first (default) audio track. "add": it
             becomes a further track after them. "keep": the source's audio only.
         language: language of the speech (ISO 639 code or a tag such as ``pt-BR``).
+        loudness: of the speech's track: "off" (its own), "source" (that of the source's default audio), or a
+            number of LUFS; see `operators.media.loudness`.
 
     Returns:
         What could not be carried over as it was, in words; empty when all could.
@@ -84,6 +89,7 @@ def assemble(
                 None if audio == "keep" else speech,
                 audio,
                 language,
+                loudness,
             )
         except av.error.FFmpegError as error:
             raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
@@ -97,6 +103,7 @@ def _write(
     speech: str | None,
     audio: Audio,
     language: str | None,
+    loudness: str,
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -121,18 +128,22 @@ def _write(
             if audio == "replace" and speech is not None and source.streams.audio
             else None
         )
-        if speech is not None and audio == "replace":
-            packets.append(
-                _add_speech(
-                    container, name, speech, language, begin, end, Disposition.default, carrier.warnings
-                )
-            )
-        carrier.add([s for s in source.streams if s.index not in (dubbed.index, replaced)])
-        if speech is not None and audio == "add":
+        if speech is not None:
+            reference = (video, find_audio(source, video).index) if source.streams.audio else None
+            level = levelling(speech, loudness, reference)
+            carrier.warnings += level.notes
+        rest = [s for s in source.streams if s.index not in (dubbed.index, replaced)]
+        if speech is None:
+            carrier.add(rest)
+        elif audio == "replace":
+            stream = _add_speech(container, name, level, language, Disposition.default, carrier.warnings)
+            carrier.add(rest)
+        else:
+            carrier.add(rest)
             first = Disposition(0) if source.streams.audio else Disposition.default
-            packets.append(
-                _add_speech(container, name, speech, language, begin, end, first, carrier.warnings)
-            )
+            stream = _add_speech(container, name, level, language, first, carrier.warnings)
+        if speech is not None:
+            packets.append(aac_packets(stream, level.blocks(speech, RATE), begin, end))
         copy_chapters(source, container, carrier.cut)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
@@ -230,17 +241,13 @@ def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
 def _add_speech(
     container: OutputContainer,
     name: str,
-    speech: str,
+    level: Levelling,
     language: str | None,
-    begin: Fraction,
-    end: Fraction,
     disposition: Disposition,
     warnings: list[str],
-) -> Iterator[Packet[Any]]:
-    """Add the speech's track and give its packets."""
-    with open_input(speech) as source:
-        channels = min(2, find_audio(source, speech).codec_context.channels)
-    stream = add_aac(container, channels)
+) -> AudioStream:
+    """Add the speech's track."""
+    stream = add_aac(container, "mono" if level.channels == 1 else "stereo")
     stream.disposition = disposition
     if language:
         code = language_code(language)
@@ -248,5 +255,4 @@ def _add_speech(
             warnings.append(f"language {language!r} is no ISO 639 code: the speech is not tagged with it")
         elif code is not None:
             stream.metadata["language"] = QUICKTIME_CODES.get(code, code) if name == "mov" else code
-    blocks = (block for block, _ in audio_blocks(speech, RATE, "mono" if channels == 1 else "stereo"))
-    return aac_packets(stream, blocks, begin, end)
+    return stream

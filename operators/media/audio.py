@@ -230,9 +230,7 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
         )
 
 
-def _continuous(
-    container: av.container.InputContainer, stream: AudioStream, url: str
-) -> Iterator[_Piece]:
+def _continuous(container: av.container.InputContainer, stream: AudioStream, url: str) -> Iterator[_Piece]:
     """Samples without holes from time 0 on, in pieces of a bounded size."""
     zero = _time_zero(container)
     held: list[np.ndarray] = []

@@ -16,17 +16,22 @@ from av.packet import Packet
 from operators.media.samples import sound_frame
 
 RATE = 48000
-#: Bits per second for one channel and for two.
-BIT_RATES = {1: 128_000, 2: 192_000}
+#: Bits per second for one channel and for two, and for each of more.
+BIT_RATES, BIT_RATE_EACH = {1: 128_000, 2: 192_000}, 64_000
+#: Channel layouts that AAC has a number for, so that every player knows them. FFmpeg's encoder would describe
+#: others in words that many decoders, FFmpeg's own among them, forget.
+AAC_LAYOUTS = {
+    **{name: name for name in ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")},
+    **{"5.0(side)": "5.0", "5.1(side)": "5.1"},
+}
 
 
-def add_aac(container: OutputContainer, channels: int) -> AudioStream:
-    """A new AAC stream of 48 kHz with one or two channels."""
-    stream = container.add_stream(
-        "aac", rate=RATE, layout="mono" if channels == 1 else "stereo", time_base=Fraction(1, RATE)
-    )
+def add_aac(container: OutputContainer, layout: str) -> AudioStream:
+    """A new AAC stream of 48 kHz with one of the values of `AAC_LAYOUTS`."""
+    stream = container.add_stream("aac", rate=RATE, layout=layout, time_base=Fraction(1, RATE))
     stream.codec_context.thread_count = 1
-    stream.bit_rate = BIT_RATES[channels]
+    channels = stream.codec_context.channels
+    stream.bit_rate = BIT_RATES.get(channels, channels * BIT_RATE_EACH)
     return stream
 
 

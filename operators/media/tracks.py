@@ -18,10 +18,11 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
-from operators.media.audio import audio_blocks
+from operators.media.audio import audio_blocks, audio_channels
 from operators.media.container import describe, open_input
 from operators.media.decoding import packets
-from operators.media.soundtrack import RATE, aac_packets, add_aac
+from operators.media.loudness import levelling
+from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac
 
 #: Tags in which a muxer describes its own file, not the content.
 _FILE_TAGS = {
@@ -100,10 +101,11 @@ class Carrier:
             target = self.container.add_stream_from_template(stream, opaque=True)
             self._copies[stream.index] = target
         elif stream.type == "audio" and stream.codec_context is not None:
-            target = self._encoded[stream.index] = add_aac(
-                self.container, min(2, cast(AudioStream, stream).codec_context.channels)
-            )
-            self.warnings.append(f"{_label(stream)}: encoded as AAC ({self.name}: {reason})")
+            layout, channels = audio_channels(self.url, stream.index)
+            known = AAC_LAYOUTS.get(layout, "mono" if len(channels) == 1 else "stereo")
+            target = self._encoded[stream.index] = add_aac(self.container, known)
+            mixed = "" if target.codec_context.channels == len(channels) else f", {layout} as stereo"
+            self.warnings.append(f"{_label(stream)}: encoded as AAC{mixed} ({self.name}: {reason})")
         elif stream.codec_context is not None and stream.codec_context.name in _TEXT:
             target = self._texts[stream.index] = self._add_text(stream)
             self.warnings.append(
@@ -155,14 +157,16 @@ class Carrier:
         return target
 
     def _encode(self, index: int, target: AudioStream) -> Iterator[Packet[Any]]:
-        layout = "mono" if target.codec_context.channels == 1 else "stereo"
         with open_input(self.url) as source:
             start = next(
                 s.start_time * s.time_base
                 for s in source.streams.video
                 if s.start_time is not None and s.time_base
             )
-        blocks = (block for block, _ in audio_blocks(self.url, RATE, layout, index))
+        if target.codec_context.channels > 2:
+            blocks = (block for block, _ in audio_blocks(self.url, RATE, index=index))
+        else:
+            blocks = levelling(self.url, index=index).blocks(self.url, RATE, index)
         return aac_packets(target, blocks, start - self.cut.origin, self.cut.end)
 
     def _copied(self) -> Iterator[Packet[Any]]:

@@ -151,6 +151,10 @@ AUDIO_HELP = """\
 replace (default): the speech takes the place of the video's first audio track; add: it becomes a further track; keep: the video's audio
 stays as it is"""
 
+LOUDNESS_HELP = """\
+loudness of the speech in the output: off (default): its own, also where many channels are mixed down; source: that of the video's audio; or
+a number of LUFS such as -23 (EBU R 128) or -16, with true peaks limited to -1 dBTP"""
+
 RUNNER_HELP = """\
 where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or
 on the cluster of RAY_ADDRESS. auto (default): local where the work left takes less time than starting Ray does (about half a minute of 720p

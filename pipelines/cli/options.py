@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.cli.help_texts import AUDIO_HELP, FACE_HELP, LENGTH_HELP, NOTIFY_HELP, RUNNER_HELP
+from pipelines.cli.help_texts import (
+    AUDIO_HELP,
+    FACE_HELP,
+    LENGTH_HELP,
+    LOUDNESS_HELP,
+    NOTIFY_HELP,
+    RUNNER_HELP,
+)
 from pipelines.engine.foreign import foreign_engines
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
@@ -20,6 +27,7 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
     group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
     group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
+    group.add_argument("--loudness", default="off", metavar="LUFS", help=LOUDNESS_HELP)
     group.add_argument(
         "--language",
         default="",
@@ -161,7 +169,7 @@ def guards(args: argparse.Namespace) -> dict[str, Any]:
 
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
-    return {name: getattr(args, name) for name in ("face", "length", "audio", "language")}
+    return {name: getattr(args, name) for name in ("face", "length", "audio", "language", "loudness")}
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -113,7 +113,13 @@ def assemble_dub(job: DubJob, keep_segments: bool = False) -> Record:
                 )
         with making(run, job.title, dub.dub, dub.output):
             job.notes += assemble(
-                dub.output, paths, job.video, dub.speech, audio=dub.audio, language=dub.language or None
+                dub.output,
+                paths,
+                job.video,
+                dub.speech,
+                audio=dub.audio,
+                language=dub.language or None,
+                loudness=dub.loudness,
             )
         fs, path = filesystem(dub.output)
         job.seconds["assemble"] = time.perf_counter() - began

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.media.languages import language_problem
+from operators.media.loudness_target import loudness_problem
 from operators.storage.files import (
     WINDOWS_ADVICE,
     exists,
@@ -138,6 +139,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         _face_word(defaults, "largest")
         for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES)):
             _choice(defaults, key, allowed, allowed[0])
+        _loudness(defaults)
     except _RowError as problem:
         raise ManifestError(str(problem)) from problem
 
@@ -270,7 +272,7 @@ def _dub(
         language = _language(entry, defaults.get("language", ""))
         values: dict[str, Any] = {
             **defaults,
-            **{key: row[key] for key in ("length", "audio") if key in row},
+            **{key: row[key] for key in ("length", "audio", "loudness") if key in row},
             **entry,
         }
         output = _word(
@@ -293,6 +295,7 @@ def _dub(
             language=language,
             length=_choice(values, "length", LENGTH_RULES, "keep"),
             audio=_choice(values, "audio", AUDIO_RULES, "replace"),
+            loudness=_loudness(values),
             options=options,
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
@@ -314,6 +317,15 @@ def _choice(row: Mapping[str, Any], key: str, allowed: Sequence[str], default: s
     if value not in allowed:
         raise _RowError(f"{key}: must be one of {', '.join(allowed)}, got {value!r}")
     return value
+
+
+def _loudness(row: Mapping[str, Any]) -> str:
+    """ "off", "source" or a number of LUFS, which may stand in a row as a number."""
+    value = row.get("loudness", "off")
+    loudness = f"{value:g}" if isinstance(value, float) else _word(row, "loudness", "off")
+    if problem := loudness_problem(loudness):
+        raise _RowError(f"loudness: {problem}")
+    return loudness
 
 
 def _language(row: Mapping[str, Any], default: str) -> str:

@@ -44,6 +44,7 @@ class Dub:
     language: str = ""
     length: LengthRule = "keep"
     audio: AudioRule = "replace"
+    loudness: str = "off"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str = ""
 

@@ -198,7 +198,7 @@ def segment_ingredients(
 
 def output_ingredients(dub: Dub) -> Ingredients:
     """Return the ingredients of a dub's output beside its segments: their assembly, and the place."""
-    return {"output": dub.output, "audio": dub.audio, "language": dub.language}
+    return {name: getattr(dub, name) for name in ("output", "audio", "language", "loudness")}
 
 
 def output_key(key: str, dub: Dub) -> str:

@@ -159,23 +159,37 @@ def tone(
     return np.repeat(wave[None].astype(np.float32), channels, axis=0)
 
 
-def write_audio(path: Path, samples: np.ndarray, rate: int = 48000, codec: str = "pcm_s16le") -> None:
+def write_audio(
+    path: Path, samples: np.ndarray, rate: int = 48000, codec: str = "pcm_s16le", layout: str = ""
+) -> None:
     """Write float32[channels, n] as one audio file."""
     with av.open(str(path), "w") as container:
-        mux_audio(container, samples, rate, codec)
+        mux_audio(container, samples, rate, codec, layout=layout)
 
 
 def mux_audio(
-    container: Any, samples: np.ndarray, rate: int, codec: str, start: int = 0, **metadata: str
+    container: Any,
+    samples: np.ndarray,
+    rate: int,
+    codec: str,
+    start: int = 0,
+    layout: str = "",
+    **metadata: str,
 ) -> None:
     """Add an audio track with samples from time ``start`` (in samples) on and write all of it."""
-    layout = "mono" if len(samples) == 1 else "stereo"
+    layout = layout or ("mono" if len(samples) == 1 else "stereo")
     stream = container.add_stream(codec, rate=rate, layout=layout)
     stream.metadata.update(metadata)
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
-    frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-    container.mux(stream.encode(frame))
+    container.mux(stream.encode(packed(samples, rate, layout, start)))
     container.mux(stream.encode(None))
+
+
+def packed(samples: np.ndarray, rate: int, layout: str, start: int = 0) -> AudioFrame:
+    """A packed frame of float32[channels, n]: PyAV cannot fill planar ones of 8 and more channels."""
+    values = np.ascontiguousarray(samples.T, np.float32).reshape(1, -1)
+    frame = AudioFrame.from_ndarray(values, format="flt", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+    return frame
 
 
 def decode_plain(path: Path | str) -> list[tuple[int | None, str]]:

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from operators.media.assemble import assemble
+from operators.media.audio import audio_blocks
+from operators.media.loudness import loudness_of
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, encode_segment
@@ -243,6 +245,59 @@ def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path)
             "wavpack",
             "srt",
         ]
+
+
+@pytest.mark.parametrize(("layout", "kept"), [("7.1", 8), ("5.1(side)", 6), ("12 channels", 2)])
+def test_many_channels_that_the_container_cannot_hold_are_encoded(
+    zoo: Zoo, tmp_path: Path, layout: str, kept: int
+) -> None:
+    """A second track in a codec that QuickTime lacks: its channels stay where AAC has a place for them."""
+    path, codec = tmp_path / "a.mkv", "wavpack" if layout == "12 channels" else "flac"
+    count = len(av.AudioLayout(layout).channels)
+    with av.open(str(zoo("cfr.mp4"))) as video, av.open(str(path), "w") as out:
+        picture = out.add_stream_from_template(video.streams[0], opaque=True)
+        sound = out.add_stream(codec, rate=48000, layout=layout)
+        for packet in video.demux(video=0):
+            if packet.size:
+                packet.stream = picture
+                out.mux(packet)
+        samples = np.concatenate([synth.tone(1.5, hertz=300 + 50 * i, level=0.2) for i in range(count)])
+        out.mux(sound.encode(synth.packed(samples, 48000, layout)))
+        out.mux(sound.encode(None))
+    info = probe_video(str(path))
+    (note,) = assemble(str(tmp_path / "out.mov"), segments_of(info, [0, 40]), info.url)
+    assert note.startswith("audio track 1")
+    assert ("as stereo" in note) == (kept == 2)
+    blocks = np.concatenate([b for b, _ in audio_blocks(str(tmp_path / "out.mov"))], axis=1)
+    assert len(blocks) == kept
+    if kept > 2:
+        for place in (0, 1, 2, kept - 1):  # each tone in its own channel
+            spectrum = np.abs(np.fft.rfft(blocks[place, 4800 : 4800 + 48000]))
+            assert abs(int(np.argmax(spectrum)) - (300 + 50 * place)) <= 1 or place == 3
+
+
+def test_speech_of_many_channels_is_mixed_down_with_a_note(zoo: Zoo, tmp_path: Path) -> None:
+    speech = tmp_path / "speech.flac"
+    synth.write_audio(speech, np.repeat(synth.burst(1.2, 0.5) / 8, 8, axis=0), 48000, "flac", "7.1")
+    info = probe_video(str(zoo("cfr.mp4")))
+    output = str(tmp_path / "out.mp4")
+    (note,) = assemble(output, segments_of(info, [0, 40]), info.url, str(speech))
+    assert note.startswith(f"{speech}: 8 channels (7.1) mixed down to stereo")
+    assert abs(synth.find_burst(output, 0) - 24000) <= 1
+
+
+def test_loudness_of_the_speech_is_what_was_asked_for(rich: Path, tmp_path: Path) -> None:
+    speech = tmp_path / "speech.wav"
+    synth.write_audio(speech, synth.tone(1.5, level=0.02))
+    info = probe_video(str(rich))
+    urls = segments_of(info, [0, 40])
+    for target, expected in (("-23", -23.0), ("source", loudness_of(str(rich)).lufs)):
+        output = str(tmp_path / f"out{target}.mp4")
+        notes = assemble(output, urls, info.url, str(speech), loudness=target)
+        assert any(str(speech) in note and "LUFS" in note for note in notes)
+        assert loudness_of(output).lufs == pytest.approx(expected, abs=0.6)
+    with pytest.raises(ValueError, match="loudness must be off, source or a number"):
+        assemble(str(tmp_path / "x.mp4"), urls, info.url, str(speech), loudness="loud")
 
 
 def test_cover_art_is_carried(zoo: Zoo, tmp_path: Path) -> None:

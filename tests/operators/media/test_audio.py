@@ -41,6 +41,28 @@ def test_channels_are_mixed_and_never_louder_than_full_scale(tmp_path: Path) -> 
     assert np.allclose(load_audio(str(tmp_path / "left.wav")), loud[0] / 2, atol=1e-3)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("wav", "pcm_s16le"), ("m4a", "aac"), ("mp3", "libmp3lame")])
+def test_opposite_phase_is_analysed_by_a_channel(tmp_path: Path, suffix: str, codec: str) -> None:
+    """The sum is silent, or with a codec what it left of it: the mouth follows one of the channels."""
+    voice = synth.burst(1.0, 0.4) * 2
+    synth.write_audio(tmp_path / f"a.{suffix}", np.concatenate([voice, -voice]), 48000, codec)
+    samples = load_audio(str(tmp_path / f"a.{suffix}"), 48000)
+    check_audible(samples, "a")
+    assert np.corrcoef(np.abs(samples[:48000]), np.abs(voice[0]))[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("layout", "count", "channel"), [("5.1", 6, 2), ("4.0", 4, 0), ("16 channels", 16, 9)]
+)
+def test_one_voice_among_empty_channels_is_analysed_at_its_level(
+    tmp_path: Path, layout: str, count: int, channel: int
+) -> None:
+    samples = np.zeros([count, 24000], np.float32)
+    samples[channel] = synth.tone(0.5)[0]
+    synth.write_audio(tmp_path / "a.wav", samples, 48000, "pcm_s16le", layout)
+    assert np.abs(load_audio(str(tmp_path / "a.wav"))).max() == pytest.approx(0.4, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [("m4a", "aac"), ("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus"), ("mka", "aac")],

@@ -67,6 +67,20 @@ def test_formats_agree(tmp_path: Path, kind: str) -> None:
     assert second.dubs[0].length == "keep"
 
 
+@pytest.mark.parametrize(
+    ("given", "read"), [(-23, "-23"), (-23.5, "-23.5"), ("-16", "-16"), ("source", "source"), ("off", "off")]
+)
+def test_loudness_is_a_word_or_a_number(given: Any, read: str) -> None:
+    (title,) = parse({**ROWS[0], "loudness": given})
+    assert (title.error, title.dubs[0].loudness) == ("", read)
+
+
+@pytest.mark.parametrize("given", ["loud", 7, True, -99.5])
+def test_another_loudness_is_refused(given: Any) -> None:
+    (title,) = parse({**ROWS[0], "loudness": given})
+    assert "loudness: must be" in title.error
+
+
 def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dubs = [
         {"language": "deu", "speech": "d.wav", "output": "d.mkv"},

@@ -162,9 +162,9 @@ def test_an_outputs_key_follows_its_segments_and_its_assembly() -> None:
     keys = {output_key("k", dub), output_key("other", dub)}
     keys |= {
         output_key("k", dataclasses.replace(dub, **change))
-        for change in ({"output": "/p.mp4"}, {"audio": "add"}, {"language": "deu"})
+        for change in ({"output": "/p.mp4"}, {"audio": "add"}, {"language": "deu"}, {"loudness": "-23"})
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert output_key("k", dataclasses.replace(dub, dub="e", error="x")) == output_key("k", dub)
 
 
