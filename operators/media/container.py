@@ -14,6 +14,7 @@ import av.error
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from operators.media.reading import reading
 from operators.storage.errors import MediaError
 from operators.storage.files import filesystem, fingerprint, open_media
 
@@ -61,6 +62,11 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
         MediaError: it is missing, a directory, empty, or no media file.
     """
     fingerprint(url)
+    with reading(url):
+        yield from _opened(url)
+
+
+def _opened(url: str) -> Iterator[av.container.InputContainer]:
     source: Any = open_media(url)
     try:
         try:

@@ -30,6 +30,7 @@ TOLERANCE = 0.5
 MADE_UP = 6.0
 #: Samples per second at which the limiter's effect is measured.
 LIMITED_RATE = 48000
+NOTHING_TO_MATCH = "keeps its loudness, the video has no audio to match"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,11 +164,10 @@ def levelling(
     layout, names = audio_channels(url, index)
     channels = min(2, len(names))
     if len(names) <= 2 and (target == "off" or (target == "source" and reference is None)):
-        notes = () if target == "off" else (f"{url}: keeps its loudness, the video has no audio to match",)
-        return Levelling(channels, notes=notes)
+        return Levelling(channels, notes=() if target == "off" else (f"{url}: {NOTHING_TO_MATCH}",))
     own = loudness_of(url, index)
     mix, alone = _mixed_loudness(url, index, layout, names, own)
-    notes = []
+    notes: list[str] = []
     if len(names) > 2:
         which = "" if alone is None else f" (channel {alone + 1} alone: the others are silent or cancel it)"
         notes.append(
@@ -175,7 +175,7 @@ def levelling(
         )
     wanted = own.lufs
     if target == "source" and reference is None:
-        notes.append(f"{url}: keeps its loudness, the video has no audio to match")
+        notes.append(f"{url}: {NOTHING_TO_MATCH}")
     elif target == "source" and reference is not None:
         wanted = loudness_of(*reference).lufs
         if not math.isfinite(wanted):

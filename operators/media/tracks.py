@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import av
 import av.error
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -164,7 +165,7 @@ class Carrier:
                 if s.start_time is not None and s.time_base
             )
         if target.codec_context.channels > 2:
-            blocks = (block for block, _ in audio_blocks(self.url, RATE, index=index))
+            blocks: Iterator[np.ndarray] = (b for b, _ in audio_blocks(self.url, RATE, index=index))
         else:
             blocks = levelling(self.url, index=index).blocks(self.url, RATE, index)
         return aac_packets(target, blocks, start - self.cut.origin, self.cut.end)

@@ -47,6 +47,13 @@ class CoordinatorClient:
     def end(self, key: WorkKey) -> None:
         self._note("end", key)
 
+    def reading(self, key: WorkKey, url: str) -> None:
+        """Tell it at once: the process may die before the next note would be sent."""
+        self._ray.get(self._coordinator.reading.remote(key, url))
+
+    def last_read(self, key: WorkKey) -> str:
+        return str(self._ray.get(self._coordinator.last_read.remote(key)))
+
     def stage_begun(self, stage: str) -> None:
         self._note("stage_begun", stage)
 

@@ -12,7 +12,8 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ from pipelines.engine.specs import GroupSpec
 from pipelines.execution.batching import Batcher, frames_of, unpack
 from pipelines.planning.fanout import fan_out
 from pipelines.state.analysis_cache import AnalysisCache
-from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey
+from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey, noted_reads
 from pipelines.state.run_directory import REJECTED_STATE, OutputSegmentId, RunDirectory, sha256_file
 
 #: Seconds between two notes of how far a stage is in a row.
@@ -159,12 +160,25 @@ class Group:
             yield kept
             return
         key = self._key(row, "row in batch" if self._together else "row")
-        if self._counted and self.coordinator.begin(key) > MAX_ATTEMPTS:
-            frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
-            row = {
-                **row,
-                "error": f"{self.name}: the worker died {MAX_ATTEMPTS} times in a row on this segment ({frames}); see Ray's worker logs",
-            }
+        attempts = self.coordinator.begin(key) if self._counted else 1
+        if attempts > MAX_ATTEMPTS:
+            row = {**row, "error": f"{self.name}: {self._death(row, key)}"}
+        yield from self._rest(row, position, key, noted_reads(self.coordinator, key, attempts))
+
+    def _death(self, row: Row, key: WorkKey) -> str:
+        """Say what a row did to its workers, and which file they were reading."""
+        url = self.coordinator.last_read(key)
+        reading = f" while it was reading {url}" if url else ""
+        frames = f"frames {row['start']} to {row['stop']} of {row['video']}"
+        return (
+            f"the worker died {MAX_ATTEMPTS} times in a row on this segment ({frames}){reading}; "
+            f"{'is that file damaged? See' if url else 'see'} Ray's worker logs"
+        )
+
+    def _rest(
+        self, row: Row, position: int, key: WorkKey, noted: Callable[[], AbstractContextManager[None]]
+    ) -> Iterator[Row]:
+        """`_guarded`, once it is clear that the row may be run."""
         for index in range(position, self.after + 1):
             if index == self.engine.fan_out and "dubs" in row:
                 if self._counted:
@@ -176,7 +190,8 @@ class Group:
                         yield from self._guarded(part, index)
                 return
             if index < self.after and not row["error"]:
-                row = self._stage(row, index)
+                with noted():
+                    row = self._stage(row, index)
         if self._counted:
             self.coordinator.end(key)
         yield self._finish(row)

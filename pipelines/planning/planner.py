@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -47,7 +48,7 @@ from pipelines.state.content_keys import (
     segment_ingredients,
     shot_ingredients,
 )
-from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey
+from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey, noted_reads
 from pipelines.state.run_directory import (
     REJECTED_STATE,
     OutputSegmentId,
@@ -122,10 +123,14 @@ class Planner:
         error, trace = title.error, ""
         self._rejected_state = []
         heartbeats = Heartbeats(title.id, decision["heartbeats"] if decision else 0, PLANNED)
+        noted = ExitStack()
         try:
+            noted.enter_context(noted_reads(self.coordinator, key, attempts)())
             if attempts > MAX_ATTEMPTS:
+                culprit = self.coordinator.last_read(key)
+                reading = f"reading {culprit}" if culprit else f"planning {title.video}"
                 error = (
-                    f"planning {title.video} killed its worker {MAX_ATTEMPTS} times in a row: "
+                    f"{reading} killed its worker {MAX_ATTEMPTS} times in a row: "
                     "is the file damaged? See Ray's worker logs"
                 )
             if not error:
@@ -162,6 +167,8 @@ class Planner:
             )
             trace = traceback.format_exc(limit=-8)
             rows = []
+        finally:
+            noted.close()
         if error:
             dubs = dubs or [DubPlan(dub, "") for dub in title.dubs]
             dubs = [

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
+
+from operators.media.reading import reads_told_to
 
 #: A row that was begun this often and never ended has killed its workers.
 MAX_ATTEMPTS = 3
@@ -46,6 +50,7 @@ class Coordinator:
         self._room = room
         self._file = Path(folder, "decisions.jsonl") if folder and Path(folder).is_dir() else None
         self._begun: dict[WorkKey, int] = {}
+        self._reading: dict[WorkKey, str] = {}
         self._stages: dict[str, dict[str, float]] = {}
         self._working: dict[str, int] = {}
         self._at: dict[str, float] = {}
@@ -69,6 +74,15 @@ class Coordinator:
     def end(self, key: WorkKey) -> None:
         """Note that a row ended, well or with an error: its attempts are forgotten."""
         self._begun.pop(key, None)
+        self._reading.pop(key, None)
+
+    def reading(self, key: WorkKey, url: str) -> None:
+        """Note which file is being read for a row that has killed a worker before."""
+        self._reading[key] = url
+
+    def last_read(self, key: WorkKey) -> str:
+        """Return the file that was being read when a row killed its worker; empty if that is not known."""
+        return self._reading.get(key, "")
 
     def decide(self, title: str, decision: Any) -> None:
         """Keep what was decided for a title, to the end of the run: planned again after its worker died, it
@@ -175,12 +189,25 @@ class Coordinator:
         }
 
 
+def noted_reads(
+    coordinator: CoordinatorProtocol, key: WorkKey, attempts: int
+) -> Callable[[], AbstractContextManager[None]]:
+    """Make contexts in which the coordinator is told of each file that is read for a row, if the row has
+    killed a worker before: for others a call for each file would cost more than it is worth.
+    """
+    if attempts < 2:
+        return nullcontext
+    return lambda: reads_told_to(lambda url: coordinator.reading(key, url))
+
+
 class CoordinatorProtocol(Protocol):
     """The coordinator as workers see it, in this process or in another."""
 
     def begin(self, key: WorkKey) -> int: ...
     def begin_plan(self, title: str) -> tuple[int, Any]: ...
     def end(self, key: WorkKey) -> None: ...
+    def reading(self, key: WorkKey, url: str) -> None: ...
+    def last_read(self, key: WorkKey) -> str: ...
     def stage_begun(self, stage: str) -> None: ...
     def stage_at(self, stage: str, frames: float) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from operators.media.container import open_input
 from operators.media.probe import probe_video
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
@@ -22,7 +23,7 @@ from pipelines.execution.worker import Group
 from pipelines.planning.fanout import output_segment_spec
 from pipelines.planning.length_rules import OutputSegment
 from pipelines.planning.planner import PLANNED
-from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
+from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey, noted_reads
 from pipelines.state.run_directory import OutputSegmentId, RunDirectory
 from tests.pipelines.conftest import engine_config
 
@@ -216,6 +217,24 @@ def test_a_row_begun_too_often_is_an_error(footage: Path, tmp_path: Path) -> Non
     )
     assert "brightness: the worker died 3 times in a row on this segment (frames 4 to 12 of" in row["error"]
     assert coordinator.snapshot()["running"] == [], "a later run of the same row starts to count anew"
+
+
+def test_the_file_that_was_read_when_the_worker_died_is_named(footage: Path, tmp_path: Path) -> None:
+    """Files are noted from the second attempt on, and what has been closed is not blamed."""
+    coordinator, key = Coordinator(), WorkKey(("brightness",), "t", 0)
+    told: list[str] = []
+    for attempts in (1, 2):
+        with noted_reads(coordinator, key, attempts)(), open_input(str(footage / "a.mp4")):
+            told.append(coordinator.last_read(key))
+        assert coordinator.last_read(key) == ""
+    assert told == ["", str(footage / "a.mp4")]
+    for _ in range(MAX_ATTEMPTS):
+        coordinator.begin(key)
+    coordinator.reading(key, "/in/speech.wav")
+    (row,) = run_groups(
+        engine_config(), [("brightness",)], planned_row(footage / "a.mp4", tmp_path), tmp_path, coordinator
+    )
+    assert "while it was reading /in/speech.wav; is that file damaged?" in row["error"]
 
 
 def test_a_dub_begun_too_often_leaves_the_others(footage: Path, tmp_path: Path) -> None:

@@ -6,11 +6,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import resource
 import shutil
+import signal
 from collections.abc import Sequence
+from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -234,7 +240,44 @@ def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Pat
     (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(
         title_of(footage, tmp_path)
     )
-    assert "killed its worker 3 times in a row" in row["error"]
+    assert f"planning {footage / 'a.mp4'} killed its worker 3 times in a row" in row["error"]
+
+
+class CoordinatorManager(BaseManager):
+    """Serves a coordinator to other processes."""
+
+
+CoordinatorManager.register("Coordinator", Coordinator)
+
+
+def plan_and_die(coordinator: Any, title: Title, run: str) -> None:
+    """Plan a title; the process ends as soon as a library reads its speech, as a fault in native code does it."""
+    speech, demux = title.dubs[0].speech, av.open
+
+    def deadly(source: Any, *arguments: Any, **options: Any) -> Any:
+        if str(source).endswith(speech):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return demux(source, *arguments, **options)
+
+    av.open = deadly
+    list(Planner(PlanSpec(engine_config(), run, 7), coordinator).plan(title))
+
+
+def test_the_file_whose_reading_kills_the_planner_is_named(footage: Path, tmp_path: Path) -> None:
+    title = title_of(footage, tmp_path)
+    with CoordinatorManager(ctx=multiprocessing.get_context("spawn")) as manager:
+        coordinator = manager.Coordinator()  # type: ignore[attr-defined]
+        for _ in range(2):
+            coordinator.begin(WorkKey(("plan",), "t"))
+        dying = multiprocessing.get_context("spawn").Process(
+            target=plan_and_die, args=(coordinator, title, str(tmp_path))
+        )
+        dying.start()
+        dying.join()
+        assert dying.exitcode == -signal.SIGSEGV
+        (row,) = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator).plan(title)
+    assert row["error"].startswith(f"reading {title.dubs[0].speech} killed its worker 3 times in a row")
 
 
 def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
