@@ -14,7 +14,8 @@ from typing import Any
 
 #: Groups of entry points.
 ENGINES, METRICS, COMMANDS = "retalk.engines", "retalk.metrics", "retalk.commands"
-GROUPS = (ENGINES, METRICS, COMMANDS)
+MODEL_FILES, STORAGE_RULES = "retalk.model_files", "retalk.storage_rules"
+GROUPS = (ENGINES, METRICS, COMMANDS, MODEL_FILES, STORAGE_RULES)
 
 
 class PluginError(ValueError):

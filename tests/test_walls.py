@@ -20,6 +20,7 @@ ORDER = ["retalk_models", "operators", "pipelines", "cluster"]
 FLOORS = {
     "retalk_models": [
         {"installation", "layers", "local_files", "plugins", "retrying"},
+        {"storage_rules"},
         {"registry", "networks"},
         {"build"},
         {"weights", "inference"},

@@ -33,8 +33,7 @@ class Sharpness(SegmentMetric):
         del segment, index
         if frame.drawn is None:
             return math.nan
-        x1, y1, x2, y2 = frame.drawn
-        drawn, source = (one.luma()[y1:y2, x1:x2] for one in (frame, frame.original))
+        drawn, source = (one.luma(frame.drawn) for one in (frame, frame.original))
         changed = drawn != source
         if np.count_nonzero(changed) < LEAST:
             return math.nan

@@ -100,11 +100,15 @@ class Frame:
             view.flags.writeable = False
         return views
 
-    def luma(self) -> np.ndarray:
-        """uint8[h,w], luma code values of the upright picture (10 bits are cut to 8); a read-only view where
-        possible.
+    def luma(self, box: Box | None = None) -> np.ndarray:
+        """uint8[h,w], luma code values of the upright picture inside ``box`` (all of it if None; 10 bits are cut
+        to 8); a read-only view where possible.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
         """
-        luma = self._layout.orientation.upright(self.samples()[0])
+        x1, y1, x2, y2 = self._checked(box)
+        luma = self._layout.orientation.upright(self.samples()[0])[y1:y2, x1:x2]
         return luma if luma.dtype == np.uint8 else (luma >> (self._layout.format.depth - 8)).astype(np.uint8)
 
     def rgb(self, box: Box | None = None) -> np.ndarray:

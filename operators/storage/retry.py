@@ -3,7 +3,7 @@ failures are reported plainly.
 
 A call is repeated when the storage may answer it later: 503 and related answers, timeouts, broken
 connections. Failures that waiting does not change (a missing file, no permission, a full disk) are raised at
-once.
+once. Rules about single protocols (`retalk_models.storage_rules`) are asked first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from operators.storage.errors import StorageError
 from retalk_models.retrying import RETRYABLE_STATUS, doubled, repeat
+from retalk_models.storage_rules import describe, judge
 
 #: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the
 #: workers, gives another number.
@@ -66,7 +67,7 @@ T = TypeVar("T")
 
 
 def transient(problem: BaseException) -> bool:
-    """True if the same call may succeed later."""
+    """True if the same call may succeed later, by what holds for all protocols."""
     status = (
         getattr(problem, "status", None)
         or getattr(problem, "status_code", None)
@@ -100,18 +101,24 @@ def retry(call: Callable[[], T], what: str) -> T:
         what: URL for the message.
 
     Raises:
-        StorageError: the storage did not answer for `retry_seconds()` seconds, or refuses.
+        StorageError: the storage did not answer for `retry_seconds()` seconds, or refuses, or the credentials
+            for it are missing or wrong.
         FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError: as they are.
     """
     began = time.monotonic()
 
     def failed(problem: Exception, tries: int) -> None:
-        said = f"{type(problem).__name__}: {problem}"
-        if isinstance(problem, (*PASS_THROUGH, StorageError)):
+        if isinstance(problem, StorageError):
             raise problem
-        if not transient(problem):
-            if isinstance(problem, OSError):
-                raise StorageError(f"{what}: {said}") from problem
+        fault, note = judge(what, problem)
+        said = f"{type(problem).__name__}: {problem}{note}"
+        if fault == "missing":
+            raise FileNotFoundError(errno.ENOENT, said, what) from problem
+        if fault is None and isinstance(problem, PASS_THROUGH):
+            raise problem
+        if fault in ("final", "credentials") or (fault is None and not transient(problem)):
+            if isinstance(problem, OSError) or fault is not None:
+                raise StorageError(f"{what}: {said}{describe(what, fault)}") from problem
             raise problem
         pause = doubled(FIRST_PAUSE, tries, LONGEST_PAUSE)
         if time.monotonic() - began + pause > retry_seconds():

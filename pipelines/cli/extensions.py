@@ -1,4 +1,6 @@
-"""`retalk stages --list`: engines and metrics that are installed, and the distributions that bring them."""
+"""`retalk stages --list`: engines, metrics, model files and storage rules that are installed, and the
+distributions that bring them.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ from pipelines.engine.metrics import load_metric, metric_names, metric_place
 from pipelines.errors import DONE, ConfigError
 from pipelines.monitoring.terminal import table
 from retalk_models.installation import DISTRIBUTION
+from retalk_models.registry.catalog import load_catalog
+from retalk_models.storage_rules import installed_rules
 
 
 def show_extensions() -> int:
-    """Print two tables; what cannot be used stands there with the reason."""
+    """Print a table of each; what cannot be used stands there with the reason."""
     shipped, foreign = names("engines"), foreign_engines()
     rows = [("engine", "from", "description")]
     for name in known_names("engines"):
@@ -32,4 +36,13 @@ def show_extensions() -> int:
         except ConfigError as problem:
             metrics.append((name, owner, "-", f"cannot be used: {problem}"))
     print("\n" + "\n".join(table(metrics)))
+    catalog = load_catalog()
+    files = [("model file", "from", "used by")]
+    files += [
+        (entry.file, entry.distribution or DISTRIBUTION, entry.used_by) for entry in catalog.files.values()
+    ]
+    files += [(name, "-", f"cannot be used: {reason}") for name, reason in catalog.unusable.items()]
+    print("\n" + "\n".join(table(files)))
+    rules = [("storage rule", "from", ""), *installed_rules()]
+    print("\n" + "\n".join(table(rules)))
     return DONE

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from pipelines.cli.arguments import Parser
 from pipelines.errors import DONE, FAILED, INTERRUPTED, USAGE
 from pipelines.monitoring.terminal import shows_bar, table
-from retalk_models.registry.catalog import SELECTIONS, Catalog, ModelFile, show_size
+from retalk_models.registry.catalog import SELECTIONS, Catalog, ModelFile, load_catalog, show_size
 from retalk_models.registry.download import DownloadProgress
 from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.fetch import parse_accepted, pull
@@ -163,10 +163,15 @@ def markdown(catalog: Catalog) -> str:
                 entry.licence,
                 entry.commercial,
                 entry.data or "not known",
-                entry.used_by,
+                f"{entry.used_by}{_brought_by(entry)}",
             )
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _brought_by(entry: ModelFile) -> str:
+    """Name the distribution that brings an entry, "" for this one."""
+    return f"; brought by {entry.distribution}" if entry.distribution else ""
 
 
 def presence(registry: Registry, entry: ModelFile) -> str:
@@ -203,6 +208,7 @@ def run_list(args: argparse.Namespace) -> int:
             "used_by",
             "groups",
             "urls",
+            "distribution",
         )
         value = [
             {key: getattr(entry, key) for key in keys} | {"present": presence(registry, entry)}
@@ -225,7 +231,7 @@ def run_list(args: argparse.Namespace) -> int:
 def _about(entry: ModelFile) -> str:
     """Use and licence of a file, indented and wrapped."""
     width = min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
-    text = f"{entry.used_by}; licence: {entry.licence}"
+    text = f"{entry.used_by}; licence: {entry.licence}{_brought_by(entry)}"
     return textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
@@ -236,7 +242,7 @@ def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
         *((e.file, show_size(e.size or e.about), e.commercial) for e in entries),
     ]
     first, *lines = table(found)
-    return [first, *(f"{line}\n    {entry.licence}" for entry, line in zip(entries, lines, strict=True))]
+    return [first, *(f"{line}\n    {entry.licence}{_brought_by(entry)}" for entry, line in zip(entries, lines, strict=True))]
 
 
 def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
@@ -329,7 +335,10 @@ def run_verify(args: argparse.Namespace) -> int:
         if not registry.path(entry.file).is_file() and registry.is_in_remote_home(entry):
             registry.copy_to_node(entry, progress)
         verdict = registry.check(entry, again=True)
-        note = verdict.note or (f"SHA-256 as pinned by {verdict.pinned_by}" if verdict.pinned_by else "")
+        pinned_by = entry.distribution if verdict.pinned_by == "catalogue" else ""
+        note = verdict.note or (
+            f"SHA-256 as pinned by {pinned_by or verdict.pinned_by}" if verdict.pinned_by else ""
+        )
         if verdict.state == "ok" and not verdict.pinned_by:
             registry.trust(entry, verdict.sha256, str(registry.path(entry.file)), progress.say)
             note = f"no digest is known: trusted from now on, in {registry.lock.url}"
@@ -427,6 +436,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run a parsed `retalk models` command; returns its exit code."""
     try:
+        for reason in dict.fromkeys(load_catalog().unusable.values()):
+            print(f"retalk models: left out: {reason}", file=sys.stderr)
         return args.models_run(args)
     except WeightsError as error:
         print(f"retalk models: {error}", file=sys.stderr)

@@ -1,5 +1,7 @@
-"""The catalogue of model files and of the networks that are loaded from them (`catalog.yaml`), as typed
-values.
+"""The catalogue of model files and of the networks that are loaded from them, as typed values: `catalog.yaml`
+and what other distributions bring (entry points ``retalk.model_files``).
+
+How to add a file: docs/extending.md.
 """
 
 from __future__ import annotations
@@ -7,12 +9,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Iterable
+import re
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
+from retalk_models.installation import DISTRIBUTION
+from retalk_models.plugins import MODEL_FILES, Plugin, PluginError, plugin, plugins
 from retalk_models.registry.errors import WeightsError
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
@@ -20,6 +26,8 @@ CATALOG = Path(__file__).with_name("catalog.yaml")
 SELECTIONS = ("retalk", "eval", "licence-clean", "all")
 #: A size that a page rounds ("180 MB", of either kind of mega) may be off by this share.
 ABOUT_TOLERANCE = 0.15
+Commercial = Literal["yes", "no", "unknown"]
+GROUPS = {"retalk", "option", "eval"}
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -47,7 +55,7 @@ class ModelFile:
     #: Addresses of the file; of the archive that holds it, where ``member`` is set.
     urls: tuple[str, ...]
     licence: str
-    commercial: Literal["yes", "no", "unknown"]
+    commercial: Commercial
     groups: tuple[str, ...]
     used_by: str
     #: Exact size in bytes; None: unknown.
@@ -65,6 +73,8 @@ class ModelFile:
     aliases: tuple[str, ...] = ()
     archive: str = ""
     member: str = ""
+    #: The distribution that brings the entry, with its version; "" for this one.
+    distribution: str = ""
 
     @property
     def pinning(self) -> str:
@@ -94,10 +104,18 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
-    """All model files by name, and the parts of each network by its name."""
+    """All model files by name, and the parts of each network by its name.
+
+    Attributes:
+        files: by name.
+        networks: what each is loaded from.
+        unusable: names of files, networks and entry points of other distributions that cannot be used, with
+            the reason.
+    """
 
     files: dict[str, ModelFile]
     networks: dict[str, tuple[Part, ...]]
+    unusable: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def files_of(self, names: Iterable[str]) -> list[ModelFile]:
         """Model files of networks ("lnet"), files ("LNet.pth") or other names of files, each once, in the
@@ -118,11 +136,14 @@ class Catalog:
         for file, entry in self.files.items():
             if name == file or name in entry.aliases:
                 return [file]
+        if name in self.unusable:
+            raise WeightsError(self.unusable[name], [name])
         known = [*self.networks, *self.files]
         lower = {candidate.lower(): candidate for candidate in known}
         close = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), 3, 0.5)]
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-        raise WeightsError(f"no model file or network is called {name!r}: {hint}", [name])
+        left_out = "".join(f"\nleft out: {reason}" for reason in dict.fromkeys(self.unusable.values()))
+        raise WeightsError(f"no model file or network is called {name!r}: {hint}{left_out}", [name])
 
     def select(
         self, selection: str, among: Iterable[ModelFile] | None = None
@@ -145,39 +166,165 @@ class Catalog:
         return keep, [entry for entry in pool if entry not in keep]
 
 
-def _urls(file: str, names: list[str], sources: dict[str, str]) -> tuple[str, ...]:
-    """Addresses of "source" (the file under its own name there) and "source path" entries."""
+def _urls(file: str, names: Iterable[str], sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses: each a URL, a source (the file under its own name there) or "source path"."""
     urls = []
     for name in names:
         source, _, path = name.partition(" ")
-        urls.append(sources[source] + (path or file))
+        if "://" in source:
+            urls.append(source)
+        elif source in sources:
+            urls.append(sources[source] + (path or file))
+        else:
+            raise ValueError(f"{file}: source {source!r} is not among `sources`, and no URL")
     return tuple(urls)
 
 
-def _model_file(file: str, entry: dict[str, Any], sources: dict[str, str]) -> ModelFile:
-    entry = dict(entry)
-    entry["urls"] = _urls(entry.get("archive", file), entry["urls"], sources)
-    entry["used_by"] = ", ".join(entry["used_by"])
+def _model_file(file: str, entry: Any, sources: Mapping[str, str], distribution: str) -> ModelFile:
+    """One entry under ``files``.
+
+    Raises:
+        ValueError: it is not as the top of `catalog.yaml` explains; the message names file and field.
+    """
+    fields = {field.name: field for field in dataclasses.fields(ModelFile)}
+    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING} - {"groups"}
+    if not isinstance(entry, dict):
+        raise ValueError(f"{file}: needs {', '.join(sorted(required - {'file'}))}")
+    if unknown := set(entry) - (set(fields) - {"file", "distribution"}):
+        raise ValueError(f"{file}: unknown field {sorted(map(str, unknown))[0]!r}")
+    if absent := required - {"file"} - set(entry):
+        raise ValueError(f"{file}: lacks {', '.join(sorted(absent))}")
+    if not isinstance(file, str) or not re.fullmatch(r"[\w+-][\w.+-]*", file):
+        raise ValueError(f"{file!r}: the name of a file needs letters, digits, and - . _ + only")
+    for key in ("urls", "used_by", "groups", "aliases"):
+        value = entry.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ValueError(f"{file}: {key} is a list of texts")
+    if entry["commercial"] not in get_args(Commercial):
+        raise ValueError(f"{file}: commercial is one of {', '.join(get_args(Commercial))} (in quotes)")
+    if unknown := set(entry.get("groups", [])) - GROUPS:
+        raise ValueError(f"{file}: unknown group {sorted(unknown)[0]!r}")
+    if not re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256", "0" * 64))):
+        raise ValueError(f"{file}: sha256 needs 64 digits of lower-case hex")
+    if ("size" in entry and "about" in entry) or not isinstance(entry.get("size", 0), int):
+        raise ValueError(f"{file}: size is a number of bytes; without it, about is a size as of a page")
+    made = dict(entry)
+    made["urls"] = _urls(entry.get("archive", file), entry["urls"], sources)
+    made["used_by"] = ", ".join(entry["used_by"])
     if "about" in entry:
-        entry["about"] = parse_size(entry["about"])
+        made["about"] = parse_size(entry["about"])
     for key in ("groups", "aliases"):
-        entry[key] = tuple(entry.get(key, ()))
-    return ModelFile(file=file, **entry)
+        made[key] = tuple(entry.get(key, ()))
+    return ModelFile(file=file, **made, distribution=distribution)
 
 
-def _part(entry: dict[str, Any]) -> Part:
+def _part(network: str, entry: Any) -> Part:
+    """One entry under ``networks``, of a network's name.
+
+    Raises:
+        ValueError: it is not as the top of `catalog.yaml` explains.
+    """
+    fields = {field.name for field in dataclasses.fields(Part)}
+    if not isinstance(entry, dict) or "file" not in entry or set(entry) - fields:
+        raise ValueError(f"network {network}: each part has a file, and of {', '.join(sorted(fields))} only")
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
     }
     return Part(**values)
 
 
-@functools.lru_cache(maxsize=8)
-def load_catalog(path: Path = CATALOG) -> Catalog:
-    """Read a catalogue file; the package's own by default."""
-    text = yaml.safe_load(path.read_text(encoding="utf-8"))
-    files = {file: _model_file(file, entry, text["sources"]) for file, entry in text["files"].items()}
-    networks = {name: tuple(_part(entry) for entry in parts) for name, parts in text["networks"].items()}
-    unknown = [part.file for parts in networks.values() for part in parts if part.file not in files]
-    assert not unknown, f"{path}: networks name files that it does not list: {unknown}"
+def parse_catalog(content: Any, distribution: str = "") -> Catalog:
+    """Build a catalogue from a YAML file's content; ``sources`` and ``networks`` may be absent.
+
+    Args:
+        content: as the top of `catalog.yaml` explains.
+        distribution: that brings it, "" for this one.
+
+    Raises:
+        ValueError: it is not so; the message names the entry.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        raise ValueError("it has no mapping `files`")
+    if unknown := set(content) - {"sources", "files", "networks"}:
+        raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}: it has sources, files, networks")
+    sources = content.get("sources") or {}
+    files = {
+        file: _model_file(file, entry, sources, distribution) for file, entry in content["files"].items()
+    }
+    networks = {
+        name: tuple(_part(name, entry) for entry in parts)
+        for name, parts in (content.get("networks") or {}).items()
+    }
+    for name, parts in networks.items():
+        for part in parts:
+            if part.file not in files:
+                raise ValueError(f"network {name}: file {part.file} is not among `files`")
     return Catalog(files, networks)
+
+
+@functools.lru_cache(maxsize=1)
+def shipped_catalog() -> Catalog:
+    """Return the catalogue of this distribution alone."""
+    return parse_catalog(yaml.safe_load(CATALOG.read_text(encoding="utf-8")))
+
+
+def load_catalog() -> Catalog:
+    """Return the catalogue: the entries of this distribution and those of others that are installed.
+
+    This distribution's names stay its own. A name that several others bring, and whatever a broken entry
+    point brings, cannot be used; `Catalog.unusable` says why.
+    """
+    return _merged(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=4)
+def _merged(path: tuple[str, ...]) -> Catalog:
+    del path
+    shipped = shipped_catalog()
+    brought: dict[str, list[tuple[Plugin, Catalog]]] = {}
+    unusable: dict[str, str] = {}
+    for name in plugins(MODEL_FILES):
+        try:
+            entry = plugin(MODEL_FILES, name)
+            assert entry is not None
+            catalog = _read(entry)
+        except PluginError as problem:
+            unusable[name] = str(problem)
+            continue
+        for one in (*catalog.files, *catalog.networks):
+            brought.setdefault(one, []).append((entry, catalog))
+    taken = {*shipped.files, *shipped.networks, *(a for e in shipped.files.values() for a in e.aliases)}
+    files, networks = dict(shipped.files), dict(shipped.networks)
+    for one, entries in brought.items():
+        owners = " and ".join(sorted({entry.distribution for entry, _ in entries}))
+        if one in taken:
+            unusable[one] = f"{one!r} ({MODEL_FILES}) of {owners}: {DISTRIBUTION} has that name itself"
+            continue
+        if len(entries) > 1:
+            unusable[one] = f"{one!r} ({MODEL_FILES}) is ambiguous: {owners} bring it; uninstall one of them"
+            continue
+        ((_, catalog),) = entries
+        if one in catalog.files:
+            files[one] = catalog.files[one]
+        if one in catalog.networks:
+            networks[one] = catalog.networks[one]
+    for name in networks.keys() - shipped.networks.keys():
+        for lost in [part.file for part in networks[name] if part.file in unusable]:
+            networks.pop(name, None)
+            unusable[name] = f"network {name!r} cannot be used: {unusable[lost]}"
+    return Catalog(files, networks, unusable)
+
+
+def _read(entry: Plugin) -> Catalog:
+    """Read the catalogue that an entry point brings: a YAML file, or what a function returns.
+
+    Raises:
+        PluginError: it cannot be read, or is none.
+    """
+    try:
+        made = yaml.safe_load(entry.read()) if entry.is_resource else entry.load()
+        return parse_catalog(made() if callable(made) else made, entry.distribution)
+    except PluginError:
+        raise
+    except Exception as problem:
+        raise entry.error(f"{type(problem).__name__}: {problem}") from problem

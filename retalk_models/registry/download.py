@@ -5,7 +5,6 @@ helps, limited in size.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import shutil
 import threading
@@ -20,7 +19,7 @@ import fsspec
 from retalk_models.registry.catalog import show_size
 from retalk_models.registry.errors import FetchError
 from retalk_models.registry.home import write_json
-from retalk_models.registry.sources import NoRangesError, RangeReader, is_http, open_source, transient
+from retalk_models.registry.sources import NoRangesError, RangeReader, is_http, open_source, read_error
 from retalk_models.retrying import doubled, repeat
 
 CHUNK = 1 << 20
@@ -169,10 +168,10 @@ def _transfer(
                 attempts.check()
                 try:
                     chunk = stream.read(CHUNK)
-                except (OSError, http.client.HTTPException) as error:
-                    raise FetchError(
-                        f"{url}: {error or type(error).__name__} after {done} bytes", transient(error)
-                    ) from error
+                except Exception as error:
+                    if failed := read_error(url, error, f"after {done} bytes"):
+                        raise failed from error
+                    raise
                 if not chunk:
                     break
                 sink.write(chunk)

@@ -368,7 +368,7 @@ def home_registry(weights: str = "") -> Registry:
         name: dataclasses.replace(entry, sha256=None, size=None, about=None)
         for name, entry in catalog.files.items()
     }
-    return Registry(weights, Catalog(files, catalog.networks))
+    return Registry(weights, Catalog(files, catalog.networks, catalog.unusable))
 
 
 def check_files(names: Iterable[str], weights: str = "") -> None:

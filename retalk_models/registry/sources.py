@@ -24,6 +24,7 @@ import fsspec
 from retalk_models import __version__
 from retalk_models.registry.errors import FetchError
 from retalk_models.retrying import RETRYABLE_STATUS
+from retalk_models.storage_rules import describe, judge
 
 TIMEOUT_SECONDS = 30.0
 
@@ -128,14 +129,35 @@ def _open_fsspec(url: str, start: int) -> Opened:
         start = start if size is None or start <= size else 0
         stream.seek(start)
         return Opened(stream, start, size, str(filesystem.ukey(path)), True)
-    except FileNotFoundError as error:
-        raise FetchError(f"{url}: no such file") from error
-    except (ImportError, ValueError) as error:
-        if isinstance(error, FetchError):
-            raise
-        raise FetchError(f"{url}: {error}") from error
-    except OSError as error:
-        raise FetchError(f"{url}: {error}", transient(error)) from error
+    except FetchError:
+        raise
+    except Exception as error:
+        if failed := read_error(url, error):
+            raise failed from error
+        raise
+
+
+def read_error(url: str, error: Exception, place: str = "") -> FetchError | None:
+    """Return what to raise for a failed read of a source, None where the error is none of a storage.
+
+    Rules of the protocol (`retalk_models.storage_rules`) say whether to try again, and else `transient`.
+
+    Args:
+        url: of the source.
+        error: of the storage or its client library.
+        place: where in the file, for the message: "after 100 bytes".
+    """
+    fault, note = judge(url, error)
+    said = f"{url}: {error or type(error).__name__}{f' {place}' if place else ''}{note}{describe(url, fault)}"
+    if fault == "missing" or (fault is None and isinstance(error, FileNotFoundError)):
+        return FetchError(f"{url}: no such file{note}")
+    if fault is not None:
+        return FetchError(said, fault == "retry")
+    if isinstance(error, (ImportError, ValueError)):
+        return FetchError(said)
+    if isinstance(error, (OSError, http.client.HTTPException)):
+        return FetchError(said, transient(error))
+    return None
 
 
 def open_source(url: str, start: int = 0, tag: str = "", stop: int | None = None) -> Opened:
