@@ -131,7 +131,11 @@ def installed_rules() -> list[tuple[str, str, str]]:
     for protocol in sorted({*SHIPPED, *plugins(STORAGE_RULES)}):
         rules, note = _rules(protocol, tuple(sys.path))
         found.append(
-            (protocol, ", ".join(whose for _, whose in rules) or "-", f"cannot be used: {note}" if note else "")
+            (
+                protocol,
+                ", ".join(whose for _, whose in rules) or "-",
+                f"cannot be used: {note}" if note else "",
+            )
         )
     return found
 

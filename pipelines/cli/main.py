@@ -226,7 +226,9 @@ def _add_stages(commands: Any) -> None:
         "--options", action="store_true", help="list the options of the stages with their values instead"
     )
     command.add_argument(
-        "--list", action="store_true", help="list the engines and metrics that are installed instead"
+        "--list",
+        action="store_true",
+        help="list the engines, metrics, model files and storage rules that are installed instead",
     )
     command.set_defaults(run=_stages)
 

@@ -242,7 +242,13 @@ def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
         *((e.file, show_size(e.size or e.about), e.commercial) for e in entries),
     ]
     first, *lines = table(found)
-    return [first, *(f"{line}\n    {entry.licence}{_brought_by(entry)}" for entry, line in zip(entries, lines, strict=True))]
+    return [
+        first,
+        *(
+            f"{line}\n    {entry.licence}{_brought_by(entry)}"
+            for entry, line in zip(entries, lines, strict=True)
+        ),
+    ]
 
 
 def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:

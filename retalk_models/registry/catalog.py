@@ -109,8 +109,7 @@ class Catalog:
     Attributes:
         files: by name.
         networks: what each is loaded from.
-        unusable: names of files, networks and entry points of other distributions that cannot be used, with
-            the reason.
+        unusable: names of files and entry points of other distributions that cannot be used, with the reason.
     """
 
     files: dict[str, ModelFile]
@@ -234,7 +233,8 @@ def _part(network: str, entry: Any) -> Part:
 
 
 def parse_catalog(content: Any, distribution: str = "") -> Catalog:
-    """Build a catalogue from a YAML file's content; ``sources`` and ``networks`` may be absent.
+    """Build a catalogue from a YAML file's content; ``sources`` may be absent, and ``networks`` are this
+    distribution's alone (`retalk_models.build` has their classes).
 
     Args:
         content: as the top of `catalog.yaml` explains.
@@ -245,8 +245,8 @@ def parse_catalog(content: Any, distribution: str = "") -> Catalog:
     """
     if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
         raise ValueError("it has no mapping `files`")
-    if unknown := set(content) - {"sources", "files", "networks"}:
-        raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}: it has sources, files, networks")
+    if unknown := set(content) - {"sources", "files"} - ({"networks"} if not distribution else set()):
+        raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}: it has `sources` and `files`")
     sources = content.get("sources") or {}
     files = {
         file: _model_file(file, entry, sources, distribution) for file, entry in content["files"].items()
@@ -281,7 +281,7 @@ def load_catalog() -> Catalog:
 def _merged(path: tuple[str, ...]) -> Catalog:
     del path
     shipped = shipped_catalog()
-    brought: dict[str, list[tuple[Plugin, Catalog]]] = {}
+    brought: dict[str, list[tuple[Plugin, ModelFile]]] = {}
     unusable: dict[str, str] = {}
     for name in plugins(MODEL_FILES):
         try:
@@ -291,28 +291,21 @@ def _merged(path: tuple[str, ...]) -> Catalog:
         except PluginError as problem:
             unusable[name] = str(problem)
             continue
-        for one in (*catalog.files, *catalog.networks):
-            brought.setdefault(one, []).append((entry, catalog))
-    taken = {*shipped.files, *shipped.networks, *(a for e in shipped.files.values() for a in e.aliases)}
-    files, networks = dict(shipped.files), dict(shipped.networks)
-    for one, entries in brought.items():
-        owners = " and ".join(sorted({entry.distribution for entry, _ in entries}))
-        if one in taken:
-            unusable[one] = f"{one!r} ({MODEL_FILES}) of {owners}: {DISTRIBUTION} has that name itself"
-            continue
-        if len(entries) > 1:
-            unusable[one] = f"{one!r} ({MODEL_FILES}) is ambiguous: {owners} bring it; uninstall one of them"
-            continue
-        ((_, catalog),) = entries
-        if one in catalog.files:
-            files[one] = catalog.files[one]
-        if one in catalog.networks:
-            networks[one] = catalog.networks[one]
-    for name in networks.keys() - shipped.networks.keys():
-        for lost in [part.file for part in networks[name] if part.file in unusable]:
-            networks.pop(name, None)
-            unusable[name] = f"network {name!r} cannot be used: {unusable[lost]}"
-    return Catalog(files, networks, unusable)
+        for file in catalog.files:
+            brought.setdefault(file, []).append((entry, catalog.files[file]))
+    files = dict(shipped.files)
+    taken = {*files, *shipped.networks, *(alias for entry in files.values() for alias in entry.aliases)}
+    for file, entries in brought.items():
+        owners = " and ".join(entry.distribution for entry, _ in entries)
+        if file in taken:
+            unusable[file] = f"{file!r} ({MODEL_FILES}) of {owners}: {DISTRIBUTION} has that name itself"
+        elif len(entries) > 1:
+            unusable[file] = (
+                f"{file!r} ({MODEL_FILES}) is ambiguous: {owners} bring it; uninstall one of them"
+            )
+        else:
+            files[file] = entries[0][1]
+    return Catalog(files, shipped.networks, unusable)
 
 
 def _read(entry: Plugin) -> Catalog:
