@@ -123,6 +123,9 @@ def test_luma_is_the_upright_plane(zoo: Zoo, name: str) -> None:
     assert luma.shape == frame.size[::-1]
     own = frame.layout.orientation.upright(frame.samples()[0])
     assert (luma == own >> (frame.layout.format.depth - 8)).all()
+    assert (frame.luma((3, 5, 20, 14)) == luma[5:14, 3:20]).all()
+    with pytest.raises(ValueError, match="leaves the picture"):
+        frame.luma((3, 5, frame.size[0] + 1, 14))
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,12 +1,17 @@
 """The catalogue of model files: sizes and digests, names, selections."""
 
 import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retalk_models.build import NETWORKS
-from retalk_models.registry.catalog import parse_catalog, parse_size, shipped_catalog, show_size
+from retalk_models.registry.catalog import load_catalog, parse_catalog, parse_size, shipped_catalog, show_size
 from retalk_models.registry.errors import WeightsError
+from retalk_models.registry.registry import home_registry
 
 CATALOG = shipped_catalog()
 #: File -> its publisher's size in bytes (rounded where the publisher rounds) and the start of its SHA-256 (""
@@ -108,3 +113,103 @@ def test_sizes() -> None:
     assert not entry.wrong_size(180 * 2**20)  # the page may mean mebibytes
     assert "not about 180 MB" in entry.wrong_size(90_000_000)
     assert "not 348632874" in CATALOG.files["GFPGANv1.3.pth"].wrong_size(348632873)
+
+
+ENTRY: dict[str, Any] = {
+    "urls": ["acme", "acme other/name.pth", "https://mirror.example/x.pth"],
+    "licence": "MIT",
+    "commercial": "yes",
+    "used_by": ["stage x"],
+}
+SOURCES = {"acme": "https://acme.example/"}
+
+
+def test_an_entry_of_another_distribution_needs_few_fields() -> None:
+    found = parse_catalog({"sources": SOURCES, "files": {"x.pth": ENTRY}}, "acme 1.0").files["x.pth"]
+    assert found.urls == (
+        "https://acme.example/x.pth",
+        "https://acme.example/other/name.pth",
+        "https://mirror.example/x.pth",
+    )
+    assert (found.distribution, found.pinning, found.groups, found.size) == ("acme 1.0", "unknown", (), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"licence": None}, "x.pth: lacks licence"),
+        ({"license": "MIT"}, "x.pth: unknown field 'license'"),
+        ({"commercial": True}, "x.pth: commercial is one of yes, no, unknown"),
+        ({"sha256": "12AB"}, "x.pth: sha256 needs 64 digits"),
+        ({"size": 7, "about": "7 B"}, "x.pth: size is a number of bytes"),
+        ({"urls": "acme"}, "x.pth: urls is a list"),
+        ({"urls": ["elsewhere"]}, "x.pth: source 'elsewhere' is not among"),
+        ({"groups": ["mine"]}, "x.pth: unknown group 'mine'"),
+        ({"distribution": "retalk-dub"}, "x.pth: unknown field 'distribution'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_an_entry_is_said(change: dict[str, Any], message: str) -> None:
+    entry = {key: value for key, value in {**ENTRY, **change}.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        parse_catalog({"sources": SOURCES, "files": {"x.pth": entry}}, "acme 1.0")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "no mapping `files`"),
+        ({"files": {"../x.pth": ENTRY}}, "'../x.pth': the name of a file"),
+        ({"files": {}, "networks": {}}, "unknown key 'networks'"),
+        ({"files": {"x.pth": None}}, "x.pth: needs commercial, licence, urls, used_by"),
+    ],
+)
+def test_what_is_wrong_with_a_catalogue_is_said(content: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_catalog(content, "acme 1.0")
+
+
+@pytest.fixture
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Installs a distribution that brings model files of these names."""
+
+    def made(name: str, *files: str, broken: bool = False) -> None:
+        site = tmp_path / name
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[retalk.model_files]\n{name} = files_of_{name}:files\n")
+        content = {"sources": SOURCES, "files": {} if broken else dict.fromkeys(files, ENTRY)}
+        content |= {"weights": 1} if broken else {}
+        (site / f"files_of_{name}.py").write_text(f"def files():\n    return {content!r}\n")
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.delitem(sys.modules, f"files_of_{name}", raising=False)
+
+    return made
+
+
+def test_files_of_other_distributions_join_the_catalogue(bring: Callable[..., None]) -> None:
+    bring("acme", "x.pth", "y.pth")
+    bring("rival", "z.pth")
+    catalog = load_catalog()
+    assert set(catalog.files) - set(CATALOG.files) == {"x.pth", "y.pth", "z.pth"}
+    assert catalog.unusable == {}
+    (found,) = catalog.files_of(["z.pth"])
+    assert found.distribution == "rival 1.0"
+    assert home_registry("/elsewhere").catalog.files["z.pth"].distribution == "rival 1.0"
+
+
+def test_names_that_clash_and_broken_catalogues_are_left_out(bring: Callable[..., None]) -> None:
+    bring("acme", "x.pth", "y.pth")
+    bring("rival", "x.pth", "LNet.pth")
+    bring("torn", broken=True)
+    catalog = load_catalog()
+    assert set(catalog.files) - set(CATALOG.files) == {"y.pth"}
+    assert catalog.files["LNet.pth"] == CATALOG.files["LNet.pth"]
+    assert "rival 1.0: retalk-dub has that name itself" in catalog.unusable["LNet.pth"]
+    with pytest.raises(WeightsError, match=r"'x.pth' .* is ambiguous: .*acme 1.0.*uninstall one"):
+        catalog.files_of(["x.pth"])
+    with pytest.raises(
+        WeightsError, match=r"left out: .* of torn 1.0 .*unknown key 'weights'.*uninstall torn"
+    ):
+        catalog.files_of(["of_torn.pth"])
