@@ -228,7 +228,7 @@ def test_a_storage_rule_judges_the_errors_of_its_protocol(
     assert len(calls) == 1
     with pytest.raises(FileNotFoundError, match="shredded"):
         read("shredded")
-    with pytest.raises(StorageError, match="vault://a/b: VaultError: flooded$"):
+    with pytest.raises(StorageError, match=r"vault://a/b: VaultError: flooded$"):
         read("flooded")
     assert read("thawing", "open", url="zip://x::vault://a/b.zip") == "content"
     with pytest.raises(vault.VaultError):

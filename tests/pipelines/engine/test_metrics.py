@@ -90,5 +90,5 @@ def test_a_name_that_cannot_be_measured_is_an_error(choice: str, message: str) -
 
 
 def test_metrics_has_the_one_option() -> None:
-    with pytest.raises(ConfigError, match="metrics: off: unknown option. Allowed: on"):
+    with pytest.raises(ConfigError, match=r"metrics: off: unknown option\. Allowed: on"):
         resolve_engine(engine_config(), {"metrics": {"off": "all"}})
