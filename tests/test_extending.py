@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
+from operators.columns import tensor
+from operators.retalk.nets import NetworkStage
 from operators.segment import Segment
 from operators.storage import retry
 from operators.storage.errors import StorageError
+from operators.wav2lip.wav2lip_stage import Wav2LipOptions, Wav2LipStage
 from pipelines.engine.config import load_profile, names
 from pipelines.engine.resolve import resolve_engine
 from retalk_models.plugins import GROUPS
@@ -142,7 +146,8 @@ def test_a_broken_entry_point_breaks_nothing_else(acme: Path) -> None:
         acme,
         "broken",
         "[retalk.engines]\ncracked = broken:no.yaml\n[retalk.metrics]\nlost = broken:Lost\n"
-        "[retalk.commands]\nbust = broken:add\n",
+        "[retalk.commands]\nbust = broken:add\n[retalk.model_files]\nvoid = broken:no.yaml\n"
+        "[retalk.storage_rules]\nark = broken:judge\n",
     )
     for arguments in (["stages", "--engine", "cracked"], ["bust", "--any", "thing"]):
         failed = retalk(acme, *arguments)
@@ -152,7 +157,11 @@ def test_a_broken_entry_point_breaks_nothing_else(acme: Path) -> None:
         assert "Traceback" not in failed.stderr
     assert retalk(acme, "stages", "--engine", "veil").returncode == 0
     listed = retalk(acme, "stages", "--list").stdout
-    assert re.search(r"^lost +broken 1\.0 .*cannot be used", listed, re.MULTILINE)
+    for line in (r"lost +broken 1\.0", r"void +-", r"ark +-"):
+        assert re.search(rf"^{line} .*cannot be used.*uninstall broken", listed, re.MULTILINE), listed
+    files = retalk(acme, "models", "list")
+    assert files.returncode == 0
+    assert "left out: entry point 'void' (retalk.model_files) of broken 1.0" in files.stderr
     named = retalk(acme, "stages", "--engine", "veil", "--set", "metrics.on=lost")
     assert named.returncode == 2
     assert "'lost' (retalk.metrics) of broken 1.0" in named.stderr
@@ -233,6 +242,18 @@ def test_a_storage_rule_judges_the_errors_of_its_protocol(
     assert read("thawing", "open", url="zip://x::vault://a/b.zip") == "content"
     with pytest.raises(vault.VaultError):
         read("thawing", url="attic://a/b")
+
+
+def test_the_pages_engine_is_the_one_in_the_tree() -> None:
+    """The blocks of "An engine in this tree" say of `wav2lip` what its files say."""
+    (config,) = [yaml.safe_load(text) for _, text in blocks(HERE) if text.startswith("name: wav2lip")]
+    assert config == yaml.safe_load((ROOT / "configs" / "engines" / "wav2lip.yaml").read_text())
+    (code,) = [text for _, text in blocks(HERE) if text.startswith("class Wav2LipStage")]
+    scope = {"NetworkStage": NetworkStage, "Wav2LipOptions": Wav2LipOptions, "pa": pa, "tensor": tensor}
+    exec(code, scope)
+    shown: Any = scope["Wav2LipStage"]
+    for name in ("name", "per", "Options", "reads", "writes", "__bases__"):
+        assert getattr(shown, name) == getattr(Wav2LipStage, name), name
 
 
 def test_the_stage_of_this_tree_fits_its_engine_and_every_profile(
