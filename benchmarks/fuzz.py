@@ -234,13 +234,14 @@ def try_manifest(path: Path) -> None:
     from pipelines.manifest.confinement import restrict_paths
     from pipelines.manifest.reader import read_manifest
     from pipelines.manifest.titles import Title
+    from pipelines.planning.plans import decode, encode
     from pipelines.state.content_keys import content_key
     from pipelines.state.run_directory import slug
 
     engine = try_manifest.__dict__.setdefault("engine", Engine(load_engine("exemplar")))
     titles = read_manifest(str(path), engine, "/nowhere/out", {"face": "largest"})
     for title in [*titles, *restrict_paths(titles, ["/nowhere", "s3://b"], "/nowhere/out")]:
-        assert Title.from_json(title.to_json()) == title
+        assert decode(Title, encode(title)) == title
         content_key(title.id, title.options)
         assert "/" not in slug(title.id)
         texts = [
@@ -323,7 +324,7 @@ def try_probe(path: Path) -> None:
     from operators.media.limits import MediaLimits
     from operators.media.probe import is_still_image, probe_video
     from operators.storage.errors import MediaError
-    from pipelines.planning.planner import speech_length
+    from pipelines.planning.speech import speech_length
 
     limits = MediaLimits(max_megapixels=36, max_hours=12, max_gib=1)
     for look in (

@@ -18,6 +18,7 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.monitoring.progress import duration
 from pipelines.monitoring.run_log import size_of
+from pipelines.planning.plans import TitlePlan, decode
 from pipelines.state.run_directory import Record
 
 HOUR = 3600.0
@@ -54,28 +55,22 @@ class Work:
     dub: Load = field(default_factory=Load)
 
     def take(self, row: Row) -> None:
-        """Add one of the planner's rows: a title's mark or a segment."""
+        """Add one of the planner's rows: a title's plan or a segment."""
         megapixels = row["frame_width"] * row["frame_height"] / 1e6
         if row["kind"] == SEGMENT:
             self.segment.add(row["stop"] - row["start"], megapixels)
             return
-        mark = json.loads(row["meta"])
-        running = [plan for plan in mark["dubs"] if plan["state"] == "run"]
-        if not running:
+        plan = decode(TitlePlan, row["meta"])
+        if not plan.running:
             return
-        megapixels = mark["width"] * mark["height"] / 1e6
+        megapixels = plan.width * plan.height / 1e6
         self.titles += 1
-        self.plan.add(mark["frames"], megapixels)
-        for plan in running:
-            todo = [
-                output_segment["frames"]
-                for output_segment in plan["output_segments"]
-                if not output_segment["receipt"]
-            ]
+        self.plan.add(plan.frames, megapixels)
+        for dub in plan.running:
             self.dubs += 1
-            self.segments += len(todo)
-            self.video_seconds += plan["video_seconds"]
-            self.dub.add(sum(todo), megapixels)
+            self.segments += len(dub.left)
+            self.video_seconds += dub.video_seconds
+            self.dub.add(dub.frames_left, megapixels)
 
 
 def rates_of_runs(

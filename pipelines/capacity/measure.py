@@ -27,7 +27,9 @@ from pipelines.errors import UsageError
 from pipelines.execution.worker import Group, hide_gpus
 from pipelines.manifest.titles import Title
 from pipelines.planning.fanout import fan_out
-from pipelines.planning.planner import PLANNED, Planner
+from pipelines.planning.planner import Planner
+from pipelines.planning.plans import TitlePlan, decode
+from pipelines.planning.segment_rows import PLANNED
 from pipelines.state.coordinator import Coordinator
 
 MIB = 1 << 20
@@ -129,15 +131,15 @@ def _plan(spec: dict[str, Any]) -> tuple[list[Row], pa.Schema, dict[str, list[fl
     rows: list[Row] = []
     timed: dict[str, list[float]] = {}
     for text in Path(spec["source"]).read_text().splitlines():
-        title = Title.from_json(text)
+        title = decode(Title, text)
         began = time.perf_counter()
         made = list(planner.plan(title))
         seconds = time.perf_counter() - began
-        mark = json.loads(made[0]["meta"])
-        if problem := made[0]["error"] or next((dub["error"] for dub in mark["dubs"] if dub["error"]), ""):
+        plan = decode(TitlePlan, made[0]["meta"])
+        if problem := made[0]["error"] or next((dub.error for dub in plan.dubs if dub.error), ""):
             return [], PLANNED, {}, {"error": problem}
         if title.id != WARM:
-            timed[title.id] = [mark["width"] * mark["height"] / 1e6, seconds, mark["frames"]]
+            timed[title.id] = [plan.width * plan.height / 1e6, seconds, plan.frames]
         rows += made
     return rows, PLANNED, timed, {}
 

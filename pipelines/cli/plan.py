@@ -29,6 +29,7 @@ from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.planning.planner import Planner
+from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
 from pipelines.state.content_keys import provenance_of
 from pipelines.state.coordinator import Coordinator
@@ -140,7 +141,7 @@ def plan(
     chosen = [
         with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles
     ]
-    work, marks = Work(), []
+    work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
@@ -160,16 +161,16 @@ def plan(
             work.take(row)
             if row["kind"] == PLAN_ROW:
                 # Relative outputs lie in no folder yet: they are named as the manifest names them.
-                marks.append(json.loads(row["meta"].replace(f"{scratch}/", "")))
+                plans.append(_without(f"{scratch}/", decode(TitlePlan, row["meta"])))
         forecasts = forecasts_of(built, chosen, work, run)
     order = {title.id: number for number, title in enumerate(titles)}
-    marks.sort(key=lambda mark: order[mark["title"]["id"]])
+    plans.sort(key=lambda one: order[one.title.id])
     content = to_json(work, forecasts, time.time())
     if run_dir and work.dubs:
         write_text(
             join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)})
         )
-    lines, failing, noted = plan_table(marks)
+    lines, failing, noted = plan_table(plans)
     existing = _existing(RunDirectory(run), titles)
     lines += [f"problem: {text}" for text in grouped(failing, "--json lists all")]
     lines += [f"note: {text}" for text in [*grouped(noted, "--json lists all"), *existing]]
@@ -177,7 +178,7 @@ def plan(
     notes += existing
     if work.dubs:  # where nothing would be done, nothing is to be forecast
         lines += [line for one in forecasts for line in describe(one)]
-    dubs = [{**dub, "title": mark["title"]["id"]} for mark in marks for dub in _dubs_json(mark)]
+    dubs = [{**dub, "title": one.title.id} for one in plans for dub in _dubs_json(one)]
     return Plan(titles=dubs, problems=problems, notes=notes, lines=lines, **content)
 
 
@@ -249,70 +250,77 @@ def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iter
         ray.kill(coordinator)
 
 
-def _dubs_json(mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for plan in mark["dubs"]:
-        todo = [output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]]
+def _without(folder: str, plan: TitlePlan) -> TitlePlan:
+    """A plan without the name of a private folder in what is said of its dubs."""
+    for dub in plan.dubs:
+        dub.error, dub.notes = dub.error.replace(folder, ""), [note.replace(folder, "") for note in dub.notes]
+    return plan
+
+
+def _dubs_json(plan: TitlePlan) -> Iterator[dict[str, Any]]:
+    for dub in plan.dubs:
         yield {
-            **{
-                "dub": plan["dub"]["dub"],
-                "state": plan["state"],
-                "error": redact(plan["error"]),
-                "notes": plan["notes"],
-            },
-            **{"frames": plan["frames"], "video_seconds": plan["video_seconds"]},
-            **{"segments": len(plan["output_segments"]), "segments_to_do": len(todo)},
-            **{name: mark.get(name) for name in ("width", "height", "shots", "faceless_shots")},
+            "dub": dub.dub.dub,
+            "state": dub.state,
+            "error": redact(dub.error),
+            "notes": dub.notes,
+            "frames": dub.frames,
+            "video_seconds": dub.video_seconds,
+            "segments": len(dub.output_segments),
+            "segments_to_do": len(dub.left),
+            "width": plan.width or None,
+            "height": plan.height or None,
+            "shots": plan.shots or None,
+            "faceless_shots": plan.faceless_shots if plan.shots else None,
         }
 
 
-def plan_table(marks: Sequence[Mapping[str, Any]]) -> tuple[list[str], Named, Named]:
+def plan_table(plans: Sequence[TitlePlan]) -> tuple[list[str], Named, Named]:
     """Return the plan as text: lines with a table of dubs and the sums; and the problems in full and the
     notes, each with the name of its title.
     """
     rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
     problems: Named = []
     notes: Named = []
-    for mark in marks:
-        for plan in mark["dubs"]:
-            todo = [
-                output_segment for output_segment in plan["output_segments"] if not output_segment["receipt"]
-            ]
-            state = {"run": f"{len(todo)} to do", "done": "done already", "failed": "FAILS"}[plan["state"]]
-            size = f"{mark['width']}x{mark['height']}" if "width" in mark else "?"
-            length = (
-                duration(plan["video_seconds"] or mark.get("video_seconds", 0)) if "frames" in mark else "?"
+    for plan in plans:
+        name = plan.title.id
+        for dub in plan.dubs:
+            rows.append(_table_row(plan, dub))
+            named = label(name, dub.dub.dub)
+            if dub.state == "failed":
+                problems.append((named, redact(dub.error)))
+            notes += [(named, note) for note in dub.notes]
+        if plan.faceless_shots:
+            untouched = (
+                f"in {plan.faceless_shots} of {plan.shots} shots the person is not seen; they pass untouched"
             )
-            numbers = [
-                str(plan["frames"] or mark.get("frames", "?")),
-                length,
-                str(mark.get("shots", "?")),
-                str(len(plan["output_segments"]) or "?"),
-            ]
-            name = plan["dub"]["dub"]
-            named = label(mark["title"]["id"], name)
-            rows.append(
-                [shortened(mark["title"]["id"]), "" if name == UNNAMED else name, size, *numbers, state]
-            )
-            if plan["state"] == "failed":
-                problems.append((named, redact(plan["error"])))
-            notes += [(named, note) for note in plan["notes"]]
-        if mark.get("faceless_shots"):
-            untouched = f"in {mark['faceless_shots']} of {mark['shots']} shots the person is not seen; they pass untouched"
-            notes.append((mark["title"]["id"], untouched))
-    plans = [plan for mark in marks for plan in mark["dubs"]]
-    todo = [
-        output_segment
-        for plan in plans
-        if plan["state"] == "run"
-        for output_segment in plan["output_segments"]
-        if not output_segment["receipt"]
-    ]
-    video = duration(sum(plan["video_seconds"] for plan in plans if plan["state"] == "run"))
-    counts = f"{count(len(marks), 'title')}, {count(len(plans), 'dub')}: {count(len(todo), 'segment')} to do"
+            notes.append((name, untouched))
+    dubs, running = (
+        [dub for plan in plans for dub in plan.dubs],
+        [dub for plan in plans for dub in plan.running],
+    )
+    todo = sum(len(dub.left) for dub in running)
+    video = duration(sum(dub.video_seconds for dub in running))
+    counts = f"{count(len(plans), 'title')}, {count(len(dubs), 'dub')}: {count(todo, 'segment')} to do"
     sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"
     if not any(row[1] for row in rows[1:]):  # no dub has a name
         rows = [[row[0], *row[2:]] for row in rows]
     return [*table(rows), "", sums], problems, notes
+
+
+def _table_row(plan: TitlePlan, dub: DubPlan) -> list[str]:
+    name, probed = dub.dub.dub, plan.frames > 0
+    states = {"run": f"{len(dub.left)} to do", "done": "done already", "failed": "FAILS"}
+    return [
+        shortened(plan.title.id),
+        "" if name == UNNAMED else name,
+        f"{plan.width}x{plan.height}" if probed else "?",
+        str(dub.frames or plan.frames or "?"),
+        duration(dub.video_seconds or plan.video_seconds) if probed else "?",
+        str(plan.shots or "?"),
+        str(len(dub.output_segments) or "?"),
+        states[dub.state],
+    ]
 
 
 def shortened(name: str) -> str:

@@ -30,11 +30,12 @@ from pipelines.engine.model_files import check_weights
 from pipelines.engine.resolve import resolve_engine
 from pipelines.engine.rows import Row, from_table
 from pipelines.errors import UsageError
-from pipelines.execution.assembly import DubJob, assemble_dub
+from pipelines.execution.assembly import AssemblySpec, assemble_dub
 from pipelines.execution.collector import Collector
 from pipelines.execution.ray_session import machine_cpus
 from pipelines.manifest.reader import parse_rows
 from pipelines.manifest.titles import Title
+from pipelines.planning.plans import DubPlan, encode
 from pipelines.state.run_directory import RunDirectory
 
 #: Segments while measuring, as in the shipped profiles.
@@ -126,7 +127,7 @@ def measure_all(
         )
     titles = parse_rows([(f"row {n}", row) for n, row in enumerate(rows, 1)], engine, str(run))
     source = folder / "titles.jsonl"
-    source.write_text("".join(title.to_json() + "\n" for title in titles))
+    source.write_text("".join(encode(title) + "\n" for title in titles))
     config: EngineConfig = engine.config
     found: dict[str, Measure] = {}
     for stage in ("plan", *engine.names):
@@ -150,15 +151,15 @@ def measure_all(
 def _assembly(run: RunDirectory, engine: Engine, titles: list[Title], rows: Sequence[Row]) -> Measure:
     points: list[tuple[float, float]] = []
 
-    def finish(job: DubJob) -> None:
+    def finish(dub: DubPlan) -> None:
         began = time.perf_counter()
-        record = assemble_dub(job)
+        record = assemble_dub(dub, AssemblySpec(run.url, engine.name))
         if record["state"] != "done":
             raise UsageError(f"the assembly cannot be measured on this footage: {record['error']}")
-        if job.title == WARM:
+        if dub.title == WARM:
             return
-        info = probe_video(job.video)
-        points.append((info.width * info.height / 1e6, (time.perf_counter() - began) / job.frames))
+        info = probe_video(dub.video)
+        points.append((info.width * info.height / 1e6, (time.perf_counter() - began) / dub.frames))
 
     collector = Collector(run, engine.name, titles, finish)
     for row in rows:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.execution.assembly import DubJob
+from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.ray_session import detach_input
+from pipelines.planning.plans import DubPlan
 from pipelines.state.run_directory import Record
 
 #: Dubs that an assembler is sent at once, at most, and their frames.
@@ -24,10 +25,10 @@ class Assembler:
     def __init__(self) -> None:
         detach_input()
 
-    def run(self, jobs: list[DubJob], keep_segments: bool) -> list[Record]:
+    def run(self, dubs: list[DubPlan], spec: AssemblySpec) -> list[Record]:
         from pipelines.execution.assembly import assemble_dub
 
-        return [assemble_dub(job, keep_segments) for job in jobs]
+        return [assemble_dub(dub, spec) for dub in dubs]
 
 
 class AssemblerPool:
@@ -37,29 +38,29 @@ class AssemblerPool:
     `run` is called from as many threads as there may be actors: `wanted` times when something was put.
     """
 
-    def __init__(self, num_cpus: float, at_once: int, keep_segments: bool) -> None:
-        self._num_cpus, self._at_once, self._keep_segments = num_cpus, at_once, keep_segments
-        self._waiting: collections.deque[DubJob] = collections.deque()
+    def __init__(self, num_cpus: float, at_once: int, spec: AssemblySpec) -> None:
+        self._num_cpus, self._at_once, self._spec = num_cpus, at_once, spec
+        self._waiting: collections.deque[DubPlan] = collections.deque()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._all: list[Any] = []
         self._lock = threading.Lock()
 
-    def put(self, job: DubJob) -> None:
+    def put(self, dub: DubPlan) -> None:
         """Queue a complete dub."""
-        self._waiting.append(job)
+        self._waiting.append(dub)
 
     def wanted(self) -> int:
         """Return the number of calls of `run` that the waiting dubs justify."""
         return min(len(self._waiting), self._at_once)
 
-    def run(self) -> Iterator[tuple[DubJob, Record | Exception]]:
+    def run(self) -> Iterator[tuple[DubPlan, Record | Exception]]:
         """Assemble dubs until none waits, a few at a time, in an idle actor; yield each with its record, or with
         the error after its actor died three times.
         """
-        while jobs := self._taken():
+        while dubs := self._taken():
             actor = self._actor()
             try:
-                yield from self._assembled(actor, jobs)
+                yield from self._assembled(actor, dubs)
             finally:
                 self._idle.put(actor)
 
@@ -75,27 +76,27 @@ class AssemblerPool:
             self._all.append(actor)
             return actor
 
-    def _assembled(self, actor: Any, jobs: list[DubJob]) -> Iterator[tuple[DubJob, Record | Exception]]:
+    def _assembled(self, actor: Any, dubs: list[DubPlan]) -> Iterator[tuple[DubPlan, Record | Exception]]:
         import ray
 
         try:
-            yield from zip(jobs, ray.get(actor.run.remote(jobs, self._keep_segments)), strict=True)
+            yield from zip(dubs, ray.get(actor.run.remote(dubs, self._spec)), strict=True)
         except ray.exceptions.RayError as problem:
-            if len(jobs) == 1:
-                yield jobs[0], problem
+            if len(dubs) == 1:
+                yield dubs[0], problem
                 return
-            for job in jobs:  # one of them killed the actor
-                yield from self._assembled(actor, [job])
+            for dub in dubs:  # one of them killed the actor
+                yield from self._assembled(actor, [dub])
 
-    def _taken(self) -> list[DubJob]:
-        jobs: list[DubJob] = []
+    def _taken(self) -> list[DubPlan]:
+        dubs: list[DubPlan] = []
         frames = 0
         with self._lock:
             share = min(MAX_ASSEMBLED, -(-len(self._waiting) // self._at_once))
-            while len(jobs) < share and (not jobs or frames + self._waiting[0].frames <= FRAMES_ASSEMBLED):
-                jobs.append(self._waiting.popleft())
-                frames += jobs[-1].frames
-        return jobs
+            while len(dubs) < share and (not dubs or frames + self._waiting[0].frames <= FRAMES_ASSEMBLED):
+                dubs.append(self._waiting.popleft())
+                frames += dubs[-1].frames
+        return dubs
 
     def stop(self) -> None:
         """End the actors."""

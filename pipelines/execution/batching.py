@@ -147,5 +147,5 @@ class Batcher:
 
 
 def frames_of(row: Row) -> tuple[int, int]:
-    """Frames of a planned row, with its halo and without; none of a title's mark."""
+    """Frames of a planned row, with its halo and without; none of a title's plan."""
     return int(row["halo_stop"]) - int(row["halo_start"]), int(row["stop"]) - int(row["start"])

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from operators.storage.files import exists, filesystem, join
 from pipelines.engine.rows import PLAN_ROW, Row
-from pipelines.execution.assembly import UNWRITTEN, DubJob, write_record
+from pipelines.execution.assembly import UNWRITTEN, record_of, write_record
 from pipelines.manifest.titles import Title
+from pipelines.planning.plans import DubPlan, Receipt, TitlePlan, decode
 from pipelines.state.run_directory import OutputSegmentId, Record, RunDirectory, write_table
 
 LOGGER = logging.getLogger("retalk")
@@ -43,10 +44,9 @@ class Collector:
         run: the run directory.
         engine: the engine's name, for the records.
         titles: all titles of the run.
-        finish: called with a complete `DubJob`; returns at once or after the assembly, and calls `ended` with
+        finish: called with a complete dub; returns at once or after the assembly, and calls `ended` with
             the record.
         plan: rows of the plan of titles that this run leaves alone (`earlier_plan`).
-        metrics: places of the metrics that dubs are measured by.
     """
 
     def __init__(
@@ -54,14 +54,13 @@ class Collector:
         run: RunDirectory,
         engine: str,
         titles: list[Title],
-        finish: Callable[[DubJob], None],
+        finish: Callable[[DubPlan], None],
         plan: Sequence[dict[str, Any]] = (),
-        metrics: Sequence[str] = (),
     ) -> None:
         self.run, self.engine, self.finish = run, engine, finish
-        self.metrics = list(metrics)
         self.titles = {title.id: title for title in titles}
-        self.jobs: dict[tuple[str, str], DubJob] = {}
+        #: Dubs whose segments are awaited.
+        self.waiting: dict[tuple[str, str], DubPlan] = {}
         self.records: dict[tuple[str, str], Record] = {}
         self.ledger = {(record["title"], record["dub"]): record for record in run.records()}
         self._ledger_due = time.monotonic() + LEDGER_PERIOD
@@ -87,9 +86,9 @@ class Collector:
 
     # --- rows -----------------------------------------------------------------------------------------------
     def take(self, row: Row) -> None:
-        """A row from behind the last stage: a title's mark, a receipt or an error."""
+        """A row from behind the last stage: a title's plan, a receipt or an error."""
         if row["kind"] == PLAN_ROW:
-            self._mark(row)
+            self._title(decode(TitlePlan, row["meta"]))
             for early in self._early.pop(row["title"], []):
                 self._segment(early)
         elif row["title"] in self.planned:
@@ -97,69 +96,34 @@ class Collector:
         else:
             self._early.setdefault(row["title"], []).append(row)
 
-    def _mark(self, row: Row) -> None:
-        mark = json.loads(row["meta"])
-        self.planned.add(row["title"])
-        self.frames_analysed += _analysed(mark)
-        for plan in mark["dubs"]:
-            dub = plan["dub"]
-            job = DubJob(
-                run=self.run.url,
-                title=row["title"],
-                video=mark["title"]["video"],
-                dub=dub,
-                key=plan["key"],
-                engine=self.engine,
-                output_segments={OutputSegmentId.of(one): one["frames"] for one in plan["output_segments"]},
-                notes=plan["notes"],
-                ingredients=plan["ingredients"],
-                changed=plan["changed"],
-                frames=plan["frames"],
-                video_seconds=plan["video_seconds"],
-                receipts={
-                    OutputSegmentId.of(one): one["receipt"]
-                    for one in plan["output_segments"]
-                    if one["receipt"]
-                },
-                trace=mark["traceback"],
-                metrics=self.metrics,
-            )
-            job.reused = len(job.receipts)
-            kept = dict.fromkeys(
-                note for receipt in job.receipts.values() for note in receipt.get("notes", [])
-            )
-            job.notes += [note for note in kept if note not in job.notes]
-            self._plan += [
-                {
-                    "title": row["title"],
-                    "dub": dub["dub"],
-                    "name": OutputSegmentId.of(output_segment).name,
-                    **{k: output_segment[k] for k in ("segment", "output_segment", "out_start", "frames")},
-                    "committed": bool(output_segment["receipt"]),
-                }
-                for output_segment in plan["output_segments"]
-            ]
-            if plan["state"] == "done":
-                record = self.run.read_record(row["title"], dub["dub"])
-                if record is None:
-                    self.failed(job, "its record was deleted or damaged while the run was at work; run again")
-                else:
-                    self.already += 1
-                    self.ended(
-                        {**record, "changed": []}
-                    )  # what has changed was said when it was computed again
+    def _title(self, plan: TitlePlan) -> None:
+        self.planned.add(plan.title.id)
+        self.frames_analysed += plan.frames_analysed
+        for dub in plan.dubs:
+            self._plan += _table_rows(dub)
+            dub.traceback = plan.traceback
+            dub.reused = len(dub.receipts)
+            dub.note(*(note for receipt in dub.receipts for note in receipt.notes))
+            if dub.state == "done":
+                self._done_already(dub)
                 continue
-            self.jobs[row["title"], dub["dub"]] = job
-            self.reused += job.reused
-            self.frames_planned += sum(
-                frames for name, frames in job.output_segments.items() if name not in job.receipts
-            )
-            if plan["state"] == "failed":
-                self._fail(job, plan["error"])
-            elif job.complete:
-                self._finish(job)
+            self.waiting[dub.title, dub.dub.dub] = dub
+            self.reused += dub.reused
+            self.frames_planned += dub.frames_left
+            if dub.state == "failed":
+                self._fail(dub, dub.error)
+            elif not dub.left:
+                self._finish(dub)
         if len(self._plan) > self._plan_written * PLAN_GROWTH:
             self._written_later(self.write_plan)
+
+    def _done_already(self, dub: DubPlan) -> None:
+        record = self.run.read_record(dub.title, dub.dub.dub)
+        if record is None:
+            self.failed(dub, "its record was deleted or damaged while the run was at work; run again")
+        else:
+            self.already += 1
+            self.ended({**record, "changed": []})  # what has changed was said when it was computed again
 
     def _written_later(self, write: Callable[[], None]) -> None:
         """Write what is written again at the end of the run: a failure now is no reason to stop."""
@@ -172,60 +136,51 @@ class Collector:
         meta = json.loads(row["meta"]) if row["meta"] else {}
         if row["error"]:
             # Errors from before the fan-out concern every dub of the title that waits for this segment.
-            for dub in self.titles[row["title"]].dubs:
-                job = self.jobs.get((row["title"], dub.dub))
-                if job is not None and row["dub"] in ("", dub.dub) and self._waits(job, row):
-                    job.trace = meta.get("traceback", "")
-                    self._fail(job, row["error"])
+            for asked in self.titles[row["title"]].dubs:
+                dub = self.waiting.get((row["title"], asked.dub))
+                if dub is not None and row["dub"] in ("", asked.dub) and _waits(dub, row):
+                    dub.traceback = meta.get("traceback", "")
+                    self._fail(dub, row["error"])
             return
         self.computed += 1
-        found = self.jobs.get((row["title"], row["dub"]))
+        found = self.waiting.get((row["title"], row["dub"]))
         if found is not None:
             self._receive(found, row, meta)
 
-    def _receive(self, job: DubJob, row: Row, meta: dict[str, Any]) -> None:
-        """Count a committed segment."""
+    def _receive(self, dub: DubPlan, row: Row, meta: dict[str, Any]) -> None:
+        """Count a committed output segment."""
         which = OutputSegmentId.of(row)
-        if which in job.output_segments and which not in job.receipts:
-            if row["frames"] != job.output_segments[which]:
-                self._fail(
-                    job,
-                    f"{row['path']}: {row['frames']} frames were encoded where {job.output_segments[which]} were planned",
-                )
-                return
-            self.frames_done += job.output_segments[which]
-            job.receipts[which] = {k: row[k] for k in ("path", "sha256", "frames", "bytes")}
-            job.receipts[which]["metrics"] = meta.get("metrics", {})
-            for stage, seconds in meta.get("seconds", {}).items():
-                job.seconds[stage] = job.seconds.get(stage, 0.0) + seconds
-            job.notes += [note for note in meta.get("notes", []) if note not in job.notes]
-            if job.complete:
-                self._finish(job)
-
-    def _waits(self, job: DubJob, row: Row) -> bool:
-        if row["dub"]:
-            return True
-        return any(
-            which.segment == row["segment"] and which not in job.receipts for which in job.output_segments
-        )
+        planned = dub.left.get(which)
+        if planned is None:
+            return
+        if row["frames"] != planned.frames:
+            self._fail(
+                dub,
+                f"{row['path']}: {row['frames']} frames were encoded where {planned.frames} were planned",
+            )
+            return
+        self.frames_done += planned.frames
+        dub.commit(which, Receipt.of(row, metrics=meta.get("metrics", {})))
+        for stage, seconds in meta.get("seconds", {}).items():
+            dub.seconds[stage] = dub.seconds.get(stage, 0.0) + seconds
+        dub.note(*meta.get("notes", []))
+        if not dub.left:
+            self._finish(dub)
 
     # --- ends -----------------------------------------------------------------------------------------------
-    def _finish(self, job: DubJob) -> None:
-        self.jobs.pop((job.title, job.dub["dub"]))
-        self.assembling.add((job.title, job.dub["dub"]))
-        self.finish(job)
+    def _finish(self, dub: DubPlan) -> None:
+        self.waiting.pop((dub.title, dub.dub.dub))
+        self.assembling.add((dub.title, dub.dub.dub))
+        self.finish(dub)
 
-    def _fail(self, job: DubJob, error: str) -> None:
-        if self.jobs.pop((job.title, job.dub["dub"]), None) is not None:
-            # What it will not do any more is not expected of the run.
-            self.frames_planned -= sum(
-                frames for name, frames in job.output_segments.items() if name not in job.receipts
-            )
-        self.failed(job, error)
+    def _fail(self, dub: DubPlan, error: str) -> None:
+        if self.waiting.pop((dub.title, dub.dub.dub), None) is not None:
+            self.frames_planned -= dub.frames_left  # what it will not do any more is not expected of the run
+        self.failed(dub, error)
 
-    def failed(self, job: DubJob, error: str) -> None:
+    def failed(self, dub: DubPlan, error: str) -> None:
         """Record that a dub has failed. May be called from any thread."""
-        record = job.record("failed", error)
+        record = record_of(dub, self.engine, "failed", error)
         write_record(self.run, record)
         self.ended(record)
 
@@ -257,10 +212,8 @@ class Collector:
                 if earlier is not None and earlier["state"] == "done":
                     self.ended(earlier)
                 else:
-                    job = self.jobs.get((title.id, dub.dub)) or DubJob(
-                        self.run.url, title.id, title.video, vars(dub), "", self.engine, {}, [], 0, 0.0
-                    )
-                    self._fail(job, error)
+                    known = self.waiting.get((title.id, dub.dub))
+                    self._fail(known or DubPlan(title.id, title.video, dub), error)
 
     def state(self) -> dict[str, Any]:
         """Counts for the progress display; may be called from any thread."""
@@ -289,20 +242,26 @@ class Collector:
         write_table(join(self.run.url, "plan.parquet"), pa.Table.from_pylist(self._plan, schema=PLAN_TABLE))
 
 
-def _analysed(mark: dict[str, Any]) -> int:
-    """Source frames that the stages before the dubs part will look at for a title, about: those of the dub
-    with the most work left.
-    """
-    left = [
-        sum(
-            output_segment["frames"]
-            for output_segment in plan["output_segments"]
-            if not output_segment["receipt"]
-        )
-        for plan in mark["dubs"]
-        if plan["state"] == "run"
+def _table_rows(dub: DubPlan) -> list[dict[str, Any]]:
+    """A dub's rows of `PLAN_TABLE`."""
+    return [
+        {
+            "title": dub.title,
+            "dub": dub.dub.dub,
+            "name": one.which.name,
+            "segment": one.which.segment,
+            "output_segment": one.which.output_segment,
+            "out_start": one.out_start,
+            "frames": one.frames,
+            "committed": one.receipt is not None,
+        }
+        for one in dub.output_segments
     ]
-    return min(int(mark.get("frames", 0)), max(left, default=0))
+
+
+def _waits(dub: DubPlan, row: Row) -> bool:
+    """True if the dub cannot be made without the row."""
+    return bool(row["dub"]) or any(which.segment == row["segment"] for which in dub.left)
 
 
 def earlier_plan(run: RunDirectory, titles: Collection[str]) -> list[dict[str, Any]]:

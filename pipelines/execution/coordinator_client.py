@@ -63,11 +63,11 @@ class CoordinatorClient:
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         self._note("stage_done", stage, frames, seconds, error)
 
-    def decide(self, title: str, decision: Any) -> None:
+    def decide(self, title: str, decision: str) -> None:
         self._ray.get(self._coordinator.decide.remote(title, decision))
 
-    def begin_plan(self, title: str) -> tuple[int, Any]:
-        found: tuple[int, Any] = self._ray.get(
+    def begin_plan(self, title: str) -> tuple[int, str | None]:
+        found: tuple[int, str | None] = self._ray.get(
             self._coordinator.after.remote(self._taken(), "begin_plan", title)
         )
         return found

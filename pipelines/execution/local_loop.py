@@ -35,7 +35,7 @@ def run_in_process(spec: RunSpec, lock: RunLock, progress: Progress) -> Collecto
         The collector, with a record for each dub that has ended.
     """
     coordinator = Coordinator(spec.cache_bytes)
-    collector = spec.collector(lambda job: collector.ended(assemble_dub(job, spec.keep_segments)))
+    collector = spec.collector(lambda dub: collector.ended(assemble_dub(dub, spec.assembly)))
     placed = spec.placement(isolated=False)
 
     def take(row: Row) -> None:

@@ -45,8 +45,10 @@ class PlanActor:
             self._planner = Planner(spec, self._coordinator)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        from pipelines.planning.plans import decode
+
         for titles in table.column("titles").to_pylist():
-            yield from plan_batches(self._planner, [Title.from_json(text) for text in titles], self._policy)
+            yield from plan_batches(self._planner, [decode(Title, text) for text in titles], self._policy)
         self._coordinator.flush()
 
 
@@ -54,7 +56,7 @@ def plan_batches(planner: Planner, titles: list[Title], policy: BatchingPolicy) 
     """Plan titles one after the other and yield their rows packed; short titles share a batch where there are
     many.
     """
-    from pipelines.planning.planner import PLANNED
+    from pipelines.planning.segment_rows import PLANNED
 
     together = policy.titles_per_task > 1
     batcher = Batcher(PLANNED, policy.block_frames, MAX_ROWS if together else 1)
@@ -150,7 +152,8 @@ def stream(
 
     from pipelines.engine.engine import FINAL
     from pipelines.execution.scheduling import planning_tasks, sizes_for
-    from pipelines.planning.planner import PLANNED
+    from pipelines.planning.plans import encode
+    from pipelines.planning.segment_rows import PLANNED
 
     cpus = int(ray.cluster_resources().get("CPU", 1))
     policy = BatchingPolicy(
@@ -161,7 +164,7 @@ def stream(
     )
     with ray.data.DataContext.current(_data_context(profile)), reduce_scheduler_polling(len(titles)):
         tasks = planning_tasks(sizes_for(titles, policy), policy)
-        items = [{"titles": [titles[number].to_json() for number in task]} for task in tasks]
+        items = [{"titles": [encode(titles[number]) for number in task]} for task in tasks]
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = _mapped(dataset, PlanActor, (plan, coordinator, policy), profile.plan, cpus)
         for pool, spec in placed:

@@ -99,7 +99,7 @@ class _Driver:
     def __init__(self, spec: RunSpec, ray: Any, placed: Placement, lock: RunLock, progress: Progress) -> None:
         self.spec, self.ray, self.placed, self.lock, self.progress = spec, ray, placed, lock, progress
         assemble = spec.profile.assemble
-        self.assemblers = AssemblerPool(assemble.num_cpus, assemble.at_once, spec.keep_segments)
+        self.assemblers = AssemblerPool(assemble.num_cpus, assemble.at_once, spec.assembly)
         self.threads = ThreadPoolExecutor(assemble.at_once, "assemble")
         self.collector = spec.collector(self.assemblers.put)
 
@@ -151,9 +151,9 @@ class _Driver:
                 self.threads.submit(self._assemble_waiting)
 
     def _assemble_waiting(self) -> None:
-        for job, result in self.assemblers.run():
+        for dub, result in self.assemblers.run():
             if isinstance(result, Exception):
-                self.collector.failed(job, f"assemble: {_last_words(result)}")
+                self.collector.failed(dub, f"assemble: {_last_words(result)}")
             else:
                 self.collector.ended(result)
 

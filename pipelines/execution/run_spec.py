@@ -9,11 +9,12 @@ from functools import cached_property
 from pipelines.engine.config import PoolConfig, ProfileConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec, Provenance
-from pipelines.execution.assembly import DubJob
+from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.collector import Collector, earlier_plan
 from pipelines.manifest.titles import Title, overrides_of
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.run_log import RunLog
+from pipelines.planning.plans import DubPlan
 from pipelines.state.analysis_cache import cache_room
 from pipelines.state.content_keys import provenance_of
 from pipelines.state.run_directory import RunDirectory
@@ -119,11 +120,16 @@ class RunSpec:
         """Return the groups of stages with their pools; `isolated`: each worker has a process of its own."""
         return groups_of(self.engine, self.profile, self.directory.url, isolated, self.cache, self.provenance)
 
-    def collector(self, finish: Callable[[DubJob], None]) -> Collector:
+    @property
+    def assembly(self) -> AssemblySpec:
+        """Specification of the assembly."""
+        metrics = tuple(self.engine.config.metrics or ())
+        return AssemblySpec(self.directory.url, self.engine.name, metrics, self.keep_segments)
+
+    def collector(self, finish: Callable[[DubPlan], None]) -> Collector:
         """Make the run's collector; `finish` takes complete dubs."""
         plan = earlier_plan(self.directory, self.others) if self.others else []
-        metrics = self.engine.config.metrics or ()
-        return Collector(self.directory, self.engine.name, self.titles, finish, plan, metrics)
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
 
     def log(self, placed: Placement, cpus: int) -> RunLog:
         """Make the run's log; `cpus`: of the machine or cluster, which pools grow with."""

@@ -138,7 +138,7 @@ class Group:
         """Run one row; yields one row, or one for each dub and output segment where the fan-out is in this
         group.
 
-        Errored rows and titles' marks (`segment` below 0) pass untouched.
+        Errored rows, titles' plans and heartbeats pass untouched.
         """
         if row["error"] or row["kind"] != SEGMENT:
             yield empty_row(self.output, row)

@@ -1,11 +1,8 @@
-"""Titles: a video with its dubs, as the manifest gives them and as JSON on the way
-to the planner.
-"""
+"""Titles: a video with its dubs, as the manifest gives them."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,16 +59,6 @@ class Title:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     where: str = ""
     error: str = ""
-
-    def to_json(self) -> str:
-        """The title as one JSON line; `Title.from_json` gives it back."""
-        return json.dumps({**vars(self), "dubs": [vars(dub) for dub in self.dubs]}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Title:
-        """The inverse of `to_json`."""
-        data = json.loads(text)
-        return cls(**{**data, "dubs": tuple(Dub(**dub) for dub in data["dubs"])})
 
 
 def overrides_of(titles: Sequence[Title]) -> list[dict[str, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from operators.segment import DUB
 from operators.storage.files import join
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.planning.length_rules import OutputSegment
+from pipelines.planning.plans import DubTask, OutputSegmentTask, decode
 from pipelines.state.run_directory import OutputSegmentId
 
 
-def output_segment_spec(
+def output_segment_task(
     output_segment: OutputSegment, number: int, key: str, segment_pts: np.ndarray, segment_start: int
-) -> dict[str, Any]:
-    """An output segment as JSON for the ``dubs`` column.
+) -> OutputSegmentTask:
+    """An output segment for the ``dubs`` column.
 
     Args:
         output_segment: its source frames and times.
@@ -27,25 +28,20 @@ def output_segment_spec(
         key: content key, which stands in the name of its encoded file.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.
         segment_start: source frame of ``segment_pts[0]``.
-
-    Returns:
-        ``{output_segment, key, start, step, count, out_start}`` and either ``offset``, where times are the
-        source frames' own and a constant, or ``pts``, all of them.
     """
-    spec: dict[str, Any] = {
-        "output_segment": number,
-        "key": key,
-        "start": output_segment.start,
-        "step": output_segment.step,
-        "count": output_segment.count,
-    }
-    spec["out_start"] = output_segment.out_start
-    offsets = output_segment.pts - segment_pts[output_segment.source() - segment_start]
-    if (offsets == offsets[0]).all():
-        spec["offset"] = int(offsets[0])
-    else:
-        spec["pts"] = output_segment.pts.tolist()
-    return spec
+    one = output_segment
+    offsets = one.pts - segment_pts[one.source() - segment_start]
+    constant = bool((offsets == offsets[0]).all())
+    return OutputSegmentTask(
+        *(number, key, int(one.start), int(one.step), one.count, int(one.out_start)),
+        offset=int(offsets[0]) if constant else None,
+        pts=None if constant else one.pts.tolist(),
+    )
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Overrides of stages' options as they stand in the column ``options``."""
+    return json.dumps(options, sort_keys=True) if options else ""
 
 
 def fan_out(row: Row) -> Iterator[Row]:
@@ -58,30 +54,19 @@ def fan_out(row: Row) -> Iterator[Row]:
     if row["error"] or row["kind"] != SEGMENT:
         yield {**shared, **{field.name: empty_value(field) for field in DUB}}
         return
-    for dub in json.loads(row["dubs"]):
-        options = row["options"]
-        if dub.get("options"):
-            options = json.dumps(
-                {**(json.loads(options) if options else {}), **dub["options"]}, sort_keys=True
-            )
-        for spec in dub["output_segments"]:
-            source = spec["start"] + spec["step"] * np.arange(spec["count"], dtype=np.int64)
-            pts = (
-                row["pts"][source - row["halo_start"]] + spec["offset"]
-                if "offset" in spec
-                else np.array(spec["pts"], np.int64)
-            )
-            name = OutputSegmentId(dub["dub"], row["segment"], spec["output_segment"], spec["key"]).file
+    for dub in decode(list[DubTask], row["dubs"]):
+        for task in dub.output_segments:
+            which = OutputSegmentId(dub.dub, row["segment"], task.output_segment, task.key)
             yield {
                 **shared,
-                "segment_id": f"{row['segment_id']}/{dub['dub']}/{spec['output_segment']}",
-                "options": options,
-                "dub": dub["dub"],
-                "speech": dub["speech"],
-                "output_segment": spec["output_segment"],
-                "key": spec["key"],
-                "target": join(row["work"], name),
-                "out_start": spec["out_start"],
-                "source": source,
-                "out_pts": pts.astype(np.int64),
+                "segment_id": f"{row['segment_id']}/{dub.dub}/{task.output_segment}",
+                "options": options_text(dub.options),
+                "dub": dub.dub,
+                "speech": dub.speech,
+                "output_segment": task.output_segment,
+                "key": task.key,
+                "target": join(row["work"], which.file),
+                "out_start": task.out_start,
+                "source": task.source(),
+                "out_pts": task.times(row["pts"], row["halo_start"]),
             }

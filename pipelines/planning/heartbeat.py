@@ -2,8 +2,8 @@
 
 Ray's watchdog ends a run in which nothing comes out of any worker for too long, and a two-hour film is
 planned for longer than that. How many heartbeats a title has depends on its number of frames alone, and all
-come before its mark, so that a title planned again gives the same rows. They pass through the groups like
-marks and end in `pipelines.execution.ray_graph.stream`.
+come before its plan, so that a title planned again gives the same rows. They pass through the groups like
+plans and end in `pipelines.execution.ray_graph.stream`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Heartbeats:
 
     Attributes:
         title: its id.
-        total: how many there will have been before the mark.
+        total: how many there will have been before the plan.
         schema: of planned rows.
     """
 

@@ -54,10 +54,10 @@ class Coordinator:
         self._stages: dict[str, dict[str, float]] = {}
         self._working: dict[str, int] = {}
         self._at: dict[str, float] = {}
-        self._decided: dict[str, Any] = dict(self._written())
+        self._decided: dict[str, str] = dict(self._written())
         self._workers: dict[str, dict[str, Any]] = {}
 
-    def _written(self) -> list[tuple[str, Any]]:
+    def _written(self) -> list[tuple[str, str]]:
         """Read the decisions of an earlier process of this coordinator; a line that was cut off does not count."""
         if self._file is None or not self._file.exists():
             return []
@@ -84,9 +84,9 @@ class Coordinator:
         """Return the file that was being read when a row killed its worker; empty if that is not known."""
         return self._reading.get(key, "")
 
-    def decide(self, title: str, decision: Any) -> None:
-        """Keep what was decided for a title, to the end of the run: planned again after its worker died, it
-        gets the same rows.
+    def decide(self, title: str, decision: str) -> None:
+        """Keep what was decided for a title (a planner's text), to the end of the run: planned again after its
+        worker died, it gets the same rows.
         """
         self._decided[title] = decision
         if self._file is not None:
@@ -94,11 +94,11 @@ class Coordinator:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
 
-    def decided(self, title: str) -> Any:
+    def decided(self, title: str) -> str | None:
         """Return the earlier decision of this run, None if there is none."""
         return self._decided.get(title)
 
-    def begin_plan(self, title: str) -> tuple[int, Any]:
+    def begin_plan(self, title: str) -> tuple[int, str | None]:
         """`begin` and `decided`."""
         return self.begin(WorkKey(("plan",), title)), self.decided(title)
 
@@ -204,12 +204,12 @@ class CoordinatorProtocol(Protocol):
     """The coordinator as workers see it, in this process or in another."""
 
     def begin(self, key: WorkKey) -> int: ...
-    def begin_plan(self, title: str) -> tuple[int, Any]: ...
+    def begin_plan(self, title: str) -> tuple[int, str | None]: ...
     def end(self, key: WorkKey) -> None: ...
     def reading(self, key: WorkKey, url: str) -> None: ...
     def last_read(self, key: WorkKey) -> str: ...
     def stage_begun(self, stage: str) -> None: ...
     def stage_at(self, stage: str, frames: float) -> None: ...
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None: ...
-    def decide(self, title: str, decision: Any) -> None: ...
+    def decide(self, title: str, decision: str) -> None: ...
     def claim(self, size: int) -> bool: ...

@@ -17,9 +17,10 @@ from operators.media.writer import EncoderOptions
 from operators.segment import Segment
 from pipelines.engine.rows import Row
 from pipelines.engine.specs import GroupSpec
-from pipelines.execution.assembly import DubJob, assemble_dub
+from pipelines.execution.assembly import AssemblySpec, assemble_dub
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub
+from pipelines.planning.plans import DubPlan, OutputSegmentPlan, Receipt
 from pipelines.state.coordinator import Coordinator
 from pipelines.state.run_directory import OutputSegmentId, RunDirectory
 from tests.pipelines import stages
@@ -44,21 +45,12 @@ def worker(run: Path) -> Group:
     return Group(GroupSpec(engine_config(), GROUP, str(run)), Coordinator())
 
 
-def job_of(run: Path, footage: Path, rows: list[Row]) -> DubJob:
+def dub_of(run: Path, footage: Path, rows: list[Row]) -> DubPlan:
     """A dub of the first output segment alone, as the driver knows it."""
-    own = rows[:1]
-    dub = vars(Dub("de", str(footage / "exact.wav"), str(run / "out.mp4")))
-    return DubJob(
-        *(str(run), "t", str(footage / "a.mp4"), dub, "key", "test"),
-        output_segments={OutputSegmentId.of(row): row["frames"] for row in own},
-        notes=[],
-        frames=sum(row["frames"] for row in own),
-        video_seconds=1.0,
-        receipts={
-            OutputSegmentId.of(row): {key: row[key] for key in ("path", "sha256", "frames", "bytes")}
-            for row in own
-        },
-    )
+    row = rows[0]
+    dub = Dub("de", str(footage / "exact.wav"), str(run / "out.mp4"))
+    segment = OutputSegmentPlan(OutputSegmentId.of(row), 0, row["frames"], Receipt.of(row))
+    return DubPlan("t", str(footage / "a.mp4"), dub, "key", frames=row["frames"], output_segments=[segment])
 
 
 def frames(path: Path) -> int:
@@ -111,18 +103,22 @@ def test_an_output_segment_that_was_made_again_is_assembled_and_a_damaged_one_is
     footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row, run = planned_row(footage / "a.mp4", tmp_path), RunDirectory(str(tmp_path))
-    job = job_of(tmp_path, footage, list(worker(tmp_path).process(row)))
+    dub, spec = (
+        dub_of(tmp_path, footage, list(worker(tmp_path).process(row))),
+        AssemblySpec(str(tmp_path), "test", keep_segments=True),
+    )
+    (first,) = dub.receipts
     for which in run.committed("t"):
         (tmp_path / "receipts" / "t" / f"{which.name}.json").unlink()
     rounds_otherwise(monkeypatch)
     again = list(worker(tmp_path).process(row))
-    assert {r["sha256"] for r in again}.isdisjoint(receipt["sha256"] for receipt in job.receipts.values())
-    record = assemble_dub(job, keep_segments=True)
+    assert first.sha256 not in {r["sha256"] for r in again}
+    record = assemble_dub(dub, spec)
     assert (record["state"], record["error"]) == ("done", "")
-    assert frames(tmp_path / "out.mp4") == job.frames
-    path = Path(next(iter(job.receipts.values()))["path"])
+    assert frames(tmp_path / "out.mp4") == dub.frames
+    path = Path(first.path)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    record = assemble_dub(job, keep_segments=True)
+    record = assemble_dub(dub, spec)
     assert record["state"] == "failed"
     assert "run again" in record["error"]
     assert path.stem not in [which.name for which in run.committed("t")]

@@ -17,12 +17,14 @@ import pytest
 from pipelines.engine.rows import PLAN_ROW, SEGMENT, Row, empty_row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.assembler_pool import AssemblerPool
-from pipelines.execution.assembly import DubJob
+from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.batching import MAX_BYTES, MAX_ROWS, Batcher, BatchingPolicy, pack, unpack
 from pipelines.execution.ray_graph import LARGE, LARGE_WAIT, plan_batches, reduce_scheduler_polling
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Dub, Title
-from pipelines.planning.planner import PLANNED, Planner
+from pipelines.planning.planner import Planner
+from pipelines.planning.plans import DubPlan
+from pipelines.planning.segment_rows import PLANNED
 from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
 from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import engine_config, make_video
@@ -278,13 +280,13 @@ def test_assemblers_share_the_dubs_that_wait() -> None:
     or left.
     """
 
-    def job(number: int, frames: int) -> DubJob:
-        return DubJob("run", f"t{number}", "v.mp4", {}, "key", "test", {}, [], frames, 1.0)
+    def dub(number: int, frames: int) -> DubPlan:
+        return DubPlan(f"t{number}", "v.mp4", Dub("de", "s.wav", "o.mp4"), frames=frames)
 
     def taken(frames: list[int], at_once: int) -> list[list[str]]:
-        pool = AssemblerPool(0, at_once, False)
+        pool = AssemblerPool(0, at_once, AssemblySpec("run", "test"))
         for number, count in enumerate(frames):
-            pool.put(job(number, count))
+            pool.put(dub(number, count))
         batches = [[taken.title for taken in pool._taken()] for _ in frames]
         assert [title for batch in batches for title in batch] == [
             f"t{number}" for number in range(len(frames))

@@ -20,9 +20,10 @@ from pipelines.engine.specs import GroupSpec
 from pipelines.execution import worker
 from pipelines.execution.batching import pack, unpack
 from pipelines.execution.worker import Group
-from pipelines.planning.fanout import output_segment_spec
+from pipelines.planning.fanout import output_segment_task
 from pipelines.planning.length_rules import OutputSegment
-from pipelines.planning.planner import PLANNED
+from pipelines.planning.plans import DubTask, encode
+from pipelines.planning.segment_rows import PLANNED
 from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey, noted_reads
 from pipelines.state.run_directory import OutputSegmentId, RunDirectory
 from tests.pipelines.conftest import engine_config
@@ -34,24 +35,18 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
     """
     info = probe_video(str(video))
     pts = info.pts[2:14]
-    specs = []
+    tasks = []
     for dub in dubs:
         output_segments = [
             OutputSegment(0, 4, 1, 4, info.pts[4:12] + 100),
             OutputSegment(0, 7, -1, 30, np.array([5000, 5010], np.int64)),
         ]
         listed = [
-            output_segment_spec(output_segment, n, f"key{n}", pts, 2)
+            output_segment_task(output_segment, n, f"key{n}", pts, 2)
             for n, output_segment in enumerate(output_segments)
         ]
-        specs.append(
-            {
-                "dub": dub,
-                "speech": f"{dub}.wav",
-                "options": {"level": {"gain": 0.5}} if dub == "fr" else {},
-                "output_segments": listed,
-            }
-        )
+        options = {"level": {"gain": 0.5}} if dub == "fr" else {}
+        tasks.append(DubTask(dub, f"{dub}.wav", options, listed))
     return {
         "kind": SEGMENT,
         "segment_id": "t/0",
@@ -59,7 +54,7 @@ def planned_row(video: Path, run: Path, dubs: tuple[str, ...] = ("de", "fr")) ->
         "video": str(video),
         "work": RunDirectory(str(run)).segments("t"),
         "options": "",
-        "dubs": json.dumps(specs),
+        "dubs": encode(tasks),
         "error": "",
         "segment": 0,
         "frame_width": info.width,

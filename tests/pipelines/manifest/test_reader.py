@@ -15,6 +15,7 @@ import pytest
 from pipelines.engine.engine import Engine
 from pipelines.manifest.reader import ManifestError, parse_rows, read_manifest
 from pipelines.manifest.titles import UNNAMED, Title, label
+from pipelines.planning.plans import decode, encode
 from tests.pipelines.conftest import engine_config
 
 ENGINE = Engine(engine_config())
@@ -107,7 +108,7 @@ def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest
         assert title.dubs[1].speech == str(tmp_path / "elsewhere" / "f.wav"), (
             "not beside the manifest: below the working directory"
         )
-        assert Title.from_json(title.to_json()) == title
+        assert decode(Title, encode(title)) == title
 
 
 def test_manifest_on_another_file_system() -> None:

@@ -4,7 +4,6 @@ time, and nobody else minds.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,9 @@ from pipelines.execution.ray_graph import _rows, plan_batches
 from pipelines.execution.worker import Group
 from pipelines.manifest.titles import Title
 from pipelines.planning import heartbeat as heartbeats
-from pipelines.planning.planner import PLANNED, Planner
+from pipelines.planning.planner import Planner
+from pipelines.planning.plans import TitlePlan, decode
+from pipelines.planning.segment_rows import PLANNED
 from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey
 from tests.pipelines.conftest import engine_config
 from tests.pipelines.planning.test_planner import title_of
@@ -35,7 +36,7 @@ def kinds(planner: Planner, title: Title) -> list[str]:
     return [row["kind"] for row in planner.steps(title)]
 
 
-def test_beats_come_before_the_mark_and_are_the_same_again(title: Title, tmp_path: Path) -> None:
+def test_beats_come_before_the_plan_and_are_the_same_again(title: Title, tmp_path: Path) -> None:
     planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), Coordinator())
     rows = planner.steps(title)
     assert next(rows)["kind"] == HEARTBEAT, "heard when a third has been looked through"
@@ -49,18 +50,18 @@ def test_beats_come_before_the_mark_and_are_the_same_again(title: Title, tmp_pat
 
 
 def test_beats_when_no_face_is_found_or_the_planner_has_died(title: Title, tmp_path: Path) -> None:
-    """A title that has given heartbeats gives as many when it fails: the mark has its place behind them."""
+    """A title that has given heartbeats gives as many when it fails: the plan has its place behind them."""
     coordinator = Coordinator()
     planner = Planner(PlanSpec(engine_config(find_faces=True), str(tmp_path), 7), coordinator)
-    *heard, mark = planner.steps(title)
+    *heard, plan = planner.steps(title)
     assert len(heard) == 3
-    assert FaceError.__name__ not in mark["error"]
-    assert "no face found" in mark["error"]
+    assert FaceError.__name__ not in plan["error"]
+    assert "no face found" in plan["error"]
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin(WorkKey(("plan",), "t"))
-    *heard, mark = planner.steps(title)
+    *heard, plan = planner.steps(title)
     assert len(heard) == 3
-    assert "killed its worker 3 times" in mark["error"]
+    assert "killed its worker 3 times" in plan["error"]
 
 
 def test_heartbeats_are_batches_of_their_own_and_end_at_the_driver(title: Title, tmp_path: Path) -> None:
@@ -73,5 +74,5 @@ def test_heartbeats_are_batches_of_their_own_and_end_at_the_driver(title: Title,
     (heartbeat,) = group(tables[0])
     assert from_table(unpack(heartbeat, FINAL), FINAL)["kind"] == HEARTBEAT
     assert list(_rows(heartbeat, FINAL)) == list(_rows(tables[0], PLANNED)) == []
-    mark, *rows = (row for table in tables for row in _rows(table, PLANNED))
-    assert len(json.loads(mark["meta"])["dubs"][0]["output_segments"]) == len(rows) == 4
+    plan, *rows = (row for table in tables for row in _rows(table, PLANNED))
+    assert len(decode(TitlePlan, plan["meta"]).dubs[0].output_segments) == len(rows) == 4

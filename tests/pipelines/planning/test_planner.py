@@ -5,7 +5,6 @@ resume, and every bad title an error.
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
 import resource
@@ -27,10 +26,12 @@ from pipelines.engine.rows import PLAN_ROW, Row, from_table, to_table
 from pipelines.engine.specs import PlanSpec
 from pipelines.manifest.titles import LENGTH_RULES, Dub, Title
 from pipelines.planning.fanout import fan_out
-from pipelines.planning.planner import PLANNED, Planner
+from pipelines.planning.planner import Planner
+from pipelines.planning.plans import DubTask, TitlePlan, decode
+from pipelines.planning.segment_rows import PLANNED
 from pipelines.planning.segments import cut_segments, halo_range
 from pipelines.state.coordinator import Coordinator, WorkKey
-from pipelines.state.run_directory import OutputSegmentId, read_checksummed, write_checksummed
+from pipelines.state.run_directory import read_checksummed, write_checksummed
 from tests.pipelines.conftest import engine_config, make_speech, make_video
 
 
@@ -48,16 +49,19 @@ def title_of(
 
 def plan(
     title: Title, run: Path, config: EngineConfig | None = None, segment_frames: int = 7
-) -> tuple[dict[str, Any], list[Row]]:
-    """The title's mark and its rows, as they come out of a table."""
+) -> tuple[TitlePlan, list[Row]]:
+    """The title's plan and its rows, as they come out of a table."""
     planner = Planner(PlanSpec(config or engine_config(), str(run), segment_frames), Coordinator())
-    mark, *rows = (from_table(to_table(row, PLANNED), PLANNED) for row in planner.plan(title))
-    assert mark["kind"] == PLAN_ROW
-    return {**json.loads(mark["meta"]), "error": mark["error"]}, rows
+    first, *rows = (from_table(to_table(row, PLANNED), PLANNED) for row in planner.plan(title))
+    assert first["kind"] == PLAN_ROW
+    made = decode(TitlePlan, first["meta"])
+    assert made.title == title
+    assert {dub.error for dub in made.dubs if dub.state == "failed"} >= ({first["error"]} - {""})
+    return made, rows
 
 
 def test_rows_are_segments_inside_shots(footage: Path, tmp_path: Path) -> None:
-    mark, rows = plan(title_of(footage, tmp_path), tmp_path)
+    made, rows = plan(title_of(footage, tmp_path), tmp_path)
     info = probe_video(str(footage / "a.mp4"))
     assert [(r["start"], r["stop"]) for r in rows] == [(0, 6), (6, 12), (12, 18), (18, 24)]
     assert [(r["halo_start"], r["halo_stop"]) for r in rows] == [(0, 8), (4, 12), (12, 20), (16, 24)], (
@@ -70,9 +74,9 @@ def test_rows_are_segments_inside_shots(footage: Path, tmp_path: Path) -> None:
         assert segment.pts.tolist() == info.pts[slice(*segment.frames)].tolist()
         assert segment.time_base == info.time_base
         assert (segment.size, segment.n_frames, segment.anchor) == ((64, 48), 24, None)
-    assert (mark["frames"], mark["shots"], mark["segments"], mark["error"]) == (24, 2, 4, "")
-    (dub,) = mark["dubs"]
-    assert (dub["state"], dub["frames"], len(dub["output_segments"]), dub["notes"]) == ("run", 24, 4, [])
+    assert (made.frames, made.shots, made.segments, made.traceback) == (24, 2, 4, "")
+    (dub,) = made.dubs
+    assert (dub.state, dub.error, dub.frames, len(dub.output_segments), dub.notes) == ("run", "", 24, 4, [])
 
 
 def test_segments_by_time_are_even_and_follow_the_clock(tmp_path: Path) -> None:
@@ -99,13 +103,13 @@ def test_halo_is_clamped_to_the_shot() -> None:
 def test_output_segments_make_up_the_output(
     footage: Path, tmp_path: Path, video: str, speech: str, rule: str
 ) -> None:
-    mark, rows = plan(title_of(footage, tmp_path, video, speech, rule), tmp_path)
+    made, rows = plan(title_of(footage, tmp_path, video, speech, rule), tmp_path)
     info = probe_video(str(footage / video))
     parts = sorted((part for row in rows for part in fan_out(row)), key=lambda part: part["out_start"])
     assert [part["out_start"] for part in parts] == np.cumsum([0, *(len(part["source"]) for part in parts)])[
         :-1
     ].tolist()
-    assert sum(len(part["source"]) for part in parts) == mark["dubs"][0]["frames"]
+    assert sum(len(part["source"]) for part in parts) == made.dubs[0].frames
     assert len({part["target"] for part in parts}) == len(parts)
     pts = np.concatenate([part["out_pts"] for part in parts])
     assert pts[0] == info.pts[0]
@@ -119,12 +123,12 @@ def test_output_segments_make_up_the_output(
     if video == "one.mp4":
         expected = spoken  # a picture is held
     assert seconds == pytest.approx(expected, abs=0.17)
-    assert mark["dubs"][0]["video_seconds"] == pytest.approx(seconds)
+    assert made.dubs[0].video_seconds == pytest.approx(seconds)
 
 
 def test_what_is_cut_is_said(footage: Path, tmp_path: Path) -> None:
     notes = {
-        name: plan(title_of(footage, tmp_path, speech=name), tmp_path)[0]["dubs"][0]["notes"]
+        name: plan(title_of(footage, tmp_path, speech=name), tmp_path)[0].dubs[0].notes
         for name in ("short.wav", "exact.wav", "long.wav")
     }
     assert notes["exact.wav"] == []
@@ -132,8 +136,8 @@ def test_what_is_cut_is_said(footage: Path, tmp_path: Path) -> None:
     assert "the speech ends 1.0 s before the video" in notes["short.wav"][0]
 
 
-def names(mark: dict[str, Any]) -> list[str]:
-    return [OutputSegmentId.of(one).name for dub in mark["dubs"] for one in dub["output_segments"]]
+def names(made: TitlePlan) -> list[str]:
+    return [one.which.name for dub in made.dubs for one in dub.output_segments]
 
 
 def test_content_keys_follow_what_decides_the_content(footage: Path, tmp_path: Path) -> None:
@@ -208,10 +212,10 @@ def bad_titles(folder: Path, footage: Path) -> dict[str, tuple[str, str, str]]:
 def test_bad_titles_are_errors(footage: Path, tmp_path: Path) -> None:
     for name, (video, speech, message) in bad_titles(tmp_path, footage).items():
         title = Title(name, video, (Dub("dub", speech, str(tmp_path / f"{name}.mp4")),))
-        mark, rows = plan(title, tmp_path / "run")
-        (dub,) = mark["dubs"]
+        made, rows = plan(title, tmp_path / "run")
+        (dub,) = made.dubs
         assert rows == [], name
-        assert (dub["state"], message in dub["error"]) == ("failed", True), (name, dub["error"])
+        assert (dub.state, message in dub.error) == ("failed", True), (name, dub.error)
 
 
 def test_one_bad_speech_leaves_the_other_dubs(footage: Path, tmp_path: Path) -> None:
@@ -220,17 +224,17 @@ def test_one_bad_speech_leaves_the_other_dubs(footage: Path, tmp_path: Path) -> 
     more = dataclasses.replace(
         base, dubs=(Dub("xx", str(tmp_path / "silent.wav"), str(tmp_path / "x.mp4")), *base.dubs)
     )
-    mark, rows = plan(more, tmp_path)
-    assert [dub["state"] for dub in mark["dubs"]] == ["failed", "run"]
+    made, rows = plan(more, tmp_path)
+    assert [dub.state for dub in made.dubs] == ["failed", "run"]
     assert len(rows) == 4
-    assert all([d["dub"] for d in json.loads(row["dubs"])] == ["dub"] for row in rows)
+    assert all([task.dub for task in decode(list[DubTask], row["dubs"])] == ["dub"] for row in rows)
 
 
 def test_wrong_container_is_an_error(footage: Path, tmp_path: Path) -> None:
     base = title_of(footage, tmp_path)
     dubs: Sequence[Dub] = [dataclasses.replace(base.dubs[0], output="out.gif")]
-    mark, _ = plan(dataclasses.replace(base, dubs=tuple(dubs)), tmp_path)
-    assert "out.gif: an output's name ends in .mp4, .m4v, .mkv, .mov" in mark["dubs"][0]["error"]
+    made, _ = plan(dataclasses.replace(base, dubs=tuple(dubs)), tmp_path)
+    assert "out.gif: an output's name ends in .mp4, .m4v, .mkv, .mov" in made.dubs[0].error
 
 
 def test_a_video_that_kills_its_planner_is_an_error(footage: Path, tmp_path: Path) -> None:
@@ -286,12 +290,12 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
     (cache,) = (tmp_path / "plans").iterdir()
     known = read_checksummed(str(cache)) or {}
     write_checksummed(str(cache), {**known, "shots": [[0, 24]], "anchors": [None]})
-    assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 1
+    assert plan(title_of(footage, tmp_path), tmp_path)[0].shots == 1
     good = cache.read_text()
     for damaged in ("{", good.replace("24", "23"), "[]"):
         cache.write_text(damaged)
-        mark, _ = plan(title_of(footage, tmp_path), tmp_path)
-        assert mark["shots"] == 2
-        assert mark["dubs"][0]["notes"] == ["not trusted: shots and anchors: damaged: the work is done again"]
+        made, _ = plan(title_of(footage, tmp_path), tmp_path)
+        assert made.shots == 2
+        assert made.dubs[0].notes == ["not trusted: shots and anchors: damaged: the work is done again"]
     write_checksummed(str(cache), {**known, "key": "another", "shots": [[0, 24]], "anchors": [None]})
-    assert plan(title_of(footage, tmp_path), tmp_path)[0]["shots"] == 2
+    assert plan(title_of(footage, tmp_path), tmp_path)[0].shots == 2

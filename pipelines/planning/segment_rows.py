@@ -1,0 +1,209 @@
+"""A title's rows: its segments, each with what its dubs have to make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+
+from operators.media.limits import MediaLimits
+from operators.media.probe import VideoInfo
+from operators.segment import PLAN
+from pipelines.engine.engine import META
+from pipelines.engine.rows import SEGMENT, Row
+from pipelines.planning.context import PlanContext
+from pipelines.planning.fanout import options_text, output_segment_task
+from pipelines.planning.heartbeat import Heartbeats
+from pipelines.planning.length_rules import OutputSegment, output_runs, split
+from pipelines.planning.plans import (
+    DubPlan,
+    DubTask,
+    OutputSegmentPlan,
+    OutputSegmentTask,
+    Receipt,
+    TitlePlan,
+    encode,
+)
+from pipelines.planning.segments import Range, cut_segments, halo_range
+from pipelines.planning.shot_cache import Anchor, shots_and_anchors
+from pipelines.planning.speech import length_notes, speech_length
+from pipelines.state.content_keys import content_key
+from pipelines.state.run_directory import OutputSegmentId
+
+#: Columns of a planned row.
+PLANNED = pa.schema([*PLAN, META])
+Committed = Mapping[OutputSegmentId, Receipt]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment of the video: [start, stop) of its frames, of those with the halo, and of its shot."""
+
+    number: int
+    core: Range
+    halo: Range
+    shot: Range
+    anchor: Anchor
+
+
+def segment_rows(
+    context: PlanContext,
+    plan: TitlePlan,
+    info: VideoInfo,
+    committed: Committed,
+    heartbeats: Heartbeats,
+    rejected: list[str],
+) -> Generator[Row, None, list[Row]]:
+    """Complete a title's plan, and return its rows; yields heartbeats. A dub whose speech cannot be used fails.
+
+    Args:
+        context: of the run.
+        plan: with its dubs.
+        info: of the video.
+        committed: output segments that need not be made.
+        heartbeats: of the title.
+        rejected: descriptions of state that was found and is not used are added here.
+
+    Raises:
+        ValueError: of the video or of the person in it; the plan is not completed.
+    """
+    speech = _speech_lengths(plan, context.spec.limits)
+    rows: list[Row] = []
+    if plan.running:
+        shots, anchors = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
+        segments = _cut(context, plan, info, shots, anchors)
+        tasks: dict[int, list[DubTask]] = defaultdict(list)
+        for dub in plan.running:
+            _lay_out(context, plan, dub, speech[dub.dub.dub], info, segments, committed, tasks)
+        rows = [_row(context, plan, info, one, tasks[one.number]) for one in segments if one.number in tasks]
+        plan.shots, plan.segments = len(shots), len(segments)
+        plan.faceless_shots = sum(a is None for a in anchors) if context.engine.config.find_faces else 0
+    plan.frames, plan.video_seconds = info.n_frames, float(info.duration)
+    plan.width, plan.height = info.width, info.height
+    return rows
+
+
+def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]:
+    """Seconds of speech by dub; a dub without any fails."""
+    found = {}
+    for dub in plan.running:
+        try:
+            found[dub.dub.dub] = speech_length(dub.dub.speech, limits)
+        except ValueError as problem:
+            dub.fail(str(problem))
+    return found
+
+
+def _cut(
+    context: PlanContext, plan: TitlePlan, info: VideoInfo, shots: list[Range], anchors: list[Anchor]
+) -> list[_Segment]:
+    engine, length = context.engine, context.spec.segment_frames
+    bounds, shot_of = cut_segments(shots, info, engine.config.segments, length)
+    halo = engine.halo(plan.title.options)
+    return [
+        _Segment(number, core, halo_range(core, shots[shot], halo), shots[shot], anchors[shot])
+        for number, (core, shot) in enumerate(zip(bounds, shot_of, strict=True))
+    ]
+
+
+def _lay_out(
+    context: PlanContext,
+    plan: TitlePlan,
+    dub: DubPlan,
+    speech: Fraction,
+    info: VideoInfo,
+    segments: list[_Segment],
+    committed: Committed,
+    tasks: dict[int, list[DubTask]],
+) -> None:
+    """Plan a dub's output, and add to the `tasks` of segments those of its output segments that are missing."""
+    runs = output_runs(info.pts, info.last_duration, info.time_base, speech, dub.dub.length)
+    dub.notes += length_notes(dub.dub, speech, info)
+    dub.frames = sum(run.count for run in runs)
+    dub.video_seconds = _shown_seconds(runs[-1].pts, info)
+    options = {**plan.title.options, **dub.dub.options}
+    parts = split(runs, [one.core for one in segments], _longest(context, info))
+    for number, output_segments in _by_segment(parts).items():
+        missing = _missing(dub, segments[number], output_segments, info.pts, committed)
+        if missing:
+            tasks[number].append(DubTask(dub.dub.dub, dub.dub.speech, options, missing))
+    dub.output_segments.sort(key=lambda one: one.out_start)
+
+
+def _missing(
+    dub: DubPlan,
+    segment: _Segment,
+    output_segments: list[OutputSegment],
+    pts: np.ndarray,
+    committed: Committed,
+) -> list[OutputSegmentTask]:
+    """Output segments of one segment that have no receipt; all are noted in the dub's plan."""
+    missing = []
+    for index, output_segment in enumerate(output_segments):
+        task = output_segment_task(output_segment, index, "", pts[slice(*segment.halo)], segment.halo[0])
+        key = content_key(dub.key, segment.halo, dataclasses.asdict(task))[:20]
+        which = OutputSegmentId(dub.dub.dub, segment.number, index, key)
+        receipt = committed.get(which)
+        if receipt is not None and receipt.frames != task.count:
+            receipt = None
+        dub.output_segments.append(OutputSegmentPlan(which, task.out_start, task.count, receipt))
+        if receipt is None:
+            missing.append(dataclasses.replace(task, key=key))
+    return missing
+
+
+def _longest(context: PlanContext, info: VideoInfo) -> int:
+    """Most frames of an output segment of held frames."""
+    rule = context.engine.config.segments
+    if rule.kind == "frames":
+        return context.spec.segment_frames
+    return max(1, int(rule.max_seconds * info.average_rate))
+
+
+def _row(
+    context: PlanContext, plan: TitlePlan, info: VideoInfo, segment: _Segment, tasks: list[DubTask]
+) -> Row:
+    title, anchor = plan.title, segment.anchor
+    return {
+        "kind": SEGMENT,
+        "segment_id": f"{title.id}/{segment.number}",
+        "title": title.id,
+        "video": title.video,
+        "work": context.run.segments(title.id),
+        "options": options_text(title.options),
+        "dubs": encode(tasks),
+        "error": "",
+        "segment": segment.number,
+        "frame_width": info.width,
+        "frame_height": info.height,
+        "start": segment.core[0],
+        "stop": segment.core[1],
+        "halo_start": segment.halo[0],
+        "halo_stop": segment.halo[1],
+        "shot_start": segment.shot[0],
+        "shot_stop": segment.shot[1],
+        "n_frames": info.n_frames,
+        "time_base_num": info.time_base.numerator,
+        "time_base_den": info.time_base.denominator,
+        "out_origin": int(info.pts[0]),
+        "pts": info.pts[slice(*segment.halo)],
+        "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
+        "meta": "",
+    }
+
+
+def _by_segment(output_segments: Iterator[OutputSegment]) -> dict[int, list[OutputSegment]]:
+    found: dict[int, list[OutputSegment]] = defaultdict(list)
+    for output_segment in output_segments:
+        found[output_segment.segment].append(output_segment)
+    return found
+
+
+def _shown_seconds(last_run: np.ndarray, info: VideoInfo) -> float:
+    return float((int(last_run[-1]) + info.last_duration - int(info.pts[0])) * info.time_base)
