@@ -5,7 +5,10 @@ beside it.
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+#: Names the session's cache folder to the workers of pytest-xdist and to every process that tests start: nothing is
+#: written into the user's own.
+CACHE = "RETALK_TEST_CACHE"
+OWNER = CACHE not in os.environ
+if OWNER:
+    os.environ[CACHE] = tempfile.mkdtemp(prefix="retalk-tests-cache-")
+os.environ["XDG_CACHE_HOME"] = os.environ[CACHE]
+
+
+def pytest_unconfigure() -> None:
+    """Delete the cache folder that this process has made."""
+    if OWNER:
+        shutil.rmtree(os.environ[CACHE], ignore_errors=True)
 
 
 def package_file(package: str, relative: str) -> Path:

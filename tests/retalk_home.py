@@ -1,12 +1,11 @@
 """A home of model files with made-up weights, in the official names and nestings: the engine's real loading
 code reads them.
 
-Weights follow the parity recipe where ../shared is at hand, and a rule of the same kind by shape otherwise.
+Weights follow the parity recipe where ../shared is at hand, and otherwise the rule of the set-up check.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import scipy.io
 import torch
 
 from retalk_models.build import build
+from retalk_models.inference import numerics
 from retalk_models.registry.catalog import load_catalog
-from tests.parity import generator, manifest, recipe_weights
+from tests.parity import manifest, recipe_weights
 
 State = dict[str, torch.Tensor]
 #: File -> network and how the file holds its state dict
@@ -35,41 +35,17 @@ NESTINGS: dict[str, tuple[str, Callable[[State], Any]]] = {
 OPTIONS = {"enet": {"low_res": False}}
 
 
-def _by_shape(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights that keep activations in range: fan-in for matrices and filters, about 1 for gains, small for
-    the rest.
-    """
-    z = generator(key).standard_normal(shape, np.float32)
-    if key.endswith("running_var") or (len(shape) == 1 and key.endswith("weight")):
-        return 1 + 0.1 * abs(z)
-    if key.endswith(("weight_u", "weight_v")):
-        return z / np.linalg.norm(z)
-    return (
-        z / math.sqrt(math.prod(shape[2 if len(shape) == 5 and shape[0] == 1 else 1 :]))
-        if len(shape) > 1
-        else 0.1 * z
-    )
-
-
 def made_up(name: str) -> State:
     """A network's made-up state dict under the official keys."""
-    own = build(name, **OPTIONS.get(name, {})).state_dict()
+    module = build(name, **OPTIONS.get(name, {}))
     entries = manifest(name)
-    if entries is not None:
-        made = {
-            entry.key: torch.from_numpy(value)
-            for entry, value in zip(entries, recipe_weights(entries).values(), strict=True)
-        }
-        return {key: made[key] for key in own}
-    constants = {
-        key for key, value in own.items() if value.is_floating_point() and bool(value.abs().sum() > 0)
+    if entries is None:
+        return dict(numerics.made_up(module).state_dict())
+    made = {
+        entry.key: torch.from_numpy(value)
+        for entry, value in zip(entries, recipe_weights(entries).values(), strict=True)
     }
-    return {
-        key: value
-        if key in constants or not value.is_floating_point()
-        else torch.from_numpy(_by_shape(key, tuple(value.shape)))
-        for key, value in own.items()
-    }
+    return {key: made[key] for key in module.state_dict()}
 
 
 def make_home(folder: Path, files: Iterable[str], expression: np.ndarray, points: np.ndarray) -> Path:

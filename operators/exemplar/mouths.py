@@ -142,7 +142,7 @@ class ShapeModel:
 def fit_shapes(frontal: np.ndarray, mouths: Mouths, angles: np.ndarray, valid: np.ndarray) -> ShapeModel:
     """Ridge regression of mouth and jaw on opening, width and pose.
 
-    What pose explains here is the error of the generic head's depths, so that a mouth may be taken from a
+    The part that pose explains is the error of the generic head's depths, so that a mouth may be taken from a
     frame of another pose.
 
     Args:

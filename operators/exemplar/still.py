@@ -253,7 +253,7 @@ def still_composite(
         line: lip line of the frame before, None at the start.
 
     Returns:
-        What is pasted, and this frame's lip line.
+        The patch to paste, and this frame's lip line.
     """
     unit, crop = face_unit(landmarks), (rgb.shape[1], rgb.shape[0])
     landmarks = order_lips(landmarks)

@@ -16,13 +16,11 @@ import numpy as np
 JAW = np.arange(0, 17)
 LEFT_BROW = np.arange(17, 22)
 RIGHT_BROW = np.arange(22, 27)
-BROWS = np.arange(17, 27)
 NOSE = np.arange(27, 36)
 LEFT_EYE = np.arange(36, 42)
 RIGHT_EYE = np.arange(42, 48)
 EYES = np.arange(36, 48)
 OUTER_LIPS = np.arange(48, 60)
-INNER_LIPS = np.arange(60, 68)
 MOUTH = np.arange(48, 68)
 CHIN = 8
 #: Points that neither speech nor looks nor the outline's sliding moves: bridge and base of the nose, corners
@@ -223,10 +221,3 @@ def angles(rotation: np.ndarray) -> tuple[float, float, float]:
     pitch = -np.arctan2(rotation[2, 1], rotation[2, 2])
     roll = np.arctan2(rotation[1, 0], rotation[0, 0])
     return tuple(float(np.degrees(a)) for a in (yaw, pitch, roll))  # type: ignore[return-value]
-
-
-def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """float64[3, 3], the inverse of `angles`."""
-    about = [(0.0, 0.0, roll), (0.0, -yaw, 0.0), (-pitch, 0.0, 0.0)]
-    z, y, x = (cv2.Rodrigues(np.radians(np.array(a)))[0] for a in about)
-    return z @ y @ x

@@ -67,7 +67,7 @@ def assemble(
             number of LUFS; see `operators.media.loudness`.
 
     Returns:
-        What could not be carried over as it was, in words; empty when all could.
+        Notes: all that could not be carried over as it was; empty when everything could.
 
     Raises:
         ValueError: no segment, or an unknown choice or suffix.

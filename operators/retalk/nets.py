@@ -166,8 +166,8 @@ class Networks:
         size = 96
 
         def call(m: Tensor, pair: Tensor) -> Tensor:
-            x = F.interpolate(_unit(_swapped(pair)), (size, size), mode="bilinear")
-            return _swapped(net(m[:, None], x).permute(0, 2, 3, 1))
+            x = F.interpolate(_unit(swapped(pair)), (size, size), mode="bilinear")
+            return swapped(net(m[:, None], x).permute(0, 2, 3, 1))
 
         return self.run(call, mel.astype(np.float32), pairs, batch=batch)
 
@@ -176,7 +176,7 @@ class Networks:
         or uint8.
         """
         net: Any = self.module("enet", low_res=False)
-        return self.run(lambda reference: net.style_code(_unit(_swapped(reference))).float(), reference)
+        return self.run(lambda reference: net.style_code(_unit(swapped(reference))).float(), reference)
 
     def draw(self, lips: np.ndarray, identity: np.ndarray, top: int = 0) -> np.ndarray:
         """`faces` with an identity that is known already, float32[n, 512].
@@ -191,7 +191,7 @@ class Networks:
         """
         net: Any = self.module("enet", low_res=False)
         return self.run(
-            lambda low, code: _swapped(net.draw(_planes(_swapped(low)), code, top=top).permute(0, 2, 3, 1)),
+            lambda low, code: swapped(net.draw(_planes(swapped(low)), code, top=top).permute(0, 2, 3, 1)),
             lips,
             identity,
         )
@@ -210,9 +210,9 @@ class Networks:
         net: Any = self.module("enet", low_res=False)
 
         def call(low: Tensor, reference: Tensor) -> Tensor:
-            seen = _unit(_swapped(reference))
-            drawn = net.enhance(_planes(_swapped(low)), torch.cat([seen, seen], 1))
-            return _swapped(drawn.permute(0, 2, 3, 1))
+            seen = _unit(swapped(reference))
+            drawn = net.enhance(_planes(swapped(low)), torch.cat([seen, seen], 1))
+            return swapped(drawn.permute(0, 2, 3, 1))
 
         return self.run(call, lips, reference, batch=batch)
 
@@ -277,7 +277,7 @@ class Networks:
 
         def call(x: Tensor) -> Tensor:
             small = F.interpolate(
-                _planes(_swapped(x)) * 2 - 1,
+                _planes(swapped(x)) * 2 - 1,
                 (EMOTION_SIZE, EMOTION_SIZE),
                 mode="bilinear",
                 align_corners=False,
@@ -286,7 +286,7 @@ class Networks:
             colour, keep, _ = net(small, target)
             mixed = (keep * small + (1 - keep) * colour) / 2 + 0.5
             large = F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False)
-            return _swapped(large.permute(0, 2, 3, 1))
+            return swapped(large.permute(0, 2, 3, 1))
 
         return self.run(call, faces, batch=batch)
 
@@ -377,7 +377,7 @@ class Transfer:
             torch.cuda.current_stream(self.device).synchronize()
 
 
-def _swapped(pictures: Tensor) -> Tensor:
+def swapped(pictures: Tensor) -> Tensor:
     """[..., 3 * k]: red and blue exchanged in each picture of three channels."""
     return pictures.unflatten(-1, (-1, 3)).flip(-1).flatten(-2)
 

@@ -16,7 +16,7 @@ from operators.media.ordered_frames import source_frames
 from operators.media.probe import probe_video
 from operators.retalk import mel
 from operators.retalk.model_files import Precision
-from operators.retalk.nets import Networks, NetworkStage, shared_networks
+from operators.retalk.nets import Networks, NetworkStage, shared_networks, swapped
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
 
@@ -150,12 +150,11 @@ def speaking_faces(networks: Networks, chunks: np.ndarray, crops: np.ndarray, ba
     size, count = batch or networks.compute.batch, len(crops)
     filled = np.minimum(np.arange(-(-count // size) * size), count - 1)
 
-    def call(heard: Tensor, bgr: Tensor) -> Tensor:
-        seen = bgr.permute(0, 3, 1, 2).float() / 255
+    def call(heard: Tensor, rgb: Tensor) -> Tensor:
+        seen = swapped(rgb).permute(0, 3, 1, 2).float() / 255
         hidden = seen.clone()
         hidden[:, :, SIDE // 2 :] = 0
         made = network(heard[:, None], torch.cat([hidden, seen], dim=1))
-        return (made * 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return swapped((made * 255).to(torch.uint8).permute(0, 2, 3, 1))
 
-    # The original's pictures are BGR, whatever they are called there: the official weights expect it.
-    return networks.run(call, chunks[filled], crops[filled][..., ::-1], batch=size)[:count, ..., ::-1]
+    return networks.run(call, chunks[filled], crops[filled], batch=size)[:count]

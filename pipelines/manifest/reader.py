@@ -5,7 +5,7 @@ A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, f
 ``audio``, ``language`` and any option of the engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
 0.04}``.
 
-What makes the table itself doubtful (unreadable, unknown columns, two rows with the same id or output) raises
+A table that is doubtful as a whole (unreadable, unknown columns, two rows with the same id or output) raises
 `ManifestError` before anything runs; a row that cannot be used becomes a title with an error, and the others
 run.
 """

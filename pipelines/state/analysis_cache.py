@@ -62,7 +62,7 @@ class AnalysisCache:
         """The columns of the engine's stage at `index` for a row; None where they are not there, damaged or
         another's.
 
-        What the stage noted when it computed them is added to `notes`, and so is the refusal of a file.
+        Notes of the stage that computed them are added to `notes`, and so is the refusal of a file.
         """
         url, key = self.place(index, row)
         if not exists(url):

@@ -3,7 +3,7 @@
 Every key in a run directory is made here, of named ingredients. The ones of a dub stand in its record, so that
 a later run can say what has changed (`pipelines.state.changes`).
 
-What does not depend on titles (code, libraries, devices, model files) is found once, by the driver, and sent to
+Ingredients that do not depend on titles (code, libraries, devices, model files) are found once, by the driver, and sent to
 planners and workers (`Provenance`): on a cluster all of them make the same keys, whatever machine they run on.
 """
 

@@ -20,7 +20,7 @@ def disable_malloc_trim() -> bool:
     their time. Afterwards a process stays as large as it once was, no larger.
 
     Returns:
-        Whether it was done; False where the C library is another one, which costs time and nothing else.
+        True where it was done; False where the C library is another one, which costs time and nothing else.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # One arena: others are limited to 64 MiB and would ask the system all the same.

@@ -205,7 +205,7 @@ def download(
         expected: exact size in bytes, if it is known: a file of another size is not transferred.
 
     Returns:
-        Whether the file was put together from more than one request.
+        True where the file was put together from more than one request.
 
     Raises:
         FetchError: no more can be done with this address.

@@ -221,7 +221,7 @@ def pull(
         first_wait: seconds before the first repetition of a failed request.
 
     Returns:
-        What became of each file, in the order given. One file's failure stops no other.
+        The outcome of each file, in the order given. One file's failure stops no other.
     """
     progress = progress or DownloadProgress()
     cancelled = threading.Event()

@@ -10,7 +10,8 @@ import numpy as np
 
 from operators.exemplar.mouths import set_opening_and_width
 from operators.exemplar.pose import PoseTrack
-from operators.faces.geometry import camera_matrix, eye_distance, head_model, rotation_matrix
+from operators.faces.geometry import camera_matrix, eye_distance, head_model
+from tests.operators.faces.head import rotation_matrix
 
 SIZE = (640, 480)
 EYE = float(eye_distance(head_model()[:, :2]))

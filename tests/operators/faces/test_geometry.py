@@ -13,8 +13,8 @@ from operators.faces.geometry import (
     head_pose,
     lip_opening,
     mouth_width,
-    rotation_matrix,
 )
+from tests.operators.faces.head import rotation_matrix
 
 SIZE = (1280, 720)
 
@@ -33,11 +33,12 @@ def project(
 def test_groups_cover_every_point_once() -> None:
     groups = [
         geometry.JAW,
-        geometry.BROWS,
+        geometry.LEFT_BROW,
+        geometry.RIGHT_BROW,
         geometry.NOSE,
         geometry.EYES,
         geometry.OUTER_LIPS,
-        geometry.INNER_LIPS,
+        np.setdiff1d(geometry.MOUTH, geometry.OUTER_LIPS),
     ]
     assert sorted(np.concatenate(groups)) == list(range(68))
 
