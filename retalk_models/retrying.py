@@ -15,7 +15,7 @@ RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 
 
-def repeat(call: Callable[[], T], failed: Callable[[Exception, int], None]) -> T:
+def retry(call: Callable[[], T], failed: Callable[[Exception, int], None]) -> T:
     """Call until it succeeds.
 
     Args:

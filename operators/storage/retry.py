@@ -20,7 +20,8 @@ import fsspec
 from fsspec.asyn import AsyncFileSystem
 
 from operators.storage.errors import StorageError
-from retalk_models.retrying import RETRYABLE_STATUS, doubled, repeat
+from retalk_models import retrying
+from retalk_models.retrying import RETRYABLE_STATUS, doubled
 from retalk_models.storage_rules import describe, judge
 
 #: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the
@@ -128,7 +129,7 @@ def retry(call: Callable[[], T], what: str) -> T:
             ) from problem
         time.sleep(pause * random.uniform(0.5, 1.0))
 
-    return repeat(call, failed)
+    return retrying.retry(call, failed)
 
 
 class RetryingFile(io.RawIOBase):

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipelines.errors import UsageError
-from retalk_models.retrying import RETRYABLE_STATUS, repeat
+from retalk_models.retrying import RETRYABLE_STATUS, retry
 
 #: Seconds that an attempt may take, seconds before each further one, and seconds for all of it.
 TIMEOUT, WAITS, LIMIT = 6.0, (0.5, 2.0, 5.0), 28.0
@@ -111,4 +111,4 @@ def _deliver(url: str, body: bytes, said: list[str]) -> None:
         time.sleep(WAITS[tries - 1])
 
     with contextlib.suppress(Exception):  # what it was has been said
-        repeat(deliver, failed)
+        retry(deliver, failed)

@@ -20,13 +20,15 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.rows import row_bytes
 from pipelines.errors import PreflightError
 from pipelines.preflight.checks import MIB, longest_row
-from pipelines.state.content_keys import version
+from pipelines.state.content_keys import source_hash, version
 from retalk_models.registry.registry import home_registry
 
 #: File that Ray's launcher leaves with its configuration on the head node.
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 #: Seconds that a node has to answer.
 PATIENCE = 180.0
+#: Their source code must be the driver's on every node.
+PACKAGES = ("retalk_models", "operators", "pipelines")
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def inspect_node(wanted: Mapping[str, Sequence[str]], run: str) -> dict[str, Any
     shared = Path("/dev/shm")
     return {
         "version": version(),
+        "code": {package: source_hash(package) for package in PACKAGES},
         "python": ".".join(map(str, sys.version_info[:2])),
         "missing": [name for home, names in wanted.items() for name in home_registry(home).missing(names)],
         "sees": exists(join(run, "run.json")),
@@ -169,7 +172,7 @@ def inspect_node(wanted: Mapping[str, Sequence[str]], run: str) -> dict[str, Any
 
 
 def check_nodes(ray: Any, wanted: Mapping[str, Sequence[str]], run: str) -> None:
-    """Ask every node that will work: the same version, the model files, the run directory, shared memory for
+    """Ask every node that will work: the same version and code, the model files, the run directory, shared memory for
     its store.
 
     A Ray of this machine alone is not asked: there all of it has been looked at.
@@ -220,6 +223,10 @@ def judge(answer: Mapping[str, Any], resources: Mapping[str, float], run: str) -
     problems = []
     if answer["version"] != version():
         problems.append(f"has version {answer['version']} of retalk, the driver {version()}: use one image")
+    elif other := [package for package in PACKAGES if answer["code"][package] != source_hash(package)]:
+        problems.append(
+            f"its code of {', '.join(other)} is not the driver's: use one image, or install one wheel"
+        )
     if answer["missing"]:
         problems.append(
             f"model files are missing: {', '.join(answer['missing'])}; run there: retalk models pull, or set RETALK_HOME"

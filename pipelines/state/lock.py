@@ -191,6 +191,8 @@ class RunLock:
 def _exclusive(path: str) -> Iterator[bool | None]:
     """Hold a file's kernel lock, which goes with the process: True, False if another process has it, None
     where there are none.
+
+    `filelock` cannot say that a file system has no such locks, and leaves its file behind in the run directory.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:

@@ -20,7 +20,7 @@ from retalk_models.registry.catalog import show_size
 from retalk_models.registry.errors import FetchError
 from retalk_models.registry.home import write_json
 from retalk_models.registry.sources import NoRangesError, RangeReader, is_http, open_source, read_error
-from retalk_models.retrying import doubled, repeat
+from retalk_models.retrying import doubled, retry
 
 CHUNK = 1 << 20
 #: Tries without a mebibyte of progress before an address is given up.
@@ -101,7 +101,7 @@ class Attempts:
             self.failed(error)
 
         self.check()
-        result = repeat(action, failed)
+        result = retry(action, failed)
         self.failures = 0
         return result
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retalk_models.retrying import doubled, repeat
+from retalk_models.retrying import doubled, retry
 
 
 def test_calls_are_repeated_until_one_succeeds() -> None:
@@ -14,7 +14,7 @@ def test_calls_are_repeated_until_one_succeeds() -> None:
             raise answer
         return answer
 
-    assert repeat(call, lambda problem, tries: seen.append((str(problem), tries))) == 7
+    assert retry(call, lambda problem, tries: seen.append((str(problem), tries))) == 7
     assert seen == [("a", 1), ("b", 2)]
 
 
@@ -24,7 +24,7 @@ def test_the_caller_ends_it() -> None:
             raise RuntimeError("enough") from problem
 
     with pytest.raises(RuntimeError, match="enough"):
-        repeat(lambda: 1 / 0, failed)
+        retry(lambda: 1 / 0, failed)
 
 
 def test_pauses_double_up_to_the_longest() -> None:

@@ -25,7 +25,7 @@ from pipelines.errors import PreflightError
 from pipelines.preflight import checks as preflight
 from pipelines.preflight import cluster as pc
 from pipelines.preflight.cluster import Cluster, NodeSize
-from pipelines.state.content_keys import version
+from pipelines.state.content_keys import source_hash, version
 from tests.pipelines.conftest import engine_config, profile_config
 
 HEAD_ONLY = SimpleNamespace(
@@ -132,8 +132,13 @@ def test_nodes_are_asked_by_ray(ray_session: Any, tmp_path: Path) -> None:
 
 
 def test_what_a_node_answers_is_judged() -> None:
-    good = {"version": version(), "missing": [], "sees": True, "shm": 64 << 20}
+    code = {package: source_hash(package) for package in pc.PACKAGES}
+    good = {"version": version(), "code": code, "missing": [], "sees": True, "shm": 64 << 20}
     assert pc.judge(good, {"object_store_memory": 60 << 20}, "/run") == []
+    edited = {**good, "code": {**code, "operators": "0" * 64}}
+    assert pc.judge(edited, {}, "/run") == [
+        "its code of operators is not the driver's: use one image, or install one wheel"
+    ]
     (old,) = pc.judge({**good, "version": "0.0.1"}, {}, "/run")
     assert old == f"has version 0.0.1 of retalk, the driver {version()}: use one image"
     (shm,) = pc.judge(good, {"object_store_memory": 1024 << 20}, "/run")
