@@ -22,6 +22,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.audio import find_audio
+from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
 from operators.media.languages import QUICKTIME_CODES, language_code
@@ -118,7 +119,7 @@ def _write(
         )
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(content_tags(source.metadata))
-        carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end))
+        carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end, clock_joins(video)))
         picture = _add_video(container, name, template, dubbed, carrier.warnings)
         packets: list[Iterable[Packet[Any]]] = [
             video_packets(segments, picture, ends, shown_durations=name == "matroska")

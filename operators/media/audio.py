@@ -19,6 +19,7 @@ from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.stream import Discard, Disposition
 
+from operators.media.clock import Rejoiner, clock_joins
 from operators.media.container import COVER, describe, open_input
 from operators.media.integrity import check_complete
 from operators.media.mixdown import Target, mix_weights
@@ -109,6 +110,7 @@ def audio_blocks(
     layout: Target | None = None,
     index: int | None = None,
     alone: int | None = None,
+    zero: Fraction | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Decode an audio stream piece by piece, with silence where it has holes, resampled.
 
@@ -118,6 +120,8 @@ def audio_blocks(
         layout: "mono" or "stereo" to mix more channels down; the stream's own if None.
         index: of the stream in the file; the default audio stream, else the first, if None.
         alone: number of the channel that is mixed down alone; all of them if None.
+        zero: time in the file, in seconds, that becomes 0; that of the first frame of its video, else of the
+            first sample, if None.
 
     Yields:
         float32[channels, n], n > 0, and the rate.
@@ -130,7 +134,7 @@ def audio_blocks(
     with open_input(url) as container:
         stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
-        pieces = _continuous(container, stream, url)
+        pieces = _continuous(container, stream, url, zero)
         for block, own in _resampled(pieces, rate, layout, alone):
             some = True
             yield block, own
@@ -230,13 +234,15 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
         )
 
 
-def _continuous(container: av.container.InputContainer, stream: AudioStream, url: str) -> Iterator[_Piece]:
+def _continuous(
+    container: av.container.InputContainer, stream: AudioStream, url: str, zero: Fraction | None
+) -> Iterator[_Piece]:
     """Samples without holes from time 0 on, in pieces of a bounded size."""
-    zero = _time_zero(container)
+    zero = _time_zero(container) if zero is None else zero
     held: list[np.ndarray] = []
     position = 0
     first: AudioFrame | None = None
-    convert = Converter()
+    convert, clock = Converter(), Rejoiner(clock_joins(url))
     for decoded in _decoded(container, stream, url):
         if first is None:
             first = decoded
@@ -250,6 +256,7 @@ def _continuous(container: av.container.InputContainer, stream: AudioStream, url
                 f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first"
             )
         time = _time(decoded)
+        time = None if time is None else time + clock.offset(time)
         at = position if time is None or zero is None else round((time - zero) * first.sample_rate)
         if at - position > LONGEST_HOLE * first.sample_rate:
             yield from _pieces(held, first)

@@ -23,6 +23,10 @@ READ_BLOCK = 1 << 18
 #: AVFMT_TS_DISCONT: time stamps are clock readings (MPEG transport and program streams), they start anywhere
 #: and may jump.
 CLOCK_TIMES = 0x0200
+#: Seconds of nothing that an MP4 or QuickTime file may begin with.
+LONGEST_BLANK = 10
+#: Seconds of nothing at the beginning of other files that hardly anybody sees: their times stay as they are.
+UNSEEN_BLANK = Fraction(1, 2)
 #: A picture's name is a name, not a pattern for numbered ones.
 _LITERAL = {"pattern_type": "none"}
 #: Demuxers that read other files than the one that is opened, or the network: a video must not make us read
@@ -139,10 +143,23 @@ def find_video(container: av.container.InputContainer, url: str) -> VideoStream:
 
 
 def clock_origin(container: av.container.InputContainer) -> Fraction:
-    """Seconds at which the container's time line starts: 0, or where times are clock readings the earliest
-    start of its audio and video.
+    """Seconds at which the container's time line starts for a player: the earliest start of its audio and
+    video.
+
+    MP4 and QuickTime files say a delay of all tracks by edit lists: it is kept, unless it is so long that it
+    can only be a clock reading.
     """
-    if not container.format.flags & CLOCK_TIMES:
+    starts = [
+        s.start_time * s.time_base
+        for s in container.streams
+        if s.type in ("audio", "video")
+        and not s.disposition & COVER
+        and s.start_time is not None
+        and s.time_base
+    ]
+    earliest = min(starts, default=Fraction(0))
+    if container.format.flags & CLOCK_TIMES:
+        return earliest
+    if container.format.name.startswith("mov,mp4") and earliest <= LONGEST_BLANK:
         return Fraction(0)
-    starts = [(s.start_time, s.time_base) for s in container.streams if s.type in ("audio", "video")]
-    return min((time * base for time, base in starts if time is not None and base), default=Fraction(0))
+    return earliest if earliest > UNSEEN_BLANK else Fraction(0)

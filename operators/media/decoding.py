@@ -15,7 +15,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from operators.media.container import describe
+from operators.media.container import CLOCK_TIMES, describe
 from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
 from operators.storage.errors import DecodeError, MediaError
 
@@ -69,9 +69,12 @@ def pictures(container: av.container.InputContainer, stream: VideoStream, url: s
         DecodeError: a packet cannot be decoded; the message names its time.
     """
     entered = False
+    # In MPEG streams the mark says that a counter of packets jumps, as it does where two files were joined:
+    # the decoder knows whether anything is missing.
+    clock = bool(container.format.flags & CLOCK_TIMES)
     for packet in packets(container, stream, url):
         entered = entered or packet.is_keyframe
-        if packet.size and packet.is_corrupt and entered:
+        if packet.size and packet.is_corrupt and entered and not clock:
             raise DecodeError(
                 f"{url}: the frame at {seconds(packet.pts, stream)} is incomplete in the file; it is truncated or damaged"
             )

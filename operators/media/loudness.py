@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 import numpy as np
 from av.audio.layout import AudioLayout
@@ -111,12 +112,14 @@ class Levelling:
     limited: bool = False
     notes: tuple[str, ...] = ()
 
-    def blocks(self, url: str, rate: int, index: int | None = None) -> Iterator[np.ndarray]:
-        """The sound as float32[channels, n] blocks."""
+    def blocks(
+        self, url: str, rate: int, index: int | None = None, zero: Fraction | None = None
+    ) -> Iterator[np.ndarray]:
+        """The sound as float32[channels, n] blocks; ``zero`` as of `audio_blocks`."""
         layout = "mono" if self.channels == 1 else "stereo"
         blocks = (
             block
-            for block, _ in audio_blocks(url, rate, layout, index, self.alone)  # type: ignore[arg-type]
+            for block, _ in audio_blocks(url, rate, layout, index, self.alone, zero)  # type: ignore[arg-type]
         )
         if not self.gain:
             return blocks

@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from operators.media.clock import LONGEST_GAP, clock_joins, rejoined
 from operators.media.color import UNSPECIFIED, ColorTags
 from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
@@ -35,8 +36,6 @@ from operators.storage.files import kept_by_file
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
-#: Seconds: a longer step between two frames of an MPEG stream is a break in its clock.
-LONGEST_GAP = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +74,8 @@ class VideoInfo:
         still: the file is a still picture, given as a video of one frame.
         streams: all streams of the file.
         timeline: where decoding can start; for `read_frames`.
-        source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (0
-            except for MPEG streams, whose times are clock readings; see `container.CLOCK_TIMES`), in
-            `time_base`.
+        source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (see
+            `container.clock_origin`), in `time_base`; behind a break of the clock it is later (see `clock`).
     """
 
     url: str
@@ -187,9 +185,14 @@ def _describe(
     origin = math.floor(clock_origin(container) / stream.time_base)
     still = is_picture(container) and len(timeline.times) == 1
     rate = STILL_RATE if still else _rate(stream, timeline)
-    pts, time_base, last_duration = timeline.clean(stream.time_base, 1 / rate, origin)
+    shown = timeline
+    if joins := clock_joins(url):
+        shown = rejoined(timeline, joins, stream.time_base)
+        # Times repeat: no frame but the first can be recognised by its own.
+        timeline = dataclasses.replace(timeline, keys=timeline.keys[:1])
+    pts, time_base, last_duration = shown.clean(stream.time_base, 1 / rate, origin)
     if clock:
-        _check_clock(url, timeline.times, stream.time_base)
+        _check_clock(url, shown.times, timeline.times, stream.time_base)
     orientation, matrix = read_orientation(head, url, still)
     tags = _tags(head, stream.codec_context)
     context = stream.codec_context
@@ -244,15 +247,19 @@ def _tags(picture: VideoFrame, context: VideoCodecContext) -> ColorTags:
     )
 
 
-def _check_clock(url: str, times: np.ndarray, time_base: Fraction) -> None:
-    """Refuse a recording whose clock jumps: nothing says how long the frames around the jump last."""
+def _check_clock(url: str, shown: np.ndarray, times: np.ndarray, time_base: Fraction) -> None:
+    """Refuse a recording whose clock jumps in the middle of its pictures: nothing says how long the frames
+    around the jump last.
+    """
+    longest = LONGEST_GAP / time_base
+    if not (np.abs(np.diff(shown[shown != NO_TIME])) > longest).any():
+        return
     known = times[times != NO_TIME]
-    jumps = np.flatnonzero(np.abs(np.diff(known)) > LONGEST_GAP / time_base)
-    if len(jumps):
-        before, after = (float(int(known[jumps[0] + i]) * time_base) for i in (0, 1))
-        raise MediaError(
-            f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them"
-        )
+    jump = int(np.argmax(np.abs(np.diff(known)) > longest))
+    before, after = (float(int(known[jump + i]) * time_base) for i in (0, 1))
+    raise MediaError(
+        f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them"
+    )
 
 
 def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:

@@ -20,10 +20,12 @@ from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from operators.media.audio import audio_blocks, audio_channels
+from operators.media.clock import Rejoiner
 from operators.media.container import describe, open_input
 from operators.media.decoding import packets
 from operators.media.loudness import levelling
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac
+from operators.media.texts import TIME_BASE, TextConverter
 
 #: Tags in which a muxer describes its own file, not the content.
 _FILE_TAGS = {
@@ -44,10 +46,13 @@ _PICTURE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "im
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """The output's time line: the source's times less ``origin``, until ``end``; in seconds."""
+    """The output's time line: the source's times less ``origin``, until ``end``; in seconds. Behind breaks of
+    the source's clock times are later by ``joins`` (see `operators.media.clock`).
+    """
 
     origin: Fraction
     end: Fraction
+    joins: tuple[Fraction, ...] = ()
 
 
 def content_tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -56,6 +61,29 @@ def content_tags(metadata: dict[str, str]) -> dict[str, str]:
         key for key in metadata if key.lower().split("-")[0] in _FILE_TAGS or key.startswith("_STATISTICS")
     }
     return {key: value for key, value in metadata.items() if key not in own}
+
+
+class Shown:
+    """Packets of a copied track that are to be played, and those that a decoder needs before them.
+
+    An edit list may hide the beginning and the end of a track, whose packets are there.
+
+    Args:
+        hides: the output's container hides what lies before time 0.
+    """
+
+    def __init__(self, hides: bool) -> None:
+        self._hides = hides
+        self._begun = False
+
+    def keep(self, packet: Packet[Any]) -> bool:
+        """True for a packet that is written."""
+        assert packet.pts is not None
+        if not packet.is_discard:
+            # Pictures that refer to hidden ones cannot be decoded without them.
+            self._begun = self._begun or packet.is_keyframe or packet.stream.type != "video" or self._hides
+            return self._begun
+        return self._hides and not self._begun and packet.pts < 0
 
 
 class Carrier:
@@ -72,7 +100,7 @@ class Carrier:
         self.container, self.name, self.source, self.url, self.cut = container, name, source, url, cut
         self.warnings: list[str] = []
         self._copies: dict[int, Stream] = {}
-        self._texts: dict[int, SubtitleStream] = {}
+        self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
 
     def add(self, streams: Sequence[Stream]) -> None:
@@ -108,7 +136,8 @@ class Carrier:
             mixed = "" if target.codec_context.channels == len(channels) else f", {layout} as stereo"
             self.warnings.append(f"{_label(stream)}: encoded as AAC{mixed} ({self.name}: {reason})")
         elif stream.codec_context is not None and stream.codec_context.name in _TEXT:
-            target = self._texts[stream.index] = self._add_text(stream)
+            target = self._add_text(stream)
+            self._texts[stream.index] = TextConverter(target, single=self.name != "matroska")
             self.warnings.append(
                 f"{_label(stream)}: converted to {target.codec_context.name} ({self.name}: {reason})"
             )
@@ -150,7 +179,7 @@ class Carrier:
                 self.container.add_attachment(*_PICTURE_TYPES[codec], bytes(cover))
 
     def _add_text(self, stream: Stream) -> SubtitleStream:
-        target = self.container.add_stream(_TEXT_OF[self.name], time_base=Fraction(1, 1000))
+        target = self.container.add_stream(_TEXT_OF[self.name], time_base=TIME_BASE)
         assert isinstance(target, SubtitleStream)
         assert isinstance(stream, SubtitleStream)
         stream.codec_context.open(strict=False)
@@ -158,17 +187,15 @@ class Carrier:
         return target
 
     def _encode(self, index: int, target: AudioStream) -> Iterator[Packet[Any]]:
-        with open_input(self.url) as source:
-            start = next(
-                s.start_time * s.time_base
-                for s in source.streams.video
-                if s.start_time is not None and s.time_base
-            )
+        # From the time line's beginning on: sound may begin before the first picture.
+        zero = self.cut.origin
         if target.codec_context.channels > 2:
-            blocks: Iterator[np.ndarray] = (b for b, _ in audio_blocks(self.url, RATE, index=index))
+            blocks: Iterator[np.ndarray] = (
+                block for block, _ in audio_blocks(self.url, RATE, index=index, zero=zero)
+            )
         else:
-            blocks = levelling(self.url, index=index).blocks(self.url, RATE, index)
-        return aac_packets(target, blocks, start - self.cut.origin, self.cut.end)
+            blocks = levelling(self.url, index=index).blocks(self.url, RATE, index, zero)
+        return aac_packets(target, blocks, Fraction(0), self.cut.end)
 
     def _copied(self) -> Iterator[Packet[Any]]:
         wanted = {*self._copies, *self._texts}
@@ -176,20 +203,26 @@ class Carrier:
             stream.discard = Discard.default if stream.index in wanted else Discard.all
         following: dict[int, int] = {}
         written: dict[int, int] = {}
+        clocks = {index: Rejoiner(self.cut.joins) for index in wanted}
+        shown = {index: Shown(self.name != "matroska") for index in self._copies}
         for packet in packets(self.source, [s for s in self.source.streams if s.index in wanted], self.url):
             if not packet.size:
                 continue
             index = packet.stream_index
-            _place(packet, round(self.cut.origin / packet.time_base), following.get(index, 0))
+            time = packet.dts if packet.dts is not None else packet.pts
+            later = 0 if time is None else clocks[index].offset(time * packet.time_base)
+            _place(packet, round((self.cut.origin - later) / packet.time_base), following.get(index, 0))
             following[index] = (packet.dts or 0) + (packet.duration or 0)
             if self._beyond(packet):
                 continue
-            _ascend(packet, written)
-            if index in self._copies:
+            if index in self._texts:
+                yield from self._texts[index].add(packet)
+            elif shown[index].keep(packet):
+                _ascend(packet, written)
                 packet.stream = self._copies[index]
                 yield packet
-            else:
-                yield from _converted(packet, self._texts[index])
+        for text in self._texts.values():
+            yield from text.rest(self.cut.end)
 
     def _beyond(self, packet: Packet[Any]) -> bool:
         """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is
@@ -243,17 +276,6 @@ def _ascend(packet: Packet[Any], written: dict[int, int]) -> None:
         packet.dts = last + 1
         packet.pts = max(packet.pts, packet.dts)
     written[packet.stream_index] = packet.dts
-
-
-def _converted(packet: Packet[Any], target: SubtitleStream) -> Iterator[Packet[Any]]:
-    """A text subtitle in another format, with its own times."""
-    subtitle = packet.stream.codec_context.decode2(packet)
-    if subtitle is None or not len(subtitle):
-        return
-    text = target.codec_context.encode_subtitle(subtitle)
-    text.pts = text.dts = packet.pts
-    text.duration, text.time_base, text.stream = packet.duration, packet.time_base, target
-    yield text
 
 
 def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) -> None:

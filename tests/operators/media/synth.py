@@ -18,6 +18,8 @@ from av.packet import Packet
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
 
+MS = Fraction(1, 1000)
+
 
 def picture(i: int, width: int, height: int, pix_fmt: str = "yuv420p") -> VideoFrame:
     """A moving, textured picture: a drifting gradient with a bright square and noise that never repeats."""
@@ -305,19 +307,43 @@ def burst(seconds: float, at: float, rate: int = 48000, seed: int = 3) -> np.nda
     return samples
 
 
-def find_burst(path: Path | str, track: int, rate: int = 48000, seed: int = 3) -> int:
-    """Sample, counted from the file's time 0, at which the noise of `burst` begins in an audio track."""
-    noise = burst(0.1, 0, rate, seed)[0]
+def samples_of(path: Path | str, track: int) -> tuple[np.ndarray, Fraction]:
+    """float32[n] of the first channel of an audio track, and the time of its first sample."""
     parts, first = [], None
     with av.open(str(path)) as container:
         stream = container.streams.audio[track]
         for frame in container.decode(stream):
             if first is None:
-                first = round((frame.pts or 0) * (frame.time_base or Fraction(1, rate)) * rate)
+                first = (frame.pts or 0) * (frame.time_base or Fraction(1, 48000))
             parts.append(frame.to_ndarray()[0])
-    samples = np.concatenate(parts)
+    return np.concatenate(parts), first or Fraction(0)
+
+
+def find_burst(path: Path | str, track: int, rate: int = 48000, seed: int = 3) -> int:
+    """Sample, counted from the file's time 0, at which the noise of `burst` begins in an audio track."""
+    noise = burst(0.1, 0, rate, seed)[0]
+    samples, first = samples_of(path, track)
     match = np.correlate(samples, noise, "valid")
-    return (first or 0) + int(np.argmax(match))
+    return round(first * rate) + int(np.argmax(match))
+
+
+def shifted(source: Path, target: Path, seconds: Fraction | Sequence[Fraction], **options: str) -> None:
+    """Copy a file with the times of all its streams moved, or those of each by seconds of its own."""
+    with av.open(str(source)) as file, av.open(str(target), "w", container_options=dict(options)) as out:
+        copies = {
+            s.index: out.add_stream_from_template(s, opaque=True) for s in file.streams if s.type != "data"
+        }
+        for index, copy in copies.items():
+            copy.metadata.update(file.streams[index].metadata)
+        for packet in file.demux([file.streams[index] for index in copies]):
+            if packet.size:
+                index = packet.stream_index
+                moved = seconds[index] if isinstance(seconds, Sequence) else seconds
+                ticks = round(moved / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                packet.stream = copies[index]
+                out.mux(packet)
 
 
 def audio_packets(path: Path | str, track: int) -> list[tuple[Fraction, bytes]]:

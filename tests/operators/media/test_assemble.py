@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,30 +13,13 @@ import pytest
 from operators.media.assemble import assemble
 from operators.media.audio import audio_blocks
 from operators.media.loudness import loudness_of
-from operators.media.probe import VideoInfo, probe_video
+from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import EncoderOptions, encode_segment
 from operators.storage.errors import MediaError, NoAudioError
 from tests.operators.media import synth
 from tests.operators.media.conftest import VFR
-
-Zoo = Callable[[str], Path]
-FOLDER = "memory://assemble"
-
-
-def segments_of(
-    info: VideoInfo, cuts: Sequence[int], times: Sequence[int] | None = None, name: str = "s"
-) -> list[str]:
-    """Encode a video in pieces, with its own times or others."""
-    urls = []
-    for start, stop in itertools.pairwise(cuts):
-        urls.append(f"{FOLDER}/{name}-{start}.mp4")
-        pairs = (
-            (f, times[f.index] if times is not None else f.pts)
-            for f in read_frames(info.url, start, stop, info)
-        )
-        encode_segment(urls[-1], pairs, info)
-    return urls
+from tests.operators.media.segments import FOLDER, Zoo, segments_of
 
 
 def pictures(url: str) -> list[str]:

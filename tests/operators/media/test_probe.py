@@ -245,7 +245,7 @@ def test_damaged_frame_of_a_scanned_stream_is_refused_with_its_time(
 
 
 def test_jumping_clock_is_refused(zoo: Zoo, tmp_path: Path) -> None:
-    """Two recordings in one file: the second begins with another clock."""
+    """The clock jumps between pictures that are decoded out of their order."""
     packets = synth.read_track(zoo("mpeg2.ts")).packets
     later = [
         (d, (p or 0) + 90000 * 60 if i >= 36 else p, (t or 0) + 90000 * 60 if i >= 36 else t, *r)

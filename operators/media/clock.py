@@ -1,0 +1,93 @@
+"""Time lines of recordings whose clock starts anew: files that were joined end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from operators.media.container import CLOCK_TIMES, COVER, open_input, video_stream
+from operators.media.decoding import packets
+from operators.media.timeline import NO_TIME, Timeline
+from operators.storage.files import kept_by_file
+
+#: Seconds: a longer step forwards between two pictures or packets is a break in the clock, and so is a longer
+#: step backwards. What a recording merely lost is shorter.
+LONGEST_GAP = Fraction(10)
+LONGEST_DISORDER = Fraction(1, 2)
+
+
+def is_break(before: Fraction, after: Fraction) -> bool:
+    """True if the clock starts anew between two times in seconds that follow each other in the file."""
+    return after - before > LONGEST_GAP or before - after > LONGEST_DISORDER
+
+
+class Rejoiner:
+    """Times of one stream, in the order of the file, to a time line without breaks.
+
+    Args:
+        joins: seconds that are added to times behind each break, as of `clock_joins`.
+    """
+
+    def __init__(self, joins: Sequence[Fraction]) -> None:
+        self._joins = (Fraction(0), *joins)
+        self._part = 0
+        self._last: Fraction | None = None
+
+    def offset(self, time: Fraction) -> Fraction:
+        """Seconds to add to the next time, given in seconds."""
+        if self._last is not None and is_break(self._last, time):
+            self._part = min(self._part + 1, len(self._joins) - 1)
+        self._last = time
+        return self._joins[self._part]
+
+
+def rejoined(timeline: Timeline, joins: Sequence[Fraction], time_base: Fraction) -> Timeline:
+    """A timeline without the breaks of its clock."""
+    rejoiner, times = Rejoiner(joins), timeline.times.copy()
+    for i, time in enumerate(timeline.times.tolist()):
+        if time != NO_TIME:
+            times[i] = time + round(rejoiner.offset(time * time_base) / time_base)
+    return dataclasses.replace(timeline, times=times)
+
+
+@kept_by_file(64)
+def clock_joins(url: str) -> tuple[Fraction, ...]:
+    """Seconds to add to times behind each break of the clock, so that the parts of a recording follow each
+    other as their pictures do; empty for files without a break, and for containers that hold no clock.
+
+    Raises:
+        MediaError: the file cannot be opened or read.
+    """
+    with open_input(url) as container:
+        if not container.format.flags & CLOCK_TIMES or not any(
+            not stream.disposition & COVER and stream.width for stream in container.streams.video
+        ):
+            return ()
+        stream = video_stream(container, url)
+        base = stream.time_base or Fraction(1, 90000)
+        found = [
+            (
+                packet.dts * base,
+                (packet.pts if packet.pts is not None else packet.dts) * base,
+                packet.is_keyframe,
+            )
+            for packet in packets(container, stream, url)
+            if packet.size and packet.dts is not None
+        ]
+    bounds = [i for i in range(1, len(found)) if is_break(found[i - 1][0], found[i][0])]
+    if not bounds:
+        return ()
+    gaps = [float(b[0] - a[0]) for a, b in itertools.pairwise(found)]
+    steps = [gap for gap in gaps if 0 < gap <= LONGEST_GAP]
+    step = Fraction(float(np.median(steps))).limit_denominator(90000) if steps else Fraction(1, 25)
+    joins: list[Fraction] = []
+    for begin, start, stop in zip([0, *bounds], bounds, [*bounds[1:], len(found)]):
+        end = max(pts for _, pts, _ in found[begin:start]) + (joins[-1] if joins else 0) + step
+        part = found[start:stop]
+        first = next((pts for _, pts, key in part if key), part[0][1])
+        joins.append(end - first)
+    return tuple(joins)

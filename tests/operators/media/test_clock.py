@@ -1,0 +1,110 @@
+"""Where time lines start, and recordings whose clock starts anew."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from operators.media.assemble import assemble
+from operators.media.audio import load_audio
+from operators.media.clock import clock_joins
+from operators.media.probe import probe_video
+from operators.media.reader import read_frames
+from operators.storage.errors import DecodeError
+from tests.operators.media import synth
+from tests.operators.media.segments import Zoo, segments_of
+
+#: Times of MPEG-TS files: 25 pictures a second.
+TICK = 3600
+
+
+def part(zoo: Zoo, path: Path, seed: int, name: str = "mpeg2.ts") -> Path:
+    """A recording of 2.4 s with a burst at 1.0 s of its sound."""
+    synth.write_rich(path, zoo(name), [(synth.burst(2.4, 1.0, seed=seed), "mp2", "eng")], subtitle=None)
+    return path
+
+
+@pytest.mark.parametrize("seconds", [20, 5000, 1])
+@pytest.mark.parametrize("suffix", [".mkv", ".flv", ".nut", ".ts"])
+def test_a_late_clock_is_no_blank_beginning(zoo: Zoo, tmp_path: Path, suffix: str, seconds: int) -> None:
+    synth.write_rich(
+        tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.burst(1.6, 1.0), "aac", "eng")], subtitle=None
+    )
+    path = tmp_path / f"late{suffix}"
+    synth.shifted(tmp_path / "a.mkv", path, Fraction(seconds))
+    speech = tmp_path / "speech.wav"
+    synth.write_audio(speech, synth.burst(1.2, 0.5))
+    info = probe_video(str(path))
+    output = tmp_path / "out.mp4"
+    assemble(str(output), segments_of(info, [0, 40]), info.url, str(speech), "add")
+    result = probe_video(str(output))
+    assert result.start <= Fraction(1, 20)
+    assert result.duration == pytest.approx(1.6, abs=0.002)
+    first = float(result.start) * 48000
+    assert abs(synth.find_burst(output, 1) - first - 24000) <= 1
+    # Matroska and FLV count milliseconds.
+    assert abs(synth.find_burst(output, 0) - synth.find_burst(tmp_path / "a.mkv", 0)) <= 1200
+
+
+def test_a_delay_that_an_edit_list_says_is_kept(zoo: Zoo, tmp_path: Path) -> None:
+    for seconds, kept in ((2, 2), (3600, 0)):
+        synth.shifted(zoo("cfr.mp4"), tmp_path / "late.mp4", Fraction(seconds))
+        assert probe_video(str(tmp_path / "late.mp4")).start == kept
+
+
+@pytest.mark.parametrize("name", ["mpeg2.ts", "open.ts"])
+def test_parts_joined_end_to_end_are_one_recording(zoo: Zoo, tmp_path: Path, name: str) -> None:
+    """The second part's clock starts where the first one's did; its pictures and its sound follow."""
+    first, second = (part(zoo, tmp_path / f"{i}.ts", i, name) for i in (1, 2))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    info = probe_video(str(path))
+    alone = probe_video(str(first))
+    count = len(synth.decode_plain(path))
+    assert info.n_frames == count >= 2 * alone.n_frames - 3
+    assert set(np.diff(info.pts).tolist()) == {TICK}
+    assert len(clock_joins(str(path))) == 1
+    whole = [synth.digest(f.picture) for f in read_frames(str(path), 0, count, info)]
+    assert whole == [digest for _, digest in synth.decode_plain(path)]
+    middle = [synth.digest(f.picture) for f in read_frames(str(path), count - 20, count - 10, info)]
+    assert middle == whole[count - 20 : count - 10]
+    output = tmp_path / "out.mp4"
+    assemble(str(output), segments_of(info, [0, count]), info.url)
+    before = synth.find_burst(first, 0, seed=1) - float(synth.decode_plain(first)[0][0] or 0) / 90000 * 48000
+    begin = float(probe_video(str(output)).start) * 48000
+    length = (count - alone.n_frames) * 48000 / 25
+    assert abs(synth.find_burst(output, 0, seed=1) - begin - before) <= 50
+    assert abs(synth.find_burst(output, 0, seed=2) - begin - before - length) <= 2000
+    assert len(load_audio(str(path))) / 16000 == pytest.approx(float(info.duration), abs=1.0)
+
+
+def test_a_later_part_follows_without_a_gap(zoo: Zoo, tmp_path: Path) -> None:
+    first = part(zoo, tmp_path / "1.ts", 1)
+    synth.shifted(first, tmp_path / "2.ts", Fraction(3600))
+    (tmp_path / "joined.ts").write_bytes(first.read_bytes() + (tmp_path / "2.ts").read_bytes())
+    info = probe_video(str(tmp_path / "joined.ts"))
+    assert set(np.diff(info.pts).tolist()) == {TICK}
+    assert len(load_audio(str(tmp_path / "joined.ts"))) < 16000 * 10
+
+
+def test_a_marked_packet_is_looked_at(zoo: Zoo, tmp_path: Path) -> None:
+    """Packets of a transport stream that are lost: what they held is missing. Those that are only counted
+    wrongly are not.
+    """
+    data = bytearray(zoo("mpeg2.ts").read_bytes())
+    packets = [data[i : i + 188] for i in range(0, len(data), 188)]
+    pictures = [i for i, p in enumerate(packets) if (p[1] & 0x1F) << 8 | p[2] == 0x100]
+    for number in pictures[len(pictures) // 2 :]:
+        packets[number][3] = packets[number][3] & 0xF0 | (packets[number][3] + 5) & 0x0F
+    (tmp_path / "counted.ts").write_bytes(b"".join(packets))
+    info = probe_video(str(tmp_path / "counted.ts"))
+    assert [d for _, d in synth.decode_plain(tmp_path / "counted.ts")] == [
+        synth.digest(f.picture) for f in read_frames(info.url, 0, info.n_frames, info)
+    ]
+    lost = [p for i, p in enumerate(packets) if i not in pictures[40:46]]
+    (tmp_path / "lost.ts").write_bytes(b"".join(lost))
+    with pytest.raises(DecodeError, match=r"lost\.ts: the frame at \d"):
+        probe_video(str(tmp_path / "lost.ts"))

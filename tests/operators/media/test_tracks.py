@@ -1,0 +1,49 @@
+"""Tracks that are carried beside the picture: what the source does not play, the output does not play."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from operators.media.assemble import assemble
+from operators.media.probe import probe_video
+from tests.operators.media import synth
+from tests.operators.media.segments import Zoo, segments_of
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_hidden_samples_stay_hidden(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+    """A track cut by an edit list: its first second is in the file and not played."""
+    audios = [(synth.burst(3, 0.3, seed=5) + synth.burst(3, 1.8, seed=6), "aac", "eng")] * 2
+    synth.write_rich(tmp_path / "a.mp4", zoo("cfr.mp4"), audios, subtitle=None)
+    synth.shifted(tmp_path / "a.mp4", tmp_path / "cut.mp4", [Fraction(0), Fraction(-1), Fraction(-1)])
+    info = probe_video(str(tmp_path / "cut.mp4"))
+    output = tmp_path / f"out{suffix}"
+    assert assemble(str(output), segments_of(info, [0, 40]), info.url) == []
+    for track in (0, 1):
+        wanted = synth.find_burst(tmp_path / "cut.mp4", track, seed=6)
+        assert abs(wanted - 38400) < 2
+        assert abs(synth.find_burst(output, track, seed=6) - wanted) <= 48
+        samples, start = synth.samples_of(output, track)
+        assert abs(float(start)) < 0.03
+        # The burst that is hidden is the louder of the two noises where it would be.
+        assert abs(samples[: 48000 // 2]).max() < 0.02
+
+
+@pytest.mark.parametrize("codec", ["flac", "wavpack"])
+def test_sound_before_the_first_picture_is_kept_where_it_is_encoded(
+    zoo: Zoo, tmp_path: Path, codec: str
+) -> None:
+    """The picture comes a second later than a sound that QuickTime cannot hold."""
+    synth.write_rich(
+        tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.burst(2.6, 0.3), codec, "eng")], subtitle=None
+    )
+    synth.shifted(tmp_path / "a.mkv", tmp_path / "late.mkv", [Fraction(1), Fraction(0)])
+    info = probe_video(str(tmp_path / "late.mkv"))
+    assert info.start == 1
+    (note,) = assemble(str(tmp_path / "out.mov"), segments_of(info, [0, 40]), info.url)
+    assert f"audio track 1 ({codec}, eng): encoded as AAC" in note
+    assert abs(synth.find_burst(tmp_path / "out.mov", 0) - 14400) <= 1
+    assert probe_video(str(tmp_path / "out.mov")).start == 1
