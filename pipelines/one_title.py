@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,13 @@ from typing import Any
 from operators.storage.files import filesystem, join
 from pipelines.errors import DONE, PreflightError
 from pipelines.manifest.titles import AudioRule, LengthRule
-from pipelines.preflight.checks import check_dub
+from pipelines.preflight.checks import MAX_NAME_BYTES, check_dub
 from pipelines.runner import Report, run
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import remove
 
-#: Bytes of a file's name on common file systems, and those of an output's name that its run directory keeps
-#: where the whole would be too long.
-MAX_NAME_BYTES, NAME_BYTES_KEPT = 255, 120
+#: Bytes of an output's name that its run directory keeps where the whole would be too long.
+NAME_BYTES_KEPT = 120
 
 
 def dub(
@@ -82,9 +82,10 @@ def dub(
     overwrite = overwrite or bool((read_run_metadata(directory) or {}).get("overwrite"))
     try:
         report = run([row], run_dir=directory, defaults=defaults, overwrite=overwrite, **options)
-    except PreflightError:
-        if not has_work(directory):
-            remove(directory, recursive=True)
+    except (KeyboardInterrupt, PreflightError):
+        with contextlib.suppress(OSError):  # of a file system that cannot be written, for one
+            if not has_work(directory):
+                remove(directory, recursive=True)
         raise
     if not keep_segments and (report.exit_code == DONE or not has_work(directory)):
         remove(directory, recursive=True)

@@ -159,10 +159,15 @@ def run(
     noticed = _check(spec, overwrite)
     noticed += built.notes
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
-        _write_metadata(spec, manifested, overwrite)
-        write_listed(directory.url, manifested)
-        if redo:
-            forget(directory, redo)
+        try:
+            _write_metadata(spec, manifested, overwrite)
+            write_listed(directory.url, manifested)
+            if redo:
+                forget(directory, redo)
+        except OSError as problem:
+            raise UnwritableError(
+                f"{directory.url}: cannot be written ({refusal(problem)}); make room or repair it, and run again"
+            ) from problem
         tidy(directory, titles)
         if wanted_files(built, overrides_of(titles)):
             shown.phase("looking at model files")  # those that are new to this machine are hashed

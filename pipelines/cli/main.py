@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib.util
 import json
 import sys
@@ -31,6 +32,8 @@ from retalk_models import __version__
 
 #: Commands that no other distribution may bring.
 OWN = ("completion", "dub", "models", "plan", "profile", "report", "run", "stages", "status")
+#: Of a standard stream that takes nothing more.
+UNPRINTABLE = (errno.ENOSPC, errno.EIO, errno.EBADF)
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -349,6 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
     with Interruption() as interruption:
         try:
+            _check_texts(args)
             code, error = int(args.run(args) or 0), ""
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt) or interruption.asked:
@@ -364,6 +368,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with contextlib.suppress(OSError):
                 print(json.dumps({"exit_code": code, "error": error or "interrupted"}), flush=True)
         return code
+
+
+def _check_texts(args: argparse.Namespace) -> None:
+    """Refuse names that cannot be written down, and an empty output, which would be the working directory.
+
+    A file's name that is no text in the terminal's encoding arrives with surrogates in it.
+
+    Raises:
+        UsageError: naming the text or the option.
+    """
+    for value in vars(args).values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
+                shown = text.encode("ascii", "backslashreplace").decode()
+                raise UsageError(
+                    f"{shown}: is not UTF-8 text; rename the file, or set a UTF-8 locale (LC_ALL=C.UTF-8)"
+                )
+    for name in ("output", "directory"):
+        if isinstance(text := getattr(args, name, None), str) and not text.strip():
+            option = "-o" if name == "output" else "DIR"
+            raise UsageError(f"{option} is empty: give a name (is a variable of your shell unset?)")
 
 
 def _told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
@@ -389,6 +414,9 @@ def _told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
         hint = ". Nothing has run: run the same command again, or with --runner local" if start else ""
         tell(f"retalk {args.command}: {text}{hint}", sys.stderr)
         return RAY_LOST, f"{text}{hint}"
+    if isinstance(problem, OSError) and problem.errno in UNPRINTABLE and problem.filename is None:
+        tell(f"retalk {args.command}: what it prints cannot be written: {problem.strerror}", sys.stderr)
+        return BROKEN, text
     if isinstance(problem, PermissionError):
         text = redact(f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder")
     elif not isinstance(problem, (UsageError, StorageError)):

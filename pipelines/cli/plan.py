@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operators.storage.errors import refusal
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, Work, describe, find_rates, forecast, to_json
@@ -166,12 +167,14 @@ def plan(
     order = {title.id: number for number, title in enumerate(titles)}
     plans.sort(key=lambda one: order[one.title.id])
     content = to_json(work, forecasts, time.time())
-    if run_dir and work.dubs:
-        write_text(
-            join(run, FORECAST), json.dumps({"forecasts": _with_earlier(join(run, FORECAST), content)})
-        )
-    lines, failing, noted = plan_table(plans)
     existing = _existing(RunDirectory(run), titles)
+    if run_dir and work.dubs:
+        kept = {"forecasts": _with_earlier(join(run, FORECAST), content)}
+        try:
+            write_text(join(run, FORECAST), json.dumps(kept))
+        except OSError as problem:
+            existing.append(f"the forecast cannot be kept in {redact(run)} ({refusal(problem)})")
+    lines, failing, noted = plan_table(plans)
     lines += [f"problem: {text}" for text in grouped(failing, "--json lists all")]
     lines += [f"note: {text}" for text in [*grouped(noted, "--json lists all"), *existing]]
     problems, notes = ([f"{name}: {text}" for name, text in found] for found in (failing, noted))

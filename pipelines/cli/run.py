@@ -134,7 +134,8 @@ def dub_one(
         try:
             report = dub(video, speech, output, **defaults, **options)
         except KeyboardInterrupt:
-            say(f"{RESUME} (work is kept in {directory})")
+            kept = f" (work is kept in {directory})" if has_work(directory) else ""
+            say(f"{RESUME}{kept}")
             return INTERRUPTED
         _close(options)
         seconds = time.monotonic() - began

@@ -5,6 +5,7 @@ with times.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pipelines.errors import UsageError
 #: Logger of the file: steps, progress, notes and failures.
 LOGGER = logging.getLogger("retalk")
 LOGGER.addHandler(logging.NullHandler())  # messages for the user are printed
+#: Beginning of a line of the file.
+_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 
 
 class _Redacting(logging.Formatter):
@@ -24,6 +27,15 @@ class _Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+def _is_other_file(path: Path) -> bool:
+    """True for a file with something else in it than a log: media, a manifest."""
+    if not path.exists() or path.is_char_device() or path.is_fifo():
+        return False
+    with path.open("rb") as file:
+        start = file.read(64)
+    return bool(start) and not _LINE.match(start)
 
 
 @contextmanager
@@ -39,6 +51,8 @@ def command_log(path: str | None) -> Iterator[None]:
         yield
         return
     try:
+        if _is_other_file(Path(path)):
+            raise UsageError(f"--log-file {path}: exists and is no log of retalk; choose another name")
         if not (folder := Path(path).absolute().parent).is_dir():
             raise UsageError(f"--log-file {path}: there is no folder {folder}")
         handler = logging.FileHandler(path, encoding="utf-8")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pipelines.monitoring.formatting import duration
 from pipelines.monitoring.progress_text import PERIOD, Meter, Shown, StageWords, describe
-from pipelines.monitoring.terminal import fitted, shows_bar
+from pipelines.monitoring.terminal import fitted, shows_bar, tell
 
 if TYPE_CHECKING:
     from pipelines.monitoring.run_log import RunLog
@@ -171,7 +171,7 @@ class Progress:
         if self._bar is not None:
             self._bar.say(text)
         elif self._stream is not None:
-            print(fitted(text, self._stream), file=self._stream, flush=True)
+            tell(text, self._stream)
 
     # --- the thread -----------------------------------------------------------------------------------------
     def _watch(self) -> None:
@@ -204,7 +204,7 @@ class Progress:
                 return
             self._phase_said = True
         if self._stream is not None:
-            print(self._phase, file=self._stream, flush=True)
+            tell(self._phase, self._stream)
 
     def _moment(self, run: _Run | None) -> tuple[Shown, float]:
         """Return the text to show now, with the seconds that it has lasted."""
@@ -226,7 +226,7 @@ class Progress:
             text = found[0].line(found[1])
             LOGGER.info("%s", text)
             if self._bar is None and self._stream is not None:
-                print(text, file=self._stream, flush=True)
+                tell(text, self._stream)
 
     def _record(self, run: _Run, outcome: str = "running") -> None:
         """Write the log and set the metrics."""

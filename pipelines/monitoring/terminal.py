@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -61,8 +62,11 @@ def tell(text: str, stream: TextIO | None = None) -> None:
         text: one or more lines.
         stream: None: standard output.
     """
-    target = sys.stdout if stream is None else stream
-    print(fitted(text, target), file=target, flush=True)
+    if stream is None:
+        print(fitted(text, sys.stdout), flush=True)
+        return
+    with contextlib.suppress(OSError):  # messages that nobody can read are no reason to stop
+        print(fitted(text, stream), file=stream, flush=True)
 
 
 def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> list[str]:

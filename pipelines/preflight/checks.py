@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import uuid
@@ -25,6 +26,8 @@ HIGH_RATE = 60
 #: Folders of outputs that are tried, at most.
 FOLDERS = 32
 MIB = 1 << 20
+#: Bytes of a file's name on common file systems.
+MAX_NAME_BYTES = 255
 #: Name of the small file that is written for a moment, with its folder, in messages.
 _MOMENTARY = re.compile(r"[^\s'\"]*/?\.retalk-[^\s'\":]*")
 
@@ -196,10 +199,22 @@ def _with_missing_files(title: Title) -> Title:
         try:
             if not dub.error:
                 _check_here(dub.speech)
+                if wrong := output_problem(dub.output):
+                    raise ValueError(f"{dub.output[:200]}: {wrong}")
             dubs.append(dub)
         except ValueError as problem:
             dubs.append(dataclasses.replace(dub, error=str(problem)))
     return dataclasses.replace(title, dubs=tuple(dubs))
+
+
+def output_problem(output: str) -> str:
+    """Say why no file of this machine can be written under a name; empty if one can, or for other storages."""
+    if "://" in output or "::" in output:
+        return ""
+    path = Path(output)
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        return f"the name of the result is longer than {MAX_NAME_BYTES} bytes; choose a shorter one"
+    return "is a folder; give the name of a file in it" if os.path.isdir(output) else ""
 
 
 def _check_here(url: str) -> None:
@@ -241,6 +256,8 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
         raise UsageError(f"-o {output[:80]!r} {wrong}; choose another name")
     if suffix(output) not in SUFFIXES:
         raise UsageError(f"-o {output}: the name of the result ends in {', '.join(SUFFIXES)}")
+    if wrong := output_problem(output):
+        raise UsageError(f"-o {output[:200]}: {wrong}")
     if overwritten := FileMap((url, what) for what, url in named).find(output):
         raise UsageError(f"-o {output}: is {overwritten} itself; choose another name")
     _check_streams(video, speech)
