@@ -48,7 +48,7 @@ def main() -> int:
         return 2
     from pipelines.cli.main import main as run
 
-    code = run()
+    code = run(supervise=True)
     if code == INTERRUPTED:  # a second Ctrl-C meets the end of the interpreter
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

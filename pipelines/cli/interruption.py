@@ -8,10 +8,10 @@ import sys
 from types import FrameType, TracebackType
 from typing import Any
 
+from pipelines.monitoring.supervision import SIGNALLED, SIGNALS, tell
+
 #: Last line of an interrupted command.
 RESUME = "interrupted: run the same command again to resume"
-#: What ends a command: Ctrl-C, a job scheduler, a terminal that is closed.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
@@ -45,6 +45,8 @@ class Interruption:
         session = sys.modules.get("pipelines.execution.ray_session")
         # The watch over Ray wakes this thread by SIGINT too.
         self.asked = self.asked or session is None or not session.ray_lost()
+        if self.asked:
+            tell(SIGNALLED)
         raise KeyboardInterrupt
 
 

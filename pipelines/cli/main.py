@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib.util
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser
+from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.foreign_commands import add_foreign_commands
 from pipelines.cli.interruption import Interruption, say_interrupted
 from pipelines.cli.options import (
@@ -27,13 +26,12 @@ from pipelines.cli.options import (
     run_options,
     settings,
 )
-from pipelines.errors import BROKEN, INTERRUPTED, RAY_LOST, USAGE, UsageError
+from pipelines.errors import INTERRUPTED
+from pipelines.monitoring.supervision import supervised
 from retalk_models import __version__
 
 #: Commands that no other distribution may bring.
 OWN = ("completion", "dub", "models", "plan", "profile", "report", "run", "stages", "status")
-#: Of a standard stream that takes nothing more.
-UNPRINTABLE = (errno.ENOSPC, errno.EIO, errno.EBADF)
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -342,17 +340,28 @@ def _completion(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script `retalk`."""
+def main(arguments: Sequence[str] | None = None, supervise: bool = False) -> int:
+    """Entry point of the console script `retalk`.
+
+    Args:
+        arguments: None: the process's own.
+        supervise: do work that may use Ray in a child of this process (`pipelines.monitoring.supervision`).
+    """
     whole = parser()
     args = whole.parse_args(sys.argv[1:] if arguments is None else arguments)
     if args.command is None:
         whole.print_help()
         return 0
+    if supervise and getattr(args, "runner", "local") != "local":
+        return supervised(lambda: _work(args), lambda ended: lost(args, ended))
+    return _work(args)
+
+
+def _work(args: argparse.Namespace) -> int:
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
     with Interruption() as interruption:
         try:
-            _check_texts(args)
+            check_texts(args)
             code, error = int(args.run(args) or 0), ""
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt) or interruption.asked:
@@ -361,71 +370,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             elif isinstance(problem, BrokenPipeError):
                 return 0
             elif isinstance(problem, Exception):
-                code, error = _told(problem, args)
+                code, error = told(problem, args)
             else:
                 raise
         if getattr(args, "json", False) and (error or code == INTERRUPTED):
             with contextlib.suppress(OSError):
                 print(json.dumps({"exit_code": code, "error": error or "interrupted"}), flush=True)
         return code
-
-
-def _check_texts(args: argparse.Namespace) -> None:
-    """Refuse names that cannot be written down, and an empty output, which would be the working directory.
-
-    A file's name that is no text in the terminal's encoding arrives with surrogates in it.
-
-    Raises:
-        UsageError: naming the text or the option.
-    """
-    for value in vars(args).values():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-                shown = text.encode("ascii", "backslashreplace").decode()
-                raise UsageError(
-                    f"{shown}: is not UTF-8 text; rename the file, or set a UTF-8 locale (LC_ALL=C.UTF-8)"
-                )
-    for name in ("output", "directory"):
-        if isinstance(text := getattr(args, name, None), str) and not text.strip():
-            option = "-o" if name == "output" else "DIR"
-            raise UsageError(f"{option} is empty: give a name (is a variable of your shell unset?)")
-
-
-def _told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
-    """Print an error: in one line what the user can mend, in full what is a mistake of ours.
-
-    Returns:
-        The exit code, and the error in one line.
-    """
-    from operators.storage.errors import StorageError
-    from operators.storage.redact import redact
-    from pipelines.execution.ray_session import RayLostError, RayStartError
-    from pipelines.monitoring.terminal import tell
-    from retalk_models.installation import explain_import_error
-
-    # Libraries may have put secrets into their words.
-    trace = redact("".join(traceback.format_exception(problem)))
-    if isinstance(problem, ImportError) and (text := explain_import_error(problem)):
-        tell(f"retalk {args.command}: {text}", sys.stderr)
-        return USAGE, text
-    text = redact(str(problem))
-    if isinstance(problem, RayLostError):
-        start = isinstance(problem, RayStartError)
-        hint = ". Nothing has run: run the same command again, or with --runner local" if start else ""
-        tell(f"retalk {args.command}: {text}{hint}", sys.stderr)
-        return RAY_LOST, f"{text}{hint}"
-    if isinstance(problem, OSError) and problem.errno in UNPRINTABLE and problem.filename is None:
-        tell(f"retalk {args.command}: what it prints cannot be written: {problem.strerror}", sys.stderr)
-        return BROKEN, text
-    if isinstance(problem, PermissionError):
-        text = redact(f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder")
-    elif not isinstance(problem, (UsageError, StorageError)):
-        print(trace, file=sys.stderr)
-        return BROKEN, f"{type(problem).__name__}: {text}"
-    tell(f"retalk {args.command}: {text}", sys.stderr)
-    if getattr(args, "verbose", False):
-        print(trace, file=sys.stderr)
-    return USAGE, text
 
 
 if __name__ == "__main__":

@@ -15,12 +15,17 @@ from typing import Any
 
 from pipelines.errors import RAY_LOST
 from pipelines.execution.ray_output import worker_lines_kept
+from pipelines.monitoring.supervision import NO_RAY, RAY, tell
 from pipelines.monitoring.worker_startup import children, process_state
 
 #: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
 WATCH_PERIOD, LOST_PATIENCE = 0.05, 6.0
 #: States of a process that has ended.
 GONE = ("gone", "ended (Z)")
+#: Processes of Ray without which it cannot live.
+WATCHED = ("raylet", "gcs_server")
+#: What to do when Ray has ended.
+AGAIN = "Run the same command again: what is committed is not computed again"
 
 # A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
 if not os.environ.get("RAY_ADDRESS"):
@@ -100,7 +105,7 @@ def ray_session(
         "log_to_driver": shown,
     }
     joined = bool(os.environ.get("RAY_ADDRESS"))
-    with worker_lines_kept(output, verbose):
+    with worker_lines_kept(output, verbose), _told_above():
         if joined:
             with _start_explained(output), own_signal_handlers():
                 ray.init(**quiet)
@@ -123,6 +128,16 @@ def ray_session(
                 yield ray
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _told_above() -> Iterator[None]:
+    """Let the process above know that Ray may end this one."""
+    tell(RAY)
+    try:
+        yield
+    finally:
+        tell(NO_RAY)
 
 
 @contextmanager
@@ -177,28 +192,30 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
 
     Ray itself would end this process without a word as soon as it asks the raylet for something.
     """
-    pid = next((pid for pid, name in children(os.getpid()) if name == "raylet"), None)
-    if pid is None:
+    watched = {pid: name for pid, name in children(os.getpid()) if name in WATCHED}
+    if not watched:
         yield
         return
     _LOST.clear()
     where = f"; its last words are in {output}" if output is not None else ""
-    words = (
-        f"Ray has ended by itself (its raylet, process {pid}, is gone: was it killed, or is this machine out of memory?){where}. "
-        "Run the same command again: what is committed is not computed again"
-    )
+    missing: list[str] = []
+
+    def words() -> str:
+        return f"Ray has ended by itself ({missing[0]}: was it killed, or is this machine out of memory?){where}. {AGAIN}"
+
     ended, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
 
     def watch() -> None:
-        while process_state(pid) not in GONE:
+        while not (gone := [pid for pid in watched if process_state(pid) in GONE]):
             if ended.wait(WATCH_PERIOD):
                 return
+        missing.append(f"its {watched[gone[0]]}, process {gone[0]}, is gone")
         _LOST.set()
         if in_main:
             # A real signal, so that waiting for a lock ends too.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not ended.wait(LOST_PATIENCE):  # it hangs in a call of Ray
-            os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words}\n".encode())
+            os.write(sys.stderr.fileno() if sys.stderr else 2, f"retalk: {words()}\n".encode())
             os._exit(RAY_LOST)
 
     watcher = threading.Thread(target=watch, name="raylet-watch", daemon=True)
@@ -207,7 +224,7 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
         yield
     except BaseException as problem:
         if ray_lost():
-            raise RayLostError(words) from problem
+            raise RayLostError(words()) from problem
         raise
     finally:
         ended.set()

@@ -217,7 +217,7 @@ class Progress:
         try:
             state, coordinator = run.meter.read(run.state()), run.coordinator()
         except Exception as problem:  # the coordinator is being restarted
-            self.problem = f"{type(problem).__name__}: {problem}"
+            self.problem = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
             return None
         return describe(state, coordinator, run.stages), state["elapsed"]
 
@@ -240,7 +240,7 @@ class Progress:
             if run.metrics is not None:
                 run.metrics.update(state, *self._measured(run, stages))
         except Exception as problem:  # a store that does not answer, a coordinator that is being restarted: the next time will do
-            self.problem = f"{type(problem).__name__}: {problem}"
+            self.problem = f"{type(problem).__name__}: {str(problem).partition(chr(10))[0]}"
         else:
             self.problem = ""
 
