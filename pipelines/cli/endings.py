@@ -1,4 +1,4 @@
-"""How a command ends: mistakes of the user in one line, mistakes of ours in full, and ends that came from outside."""
+"""Ends of a command: mistakes of the user in one line, mistakes of ours in full, and ends that came from outside."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _above: list[int] = []
 
 @dataclass(frozen=True)
 class Ended:
-    """How the working process ended without saying so.
+    """End of the working process that came without a word of its own.
 
     Attributes:
         code: exit code, or the negative number of the signal that ended it.
