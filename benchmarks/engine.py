@@ -47,11 +47,12 @@ from benchmarks.reference_loop import reference_loop
 from operators.media.audio import load_audio
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.retalk import parity_stages
+from operators.retalk import parity_stage
 from operators.retalk.detectors import NetworkDetectors
 from operators.retalk.nets import Compute, Networks, shared_networks
 from operators.retalk.source import load_expressions, standard_points
-from pipelines.engine.config import PoolConfig, ProfileConfig, load_engine
+from pipelines.engine.config import ProfileConfig, load_engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.runner import run
 
 STAGES = ("detect", "recon3d", "dnet", "lnet", "enet", "blend")
@@ -202,8 +203,8 @@ def originals(folder: Path, home: Path, row: dict[str, Any], info: VideoInfo, co
     loop.stages = record.seconds
     del exact, detectors
     prepare(shared_networks("cpu", str(home)))
-    real = parity_stages.make_detectors
-    parity_stages.make_detectors = lambda path, networks: CostedDetectors(path, NetworkDetectors(networks))  # type: ignore[assignment]
+    real = parity_stage.make_detectors
+    parity_stage.make_detectors = lambda path, networks: CostedDetectors(path, NetworkDetectors(networks))  # type: ignore[assignment]
     parity = timed(
         "parity",
         "retalk-parity",
@@ -211,7 +212,7 @@ def originals(folder: Path, home: Path, row: dict[str, Any], info: VideoInfo, co
         row,
         {stage: {"recorded": str(recorded), "weights": str(home)} for stage in STAGES},
     )
-    parity_stages.make_detectors = real
+    parity_stage.make_detectors = real
     return [loop, parity]
 
 

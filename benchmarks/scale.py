@@ -25,14 +25,8 @@ from typing import Any
 
 from benchmarks.scale_footage import carphone, encoded_segment, looped, short_title, upscaled, write_video
 from operators.media.probe import probe_video
-from pipelines.engine.config import (
-    CacheConfig,
-    EngineConfig,
-    EnginePools,
-    PoolConfig,
-    ProfileConfig,
-    load_profile,
-)
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile
+from pipelines.engine.profile_parts import CacheConfig, EnginePools, PoolConfig
 from pipelines.runner import Report, run
 from tests.pipelines.conftest import make_speech
 

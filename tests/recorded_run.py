@@ -16,7 +16,8 @@ import scipy.io.wavfile
 from operators.media.color import rgb_to_yuv
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_engine
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.runner import Report, run
 from tests.conftest import PARITY
 from tests.parity import goldens

@@ -187,3 +187,23 @@ def test_the_floors_in_the_documents_are_these() -> None:
             assert names <= floors[number - 1], (package, number)
         folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
         assert folders <= {name for names in written.values() for name in names}, package
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_files_and_classes_are_short_enough_to_read(package: str) -> None:
+    """At most 400 lines of a file and 250 of a class, with their comments and docstrings."""
+    long, classes = [], 0
+    for path in sorted((ROOT / package).rglob("*.py")):
+        text = path.read_text()
+        if len(text.splitlines()) > 400:
+            long.append(f"{path.relative_to(ROOT)}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text, str(path))):
+            if isinstance(node, ast.ClassDef):
+                classes += 1
+                length = (
+                    (node.end_lineno or 0) - min([node.lineno, *(d.lineno for d in node.decorator_list)]) + 1
+                )
+                if length > 250:
+                    long.append(f"{path.relative_to(ROOT)}: class {node.name}, {length} lines")
+    assert not long
+    assert classes or package == "cluster"

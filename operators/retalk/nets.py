@@ -23,6 +23,7 @@ import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
+from operators.retalk.transfer import Transfer
 from operators.segment import Segment
 from operators.stage import Stage
 from retalk_models.inference.allocator import disable_malloc_trim
@@ -338,43 +339,6 @@ class NetworkStage(Stage):
             for text in self.networks.warnings[key]:
                 segment.note(text)
         return columns
-
-
-class Transfer:
-    """Copies between the machine's memory and a GPU's, beside its computing; on a CPU nothing is copied.
-
-    Pictures travel as they are stored, mostly 8-bit, through pinned memory and on a stream of their own:
-    while a micro-batch is computed the next one is packed and sent. Conversions run on the device. Not run on
-    a GPU yet.
-    """
-
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
-        self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
-
-    def there(self, parts: list[Tensor]) -> list[Tensor]:
-        """Tensors on the device."""
-        if self.stream is None:
-            return parts
-        with torch.cuda.stream(self.stream):
-            sent = [part.pin_memory().to(self.device, non_blocking=True) for part in parts]
-        computing = torch.cuda.current_stream(self.device)
-        computing.wait_stream(self.stream)
-        for tensor in sent:
-            tensor.record_stream(computing)
-        return sent
-
-    def back(self, result: Tensor) -> Tensor:
-        """A result on its way back; it is there after `finish`."""
-        if self.stream is None:
-            return result
-        arrived = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
-        return arrived.copy_(result, non_blocking=True)
-
-    def finish(self) -> None:
-        """Wait for all results."""
-        if self.stream is not None:
-            torch.cuda.current_stream(self.device).synchronize()
 
 
 def swapped(pictures: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.engine.config import NodeGroup, PoolConfig, ProfileConfig, Rates, StageRate
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import NodeGroup, PoolConfig, Rates, StageRate
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.monitoring.progress import duration
 from pipelines.monitoring.run_log import size_of

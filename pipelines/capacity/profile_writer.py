@@ -11,8 +11,9 @@ import scipy.optimize
 import yaml
 
 from pipelines.capacity.measure import Measure
-from pipelines.engine.config import ProfileConfig, StageRate
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import StageRate
 from pipelines.engine.rows import row_bytes
 from pipelines.monitoring.terminal import table
 

@@ -317,27 +317,9 @@ def _stages(args: argparse.Namespace) -> int:
 
 
 def _completion(args: argparse.Namespace) -> int:
-    import shtab
+    from pipelines.cli.completion import print_completion
 
-    whole = parser()
-    commands = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
-    for command in commands.choices.values():
-        for action in command._actions:
-            if action.dest in (
-                "video",
-                "speech",
-                "manifest",
-                "output",
-                "directory",
-                "cache",
-                "root",
-                "mirror",
-                "lock",
-                "log_file",
-            ):
-                action.complete = shtab.FILE
-    print(shtab.complete(whole, args.shell))
-    return 0
+    return print_completion(parser(), args.shell)
 
 
 def main(arguments: Sequence[str] | None = None, supervise: bool = False) -> int:

@@ -15,8 +15,9 @@ from operators.storage.errors import refusal
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, Work, describe, find_rates, forecast, to_json
-from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, with_limits
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.engine.rows import PLAN_ROW, Row
 from pipelines.engine.specs import PlanSpec

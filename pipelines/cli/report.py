@@ -12,7 +12,7 @@ from operators.storage.errors import refusal
 from operators.storage.files import join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
-from pipelines.engine.config import NodeGroup
+from pipelines.engine.profile_parts import NodeGroup
 from pipelines.errors import DONE, FAILED
 from pipelines.manifest.titles import label
 from pipelines.monitoring.formatting import count, duration, short_time

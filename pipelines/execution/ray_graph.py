@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.rows import HEARTBEAT, Row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.batching import MAX_ROWS, QUEUED, Batcher, BatchingPolicy, frames_of, pack, unpack

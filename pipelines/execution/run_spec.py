@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec, Provenance
 from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.collector import Collector, earlier_plan

@@ -20,9 +20,9 @@ from av.container import InputContainer
 
 from operators.media.container import find_video, is_picture, open_input
 from operators.media.limits import MediaLimits
-from pipelines.engine.config import PoolConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.model_files import wanted_files
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.specs import PlanSpec
 from pipelines.execution.ray_session import machine_cpus
 from pipelines.manifest.titles import Dub, Runner, Title

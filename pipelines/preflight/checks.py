@@ -14,8 +14,9 @@ from typing import Any
 from operators.storage.errors import MediaError, UnsupportedURLError, refusal, unanswered
 from operators.storage.files import filesystem, fingerprint, join, suffix
 from operators.storage.identity import FileMap
-from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.rows import row_bytes
 from pipelines.errors import PreflightError, UsageError
 from pipelines.manifest.titles import SUFFIXES, Title, face_problem, is_picture, name_problem

@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from operators.storage.files import exists, join
-from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.rows import row_bytes
 from pipelines.errors import PreflightError
 from pipelines.preflight.checks import MIB, longest_row

@@ -13,17 +13,15 @@ import contextlib
 import dataclasses
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
+from retalk_models.inference.probes import probe
 from retalk_models.inference.verdicts import Verdicts, device_identity, source_digest, weights_digest
-from retalk_models.layers.region import Region
 
 logger = logging.getLogger(__name__)
 
@@ -107,97 +105,6 @@ def device_name(device: str | torch.device) -> str:
         if torch_device.type == "cuda"
         else str(torch_device)
     )
-
-
-# --- inputs -------------------------------------------------------------------------------------------------
-def picture(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """A smooth picture float32[shape] between two values, the same every time: white noise is nothing that a
-    network sees.
-    """
-    *outer, height, width = shape
-    grid = torch.rand(
-        math.prod(outer),
-        1,
-        height // 16 + 2,
-        width // 16 + 2,
-        generator=torch.Generator().manual_seed(len(shape)),
-    )
-    return F.interpolate(grid, (height, width), mode="bilinear").reshape(shape) * (high - low) + low
-
-
-def numbers(*shape: int) -> Tensor:
-    """Standard normal numbers float32[shape], the same every time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
-
-
-Put = Callable[[Tensor], Tensor]
-
-
-def _enet(net: Any, put: Put, whole: bool) -> Any:
-    # The code is read from a picture of 256 px, whatever is given: without half precision nothing in it changes.
-    code = net.style_code(put(picture(1, 3, 64, 64))) if whole else put(numbers(1, 512))
-    return code, net.draw(put(picture(1, 3, 16, 16)), code)
-
-
-def _parsenet(net: Any, put: Put, whole: bool) -> Any:
-    side = 128 if whole else 64
-    return net.logits(put(picture(1, 3, side, side, low=-1)))
-
-
-def _syncnet(net: Any, put: Put, whole: bool) -> Any:
-    return net.forward_lip(put(picture(1, 3, 5, 224, 224, high=255))), net.forward_aud(
-        put(numbers(1, 1, 13, 20))
-    )
-
-
-#: Calls of each network with a small input, by the methods that stages call; the last argument is False where
-#: only Winograd's products are to be checked. GFPGAN and GPEN take pictures of 512 px and no others.
-PROBES: dict[str, Callable[[Any, Put, bool], Any]] = {
-    "dnet": lambda net, put, whole: net(put(picture(1, 3, 128, 128, low=-1)), put(numbers(1, 73, 26))),
-    "lnet": lambda net, put, whole: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 32, 32))),
-    "enet": _enet,
-    "face3d": lambda net, put, whole: net(put(picture(1, 3, 96, 96))),
-    "gfpgan": lambda net, put, whole: net(
-        put(picture(1, 3, 512, 512, low=-1)), return_rgb=False, region=Region(376, 392, 248, 264)
-    )[0],
-    "gpen": lambda net, put, whole: net(put(picture(1, 3, 512, 512, low=-1)))[0],
-    "parsenet": _parsenet,
-    "retinaface": lambda net, put, whole: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
-    "s3fd": lambda net, put, whole: net(put(picture(1, 3, 96, 128, low=-110, high=130))),
-    "fan": lambda net, put, whole: net(put(picture(1, 3, 128, 128)))[-1],
-    "ganimation": lambda net, put, whole: net(put(picture(1, 3, 64, 64, low=-1)), put(numbers(1, 17))),
-    "syncnet": _syncnet,
-    "wav2lip": lambda net, put, whole: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 96, 96))),
-}
-
-
-def tensors_of(value: Any) -> list[Tensor]:
-    """Tensors inside a network's output, as float32 on the CPU."""
-    if isinstance(value, Tensor):
-        return [value.float().cpu().contiguous()]
-    if value is None:
-        return []
-    return [
-        tensor
-        for item in (value.values() if isinstance(value, dict) else value)
-        for tensor in tensors_of(item)
-    ]
-
-
-def probe(name: str, module: nn.Module, whole: bool = True) -> tuple[list[Tensor], float]:
-    """Outputs of a network for its small input, and the seconds that took. In eval mode, on the module's
-    device.
-
-    Args:
-        name: a key of `PROBES`.
-        module: the network.
-        whole: False: only the parts that run by Winograd's algorithm, where that is cheaper.
-    """
-    device = next(module.parameters()).device
-    began = time.perf_counter()
-    with torch.inference_mode():
-        outputs = tensors_of(PROBES[name](module, lambda tensor: tensor.to(device), whole))
-    return outputs, time.perf_counter() - began
 
 
 def differences(outputs: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import pipelines.execution.ray_session
-from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig
+from pipelines.engine.config import EngineConfig, ProfileConfig
+from pipelines.engine.profile_parts import PoolConfig
 
 STAGES = "tests.pipelines.stages"
 

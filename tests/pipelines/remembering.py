@@ -18,7 +18,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from operators.retalk import blend_stage, dnet_stage, enet_stage, lnet_stage, parity_stages, recon3d_stage
+from operators.retalk import (
+    blend_stage,
+    dnet_stage,
+    enet_stage,
+    lnet_stage,
+    parity_analysis,
+    parity_dubbing,
+    recon3d_stage,
+)
 from operators.retalk.nets import Networks
 from operators.stage import Stage
 from pipelines.engine.config import EngineConfig, load_engine
@@ -111,7 +119,15 @@ def remembering(stage: type[Any]) -> type[Stage]:
     return type(stage.__name__, (stage,), {"setup": setup})
 
 
-MODULES = (blend_stage, dnet_stage, enet_stage, lnet_stage, parity_stages, recon3d_stage)
+MODULES = (
+    blend_stage,
+    dnet_stage,
+    enet_stage,
+    lnet_stage,
+    parity_analysis,
+    parity_dubbing,
+    recon3d_stage,
+)
 STAGES = {
     name: value
     for module in MODULES

@@ -19,8 +19,9 @@ from benchmarks.reference_loop import reference_loop
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.nets import Networks
 from operators.stage import option_help
-from pipelines.engine.config import CacheConfig, ProfileConfig, load_engine
+from pipelines.engine.config import ProfileConfig, load_engine
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import CacheConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.runner import Report, run

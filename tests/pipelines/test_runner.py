@@ -18,7 +18,7 @@ import pytest
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.engine.config import PoolConfig
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import PreflightError, UsageError
 from pipelines.execution import local_loop as local

@@ -25,8 +25,9 @@ from operators.retalk.nets import Networks, shared_networks
 from operators.stage import option_help
 from operators.wav2lip.wav2lip_stage import NO_FACE
 from pipelines.cli import main as cli
-from pipelines.engine.config import PoolConfig, ProfileConfig, load_engine, load_profile
+from pipelines.engine.config import ProfileConfig, load_engine, load_profile
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.runner import Report, run

@@ -26,7 +26,7 @@ from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.dnet_stage import window
 from operators.retalk.nets import Networks
 from operators.retalk.network_inputs import SIDE
-from operators.retalk.parity_stages import smoothed_box
+from operators.retalk.parity_dubbing import smoothed_box
 from operators.retalk.source import check_expression, read_expression
 from retalk_models import build
 from retalk_models.layers.region import Region

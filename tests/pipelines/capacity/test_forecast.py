@@ -22,8 +22,9 @@ from pipelines.capacity.forecast import (
 )
 from pipelines.cli import main as cli
 from pipelines.cli.report import group_failures, read_report
-from pipelines.engine.config import NodeGroup, PoolConfig, ProfileConfig, StageRate
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import NodeGroup, PoolConfig, StageRate
 from pipelines.monitoring.formatting import short_time
 from tests.pipelines.conftest import engine_config, make_speech, profile_config
 from tests.rights import without_root

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import io
 import json
 import random
 import re
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.models import BarProgress, LineProgress, add_parser, main, markdown
+from pipelines.cli.models import add_parser, main
+from pipelines.cli.models_list import markdown
 from retalk_models.registry.catalog import load_catalog, shipped_catalog
 from tests.retalk_models.fetch_server import serving
 
@@ -204,26 +204,6 @@ def test_ctrl_c_keeps_what_was_transferred(home: Path) -> None:
     assert "is kept" in said
     (part,) = (home / ".partial").glob("DNet.pt.*.part")
     assert 0 < part.stat().st_size < 180_000_000
-
-
-def test_progress_as_lines_and_as_bars() -> None:
-    for progress in (LineProgress(lines := io.StringIO()), BarProgress(bars := io.StringIO())):
-        progress.start("a.pth", 1000, 200, "https://there")
-        for done in range(200, 1001, 10):
-            progress.at("a.pth", done)
-        progress.say("something")
-        progress.start("a.pth", 1000, 0, "https://mirror")
-        progress.at("a.pth", 1000)
-        progress.finish("a.pth")
-    told = lines.getvalue().splitlines()
-    assert told[0] == "a.pth: 1 kB from https://there, resuming after 200 B"
-    assert told[1] == "a.pth: 300 B of 1 kB (30 %)"
-    assert len([line for line in told if "%" in line]) == 9
-    assert "something" in told
-    assert "a.pth" in bars.getvalue()
-    assert "100 %" in bars.getvalue()
-    assert "something" in bars.getvalue()
-    assert bars.getvalue().count("\x1b[?25l") == bars.getvalue().count("\x1b[?25h"), "the cursor comes back"
 
 
 def test_the_documents_table_is_the_catalogue() -> None:

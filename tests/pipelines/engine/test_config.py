@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engine.config import PoolConfig, ProfileConfig, load_engine, load_profile, names
+from pipelines.engine.config import ProfileConfig, load_engine, load_profile, names
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.errors import ConfigError
 from tests.pipelines.conftest import profile_config
 

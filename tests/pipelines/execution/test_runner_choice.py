@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.engine.config import PoolConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.specs import PlanSpec
 from pipelines.execution import runner_choice as choice
 from pipelines.execution.run_spec import groups_of

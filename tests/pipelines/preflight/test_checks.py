@@ -11,8 +11,9 @@ import pytest
 
 from operators.columns import tensor
 from operators.stage import Stage
-from pipelines.engine.config import EngineConfig, PoolConfig, ProfileConfig, load_profile, names
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, names
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import PoolConfig
 from pipelines.errors import PreflightError
 from pipelines.manifest.titles import Dub, Title
 from pipelines.preflight import checks as preflight

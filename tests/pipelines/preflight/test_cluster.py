@@ -12,15 +12,9 @@ import pytest
 import yaml
 
 from pipelines import runner
-from pipelines.engine.config import (
-    EngineConfig,
-    NodeGroup,
-    PoolConfig,
-    ProfileConfig,
-    load_engine,
-    load_profile,
-)
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_engine, load_profile
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import NodeGroup, PoolConfig
 from pipelines.errors import PreflightError
 from pipelines.preflight import checks as preflight
 from pipelines.preflight import cluster as pc

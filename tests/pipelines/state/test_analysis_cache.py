@@ -16,8 +16,9 @@ import yaml
 
 from pipelines.cli.main import main, parser
 from pipelines.cli.options import run_options
-from pipelines.engine.config import CacheConfig, ProfileConfig
+from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import CacheConfig
 from pipelines.engine.specs import CacheSpec
 from pipelines.execution.run_spec import cache_folder
 from pipelines.runner import Report, run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retalk_models.inference import numerics
+from retalk_models.inference import probes
 from tests.retalk_models.inference.parsenets import Counted, another_process
 
 
@@ -21,8 +21,8 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Calls of `Counted`; ParseNet is checked with a picture of 32 px, which takes no time."""
-    small = numerics.picture(1, 3, 32, 32, low=-1)
-    monkeypatch.setitem(numerics.PROBES, "parsenet", lambda net, put, whole: net.logits(put(small)))
+    small = probes.picture(1, 3, 32, 32, low=-1)
+    monkeypatch.setitem(probes.PROBES, "parsenet", lambda net, put, whole: net.logits(put(small)))
     Counted.calls.clear()
     yield Counted.calls
     Counted.calls.clear()

@@ -1,0 +1,140 @@
+"""Parts of a profile: pools, nodes, measured rates, limits, the analysis cache."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from operators.media.limits import MediaLimits
+
+
+class Strict(BaseModel):
+    """A model without unknown keys, which is not changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PoolConfig(Strict):
+    """One actor pool: the stages it runs, fused in the engine's order, and its size.
+
+    Sizes are actors: `size` for a fixed pool, or `min` and `max` (and `initial`) for one that grows with its
+    backlog, or `per_cpu` for a fixed pool of that many actors per CPU of this machine (at least one).
+    """
+
+    name: str
+    stages: list[str] = Field(default_factory=list)
+    size: int | None = Field(default=None, ge=1)
+    min: int | None = Field(default=None, ge=1)
+    max: int | None = Field(default=None, ge=1)
+    initial: int | None = Field(default=None, ge=1)
+    per_cpu: float | None = Field(default=None, gt=0)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    in_flight: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _sizes(self) -> PoolConfig:
+        ways = [self.size is not None, self.min is not None or self.max is not None, self.per_cpu is not None]
+        if sum(ways) != 1:
+            raise ValueError("give either size, or min and max, or per_cpu")
+        if ways[1] and (
+            self.min is None or self.max is None or not self.min <= (self.initial or self.min) <= self.max
+        ):
+            raise ValueError("min, initial and max must satisfy min <= initial <= max")
+        if ways[1] and self.min != self.max and self.in_flight < 2:
+            raise ValueError(
+                "in_flight must be at least 2 in a pool that grows: with 1 its utilisation never reaches Ray's threshold"
+            )
+        if self.device == "cuda" and self.num_gpus == 0:
+            raise ValueError("device cuda needs num_gpus above 0")
+        if self.device == "cpu" and self.num_gpus > 0:
+            raise ValueError("num_gpus above 0 needs device cuda")
+        return self
+
+    def bounds(self, cpus: int) -> tuple[int, int, int]:
+        """Minimum, maximum and initial number of actors on a machine (or cluster) with this many CPUs."""
+        if self.min is not None and self.max is not None:
+            return self.min, self.max, self.initial or self.min
+        size = self.size if self.size is not None else max(1, int((self.per_cpu or 0) * cpus))
+        return size, size, size
+
+
+class AssembleConfig(Strict):
+    """Assembly tasks: one for each finished dub."""
+
+    num_cpus: float = Field(default=0.0, ge=0)
+    at_once: int = Field(default=4, ge=1)
+
+
+class CacheConfig(Strict):
+    """Analysis cache: results of the stages that run once per segment, kept for later runs."""
+
+    on: bool = True
+    bytes_per_frame: int = Field(
+        default=4096, ge=0, description="a stage with larger columns (pixels) is computed anew"
+    )
+    max_gib: float = Field(
+        default=50.0, gt=0, description="of a cache folder; when it is full nothing is added"
+    )
+
+
+class NodeGroup(Strict):
+    """Nodes of one kind: for `retalk plan`, and for the preflight where the cluster grows. `cpus` and `gpus`
+    are what Ray sees of one.
+    """
+
+    name: str
+    cpus: float = Field(ge=0)
+    gpus: float = Field(default=0, ge=0)
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+    price: float | None = Field(
+        default=None, ge=0, description="of one node for one hour, in the profile's currency"
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> NodeGroup:
+        if self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+class StageRate(Strict):
+    """Cost of one stage for one actor, as measured by `retalk profile`: ``seconds + per_megapixel *
+    megapixels`` a frame.
+    """
+
+    seconds: float = Field(ge=0)
+    per_megapixel: float = Field(default=0, ge=0)
+    rss_mib: float | None = Field(default=None, ge=0, description="memory of a process with this stage alone")
+    gpu_mib: float | None = Field(default=None, ge=0)
+
+
+class Rates(Strict):
+    """Rates of an engine's stages (and of ``plan`` and ``assemble``), and what they were measured on."""
+
+    measured: str
+    megapixels: list[float] = Field(default_factory=list, description="picture sizes of the footage")
+    stages: dict[str, StageRate]
+
+
+class LimitsConfig(Strict):
+    """Upper limits of a title; larger ones fail. They keep a broken or hostile file from using up a node."""
+
+    max_megapixels: float = Field(
+        default=36.0, gt=0, description="of a picture, width times height; 8K is 33.2"
+    )
+    max_hours: float = Field(default=12.0, gt=0, description="of a video, and of a speech")
+    max_gib: float = Field(default=512.0, gt=0, description="size of a file")
+
+    def media(self) -> MediaLimits:
+        """Return the limits as `probe_video` takes them."""
+        return MediaLimits(**self.model_dump())
+
+
+class EnginePools(Strict):
+    """Pools for one engine, in place of the profile's general ones."""
+
+    pools: list[PoolConfig] = Field(min_length=1)

@@ -1,0 +1,120 @@
+"""Values of a manifest's row: texts, choices, languages, files. Each function raises `RowError` if a value is none of
+its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from operators.media.languages import language_problem
+from operators.media.loudness_target import loudness_problem
+from operators.storage.files import WINDOWS_ADVICE, exists, is_known_kind, is_windows_path, join, local_path
+from pipelines.manifest.titles import NO_TEXT, face_problem, name_problem
+
+
+class RowError(ValueError):
+    """One row cannot be used."""
+
+
+def word(row: Mapping[str, Any], key: str, default: str) -> str:
+    """A text, or a number as a text."""
+    value = row.get(key, default)
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise RowError(f"{key}: must be a text, got {value!r}")
+    if NO_TEXT.search(str(value)):
+        raise RowError(f"{key}: {value!r} is not Unicode text")
+    return str(value).strip()
+
+
+def choice(row: Mapping[str, Any], key: str, allowed: Sequence[str], default: str) -> Any:
+    """One of the allowed texts."""
+    value = word(row, key, default)
+    if value not in allowed:
+        raise RowError(f"{key}: must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def loudness_target(row: Mapping[str, Any]) -> str:
+    """ "off", "source" or a number of LUFS, which may stand in a row as a number."""
+    value = row.get("loudness", "off")
+    loudness = f"{value:g}" if isinstance(value, float) else word(row, "loudness", "off")
+    if problem := loudness_problem(loudness):
+        raise RowError(f"loudness: {problem}")
+    return loudness
+
+
+def language_code(row: Mapping[str, Any], default: str) -> str:
+    """The code of a language that is known; "" for none."""
+    language = word(row, "language", default)
+    if language and (problem := language_problem(language)):
+        raise RowError(f"language: {problem}")
+    return language
+
+
+def face_choice(row: Mapping[str, Any], default: str) -> str:
+    """A choice of a face: a word, a number, or the path of a picture."""
+    face = word(row, "face", default)
+    if problem := face_problem(face):
+        raise RowError(f"face: {problem}")
+    return face
+
+
+def file_path(row: Mapping[str, Any], key: str, folder: str) -> tuple[str, str]:
+    """A file of a row, and what is wrong where it lies in none of the places that a relative path may mean."""
+    value = row.get(key)
+    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
+        raise RowError(f"{key}: is missing")
+    if not isinstance(value, str):
+        raise RowError(f"{key}: must be the path or URL of a file, got {value!r}")
+    check_name(key, value)
+    return resolve(value.strip(), folder, key)
+
+
+def check_name(key: str, value: str) -> None:
+    """Refuse what can be no file's name here. Nothing is opened."""
+    if wrong := name_problem(value):
+        raise RowError(f"{key}: {value[:80]!r} {wrong}; rename the file")
+    if is_windows_path(value):
+        raise RowError(f"{key}: {value}: {WINDOWS_ADVICE}")
+    *wrappers, target = value.split("::")
+    schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]
+    for scheme in schemes:
+        if not is_known_kind(scheme):
+            raise RowError(f"{key}: {value}: unknown kind of URL {scheme!r}")
+
+
+def printable(text: str) -> str:
+    """A text of a row that cannot be used, such that it can be written down."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
+    """Find what a path of a manifest means.
+
+    Args:
+        path: a URL or an absolute path means itself; a relative one lies below `folder`, or else below the
+            working directory.
+        folder: the manifest's; empty: only the working directory is meant.
+        key: the column, for the message.
+
+    Returns:
+        The path, and a message where a relative one leads to nothing in both places.
+    """
+    if "://" in path or "::" in path or path.startswith("/"):
+        return path, ""  # a URL: not even looked at here, for it may lie outside the roots
+    local = local_path(path)
+    here = str(local.absolute()) if local is not None else path
+    if not folder:
+        return here, ""
+    if exists(join(folder, path)):
+        return join(folder, path), ""
+    # A path that leads out of a folder is not looked for: it may lie outside the roots, and the message would tell
+    # whether it is there.
+    if ".." in path.split("/") or exists(here):
+        return here, ""
+    places = f"{folder} (the manifest's folder)"
+    if here != join(folder, path):
+        places = f"{places} or in {Path.cwd()} (the working directory)"
+    return here, f"{key}: {path}: no such file in {places}"
