@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from operators.storage.errors import refusal
 from operators.storage.files import join, sweep
+from operators.storage.redact import redact
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
 from pipelines.engine.model_files import check_weights, wanted_files
 from pipelines.engine.resolve import resolve_engine
@@ -30,6 +31,7 @@ from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Runner, Title, label, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
+from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
@@ -159,6 +161,7 @@ def run(
     noticed = _check(spec, overwrite)
     noticed += built.notes
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
+        _say_hopeless(titles, shown)
         try:
             _write_metadata(spec, manifested, overwrite)
             write_listed(directory.url, manifested)
@@ -191,6 +194,20 @@ def run(
     if report.unwritten:
         noticed.append(_unwritten(report.unwritten, directory.url))
     return dataclasses.replace(report, noticed=noticed)
+
+
+def _say_hopeless(titles: Sequence[Title], shown: Progress) -> None:
+    """Say at once which of several titles cannot be dubbed: the rest may take all night."""
+    if len(titles) < 2:
+        return
+    lines = [
+        (label(title.id, dub.dub), title.error or dub.error)
+        for title in titles
+        for dub in title.dubs
+        if title.error or dub.error
+    ]
+    for text in grouped(lines, "the ledger will list them"):
+        shown.say(f"will fail: {redact(text)}")
 
 
 def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:

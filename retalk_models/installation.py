@@ -157,7 +157,8 @@ def _concerns_cv2(problem: ImportError) -> bool:
         return True
     trace: TracebackType | None = problem.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).parent.name == "cv2":
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if "cv2" in (file.parent.name, file.stem):
             return True
         trace = trace.tb_next
     return False

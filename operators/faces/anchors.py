@@ -153,7 +153,7 @@ class AnchorSearch:
         if all(person is None for person in chosen):
             most = max(len(people) for people in self._people)
             raise FaceError(
-                f"{self._url}: --face {self._face}: no shot shows more than {most} faces at once; numbers begin with 0"
+                f"{self._url}: --face {self._face}: no shot shows that many faces (at most {most}); numbers begin with 0"
             )
         return [None if person is None else person.anchor for person in chosen]
 

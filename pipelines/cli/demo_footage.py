@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from operators.storage.files import exists
@@ -46,6 +47,13 @@ def check_footage(output: str, video: str | None, speech: str | None) -> None:
     """
     if not output.endswith((".yaml", ".yml")):
         raise UsageError(f"{output}: a profile is a .yaml file")
+    if "://" in output:
+        raise UsageError(
+            f"-o {output}: a profile is written to a file of this machine, no URL; copy it afterwards"
+        )
+    folder = Path(output).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"-o {output}: {folder} is no folder that can be written")
     if (video is None) != (speech is None):
         raise UsageError("give both --video and --speech, or neither: then the demo's footage is taken")
     for option, path in (("--video", video), ("--speech", speech)):

@@ -116,7 +116,7 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="ID",
-        help="work on these titles of the manifest only",
+        help="work on these titles of the manifest only (and on those of --redo)",
     )
     group.add_argument(
         "--redo",

@@ -40,6 +40,8 @@ from pipelines.state.run_directory import RunDirectory, read_json, write_text
 
 #: From so many titles on, planning them in parallel is worth starting Ray.
 PARALLEL_TITLES = 8
+#: Titles with mistakes in the manifest that have rows in the table; of more, none has.
+FAILING_ROWS = 100
 #: Characters of a title's id in the table.
 WIDEST = 40
 #: Existing outputs that a note names.
@@ -235,11 +237,12 @@ def forecasts_of(
 
 
 def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iterator[Row]:
-    """The planner's rows for all titles, by Ray where there are many."""
-    if len(titles) < PARALLEL_TITLES:
-        planner = Planner(spec, Coordinator())
-        for title in titles:
-            yield from planner.plan(title)
+    """The planner's rows for all titles, by Ray where there are many to look into."""
+    planner, left = Planner(spec, Coordinator()), [title for title in titles if not title.hopeless]
+    here = titles if len(left) < PARALLEL_TITLES else [title for title in titles if title.hopeless]
+    for title in here:
+        yield from planner.plan(title)
+    if len(here) == len(titles):
         return
     from pipelines.execution.coordinator_client import start_coordinator
     from pipelines.execution.ray_graph import stream
@@ -249,7 +252,7 @@ def _planned(titles: list[Title], spec: PlanSpec, store_mib: int | None) -> Iter
     )
     with ray_session(store_mib) as ray:
         name, coordinator = start_coordinator()
-        for rows in stream(titles, spec, [], profile, name):
+        for rows in stream(left, spec, [], profile, name):
             yield from rows
         ray.kill(coordinator)
 
@@ -286,10 +289,12 @@ def plan_table(plans: Sequence[TitlePlan]) -> tuple[list[str], Named, Named]:
     rows = [["title", "dub", "size", "frames", "length", "shots", "segments", "state"]]
     problems: Named = []
     notes: Named = []
+    many = sum(plan.title.hopeless for plan in plans) > FAILING_ROWS
     for plan in plans:
         name = plan.title.id
         for dub in plan.dubs:
-            rows.append(_table_row(plan, dub))
+            if not (plan.title.hopeless and many):  # they stand in the problems, grouped
+                rows.append(_table_row(plan, dub))
             named = label(name, dub.dub.dub)
             if dub.state == "failed":
                 problems.append((named, redact(dub.error)))
@@ -309,7 +314,7 @@ def plan_table(plans: Sequence[TitlePlan]) -> tuple[list[str], Named, Named]:
     sums = f"{counts}, {video} of video, {count(len(problems), 'problem')}"
     if not any(row[1] for row in rows[1:]):  # no dub has a name
         rows = [[row[0], *row[2:]] for row in rows]
-    return [*table(rows), "", sums], problems, notes
+    return [*(table(rows) if rows[1:] else []), "", sums], problems, notes
 
 
 def _table_row(plan: TitlePlan, dub: DubPlan) -> list[str]:

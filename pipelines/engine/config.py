@@ -190,6 +190,10 @@ def known_names(kind: Literal["engines", "profiles"]) -> list[str]:
 
 def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
     """Return the place of a configuration, for messages, and its text."""
+    if "://" in name_or_path:
+        raise ConfigError(
+            f"{name_or_path}: configuration is read from files of this machine, no URLs; download it"
+        )
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
         if not path.is_file():
@@ -207,6 +211,19 @@ def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str,
     ).read_text()
 
 
+#: pydantic's words for values of another kind, as a user would say it.
+_OWN_WORDS = {
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+}
+
+
 def explain(error: ValidationError, where: str, top: Any = None) -> str:
     """One line per problem: file, key, what is wrong, what is allowed."""
     lines = []
@@ -218,11 +235,11 @@ def explain(error: ValidationError, where: str, top: Any = None) -> str:
             near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
             text = (
                 "unknown key"
-                + (f", did you mean {near[0]!r}?" if near else "")
+                + (f", did you mean {near[0]!r}?" if near else ".")
                 + f" Allowed: {', '.join(allowed)}"
             )
         elif problem["type"] not in ("missing", "value_error"):
-            text += f", got {problem['input']!r}"
+            text = f"{_OWN_WORDS.get(problem['type'], text)}, got {problem['input']!r}"
         lines.append(f"{where}: {key}: {text}")
     return "\n".join(lines)
 

@@ -32,7 +32,7 @@ def parse_options(options_type: type, values: dict[str, Any], where: str) -> dic
     for name in values:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
+            hint = f", did you mean {near[0]!r}?" if near else "."
             raise ConfigError(f"{where}: {name}: unknown option{hint} Allowed: {', '.join(fields) or 'none'}")
     hints = typing.get_type_hints(options_type)
     given = {name: _items(value) if "tuple[" in str(hints[name]) else value for name, value in values.items()}

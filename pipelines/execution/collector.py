@@ -76,7 +76,7 @@ class Collector:
         self.frames_analysed = 0
         self.frames_done = 0
         #: Titles that are known to fail.
-        self._hopeless = {title.id for title in titles if title.error or all(dub.error for dub in title.dubs)}
+        self._hopeless = {title.id for title in titles if title.hopeless}
         self._early: dict[str, list[Row]] = {}
         self._plan: list[dict[str, Any]] = list(plan)
         self._plan_written = 0

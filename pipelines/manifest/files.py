@@ -4,6 +4,7 @@ stands.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
@@ -87,12 +88,22 @@ def _info(fs: Any, path: str) -> dict[str, Any] | None:
 
 def _text(url: str, content: bytes) -> str:
     """A text file's content; lines end with a line feed, with a carriage return in front of it or not."""
+    utf16 = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # "Unicode text" of spreadsheets
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{url}: not UTF-8 text (byte {error.start})") from error
+        row = content[: error.start].count(b"\n") + 1
+        raise ManifestError(
+            f"{url} row {row}: {_near(content, error.start)!r} is not UTF-8 text; save the file as UTF-8 (spreadsheets: CSV UTF-8)"
+        ) from error
     # Spreadsheets of old Macs end lines with carriage returns alone.
     return text if "\n" in text else text.replace("\r", "\n")
+
+
+def _near(content: bytes, place: int) -> str:
+    """The word around a byte that is no UTF-8, read as Western European text, which it mostly is."""
+    start = max(content.rfind(mark, 0, place) for mark in (b",", b";", b"\t", b"\n", b'"')) + 1
+    return re.split(r"[,;\t\r\n\"]", content[start : place + 40].decode("cp1252", "replace"))[0]
 
 
 def _read_jsonl(url: str, content: bytes) -> Rows:

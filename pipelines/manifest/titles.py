@@ -60,6 +60,11 @@ class Title:
     where: str = ""
     error: str = ""
 
+    @property
+    def hopeless(self) -> bool:
+        """No dub of it can be made, as far as the manifest and the files of this machine tell."""
+        return bool(self.error) or all(dub.error for dub in self.dubs)
+
 
 def overrides_of(titles: Sequence[Title]) -> list[dict[str, dict[str, Any]]]:
     """Options of stages that the titles and their dubs override."""

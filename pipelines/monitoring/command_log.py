@@ -51,6 +51,8 @@ def command_log(path: str | None) -> Iterator[None]:
         yield
         return
     try:
+        if "://" in path:
+            raise UsageError(f"--log-file {path}: is written to a file of this machine, no URL")
         if _is_other_file(Path(path)):
             raise UsageError(f"--log-file {path}: exists and is no log of retalk; choose another name")
         if not (folder := Path(path).absolute().parent).is_dir():

@@ -8,7 +8,7 @@ from operators.storage.files import filesystem, fingerprint, suffix
 from pipelines.manifest.titles import SUFFIXES, Title
 from pipelines.planning.context import PlanContext
 from pipelines.planning.plans import DubPlan
-from pipelines.state.changes import RECOMPUTED, changes, readable
+from pipelines.state.changes import GONE, RECOMPUTED, changes, readable
 from pipelines.state.content_keys import content_key, output_ingredients, output_key, segment_ingredients
 
 
@@ -64,7 +64,7 @@ def _compare(context: PlanContext, plan: DubPlan, done: Collection[str] | None, 
     if is_done:
         plan.state = "done"
     elif record is not None and finished:
-        why = {"output": "the output is gone"} if same else changes(record, plan.ingredients)
+        why = {GONE: "the output is gone"} if same else changes(record, plan.ingredients)
         plan.changed = list(why)
         plan.notes.append(f"{RECOMPUTED}{'; '.join(why.values())}")
 

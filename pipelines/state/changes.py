@@ -17,6 +17,8 @@ NAMED = 3
 #: Names of ingredients whose values are of no use to a reader.
 WORDS = {"engine": "the engine's stages", "segments": "the length of segments"}
 
+#: Name of what differs where a finished dub's output is missing or another file.
+GONE = "output gone"
 #: Packages that are this distribution's own.
 OWN = ("operators", "retalk_models", "pipelines")
 
@@ -120,9 +122,18 @@ def _value(value: Any) -> str:
 def summary(records: Sequence[Mapping[str, Any]]) -> str:
     """One line on the dubs of a run that had been finished and were computed again; empty if there are none."""
     again = [record["changed"] for record in records if record.get("changed")]
+    gone = sum(changed == [GONE] for changed in again)
+    again = [changed for changed in again if changed != [GONE]]
+    missing = (
+        "1 output that was gone is made again"
+        if gone == 1
+        else f"{gone} outputs that were gone are made again"
+    )
     if not again:
-        return ""
+        return missing if gone else ""
     counts = Counter(name for changed in again for name in changed)
     reasons = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
     dubs = "1 finished dub was" if len(again) == 1 else f"{len(again)} finished dubs were"
-    return f"{dubs} computed again because of changes: {reasons}; -v and the ledger's notes say which"
+    return f"{dubs} computed again because of changes: {reasons}; -v and the ledger's notes say which" + (
+        f"; {missing}" if gone else ""
+    )

@@ -117,8 +117,15 @@ def test_dub_goes_on_where_it_stood(
         (["--engine", "exemplary"], r"engine 'exemplary' is unknown (did you mean 'exemplar'?)"),
         (["--engine", "retalk"], "use --engine exemplar"),
         (["--profile", "desktop"], "profile 'desktop' is unknown"),
+        (["--profile", "s3://b/x.yaml"], "s3://b/x.yaml: configuration is read from files of this machine"),
+        (
+            ["--engine", "https://h/x.yaml"],
+            "https://h/x.yaml: configuration is read from files of this machine",
+        ),
+        (["--log-file", "s3://b/x.log"], "--log-file s3://b/x.log: is written to a file of this machine"),
+        (["--set", "level.nothing=1"], "nothing: unknown option. Allowed: "),
         (["--set", "level.gian=1"], "--set: level: gian: unknown option, did you mean 'gain'?"),
-        (["--set", "level.gain=much"], "--set: level: gain: Input should be a valid number"),
+        (["--set", "level.gain=much"], "--set: level: gain: must be a number, got 'much'"),
         (["--set", "gain=1"], "--set gain=1: must be STAGE.OPTION=VALUE"),
     ],
 )

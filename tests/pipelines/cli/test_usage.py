@@ -293,3 +293,39 @@ def test_a_relative_directory_is_planned_like_the_run(
     capsys.readouterr()
     assert cli.main(["plan", manifest, "-o", "out", *configs]) == 0
     assert "done already" in capsys.readouterr().out
+
+
+def test_the_profile_to_write_is_looked_at_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output, message in (
+        ("s3://b/x.yaml", "-o s3://b/x.yaml: a profile is written to a file of this machine"),
+        (f"{tmp_path}/nowhere/x.yaml", "nowhere is no folder that can be written"),
+    ):
+        assert cli.main(["profile", "-o", output]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_used_start_nothing(
+    footage: Path,
+    tmp_path: Path,
+    configs: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a catalogue with mistakes only the others are looked into, and `run` tells the mistakes first."""
+    monkeypatch.setattr("pipelines.cli.plan.ray_session", None)
+    path = tmp_path / "m.csv"
+    rows = [f"{n},{footage}/a.mp4,{footage}/exact.wav,{n}.mp4,german" for n in range(150)]
+    rows.append(f"good,{footage}/a.mp4,{footage}/exact.wav,good.mp4,deu")
+    path.write_text("\n".join(["id,video,speech,output,language", *rows]) + "\n")
+    engine = configs[:2]
+    assert cli.main(["plan", str(path), *engine, "--set", f"paint.log={tmp_path}/log"]) == 3
+    said = capsys.readouterr().out
+    assert "151 titles, 151 dubs" in said
+    assert "problem: ... and 149 more like it" in said
+    assert said.count("german") < 10
+    assert "good" in said
+    assert cli.main(["run", str(path), "-o", f"{tmp_path}/out", *configs, "--runner", "local"]) == 3
+    said = capsys.readouterr().err
+    assert said.index("will fail: 0 [german]: ") < said.index("failed: 0 [german]: ")

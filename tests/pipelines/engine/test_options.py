@@ -24,7 +24,7 @@ def test_tuples_may_come_as_text(text: str) -> None:
     assert parse_options(Options, {"box": text}, "x") == {"box": (0, 10)}
     with pytest.raises(ConfigError, match=r"x: box\.1: Field required"):
         parse_options(Options, {"box": "0"}, "x")
-    with pytest.raises(ConfigError, match=r"x: box\.0: .*valid integer.*got 'wide'"):
+    with pytest.raises(ConfigError, match=r"x: box\.0: .*whole number, got 'wide'"):
         parse_options(Options, {"box": "wide, 10"}, "x")
 
 
@@ -37,5 +37,5 @@ def test_options_are_typed() -> None:
         match=r"x: strenght: unknown option, did you mean 'strength'\? Allowed: strength, mode, count, box",
     ):
         parse_options(Options, {"strenght": 1}, "x")
-    with pytest.raises(ConfigError, match=r"x: count: .*valid integer.*got 'many'"):
+    with pytest.raises(ConfigError, match=r"x: count: .*whole number, got 'many'"):
         parse_options(Options, {"count": "many"}, "x")

@@ -112,3 +112,14 @@ def test_a_missing_manifest_names_the_folder_it_was_looked_for_in(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ManifestError, match=f"^m.jsonl: no such file in {tmp_path}$"):
         read_rows("m.jsonl")
+
+
+def test_files_of_spreadsheets_in_other_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id\tvideo\tspeech\nü\tv.mp4\ts.wav\n", encoding="utf-16")
+    assert read_rows(str(path)) == [(f"{path} row 2", {"id": "ü", "video": "v.mp4", "speech": "s.wav"})]
+    path.write_bytes("id,video,speech\na,v.mp4,s.wav\nb,für.mp4,s.wav\n".encode("cp1252"))
+    with pytest.raises(
+        ManifestError, match=r"m\.csv row 3: 'für\.mp4' is not UTF-8 text; save the file as UTF-8"
+    ):
+        read_rows(str(path))

@@ -131,7 +131,7 @@ def test_a_changed_manifest_says_what_is_computed_again(footage: Path, tmp_path:
     assert (again.already, again.noticed) == (4, []), "said once"
     (tmp_path / "run" / "d.mp4").unlink()
     gone = go(rows, tmp_path / "run")
-    assert gone.noticed[0].startswith("1 finished dub was computed again because of changes: output (1)")
+    assert gone.noticed[0] == "1 output that was gone is made again"
     record = RunDirectory(str(tmp_path / "run")).read_record("d", "dub") or {}
     assert record["notes"] == [f"{RECOMPUTED}the output is gone"]
 
