@@ -22,6 +22,8 @@ NETWORKS = {
     "fan": ("retalk_models.networks.fan", "FAN"),
     "ganimation": ("retalk_models.networks.ganimation", "GANimation"),
     "syncnet": ("retalk_models.networks.syncnet", "SyncNet"),
+    "inception": ("retalk_models.networks.inception", "Inception"),
+    "lpips": ("retalk_models.networks.lpips", "LPIPS"),
     "wav2lip": ("retalk_models.networks.wav2lip", "Wav2Lip"),
 }
 

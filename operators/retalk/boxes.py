@@ -10,71 +10,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-#: SSD variances of centre and size, the same in both detectors.
-VARIANCES = (0.1, 0.2)
-S3FD_STRIDES = (4, 8, 16, 32, 64, 128)
+from operators.faces.s3fd import VARIANCES, corners, decode_s3fd, suppress
+
+__all__ = ["VARIANCES", "decode_s3fd", "suppress"]
+
 RETINAFACE_STRIDES = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
 #: RetinaFace's rule for large pictures in the enhancer: longer than the first number, shrunk to the second.
 ENHANCER_LONGEST, ENHANCER_SHRUNK = 1500, 1000
-
-
-def suppress(detections: np.ndarray, overlap: float) -> np.ndarray:
-    """Non-maximum suppression with inclusive pixel areas.
-
-    Args:
-        detections: float[n, >=5] x1, y1, x2, y2, score.
-        overlap: boxes that overlap a better one by more (intersection over union) go.
-
-    Returns:
-        int64[m] indices to keep, best score first.
-    """
-    x1, y1, x2, y2, score = detections[:, :5].T
-    area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    order, keep = score.argsort()[::-1], []
-    while order.size:
-        best, rest = order[0], order[1:]
-        keep.append(best)
-        w = np.maximum(0.0, np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest]) + 1)
-        h = np.maximum(0.0, np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + 1)
-        shared = w * h
-        order = rest[shared / (area[best] + area[rest] - shared) <= overlap]
-    return np.array(keep, np.int64)
-
-
-def _corners(centre: np.ndarray, size: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Corner boxes of anchors (centre, size) moved by the network's offsets, float[n, 4]."""
-    middle = centre + offsets[:, :2] * VARIANCES[0] * size
-    extent = size * np.exp(offsets[:, 2:] * VARIANCES[1])
-    low = middle - extent / 2
-    return np.concatenate([low, low + extent], axis=1)
-
-
-def decode_s3fd(
-    scores: list[np.ndarray], offsets: list[np.ndarray], *, overlap: float = 0.3, threshold: float = 0.5
-) -> np.ndarray:
-    """Boxes of one picture from S3FD's six levels.
-
-    Args:
-        scores: six float32[2, h, w], softmaxed over the first axis.
-        offsets: six float32[4, h, w].
-        overlap: of the suppression.
-        threshold: scores above it are kept.
-
-    Returns:
-        float32[n, 5] x1, y1, x2, y2, score, best first.
-    """
-    found = []
-    for stride, level, offset in zip(S3FD_STRIDES, scores, offsets, strict=True):
-        rows, columns = np.nonzero(level[1] > 0.05)
-        centre = np.stack([stride / 2 + columns * stride, stride / 2 + rows * stride], 1).astype(np.float32)
-        size = np.full_like(centre, stride * 4)
-        boxes = _corners(centre, size, offset[:, rows, columns].T)
-        found.append(np.concatenate([boxes, level[1, rows, columns][:, None]], axis=1))
-    detections = np.concatenate(found).astype(np.float32)
-    if not len(detections):
-        return np.zeros((0, 5), np.float32)
-    kept = detections[suppress(detections, overlap)]
-    return kept[kept[:, 4] > threshold]
 
 
 def best_box(detections: np.ndarray) -> np.ndarray | None:
@@ -126,7 +68,7 @@ def decode_retinaface(
     """
     width, height = size
     anchors = retinaface_anchors(height, width)
-    boxes = _corners(anchors[:, :2], anchors[:, 2:], offsets) * np.array(
+    boxes = corners(anchors[:, :2], anchors[:, 2:], offsets) * np.array(
         [width, height, width, height], np.float32
     )
     points = anchors[:, None, :2] + landmarks.reshape(-1, 5, 2) * VARIANCES[0] * anchors[:, None, 2:]

@@ -71,6 +71,8 @@ PROBES: dict[str, Callable[[Any, Put, bool], Any]] = {
     "fan": lambda net, put, whole: net(put(picture(1, 3, 128, 128)))[-1],
     "ganimation": lambda net, put, whole: net(put(picture(1, 3, 64, 64, low=-1)), put(numbers(1, 17))),
     "syncnet": _syncnet,
+    "inception": lambda net, put, whole: net(put(picture(1, 3, 96, 96))),
+    "lpips": lambda net, put, whole: net(put(picture(2, 3, 64, 64)), put(picture(2, 3, 64, 64, high=0.5))),
     "wav2lip": lambda net, put, whole: net(put(numbers(1, 1, 80, 16)), put(picture(1, 6, 96, 96))),
 }
 

@@ -21,7 +21,7 @@ class SyncNet(nn.Module):
     own.
     """
 
-    ENTRIES: ClassVar = ("forward_lip", "forward_lipfeat", "forward_aud")
+    ENTRIES: ClassVar = ("forward_lip", "forward_clip", "forward_lipfeat", "forward_aud")
     CONTIGUOUS: ClassVar = True
 
     def __init__(self) -> None:
@@ -70,3 +70,9 @@ class SyncNet(nn.Module):
     def forward_lip(self, frames: Tensor) -> Tensor:
         """(B, 3, 5, 224, 224) float BGR 0..255, five frames at 25 fps -> (B, 1024)."""
         return self.netfclip(self.netcnnlip(frames).flatten(1)).float()
+
+    def forward_clip(self, frames: Tensor) -> Tensor:
+        """(3, T, 224, 224) float BGR 0..255, T >= 5 consecutive frames -> (T - 4, 1024), what `forward_lip` gives for
+        each five of them: behind the first layer nothing looks along time.
+        """
+        return self.netfclip(self.netcnnlip(frames[None])[0, :, :, 0, 0].T).float()

@@ -277,6 +277,16 @@ def syncnet(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     }
 
 
+def inception(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
+    del mids
+    return {"out": module(unit(arrays["in_image_u8"])).numpy()}
+
+
+def lpips(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
+    del mids
+    return {"out": module(unit(arrays["in_first_u8"]), unit(arrays["in_second_u8"])).numpy()}
+
+
 def wav2lip(module: nn.Module, arrays: Arrays, mids: bool) -> Arrays:
     paths = {"mid_audio_embedding": "audio_encoder", "mid_face_enc4": "face_encoder_blocks.4"}
     with captured(module, **paths if mids else {}) as seen:
@@ -299,6 +309,8 @@ ADAPTERS = (
     fan,
     ganimation,
     syncnet,
+    inception,
+    lpips,
     wav2lip,
 )
 

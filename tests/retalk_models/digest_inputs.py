@@ -22,6 +22,8 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "fan": {"in_image_u8": (1, 3, 128, 128)},
     "ganimation": {"in_image_u8": (2, 3, 64, 64), "in_aus": (2, 17)},
     "syncnet": {"in_lip_u8": (1, 3, 5, 224, 224), "in_mfcc": (2, 1, 13, 20)},
+    "inception": {"in_image_u8": (1, 3, 96, 128)},
+    "lpips": {"in_first_u8": (2, 3, 64, 96), "in_second_u8": (2, 3, 64, 96)},
     "wav2lip": {"in_faces_u8": (2, 6, 96, 96), "in_mel": (2, 1, 80, 16)},
 }
 CELL = 16

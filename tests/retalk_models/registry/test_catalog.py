@@ -36,13 +36,15 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "syncnet_v2.model": (54573114, "961e8696f888fce4"),
     "sfd_face.pth": (89844381, "d54a87c2b7543b64"),
     "pt_inception-2015-12-05-6726825d.pth": (95628359, "6726825d0af5f729"),
+    "alexnet-owt-7be5be79.pth": (244000000, ""),
+    "lpips-alex.pth": (6009, "df73285e35b22355"),
     "wav2lip_gan.pth": (None, ""),
 }
 
 
 def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
     assert set(CATALOG.networks) == set(NETWORKS)
-    assert len(CATALOG.files) == 19
+    assert len(CATALOG.files) == 21
     for entry in CATALOG.files.values():
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
         assert entry.commercial in ("yes", "no", "unknown"), entry.file
@@ -69,6 +71,7 @@ def test_digests_that_are_not_certain_say_so() -> None:
         "DNet.pt": "unknown",
         "LNet.pth": "verify",
         "expression.mat": "unknown",
+        "alexnet-owt-7be5be79.pth": "unknown",
         "wav2lip_gan.pth": "unknown",
     }
 
