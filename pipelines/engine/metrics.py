@@ -20,7 +20,23 @@ from retalk_models.installation import DISTRIBUTION
 from retalk_models.plugins import METRICS, PluginError, plugin, plugins
 
 #: Metrics of this distribution: name and place of the class.
-SHIPPED = {"sharpness": "operators.evaluation.sharpness:Sharpness"}
+SHIPPED = {
+    "sharpness": "operators.evaluation.sharpness:Sharpness",
+    "seam": "operators.evaluation.seam:Seam",
+    "jitter": "operators.evaluation.jitter:Jitter",
+    "cpbd": "operators.evaluation.cpbd:Cpbd",
+    "psnr": "operators.evaluation.paired:Psnr",
+    "ssim": "operators.evaluation.paired:Ssim",
+    "lpips": "operators.evaluation.lpips:Lpips",
+    "lip_leak": "operators.evaluation.title_metrics:LipLeak",
+    "opening_r": "operators.evaluation.title_metrics:OpeningCorrelation",
+    "opening_lag": "operators.evaluation.title_metrics:OpeningLag",
+    "lmd": "operators.evaluation.title_metrics:MouthDistance",
+    "csim_dlib": "operators.evaluation.title_metrics:Csim",
+    "identity_drift": "operators.evaluation.title_metrics:IdentityDrift",
+    "lse_d": "operators.evaluation.title_metrics:LseD",
+    "lse_c": "operators.evaluation.title_metrics:LseC",
+}
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
 DEFAULT, ALL, NONE = "default", "all", "none"

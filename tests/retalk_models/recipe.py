@@ -49,6 +49,8 @@ OWN: dict[str, dict[str, str]] = {
         r"to_rgb(1|s\.\d)\.conv\.weight": "std*0.25",
         r"weight|input": "std",
     },
+    "inception": {r"conv\.weight": "conv*1.5"},
+    "lpips": {r"^lin": "gain"},
     "retinaface": {r"(bn3|downsample\.1)\.weight": "gain*0.5"},
     "s3fd": {r"norm\.weight": "gain*8"},
 }

@@ -45,8 +45,9 @@ class Elsewhere(Levels):
 
 @pytest.fixture(autouse=True)
 def four(monkeypatch: pytest.MonkeyPatch) -> None:
-    for metric in (Levels, Asked, Elsewhere):
-        monkeypatch.setitem(module.SHIPPED, metric.name, f"{HERE}:{metric.__name__}")
+    there = {"sharpness": module.SHIPPED["sharpness"]}
+    there |= {metric.name: f"{HERE}:{metric.__name__}" for metric in (Levels, Asked, Elsewhere)}
+    monkeypatch.setattr(module, "SHIPPED", there)
 
 
 def chosen(choice: str | None) -> list[str]:
@@ -87,6 +88,16 @@ def test_an_engines_own_list_holds_unless_the_user_asks_for_others() -> None:
 def test_a_name_that_cannot_be_measured_is_an_error(choice: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         chosen(choice)
+
+
+def test_shipped_metrics_are_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert len(module.SHIPPED) > 10
+    for name in module.SHIPPED:
+        metric = module.load_metric(module.metric_place(name))
+        assert metric.name == name
+        # Only what costs next to nothing runs without being asked for.
+        assert metric.on == (name == "sharpness")
 
 
 def test_metrics_has_the_one_option() -> None:

@@ -1,0 +1,176 @@
+"""Metrics of whole outputs that measure the written files: landmarks, identity and SyncNet's scores.
+
+All are off by default: they decode the output again, which takes about as long as dubbing it. Metrics that share a
+measurement make it once.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import retalk_models
+from operators.evaluation.identity import csim, identity_drift
+from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
+from operators.evaluation.lip_leak import lip_leak, silent_at
+from operators.evaluation.metric import FinishedDub, TitleMetric
+from operators.evaluation.mouth_distance import mouth_distance
+from operators.evaluation.mouth_tracks import LagCorrelation, lag_correlation, opening_track
+from operators.media.audio import load_audio
+from operators.media.container import COVER, open_input
+from operators.storage.files import kept_by_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from operators.evaluation.sync_protocols import ClipSync
+
+
+class LipLeak(TitleMetric):
+    """Share of silent frames on which the mouth moves (`operators.evaluation.lip_leak`)."""
+
+    name = "lip_leak"
+    better = "lower"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the share; NaN with less than 0.4 s of silence."""
+        track = track_landmarks(dub.output)
+        return lip_leak(track.times, _opening(track), silent_at(load_audio(dub.speech), track.times))
+
+
+class OpeningCorrelation(TitleMetric):
+    """Correlation of the mouth's opening with that of the person who really spoke, at lag 0, -1 ... 1.
+
+    For speech that comes from a video of its speaker; needs no weights.
+    """
+
+    name = "opening_r"
+    better = "higher"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return Pearson's r; NaN where the speech has no picture of its speaker."""
+        return _agreement(dub).r
+
+
+class OpeningLag(TitleMetric):
+    """Frames of 25 a second by which the mouth comes late: where `OpeningCorrelation` is highest within 10 frames."""
+
+    name = "opening_lag"
+    unit = "frames"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the lag; NaN where the speech has no picture of its speaker."""
+        return _agreement(dub).best_lag
+
+
+class MouthDistance(TitleMetric):
+    """LMD against the source video, per cent of the eyes' distance: for videos that are dubbed with their own sound."""
+
+    name = "lmd"
+    unit = "%"
+    better = "lower"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the LMD; NaN where no frame of both shows a face."""
+        result, truth = track_landmarks(dub.output), track_landmarks(dub.video)
+        count = min(len(result.found), len(truth.found))
+        both = result.found[:count] & truth.found[:count]
+        return (
+            mouth_distance(result.landmarks[:count][both], truth.landmarks[:count][both])
+            if both.any()
+            else math.nan
+        )
+
+
+class Csim(TitleMetric):
+    """CSIM (dlib) of the output and its source video (`operators.evaluation.identity`)."""
+
+    name = "csim_dlib"
+    better = "higher"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the mean cosine; NaN where one of the two shows no face."""
+        result, source = track_landmarks(dub.output).descriptors, track_landmarks(dub.video).descriptors
+        return csim(result, source) if len(result) and len(source) else math.nan
+
+
+class IdentityDrift(TitleMetric):
+    """Growth of the distance to the person from the output's first third to its last."""
+
+    name = "identity_drift"
+    better = "lower"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the growth; NaN for short outputs."""
+        track, source = track_landmarks(dub.output), track_landmarks(dub.video)
+        if not len(source.descriptors):
+            return math.nan
+        return identity_drift(track.times[track.described], track.descriptors, source.descriptors)
+
+
+class LseD(TitleMetric):
+    """LSE-D of the output by the protocol "tracked"; needs `syncnet_v2.model` and `s3fd-619a316812.pth`."""
+
+    name = "lse_d"
+    better = "lower"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the mean over tracks; NaN without a track."""
+        return _tracked(dub.output).lse_d
+
+
+class LseC(TitleMetric):
+    """LSE-C of the output by the protocol "tracked"; needs `syncnet_v2.model` and `s3fd-619a316812.pth`."""
+
+    name = "lse_c"
+    better = "higher"
+    on = False
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the mean over tracks; NaN without a track."""
+        return _tracked(dub.output).lse_c
+
+
+def _opening(track: LandmarkTrack) -> np.ndarray:
+    return np.where(track.found, opening_track(track.landmarks), np.nan)
+
+
+def _agreement(dub: FinishedDub) -> LagCorrelation:
+    """Agreement of the output's mouth with the speaker's; NaN without a picture of the speaker."""
+    with open_input(dub.speech) as container:
+        if not any(not stream.disposition & COVER for stream in container.streams.video):
+            return LagCorrelation(math.nan, math.nan, math.nan)
+    speaker, result = track_landmarks(dub.speech), track_landmarks(dub.output)
+    if min(speaker.found.sum(), result.found.sum()) < 2:
+        return LagCorrelation(math.nan, math.nan, math.nan)
+    tracks = [
+        part
+        for one in (speaker, result)
+        for part in (one.times[one.found], opening_track(one.landmarks[one.found]))
+    ]
+    return lag_correlation(*tracks)
+
+
+@functools.cache
+def _networks() -> tuple[nn.Module, nn.Module]:
+    return retalk_models.load("syncnet"), retalk_models.load("s3fd")
+
+
+@kept_by_file(8)
+def _tracked(url: str) -> ClipSync:
+    # torch is loaded only where these metrics are measured.
+    from operators.evaluation.sync_protocols import PROTOCOLS, score_clip
+    from operators.faces.s3fd import S3fdDetector
+
+    syncnet, s3fd = _networks()
+    return score_clip(url, PROTOCOLS["tracked"], syncnet, detect=S3fdDetector(s3fd))
