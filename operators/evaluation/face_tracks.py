@@ -79,7 +79,8 @@ def link_faces(
             done, open_tracks = done + open_tracks, []
         still = [track for track in open_tracks if frame - track[-1][0] <= longest_gap]
         done += [track for track in open_tracks if frame - track[-1][0] > longest_gap]
-        open_tracks, boxes = still, np.asarray(found, np.float64).reshape(len(found), -1)[:, :4]
+        boxes = np.asarray(found, np.float64)[:, :4] if len(found) else np.zeros((0, 4))
+        open_tracks = still
         shared = np.array([[_overlap(track[-1][1], box) for box in boxes] for track in open_tracks])
         free_boxes = set(range(len(boxes)))
         while shared.size and shared.max() > overlap:
@@ -108,7 +109,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def crop_face(picture: np.ndarray, geometry: np.ndarray) -> np.ndarray:
-    """Cut SyncNet's view of a face: 1.4 times the box wide, from its top to 0.8 box halves below it.
+    """Cut SyncNet's view of a face: 1.4 box halves to both sides, from the box's top to 1.8 halves below its centre.
 
     Args:
         picture: uint8[h, w, 3].

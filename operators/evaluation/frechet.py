@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import linalg
 
 
 class FeatureStatistics:
@@ -104,8 +103,8 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
         raise ValueError(f"vectors of {len(first.mean)} and {len(second.mean)} numbers cannot be compared")
     apart = first.mean - second.mean
     one, other = first.covariance, second.covariance
-    values, vectors = linalg.eigh(one)
+    values, vectors = np.linalg.eigh(one)
     root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
     product = root @ other @ root
-    shared = np.sqrt(np.clip(linalg.eigvalsh((product + product.T) / 2), 0, None)).sum()
+    shared = np.sqrt(np.clip(np.linalg.eigvalsh((product + product.T) / 2), 0, None)).sum()
     return float(max(0.0, apart @ apart + np.trace(one) + np.trace(other) - 2 * shared))

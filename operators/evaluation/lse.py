@@ -11,6 +11,8 @@ import numpy as np
 from scipy.fft import dct
 
 SAMPLE_RATE = 16_000
+#: Frames of MFCC computed at a time, and embeddings compared at a time: memory does not grow with the sound.
+_BLOCK = 6000
 _FRAME, _STEP, _FFT, _FILTERS, _COEFFICIENTS, _LIFTER, _PREEMPHASIS = 400, 160, 512, 26, 13, 22, 0.97
 
 
@@ -34,15 +36,28 @@ def mfcc(samples: np.ndarray) -> np.ndarray:
     Returns:
         float64[frames, 13], 100 frames a second; the first coefficient is the log energy.
     """
-    signal = samples.astype(np.float64)
-    signal = np.append(signal[0], signal[1:] - _PREEMPHASIS * signal[:-1])
-    frames = 1 if len(signal) <= _FRAME else 1 + int(np.ceil((len(signal) - _FRAME) / _STEP))
-    padded = np.append(signal, np.zeros((frames - 1) * _STEP + _FRAME - len(signal)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_STEP]
+    frames = 1 if len(samples) <= _FRAME else 1 + int(np.ceil((len(samples) - _FRAME) / _STEP))
+    bank = _filterbank().T
+    blocks = [
+        _coefficients(samples, start, min(start + _BLOCK, frames), bank) for start in range(0, frames, _BLOCK)
+    ]
+    return np.concatenate(blocks)
+
+
+def _coefficients(samples: np.ndarray, start: int, stop: int, bank: np.ndarray) -> np.ndarray:
+    """Coefficients of frames [start, stop); sound behind the end counts as zeros."""
+    first, last = start * _STEP, (stop - 1) * _STEP + _FRAME
+    part = samples[max(first - 1, 0) : last].astype(np.float64)
+    if first == 0:
+        signal = np.append(part[:1], part[1:] - _PREEMPHASIS * part[:-1])
+    else:
+        signal = part[1:] - _PREEMPHASIS * part[:-1]
+    signal = np.append(signal, np.zeros(last - first - len(signal)))
+    windows = np.lib.stride_tricks.sliding_window_view(signal, _FRAME)[::_STEP]
     power = np.abs(np.fft.rfft(windows, _FFT)) ** 2 / _FFT
     floor = np.finfo(float).eps
     energy = np.maximum(power.sum(1), floor)
-    bands = np.maximum(power @ _filterbank().T, floor)
+    bands = np.maximum(power @ bank, floor)
     coefficients = dct(np.log(bands), type=2, axis=1, norm="ortho")[:, :_COEFFICIENTS]
     coefficients *= 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(_COEFFICIENTS) / _LIFTER)
     coefficients[:, 0] = np.log(energy)
@@ -70,14 +85,37 @@ def sync_score(lips: np.ndarray, sounds: np.ndarray, reach: int = 15) -> SyncSco
         reach: offsets -reach ... reach are tried; sound outside the clip counts as zeros.
     """
     padded = np.pad(sounds, ((reach, reach), (0, 0)))
+    sums = np.zeros(2 * reach + 1)
+    for start in range(0, len(lips), _BLOCK):
+        part = lips[start : start + _BLOCK]
+        sums += distance_sums(part, padded[start : start + len(part) + 2 * reach])
+    return score_of_sums(sums, len(lips))
+
+
+def distance_sums(lips: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """Return the sums of the distances of lips to the sounds at each offset.
+
+    Args:
+        lips: float32[n, 1024].
+        around: float32[n + 2 * reach, 1024], sounds from ``reach`` windows before the first lips on.
+
+    Returns:
+        float64[2 * reach + 1].
+    """
+    offsets = len(around) - len(lips) + 1
     # torch.pairwise_distance adds 1e-6 to every difference before the norm.
-    difference = (
-        lips[:, None]
-        - np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0).transpose(0, 2, 1)
-        + np.float32(1e-6)
+    lips = lips + np.float32(1e-6)
+    return np.array(
+        [
+            np.linalg.norm(lips - around[offset : offset + len(lips)], axis=1).sum(dtype=np.float64)
+            for offset in range(offsets)
+        ]
     )
-    distances = np.linalg.norm(difference, axis=2).mean(0)
-    best = int(distances.argmin())
-    return SyncScore(
-        distances, float(distances[best]), float(np.median(distances) - distances[best]), reach - best
-    )
+
+
+def score_of_sums(sums: np.ndarray, count: int) -> SyncScore:
+    """Return the score of ``count`` windows whose `distance_sums` are added up."""
+    distances = (sums / count).astype(np.float32)
+    best, reach = int(distances.argmin()), len(sums) // 2
+    least = float(distances[best])
+    return SyncScore(distances, least, float(np.median(distances)) - least, reach - best)

@@ -89,7 +89,7 @@ class ClipSync:
 
     @property
     def offset(self) -> int | None:
-        """Offset of the longest row, frames of 25 a second; positive: the sound is late. None without a row."""
+        """Offset of the longest row, frames of 25 a second; positive: the sound is early. None without a row."""
         longest = max(self.rows, key=lambda row: row.stop - row.start, default=None)
         return None if longest is None else longest.score.offset
 
@@ -145,7 +145,7 @@ def score_clip(
     samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
     shown = shown_frames(info)
     if not protocol.tracked:
-        score = score_crops(network, _pictures(url, info, shown), samples)
+        score = score_crops(network, _pictures(url, info, shown), len(shown), samples)
         if score is None:
             return ClipSync(url, (), "shorter than a window of SyncNet")
         return ClipSync(url, (TrackSync(0, len(shown), score),))
@@ -164,7 +164,7 @@ def score_clip(
     for track in tracks:
         per_frame = SAMPLE_RATE // RATE
         heard = samples[track.start * per_frame : track.stop * per_frame]
-        score = score_crops(network, _crops(url, info, shown, track), heard)
+        score = score_crops(network, _crops(url, info, shown, track), len(track.boxes), heard)
         if score is not None:
             rows.append(TrackSync(track.start, track.stop, score))
     if rows:
@@ -193,7 +193,8 @@ def shown_frames(info: VideoInfo, rate: int = RATE) -> np.ndarray:
     """Return int64[n], the source frames that are shown in the middle of each 1/``rate`` s from the first one on."""
     count = max(1, round(Fraction(info.duration) * rate))
     times = (info.pts - info.pts[0]) * float(info.time_base)
-    middles = (np.arange(count) + 0.5) / rate
+    # A frame that begins right in the middle does not count yet, whatever the rounding.
+    middles = (np.arange(count) + 0.5) / rate - 1e-6
     return np.searchsorted(times, middles, side="right") - 1
 
 

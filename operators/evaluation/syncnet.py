@@ -7,19 +7,23 @@ docs/evaluation.md#lse-d-and-lse-c.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
 
-from operators.evaluation.lse import SAMPLE_RATE, SyncScore, mfcc, sync_score
+from operators.evaluation.lse import SAMPLE_RATE, SyncScore, distance_sums, mfcc, score_of_sums
 
 #: Frames a second that SyncNet was trained with.
 RATE = 25
 #: Side of its pictures, frames and MFCC columns of a window, columns a frame.
 SIDE, FRAMES, COLUMNS, STEP = 224, 5, 20, 4
+#: Length of a feature.
+SIZE = 1024
+#: Windows of sound that go through the network at once at least.
+SOUNDS = 256
 #: Frames less than a clip has that it has windows: SyncNet's own count, one fewer than fit.
 UNUSED = 5
 
@@ -29,79 +33,95 @@ def windows(frames: int, samples: int) -> int:
     return max(0, min(frames, samples // (SAMPLE_RATE // RATE)) - UNUSED)
 
 
-def lip_features(network: nn.Module, frames: Iterable[np.ndarray], batch: int = 20) -> np.ndarray:
-    """Return float32[n, 1024], a feature of each window of 5 consecutive frames.
-
-    ``batch`` windows go through the network at once; pictures are held for one batch only.
+def lip_features(network: nn.Module, frames: Iterable[np.ndarray], batch: int = 20) -> Iterator[np.ndarray]:
+    """Yield float32[k, 1024], features of windows of 5 consecutive frames, ``batch`` windows at a time.
 
     Args:
         network: SyncNet (`retalk_models.load("syncnet")`) on its device.
         frames: uint8[h, w, 3] RGB at 25 a second, any size: squashed to 224x224.
-        batch: windows at a time.
+        batch: windows that go through the network at once; pictures are held for one batch only.
     """
     device = next(network.parameters()).device
     shown = (_bgr(frame) for frame in frames)
     held = list(itertools.islice(shown, FRAMES - 1))
-    found = [np.zeros((0, 1024), np.float32)]
     while len(held) == FRAMES - 1 and (more := list(itertools.islice(shown, batch))):
         held += more
         clip = torch.from_numpy(np.stack(held)).to(device).permute(3, 0, 1, 2).float()
         with torch.inference_mode():
-            found.append(network.forward_clip(clip).cpu().numpy())
+            yield network.forward_clip(clip).cpu().numpy()
         held = held[-(FRAMES - 1) :]
-    return np.concatenate(found)
 
 
-def sound_features(network: nn.Module, coefficients: np.ndarray, count: int, batch: int = 256) -> np.ndarray:
-    """Return float32[count, 1024], features of the sound at the first ``count`` frames.
+def sound_features(network: nn.Module, coefficients: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return float32[stop - start, 1024], features of the sound at frames [start, stop).
 
     Args:
         network: SyncNet on its device.
         coefficients: float64[n, 13], `operators.evaluation.lse.mfcc` of the whole clip.
-        count: at most as many as `windows` says.
-        batch: windows at a time.
+        start: first frame.
+        stop: one after the last.
 
     Raises:
-        ValueError: the sound is too short for so many.
+        ValueError: the sound is too short.
     """
-    if count and len(coefficients) < STEP * (count - 1) + COLUMNS:
+    if start == stop:
+        return np.zeros((0, SIZE), np.float32)
+    if len(coefficients) < STEP * (stop - 1) + COLUMNS:
         raise ValueError(
-            f"{len(coefficients)} MFCC columns give fewer than {count} windows: {COLUMNS} columns each, "
-            f"{STEP} apart, are needed"
+            f"{len(coefficients)} MFCC columns give fewer than {stop} windows: {COLUMNS} columns each, {STEP} apart"
         )
+    part = coefficients[STEP * start : STEP * (stop - 1) + COLUMNS].astype(np.float32)
+    seen = np.lib.stride_tricks.sliding_window_view(part, COLUMNS, axis=0)[::STEP].copy()
     device = next(network.parameters()).device
-    all_windows = np.lib.stride_tricks.sliding_window_view(coefficients.astype(np.float32), COLUMNS, axis=0)
-    found = [np.zeros((0, 1024), np.float32)]
-    for start in range(0, count, batch):
-        part = np.ascontiguousarray(all_windows[STEP * start : STEP * min(start + batch, count) : STEP])
-        with torch.inference_mode():
-            found.append(network.forward_aud(torch.from_numpy(part[:, None]).to(device)).cpu().numpy())
-    return np.concatenate(found)[:count]
+    with torch.inference_mode():
+        return network.forward_aud(torch.from_numpy(seen[:, None]).to(device)).cpu().numpy()
 
 
 def score_crops(
-    network: nn.Module, frames: Iterable[np.ndarray], samples: np.ndarray, *, batch: int = 20, reach: int = 15
+    network: nn.Module,
+    frames: Iterable[np.ndarray],
+    count: int,
+    samples: np.ndarray,
+    *,
+    batch: int = 20,
+    reach: int = 15,
 ) -> SyncScore | None:
-    """Score one clip of a face.
+    """Score one clip of a face in memory that does not grow with it, but for the sound.
 
     Args:
         network: SyncNet on its device.
         frames: uint8[h, w, 3] RGB at 25 a second.
+        count: how many they are.
         samples: int16[n], 16 kHz, mono, from the first frame on.
         batch: windows of frames at a time.
         reach: offsets tried on both sides, frames.
 
     Returns:
         LSE-D, LSE-C, offset; None where the clip has no window.
+
+    Raises:
+        ValueError: there are fewer frames than ``count``.
     """
-    # One MFCC for the whole clip; frames behind the sound's end are not looked at.
-    wanted = len(samples) // (SAMPLE_RATE // RATE)
-    lips = lip_features(network, itertools.islice(frames, wanted), batch)
-    count = windows(len(lips) + FRAMES - 1 if len(lips) else 0, len(samples))
-    if not count:
+    total = windows(count, len(samples))
+    if not total:
         return None
-    sounds = sound_features(network, mfcc(samples), count)
-    return sync_score(lips[:count], sounds, reach)
+    coefficients = mfcc(samples)
+    sums, done = np.zeros(2 * reach + 1), 0
+    # Sounds of windows [done - reach, known); those outside the clip are zeros.
+    around, known = np.zeros((reach, SIZE), np.float32), 0
+    for lips in lip_features(network, itertools.islice(frames, total + FRAMES - 1), batch):
+        need = done + len(lips) + reach
+        stop = min(max(need, known + SOUNDS), total)
+        more = sound_features(network, coefficients, known, stop) if stop > known < need else around[:0]
+        known += len(more)
+        after = np.zeros((max(0, need - known), SIZE), np.float32)
+        around = np.concatenate([around, more, after])
+        known += len(after)
+        sums += distance_sums(lips, around[: len(lips) + 2 * reach])
+        around, done = around[len(lips) :], done + len(lips)
+    if done < total:
+        raise ValueError(f"only {done} windows of frames came, {total} were announced")
+    return score_of_sums(sums, total)
 
 
 def _bgr(picture: np.ndarray) -> np.ndarray:

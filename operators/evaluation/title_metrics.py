@@ -22,6 +22,7 @@ from operators.evaluation.mouth_tracks import LagCorrelation, lag_correlation, o
 from operators.media.audio import load_audio
 from operators.media.container import COVER, open_input
 from operators.storage.files import kept_by_file
+from retalk_models.registry.registry import default_registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,6 +164,10 @@ def _agreement(dub: FinishedDub) -> LagCorrelation:
 
 @functools.cache
 def _networks() -> tuple[nn.Module, nn.Module]:
+    # One error names the files of both that are missing.
+    registry = default_registry()
+    parts = registry.catalog.networks
+    registry.require([part.file for name in ("syncnet", "s3fd") for part in parts[name]])
     return retalk_models.load("syncnet"), retalk_models.load("s3fd")
 
 

@@ -55,13 +55,13 @@ def test_a_clip_counts_as_many_windows_as_syncnets_script() -> None:
 
 def test_features_of_a_clip_are_those_of_its_windows(network: torch.nn.Module) -> None:
     frames = pictures(9)
-    streamed = lip_features(network, iter(frames), batch=2)
+    streamed = np.concatenate([*lip_features(network, iter(frames), batch=2)])
     bgr = torch.from_numpy(np.stack(frames)[..., ::-1].copy()).permute(3, 0, 1, 2).float()
     with torch.inference_mode():
         alone = np.concatenate([network.forward_lip(bgr[None, :, i : i + 5]).numpy() for i in range(5)])
     assert streamed.shape == (5, 1024)
     np.testing.assert_allclose(streamed, alone, atol=1e-4 * np.abs(alone).max())
-    assert lip_features(network, frames[:4]).shape == (0, 1024)
+    assert [*lip_features(network, frames[:4])] == []
 
 
 def test_network_features_of_the_goldens(network: torch.nn.Module) -> None:
@@ -73,10 +73,10 @@ def test_network_features_of_the_goldens(network: torch.nn.Module) -> None:
     arrays = golden("syncnet/golden.npz")
     for clip, expected in zip(arrays["in_lip_u8"], arrays["out_lip"]):
         rgb = clip.transpose(1, 2, 3, 0)[..., ::-1]
-        found = lip_features(network, rgb)
+        (found,) = lip_features(network, rgb)
         np.testing.assert_allclose(found, expected[None], atol=1e-4 * np.abs(expected).max())
     for window, expected in zip(arrays["in_mfcc"], arrays["out_aud"]):
-        found = sound_features(network, window[0].T, 1)
+        found = sound_features(network, window[0].T, 0, 1)
         np.testing.assert_allclose(found, expected[None], atol=1e-4 * np.abs(expected).max())
 
 
@@ -85,10 +85,10 @@ def test_sound_that_is_shifted_by_frames_moves_the_offset_by_exactly_that(
     network: torch.nn.Module, late: int
 ) -> None:
     """Lips that agree with the sound: its own features from the network. The sound is then cut or led in."""
-    sound, count = noise(3.2), 60
-    lips = sound_features(network, mfcc(sound[640 * 10 :]), count)
+    sound, count = noise(4), 60
+    lips = sound_features(network, mfcc(sound[640 * 10 :]), 0, count)
     shifted = sound[640 * (10 - late) :]
-    heard = sound_features(network, mfcc(shifted), count)
+    heard = sound_features(network, mfcc(shifted), 0, count)
     score = sync_score(lips, heard)
     assert score.offset == -late
     # The MFCC of a cut sound differs in its first window only.
@@ -102,9 +102,25 @@ def test_sound_that_is_shifted_by_frames_moves_the_offset_by_exactly_that(
 
 def test_sound_that_is_too_short_is_refused(network: torch.nn.Module) -> None:
     with pytest.raises(ValueError, match="fewer than 10 windows"):
-        sound_features(network, np.zeros((40, 13)), 10)
-    assert score_crops(network, pictures(5), noise(1)) is None
-    assert score_crops(network, pictures(9), noise(0.1)) is None
+        sound_features(network, np.zeros((40, 13)), 0, 10)
+    assert score_crops(network, pictures(5), 5, noise(1)) is None
+    assert score_crops(network, pictures(9), 9, noise(0.1)) is None
+    with pytest.raises(ValueError, match="only 2 windows of frames came, 4 were announced"):
+        score_crops(network, pictures(6), 9, noise(1))
+
+
+@pytest.mark.parametrize("batch", [3, 50])
+def test_a_streamed_score_is_that_of_all_features_at_once(network: torch.nn.Module, batch: int) -> None:
+    """Batches, zeros before and behind the clip, and the last window that SyncNet's script leaves out."""
+    frames, sound = pictures(26, 32), noise(2)
+    for count, heard in ((26, sound), (26, sound[: 640 * 20 + 100])):
+        score = score_crops(network, iter(frames), count, heard, batch=batch)
+        n = windows(count, len(heard))
+        lips = np.concatenate([*lip_features(network, frames)])[:n]
+        expected = sync_score(lips, sound_features(network, mfcc(heard), 0, n))
+        assert score is not None
+        np.testing.assert_allclose(score.distances, expected.distances, rtol=1e-4)
+        assert score.lse_d == pytest.approx(expected.lse_d, rel=1e-4)
 
 
 def test_the_protocol_lrs_squashes_whole_frames(network: torch.nn.Module, tmp_path: Path) -> None:
@@ -112,7 +128,7 @@ def test_the_protocol_lrs_squashes_whole_frames(network: torch.nn.Module, tmp_pa
     (clip,) = [score_clip(str(path), PROTOCOLS["lrs"], network)]
     frames = [frame.rgb() for frame in read_frames(str(path), 0, 12)]
     samples = np.rint(load_audio(str(path)) * 32768).astype(np.int16)
-    expected = score_crops(network, frames, samples)
+    expected = score_crops(network, frames, 12, samples)
     assert expected is not None
     assert (clip.lse_d, clip.lse_c, clip.offset) == pytest.approx(
         (expected.lse_d, expected.lse_c, expected.offset)
@@ -130,20 +146,21 @@ def write_sound(path: Path, samples: np.ndarray) -> Path:
 
 
 def test_a_tracked_protocol_has_a_row_for_each_face(network: torch.nn.Module, tmp_path: Path) -> None:
-    path = make_video(tmp_path / "v.mp4", frames=24, rate=25, size=(320, 160), sound=False)
+    path = make_video(tmp_path / "v.mp4", frames=32, rate=25, size=(320, 160), sound=False)
     sound = noise(2)
     speech = write_sound(tmp_path / "s.wav", sound)
     left, right = [10.0, 10, 130, 130], [170.0, 10, 310, 150]
-    boxes = [np.array([left, right] if index < 9 else [right]) for index in range(24)]
-    short = Protocol("short", tracked=True, longer_than=8)
+    boxes = [np.array([left, right] if index < 14 else [right]) for index in range(32)]
+    short = Protocol("short", tracked=True, longer_than=13)
     clip = score_clip(str(path), short, network, speech=str(speech), detections=boxes)
-    assert [(row.start, row.stop) for row in clip.rows] == [(0, 9), (0, 24)]
+    assert [(row.start, row.stop) for row in clip.rows] == [(0, 14), (0, 32)]
     assert clip.lse_d == pytest.approx(np.mean([row.score.lse_d for row in clip.rows]))
     found = score_clip(
-        str(path), short, network, speech=str(speech), detect=lambda rgb: np.array([right]), cuts=[12]
+        str(path), short, network, speech=str(speech), detect=lambda rgb: np.array([right]), cuts=[16]
     )
-    assert [(row.start, row.stop) for row in found.rows] == [(0, 12), (12, 24)]
-    assert found.rows[0].score.lse_d != found.rows[1].score.lse_d
+    assert [(row.start, row.stop) for row in found.rows] == [(0, 16), (16, 32)]
+    first, second = (row.score.distances for row in found.rows)
+    assert not np.allclose(first, second, rtol=1e-5)  # each has its own part of the sound
     nobody = score_clip(str(path), PROTOCOLS["tracked"], network, speech=str(speech), detections=boxes)
     assert nobody.rows == ()
     assert "more than 100 frames" in nobody.reason
@@ -155,7 +172,7 @@ def test_a_tracked_protocol_has_a_row_for_each_face(network: torch.nn.Module, tm
 
 def test_videos_of_other_rates_are_seen_25_times_a_second(tmp_path: Path) -> None:
     fifty = probe_video(str(make_video(tmp_path / "a.mp4", frames=20, rate=50)))
-    assert shown_frames(fifty).tolist() == list(range(1, 20, 2))
+    assert shown_frames(fifty).tolist() == list(range(0, 20, 2))
     slow = probe_video(str(make_video(tmp_path / "b.mp4", frames=6, rate=12)))
     shown = shown_frames(slow)
     assert len(shown) == round(6 / 12 * 25)
