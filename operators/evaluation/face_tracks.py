@@ -73,7 +73,8 @@ def link_faces(
     Returns:
         The tracks in the order in which they begin.
     """
-    starts, done, open_tracks = set(cuts), [], list[list[tuple[int, np.ndarray]]]()
+    starts = set(cuts)
+    done, open_tracks = list[list[tuple[int, np.ndarray]]](), list[list[tuple[int, np.ndarray]]]()
     for frame, found in enumerate(detections):
         if frame in starts:
             done, open_tracks = done + open_tracks, []
@@ -84,10 +85,10 @@ def link_faces(
         shared = np.array([[_overlap(track[-1][1], box) for box in boxes] for track in open_tracks])
         free_boxes = set(range(len(boxes)))
         while shared.size and shared.max() > overlap:
-            track, box = np.unravel_index(int(shared.argmax()), shared.shape)
-            open_tracks[track].append((frame, boxes[box]))
-            free_boxes.discard(int(box))
-            shared[track], shared[:, box] = -1, -1
+            number, box = (int(place) for place in np.unravel_index(int(shared.argmax()), shared.shape))
+            open_tracks[number].append((frame, boxes[box]))
+            free_boxes.discard(box)
+            shared[number], shared[:, box] = -1, -1
         open_tracks += [[(frame, boxes[box])] for box in sorted(free_boxes)]
     tracks = []
     for track in done + open_tracks:

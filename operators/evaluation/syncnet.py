@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from operators.evaluation.lse import SAMPLE_RATE, SyncScore, distance_sums, mfcc, score_of_sums
+from retalk_models.networks.syncnet import SyncNet
 
 #: Frames a second that SyncNet was trained with.
 RATE = 25
@@ -48,7 +50,7 @@ def lip_features(network: nn.Module, frames: Iterable[np.ndarray], batch: int = 
         held += more
         clip = torch.from_numpy(np.stack(held)).to(device).permute(3, 0, 1, 2).float()
         with torch.inference_mode():
-            yield network.forward_clip(clip).cpu().numpy()
+            yield cast(SyncNet, network).forward_clip(clip).cpu().numpy()
         held = held[-(FRAMES - 1) :]
 
 
@@ -74,7 +76,7 @@ def sound_features(network: nn.Module, coefficients: np.ndarray, start: int, sto
     seen = np.lib.stride_tricks.sliding_window_view(part, COLUMNS, axis=0)[::STEP].copy()
     device = next(network.parameters()).device
     with torch.inference_mode():
-        return network.forward_aud(torch.from_numpy(seen[:, None]).to(device)).cpu().numpy()
+        return cast(SyncNet, network).forward_aud(torch.from_numpy(seen[:, None]).to(device)).cpu().numpy()
 
 
 def score_crops(

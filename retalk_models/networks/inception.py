@@ -85,22 +85,27 @@ class InceptionB(nn.Module):
         return torch.cat([self.branch3x3(x), three, F.max_pool2d(x, 3, 2)], 1)
 
 
+def _strip(cin: int, cout: int, strip: tuple[tuple[int, int], tuple[int, int]]) -> BasicConv2d:
+    """A convolution by its kernel and padding."""
+    kernel, padding = strip
+    return BasicConv2d(cin, cout, kernel, padding=padding)
+
+
 class InceptionC(nn.Module):
     """Branches 1x1, 7x7 and double 7x7 in strips, pooling; size stays."""
 
     def __init__(self, cin: int, inner: int) -> None:
         super().__init__()
-        wide: dict[str, tuple[int, int]] = {"kernel": (1, 7), "padding": (0, 3)}
-        high: dict[str, tuple[int, int]] = {"kernel": (7, 1), "padding": (3, 0)}
+        wide, high = ((1, 7), (0, 3)), ((7, 1), (3, 0))
         self.branch1x1 = BasicConv2d(cin, 192, 1)
         self.branch7x7_1 = BasicConv2d(cin, inner, 1)
-        self.branch7x7_2 = BasicConv2d(inner, inner, **wide)
-        self.branch7x7_3 = BasicConv2d(inner, 192, **high)
+        self.branch7x7_2 = _strip(inner, inner, wide)
+        self.branch7x7_3 = _strip(inner, 192, high)
         self.branch7x7dbl_1 = BasicConv2d(cin, inner, 1)
-        self.branch7x7dbl_2 = BasicConv2d(inner, inner, **high)
-        self.branch7x7dbl_3 = BasicConv2d(inner, inner, **wide)
-        self.branch7x7dbl_4 = BasicConv2d(inner, inner, **high)
-        self.branch7x7dbl_5 = BasicConv2d(inner, 192, **wide)
+        self.branch7x7dbl_2 = _strip(inner, inner, high)
+        self.branch7x7dbl_3 = _strip(inner, inner, wide)
+        self.branch7x7dbl_4 = _strip(inner, inner, high)
+        self.branch7x7dbl_5 = _strip(inner, 192, wide)
         self.branch_pool = BasicConv2d(cin, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
