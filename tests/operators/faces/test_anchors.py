@@ -91,7 +91,7 @@ def test_what_cannot_be_found_is_said(
 ) -> None:
     with pytest.raises(FaceError, match=r"title\.mp4: no face found in any of the 1 shots"):
         find_anchors(title, info, SHOTS[2:], "largest", backend)
-    with pytest.raises(FaceError, match=r"no shot shows that many faces \\(at most 2\\)"):
+    with pytest.raises(FaceError, match=r"no shot shows that many faces \(at most 2\)"):
         find_anchors(title, info, SHOTS, "5", backend)
     he = tmp_path / "he.jpg"
     cv2.imwrite(str(he), carphone()[100][..., ::-1])
