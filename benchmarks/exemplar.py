@@ -7,7 +7,7 @@ Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r
 the result with that of the real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for
 the undubbed video (the baseline: chance), flicker of the result over that of the source, and CPU
 seconds per second of output after start-up. Openings are measured by plain dlib on the decoded files
-(`benchmarks.mouths`), not taken from the engine. ``--late`` names clips whose own sound is late.
+(`operators.evaluation.landmark_tracks`), not taken from the engine. ``--late`` names clips whose own sound is late.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import av
 import cv2
 import numpy as np
 
-from benchmarks.mouths import Instrument, Mouths
 from operators.evaluation.contact_sheet import compare, mouth_box
+from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
 from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
 from operators.media.reader import read_frames
 from pipelines import runner
@@ -57,7 +57,7 @@ def longest_run(found: np.ndarray) -> slice:
     return slice(int(starts[best]), int(stops[best]))
 
 
-def sheet(original: Path, result: Path, mouths: Mouths, path: Path, frames: int = 24) -> None:
+def sheet(original: Path, result: Path, mouths: LandmarkTrack, path: Path, frames: int = 24) -> None:
     """Write a contact sheet of consecutive frames from the middle of the clip."""
     run = longest_run(mouths.found)
     start = max(run.start, (run.start + run.stop - frames) // 2)
@@ -111,14 +111,11 @@ def main() -> int:
         options.setdefault(stage, {})[option] = (
             float(value) if value.replace(".", "", 1).lstrip("-").isdigit() else value
         )
-    instrument = Instrument()
-    measured: dict[Path, Mouths] = {}
+    measured: dict[Path, LandmarkTrack] = {}
 
-    def mouths(path: Path) -> Mouths:
+    def mouths(path: Path) -> LandmarkTrack:
         if path not in measured:
-            with av.open(str(path)) as container:
-                small = container.streams.video[0].width < 400
-            measured[path] = instrument.measure(path, enlarge=2 if small else 1)
+            measured[path] = track_landmarks(str(path), describe=False)
         return measured[path]
 
     print(
