@@ -24,8 +24,7 @@ def csim(descriptors: np.ndarray, reference: np.ndarray) -> float:
         reference: float[m, 128] of the person, e.g. of the source video.
 
     Returns:
-        -1 ... 1: about 0.97 and above for one person in one video; different people reach 0.9, so that only
-        differences between systems mean something.
+        -1 ... 1. Of six people, halves of one video have 0.98 to 1.00, different people 0.78 to 0.87.
 
     Raises:
         ValueError: no descriptor on one side.
