@@ -12,16 +12,14 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 
 import av
 import av.error
-from av.packet import Packet
 from av.video.stream import VideoStream
 
-#: Boxes that are carried: projection (sv3d) and stereo (st3d) by Google's Spherical Video V2, clean aperture
-#: (clap), ambient viewing environment (amve), HDR (mdcv, clli).
-CARRIED = ("sv3d", "st3d", "clap", "amve", "mdcv", "clli")
+#: Boxes that are carried: projection (sv3d) and stereo (st3d) by Google's Spherical Video V2, stereo by Apple
+#: (vexu), clean aperture (clap), ambient viewing environment (amve), HDR (mdcv, clli).
+CARRIED = ("sv3d", "st3d", "vexu", "clap", "amve", "mdcv", "clli")
 #: Way to the description of the first track, each with the bytes in front of the boxes that it holds.
 _WAY = (("moov", 0), ("trak", 0), ("mdia", 0), ("minf", 0), ("stbl", 0), ("stsd", 8))
 #: Bytes of a visual sample entry in front of its boxes.
@@ -40,8 +38,18 @@ def described(stream: VideoStream) -> list[bytes]:
         except (av.error.FFmpegError, ValueError):
             continue
         *_, (begin, end) = _way(data)
-        return [data[at : at + size] for kind, at, size in _boxes(data, begin + 8 + _ENTRY, end) if kind in CARRIED]
+        return [
+            data[at : at + size]
+            for kind, at, size in _boxes(data, begin + 8 + _ENTRY, end)
+            if kind in CARRIED
+        ]
     return []
+
+
+def box_kinds(stream: VideoStream) -> frozenset[str]:
+    """Kinds of `described`; stereo, for which there are two boxes, under the name of one."""
+    kinds = (box[4:8].decode() for box in described(stream))
+    return frozenset("st3d" if kind == "vexu" else kind for kind in kinds)
 
 
 @contextmanager
@@ -63,14 +71,13 @@ def template_with(stream: VideoStream, boxes: Sequence[bytes]) -> Iterator[Video
 
 
 def _header(stream: VideoStream, name: str) -> bytes:
-    """A file with one made-up packet, its description behind it."""
+    """A file that describes a stream and holds no packet of it."""
     file = io.BytesIO()
-    with av.open(file, "w", format=name, container_options=UNOFFICIAL) as container:
-        copy = container.add_stream_from_template(stream, opaque=True)
-        packet: Packet[VideoStream] = Packet(bytes(8))
-        packet.pts = packet.dts = 0
-        packet.duration, packet.is_keyframe, packet.time_base, packet.stream = 1, True, Fraction(1, 25), copy
-        container.mux(packet)
+    with av.open(
+        file, "w", format=name, container_options={**UNOFFICIAL, "movflags": "empty_moov"}
+    ) as container:
+        container.add_stream_from_template(stream, opaque=True)
+        container.start_encoding()
     return file.getvalue()
 
 
