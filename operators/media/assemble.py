@@ -22,7 +22,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.audio import find_audio
-from operators.media.boxes import UNOFFICIAL, described, template_with
+from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
@@ -126,8 +126,11 @@ def _write(
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(tags)
         carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end, clock_joins(video)))
-        template = stack.enter_context(template_with(template, described(dubbed)))
+        boxes = described(dubbed)
+        template = stack.enter_context(template_with(template, boxes))
         picture = _add_video(container, name, template, dubbed, carrier.warnings)
+        if name == "matroska" and (stereo := stereo_mode(boxes)):
+            picture.metadata["stereo_mode"] = stereo
         carrier.carried[picture.index] = properties(dubbed, "the picture")
         packets: list[Iterable[Packet[Any]]] = [
             video_packets(segments, picture, ends, shown_durations=name == "matroska")

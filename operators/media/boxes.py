@@ -48,8 +48,23 @@ def described(stream: VideoStream) -> list[bytes]:
 
 def box_kinds(stream: VideoStream) -> frozenset[str]:
     """Kinds of `described`; stereo, for which there are two boxes, under the name of one."""
-    kinds = (box[4:8].decode() for box in described(stream))
-    return frozenset("st3d" if kind == "vexu" else kind for kind in kinds)
+    kinds = {box[4:8].decode() for box in described(stream)}
+    if "vexu" in kinds:
+        # It also repeats the projection; "pkin" is the arrangement of two views.
+        kinds -= {"vexu"}
+        kinds |= {"st3d"} if stereo_mode(described(stream)) else set()
+    return frozenset(kinds)
+
+
+def stereo_mode(boxes: Sequence[bytes]) -> str:
+    """Matroska's word for the arrangement of two views that boxes describe; empty for a flat picture."""
+    for box in boxes:
+        if box[4:8] == b"st3d":
+            return {1: "top_bottom", 2: "left_right"}.get(box[12], "")
+        at = box.find(b"pkin")
+        if box[4:8] == b"vexu" and at > 0:
+            return {b"over": "top_bottom", b"side": "left_right"}.get(box[at + 8 : at + 12], "")
+    return ""
 
 
 @contextmanager
