@@ -25,9 +25,10 @@ from operators.media.audio import find_audio
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
-from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
+from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
+from operators.media.glance import glance
 from operators.media.languages import container_language, language_code, same_language
-from operators.media.losses import container_tags, losses, properties
+from operators.media.losses import container_tags, losses, picture_losses, properties
 from operators.media.loudness import Levelling, levelling
 from operators.media.matroska import set_display_size
 from operators.media.soundtrack import RATE, aac_packets, add_aac
@@ -156,6 +157,7 @@ def _write(
             stream = _add_speech(container, name, level, language, first, carrier.warnings)
         if speech is not None:
             packets.append(aac_packets(stream, level.blocks(speech, RATE), begin, end))
+        is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         whole = container_tags(source.metadata)
         shape, size = dubbed.sample_aspect_ratio or Fraction(1), (template.width, template.height)
@@ -174,6 +176,7 @@ def _write(
         carrier.warnings.append(
             f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
         )
+    carrier.warnings += picture_losses(glance(video), glance(segments[0]), is_still)
     carrier.warnings += losses(path, name, whole, carrier.carried, chapters)
     if name == "mov" and speech is not None and language and not _tagged(path, language):
         carrier.warnings.append(

@@ -11,6 +11,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.boxes import box_kinds
+from operators.media.glance import Glance
 from operators.media.languages import same_language
 from operators.media.tags import FORMAT_NAMES, content_tags
 
@@ -110,6 +111,50 @@ def losses(
             gone = [text for kind, text in _BOXES.items() if kind in was.boxes - now.boxes]
             if gone:
                 notes.append(f"{was.label}: {called} does not keep its {', '.join(gone)}")
+    return notes
+
+
+#: Side data of pictures that is worth a note.
+_SIDE_DATA = {
+    "A53_CC": "closed captions (CEA-608/708)",
+    "AFD": "active format description",
+    "PANSCAN": "pan and scan",
+    "MASTERING_DISPLAY_METADATA": "mastering display",
+    "CONTENT_LIGHT_LEVEL": "content light level",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "FILM_GRAIN_PARAMS": "film grain parameters",
+    "S12M_TIMECODE": "time code of each picture",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+}
+
+
+def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
+    """Say what encoded pictures lack of those of their source.
+
+    Args:
+        before, after: the source's pictures and the encoded ones.
+        still: the source is a picture, whose format is not worth a note.
+    """
+    notes = []
+    if before.fields and not after.fields:
+        notes.append(
+            f"the picture: interlaced ({before.fields} field first), written as progressive "
+            "(H.264 holds 4:2:0 fields only of heights that divide by 4)"
+        )
+    gone = {text for kind, text in _SIDE_DATA.items() if kind in before.side_data - after.side_data}
+    if gone:
+        notes.append(f"the picture: {', '.join(sorted(gone))} cannot be kept")
+    if before.pix_fmt and after.pix_fmt and not still:
+        was, now = av.VideoFormat(before.pix_fmt, 16, 16), av.VideoFormat(after.pix_fmt, 16, 16)
+        bits = [max(component.bits for component in form.components) for form in (was, now)]
+        changes = ["alpha is dropped"] if any(c.is_alpha for c in was.components) else []
+        changes += [f"{bits[0]} bits become {bits[1]}"] if bits[1] < bits[0] and not was.has_palette else []
+        changes += ["R'G'B' becomes Y'CbCr"] if was.is_rgb else []
+        if changes:
+            notes.append(f"the picture: {before.pix_fmt} is written as {after.pix_fmt}: {', '.join(changes)}")
     return notes
 
 

@@ -1,16 +1,22 @@
-"""The shape of pixels in a Matroska file (RFC 9559, 5.1.4.1.28), which PyAV cannot tell FFmpeg's muxer.
+"""Properties of pictures in Matroska files (RFC 9559, 5.1.4.1.28) that PyAV neither reads nor writes.
 
-The muxer leaves room between the list of elements and the tracks: what stands between that room and the new
+Where chroma samples lie is read from a header that is written for a stream. The shape of pixels is put into a
+finished file: the muxer leaves room between the list of elements and the tracks: what stands between that room and the new
 elements moves into it, everything behind them keeps its place.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+
+import av
+import av.error
+from av.video.stream import VideoStream
 
 #: Element identifiers.
 _SEGMENT, _SEEK_HEAD, _VOID, _INFO, _TRACKS, _CLUSTER = (
@@ -18,6 +24,9 @@ _SEGMENT, _SEEK_HEAD, _VOID, _INFO, _TRACKS, _CLUSTER = (
     0x1F43B675,
 )
 _ENTRY, _VIDEO, _SEEK, _SEEK_POSITION, _CRC = 0xAE, 0xE0, 0x4DBB, 0x53AC, 0xBF
+_COLOUR, _SITING = 0x55B0, (0x55B7, 0x55B8)
+#: H.273's places of chroma samples by Matroska's horizontal and vertical siting.
+_LOCATIONS = {(1, 2): 0, (2, 2): 1, (1, 1): 2, (2, 1): 3, (1, 3): 4, (2, 3): 5}
 _DISPLAY, _DISPLAY_UNIT = ((0x54B0, 2), (0x54BA, 2)), 0x54B2
 #: Bytes at the file's beginning that hold the tracks.
 _REACH = 1 << 20
@@ -31,6 +40,26 @@ class _Element:
     at: int
     content: int
     end: int
+
+
+def chroma_location(stream: VideoStream) -> int:
+    """H.273's number of the place of a stream's chroma samples; 0, left, where it says nothing."""
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format="matroska") as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return 0
+    data = bytearray(file.getvalue())
+    element: _Element | None = _Element(0, 0, 0, len(data))
+    for kind in (_SEGMENT, _TRACKS, _ENTRY, _VIDEO, _COLOUR):
+        element = _find(data, element.content, min(element.end, len(data)), kind) if element else None
+    if element is None:
+        return 0
+    found = (_find(data, element.content, element.end, kind) for kind in _SITING)
+    siting = tuple(int.from_bytes(data[e.content : e.end], "big") if e else 0 for e in found)
+    return _LOCATIONS.get(siting, 0)  # type: ignore[call-overload, no-any-return]
 
 
 def set_display_size(path: Path, width: int, height: int, shape: Fraction) -> bool:

@@ -115,6 +115,11 @@ class Carrier:
         if not reason:
             target = self.container.add_stream_from_template(stream, opaque=True)
             self._copies[stream.index] = target
+            if self.name == "mp4" and target.codec_context.name.startswith("pcm_"):
+                self.warnings.append(
+                    f"{_label(stream)}: kept as PCM (ISO/IEC 23003-5), which few players read in MP4 files; "
+                    "all do in .mov and .mkv"
+                )
         elif stream.type == "audio" and stream.codec_context is not None:
             layout, channels = audio_channels(self.url, stream.index)
             known = AAC_LAYOUTS.get(layout, "mono" if len(channels) == 1 else "stereo")
