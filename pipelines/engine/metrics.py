@@ -37,6 +37,8 @@ SHIPPED = {
     "lse_d": "operators.evaluation.title_metrics:LseD",
     "lse_c": "operators.evaluation.title_metrics:LseC",
 }
+#: Those whose classes may be `Metric.on`: modules of the others are imported only where they are asked for.
+ON = frozenset({"sharpness"})
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
 DEFAULT, ALL, NONE = "default", "all", "none"
@@ -138,6 +140,8 @@ def chosen_metrics(engine: Engine, choice: Any) -> tuple[list[str], list[str]]:
         return places, []
     places, notes = [], []
     for name in metric_names():
+        if names == [DEFAULT] and name in SHIPPED and name not in ON:
+            continue
         try:
             place = metric_place(name)
         except ConfigError as problem:
