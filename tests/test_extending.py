@@ -25,6 +25,7 @@ from operators.storage import retry
 from operators.storage.errors import StorageError
 from operators.wav2lip.wav2lip_stage import Wav2LipOptions, Wav2LipStage
 from pipelines.engine.config import load_profile, names
+from pipelines.engine.metrics import BY_DEFAULT
 from pipelines.engine.resolve import resolve_engine
 from retalk_models.plugins import GROUPS
 from tests.pipelines.conftest import make_speech, make_video
@@ -103,7 +104,7 @@ def test_engine_and_metrics_of_another_distribution(acme: Path, tmp_path: Path, 
     assert made.returncode == 0, made.stdout + made.stderr
     record = json.loads((out / "ledger.jsonl").read_text())
     metrics = {metric["name"]: metric for metric in record["metrics"]}
-    assert set(metrics) == {"contrast", "kilobytes", "sharpness"}
+    assert set(metrics) == {"contrast", "kilobytes", *BY_DEFAULT}
     assert metrics["kilobytes"]["value"] == pytest.approx((out / "a.mp4").stat().st_size / 1000)
     assert metrics["contrast"]["worst"] <= metrics["contrast"]["value"]
     shown = retalk(acme, "report", str(out)).stdout

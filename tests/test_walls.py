@@ -40,7 +40,7 @@ FLOORS = {
         {"manifest"},
         {"state"},
         {"planning", "preflight", "monitoring"},
-        {"execution"},
+        {"execution", "review"},
         {"capacity", "runner"},
         {"one_title"},
         {"cli"},

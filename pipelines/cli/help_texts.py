@@ -94,13 +94,18 @@ Exit code 3 if titles have failed."""
 
 REPORT_HELP = """\
 Show what a run has done and cost: time of each stage, CPU and GPU time, node-hours and money beside the forecast of `retalk plan MANIFEST
--o DIR`, and failed titles grouped by reason. Printed as Markdown, and kept as DIR/report/report.md and report.json."""
+-o DIR`, and failed titles grouped by reason. Printed as Markdown, and kept as DIR/report/report.md and report.json.
+
+DIR/report/index.html is the review page: all dubs, worst first, with reasons; each with the video before and after in two players that
+move as one. Approve and reject by keyboard, export decisions.json, and compute what was rejected again: `retalk run MANIFEST -o DIR
+--redo decisions.json --set ...`. It needs no server and no network: open it from the disk, or copy DIR whole."""
 
 REPORT_EXAMPLES = """\
 Examples:
 
   retalk report out/
-  retalk report out/ --json
+  retalk report out/ --open
+  retalk report out/ --format junit > verdicts.xml
 
 Exit code 3 if titles have failed."""
 

@@ -124,7 +124,8 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="ID",
-        help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache)",
+        help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache); "
+        "decisions.json, exported from the review page: the titles that are rejected in it",
     )
     group.add_argument(
         "--allow-failures",
@@ -183,7 +184,16 @@ def _add_report(commands: Any) -> None:
         help_texts.REPORT_EXAMPLES,
     )
     command.add_argument("directory", metavar="DIR", help="the run directory, any fsspec URL")
-    command.add_argument("--json", action="store_true", help="print the content of report.json")
+    command.add_argument(
+        "--format",
+        choices=("markdown", "json", "csv", "junit"),
+        default="markdown",
+        help="what is printed: the report (markdown, json), or the verdict on each dub (csv, junit)",
+    )
+    command.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="the same as --format json"
+    )
+    command.add_argument("--open", action="store_true", help="open the review page in a browser")
     command.set_defaults(run=_report)
 
 
@@ -265,9 +275,23 @@ def _run(args: argparse.Namespace) -> int:
         shown.phase("loading")
         from pipelines.cli.run import run_catalogue
 
-        chosen = {"only": args.only, "redo": args.redo, "as_json": args.json, "notify": args.notify}
+        chosen = {
+            "only": args.only,
+            "redo": _redo(args.redo),
+            "as_json": args.json,
+            "notify": args.notify,
+        }
         code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
     return 0 if code == 3 and args.allow_failures else code
+
+
+def _redo(names: Sequence[str]) -> Sequence[str]:
+    """Ids of titles; files of decisions are read."""
+    if not any(name.endswith(".json") for name in names):
+        return names
+    from pipelines.review.decisions import titles_to_redo
+
+    return titles_to_redo(names)
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -289,7 +313,7 @@ def _status(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from pipelines.cli.report import show_report
 
-    return show_report(args.directory, args.json)
+    return show_report(args.directory, args.format, args.open)
 
 
 def _profile(args: argparse.Namespace) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+import webbrowser
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from operators.storage.errors import refusal
-from operators.storage.files import join
+from operators.storage.files import join, local_path
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.profile_parts import NodeGroup
@@ -19,10 +21,13 @@ from pipelines.monitoring.formatting import count, duration, short_time
 from pipelines.monitoring.grouping import reason_of
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
+from pipelines.review.exports import as_csv, as_junit
+from pipelines.review.page import write_page
 from pipelines.state.listed import split_listed
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
 
+Format = Literal["markdown", "json", "csv", "junit"]
 #: Titles that are named for each reason.
 NAMED = 5
 
@@ -307,17 +312,34 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def show_report(url: str, as_json: bool = False) -> int:
-    """Print the report and keep it as ``report/report.json`` and ``report/report.md`` where the run directory
-    can be written; exit code 3 if titles have failed.
+def show_report(url: str, kind: Format = "markdown", browse: bool = False) -> int:
+    """Print the report and keep it in ``report`` where the run directory can be written: ``report.json``, ``report.md``
+    and the review page, ``index.html``. Exit code 3 if titles have failed.
+
+    Args:
+        url: the run directory.
+        kind: what is printed: the report as Markdown or JSON; verdicts of the dubs as CSV or as JUnit's XML.
+        browse: open the review page in a browser.
     """
     report, run = read_report(url), RunDirectory(url)
+    records, _ = split_listed(run.url, run.records())
     text = redact(markdown(url, report))
+    page = ""
     try:
         write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
         write_text(join(run.url, "report", "report.md"), text)
+        page = write_page(run.url, report, records)
     except OSError as problem:
         folder = redact(join(run.url, "report"))
         print(f"note: the report cannot be kept in {folder} ({redact(refusal(problem))})", file=sys.stderr)
-    print(json.dumps(report) if as_json else text, end="\n" if as_json else "")
+    if kind == "markdown":
+        print(text, end="")
+    elif kind == "json":
+        print(json.dumps(report))
+    else:
+        print({"csv": as_csv, "junit": as_junit}[kind](records), end="")
+    if page:
+        print(f"review page: {redact(page)}", file=sys.stderr)
+        if browse:
+            webbrowser.open(Path(page).as_uri() if local_path(page) is not None else page)
     return FAILED if report["failures"] else DONE

@@ -21,6 +21,8 @@ from retalk_models.plugins import METRICS, PluginError, plugin, plugins
 
 #: Metrics of this distribution: name and place of the class.
 SHIPPED = {
+    "dubbed": "operators.evaluation.coverage:Dubbed",
+    "mouth_change": "operators.evaluation.coverage:MouthChange",
     "sharpness": "operators.evaluation.sharpness:Sharpness",
     "seam": "operators.evaluation.seam:Seam",
     "jitter": "operators.evaluation.jitter:Jitter",
@@ -37,8 +39,8 @@ SHIPPED = {
     "lse_d": "operators.evaluation.title_metrics:LseD",
     "lse_c": "operators.evaluation.title_metrics:LseC",
 }
-#: Those whose classes may be `Metric.on`: modules of the others are imported only where they are asked for.
-ON = frozenset({"sharpness"})
+#: Those that cost next to nothing, and are measured without being asked for (`Metric.on`).
+BY_DEFAULT = ("dubbed", "mouth_change", "sharpness")
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
 DEFAULT, ALL, NONE = "default", "all", "none"
@@ -140,8 +142,8 @@ def chosen_metrics(engine: Engine, choice: Any) -> tuple[list[str], list[str]]:
         return places, []
     places, notes = [], []
     for name in metric_names():
-        if names == [DEFAULT] and name in SHIPPED and name not in ON:
-            continue
+        if names == [DEFAULT] and name in SHIPPED and name not in BY_DEFAULT:
+            continue  # its module is not imported: a user's mistake is told at once
         try:
             place = metric_place(name)
         except ConfigError as problem:

@@ -47,8 +47,8 @@ class Elsewhere(Levels):
 def four(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"sharpness": module.SHIPPED["sharpness"]}
     there |= {metric.name: f"{HERE}:{metric.__name__}" for metric in (Levels, Asked, Elsewhere)}
+    monkeypatch.setattr(module, "BY_DEFAULT", ("sharpness", "levels", "elsewhere"))
     monkeypatch.setattr(module, "SHIPPED", there)
-    monkeypatch.setattr(module, "ON", frozenset(there))
 
 
 def chosen(choice: str | None) -> list[str]:
@@ -98,7 +98,7 @@ def test_shipped_metrics_are_what_their_names_say(monkeypatch: pytest.MonkeyPatc
         metric = module.load_metric(module.metric_place(name))
         assert metric.name == name
         # Only what costs next to nothing runs without being asked for.
-        assert metric.on == (name == "sharpness") == (name in module.ON)
+        assert metric.on == (name in module.BY_DEFAULT)
 
 
 def test_metrics_has_the_one_option() -> None:

@@ -1,0 +1,89 @@
+import { el, timecode } from "retalk/dom";
+
+/** Two players that move as one. The result leads, for it has the sound. */
+export function players(detail) {
+  const rate = detail.video_seconds > 0 && detail.frames > 0 ? detail.frames / detail.video_seconds : 25;
+  const video = (source, label, muted) =>
+    el("video", { src: source, preload: "auto", playsinline: true, muted, "aria-label": label });
+  const before = video(detail.media.video, "Before", true);
+  const after = video(detail.media.output, "After", false);
+  before.muted = true;
+  const scrubber = el("input", { type: "range", min: 0, max: 1, step: 0.001, value: 0, "aria-label": "Position" });
+  const shown = el("output", { "aria-live": "off" }, timecode(0));
+  const wipe = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Wipe between before and after" });
+  const pair = el(
+    "div",
+    { class: "players" },
+    el("figure", { class: "before" }, before, el("figcaption", {}, "Before")),
+    el("figure", { class: "after" }, after, el("figcaption", {}, "After")),
+  );
+  let alive = true;
+
+  const follow = () => {
+    // Half a frame apart is the same frame.
+    if (Math.abs(before.currentTime - after.currentTime) > 0.5 / rate && !before.seeking) {
+      before.currentTime = Math.min(after.currentTime, before.duration || after.currentTime);
+    }
+  };
+  const seek = (seconds) => {
+    const last = Number.isFinite(after.duration) ? after.duration : detail.video_seconds;
+    after.currentTime = Math.min(Math.max(seconds, 0), last);
+    before.currentTime = after.currentTime;
+  };
+  const draw = () => {
+    if (!alive) return;
+    if (Number.isFinite(after.duration)) scrubber.max = after.duration;
+    scrubber.value = after.currentTime;
+    scrubber.setAttribute("aria-valuetext", timecode(after.currentTime));
+    shown.textContent = timecode(after.currentTime);
+    if (!after.paused) follow();
+    requestAnimationFrame(draw);
+  };
+  const play = el("button", { type: "button", onclick: () => toggle() }, "Play");
+  const toggle = () => {
+    if (after.paused) {
+      before.currentTime = after.currentTime;
+      Promise.allSettled([after.play(), before.play()]);
+    } else {
+      after.pause();
+    }
+  };
+  after.addEventListener("play", () => { play.textContent = "Pause"; });
+  after.addEventListener("pause", () => { before.pause(); follow(); play.textContent = "Play"; });
+  after.addEventListener("seeked", () => { if (after.paused) follow(); });
+  // The middle of a frame, so that rounding cannot show its neighbour.
+  const step = (frames) => {
+    after.pause();
+    seek((Math.floor(after.currentTime * rate + 1e-3) + frames + 0.5) / rate);
+  };
+  scrubber.addEventListener("input", () => seek(Number(scrubber.value)));
+  wipe.addEventListener("input", () => pair.style.setProperty("--wipe", `${wipe.value}%`));
+  const wiping = el("button", { type: "button", "aria-pressed": "false" }, "Wipe");
+  wipe.hidden = true;
+  wiping.addEventListener("click", () => {
+    const on = pair.classList.toggle("wipe");
+    wiping.setAttribute("aria-pressed", String(on));
+    wipe.hidden = !on;
+  });
+  const node = el(
+    "div",
+    {},
+    pair,
+    el(
+      "div",
+      { class: "row" },
+      play,
+      el("button", { type: "button", onclick: () => step(-1) }, "Frame back"),
+      el("button", { type: "button", onclick: () => step(1) }, "Frame on"),
+      scrubber,
+      shown,
+      wiping,
+      wipe,
+    ),
+  );
+  requestAnimationFrame(draw);
+  return {
+    node, seek, step, toggle,
+    stop: () => { alive = false; after.pause(); before.pause(); },
+  };
+}

@@ -1,0 +1,193 @@
+"""The review page in a real browser, from file://, with hostile names, by keyboard alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.review.page import write_page
+from tests.pipelines.conftest import make_video
+from tests.pipelines.review.records import HOSTILE, REPORT, metric, record
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the package playwright is not installed (extra dev)"
+)
+axe = pytest.importorskip(
+    "axe_core_python.sync_playwright", reason="the package axe-core-python is not installed (extra dev)"
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium on PATH (apt-get install chromium)"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of 10,000 dubs; "clip" has files that can be played."""
+    folder = tmp_path_factory.mktemp("run")
+    make_video(folder / "a.mp4", frames=24, sound=False)
+    shutil.copy(folder / "a.mp4", folder / "b.mp4")
+    media = {
+        "video": str(folder / "a.mp4"),
+        "output": str(folder / "b.mp4"),
+        "frames": 24,
+        "video_seconds": 2.0,
+    }
+    soft = [metric("sharpness", 0.9, 0.2, 1.0)]
+    records = [record(name, **media) for name in HOSTILE]
+    records += [record("clip", metrics=soft, **media), record("second", metrics=soft, **media)]
+    records += [record(f"episode {n:05d}") for n in range(10_000 - len(records))]
+    return Path(write_page(str(folder), REPORT, records)).as_uri()
+
+
+@pytest.fixture
+def page(browser: Any, index: str) -> Iterator[Any]:
+    """The page, opened; the test fails on any message of the console, any error and any request to a network."""
+    # Playwright's own waiting is an eval.
+    context = browser.new_context(accept_downloads=True, bypass_csp=True)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    wrong: list[str] = []
+    opened.on("console", lambda message: wrong.append(message.text))
+    opened.on("pageerror", lambda problem: wrong.append(str(problem)))
+    opened.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(("file:", "data:", "blob:")) else wrong.append(request.url)
+        ),
+    )
+    opened.goto(index)
+    opened.wait_for_function(
+        "document.querySelector('#dubs caption')?.textContent.startsWith('10000 of 10000 dubs, page')"
+    )
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def test_it_keeps_to_its_own_policy(browser: Any, index: str) -> None:
+    context = browser.new_context()
+    wrong: list[str] = []
+    opened = context.new_page()
+    opened.on("console", lambda message: wrong.append(message.text))
+    opened.on("pageerror", lambda problem: wrong.append(str(problem)))
+    opened.goto(index)
+    opened.click("text=clip", timeout=60_000)
+    opened.wait_for_selector(".after video", timeout=60_000)
+    opened.click("text=Go to 00:01.000")
+    context.close()
+    assert wrong == []
+
+
+def violations(page: Any) -> list[str]:
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in axe.Axe().run(page)["violations"]]
+
+
+def test_the_list_is_searched_filtered_and_sorted_by_its_address(page: Any, index: str) -> None:
+    assert page.title().startswith("Review of ")
+    assert page.locator("#dubs tbody tr").count() == 100
+    assert [text.strip() for text in page.locator("#dubs tbody tr .verdict").all_text_contents()[:3]] == [
+        "review",
+        "review",
+        "ok",
+    ]
+    page.fill("#search", "episode 0004")
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 11")
+    page.click("#dubs th button:has-text('Title')")
+    page.click("#dubs th button:has-text('Title')")
+    assert page.locator("#dubs tbody tr a").first.text_content() == "episode 00049"
+    assert page.locator("#dubs th[aria-sort=descending]").text_content() == "Title"
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 11")
+    assert page.locator("#dubs tbody tr a").first.text_content() == "episode 00049"
+    page.select_option("#verdict", "review")
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 0")
+
+
+def test_names_do_nothing(page: Any) -> None:
+    for name in HOSTILE:
+        page.evaluate("name => { location.hash = new URLSearchParams({title: name, dub: 'deu'}) }", name)
+        page.wait_for_function(
+            "name => document.querySelector('#title')?.textContent.startsWith(name)", arg=name
+        )
+        assert page.title().startswith("Review of ")
+        assert page.locator("main img, main b").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_players_show_the_same_frame(page: Any) -> None:
+    page.click("text=clip")
+    page.wait_for_function("[...document.querySelectorAll('video')].every(one => one.readyState >= 2)")
+    same = (
+        "(() => { const [a, b] = document.querySelectorAll('video');"
+        " const together = !a.seeking && !b.seeking && Math.abs(a.currentTime - b.currentTime) < 1 / 24;"
+        " return together ? b.currentTime : -1 })()"
+    )
+    page.click("text=Go to 00:01.000")
+    page.wait_for_function(f"{same} >= 1")
+    before = page.evaluate(same)
+    page.keyboard.press(".")
+    page.wait_for_function(f"{same} > {before}")
+    page.keyboard.press(",")
+    page.keyboard.press("p")
+    page.wait_for_function(
+        "document.querySelector('.after video').ended || document.querySelector('.after video').currentTime > 1.3"
+    )
+    page.wait_for_function(f"document.querySelector('.after video').ended || {same} > 0")
+
+
+def test_decisions_by_keyboard_alone(page: Any, tmp_path: Path) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("clip")
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 1")
+    page.keyboard.press("Escape")
+    page.focus("#dubs tbody a")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#title")
+    page.keyboard.press("r")
+    assert page.locator("button[aria-pressed=true]").text_content() == "Reject"
+    page.keyboard.press("c")
+    page.keyboard.type("lips late")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#dubs")
+    page.evaluate("location.hash = ''")
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 100")
+    page.select_option("#decision", "rejected")
+    page.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 1")
+    with page.expect_download() as waiting:
+        page.click("#export-json")
+    waiting.value.save_as(file := tmp_path / "decisions.json")
+    decisions = json.loads(file.read_text())["decisions"]
+    assert decisions == [{"title": "clip", "dub": "deu", "decision": "rejected", "comment": "lips late"}]
+    with page.expect_download() as waiting:
+        page.click("#export-csv")
+    waiting.value.save_as(file := tmp_path / "decisions.csv")
+    assert '"clip","deu","rejected","lips late"' in file.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 380])
+def test_accessibility(page: Any, scheme: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    assert violations(page) == []
+    page.click("text=clip")
+    page.wait_for_selector("#title")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

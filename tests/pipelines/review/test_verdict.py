@@ -1,0 +1,93 @@
+"""Verdicts: a record's metrics against the thresholds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pipelines.errors import UsageError
+from pipelines.review.decisions import titles_to_redo
+from pipelines.review.exports import as_csv, as_junit
+from pipelines.review.verdict import Reason, judge, severity
+from tests.pipelines.review.records import HOSTILE, metric, record
+
+
+def test_a_dub_without_remarks_is_ok() -> None:
+    assert judge(record("a")) == ("ok", [])
+    assert judge(record("a", metrics=[])) == ("ok", []), "what was not measured says nothing"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ([metric("dubbed", 0.0)], Reason("no frame was dubbed", None)),
+        ([metric("dubbed", 0.15)], Reason("only 15 % of the frames were dubbed", None)),
+        (
+            [metric("mouth_change", 5.0, 0.3, 1.5)],
+            Reason("the mouth was hardly changed (0.3 grey levels)", 1.5),
+        ),
+        (
+            [metric("sharpness", 0.9, 0.31, 2.0)],
+            Reason("the mouth is softer than the footage around it (0.31 of its detail)", 2.0),
+        ),
+    ],
+)
+def test_what_is_remarkable_is_to_be_reviewed(metrics: list[dict[str, object]], reason: Reason) -> None:
+    assert judge(record("a", metrics=metrics)) == ("review", [reason])
+
+
+def test_failures_come_first() -> None:
+    failed = judge(record("a", state="failed", error="no face"))
+    assert failed == ("failed", [Reason("no face", None)])
+    review = judge(record("a", metrics=[metric("dubbed", 0.0), metric("sharpness", 0.1, 0.1, 0.0)]))
+    order = [severity(*failed), severity(*review), severity("review", review[1][:1]), severity("ok", [])]
+    assert order == sorted(order, reverse=True)
+    assert len(set(order)) == 4
+
+
+def test_csv_has_a_line_for_each_dub_and_no_formulas() -> None:
+    records = [record(name) for name in HOSTILE] + [record("last", metrics=[metric("dubbed", 0.0)])]
+    rows = list(csv.DictReader(io.StringIO(as_csv(records))))
+    assert [row["title"] for row in rows[:5]] == list(HOSTILE[:5])
+    assert rows[5]["title"] == "'=HYPERLINK(1)"
+    assert (rows[-1]["verdict"], rows[-1]["reasons"]) == ("review", "no frame was dubbed")
+    assert (rows[0]["sharpness"], rows[-1]["sharpness"]) == ("0.95", "")
+
+
+def test_junit_counts_failures_and_what_is_to_be_looked_at() -> None:
+    records = [
+        record("a\x00b"),
+        record("b", state="failed", error="<no face>"),
+        record("c", metrics=[metric("dubbed", 0)]),
+    ]
+    suite = ElementTree.fromstring(as_junit(records))
+    assert {name: suite.get(name) for name in ("tests", "failures", "skipped")} == {
+        "tests": "3",
+        "failures": "1",
+        "skipped": "1",
+    }
+    assert [case.get("name") for case in suite] == ["a?b [deu]", "b [deu]", "c [deu]"]
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "<no face>"
+
+
+def test_rejected_titles_are_computed_again(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.json"
+    decided = [("a", "rejected"), ("b", "approved"), ("a", "rejected"), ("c", "rejected"), ("d", "")]
+    decisions = [{"title": title, "dub": "deu", "decision": one, "comment": ""} for title, one in decided]
+    file.write_text(json.dumps({"run": "out", "decisions": decisions}))
+    assert titles_to_redo(["z", str(file)]) == ["z", "a", "c"]
+    for content, message in (
+        ("[]", "is no file of decisions"),
+        ("{", "is no file of decisions"),
+        ('{"decisions": []}', "nothing is rejected in it"),
+    ):
+        file.write_text(content)
+        with pytest.raises(UsageError, match=message):
+            titles_to_redo([str(file)])
