@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -22,13 +22,18 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.audio import find_audio
+from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
-from operators.media.container import clock_origin, describe, find_video, open_input, video_stream
-from operators.media.languages import QUICKTIME_CODES, language_code
+from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
+from operators.media.glance import glance
+from operators.media.languages import container_language, language_code, same_language
+from operators.media.losses import container_tags, losses, picture_losses, properties
 from operators.media.loudness import Levelling, levelling
+from operators.media.matroska import set_display_size
 from operators.media.soundtrack import RATE, aac_packets, add_aac
-from operators.media.tracks import Carrier, Cut, content_tags, copy_chapters
+from operators.media.tags import content_tags, movflags
+from operators.media.tracks import Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
@@ -112,15 +117,22 @@ def _write(
         template = video_stream(stack.enter_context(open_input(segments[0])), segments[0])
         source = stack.enter_context(open_input(video))
         dubbed = find_video(source, video)
+        tags = content_tags(source.metadata)
         options = _muxer_options(
             name,
+            tags,
             ends.time_base,
             [s.codec_context.sample_rate for s in source.streams.audio if s.codec_context],
         )
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
-        container.metadata.update(content_tags(source.metadata))
+        container.metadata.update(tags)
         carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end, clock_joins(video)))
+        boxes = described(dubbed)
+        template = stack.enter_context(template_with(template, boxes))
         picture = _add_video(container, name, template, dubbed, carrier.warnings)
+        if name == "matroska" and (stereo := stereo_mode(boxes)):
+            picture.metadata["stereo_mode"] = stereo
+        carrier.carried[picture.index] = properties(dubbed, "the picture")
         packets: list[Iterable[Packet[Any]]] = [
             video_packets(segments, picture, ends, shown_durations=name == "matroska")
         ]
@@ -145,7 +157,10 @@ def _write(
             stream = _add_speech(container, name, level, language, first, carrier.warnings)
         if speech is not None:
             packets.append(aac_packets(stream, level.blocks(speech, RATE), begin, end))
-        copy_chapters(source, container, carrier.cut)
+        is_still = is_picture(source) or source.format.name in ("gif", "apng")
+        chapters = copy_chapters(source, container, carrier.cut)
+        whole = container_tags(source.metadata)
+        shape, size = dubbed.sample_aspect_ratio or Fraction(1), (template.width, template.height)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
             assert packet.pts is not None
@@ -157,6 +172,12 @@ def _write(
             carrier.warnings.append(
                 "Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them"
             )
+    if shape != 1 and name == "matroska" and not set_display_size(path, *size, shape):
+        carrier.warnings.append(
+            f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
+        )
+    carrier.warnings += picture_losses(glance(video), glance(segments[0]), is_still)
+    carrier.warnings += losses(path, name, whole, carrier.carried, chapters)
     if name == "mov" and speech is not None and language and not _tagged(path, language):
         carrier.warnings.append(
             f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it"
@@ -166,11 +187,8 @@ def _write(
 
 def _tagged(path: Path, language: str) -> bool:
     """True if a track of the file is tagged with the language."""
-    code = language_code(language) or language
     with av.open(f"file:{path}") as written:
-        return any(
-            stream.language in (code, QUICKTIME_CODES.get(code, code)) for stream in written.streams.audio
-        )
+        return any(same_language(language, stream.language or "") for stream in written.streams.audio)
 
 
 def _decoding_time(packet: Packet[Any]) -> Fraction:
@@ -178,7 +196,9 @@ def _decoding_time(packet: Packet[Any]) -> Fraction:
     return packet.dts * packet.time_base
 
 
-def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict[str, str]:
+def _muxer_options(
+    name: str, tags: Mapping[str, str], time_base: Fraction, rates: Sequence[int]
+) -> dict[str, str]:
     """Options of the muxer: exact times, the index in front (MP4), and nothing that differs from run to run."""
     if name == "matroska":
         # Without the second option all times are moved to make the first decoding time 0.
@@ -189,7 +209,12 @@ def _muxer_options(name: str, time_base: Fraction, rates: Sequence[int]) -> dict
         # exactly.
         common = math.lcm(scale, rate)
         scale = common if common < 1 << 31 else scale
-    return {**mp4_options(time_base.denominator), "movie_timescale": str(scale), "movflags": "+faststart"}
+    return {
+        **UNOFFICIAL,
+        **mp4_options(time_base.denominator),
+        "movie_timescale": str(scale),
+        "movflags": f"+faststart{movflags(name, tags)}",
+    }
 
 
 def _add_video(
@@ -255,5 +280,5 @@ def _add_speech(
         if code is None and name != "mov":
             warnings.append(f"language {language!r} is no ISO 639 code: the speech is not tagged with it")
         elif code is not None:
-            stream.metadata["language"] = QUICKTIME_CODES.get(code, code) if name == "mov" else code
+            stream.metadata["language"] = container_language(name, code)
     return stream

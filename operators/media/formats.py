@@ -68,8 +68,8 @@ def working_format(decoded: str, width: int, height: int, still: bool = False) -
     Args:
         decoded: FFmpeg's name of the pixel format.
         width, height: coded size.
-        still: the file is a still picture, made into a video that should play everywhere: 4:2:0 where the
-            size is even.
+        still: the file is a still or animated picture, made into a video that should play everywhere: 4:2:0
+            where the size is even.
     """
     source = av.VideoFormat(decoded, 16, 16)
     color = [c for c in source.components if not c.is_alpha]

@@ -32,6 +32,10 @@ QUICKTIME_CODES = {
         "swe": "sve",
         "nob": "nor",
         "nno": "nor",
+        # QuickTime's own names, with the space.
+        "hrv": "hr ",
+        "srp": "sr ",
+        "fao": "fo ",
     },
 }
 #: ISO 639-2 reserves qaa to qtz for local use; these are names of groups, which a list of single languages
@@ -96,6 +100,31 @@ def language_code(tag: str) -> str | None:
         if found is not None:
             return str(found.alpha_3)
     return None
+
+
+def container_language(name: str, tag: str) -> str:
+    """A language as a container writes it.
+
+    Args:
+        name: FFmpeg's name of the container format.
+        tag: code or tag; one that is unknown is returned as it is.
+    """
+    code = language_code(tag)
+    if code is None or name not in ("mp4", "mov"):
+        return tag
+    if name == "mov":
+        return QUICKTIME_CODES.get(code, code)
+    return tag if len(tag) == 3 else code
+
+
+def same_language(first: str, second: str) -> bool:
+    """True if two tags name one language: by the codes of ISO 639, which has two for some, or by QuickTime's."""
+    return bool(_names(first) & _names(second))
+
+
+def _names(tag: str) -> set[str]:
+    code = language_code(tag) or tag.strip().lower()
+    return {code, QUICKTIME_CODES.get(code, code)}
 
 
 @functools.lru_cache(maxsize=1024)

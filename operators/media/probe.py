@@ -24,16 +24,19 @@ from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, ope
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
 from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout
+from operators.media.glance import glance
 from operators.media.integrity import check_complete
 from operators.media.limits import MediaLimits
 from operators.media.orientation import read_orientation
-from operators.media.sidedata import first_field, hdr_parameters
+from operators.media.sidedata import hdr_parameters
 from operators.media.timeline import NO_TIME, Timeline
 from operators.storage.errors import MediaError
 from operators.storage.files import kept_by_file
 
 #: Demuxers whose packets each carry the time of one frame.
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
+#: Demuxers of animated pictures.
+ANIMATIONS = ("gif", "apng", "webp_pipe", "webp")
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
 
@@ -64,6 +67,7 @@ class VideoInfo:
         pix_fmt: FFmpeg's name of the decoded pixel format.
         layout: pixel format, colours and orientation of the frames that `read_frames` gives.
         sample_aspect_ratio: width of a pixel divided by its height.
+        chroma_location: H.273's number of the place of chroma samples; 0, left, where nothing is said.
         fields: "" for progressive frames; "top" or "bottom" where frames hold two fields, by which of them is
             shown first.
         hdr: mastering display and content light level, as parameters of x264; empty without them.
@@ -102,6 +106,7 @@ class VideoInfo:
     timeline: Timeline
     source_time_base: Fraction
     origin: int
+    chroma_location: int = 0
 
     @property
     def n_frames(self) -> int:
@@ -194,10 +199,10 @@ def _describe(
     if clock:
         _check_clock(url, shown.times, timeline.times, stream.time_base)
     orientation, matrix = read_orientation(head, url, still)
-    tags = _tags(head, stream.codec_context)
+    tags, seen = _tags(head, stream.codec_context), glance(url)
     context = stream.codec_context
     layout = FrameLayout(
-        working_format(head.format.name, head.width, head.height, still),
+        working_format(head.format.name, head.width, head.height, still or _is_animation(container)),
         working_tags(head.format.name, tags),
         orientation,
         head.width,
@@ -218,7 +223,7 @@ def _describe(
         pix_fmt=head.format.name,
         layout=layout,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        fields=first_field(head),
+        fields=seen.fields,
         hdr=hdr_parameters(head),
         time_base=time_base,
         pts=pts,
@@ -231,6 +236,7 @@ def _describe(
         timeline=timeline,
         source_time_base=stream.time_base,
         origin=origin,
+        chroma_location=seen.chroma_location,
     )
 
 
@@ -291,6 +297,11 @@ def _codec_name(stream: Stream) -> str:
         if stream.codec_context is not None
         else str(getattr(stream, "name", None) or "unknown")
     )
+
+
+def _is_animation(container: av.container.InputContainer) -> bool:
+    """True for animated pictures, which are R'G'B' by their nature."""
+    return container.format.name in ANIMATIONS
 
 
 def is_still_image(url: str) -> bool:

@@ -25,6 +25,16 @@ def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
     return None if data is None else bytes(data)
 
 
+def side_data_kinds(picture: VideoFrame) -> set[str]:
+    """FFmpeg's names of the kinds of side data of a picture, but for ICC profiles; none where PyAV cannot list
+    them.
+    """
+    try:
+        return {data.type.name for data in _without_profile(picture).side_data}
+    except ValueError:
+        return set()
+
+
 def _without_profile(picture: VideoFrame) -> VideoFrame:
     """The picture without its ICC profile: PyAV 17 and 18 free the name of one (PNG files carry it) twice,
     and the process dies.

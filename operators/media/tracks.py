@@ -23,21 +23,13 @@ from operators.media.audio import audio_blocks, audio_channels
 from operators.media.clock import Rejoiner
 from operators.media.container import describe, open_input
 from operators.media.decoding import packets
+from operators.media.languages import container_language
+from operators.media.losses import Properties, properties
 from operators.media.loudness import levelling
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac
+from operators.media.tags import content_tags
 from operators.media.texts import TIME_BASE, TextConverter
 
-#: Tags in which a muxer describes its own file, not the content.
-_FILE_TAGS = {
-    "encoder",
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-    "duration",
-    "number_of_frames",
-    "number_of_bytes",
-    "bps",
-}
 #: Subtitles that are text, and what they become in a container that cannot hold their format.
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
@@ -53,14 +45,6 @@ class Cut:
     origin: Fraction
     end: Fraction
     joins: tuple[Fraction, ...] = ()
-
-
-def content_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata without what the old file's muxer wrote about itself."""
-    own = {
-        key for key in metadata if key.lower().split("-")[0] in _FILE_TAGS or key.startswith("_STATISTICS")
-    }
-    return {key: value for key, value in metadata.items() if key not in own}
 
 
 class Shown:
@@ -92,6 +76,7 @@ class Carrier:
 
     Attributes:
         warnings: what was changed or left out, in words.
+        carried: properties of the source's streams, by the number of the stream that each becomes.
     """
 
     def __init__(
@@ -99,6 +84,7 @@ class Carrier:
     ) -> None:
         self.container, self.name, self.source, self.url, self.cut = container, name, source, url, cut
         self.warnings: list[str] = []
+        self.carried: dict[int, Properties] = {}
         self._copies: dict[int, Stream] = {}
         self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
@@ -129,6 +115,11 @@ class Carrier:
         if not reason:
             target = self.container.add_stream_from_template(stream, opaque=True)
             self._copies[stream.index] = target
+            if self.name == "mp4" and target.codec_context.name.startswith("pcm_"):
+                self.warnings.append(
+                    f"{_label(stream)}: kept as PCM (ISO/IEC 23003-5), which few players read in MP4 files; "
+                    "all do in .mov and .mkv"
+                )
         elif stream.type == "audio" and stream.codec_context is not None:
             layout, channels = audio_channels(self.url, stream.index)
             known = AAC_LAYOUTS.get(layout, "mono" if len(channels) == 1 else "stereo")
@@ -145,7 +136,10 @@ class Carrier:
             self._leave(stream, reason)
             return
         target.metadata.update(content_tags(stream.metadata))
+        if stream.language:
+            target.metadata["language"] = container_language(self.name, stream.language)
         target.disposition = stream.disposition
+        self.carried[target.index] = properties(stream, _label(stream))
 
     def _derived(self, stream: Stream) -> bool:
         """True if a track only repeats chapters or time code, which the muxer writes from the output's tags."""
@@ -278,8 +272,8 @@ def _ascend(packet: Packet[Any], written: dict[int, int]) -> None:
     written[packet.stream_index] = packet.dts
 
 
-def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) -> None:
-    """Chapters that begin before the output's end, shortened to it."""
+def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) -> int:
+    """Copy chapters that begin before the output's end, shortened to it; returns how many there are."""
     kept: list[Any] = []
     for chapter in source.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)
@@ -288,3 +282,4 @@ def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) 
         if start * base < cut.end:
             kept.append({**chapter, "start": start, "end": end, "time_base": base})
     container.set_chapters(kept)
+    return len(kept)

@@ -195,7 +195,10 @@ def _add_stream(container: OutputContainer, info: VideoInfo, options: EncoderOpt
     # Macroblock tree is off: with B-frames its AVX-512 code reads memory that nothing has written, and the
     # bytes differ from run to run.
     x264 = f"open-gop=0:stitchable=1:mbtree=0:keyint={options.keyint}:lookahead-threads=1"
-    if info.fields and layout.height % 4 == 0:
+    if info.chroma_location and layout.format.chroma == (1, 1):
+        x264 += f":chromaloc={info.chroma_location}"
+    # Fields of half a chroma sample cannot be cropped.
+    if info.fields and layout.height % (2 << layout.format.chroma[1]) == 0:
         x264 += ":tff=1" if info.fields == "top" else ":bff=1"
     if info.hdr:
         x264 += f":{info.hdr}"

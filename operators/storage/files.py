@@ -54,6 +54,11 @@ PACKAGE_OF_MODULE = {
     "smbclient": "smbprotocol",
     "webdav4": "webdav4[fsspec]",
 }
+#: Kinds of URL that hold another one: archives, caches and views.
+WRAPPERS = {
+    *("zip", "tar", "libarchive", "dir", "reference"),
+    *("simplecache", "filecache", "blockcache", "cached"),
+}
 #: What is said of a Windows path.
 WINDOWS_ADVICE = (
     "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
@@ -68,6 +73,17 @@ def is_windows_path(path: str) -> bool:
     return _WINDOWS.match(path) is not None and os.name != "nt"
 
 
+def is_chain(name: str) -> bool:
+    """Tell a chain of URLs (``zip://a.mp4::s3://bucket/b.zip``) from a name in which ``::`` merely stands."""
+    first, mark, rest = name.partition("::")
+    return bool(mark) and (first.partition("://")[0] in WRAPPERS or "://" in rest)
+
+
+def is_url(name: str) -> bool:
+    """Tell a URL or a chain of them from a path of this machine."""
+    return "://" in name or is_chain(name)
+
+
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The fsspec file system of a URL and the path inside it.
 
@@ -79,19 +95,25 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
             path.
     """
     url = str(url)
-    if "://" not in url and "::" not in url:
+    if not is_url(url):
         if is_windows_path(url):
             raise UnsupportedURLError(f"{url}: {WINDOWS_ADVICE}")
         # A plain path, found without taking URLs apart, which costs more than most of what is then done with
         # it.
         return LocalFileSystem(), str(LocalFileSystem._strip_protocol(url))
     try:
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = _unchained(url) if "::" in url and not is_chain(url) else fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as problem:
         raise _unsupported(url, problem) from problem
     if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
         fs = cast(fsspec.AbstractFileSystem, RetryingFileSystem(fs))
     return fs, str(path)
+
+
+def _unchained(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """`fsspec.core.url_to_fs` of a URL in whose path ``::`` stands."""
+    kind = fsspec.get_filesystem_class(url.partition("://")[0])
+    return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
 
 
 def is_known_kind(scheme: str) -> bool:

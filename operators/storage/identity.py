@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from operators.storage.files import local_path
+from operators.storage.files import is_chain, local_path
 
 #: Other names of a scheme.
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "local": "file"}
@@ -30,7 +30,7 @@ def identity(url: str) -> Identity:
         UnsupportedURLError: a kind of URL that cannot be used here.
     """
     url = str(url)
-    if "::" in url:
+    if is_chain(url):
         return "", "", url  # an archive or a cache: only ever an input
     scheme, colon, rest = url.partition("://")
     scheme = ALIASES.get(scheme.lower(), scheme.lower())

@@ -10,7 +10,16 @@ from typing import Any
 
 from operators.media.languages import language_problem
 from operators.media.loudness_target import loudness_problem
-from operators.storage.files import WINDOWS_ADVICE, exists, is_known_kind, is_windows_path, join, local_path
+from operators.storage.files import (
+    WINDOWS_ADVICE,
+    exists,
+    is_chain,
+    is_known_kind,
+    is_url,
+    is_windows_path,
+    join,
+    local_path,
+)
 from pipelines.manifest.titles import NO_TEXT, face_problem, name_problem
 
 
@@ -78,7 +87,7 @@ def check_name(key: str, value: str) -> None:
         raise RowError(f"{key}: {value[:80]!r} {wrong}; rename the file")
     if is_windows_path(value):
         raise RowError(f"{key}: {value}: {WINDOWS_ADVICE}")
-    *wrappers, target = value.split("::")
+    *wrappers, target = value.split("::") if is_chain(value) else [value]
     schemes = [part.partition("://")[0] for part in (*wrappers, *([target] if "://" in target else []))]
     for scheme in schemes:
         if not is_known_kind(scheme):
@@ -102,7 +111,7 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
     Returns:
         The path, and a message where a relative one leads to nothing in both places.
     """
-    if "://" in path or "::" in path or path.startswith("/"):
+    if is_url(path) or path.startswith("/"):
         return path, ""  # a URL: not even looked at here, for it may lie outside the roots
     local = local_path(path)
     here = str(local.absolute()) if local is not None else path

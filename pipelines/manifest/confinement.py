@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from operators.storage.files import local_path
+from operators.storage.files import is_chain, local_path
 from operators.storage.identity import ALIASES, HOSTS
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Dub, Title, is_picture
@@ -42,7 +42,7 @@ def place_of(url: str) -> Place | None:
     Raises:
         ValueError: the URL is not one.
     """
-    *wrappers, target = url.split("::")
+    *wrappers, target = url.split("::") if is_chain(url) else [url]
     if any(wrapper.split("://")[0] not in WRAPPERS for wrapper in wrappers) or any(ord(c) < 32 for c in url):
         return None
     scheme, colon, rest = target.partition("://")

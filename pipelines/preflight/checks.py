@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.storage.errors import MediaError, UnsupportedURLError, refusal, unanswered
-from operators.storage.files import filesystem, fingerprint, join, suffix
+from operators.storage.files import filesystem, fingerprint, is_url, join, suffix
 from operators.storage.identity import FileMap
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
@@ -210,7 +210,7 @@ def _with_missing_files(title: Title) -> Title:
 
 def output_problem(output: str) -> str:
     """Say why no file of this machine can be written under a name; empty if one can, or for other storages."""
-    if "://" in output or "::" in output:
+    if is_url(output):
         return ""
     path = Path(output)
     if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
@@ -224,7 +224,7 @@ def _check_here(url: str) -> None:
     Raises:
         MediaError: it is missing, a folder or empty.
     """
-    if "://" not in url and "::" not in url:
+    if not is_url(url):
         fingerprint(url)
 
 
@@ -300,7 +300,7 @@ def _kinds(url: str) -> set[str] | None:
 
 def _below_here(url: str) -> str:
     """Return the places where a relative path was looked for."""
-    return "" if "://" in url or "::" in url or url.startswith("/") else f" (looked for in {Path.cwd()})"
+    return "" if is_url(url) or url.startswith("/") else f" (looked for in {Path.cwd()})"
 
 
 def check_inputs(titles: Sequence[Title]) -> None:

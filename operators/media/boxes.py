@@ -1,0 +1,119 @@
+"""Boxes of ISO base media files (ISO/IEC 14496-12) that describe a picture and that PyAV neither reads nor
+writes: projection, stereo, cropping.
+
+A stream's description is taken out of an MP4 header that is written for it, and put into the header of
+another stream, which is then used as a template: FFmpeg's demuxer turns boxes into side data, its muxers turn
+side data into what their container has for it.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import av
+import av.error
+from av.video.stream import VideoStream
+
+#: Boxes that are carried: projection (sv3d) and stereo (st3d) by Google's Spherical Video V2, stereo by Apple
+#: (vexu), clean aperture (clap), ambient viewing environment (amve), HDR (mdcv, clli).
+CARRIED = ("sv3d", "st3d", "vexu", "clap", "amve", "mdcv", "clli")
+#: Way to the description of the first track, each with the bytes in front of the boxes that it holds.
+_WAY = (("moov", 0), ("trak", 0), ("mdia", 0), ("minf", 0), ("stbl", 0), ("stsd", 8))
+#: Bytes of a visual sample entry in front of its boxes.
+_ENTRY = 78
+#: Muxer options without which sv3d and st3d are not written.
+UNOFFICIAL = {"strict": "unofficial"}
+
+
+def described(stream: VideoStream) -> list[bytes]:
+    """The boxes of `CARRIED` that an MP4 header of this stream holds; none for a codec that has no place in
+    MP4 or QuickTime files.
+    """
+    for name in ("mp4", "mov"):
+        try:
+            data = _header(stream, name)
+        except (av.error.FFmpegError, ValueError):
+            continue
+        *_, (begin, end) = _way(data)
+        return [
+            data[at : at + size]
+            for kind, at, size in _boxes(data, begin + 8 + _ENTRY, end)
+            if kind in CARRIED
+        ]
+    return []
+
+
+def box_kinds(stream: VideoStream) -> frozenset[str]:
+    """Kinds of `described`; stereo, for which there are two boxes, under the name of one."""
+    kinds = {box[4:8].decode() for box in described(stream)}
+    if "vexu" in kinds:
+        # It also repeats the projection; "pkin" is the arrangement of two views.
+        kinds -= {"vexu"}
+        kinds |= {"st3d"} if stereo_mode(described(stream)) else set()
+    return frozenset(kinds)
+
+
+def stereo_mode(boxes: Sequence[bytes]) -> str:
+    """Matroska's word for the arrangement of two views that boxes describe; empty for a flat picture."""
+    for box in boxes:
+        if box[4:8] == b"st3d":
+            return {1: "top_bottom", 2: "left_right"}.get(box[12], "")
+        at = box.find(b"pkin")
+        if box[4:8] == b"vexu" and at > 0:
+            return {b"over": "top_bottom", b"side": "left_right"}.get(box[at + 8 : at + 12], "")
+    return ""
+
+
+@contextmanager
+def template_with(stream: VideoStream, boxes: Sequence[bytes]) -> Iterator[VideoStream]:
+    """A stream like another, that is described by further boxes too."""
+    if not boxes:
+        yield stream
+        return
+    data = _header(stream, "mp4")
+    extra = b"".join(boxes)
+    way = list(_way(data))
+    patched = bytearray(data)
+    for begin, _ in way:
+        struct.pack_into(">I", patched, begin, struct.unpack_from(">I", data, begin)[0] + len(extra))
+    end = way[-1][1]
+    patched[end:end] = extra
+    with av.open(io.BytesIO(bytes(patched))) as container:
+        yield container.streams.video[0]
+
+
+def _header(stream: VideoStream, name: str) -> bytes:
+    """A file that describes a stream and holds no packet of it."""
+    file = io.BytesIO()
+    with av.open(
+        file, "w", format=name, container_options={**UNOFFICIAL, "movflags": "empty_moov"}
+    ) as container:
+        container.add_stream_from_template(stream, opaque=True)
+        container.start_encoding()
+    return file.getvalue()
+
+
+def _way(data: bytes) -> Iterator[tuple[int, int]]:
+    """Begin and end of each box on the way to the first sample entry, and of that entry."""
+    begin, end = 0, len(data)
+    for wanted, skipped in _WAY:
+        at, size = next((at, size) for kind, at, size in _boxes(data, begin, end) if kind == wanted)
+        yield at, at + size
+        begin, end = at + 8 + skipped, at + size
+    _, at, size = next(_boxes(data, begin, end))
+    yield at, at + size
+
+
+def _boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """Kind, place and size of each box."""
+    while begin + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, begin)
+        if size == 1:
+            size = struct.unpack_from(">Q", data, begin + 8)[0]
+        if size < 8:
+            return
+        yield kind.decode("latin-1"), begin, size
+        begin += size

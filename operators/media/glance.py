@@ -1,0 +1,74 @@
+"""Properties of pictures that a stream does not tell, from a few pictures in several places of a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import av.error
+from av.video.frame import VideoFrame
+
+from operators.media.container import open_input, video_stream
+from operators.media.decoding import pictures
+from operators.media.matroska import chroma_location
+from operators.media.sidedata import first_field, side_data_kinds
+from operators.storage.errors import MediaError
+from operators.storage.files import kept_by_file
+
+#: Places of a file that are looked at, as shares of its duration, and pictures at each.
+PLACES, PICTURES = (0.0, 0.3, 0.6), 6
+#: Seconds: shorter files are looked at in one place.
+SHORT = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Glance:
+    """Properties of a video's pictures.
+
+    Attributes:
+        fields: "top" or "bottom" by the field that is shown first, if any of the pictures has two; else "".
+        side_data: FFmpeg's names of the kinds of side data that one of them carries.
+        chroma_location: H.273's number of the place of chroma samples; 0, left, where nothing is said.
+        pix_fmt: FFmpeg's name of their pixel format; "" where none can be decoded.
+    """
+
+    fields: str
+    side_data: frozenset[str]
+    chroma_location: int
+    pix_fmt: str
+
+
+@kept_by_file(64)
+def glance(url: str) -> Glance:
+    """Look at a few pictures of a file.
+
+    Raises:
+        MediaError: it cannot be opened, or has no video stream.
+    """
+    fields, pix_fmt = "", ""
+    kinds: set[str] = set()
+    for picture in _some(url):
+        fields = fields or first_field(picture)
+        kinds |= side_data_kinds(picture)
+        pix_fmt = pix_fmt or picture.format.name
+    with open_input(url) as container:
+        return Glance(fields, frozenset(kinds), chroma_location(video_stream(container, url)), pix_fmt)
+
+
+def _some(url: str) -> Iterator[VideoFrame]:
+    """Pictures from several places; those that cannot be reached or decoded are somebody else's matter."""
+    with open_input(url) as container:
+        stream = video_stream(container, url)
+        duration = (container.duration or 0) / 1_000_000
+        for share in PLACES:
+            try:
+                if share:
+                    container.seek(round((duration * share) * 1_000_000) + (container.start_time or 0))
+                for number, picture in enumerate(pictures(container, stream, url), 1):
+                    yield picture
+                    if number == PICTURES:
+                        break
+            except (av.error.FFmpegError, MediaError):
+                return
+            if duration < SHORT:
+                return

@@ -1,0 +1,162 @@
+"""Properties of a source that its output lacks, found by comparing the two files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import av
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from operators.media.boxes import box_kinds
+from operators.media.glance import Glance
+from operators.media.languages import same_language
+from operators.media.tags import FORMAT_NAMES, content_tags
+
+#: Flags of a stream that say how it is kept, not what it is; players choose a track where none is default.
+_HOW_KEPT = (
+    Disposition.default
+    | Disposition.attached_pic
+    | Disposition.timed_thumbnails
+    | Disposition.still_image
+    | Disposition.dependent
+)
+#: Tags of streams by which a muxer describes its own file, or that stand elsewhere in an output.
+_OWN = {
+    "handler_name",
+    "vendor_id",
+    "language",
+    "creation_time",
+    "timecode",
+    "rotate",
+    "stereo_mode",
+    "filename",
+    "mimetype",
+}
+#: Names of what boxes hold.
+_BOXES = {
+    "sv3d": "projection (360° video)",
+    "st3d": "stereo arrangement",
+    "clap": "cropping",
+    "amve": "ambient viewing environment",
+    "mdcv": "mastering display",
+    "clli": "content light level",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Properties:
+    """Properties of a stream that a container may or may not be able to hold."""
+
+    label: str
+    language: str
+    tags: Mapping[str, str]
+    flags: Disposition
+    boxes: frozenset[str]
+
+
+def properties(stream: Stream, label: str = "") -> Properties:
+    """Read the properties of a stream."""
+    boxes = box_kinds(stream) if isinstance(stream, VideoStream) else frozenset()
+    return Properties(
+        label, stream.language or "", _tags(stream.metadata), stream.disposition & ~_HOW_KEPT, boxes
+    )
+
+
+def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a whole file, without what its muxer wrote about itself."""
+    tags = _tags(metadata, frozenset())
+    return {key: value[:19] if key == "creation_time" else value for key, value in tags.items()}
+
+
+def _tags(metadata: Mapping[str, str], own: set[str] | frozenset[str] = frozenset(_OWN)) -> dict[str, str]:
+    return {
+        key.casefold(): value
+        for key, value in content_tags(dict(metadata)).items()
+        if key.casefold() not in own and value
+    }
+
+
+def losses(
+    path: Path, name: str, tags: Mapping[str, str], before: Mapping[int, Properties], chapters: int
+) -> list[str]:
+    """Say what a written file lacks.
+
+    Args:
+        path: of the file.
+        name: FFmpeg's name of its format.
+        tags: of the source, by `container_tags`.
+        before: of the source's streams, by the number of the stream that each became.
+        chapters: that the file should have.
+    """
+    called = FORMAT_NAMES[name]
+    notes = []
+    with av.open(f"file:{path}") as written:
+        missing = _missing(tags, container_tags(written.metadata))
+        if missing:
+            notes.append(f"tags of the file that {called} does not keep: {missing}")
+        if len(written.chapters()) < chapters:
+            notes.append(f"{chapters - len(written.chapters())} chapters that {called} does not keep")
+        for index, was in before.items():
+            now = properties(written.streams[index])
+            if was.language not in ("", "und") and not same_language(was.language, now.language):
+                notes.append(f"{was.label}: {called} cannot name its language {was.language!r}")
+            lost = [flag.name for flag in Disposition if flag & was.flags & ~now.flags]
+            if lost:
+                notes.append(f"{was.label}: {called} does not keep its flag {', '.join(map(str, lost))}")
+            if missing := _missing(was.tags, now.tags):
+                notes.append(f"{was.label}: tags that {called} does not keep: {missing}")
+            gone = [text for kind, text in _BOXES.items() if kind in was.boxes - now.boxes]
+            if gone:
+                notes.append(f"{was.label}: {called} does not keep its {', '.join(gone)}")
+    return notes
+
+
+#: Side data of pictures that is worth a note.
+_SIDE_DATA = {
+    "A53_CC": "closed captions (CEA-608/708)",
+    "AFD": "active format description",
+    "PANSCAN": "pan and scan",
+    "MASTERING_DISPLAY_METADATA": "mastering display",
+    "CONTENT_LIGHT_LEVEL": "content light level",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "DOVI_RPU_BUFFER": "Dolby Vision metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "FILM_GRAIN_PARAMS": "film grain parameters",
+    "S12M_TIMECODE": "time code of each picture",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+}
+
+
+def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
+    """Say what encoded pictures lack of those of their source.
+
+    Args:
+        before, after: the source's pictures and the encoded ones.
+        still: the source is a picture, whose format is not worth a note.
+    """
+    notes = []
+    if before.fields and not after.fields:
+        notes.append(
+            f"the picture: interlaced ({before.fields} field first), written as progressive "
+            "(H.264 holds 4:2:0 fields only of heights that divide by 4)"
+        )
+    gone = {text for kind, text in _SIDE_DATA.items() if kind in before.side_data - after.side_data}
+    if gone:
+        notes.append(f"the picture: {', '.join(sorted(gone))} cannot be kept")
+    if before.pix_fmt and after.pix_fmt and not still:
+        was, now = av.VideoFormat(before.pix_fmt, 16, 16), av.VideoFormat(after.pix_fmt, 16, 16)
+        bits = [max(component.bits for component in form.components) for form in (was, now)]
+        changes = ["alpha is dropped"] if any(c.is_alpha for c in was.components) else []
+        changes += [f"{bits[0]} bits become {bits[1]}"] if bits[1] < bits[0] and not was.has_palette else []
+        changes += ["R'G'B' becomes Y'CbCr"] if was.is_rgb else []
+        if changes:
+            notes.append(f"the picture: {before.pix_fmt} is written as {after.pix_fmt}: {', '.join(changes)}")
+    return notes
+
+
+def _missing(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in before.items() if after.get(key) != value)
