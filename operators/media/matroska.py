@@ -58,8 +58,8 @@ def chroma_location(stream: VideoStream) -> int:
     if element is None:
         return 0
     found = (_find(data, element.content, element.end, kind) for kind in _SITING)
-    siting = tuple(int.from_bytes(data[e.content : e.end], "big") if e else 0 for e in found)
-    return _LOCATIONS.get(siting, 0)  # type: ignore[call-overload, no-any-return]
+    horizontal, vertical = (int.from_bytes(data[e.content : e.end], "big") if e else 0 for e in found)
+    return _LOCATIONS.get((horizontal, vertical), 0)
 
 
 def set_display_size(path: Path, width: int, height: int, shape: Fraction) -> bool:
