@@ -48,12 +48,11 @@ def described(stream: VideoStream) -> list[bytes]:
 
 def box_kinds(stream: VideoStream) -> frozenset[str]:
     """Kinds of `described`; stereo, for which there are two boxes, under the name of one."""
-    kinds = {box[4:8].decode() for box in described(stream)}
-    if "vexu" in kinds:
-        # It also repeats the projection; "pkin" is the arrangement of two views.
-        kinds -= {"vexu"}
-        kinds |= {"st3d"} if stereo_mode(described(stream)) else set()
-    return frozenset(kinds)
+    boxes = described(stream)
+    # Apple's box repeats the projection too; "eyes" are two views.
+    stereo = any(box[4:8] == b"vexu" and b"eyes" in box for box in boxes)
+    kinds = {box[4:8].decode() for box in boxes} - {"vexu"}
+    return frozenset(kinds | ({"st3d"} if stereo else set()))
 
 
 def stereo_mode(boxes: Sequence[bytes]) -> str:

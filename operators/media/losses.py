@@ -73,7 +73,7 @@ def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _tags(metadata: Mapping[str, str], own: set[str] | frozenset[str] = frozenset(_OWN)) -> dict[str, str]:
     return {
-        key.casefold(): value
+        key.casefold().replace(" ", "_"): value  # Matroska writes no spaces
         for key, value in content_tags(dict(metadata)).items()
         if key.casefold() not in own and value
     }

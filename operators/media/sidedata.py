@@ -30,6 +30,7 @@ def side_data_kinds(picture: VideoFrame) -> set[str]:
     them.
     """
     try:
+        # PyAV's stubs call it a mapping; iterating gives the data.
         return {data.type.name for data in _without_profile(picture).side_data}  # type: ignore[attr-defined]
     except ValueError:
         return set()

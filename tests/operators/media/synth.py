@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import fsspec
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.filter import Graph
@@ -198,6 +199,13 @@ def decode_plain(path: Path | str) -> list[tuple[int | None, str]]:
     """Times and digests of all frames as a plain PyAV decode of the first video gives them."""
     with av.open(str(path)) as container:
         return [(frame.pts, digest(frame)) for frame in container.decode(video=0)]
+
+
+def decode_plain_url(url: str, folder: Path) -> list[tuple[int | None, str]]:
+    """`decode_plain` of a file that lies elsewhere."""
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.get_file(path, str(folder / "copy.mp4"))
+    return decode_plain(folder / "copy.mp4")
 
 
 def digest(frame: VideoFrame) -> str:
