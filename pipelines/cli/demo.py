@@ -29,8 +29,10 @@ from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from pipelines import runner
 from pipelines.cli.demo_footage import CARPHONE, ENLARGE, WORDS, package_file
+from pipelines.cli.report import read_report
 from pipelines.cli.speech_synthesis import speak
 from pipelines.errors import USAGE
+from pipelines.review.page import write_page
 
 
 def larger_picture(picture: np.ndarray, times: int) -> np.ndarray:
@@ -151,6 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"  {name}: {outputs[name]}")
         if contact_sheet(video, outputs[name], sheet):
             print(f"  {' ' * len(name)}  {sheet}  (original above result)")
+    page = write_page(report.run_dir, read_report(report.run_dir), report.records)
+    print(
+        f"  review page: {Path(page).relative_to(Path.cwd()) if Path(page).is_relative_to(Path.cwd()) else page}"
+    )
     return report.exit_code
 
 

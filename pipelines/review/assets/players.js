@@ -5,9 +5,13 @@ export function players(detail) {
   const rate = detail.video_seconds > 0 && detail.frames > 0 ? detail.frames / detail.video_seconds : 25;
   const video = (source, label, muted) =>
     el("video", { src: source, preload: "auto", playsinline: true, muted, "aria-label": label });
-  const before = video(detail.media.video, "Before", true);
+  // A still picture that was made to speak has nothing to play.
+  const still = /\.(png|jpe?g|webp|gif|bmp)$/i.test(detail.media.video);
+  const before = still
+    ? el("img", { src: detail.media.video, alt: "Before: a still picture" })
+    : video(detail.media.video, "Before", true);
   const after = video(detail.media.output, "After", false);
-  before.muted = true;
+  if (!still) before.muted = true;
   const scrubber = el("input", { type: "range", min: 0, max: 1, step: 0.001, value: 0, "aria-label": "Position" });
   const shown = el("output", { "aria-live": "off" }, timecode(0));
   const wipe = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Wipe between before and after" });
@@ -21,14 +25,14 @@ export function players(detail) {
 
   const follow = () => {
     // Half a frame apart is the same frame.
-    if (Math.abs(before.currentTime - after.currentTime) > 0.5 / rate && !before.seeking) {
+    if (!still && Math.abs(before.currentTime - after.currentTime) > 0.5 / rate && !before.seeking) {
       before.currentTime = Math.min(after.currentTime, before.duration || after.currentTime);
     }
   };
   const seek = (seconds) => {
     const last = Number.isFinite(after.duration) ? after.duration : detail.video_seconds;
     after.currentTime = Math.min(Math.max(seconds, 0), last);
-    before.currentTime = after.currentTime;
+    if (!still) before.currentTime = after.currentTime;
   };
   const draw = () => {
     if (!alive) return;
@@ -42,14 +46,14 @@ export function players(detail) {
   const play = el("button", { type: "button", onclick: () => toggle() }, "Play");
   const toggle = () => {
     if (after.paused) {
-      before.currentTime = after.currentTime;
-      Promise.allSettled([after.play(), before.play()]);
+      if (!still) before.currentTime = after.currentTime;
+      Promise.allSettled([after.play(), still ? null : before.play()]);
     } else {
       after.pause();
     }
   };
   after.addEventListener("play", () => { play.textContent = "Pause"; });
-  after.addEventListener("pause", () => { before.pause(); follow(); play.textContent = "Play"; });
+  after.addEventListener("pause", () => { if (!still) before.pause(); follow(); play.textContent = "Play"; });
   after.addEventListener("seeked", () => { if (after.paused) follow(); });
   // The middle of a frame, so that rounding cannot show its neighbour.
   const step = (frames) => {
@@ -84,6 +88,6 @@ export function players(detail) {
   requestAnimationFrame(draw);
   return {
     node, seek, step, toggle,
-    stop: () => { alive = false; after.pause(); before.pause(); },
+    stop: () => { alive = false; after.pause(); if (!still) before.pause(); },
   };
 }

@@ -72,7 +72,7 @@ export function title(detail, neighbours, changed) {
       neighbours.before ? el("a", { href: address.link(neighbours.before) }, "Previous dub") : null,
       neighbours.after ? el("a", { href: address.link(neighbours.after) }, "Next dub") : null,
     ),
-    el("h2", { id: "title", tabindex: -1 }, `${detail.title} [${detail.dub}] `, el("span", { class: `verdict ${detail.verdict}` }, detail.verdict)),
+    el("h2", { id: "title", tabindex: -1 }, detail.dub === "dub" ? `${detail.title} ` : `${detail.title} [${detail.dub}] `, el("span", { class: `verdict ${detail.verdict}` }, detail.verdict)),
     detail.error ? el("pre", {}, detail.error) : null,
     detail.reasons.length && !detail.error ? el("ul", {}, detail.reasons.map(reason)) : null,
     pair ? pair.node : el("p", { class: "faint" }, detail.state === "failed" ? "There is no output." : "The files are not where a browser can read them; see their addresses below."),
