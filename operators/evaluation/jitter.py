@@ -13,6 +13,9 @@ from operators.media.frames import Frame
 from operators.media.orientation import Box
 from operators.segment import Segment
 
+#: Output frames from one group of three consecutive frames to the next.
+PERIOD = 12
+
 
 def jitter(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> float:
     """Return the root mean square of the second temporal difference ``before - 2 middle + after``; lower is steadier.
@@ -40,14 +43,13 @@ def jitter(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> float:
 
 class Jitter(SegmentMetric):
     """Jitter of the drawn box less that of the source's frames there, luma levels: 0 as steady as the footage,
-    negative steadier, lower is better.
+    negative steadier, lower is better. Three frames of every twelve are looked at.
     """
 
     name = "jitter"
     unit = "levels"
     per = "shot"
     better = "lower"
-    on = False
 
     def __init__(self) -> None:
         #: The last two frames of each segment that is being measured.
@@ -57,6 +59,8 @@ class Jitter(SegmentMetric):
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
         """Return the excess over three consecutive drawn frames that show consecutive source frames; else NaN."""
+        if index % PERIOD > 2:
+            return math.nan
         recent = self._recent.setdefault(segment, deque(maxlen=2))
         last = list(recent)
         recent.append((index, frame))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from operators.evaluation.metric import SegmentMetric
 from operators.media.frames import Frame
@@ -44,6 +43,8 @@ def seam_visibility(drawn: np.ndarray, source: np.ndarray) -> float:
     region = np.pad(np.abs(change) > UNCHANGED, 1)
     if np.count_nonzero(region) < LEAST:
         return math.nan
+    from scipy import ndimage  # not where a command only looks metrics up
+
     region = ndimage.binary_fill_holes(ndimage.binary_closing(region, np.ones((3, 3)), border_value=0))
     rim = (region & ~ndimage.binary_erosion(region, border_value=0))[1:-1, 1:-1]
     own = source.astype(np.float32)
@@ -58,7 +59,6 @@ class Seam(SegmentMetric):
     name = "seam"
     per = "shot"
     better = "lower"
-    on = False
     every = 5
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:

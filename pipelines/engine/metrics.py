@@ -40,7 +40,7 @@ SHIPPED = {
     "lse_c": "operators.evaluation.title_metrics:LseC",
 }
 #: Those that cost next to nothing, and are measured without being asked for (`Metric.on`).
-BY_DEFAULT = ("dubbed", "mouth_change", "sharpness")
+BY_DEFAULT = ("dubbed", "mouth_change", "sharpness", "seam", "jitter")
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
 DEFAULT, ALL, NONE = "default", "all", "none"

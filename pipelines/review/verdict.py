@@ -22,18 +22,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A metric below a value asks for a look.
+    """A metric beyond a value asks for a look.
 
     Attributes:
         metric: its name.
-        least: the least value that is not remarkable.
+        limit: the last value that is not remarkable: the largest of metrics that are better lower, else the smallest.
         worst: compare the worst shot in place of the mean.
         text: the reason, with ``{value}`` in it.
         scale: of the value in the text.
     """
 
     metric: str
-    least: float
+    limit: float
     worst: bool
     text: str
     scale: float = 1.0
@@ -44,6 +44,13 @@ THRESHOLDS = (
     Threshold("dubbed", 0.01, False, "no frame was dubbed"),
     Threshold("dubbed", 0.2, False, "only {value:.0f} % of the frames were dubbed", 100),
     Threshold("mouth_change", 1.0, True, "the mouth was hardly changed ({value:.1f} grey levels)"),
+    Threshold(
+        "seam",
+        1.0,
+        True,
+        "the edge of the drawn region can be seen ({value:.1f} times the texture around it)",
+    ),
+    Threshold("jitter", 3.0, True, "the mouth shimmers ({value:.1f} grey levels more than the footage)"),
     Threshold(
         "sharpness", 0.5, True, "the mouth is softer than the footage around it ({value:.2f} of its detail)"
     ),
@@ -66,7 +73,8 @@ def judge(record: Mapping[str, Any]) -> tuple[Verdict, list[Reason]]:
             continue
         worst = threshold.worst and metric["worst"] is not None
         value = metric["worst"] if worst else metric["value"]
-        if value < threshold.least:
+        beyond = value - threshold.limit
+        if (beyond if metric["better"] == "lower" else -beyond) > 0:
             text = threshold.text.format(value=value * threshold.scale)
             found[threshold.metric] = Reason(text, metric["worst_at"] if worst else None)
     return ("review" if found else "ok"), list(found.values())

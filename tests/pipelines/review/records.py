@@ -24,8 +24,10 @@ REPORT: dict[str, Any] = {
 }
 
 
-def metric(name: str, value: float, worst: float | None = None, at: float | None = None) -> dict[str, Any]:
-    said = {"per": "shot", "unit": "", "better": "" if worst is None else "higher"}
+def metric(
+    name: str, value: float, worst: float | None = None, at: float | None = None, better: str = "higher"
+) -> dict[str, Any]:
+    said = {"per": "shot", "unit": "", "better": "" if worst is None else better}
     return {"name": name, "value": value, "worst": worst, "worst_at": at, **said}
 
 
@@ -48,6 +50,8 @@ def record(title: str, **changes: Any) -> Record:
             metric("dubbed", 1.0),
             metric("mouth_change", 8.0, 6.0, 0.0),
             metric("sharpness", 0.95, 0.8, 1.2),
+            metric("seam", 0.3, 0.5, 1.2, "lower"),
+            metric("jitter", 0.2, 0.9, 0.0, "lower"),
         ],
         "notes": [],
         "finished": "2026-11-27T12:00:00+00:00",

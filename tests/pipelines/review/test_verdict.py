@@ -32,6 +32,14 @@ def test_a_dub_without_remarks_is_ok() -> None:
             Reason("the mouth was hardly changed (0.3 grey levels)", 1.5),
         ),
         (
+            [metric("seam", 0.4, 2.86, 1.0, "lower")],
+            Reason("the edge of the drawn region can be seen (2.9 times the texture around it)", 1.0),
+        ),
+        (
+            [metric("jitter", 0.4, 6.0, 1.0, "lower")],
+            Reason("the mouth shimmers (6.0 grey levels more than the footage)", 1.0),
+        ),
+        (
             [metric("sharpness", 0.9, 0.31, 2.0)],
             Reason("the mouth is softer than the footage around it (0.31 of its detail)", 2.0),
         ),
