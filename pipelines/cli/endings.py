@@ -17,6 +17,9 @@ from pipelines.monitoring.supervision import Ended, end_as
 #: Of a standard stream that takes nothing more.
 UNPRINTABLE = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
+#: Signals of a process that has done what the processor or the C library forbids.
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
+
 
 def lost(args: argparse.Namespace, ended: Ended) -> int:
     """Say how a command has ended that could not say it itself, and return its exit code."""
@@ -35,6 +38,15 @@ def lost(args: argparse.Namespace, ended: Ended) -> int:
             summary = {"command": args.command, "outcome": "error", "exit_code": code, "error": error}
             if undelivered := post(args.notify, summary):
                 say_interrupted(f"note: the summary was not delivered: {undelivered}")
+    elif -ended.code in CRASHES:
+        from operators.storage.redact import redact
+
+        code, what = BROKEN, signal.Signals(-ended.code).name
+        culprit = (
+            f" while {redact(ended.reading)} was being read: is the file damaged?" if ended.reading else ""
+        )
+        error = f"a library has crashed this process ({what}){culprit or '.'} Run the same command again to resume"
+        say_interrupted(f"retalk {args.command}: {error}")
     else:
         return end_as(ended.code)
     if getattr(args, "json", False):

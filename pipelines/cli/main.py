@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from operators.media.reading import reads_told_to
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser
 from pipelines.cli.endings import check_texts, lost, told
@@ -27,7 +28,7 @@ from pipelines.cli.options import (
     settings,
 )
 from pipelines.errors import INTERRUPTED
-from pipelines.monitoring.supervision import supervised
+from pipelines.monitoring.supervision import supervised, tell_reading
 from retalk_models import __version__
 
 #: Commands that no other distribution may bring.
@@ -351,19 +352,24 @@ def main(arguments: Sequence[str] | None = None, supervise: bool = False) -> int
 
     Args:
         arguments: None: the process's own.
-        supervise: do work that may use Ray in a child of this process (`pipelines.monitoring.supervision`).
+        supervise: do the work of `dub` and `run` in a child of this process (`pipelines.monitoring.supervision`).
     """
     whole = parser()
     args = whole.parse_args(sys.argv[1:] if arguments is None else arguments)
     if args.command is None:
         whole.print_help()
         return 0
-    if supervise and getattr(args, "runner", "local") != "local":
+    if supervise and hasattr(args, "runner"):
         return supervised(lambda: _work(args), lambda ended: lost(args, ended))
     return _work(args)
 
 
 def _work(args: argparse.Namespace) -> int:
+    with reads_told_to(tell_reading):
+        return _ended(args)
+
+
+def _ended(args: argparse.Namespace) -> int:
     # A job scheduler ends runs by SIGTERM: treated as Ctrl-C, so that Ray is shut down and the lock released.
     with Interruption() as interruption:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import os
 import select
 import signal
@@ -25,6 +26,9 @@ ARRIVAL = 0.3
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: The write end of the pipe to the process above; empty where there is none.
 _above: list[int] = []
+#: Bytes that both processes share for the name of the file that is being read: its length, and its text.
+READING = 1 << 13
+_shared: list[mmap.mmap] = []
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,13 @@ class Ended:
         code: exit code, or the negative number of the signal that ended it.
         in_ray: Ray was in use.
         asked: somebody had asked for the end by a signal.
+        reading: the file that was being read, "" if none was.
     """
 
     code: int
     in_ray: bool
     asked: bool
+    reading: str
 
 
 def tell(what: bytes) -> None:
@@ -47,6 +53,13 @@ def tell(what: bytes) -> None:
     for pipe in _above:
         with contextlib.suppress(OSError):
             os.write(pipe, what)
+
+
+def tell_reading(url: str) -> None:
+    """Let the process above know which file is being read from now on, "" for none; a few microseconds."""
+    for shared in _shared:
+        text = url.encode(errors="replace")[: READING - 2]
+        shared[: len(text) + 2] = len(text).to_bytes(2, "big") + text
 
 
 def supervised(work: Callable[[], int], lost: Callable[[Ended], int]) -> int:
@@ -71,11 +84,13 @@ def supervised(work: Callable[[], int], lost: Callable[[Ended], int]) -> int:
     waited = {*SIGNALS, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     own = os.getpid()
+    shared = mmap.mmap(-1, READING)
     _adopt()
     child = os.fork()
     if child == 0:
         os.close(reading)
         _above.append(writing)
+        _shared.append(shared)
         _die_with(own)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
@@ -91,7 +106,8 @@ def supervised(work: Callable[[], int], lost: Callable[[Ended], int]) -> int:
     if END in told and ended >= 0:
         return ended
     _end_orphans()
-    return lost(Ended(ended, _in_ray(told), SIGNALLED in told))
+    size = int.from_bytes(shared[:2], "big")
+    return lost(Ended(ended, _in_ray(told), SIGNALLED in told, shared[2 : 2 + size].decode(errors="replace")))
 
 
 def end_as(code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.cli import interruption
 from pipelines.cli import main as cli
 from tests.pipelines.cli.test_terminal import command
+from tests.pipelines.conftest import engine_config
 
 ROOT = Path(__file__).parents[3]
 LINE = "interrupted: run the same command again to resume"
@@ -114,3 +117,48 @@ def test_a_signal_that_is_to_be_ignored_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, previous)
+
+
+@pytest.mark.parametrize("moment", ["checking", "working"])
+def test_a_crash_of_a_library_names_the_file(footage: Path, tmp_path: Path, moment: str) -> None:
+    """A real SIGSEGV while the speech is being read, at its first opening or at a later one."""
+    engine, speech = tmp_path / "engine.yaml", tmp_path / "bad.wav"
+    engine.write_text(yaml.safe_dump(engine_config().model_dump()))
+    speech.write_bytes((footage / "exact.wav").read_bytes())
+    code = (
+        "import os, signal, sys\n"
+        "import retalk_cli\n"
+        "from operators.media import reading\n"
+        "seen, told = [], reading._told\n"
+        "def crash(url):\n"
+        "    told(url)\n"
+        "    seen.extend([url] if url.endswith('bad.wav') else [])\n"
+        f"    if len(seen) > {int(moment == 'working')}:\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "reading._told = crash\n"
+        "sys.exit(retalk_cli.main())\n"
+    )
+    output = tmp_path / "out.mp4"
+    command = [
+        "dub",
+        f"{footage}/a.mp4",
+        str(speech),
+        "-o",
+        str(output),
+        "--engine",
+        str(engine),
+        "-q",
+        "--json",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        check=False,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert f"a library has crashed this process (SIGSEGV) while {speech} was being read" in ended.stderr
+    assert json.loads(ended.stdout)["exit_code"] == 1
+    assert not output.exists()

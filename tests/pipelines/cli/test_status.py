@@ -21,6 +21,7 @@ from pipelines.cli.status import read_status, show_status
 from pipelines.errors import UsageError
 from pipelines.monitoring import run_log
 from pipelines.monitoring.run_log import RunLog, node_shapes, read_logs
+from pipelines.monitoring.worker_startup import children
 from pipelines.state.lock import STALE, RunLock
 from tests.pipelines.conftest import engine_config, profile_config
 
@@ -86,20 +87,24 @@ def test_live_killed_and_finished(
         time.sleep(0.1)
     live = read_status(out)
     assert live["state"] == "running"
-    assert live["running"]["pid"] == process.pid
+    worker = live["running"]["pid"]
+    assert worker in [pid for pid, _ in children(process.pid)], "a process above says how it ends"
     assert (live["titles"], live["done"], live["left"]) == (2, 0, 2)
     assert live["log"]["outcome"] == "running"
     assert live["log"]["titles"] == 2
     assert live["log"]["age"] < run_log.SILENT
     assert show_status(out) == 0
-    assert f"running (process {process.pid} on " in capsys.readouterr().out
+    assert f"running (process {worker} on " in capsys.readouterr().out
 
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    assert read_status(out)["state"] == "died", "the lock names a process that is gone"
+    deadline = time.monotonic() + 60
+    while read_status(out)["state"] != "died":  # the kernel ends the process below it
+        assert time.monotonic() < deadline, "the lock names a process that is gone"
+        time.sleep(0.1)
     show_status(out)
     text = capsys.readouterr().out
-    assert f"DIED: process {process.pid} on " in text
+    assert f"DIED: process {worker} on " in text
     assert "run the same `retalk run` again" in text
 
     (tmp_path / "go").touch()

@@ -55,10 +55,19 @@ def start(work: str) -> subprocess.Popen[str]:
         ("pass", 0, ""),
         ("return 3", 3, ""),
         ("sys.exit(5)", 5, ""),
-        ("os._exit(1)", 77, "Ended(code=1, in_ray=False, asked=False)"),
-        ("supervision.tell(supervision.RAY); os._exit(1)", 77, "Ended(code=1, in_ray=True, asked=False)"),
-        ("supervision.tell(b'Rr'); os._exit(1)", 77, "Ended(code=1, in_ray=False, asked=False)"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 77, "Ended(code=-9, in_ray=False, asked=False)"),
+        ("os._exit(1)", 77, "Ended(code=1, in_ray=False, asked=False, reading='')"),
+        (
+            "supervision.tell(supervision.RAY); os._exit(1)",
+            77,
+            "Ended(code=1, in_ray=True, asked=False, reading='')",
+        ),
+        ("supervision.tell(b'Rr'); os._exit(1)", 77, "Ended(code=1, in_ray=False, asked=False, reading='')"),
+        (
+            "supervision.tell_reading('long name.mp4'); supervision.tell_reading('a.mp4'); os.abort()",
+            77,
+            "Ended(code=-6, in_ray=False, asked=False, reading='a.mp4')",
+        ),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 77, "Ended(code=-9, in_ray=False, asked=False, reading='')"),
     ],
 )
 def test_ends(work: str, code: int, said: str) -> None:

@@ -182,3 +182,15 @@ def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         while json.loads((tmp_path / "lock.json").read_text())["beat"] == first:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def test_a_process_that_has_ended_unasked_about_is_not_alive() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays as a zombie
+        assert not lock_module._alive(pid)
+        assert lock_module._alive(os.getpid())
+    finally:
+        os.waitpid(pid, 0)
