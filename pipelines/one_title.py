@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from operators.storage.files import filesystem, join
+from operators.storage.files import filesystem, is_url, join, normalized
 from pipelines.errors import DONE, PreflightError
 from pipelines.manifest.titles import AudioRule, LengthRule
 from pipelines.preflight.checks import MAX_NAME_BYTES, check_dub
@@ -64,7 +64,7 @@ def dub(
         ``video_seconds``.
 
     Raises:
-        UsageError: wrong usage, as `run` raises; nothing has run.
+        UsageError: wrong usage, as `run` raises, or a file that cannot be opened as media; nothing has run.
 
     Examples:
         >>> report = retalk.dub("ep1.mp4", "ep1.de.wav", "ep1.de.mp4", language="deu")  # doctest: +SKIP
@@ -105,7 +105,7 @@ def row_of(video: str, speech: str, output: str) -> dict[str, Any]:
 
 def absolute(output: str) -> str:
     """An output given on the command line lies below the working directory, not below a run directory."""
-    return output if "://" in output else str(Path(output).absolute())
+    return output if is_url(output) else normalized(str(Path(output).absolute()))
 
 
 def has_work(directory: str) -> bool:
@@ -118,9 +118,9 @@ def side_directory(output: str) -> str:
     """Run directory of `retalk dub`: beside the output, so that the same command finds it again after an
     interruption.
     """
-    if "://" in output:
+    if is_url(output):
         return f"{output}.retalk"
-    path = Path(output).absolute()
+    path = Path(absolute(output))
     name = f".{path.name}.retalk"
     if len(name.encode()) > MAX_NAME_BYTES:
         told = hashlib.sha256(path.name.encode()).hexdigest()[:16]

@@ -17,7 +17,6 @@ from typing import Any, TextIO
 
 from operators.storage.errors import refusal
 from operators.storage.files import join, sweep
-from operators.storage.redact import redact
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
 from pipelines.engine.model_files import check_weights, wanted_files
 from pipelines.engine.resolve import resolve_engine
@@ -31,14 +30,14 @@ from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import Runner, Title, label, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
-from pipelines.monitoring.grouping import grouped
+from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
 from pipelines.state.changes import summary
 from pipelines.state.listed import write_listed
 from pipelines.state.lock import RunLock
-from pipelines.state.outputs import check_outputs
+from pipelines.state.outputs import check_outputs, left_behind
 from pipelines.state.ownership import check_owner, run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, write_text
 
@@ -161,7 +160,8 @@ def run(
     noticed = _check(spec, overwrite)
     noticed += built.notes
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
-        _say_hopeless(titles, shown)
+        for text in will_fail(titles, "the ledger will list them"):
+            shown.say(text)
         try:
             _write_metadata(spec, manifested, overwrite)
             write_listed(directory.url, manifested)
@@ -191,23 +191,10 @@ def run(
         _log_failures(report)
     if again := summary(report.records):
         noticed.append(again)
+    noticed += left_behind(directory, report.records)
     if report.unwritten:
         noticed.append(_unwritten(report.unwritten, directory.url))
     return dataclasses.replace(report, noticed=noticed)
-
-
-def _say_hopeless(titles: Sequence[Title], shown: Progress) -> None:
-    """Say at once which of several titles cannot be dubbed: the rest may take all night."""
-    if len(titles) < 2:
-        return
-    lines = [
-        (label(title.id, dub.dub), title.error or dub.error)
-        for title in titles
-        for dub in title.dubs
-        if title.error or dub.error
-    ]
-    for text in grouped(lines, "the ledger will list them"):
-        shown.say(f"will fail: {redact(text)}")
 
 
 def _unwritten(records: Mapping[tuple[str, str], str], directory: str) -> str:
@@ -328,7 +315,8 @@ def tidy(directory: RunDirectory, titles: Sequence[Title]) -> None:
         for folder, names in folders.items():
             sweep(folder, names)
     except OSError as problem:
-        raise UnwritableError(f"{directory.url}: cannot be tidied up: {problem}") from problem
+        where = getattr(problem, "filename", None) or directory.url
+        raise UnwritableError(f"{where}: cannot be tidied up ({refusal(problem)})") from problem
 
 
 class UnwritableError(UsageError):

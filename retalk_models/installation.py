@@ -100,6 +100,24 @@ def check_packages() -> None:
         raise ForeignPackageError(
             f"another project's package {name!r} is found in place of retalk's: {places[0]}, not {ours}; {_advice(name, places[0].parent)}"
         )
+    _check_cv2()
+
+
+def _check_cv2() -> None:
+    """OpenCV is a folder with an ``__init__.py``, or a library: a file cv2.py, or a folder without, is another's.
+
+    Raises:
+        ForeignPackageError: it is.
+    """
+    if "cv2" in sys.modules:
+        return
+    spec = importlib.util.find_spec("cv2")
+    if spec is None or (spec.origin or "").endswith((".so", ".pyd", "__init__.py")):
+        return
+    place = Path(spec.origin) if spec.origin else _places("cv2")[0]
+    raise ForeignPackageError(
+        f"something else is found in place of the package cv2 (OpenCV): {place}; {_advice('cv2', place.parent)}"
+    )
 
 
 def _places(name: str) -> list[Path]:

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -172,13 +173,19 @@ def test_the_public_module_is_light_and_complete(tmp_path: Path) -> None:
 STARTS = {
     "retalk_cli": ["-m", "retalk_cli", "--help"],
     "pipelines": ["-m", "pipelines", "--help"],
+    "pipelines.cli": ["-m", "pipelines.cli.main", "--help"],
     "retalk": ["-c", "import retalk"],
 }
 
 
 @pytest.mark.parametrize(
     ("start", "name"),
-    [(start, name) for start in STARTS for name in NAMES if name not in (start, "retalk_models")],
+    [
+        (start, name)
+        for start in STARTS
+        for name in NAMES
+        if name not in (start.partition(".")[0], "retalk_models")
+    ],
 )
 def test_a_foreign_package_is_named(tmp_path: Path, name: str, start: str) -> None:
     command = STARTS[start]
@@ -259,7 +266,9 @@ NO_GL = "libGL.so.1: cannot open shared object file: No such file or directory"
 def test_opencv_that_does_not_load_is_explained(tmp_path: Path, carphone: Path, command: list[str]) -> None:
     foreign(tmp_path / "theirs", "cv2", f"raise ImportError({NO_GL!r})\n")
     (tmp_path / "talk.mp4").write_bytes(carphone.read_bytes())
-    (tmp_path / "talk.wav").write_bytes(b"RIFF")
+    with wave.open(str(tmp_path / "talk.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes(bytes(32000))
     result = python(*command, cwd=tmp_path, path=tmp_path / "theirs")
     last = result.stderr.strip().splitlines()[-1]
     assert NO_GL in last
@@ -267,6 +276,17 @@ def test_opencv_that_does_not_load_is_explained(tmp_path: Path, carphone: Path, 
     if command[0] == "-m":
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("content", ["x = 1\n", "raise RuntimeError\n", "no python\n"])
+def test_a_module_in_the_place_of_opencv_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "cv2.py").write_text(content)
+    result = python("-m", "retalk_cli", "stages", cwd=tmp_path, path=tmp_path / "theirs")
+    (line,) = result.stderr.strip().splitlines()
+    assert f"in place of the package cv2 (OpenCV): {tmp_path / 'theirs' / 'cv2.py'}" in line
+    assert line.endswith(f"take {tmp_path / 'theirs'} out of PYTHONPATH")
+    assert result.returncode == 2
 
 
 def test_opencv_that_is_missing_is_explained() -> None:

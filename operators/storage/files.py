@@ -166,6 +166,16 @@ def local_path(url: str) -> Path | None:
     return Path(path) if isinstance(fs, LocalFileSystem) else None
 
 
+def normalized(path: str) -> str:
+    """Return a path of this machine without ``..`` where it leads to the same file then; others, and URLs, as
+    they are.
+    """
+    if is_url(path) or ".." not in path.split("/"):
+        return path
+    plain = os.path.normpath(path)
+    return plain if os.path.realpath(plain) == os.path.realpath(path) else path
+
+
 def exists(url: str) -> bool:
     """True if a file or folder exists."""
     fs, path = filesystem(url)

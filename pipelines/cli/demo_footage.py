@@ -51,6 +51,8 @@ def check_footage(output: str, video: str | None, speech: str | None) -> None:
         raise UsageError(
             f"-o {output}: a profile is written to a file of this machine, no URL; copy it afterwards"
         )
+    if os.path.isdir(output):
+        raise UsageError(f"-o {output}: is a folder; give the name of a file in it")
     folder = Path(output).absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"-o {output}: {folder} is no folder that can be written")

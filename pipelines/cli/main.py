@@ -7,6 +7,12 @@ import contextlib
 import importlib.util
 import json
 import sys
+
+if __name__ == "__main__":  # before the imports below: it checks that their packages are ours
+    from retalk_cli import main as checked
+
+    raise SystemExit(checked())
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +87,11 @@ def _add_dub(commands: Any) -> None:
         "speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included"
     )
     command.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="the result: .mp4, .mkv or .mov"
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="the result: .mp4, .mkv or .mov. A symlink is treated as a file, see --overwrite",
     )
     command.add_argument(
         "--dry-run",
@@ -108,7 +118,7 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="DIR",
-        help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state",
+        help="run directory: relative outputs, ledger.jsonl, ledger.parquet, state. --overwrite says what happens to a symlink",
     )
     group = command.add_argument_group("which titles")
     group.add_argument(
@@ -117,7 +127,7 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="ID",
-        help="work on these titles of the manifest only (and on those of --redo)",
+        help="work on these titles of the manifest only",
     )
     group.add_argument(
         "--redo",
@@ -126,7 +136,7 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID",
         help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache); "
-        "decisions.json, exported from the review page: the titles that are rejected in it",
+        "decisions.json, exported from the review page: the titles that are rejected in it. With --only, they must be among its titles",
     )
     group.add_argument(
         "--allow-failures",
@@ -389,7 +399,3 @@ def _ended(args: argparse.Namespace) -> int:
             with contextlib.suppress(OSError):
                 print(json.dumps({"exit_code": code, "error": error or "interrupted"}), flush=True)
         return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

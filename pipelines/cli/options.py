@@ -107,7 +107,8 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace outputs that exist already. Without it, a file that this run has not made is never overwritten: nothing is started",
+        help="replace outputs that exist already. Without it, a file that this run has not made is never overwritten: nothing is "
+        "started. A symlink, also one that leads to nothing, counts as a file; the link is replaced, its target stays as it is",
     )
     group.add_argument(
         "--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled"

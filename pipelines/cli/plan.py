@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from operators.storage.errors import refusal
 from operators.storage.files import exists, join
@@ -27,9 +28,9 @@ from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import UNNAMED, Title, label, overrides_of
 from pipelines.monitoring.formatting import count, duration
-from pipelines.monitoring.grouping import grouped
+from pipelines.monitoring.grouping import grouped, will_fail
 from pipelines.monitoring.run_log import read_logs
-from pipelines.monitoring.terminal import table
+from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
@@ -105,6 +106,7 @@ def show_plan(
         defaults=defaults,
         roots=roots,
         limits=limits,
+        progress=sys.stderr,
     )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
     return FAILED if found.problems else DONE
@@ -120,6 +122,7 @@ def plan(
     defaults: Mapping[str, Any] | None = None,
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
+    progress: TextIO | None = None,
 ) -> Plan:
     """Probe every title, look for shots and faces, and forecast time and cost. Nothing is dubbed.
 
@@ -130,6 +133,7 @@ def plan(
         engine: name, path of a .yaml file, or configuration.
         profiles: the same; the first one's segments are planned, each gets a forecast.
         options, defaults, roots, limits: as for `run`.
+        progress: where titles that are known to fail are named before the others are looked into.
 
     Raises:
         ConfigError, ManifestError: wrong usage.
@@ -152,6 +156,9 @@ def plan(
         with _names_without(scratch):
             listed = titles_of(manifest, built, run, defaults)
         titles = with_missing_files(restrict_paths(listed, roots, run))
+        if progress is not None and not all(title.hopeless for title in titles):
+            for text in will_fail(titles, "the problems list them"):
+                tell(text, progress)
         # In the directory of a run shots and faces that are found are kept for it.
         where = run if exists(join(run, "run.json")) else scratch
         spec = PlanSpec(

@@ -8,15 +8,14 @@ machine (`configs/profiles/*.yaml`). Any profile serves any engine: see `Profile
 from __future__ import annotations
 
 import difflib
-import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from pipelines.engine.explain import explain, read_yaml
 from pipelines.engine.foreign import foreign_engine, foreign_engines
 from pipelines.engine.profile_parts import (
     AssembleConfig,
@@ -188,17 +187,19 @@ def known_names(kind: Literal["engines", "profiles"]) -> list[str]:
     return sorted({*names(kind), *(foreign_engines() if kind == "engines" else ())})
 
 
-def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, str]:
-    """Return the place of a configuration, for messages, and its text."""
+def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str, bytes]:
+    """Return the place of a configuration, for messages, and its content."""
     if "://" in name_or_path:
         raise ConfigError(
             f"{name_or_path}: configuration is read from files of this machine, no URLs; download it"
         )
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; give the path of a .yaml file")
         if not path.is_file():
             raise ConfigError(f"{path}: no such file")
-        return str(path), path.read_text()
+        return str(path), path.read_bytes()
     if name_or_path not in names(kind):
         known = known_names(kind)
         near = difflib.get_close_matches(name_or_path, known, 1)
@@ -208,62 +209,12 @@ def _read(kind: Literal["engines", "profiles"], name_or_path: str) -> tuple[str,
         )
     return f"configs/{kind}/{name_or_path}.yaml", (
         resources.files("configs") / kind / f"{name_or_path}.yaml"
-    ).read_text()
-
-
-#: pydantic's words for values of another kind, as a user would say it.
-_OWN_WORDS = {
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "string_type": "must be a text",
-}
-
-
-def explain(error: ValidationError, where: str, top: Any = None) -> str:
-    """One line per problem: file, key, what is wrong, what is allowed."""
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            allowed = _fields_at(top, problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
-            text = (
-                "unknown key"
-                + (f", did you mean {near[0]!r}?" if near else ".")
-                + f" Allowed: {', '.join(allowed)}"
-            )
-        elif problem["type"] not in ("missing", "value_error"):
-            text = f"{_OWN_WORDS.get(problem['type'], text)}, got {problem['input']!r}"
-        lines.append(f"{where}: {key}: {text}")
-    return "\n".join(lines)
-
-
-def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the model that a path of keys leads to."""
-    for part in path:
-        if isinstance(part, int) or not hasattr(model, "model_fields"):
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        candidates = [annotation, *typing.get_args(annotation)]
-        model = next((c for c in candidates if hasattr(c, "model_fields")), model)
-    if hasattr(model, "model_fields"):
-        return list(model.model_fields)
-    return list(getattr(model, "__dataclass_fields__", {}))
+    ).read_bytes()
 
 
 def _load(kind: Literal["engines", "profiles"], name_or_path: str, model: type[Model]) -> Model:
-    where, text = _read(kind, name_or_path)
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {error}") from error
-    return _validated(data, where, model)
+    where, content = _read(kind, name_or_path)
+    return _validated(read_yaml(content, where), where, model)
 
 
 def _validated(data: Any, where: str, model: type[Model]) -> Model:

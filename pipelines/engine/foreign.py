@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from pipelines.engine.explain import read_yaml
 from pipelines.errors import ConfigError
 from retalk_models.installation import DISTRIBUTION
 from retalk_models.plugins import ENGINES, PluginError, plugin, plugins
@@ -37,7 +36,7 @@ def foreign_engine(name: str, shipped: bool) -> tuple[str, Any] | None:
             return None
         where = f"engine {name} of {entry.distribution} ({entry.value})"
         if entry.is_resource:
-            return where, _parsed(entry.read(), where)
+            return where, read_yaml(entry.read().encode(), where)
         made = entry.load()
         return where, made() if callable(made) else made
     except PluginError as problem:
@@ -46,10 +45,3 @@ def foreign_engine(name: str, shipped: bool) -> tuple[str, Any] | None:
         raise
     except Exception as problem:
         raise ConfigError(f"{where}: {type(problem).__name__}: {problem}") from problem
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {error}") from error

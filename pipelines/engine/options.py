@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.engine.config import explain
+from pipelines.engine.explain import explain
 from pipelines.errors import ConfigError
 
 
@@ -40,7 +41,15 @@ def parse_options(options_type: type, values: dict[str, Any], where: str) -> dic
         parsed: Any = TypeAdapter(options_type).validate_python(given)
     except ValidationError as error:
         raise ConfigError(explain(error, where, options_type)) from error
-    return {name: getattr(parsed, name) for name in values}
+    found = {name: getattr(parsed, name) for name in values}
+    for name, value in found.items():
+        if any(isinstance(one, float) and not math.isfinite(one) for one in _each(value)):
+            raise ConfigError(f"{where}: {name}: must be finite, got {values[name]!r}")
+    return found
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _items(value: Any) -> Any:

@@ -19,6 +19,7 @@ from operators.storage.files import (
     is_windows_path,
     join,
     local_path,
+    normalized,
 )
 from pipelines.manifest.titles import NO_TEXT, face_problem, name_problem
 
@@ -114,11 +115,11 @@ def resolve(path: str, folder: str, key: str = "") -> tuple[str, str]:
     if is_url(path) or path.startswith("/"):
         return path, ""  # a URL: not even looked at here, for it may lie outside the roots
     local = local_path(path)
-    here = str(local.absolute()) if local is not None else path
+    here = normalized(str(local.absolute())) if local is not None else path
     if not folder:
         return here, ""
     if exists(join(folder, path)):
-        return join(folder, path), ""
+        return normalized(join(folder, path)), ""
     # A path that leads out of a folder is not looked for: it may lie outside the roots, and the message would tell
     # whether it is there.
     if ".." in path.split("/") or exists(here):

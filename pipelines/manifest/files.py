@@ -89,6 +89,11 @@ def _info(fs: Any, path: str) -> dict[str, Any] | None:
 def _text(url: str, content: bytes) -> str:
     """A text file's content; lines end with a line feed, with a carriage return in front of it or not."""
     utf16 = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # "Unicode text" of spreadsheets
+    if b"\0\0\0" in content[:4096] or (b"\0" in content[:4096] and not utf16):
+        raise ManifestError(
+            f"{url}: looks like UTF-16 or UTF-32 without its mark at the beginning, or is no text; save it as UTF-8 "
+            "(spreadsheets: CSV UTF-8)"
+        )
     try:
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:

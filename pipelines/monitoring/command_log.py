@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from operators.storage.errors import refusal
 from operators.storage.redact import redact
 from pipelines.errors import UsageError
 
@@ -53,13 +54,15 @@ def command_log(path: str | None) -> Iterator[None]:
     try:
         if "://" in path:
             raise UsageError(f"--log-file {path}: is written to a file of this machine, no URL")
+        if Path(path).is_dir():
+            raise UsageError(f"--log-file {path}: is a folder; give the name of a file in it")
         if _is_other_file(Path(path)):
             raise UsageError(f"--log-file {path}: exists and is no log of retalk; choose another name")
         if not (folder := Path(path).absolute().parent).is_dir():
             raise UsageError(f"--log-file {path}: there is no folder {folder}")
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as problem:
-        raise UsageError(f"--log-file {path}: cannot be written: {problem}") from problem
+        raise UsageError(f"--log-file {path}: cannot be written ({refusal(problem)})") from problem
     handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level, propagate = LOGGER.level, LOGGER.propagate
     root = logging.getLogger()

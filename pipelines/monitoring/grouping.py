@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from operators.storage.redact import redact
+from pipelines.manifest.titles import Title, label
+
 #: Lines that are printed one by one, and groups where there are more.
 SHOWN = 20
 #: Titles that are named beside the first of a group.
@@ -51,3 +54,22 @@ def grouped(lines: Sequence[tuple[str, str]], elsewhere: str) -> list[str]:
 
 def _line(name: str, text: str) -> str:
     return f"{name}: {text}" if name else text
+
+
+def will_fail(titles: Sequence[Title], elsewhere: str) -> list[str]:
+    """Lines on those of several titles that are known to fail, to be printed at once: the others may take all
+    night.
+
+    Args:
+        titles: of a manifest.
+        elsewhere: where all of the lines are found.
+    """
+    if len(titles) < 2:
+        return []
+    lines = [
+        (label(title.id, dub.dub), title.error or dub.error)
+        for title in titles
+        for dub in title.dubs
+        if title.error or dub.error
+    ]
+    return [f"will fail: {redact(text)}" for text in grouped(lines, elsewhere)]

@@ -15,10 +15,10 @@ NAMED = 5
 
 
 def select(titles: Sequence[Title], only: Sequence[str], redo: Sequence[str]) -> list[Title]:
-    """The titles to work on: all of them, or those of `only` and of `redo`.
+    """The titles to work on: all of them, or those of `only`.
 
     Raises:
-        UsageError: the manifest has no title of a name.
+        UsageError: the manifest has no title of a name, or `only` leaves out a title of `redo`.
     """
     known = [title.id for title in titles]
     for option, names in (("only", only), ("redo", redo)):
@@ -30,7 +30,10 @@ def select(titles: Sequence[Title], only: Sequence[str], redo: Sequence[str]) ->
             )
     if not only:
         return list(titles)
-    wanted = {*only, *redo}
+    wanted = set(only)
+    if left := [name for name in dict.fromkeys(redo) if name not in wanted]:
+        told = ", ".join(map(repr, left[:NAMED])) + (" ..." if len(left) > NAMED else "")
+        raise UsageError(f"redo: only leaves out {told}; name it in both, or in redo alone")
     return [title for title in titles if title.id in wanted]
 
 

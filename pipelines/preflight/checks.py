@@ -265,28 +265,30 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
 
 
 def _check_streams(video: str, speech: str) -> None:
-    """Look into the headers for a video without pictures and a speech without sound. A file that cannot be
-    opened is left to the run, which says all that is wrong with it.
+    """Look into the headers: for a file that is no media, a video without pictures, a speech without sound.
 
     Raises:
         UsageError: saying so, and where it seems so that the two were swapped.
     """
-    kinds = {url: _kinds(url) for url in (video, speech)}
-    shows, speaks = kinds[video], kinds[speech]
-    if shows is not None and "video" not in shows:
-        swapped = " (did you swap VIDEO and SPEECH?)" if speaks is not None and "video" in speaks else ""
+    shows, speaks = _kinds("the video", video), _kinds("the speech", speech)
+    if "video" not in shows:
+        swapped = " (did you swap VIDEO and SPEECH?)" if "video" in speaks else ""
         raise UsageError(
             f"the video: {video}: has no video stream, it holds {', '.join(sorted(shows)) or 'nothing'}{swapped}"
         )
-    if speaks is not None and "audio" not in speaks:
+    if "audio" not in speaks:
         raise UsageError(
             f"the speech: {speech}: has no audio stream, it holds {', '.join(sorted(speaks)) or 'nothing'}; "
             "give any file with sound"
         )
 
 
-def _kinds(url: str) -> set[str] | None:
-    """Kinds of streams in a file, cover art not counted; None where it cannot be opened."""
+def _kinds(what: str, url: str) -> set[str]:
+    """Kinds of streams in a file, cover art not counted.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
     # Imported here: FFmpeg is not needed where a path is wrong.
     from operators.media.container import COVER, open_input
 
@@ -294,8 +296,8 @@ def _kinds(url: str) -> set[str] | None:
         with open_input(url) as container:
             covers = {stream.index for stream in container.streams.video if stream.disposition & COVER}
             return {stream.type for stream in container.streams if stream.index not in covers}
-    except MediaError:
-        return None
+    except MediaError as problem:
+        raise UsageError(f"{what}: {problem}") from problem
 
 
 def _below_here(url: str) -> str:

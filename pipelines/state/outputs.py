@@ -7,17 +7,19 @@ an output appears and again afterwards, so that a run that was killed in between
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from fsspec.implementations.local import LocalFileSystem
 
 from operators.storage.errors import refusal
-from operators.storage.files import filesystem, join
+from operators.storage.files import exists, filesystem, is_url, join
 from operators.storage.redact import redact
 from pipelines.errors import PreflightError
 from pipelines.manifest.titles import Title
 from pipelines.state.run_directory import (
+    Record,
     RunDirectory,
     parse_json,
     read_checksummed,
@@ -31,6 +33,8 @@ FOLDER = "made"
 #: Outputs that an error lists; a folder with more outputs than `FEW` is listed once in place of a question
 #: for each.
 NAMED, FEW = 20, 8
+#: Outputs left behind that a note names.
+LEFT = 3
 
 
 class ExistingOutputError(PreflightError):
@@ -110,6 +114,28 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
     return found
 
 
+def left_behind(run: RunDirectory, records: Sequence[Record]) -> list[str]:
+    """Describe the files that dubs leave behind whose output has got another name: one line, or none."""
+    now = {redact(run.relative(record["output"])) for record in records}
+    left = []
+    for record in records:
+        if "output" in (record.get("changed") or ()) and record["state"] == "done":
+            note = read_checksummed(_file(run, record["title"], record["dub"])) or {}
+            left += [
+                name
+                for name in note.get("outputs", {})
+                if name not in now
+                and exists(name if is_url(name) or name.startswith("/") else join(run.url, name))
+            ]
+    if not left:
+        return []
+    more = f" and {len(left) - LEFT} more" if len(left) > LEFT else ""
+    return [
+        f"earlier outputs stay, their dubs have other names now: {', '.join(left[:LEFT])}{more} in {redact(run.url)}; delete them if "
+        "they are not wanted"
+    ]
+
+
 def check_outputs(run: RunDirectory, titles: Sequence[Title]) -> None:
     """Refuse to overwrite files that this run has not made.
 
@@ -154,6 +180,9 @@ def _asked(outputs: Sequence[str]) -> dict[str, int]:
     found = {}
     for output in outputs:
         fs, path = filesystem(output)
+        if isinstance(fs, LocalFileSystem) and os.path.islink(path) and not os.path.exists(path):
+            found[output] = 0  # a link that leads to nothing would be replaced too
+            continue
         with suppress(FileNotFoundError, NotADirectoryError):
             found[output] = int(fs.info(path).get("size") or 0)
     return found

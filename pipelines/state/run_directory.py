@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.storage.files import atomic_write, exists, filesystem, join, local_path, sweep
+from operators.storage.files import atomic_write, exists, filesystem, join, local_path, normalized, sweep
 from operators.storage.redact import redact_all
 from pipelines.state.content_keys import content_key
 from retalk_models.local_files import sha256_of
@@ -179,7 +179,7 @@ class RunDirectory:
 
     def __init__(self, url: str) -> None:
         local = local_path(url)
-        self.url = str(local.absolute()) if local is not None else url.rstrip("/")
+        self.url = normalized(str(local.absolute())) if local is not None else url.rstrip("/")
 
     # --- names ----------------------------------------------------------------------------------------------
     def segments(self, title: str) -> str:

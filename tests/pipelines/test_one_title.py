@@ -44,10 +44,21 @@ def test_dub_takes_paths_and_the_titles_options(
 def test_dub_keeps_the_work_of_a_failure_only_where_there_is_some(
     footage: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    (tmp_path / "broken.mp4").write_bytes(b"no video")
-    report = retalk.dub(tmp_path / "broken.mp4", footage / "short.wav", tmp_path / "out.mp4", **options)
+    too_small = {"limits": {"max_megapixels": 0.001}}
+    report = retalk.dub(
+        footage / "a.mp4", footage / "short.wav", tmp_path / "out.mp4", **too_small, **options
+    )
     assert report.exit_code == 3
     assert report.failed[0]["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_media_is_wrong_usage(
+    footage: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(retalk.UsageError, match=r"the video: .*broken\.mp4: not a media file"):
+        retalk.dub(tmp_path / "broken.mp4", footage / "short.wav", tmp_path / "out.mp4", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.mp4"]
 
 

@@ -217,3 +217,12 @@ def test_names_of_temporary_files_fit_a_file_system(tmp_path: Path) -> None:
         path.write_bytes(b"x")
     assert (tmp_path / name).read_bytes() == b"x"
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_dots_are_taken_out_of_a_path_where_it_stays_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "deep")
+    assert storage.normalized(f"{tmp_path}/a/../x.mp4") == f"{tmp_path}/x.mp4"
+    assert storage.normalized(f"{tmp_path}/link/../x.mp4") == f"{tmp_path}/link/../x.mp4", "a/x.mp4 is meant"
+    for same in ("s3://b/a/../x.mp4", "/x..y/z.mp4", "x.mp4"):
+        assert storage.normalized(same) == same

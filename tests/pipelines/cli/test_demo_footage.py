@@ -44,8 +44,10 @@ sys.exit(code)
 
 def test_what_was_given_is_looked_at_first(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
+    (tmp_path / "d.yaml").mkdir()
     there, absent = str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")
     for arguments, message in (
+        ((str(tmp_path / "d.yaml"), None, None), r"-o .*d\.yaml: is a folder"),
         (("mine.txt", None, None), r"mine\.txt: a profile is a \.yaml file"),
         (("mine.yaml", there, None), "give both --video and --speech, or neither"),
         (("mine.yaml", there, absent), r"--speech .*b\.mp4: no such file"),

@@ -79,10 +79,20 @@ def test_dub_says_what_is_cut(
 def test_failed_title_is_exit_code_3(
     footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "damaged.mp4").write_bytes(b"no video" * 100)
-    assert dub(footage, tmp_path / "out" / "x.mp4", configs, video=str(tmp_path / "damaged.mp4")) == 3
-    assert "damaged.mp4: " in capsys.readouterr().err
+    assert dub(footage, tmp_path / "out" / "x.mp4", configs, "--limit", "max_megapixels=0.001") == 3
+    assert "a.mp4: " in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == [], "nothing is worth keeping"
+
+
+@pytest.mark.parametrize("which", ["video", "speech"])
+def test_a_file_that_is_no_media_is_wrong_usage(
+    footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    (tmp_path / "README.md").write_text("# No video\n" * 100)
+    given = {which: str(tmp_path / "README.md")}
+    assert dub(footage, tmp_path / "out" / "x.mp4", configs, **given) == 2
+    assert f"the {which}: {tmp_path}/README.md: not a media file that can be read" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_dub_goes_on_where_it_stood(
@@ -126,6 +136,9 @@ def test_dub_goes_on_where_it_stood(
         (["--set", "level.nothing=1"], "nothing: unknown option. Allowed: "),
         (["--set", "level.gian=1"], "--set: level: gian: unknown option, did you mean 'gain'?"),
         (["--set", "level.gain=much"], "--set: level: gain: must be a number, got 'much'"),
+        (["--set", "level.gain=nan"], "--set: level: gain: must be finite, got 'nan'"),
+        (["--limit", "max_hours=-1"], "--limit: max_hours: must be above 0, got '-1'"),
+        (["--log-file", "/"], "--log-file /: is a folder; give the name of a file in it"),
         (["--set", "gain=1"], "--set gain=1: must be STAGE.OPTION=VALUE"),
     ],
 )

@@ -321,7 +321,10 @@ def test_rows_that_cannot_be_used_start_nothing(
     path.write_text("\n".join(["id,video,speech,output,language", *rows]) + "\n")
     engine = configs[:2]
     assert cli.main(["plan", str(path), *engine, "--set", f"paint.log={tmp_path}/log"]) == 3
-    said = capsys.readouterr().out
+    found = capsys.readouterr()
+    said = found.out
+    assert found.err.startswith("will fail: 0 [german]: ")
+    assert "will fail: ... and 149 more like it" in found.err
     assert "151 titles, 151 dubs" in said
     assert "problem: ... and 149 more like it" in said
     assert said.count("german") < 10

@@ -83,7 +83,7 @@ def test_pool_that_would_run_twice_is_refused() -> None:
     [
         (
             "name: p\npools:\n  - {name: a, size: 0}\n",
-            r"p\.yaml: pools\.0\.size: .*greater than or equal to 1.*got 0",
+            r"p\.yaml: pools\.0\.size: must be at least 1, got 0",
         ),
         (
             "name: p\npools:\n  - {name: a, sice: 2}\n",
@@ -103,9 +103,9 @@ def test_pool_that_would_run_twice_is_refused() -> None:
         ),
         ("name: p\npools:\n  - {name: a, size: 1, num_gpus: 1}\n", r"num_gpus above 0 needs device cuda"),
         ("name: p\npools:\n  - {name: a, size: 1}\n  - {name: a, size: 1}\n", r"pool 'a' is named twice"),
-        ("name: p\n", r"p\.yaml: pools: Field required"),
+        ("name: p\n", r"p\.yaml: pools: is missing"),
         ("- 1\n", r"must be a mapping with the keys name"),
-        ("a: [", r"p\.yaml: not YAML"),
+        ("a: [", r"p\.yaml line 1: not YAML"),
     ],
 )
 def test_wrong_profiles_are_explained(tmp_path: Path, text: str, message: str) -> None:

@@ -184,7 +184,7 @@ def test_limits_on_the_picture_of_a_face(tree: Path) -> None:
 def test_limits_of_a_profile() -> None:
     profile = with_limits(load_profile("laptop"), {"max_hours": "20"})
     assert (profile.limits.max_hours, profile.limits.max_megapixels) == (20.0, 36.0)
-    with pytest.raises(ConfigError, match="--limit: max_hours: Input should be greater than 0"):
+    with pytest.raises(ConfigError, match="--limit: max_hours: must be above 0, got"):
         with_limits(profile, {"max_hours": -1})
 
 

@@ -118,6 +118,11 @@ def test_files_of_spreadsheets_in_other_encodings(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("id\tvideo\tspeech\nü\tv.mp4\ts.wav\n", encoding="utf-16")
     assert read_rows(str(path)) == [(f"{path} row 2", {"id": "ü", "video": "v.mp4", "speech": "s.wav"})]
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32"):
+        for text in ("id,video,speech\na,v.mp4,s.wav\n", "id,video,speech\nü,v.mp4,s.wav\n"):
+            path.write_bytes(text.encode(encoding))
+            with pytest.raises(ManifestError, match=r"m\.csv: looks like UTF-16 or UTF-32.*save it as UTF-8"):
+                read_rows(str(path))
     path.write_bytes("id,video,speech\na,v.mp4,s.wav\nb,für.mp4,s.wav\n".encode("cp1252"))
     with pytest.raises(
         ManifestError, match=r"m\.csv row 3: 'für\.mp4' is not UTF-8 text; save the file as UTF-8"

@@ -69,7 +69,7 @@ def test_nothing_is_written_without_a_file() -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UsageError, match=r"--log-file .*cannot be written"),
+        pytest.raises(UsageError, match=r"--log-file .*: is a folder; give the name of a file in it"),
         command_log(str(tmp_path)),
     ):
         pass

@@ -83,9 +83,9 @@ def test_redo_computes_finished_titles_again(run: Any, tmp_path: Path) -> None:
     assert painted(tmp_path) == count + 4
     assert (tmp_path / "out" / "a.mp4").read_bytes() == before
     assert run().already == 3
-    report = run(only=["b"], redo=["a"])
-    assert [record["title"] for record in report.records] == ["a", "b"]
-    assert report.already == 1
+    report = run(only=["a"], redo=["a"])
+    assert [record["title"] for record in report.records] == ["a"]
+    assert report.already == 0
 
 
 def test_a_redo_that_is_cut_off_goes_on_without_being_asked_again(
@@ -119,6 +119,8 @@ def test_unknown_titles_are_refused_with_near_ones(run: Any, tmp_path: Path) -> 
         select(titles, [], ["x", "x"])
     with pytest.raises(UsageError, match=r"\.\.\.$"):
         select(titles, [str(n) for n in range(20)], [])
+    with pytest.raises(UsageError, match=r"redo: only leaves out 'episode-1'; name it in both"):
+        select(titles, ["episode-0"], ["episode-0", "episode-1"])
     with pytest.raises(UsageError, match="no title 'd'"):
         run(only=["d"])
     assert not (tmp_path / "out").exists()

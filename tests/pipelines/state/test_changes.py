@@ -134,6 +134,13 @@ def test_a_changed_manifest_says_what_is_computed_again(footage: Path, tmp_path:
     assert gone.noticed[0] == "1 output that was gone is made again"
     record = RunDirectory(str(tmp_path / "run")).read_record("d", "dub") or {}
     assert record["notes"] == [f"{RECOMPUTED}the output is gone"]
+    rows[3]["output"] = "e.mp4"
+    named = go(rows, tmp_path / "run")
+    assert "because of changes: output (1)" in named.noticed[0]
+    (left,) = [text for text in named.noticed if text.startswith("earlier outputs stay")]
+    assert f": d.mp4 in {tmp_path / 'run'}" in left
+    assert (tmp_path / "run" / "d.mp4").is_file()
+    assert go(rows, tmp_path / "run").noticed == []
 
 
 def test_titles_are_named_with_verbose_only(

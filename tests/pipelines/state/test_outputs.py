@@ -247,3 +247,32 @@ def test_dub_that_may_overwrite_goes_on_without_being_told_again(
     ]
     assert cli.main(command) == 0
     assert output.read_bytes()[:3] != b"old"
+
+
+def test_a_link_counts_as_a_file_and_is_replaced_itself(footage: Path, tmp_path: Path) -> None:
+    """One that leads to nothing too; what it leads to stays as it is."""
+    own, run_dir = tmp_path / "own.mp4", tmp_path / "run"
+    own.write_bytes(b"mine")
+    run_dir.mkdir()
+    for name, target in (("a.mp4", own), ("b.mp4", tmp_path / "nowhere.mp4")):
+        (run_dir / name).symlink_to(target)
+        assert list(foreign_outputs(RunDirectory(str(run_dir)), titles(str(run_dir / name))))
+    rows = [
+        {
+            "id": name,
+            "video": str(footage / "a.mp4"),
+            "speech": str(footage / "exact.wav"),
+            "output": f"{name}.mp4",
+        }
+        for name in "ab"
+    ]
+    engine, profile = engine_config(), profile_config(1)
+    with pytest.raises(ExistingOutputError, match="2 outputs would be lost"):
+        run(rows, run_dir=run_dir, engine=engine, profile=profile, runner="local")
+    report = run(rows, run_dir=run_dir, engine=engine, profile=profile, runner="local", overwrite=True)
+    assert report.exit_code == 0
+    for name in "ab":
+        assert (run_dir / f"{name}.mp4").is_file()
+        assert not (run_dir / f"{name}.mp4").is_symlink()
+    assert own.read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere.mp4").exists()
