@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from pipelines.monitoring.terminal import fitted
+from retalk_models import __version__
 
 #: Columns of a help text, at most.
 WIDTH = 100
@@ -161,3 +162,11 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`` (did you mean X?)`` where a known word is near, else nothing."""
     near = difflib.get_close_matches(word, known, 1, 0.6)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+class ShowVersion(argparse.Action):
+    """Print the version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"retalk {__version__}")
+        parser.exit(0)

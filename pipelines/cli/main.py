@@ -18,7 +18,7 @@ from typing import Any
 
 from operators.media.reading import reads_told_to
 from pipelines.cli import help_texts
-from pipelines.cli.arguments import Parser
+from pipelines.cli.arguments import Parser, ShowVersion
 from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.foreign_commands import add_foreign_commands
 from pipelines.cli.interruption import Interruption, say_interrupted
@@ -35,7 +35,6 @@ from pipelines.cli.options import (
 )
 from pipelines.errors import INTERRUPTED
 from pipelines.monitoring.supervision import supervised, tell_reading
-from retalk_models import __version__
 
 #: Commands that no other distribution may bring.
 OWN = ("completion", "dub", "models", "plan", "profile", "report", "run", "stages", "status")
@@ -46,7 +45,7 @@ def parser() -> Parser:
     """The parser of all commands."""
     top = Parser(prog="retalk", description=help_texts.TOP, epilog=help_texts.TOP_EXAMPLES)
     top.add_argument(
-        "--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit"
+        "--version", action=ShowVersion, nargs=0, dest=argparse.SUPPRESS, help="print the version and exit"
     )
     commands = top.add_subparsers(
         dest="command", metavar="COMMAND", title="commands (retalk COMMAND --help)", prog="retalk"
@@ -65,14 +64,6 @@ def parser() -> Parser:
         models_cli.add_parser(commands)
     _add_completion(commands)
     return top
-
-
-class _Version(argparse.Action):
-    """Print the version."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(f"retalk {__version__}")
-        parser.exit(0)
 
 
 def _command(commands: Any, name: str, summary: str, text: str, examples: str) -> Parser:
