@@ -42,7 +42,7 @@ FLOORS = {
         {"planning", "preflight", "monitoring"},
         {"execution", "review"},
         {"capacity", "runner"},
-        {"one_title"},
+        {"one_title", "evaluation"},
         {"cli"},
         {"__main__"},
     ],

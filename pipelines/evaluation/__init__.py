@@ -1,0 +1,1 @@
+"""Sweeps over data sets: lists of pairs, dubbing and scoring them, tables and plots of the scores."""

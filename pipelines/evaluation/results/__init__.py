@@ -1,0 +1,1 @@
+"""Results of a sweep: tables, intervals, tests, plots, contact sheets, one page."""

@@ -1,0 +1,116 @@
+"""The best and the worst clips of a sweep as contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from operators.evaluation.contact_sheet import compare, mouth_box, stack
+from operators.evaluation.landmark_tracks import PlainLandmarks
+from operators.media.probe import probe_video
+from operators.media.reader import read_frames
+from operators.storage.errors import DecodeError, MediaError, StorageError
+from operators.storage.redact import redact
+from pipelines.evaluation.results.labels import MAIN, Column, column_of, shortened, system_name
+from pipelines.evaluation.results.scores import Arm, Sweep
+
+#: Clips on a sheet, and consecutive frames of each.
+CLIPS, FRAMES = 4, 12
+#: Heights in px: of a close-up, and of a clip's line of text.
+HEIGHT, TEXT = 96, 22
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet.
+
+    Attributes:
+        name: of the file without its ending.
+        title: what it shows.
+        picture: uint8[h,w,3] RGB; None where no clip could be read.
+        notes: clips that could not be read, and why.
+    """
+
+    name: str
+    title: str
+    picture: np.ndarray | None
+    notes: list[str]
+
+
+def sorting_metric(sweep: Sweep, arm: Arm) -> Column | None:
+    """The metric by which an arm's clips are sorted: the first of `labels.MAIN` that has values."""
+    for name in MAIN:
+        if name in sweep.metrics and len(sweep.values(arm, name)) > 1:
+            return column_of(name, sweep.about)
+    return None
+
+
+def draw_sheets(sweep: Sweep) -> Iterator[Sheet]:
+    """Draw the worst and the best clips of each system."""
+    for number, arm in enumerate(sweep.arms, 1):
+        if (column := sorting_metric(sweep, arm)) is None:
+            continue
+        rows = sweep.rows(arm)
+        values = sweep.columns[column.metric][rows]
+        rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
+        order = rows[np.argsort(values if column.better == "higher" else -values, kind="stable")]
+        count = min(CLIPS, max(1, len(order) // 2))
+        for kind, chosen in (("worst", order[:count]), ("best", order[::-1][:count])):
+            title = f"{kind} clips of {system_name(sweep, arm)} ({arm.protocol}) by {column.title}"
+            yield _sheet(sweep, f"{kind}-{number}", title, chosen.tolist(), column)
+
+
+def _sheet(sweep: Sweep, name: str, title: str, rows: Sequence[int], column: Column) -> Sheet:
+    parts, notes = [], []
+    for row in rows:
+        pair = shortened(str(sweep.columns["pair"][row]))
+        value = column.number(float(sweep.columns[column.metric][row]))
+        source, output = sweep.columns["video"][row], sweep.columns["output"][row]
+        try:
+            drawn = _clip(str(source), str(output or source))
+        except (MediaError, DecodeError, StorageError, OSError, ValueError) as problem:
+            notes.append(redact(f"{pair}: no pictures: {problem}"))
+            continue
+        parts += [_text(f"{pair}: {column.heading} {value}", drawn.shape[1]), drawn]
+    return Sheet(name, title, stack(parts) if parts else None, notes)
+
+
+def _clip(source: str, output: str) -> np.ndarray:
+    """Consecutive frames from the middle of a clip, source above output, with close-ups of the mouth."""
+    pictures = []
+    for url in (source, output):
+        frames = probe_video(url).n_frames
+        middle = min(probe_video(source).n_frames, probe_video(output).n_frames) // 2
+        start = max(0, min(middle, frames - FRAMES))
+        pictures.append([frame.rgb() for frame in read_frames(url, start, min(frames, start + FRAMES))])
+    before, after = pictures
+    count = min(len(before), len(after))
+    height, width = before[0].shape[:2]
+    after = [
+        one if one.shape == before[0].shape else cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA)
+        for one in after
+    ]
+    box = _mouth(before)
+    return compare(before[:count], after[:count], [box] * count, columns=FRAMES, height=HEIGHT)
+
+
+def _mouth(pictures: Sequence[np.ndarray]) -> tuple[int, int, int, int]:
+    """Box around the mouth of the first picture with a face; the whole picture where there is none."""
+    plain = PlainLandmarks()
+    height, width = pictures[0].shape[:2]
+    for picture in pictures:
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        if (box := plain.detect(luma)) is not None:
+            return mouth_box(plain.landmarks(luma, box), (width, height), 0.8)
+    return 0, 0, width, height
+
+
+def _text(text: str, width: int) -> np.ndarray:
+    """A line of text on white; characters that the font has not become question marks."""
+    bar = np.full((TEXT, width, 3), 255, np.uint8)
+    shown = text.encode("ascii", "replace").decode()
+    cv2.putText(bar, shown, (4, TEXT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return bar

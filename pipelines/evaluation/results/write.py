@@ -1,0 +1,103 @@
+"""Write the results of a sweep: tables, plots, contact sheets, and one page with all of them."""
+
+from __future__ import annotations
+
+import cv2
+
+from operators.storage.files import atomic_write, join
+from pipelines.evaluation.results.comparison import compare_sweeps, comparison_page, comparison_text
+from pipelines.evaluation.results.latex import as_latex
+from pipelines.evaluation.results.page import report_page
+from pipelines.evaluation.results.plots import draw_plots, rendered, why_no_plots
+from pipelines.evaluation.results.scores import read_sweep
+from pipelines.evaluation.results.sheets import draw_sheets
+from pipelines.evaluation.results.tables import (
+    comparison_csv,
+    comparison_rows,
+    comparisons,
+    score_csv,
+    score_lines,
+    score_rows,
+)
+from pipelines.evaluation.results.texts import caption, table_text
+from pipelines.monitoring.terminal import table
+from pipelines.state.run_directory import write_text
+
+
+def write_results(directory: str, sheets: bool = True) -> list[str]:
+    """Write the results of a sweep beside its scores.
+
+    Args:
+        directory: fsspec URL that `retalk eval` has written to: ``table.md``, ``.csv``, ``.tex``, ``significance.md``, ``.csv``,
+            ``plots/*.png`` and ``.svg``, ``sheets/*.png`` and ``report.html`` are written there.
+        sheets: draw contact sheets, for which clips are decoded.
+
+    Returns:
+        What could not be drawn, and why.
+
+    Raises:
+        UsageError: the directory has no scores that can be read.
+        OSError: it cannot be written.
+    """
+    sweep = read_sweep(directory)
+    lines = score_lines(sweep)
+    rows = score_rows(sweep, lines)
+    tests = comparisons(sweep)
+    first_published = next((number for number, line in enumerate(lines, 1) if line.published), 0)
+    write_text(join(directory, "table.csv"), score_csv(sweep, lines))
+    write_text(
+        join(directory, "table.tex"),
+        as_latex(rows, caption(sweep), [first_published] if first_published else []),
+    )
+    write_text(join(directory, "significance.csv"), comparison_csv(tests))
+    write_text(
+        join(directory, "significance.md"), "\n".join(table(comparison_rows(tests), markdown=True)) + "\n"
+    )
+    notes, plots, drawn = [], [], []
+    if why := why_no_plots():
+        notes.append(why)
+    else:
+        for name, title, figure in draw_plots(sweep):
+            for kind in ("png", "svg"):
+                content = rendered(figure, kind)
+                _write_bytes(join(directory, "plots", f"{name}.{kind}"), content)
+                if kind == "png":
+                    plots.append((title, content))
+    if sheets:
+        for sheet in draw_sheets(sweep):
+            notes += sheet.notes
+            if sheet.picture is not None:
+                content = cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes()
+                _write_bytes(join(directory, "sheets", f"{sheet.name}.png"), content)
+                drawn.append((sheet.title, content))
+    write_text(join(directory, "table.md"), table_text(sweep, rows, tests, notes))
+    write_text(join(directory, "report.html"), report_page(sweep, rows, tests, plots, drawn, notes))
+    return notes
+
+
+def write_comparison(first: str, second: str, folder: str | None) -> str:
+    """Put two sweeps side by side.
+
+    Args:
+        first, second: fsspec URLs of their directories.
+        folder: fsspec URL to write ``comparison.md``, ``.csv`` and ``.html`` to; None: nothing is written.
+
+    Returns:
+        The comparison as Markdown.
+
+    Raises:
+        UsageError: one of them has no scores that can be read.
+        OSError: the folder cannot be written.
+    """
+    found = compare_sweeps(read_sweep(first), read_sweep(second))
+    text = comparison_text(found)
+    if folder is not None:
+        write_text(join(folder, "comparison.md"), text)
+        write_text(join(folder, "comparison.csv"), found.csv())
+        write_text(join(folder, "comparison.html"), comparison_page(found))
+    return text
+
+
+def _write_bytes(url: str, content: bytes) -> None:
+    with atomic_write(url) as path:
+        path.write_bytes(content)
