@@ -20,6 +20,7 @@ from operators.media.reading import reads_told_to
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser, ShowVersion
 from pipelines.cli.endings import check_texts, lost, told
+from pipelines.cli.eval import add_parser as add_eval
 from pipelines.cli.foreign_commands import add_foreign_commands
 from pipelines.cli.interruption import Interruption, say_interrupted
 from pipelines.cli.options import (
@@ -37,7 +38,7 @@ from pipelines.errors import INTERRUPTED
 from pipelines.monitoring.supervision import supervised, tell_reading
 
 #: Commands that no other distribution may bring.
-OWN = ("completion", "dub", "models", "plan", "profile", "report", "run", "stages", "status")
+OWN = ("completion", "dub", "eval", "models", "plan", "profile", "report", "run", "stages", "status")
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -56,6 +57,7 @@ def parser() -> Parser:
     _add_plan(commands)
     _add_status(commands)
     _add_report(commands)
+    add_eval(commands)
     _add_profile(commands)
     _add_stages(commands)
     if importlib.util.find_spec("pipelines.cli.models") is not None:

@@ -1,1 +1,4 @@
-"""Results of a sweep: tables, intervals, tests, plots, contact sheets, one page."""
+"""Results of a sweep, made of its scores: tables, intervals, tests, plots, contact sheets, one page.
+
+May import `pipelines.engine`, `pipelines.state`, `pipelines.monitoring` and everything below them.
+"""

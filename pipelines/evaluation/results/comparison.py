@@ -7,20 +7,30 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from operators.storage.redact import redact
 from pipelines.evaluation.results.labels import column_of, ordered, shortened
+from pipelines.evaluation.results.markdown import as_markdown
 from pipelines.evaluation.results.page import as_table, document
 from pipelines.evaluation.results.scores import Arm, Sweep, paired
-from pipelines.evaluation.results.statistics import compare_paired, holm, mean_of
+from pipelines.evaluation.results.statistics import compare_paired, holm
 from pipelines.evaluation.results.tables import as_csv, probability, signed
-from pipelines.monitoring.terminal import table
 
 #: Parts of ``sweep.json`` in which two sweeps are compared; times and directories always differ.
-PARTS = ("data", "protocol", "lse_protocol", "systems", "options", "versions", "digests", "metric_weights", "machine")
+PARTS = (
+    "data",
+    "protocol",
+    "lse_protocol",
+    "systems",
+    "options",
+    "versions",
+    "digests",
+    "metric_weights",
+    "machine",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,19 @@ class SweepComparison:
 def compare_sweeps(first: Sweep, second: Sweep) -> SweepComparison:
     """Compare what two sweeps have in common, system by system and metric by metric."""
     heading = ["system", "protocol", "metric", "A", "B", "B - A", "clips of both", "p (Wilcoxon)", "p (Holm)"]
-    names = ["system", "protocol", "metric", "a", "a_count", "b", "b_count", "difference", "common", "median", "p"]
+    names = [
+        "system",
+        "protocol",
+        "metric",
+        "a",
+        "a_count",
+        "b",
+        "b_count",
+        "difference",
+        "common",
+        "median",
+        "p",
+    ]
     rows, numbers, ps = [], [], []
     arms = [*first.arms, *(arm for arm in second.arms if arm not in first.arms)]
     for arm in arms:
@@ -62,7 +84,7 @@ def compare_sweeps(first: Sweep, second: Sweep) -> SweepComparison:
             rows.append(
                 [
                     shortened(arm.system),
-                    arm.protocol,
+                    shortened(arm.protocol),
                     column.title,
                     column.number(a[0]),
                     column.number(b[0]),
@@ -90,14 +112,10 @@ def _metrics(sweep: Sweep) -> set[str]:
 
 def _mean(sweep: Sweep, arm: Arm, metric: str) -> tuple[float, int]:
     """Mean and number of values; of a set's metric its value."""
-    if metric in sweep.metrics:
-        values = sweep.values(arm, metric)
-        return (float(values.mean()), len(values)) if len(values) else (math.nan, 0)
-    for one in sweep.sets:
-        same = (one["system"], one.get("protocol") or "cross", one["metric"])
-        if same == (arm.system, arm.protocol, metric) and one.get("value") is not None:
-            return float(one["value"]), int(one.get("count") or 0)
-    return math.nan, 0
+    if metric not in sweep.metrics:
+        return sweep.set_value(arm, metric)
+    values = sweep.values(arm, metric)
+    return (float(values.mean()), len(values)) if len(values) else (math.nan, 0)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[list[str]]:
@@ -128,11 +146,13 @@ def comparison_text(found: SweepComparison) -> str:
     """The comparison as Markdown."""
     parts = [
         f"A: {redact(found.first)}  \nB: {redact(found.second)}",
-        _markdown(found.rows) if len(found.rows) > 1 else "They have no scores of the same system and metric.",
+        as_markdown(found.rows)
+        if len(found.rows) > 1
+        else "They have no scores of the same system and metric.",
         "p: the clips that both have, Wilcoxon's signed-rank test; corrected for all rows (Holm).",
     ]
     if len(found.differences) > 1:
-        parts += ["Made in different ways:", _markdown(found.differences)]
+        parts += ["Made in different ways:", as_markdown(found.differences)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -143,7 +163,3 @@ def comparison_page(found: SweepComparison) -> str:
     if len(found.differences) > 1:
         body += ["<h2>Made in different ways</h2>", as_table(found.differences)]
     return document("Two sweeps", body)
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(table(rows, markdown=True))

@@ -1,4 +1,4 @@
-"""What columns of scores are called in tables and plots, which values are better, and how they are rounded."""
+"""Names of metrics in tables and plots, the direction of better values, and digits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operators.storage.redact import redact
 from pipelines.engine.metrics import load_metric, metric_place
 from pipelines.errors import ConfigError
 from pipelines.evaluation.results.scores import Arm, Sweep
@@ -32,8 +33,8 @@ HEADINGS = {
 SET_BETTER = {"fid": "lower"}
 #: Metrics that a list of clips is sorted by, the first that was measured.
 MAIN = ("lse_c", "opening_r", "lse_d", "cpbd")
-#: Longest name in a table, characters.
-LONGEST = 60
+#: Longest name and longest reason in a table, characters.
+LONGEST, LONGEST_REASON = 60, 200
 #: Marks in tables: published rows, results and metrics of made-up weights.
 PUBLISHED, MADE_UP = "published", "made-up weights"
 
@@ -116,7 +117,8 @@ def system_name(sweep: Sweep, arm: Arm) -> str:
     return f"{shortened(arm.system)}{mark}"
 
 
-def shortened(text: str) -> str:
-    """One line of a text, cut to what a table holds."""
-    line = " ".join(text.split()) or "(no name)"
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """One printable line of a text without secrets, cut to what a table holds."""
+    line = " ".join(redact(text[: 10 * longest]).split()) or "(no name)"
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."

@@ -20,6 +20,8 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "[": "{[}",
+    "*": "{*}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "–": "--",
@@ -28,7 +30,10 @@ _SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    """A text as LaTeX prints it; characters that are not printable become a question mark."""
+    """A text as LaTeX prints it; characters that are not printable become a question mark.
+
+    Brackets and stars are held in braces: behind the end of a row they would be its arguments.
+    """
     return "".join(_SPECIAL.get(c, c if c.isprintable() else "?") for c in text)
 
 

@@ -114,6 +114,4 @@ def as_table(rows: Sequence[Sequence[str]], kind: str = "") -> str:
 def _figure(title: str, png: bytes) -> str:
     shown = html.escape(title)
     picture = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{shown}" src="data:image/png;base64,{picture}"><figcaption>{shown}</figcaption></figure>'
-    )
+    return f'<figure><img alt="{shown}" src="data:image/png;base64,{picture}"><figcaption>{shown}</figcaption></figure>'

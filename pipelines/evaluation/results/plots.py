@@ -25,7 +25,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0
 #: Systems that one plot of pairs compares, at most.
 MOST_PAIRS = 6
 #: Settings of all plots: names are shown as they are, and the same scores give the same file.
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,
     "svg.hashsalt": "retalk",
     "font.size": 9,
@@ -55,8 +55,10 @@ def draw_plots(sweep: Sweep) -> Iterator[tuple[str, str, Figure]]:
     with mpl.rc_context(SETTINGS):
         for column in (one for one in columns_of(sweep) if one.metric in sweep.metrics):
             if any(len(sweep.values(arm, column.metric)) for arm in sweep.arms):
-                yield f"distribution-{column.metric}", f"Distribution of {column.title}", _distribution(
-                    sweep, column
+                yield (
+                    f"distribution-{column.metric}",
+                    f"Distribution of {column.title}",
+                    _distribution(sweep, column),
                 )
                 if (figure := _against(sweep, column)) is not None:
                     yield f"against-{column.metric}", f"{column.title} against the clips", figure
@@ -215,7 +217,7 @@ def _counts(sweep: Sweep, column: Column, pairs: list[tuple[Arm, Arm]]) -> list[
 
 
 def _lags(sweep: Sweep) -> Figure | None:
-    """How many clips have which offset: SyncNet's, else that of the mouth's opening."""
+    """Numbers of clips by offset: SyncNet's, else that of the mouth's opening."""
     for name, label in (("lse_offset", COVARIATES["lse_offset"]), ("opening_lag", "opening lag, frames")):
         found = {}
         for arm in sweep.arms if name in sweep.columns else ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,83 +77,111 @@ class Sweep:
         found = {}
         for name in self.table.column_names:
             column = self.table.column(name)
-            if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            kind = column.type
+            if pa.types.is_null(kind) and name not in ABOUT:
+                found[name] = np.full(len(column), np.nan)
+            elif pa.types.is_floating(kind) or pa.types.is_integer(kind):
                 found[name] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
             else:
-                found[name] = np.array(column.to_pylist(), dtype=object)
+                found[name] = np.array([*column.to_pylist(), None], dtype=object)[:-1]
         return found
 
     @functools.cached_property
     def arms(self) -> list[Arm]:
         """Systems in the order in which they were asked for, cross before reconstruction."""
         asked = list(self.about.get("systems") or ())
-        protocols = self._texts("protocol")
-        pairs = set(zip(self.columns["system"].tolist(), protocols.tolist()))
-        pairs |= {(one["system"], one.get("protocol") or "cross") for one in self.sets}
+        found = set(self._rows) | {self.arm_of_set(one) for one in self.sets}
 
-        def place(arm: tuple[str, str]) -> tuple[str, int, str]:
-            return arm[1], asked.index(arm[0]) if arm[0] in asked else len(asked), arm[0]
+        def place(arm: Arm) -> tuple[str, int, str]:
+            return arm.protocol, asked.index(arm.system) if arm.system in asked else len(asked), arm.system
 
-        return [Arm(*pair) for pair in sorted(pairs, key=place)]
+        return sorted(found, key=place)
 
     @functools.cached_property
     def metrics(self) -> list[str]:
         """Names of the metrics of clips."""
+        known = {*ABOUT, *COVARIATES}
         return [
-            name
-            for name in self.table.column_names
-            if name not in ABOUT and name not in COVARIATES and self.columns[name].dtype == np.float64
+            name for name, column in self.columns.items() if name not in known and column.dtype == np.float64
         ]
 
+    @functools.cached_property
+    def _rows(self) -> dict[Arm, np.ndarray]:
+        """Numbers of each arm's rows."""
+        found: dict[Arm, list[int]] = {}
+        for row, arm in enumerate(zip(self.texts("system").tolist(), self.texts("protocol").tolist())):
+            found.setdefault(Arm(*arm), []).append(row)
+        return {arm: np.array(rows, np.int64) for arm, rows in found.items()}
+
+    @functools.cached_property
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Names of all pairs, ascending, and each row's place among them."""
+        return np.unique(self.texts("pair"), return_inverse=True)
+
+    def arm_of_set(self, one: Mapping[str, Any]) -> Arm:
+        """The arm that an entry of `sets` belongs to; without a protocol, the system's first."""
+        system = str(one.get("system"))
+        mine = sorted(arm.protocol for arm in self._rows if arm.system == system)
+        return Arm(
+            system, str(one.get("protocol") or (mine[0] if mine else self.about.get("protocol") or ""))
+        )
+
     def rows(self, arm: Arm, state: str | None = SCORED) -> np.ndarray:
-        """Numbers of an arm's rows, int64[n]; only those in a state."""
-        chosen = (self.columns["system"] == arm.system) & (self._texts("protocol") == arm.protocol)
-        if state is not None:
-            chosen &= self.columns["state"] == state
-        return np.flatnonzero(chosen)
+        """Numbers of an arm's rows, int64[n]; only those in a state, None for all."""
+        rows = self._rows.get(arm, np.zeros(0, np.int64))
+        return rows if state is None else rows[self.columns["state"][rows] == state]
+
+    def clips(self, arm: Arm, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Values of an arm's scored clips: names of pairs, ascending, and float64[n], the mean over the seeds of each.
+
+        Values that are not finite are left out.
+        """
+        names, places = self._pairs
+        if metric not in self.columns:
+            return names[:0], np.zeros(0)
+        rows = self.rows(arm)
+        rows = rows[np.isfinite(self.columns[metric][rows])]
+        sums = np.bincount(places[rows], self.columns[metric][rows], len(names))
+        counts = np.bincount(places[rows], minlength=len(names))
+        present = np.flatnonzero(counts)
+        return names[present], sums[present] / counts[present]
 
     def values(self, arm: Arm, metric: str) -> np.ndarray:
-        """Finite values of an arm's scored clips, float64[n]."""
-        found = self.columns[metric][self.rows(arm)]
-        return found[np.isfinite(found)]
+        """Values of an arm's scored clips, float64[n]; see `clips`."""
+        return self.clips(arm, metric)[1]
 
     def paired(self, metric: str, one: Arm, other: Arm) -> tuple[np.ndarray, np.ndarray]:
-        """Finite values of the clips that two arms have both scored, float64[n] each, in the same order."""
+        """Values of the clips that two arms have both scored, float64[n] each, in the same order."""
         return paired(self, one, self, other, metric)
 
-    def keyed(self, arm: Arm, metric: str) -> dict[tuple[str, float], float]:
-        """Finite values of an arm by pair and seed."""
-        if metric not in self.columns:
-            return {}
-        rows = self.rows(arm)
-        seeds = self.columns["seed"][rows] if "seed" in self.columns else np.zeros(len(rows))
-        keys = zip(self.columns["pair"][rows].tolist(), np.nan_to_num(seeds.astype(float)).tolist())
-        return {
-            key: value for key, value in zip(keys, self.columns[metric][rows].tolist()) if np.isfinite(value)
-        }
+    def set_value(self, arm: Arm, metric: str) -> tuple[float, int]:
+        """Value of a set's metric for an arm and the number of clips or pictures behind it; NaN and 0 for none."""
+        for one in self.sets:
+            value = one.get("value")
+            if one["metric"] == metric and self.arm_of_set(one) == arm and isinstance(value, int | float):
+                count = one.get("count")
+                return float(value), count if isinstance(count, int) else 0
+        return math.nan, 0
 
     def weights(self, arm: Arm) -> str:
         """Weights behind an arm's results: ``official``, ``recipe`` (made up) or ``none``; recipe wins."""
-        found = set(self._texts("weights")[self.rows(arm, None)].tolist())
+        found = set(self.texts("weights")[self.rows(arm, None)].tolist())
         return next((kind for kind in ("recipe", "official") if kind in found), "none")
 
-    def _texts(self, name: str) -> np.ndarray:
-        """A column of texts, "" where there is none."""
+    def texts(self, name: str) -> np.ndarray:
+        """A column of texts, object[n]; "" where there is none."""
         if name not in self.columns:
-            return np.array([""] * self.table.num_rows, dtype=object)
-        return np.array(["" if value is None else value for value in self.columns[name]], dtype=object)
+            return np.full(self.table.num_rows, "", object)
+        return np.array(
+            [*("" if value is None else str(value) for value in self.columns[name]), None], object
+        )[:-1]
 
 
-def paired(
-    first: Sweep, one: Arm, second: Sweep, other: Arm, metric: str
-) -> tuple[np.ndarray, np.ndarray]:
+def paired(first: Sweep, one: Arm, second: Sweep, other: Arm, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Finite values of the clips that two arms of one or two sweeps have both scored, float64[n] each."""
-    left, right = first.keyed(one, metric), second.keyed(other, metric)
-    common = [key for key in left if key in right]
-    return (
-        np.array([left[key] for key in common], np.float64),
-        np.array([right[key] for key in common], np.float64),
-    )
+    (left, values), (right, others) = first.clips(one, metric), second.clips(other, metric)
+    _, at, where = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+    return values[at], others[where]
 
 
 def read_sweep(directory: str) -> Sweep:
@@ -178,9 +207,10 @@ def read_sweep(directory: str) -> Sweep:
     if missing := [name for name in ("pair", "system", "state") if name not in table.column_names]:
         raise UsageError(f"{place}: has no column {', '.join(missing)}: it is no table of scores")
     about, sets = read_json(join(directory, "sweep.json")), read_json(join(directory, "sets.json"))
+    entries = [one for one in sets if isinstance(one, dict)] if isinstance(sets, list) else []
     return Sweep(
         directory,
         about if isinstance(about, dict) else {},
         table,
-        [one for one in sets if isinstance(one, dict)] if isinstance(sets, list) else [],
+        [{**one, "metric": str(one["metric"])} for one in entries if one.get("system") and one.get("metric")],
     )

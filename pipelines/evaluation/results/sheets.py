@@ -90,7 +90,9 @@ def _clip(source: str, output: str) -> np.ndarray:
     count = min(len(before), len(after))
     height, width = before[0].shape[:2]
     after = [
-        one if one.shape == before[0].shape else cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA)
+        one
+        if one.shape == before[0].shape
+        else cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA)
         for one in after
     ]
     box = _mouth(before)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pipelines.evaluation.results.labels import (
+    LONGEST_REASON,
     PUBLISHED,
     Column,
     column_of,
     columns_of,
+    ordered,
     shortened,
     system_name,
 )
@@ -22,6 +24,7 @@ from pipelines.evaluation.results.published import DATA, PUBLISHED_METRICS, TABL
 from pipelines.evaluation.results.scores import FAILED, SCORED, Arm, Sweep
 from pipelines.evaluation.results.statistics import Difference, Mean, compare_paired, holm, mean_of
 from pipelines.monitoring.grouping import reason_of
+from pipelines.state.run_directory import parse_json
 
 #: Clips that are named for a reason.
 NAMED = 5
@@ -68,21 +71,13 @@ def score_lines(sweep: Sweep) -> list[Line]:
 
     Sweeps over other data get none: their numbers are no measure of them (`published_lines`).
     """
-    sets = {
-        (one["system"], one.get("protocol") or "cross", one["metric"]): Mean(
-            math.nan if one.get("value") is None else float(one["value"]),
-            math.nan,
-            math.nan,
-            int(one.get("count") or 0),
-        )
-        for one in sweep.sets
-    }
     lines = []
     for arm in sweep.arms:
         means = {name: mean_of(sweep.values(arm, name)) for name in sweep.metrics}
-        means |= {
-            metric: mean for (system, protocol, metric), mean in sets.items() if Arm(system, protocol) == arm
-        }
+        for name in {one["metric"] for one in sweep.sets}:
+            value, count = sweep.set_value(arm, name)
+            if math.isfinite(value):
+                means[name] = Mean(value, math.nan, math.nan, count)
         attempted, scored = len(sweep.rows(arm, None)), len(sweep.rows(arm))
         lines.append(Line(system_name(sweep, arm), arm.protocol, False, attempted, scored, means))
     for system, values in published_rows(str(sweep.about.get("data", ""))).items():
@@ -98,7 +93,7 @@ def score_rows(sweep: Sweep, lines: Sequence[Line]) -> list[list[str]]:
     for line in lines:
         cells = [_cell(column, line.means.get(column.metric)) for column in columns]
         amount = "–" if line.published else f"{line.scored} / {line.attempted}"
-        rows.append([line.name, line.protocol or "–", *cells, amount])
+        rows.append([line.name, shortened(line.protocol) if line.protocol else "–", *cells, amount])
     return rows
 
 
@@ -108,20 +103,15 @@ def _shown(sweep: Sweep, lines: Sequence[Line]) -> list[Column]:
     if any(line.published for line in lines):
         there = {column.metric for column in columns}
         columns += [column_of(name) for name in PUBLISHED_METRICS if name not in there]
-        order = {column.metric: column for column in columns}
-        columns = [order[name] for name in PUBLISHED_METRICS] + [
-            column for column in columns if column.metric not in PUBLISHED_METRICS
-        ]
-    return columns
+    places = ordered(column.metric for column in columns)
+    return sorted(columns, key=lambda column: places.index(column.metric))
 
 
 def _cell(column: Column, mean: Mean | None) -> str:
     """A mean and its interval."""
     if mean is None or math.isnan(mean.value):
         return "–"
-    interval = (
-        "" if math.isnan(mean.low) else f" [{column.number(mean.low)}, {column.number(mean.high)}]"
-    )
+    interval = "" if math.isnan(mean.low) else f" [{column.number(mean.low)}, {column.number(mean.high)}]"
     return f"{column.number(mean.value)}{interval}"
 
 
@@ -162,41 +152,52 @@ def published_lines() -> list[list[str]]:
 
 
 def fallen_out(sweep: Sweep) -> list[list[str]]:
-    """Cells of the table of clips that were not scored: system, reason, number, some of them."""
-    rows = [["system", "protocol", "reason", "clips", "such as"]]
+    """Cells of the table of clips that were not scored: system, reason of the first, number, some of them.
+
+    Reasons that differ by files and numbers only are one.
+    """
+    rows = [["system", "protocol", "reason (of the first)", "clips", "such as"]]
+    reasons = sweep.texts("reason")
     for arm in sweep.arms:
         groups: dict[str, list[int]] = {}
         for row in sweep.rows(arm, FAILED).tolist():
-            reason = str(sweep.columns["reason"][row] or "") if "reason" in sweep.columns else ""
-            groups.setdefault(reason_of(reason), []).append(row)
-        for reason, members in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+            groups.setdefault(reason_of(reasons[row]), []).append(row)
+        for _, members in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
             named = [shortened(str(sweep.columns["pair"][row])) for row in members[:NAMED]]
             more = ", ..." if len(members) > NAMED else ""
             rows.append(
-                [shortened(arm.system), arm.protocol, reason, str(len(members)), ", ".join(named) + more]
+                [
+                    shortened(arm.system),
+                    shortened(arm.protocol),
+                    shortened(reasons[members[0]], LONGEST_REASON),
+                    str(len(members)),
+                    ", ".join(named) + more,
+                ]
             )
     return rows
 
 
 def unmeasured(sweep: Sweep) -> list[list[str]]:
     """Cells of the table of metrics without a value: metric, note, number of clips."""
-    found: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], tuple[str, int]] = {}
     if "notes" in sweep.columns:
-        scored = sweep.columns["state"] == SCORED
-        for text in sweep.columns["notes"][scored]:
-            try:
-                notes = json.loads(text) if isinstance(text, str) else text
-            except ValueError:
-                notes = None
-            for metric, note in (notes or {}).items() if isinstance(notes, dict) else ():
-                if note:
-                    key = (str(metric), reason_of(str(note)))
-                    found[key] = found.get(key, 0) + 1
-    for one in sweep.sets:
-        if one.get("note"):
-            found[str(one["metric"]), str(one["note"])] = int(one.get("count") or 0)
-    rows = [["metric", "why it has no value", "clips"]]
-    return rows + [[shortened(metric), note, str(number)] for (metric, note), number in sorted(found.items())]
+        for cell in sweep.columns["notes"][sweep.columns["state"] == SCORED]:
+            for metric, note in _notes(cell):
+                key = (metric, reason_of(note))
+                first, number = found.get(key, (note, 0))
+                found[key] = first, number + 1
+    rows = [["metric", "note", "clips"]]
+    rows += [[metric, note, str(number)] for (metric, _), (note, number) in sorted(found.items())]
+    rows += [[one["metric"], f"{one['system']}: {one['note']}", "–"] for one in sweep.sets if one.get("note")]
+    return [[shortened(metric), shortened(note, LONGEST_REASON), number] for metric, note, number in rows]
+
+
+def _notes(cell: Any) -> list[tuple[str, str]]:
+    """Metrics and notes of a cell: JSON, an Arrow struct or an Arrow map."""
+    if isinstance(cell, str):
+        cell = parse_json(cell.encode())
+    pairs = cell.items() if isinstance(cell, dict) else cell if isinstance(cell, list) else ()
+    return [(str(metric), str(note)) for metric, note in pairs if note]
 
 
 def comparisons(sweep: Sweep) -> list[Comparison]:
@@ -205,14 +206,11 @@ def comparisons(sweep: Sweep) -> list[Comparison]:
     for column in columns_of(sweep):
         if column.metric not in sweep.metrics:
             continue
-        pairs = [
-            pair for pair in itertools.combinations(sweep.arms, 2) if pair[0].protocol == pair[1].protocol
-        ]
+        arms = [arm for arm in sweep.arms if len(sweep.values(arm, column.metric))]
+        pairs = [pair for pair in itertools.combinations(arms, 2) if pair[0].protocol == pair[1].protocol]
         tests = [compare_paired(*sweep.paired(column.metric, *pair)) for pair in pairs]
         for pair, test, corrected in zip(pairs, tests, holm([test.p for test in tests])):
-            found.append(
-                Comparison(*pair, column, Difference(test.count, test.median, test.p, corrected))
-            )
+            found.append(Comparison(*pair, column, replace(test, corrected=corrected)))
     return found
 
 
@@ -226,7 +224,7 @@ def comparison_rows(found: Sequence[Comparison]) -> list[list[str]]:
         rows.append(
             [
                 one.column.title,
-                one.one.protocol,
+                shortened(one.one.protocol),
                 shortened(one.one.system),
                 shortened(one.other.system),
                 str(test.count),

@@ -7,6 +7,7 @@ import cv2
 from operators.storage.files import atomic_write, join
 from pipelines.evaluation.results.comparison import compare_sweeps, comparison_page, comparison_text
 from pipelines.evaluation.results.latex import as_latex
+from pipelines.evaluation.results.markdown import as_markdown
 from pipelines.evaluation.results.page import report_page
 from pipelines.evaluation.results.plots import draw_plots, rendered, why_no_plots
 from pipelines.evaluation.results.scores import read_sweep
@@ -20,8 +21,10 @@ from pipelines.evaluation.results.tables import (
     score_rows,
 )
 from pipelines.evaluation.results.texts import caption, table_text
-from pipelines.monitoring.terminal import table
 from pipelines.state.run_directory import write_text
+
+#: Clips without pictures that are named.
+NOTES = 5
 
 
 def write_results(directory: str, sheets: bool = True) -> list[str]:
@@ -50,9 +53,7 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
         as_latex(rows, caption(sweep), [first_published] if first_published else []),
     )
     write_text(join(directory, "significance.csv"), comparison_csv(tests))
-    write_text(
-        join(directory, "significance.md"), "\n".join(table(comparison_rows(tests), markdown=True)) + "\n"
-    )
+    write_text(join(directory, "significance.md"), f"{as_markdown(comparison_rows(tests))}\n")
     notes, plots, drawn = [], [], []
     if why := why_no_plots():
         notes.append(why)
@@ -64,12 +65,16 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
                 if kind == "png":
                     plots.append((title, content))
     if sheets:
+        unseen: dict[str, None] = {}
         for sheet in draw_sheets(sweep):
-            notes += sheet.notes
+            unseen |= dict.fromkeys(sheet.notes)
             if sheet.picture is not None:
                 content = cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes()
                 _write_bytes(join(directory, "sheets", f"{sheet.name}.png"), content)
                 drawn.append((sheet.title, content))
+        notes += list(unseen)[:NOTES]
+        if more := len(unseen) - NOTES:
+            notes += [f"{more} more clips without pictures"] if more > 0 else []
     write_text(join(directory, "table.md"), table_text(sweep, rows, tests, notes))
     write_text(join(directory, "report.html"), report_page(sweep, rows, tests, plots, drawn, notes))
     return notes

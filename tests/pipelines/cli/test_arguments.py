@@ -15,7 +15,19 @@ from pipelines.cli.arguments import Parser
 from retalk_models import __version__
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ("dub", "run", "submit", "plan", "status", "report", "profile", "stages", "models", "completion")
+COMMANDS = (
+    "dub",
+    "run",
+    "submit",
+    "plan",
+    "status",
+    "report",
+    "eval",
+    "profile",
+    "stages",
+    "models",
+    "completion",
+)
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:

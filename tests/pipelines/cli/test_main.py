@@ -176,6 +176,7 @@ def test_help_is_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
         "plan",
         "status",
         "report",
+        "eval",
         "profile",
         "stages",
         "models",
