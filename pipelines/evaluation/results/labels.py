@@ -31,8 +31,8 @@ HEADINGS = {
 }
 #: Which values of a set's metrics are better; clips' metrics say it themselves.
 SET_BETTER = {"fid": "lower"}
-#: Metrics that a list of clips is sorted by, the first that was measured.
-MAIN = ("lse_c", "opening_r", "lse_d", "cpbd")
+#: Metrics whose best and worst clips are shown.
+MAIN = ("lse_c", "opening_r", "cpbd")
 #: Longest name and longest reason in a table, characters.
 LONGEST, LONGEST_REASON = 60, 200
 #: Marks in tables: published rows, results and metrics of made-up weights.

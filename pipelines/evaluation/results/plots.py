@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from pipelines.evaluation.results.labels import Column, columns_of, system_name
 from pipelines.evaluation.results.scores import COVARIATES, Arm, Sweep
+from pipelines.state.run_directory import slug
 from retalk_models.installation import install_hint
 
 if TYPE_CHECKING:
@@ -50,33 +53,38 @@ def draw_plots(sweep: Sweep) -> Iterator[tuple[str, str, Figure]]:
     Yields:
         Name of the file without its ending, what the plot shows, and the figure (`rendered`). A plot without values is left out.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context(SETTINGS):
+    with _settings():
         for column in (one for one in columns_of(sweep) if one.metric in sweep.metrics):
             if any(len(sweep.values(arm, column.metric)) for arm in sweep.arms):
-                yield (
-                    f"distribution-{column.metric}",
-                    f"Distribution of {column.title}",
-                    _distribution(sweep, column),
-                )
-                if (figure := _against(sweep, column)) is not None:
-                    yield f"against-{column.metric}", f"{column.title} against the clips", figure
+                name = slug(column.metric)
+                yield f"distribution-{name}", f"Distribution of {column.title}", _distribution(sweep, column)
                 if (figure := _systems(sweep, column)) is not None:
-                    yield f"systems-{column.metric}", f"{column.title}, system against system", figure
+                    yield f"systems-{name}", f"{column.title}, system against system", figure
+                if (figure := _against(sweep, column)) is not None:
+                    yield f"against-{name}", f"{column.title} against the clips", figure
         if (figure := _lags(sweep)) is not None:
             yield "lags", "Offset of sound and lips", figure
 
 
 def rendered(figure: Figure, kind: str) -> bytes:
     """A figure as ``png`` or ``svg``; the same figure gives the same bytes."""
-    import matplotlib as mpl
-
     file = io.BytesIO()
-    with mpl.rc_context(SETTINGS):
+    with _settings():
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(file, format=kind, dpi=120, metadata=metadata)
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """matplotlib's defaults and `SETTINGS`, whatever the user's own; no warning about letters that a font lacks."""
+    import matplotlib as mpl
+
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -151,7 +159,7 @@ def _against(sweep: Sweep, column: Column) -> Figure | None:
     if not kinds:
         return None
     names = _names(sweep)
-    figure = _figure(3.4 * len(kinds) + 0.4, 3.4)
+    figure = _figure(3.6 * len(kinds) + 0.4, 3.2 + 0.16 * len(sweep.arms))
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(kinds), sharey=True)), kinds):
         for _, arm, (x, y) in (one for one in drawn if one[0] == name):
             varies = len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
@@ -207,13 +215,9 @@ def _systems(sweep: Sweep, column: Column) -> Figure | None:
         axes.set_xlabel(names[one])
         axes.set_ylabel(names[other])
         axes.set_aspect("equal")
-    figure.suptitle(f"{column.title}, the same clips (n = {', '.join(_counts(sweep, column, pairs))})")
+        axes.set_title(f"n = {len(x)}", fontsize=8)
+    figure.suptitle(f"{column.title}: the same clips by two systems")
     return figure
-
-
-def _counts(sweep: Sweep, column: Column, pairs: list[tuple[Arm, Arm]]) -> list[str]:
-    counts = [len(sweep.paired(column.metric, *pair)[0]) for pair in pairs]
-    return [str(number) for number in (sorted(set(counts)) if len(set(counts)) == 1 else counts)]
 
 
 def _lags(sweep: Sweep) -> Figure | None:

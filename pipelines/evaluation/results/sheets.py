@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,14 +14,22 @@ from operators.evaluation.landmark_tracks import PlainLandmarks
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.storage.errors import DecodeError, MediaError, StorageError
-from operators.storage.redact import redact
-from pipelines.evaluation.results.labels import MAIN, Column, column_of, shortened, system_name
-from pipelines.evaluation.results.scores import Arm, Sweep
+from pipelines.evaluation.results.labels import (
+    LONGEST_REASON,
+    MAIN,
+    Column,
+    column_of,
+    shortened,
+    system_name,
+)
+from pipelines.evaluation.results.scores import Sweep
+from pipelines.state.run_directory import slug
 
 #: Clips on a sheet, and consecutive frames of each.
 CLIPS, FRAMES = 4, 12
 #: Heights in px: of a close-up, and of a clip's line of text.
 HEIGHT, TEXT = 96, 22
+SIDES = "source left and above, result right and below"
 
 
 @dataclass(frozen=True)
@@ -40,42 +49,53 @@ class Sheet:
     notes: list[str]
 
 
-def sorting_metric(sweep: Sweep, arm: Arm) -> Column | None:
-    """The metric by which an arm's clips are sorted: the first of `labels.MAIN` that has values."""
-    for name in MAIN:
-        if name in sweep.metrics and len(sweep.values(arm, name)) > 1:
-            return column_of(name, sweep.about)
-    return None
-
-
 def draw_sheets(sweep: Sweep) -> Iterator[Sheet]:
-    """Draw the worst and the best clips of each system."""
+    """Draw the worst and the best clips of each system by each of the main metrics (`labels.MAIN`).
+
+    Systems whose outputs are the sources themselves are left out, as are metrics with fewer than two values.
+    """
+    pictures = functools.lru_cache(CLIPS * 2 * len(MAIN))(_clip)
     for number, arm in enumerate(sweep.arms, 1):
-        if (column := sorting_metric(sweep, arm)) is None:
-            continue
         rows = sweep.rows(arm)
-        values = sweep.columns[column.metric][rows]
-        rows, values = rows[np.isfinite(values)], values[np.isfinite(values)]
-        order = rows[np.argsort(values if column.better == "higher" else -values, kind="stable")]
-        count = min(CLIPS, max(1, len(order) // 2))
-        for kind, chosen in (("worst", order[:count]), ("best", order[::-1][:count])):
-            title = f"{kind} clips of {system_name(sweep, arm)} ({arm.protocol}) by {column.title}"
-            yield _sheet(sweep, f"{kind}-{number}", title, chosen.tolist(), column)
+        rows = rows[[_dubbed(sweep, row) for row in rows.tolist()]] if len(rows) else rows
+        for column in (column_of(name, sweep.about) for name in MAIN if name in sweep.metrics):
+            values = sweep.columns[column.metric][rows]
+            known, found = rows[np.isfinite(values)], values[np.isfinite(values)]
+            order = known[np.argsort(found if column.better == "higher" else -found, kind="stable")]
+            count = min(CLIPS, len(order) // 2)
+            for kind, chosen in (("worst", order[:count]), ("best", order[::-1][:count])) if count else ():
+                title = f"{kind} clips of {system_name(sweep, arm)} by {column.heading}"
+                name = f"{kind}-{number}-{slug(shortened(arm.system))}-{column.metric}"
+                yield _sheet(sweep, name, f"{title}, {arm.protocol}", chosen.tolist(), column, pictures)
 
 
-def _sheet(sweep: Sweep, name: str, title: str, rows: Sequence[int], column: Column) -> Sheet:
+def _dubbed(sweep: Sweep, row: int) -> bool:
+    output = sweep.columns["output"][row] if "output" in sweep.columns else None
+    return bool(output) and output != sweep.columns["video"][row]
+
+
+def _sheet(
+    sweep: Sweep,
+    name: str,
+    title: str,
+    rows: Sequence[int],
+    column: Column,
+    pictures: Callable[[str, str], np.ndarray],
+) -> Sheet:
     parts, notes = [], []
     for row in rows:
         pair = shortened(str(sweep.columns["pair"][row]))
         value = column.number(float(sweep.columns[column.metric][row]))
         source, output = sweep.columns["video"][row], sweep.columns["output"][row]
         try:
-            drawn = _clip(str(source), str(output or source))
+            drawn = pictures(str(source or output), str(output))
         except (MediaError, DecodeError, StorageError, OSError, ValueError) as problem:
-            notes.append(redact(f"{pair}: no pictures: {problem}"))
+            notes.append(f"no pictures of {pair}: {shortened(str(problem), LONGEST_REASON)}")
             continue
         parts += [_text(f"{pair}: {column.heading} {value}", drawn.shape[1]), drawn]
-    return Sheet(name, title, stack(parts) if parts else None, notes)
+    if not parts:
+        return Sheet(name, title, None, notes)
+    return Sheet(name, title, stack([_text(f"{title}: {SIDES}", parts[0].shape[1]), *parts]), notes)
 
 
 def _clip(source: str, output: str) -> np.ndarray:

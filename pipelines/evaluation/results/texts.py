@@ -33,6 +33,12 @@ RECORD = {
     "finished": "finished",
 }
 
+#: How systems are compared.
+TESTED = (
+    "The same clips by two systems: Wilcoxon's signed-rank test, corrected for the comparisons of a metric (Holm). "
+    "Differences are system less against."
+)
+
 
 def caption(sweep: Sweep) -> str:
     """One sentence on what the table of scores holds."""
@@ -103,7 +109,7 @@ def table_text(
     if tests:
         parts += [
             "## Differences between systems",
-            "The same clips by two systems: Wilcoxon's signed-rank test, corrected for the comparisons of a metric (Holm).",
+            TESTED,
             as_markdown(comparison_rows(tests)),
         ]
     if notes:

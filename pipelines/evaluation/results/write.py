@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from operators.storage.files import atomic_write, join
 from pipelines.evaluation.results.comparison import compare_sweeps, comparison_page, comparison_text
 from pipelines.evaluation.results.latex import as_latex
 from pipelines.evaluation.results.markdown import as_markdown
-from pipelines.evaluation.results.page import report_page
+from pipelines.evaluation.results.page import Picture, report_page
 from pipelines.evaluation.results.plots import draw_plots, rendered, why_no_plots
 from pipelines.evaluation.results.scores import read_sweep
-from pipelines.evaluation.results.sheets import draw_sheets
+from pipelines.evaluation.results.sheets import SIDES, draw_sheets
 from pipelines.evaluation.results.tables import (
     comparison_csv,
     comparison_rows,
@@ -54,7 +55,7 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
     )
     write_text(join(directory, "significance.csv"), comparison_csv(tests))
     write_text(join(directory, "significance.md"), f"{as_markdown(comparison_rows(tests))}\n")
-    notes, plots, drawn = [], [], []
+    notes, plots, drawn = list[str](), list[Picture](), list[Picture]()
     if why := why_no_plots():
         notes.append(why)
     else:
@@ -63,15 +64,16 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
                 content = rendered(figure, kind)
                 _write_bytes(join(directory, "plots", f"{name}.{kind}"), content)
                 if kind == "png":
-                    plots.append((title, content))
+                    plots.append(Picture(title, content, broad=name.startswith("against-")))
     if sheets:
         unseen: dict[str, None] = {}
         for sheet in draw_sheets(sweep):
             unseen |= dict.fromkeys(sheet.notes)
             if sheet.picture is not None:
-                content = cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes()
+                picture = np.ascontiguousarray(sheet.picture[..., ::-1])
+                content = cv2.imencode(".png", picture)[1].tobytes()
                 _write_bytes(join(directory, "sheets", f"{sheet.name}.png"), content)
-                drawn.append((sheet.title, content))
+                drawn.append(Picture(f"{sheet.title}: {SIDES}", cv2.imencode(".jpg", picture)[1].tobytes()))
         notes += list(unseen)[:NOTES]
         if more := len(unseen) - NOTES:
             notes += [f"{more} more clips without pictures"] if more > 0 else []
