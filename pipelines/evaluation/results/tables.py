@@ -169,7 +169,7 @@ def fallen_out(sweep: Sweep) -> list[list[str]]:
                 [
                     shortened(arm.system),
                     shortened(arm.protocol),
-                    shortened(reasons[members[0]], LONGEST_REASON),
+                    shortened(reasons[members[0]] or "(no reason)", LONGEST_REASON),
                     str(len(members)),
                     ", ".join(named) + more,
                 ]
@@ -195,8 +195,9 @@ def unmeasured(sweep: Sweep) -> list[list[str]]:
 def _notes(cell: Any) -> list[tuple[str, str]]:
     """Metrics and notes of a cell: JSON, an Arrow struct or an Arrow map."""
     if isinstance(cell, str):
-        cell = parse_json(cell.encode())
-    pairs = cell.items() if isinstance(cell, dict) else cell if isinstance(cell, list) else ()
+        read = parse_json(cell.encode())
+        cell = read if isinstance(read, dict) else None
+    pairs = cell.items() if isinstance(cell, dict) else cell or ()
     return [(str(metric), str(note)) for metric, note in pairs if note]
 
 
