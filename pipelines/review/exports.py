@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 from xml.etree import ElementTree
 
 from operators.storage.redact import redact
@@ -13,6 +14,7 @@ from pipelines.manifest.titles import label
 from pipelines.review.verdict import Reason, judge
 from pipelines.state.run_directory import Record
 
+T = TypeVar("T")
 #: Characters that XML 1.0 cannot hold.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -35,7 +37,7 @@ def as_csv(records: Sequence[Record]) -> str:
             redact(record["output"]),
             record["video_seconds"],
         ]
-        writer.writerow([*map(_cell, plain), *(values.get(name, "") for name in names)])
+        writer.writerow([*map(spreadsheet_safe, plain), *(values.get(name, "") for name in names)])
     return text.getvalue()
 
 
@@ -62,6 +64,6 @@ def _said(reason: Reason) -> str:
     return redact(reason.text) + ("" if reason.at is None else f" at {reason.at:.1f} s")
 
 
-def _cell(value: object) -> object:
+def spreadsheet_safe(value: T) -> T | str:
     """A text that a spreadsheet would run as a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -18,6 +18,7 @@ from pipelines.evaluation.results.page import as_table, document
 from pipelines.evaluation.results.scores import Arm, Sweep, paired
 from pipelines.evaluation.results.statistics import compare_paired, holm
 from pipelines.evaluation.results.tables import as_csv, probability, signed
+from pipelines.review.exports import spreadsheet_safe
 
 #: Parts of ``sweep.json`` in which two sweeps are compared; times and directories always differ.
 PARTS = (
@@ -95,7 +96,7 @@ def compare_sweeps(first: Sweep, second: Sweep) -> SweepComparison:
             )
             full = [a[0], a[1], b[0], b[1], b[0] - a[0], test.count, test.median, test.p]
             cells = ["" if isinstance(one, float) and math.isnan(one) else repr(one) for one in full]
-            numbers.append([arm.system, arm.protocol, metric, *cells])
+            numbers.append([spreadsheet_safe(arm.system), arm.protocol, metric, *cells])
     rows = [[*row, probability(p)] for row, p in zip(rows, holm(ps))]
     return SweepComparison(
         first.directory,

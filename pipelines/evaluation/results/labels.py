@@ -111,10 +111,10 @@ def ordered(metrics: Iterable[str]) -> list[str]:
     return sorted(metrics, key=lambda name: (places.get(name, len(places)), name))
 
 
-def system_name(sweep: Sweep, arm: Arm) -> str:
+def system_name(sweep: Sweep, arm: Arm, longest: int = LONGEST) -> str:
     """Name of an arm's system in a table, marked where its weights are made up."""
     mark = f" ({MADE_UP})" if sweep.weights(arm) == "recipe" else ""
-    return f"{shortened(arm.system)}{mark}"
+    return f"{shortened(arm.system, longest)}{mark}"
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.evaluation.results.labels import Column, columns_of, system_name
+from pipelines.evaluation.results.labels import Column, columns_of, shortened, system_name
 from pipelines.evaluation.results.scores import COVARIATES, Arm, Sweep
 from pipelines.state.run_directory import slug
 from retalk_models.installation import install_hint
@@ -27,6 +27,8 @@ SHAPES = 2000
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999933")
 #: Systems that one plot of pairs compares, at most.
 MOST_PAIRS = 6
+#: Longest name of a system, characters.
+LONGEST = 28
 #: Settings of all plots: names are shown as they are, and the same scores give the same file.
 SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,
@@ -97,7 +99,8 @@ def _names(sweep: Sweep) -> dict[Arm, str]:
     """Names of arms; the protocol stands beside where there are two."""
     protocols = {arm.protocol for arm in sweep.arms}
     return {
-        arm: system_name(sweep, arm) + (f", {arm.protocol}" if len(protocols) > 1 else "")
+        arm: system_name(sweep, arm, LONGEST)
+        + (f", {shortened(arm.protocol, 15)}" if len(protocols) > 1 else "")
         for arm in sweep.arms
     }
 
@@ -136,7 +139,7 @@ def _distribution(sweep: Sweep, column: Column) -> Figure:
         medianprops={"color": "black", "linewidth": 1.5},
         zorder=2,
     )
-    axes.set_yticks(range(len(arms)), [f"{names[arm]} (n = {len(v)})" for arm, v in zip(arms, values)])
+    axes.set_yticks(range(len(arms)), [f"{names[arm]}\nn = {len(v)}" for arm, v in zip(arms, values)])
     axes.invert_yaxis()
     axes.set_xlabel(column.title)
     return figure
@@ -212,8 +215,8 @@ def _systems(sweep: Sweep, column: Column) -> Figure | None:
             markeredgewidth=0,
             rasterized=len(x) > SHAPES,
         )
-        axes.set_xlabel(names[one])
-        axes.set_ylabel(names[other])
+        axes.set_xlabel(names[one], fontsize=7)
+        axes.set_ylabel(names[other], fontsize=7)
         axes.set_aspect("equal")
         axes.set_title(f"n = {len(x)}", fontsize=8)
     figure.suptitle(f"{column.title}: the same clips by two systems")

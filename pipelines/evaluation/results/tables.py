@@ -24,6 +24,7 @@ from pipelines.evaluation.results.published import DATA, PUBLISHED_METRICS, TABL
 from pipelines.evaluation.results.scores import FAILED, SCORED, Arm, Sweep
 from pipelines.evaluation.results.statistics import Difference, Mean, compare_paired, holm, mean_of
 from pipelines.monitoring.grouping import reason_of
+from pipelines.review.exports import spreadsheet_safe
 from pipelines.state.run_directory import parse_json
 
 #: Clips that are named for a reason.
@@ -123,7 +124,13 @@ def score_csv(sweep: Sweep, lines: Sequence[Line]) -> str:
     heading += [f"{column.metric}{part}" for column in columns for part in parts]
     rows = [heading]
     for line in lines:
-        cells = [line.name, line.protocol, str(line.published).lower(), str(line.attempted), str(line.scored)]
+        cells = [
+            spreadsheet_safe(line.name),
+            line.protocol,
+            str(line.published).lower(),
+            str(line.attempted),
+            str(line.scored),
+        ]
         for column in columns:
             mean = line.means.get(column.metric)
             numbers = (mean.value, mean.low, mean.high) if mean else (math.nan,) * 3
@@ -242,10 +249,9 @@ def comparison_csv(found: Sequence[Comparison]) -> str:
     rows = [["metric", "protocol", "system", "against", "clips", "median_difference", "p", "p_holm"]]
     for one in found:
         test = one.difference
+        names = [spreadsheet_safe(system) for system in (one.one.system, one.other.system)]
         numbers = ["" if math.isnan(x) else repr(x) for x in (test.median, test.p, test.corrected)]
-        rows.append(
-            [one.column.metric, one.one.protocol, one.one.system, one.other.system, str(test.count), *numbers]
-        )
+        rows.append([one.column.metric, one.one.protocol, *names, str(test.count), *numbers])
     return as_csv(rows)
 
 
