@@ -12,7 +12,7 @@ from pipelines.errors import DONE
 REPORT_HELP = """\
 Write the results of a sweep again from its scores: table.md, .csv and .tex (means with bootstrap 95 % intervals, in the layout of
 VideoReTalking's Table 1, published rows marked as such), significance.md and .csv, plots as PNG and SVG, contact sheets of the best and
-worst clips, and report.html with all of them."""
+worst clips, and report.html with all of them. The table is printed. Plots need matplotlib: pip install -e '.[eval]'."""
 REPORT_EXAMPLES = """\
 Examples:
 
@@ -57,13 +57,15 @@ def add_results(parts: Any) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from operators.storage.files import join
+    from operators.storage.files import filesystem, join
+    from operators.storage.redact import redact
     from pipelines.evaluation.results.write import write_results
 
     for note in write_results(args.directory, not args.no_sheets):
-        print(f"retalk eval: {note}", file=sys.stderr)
-    for name in ("table.md", "report.html"):
-        print(join(args.directory, name))
+        print(f"note: {note}", file=sys.stderr)
+    fs, path = filesystem(join(args.directory, "table.md"))
+    print(fs.cat_file(path).decode(), end="")
+    print(f"page: {redact(join(args.directory, 'report.html'))}", file=sys.stderr)
     return DONE
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from operators.storage.redact import redact
 from pipelines.evaluation.results.labels import column_of, ordered, shortened
-from pipelines.evaluation.results.markdown import as_markdown
+from pipelines.evaluation.results.markdown import as_markdown, escaped
 from pipelines.evaluation.results.page import as_table, document
 from pipelines.evaluation.results.scores import Arm, Sweep, paired
 from pipelines.evaluation.results.statistics import compare_paired, holm
@@ -32,6 +32,8 @@ PARTS = (
     "metric_weights",
     "machine",
 )
+#: How they are compared.
+TESTED = "p: the clips that both have, Wilcoxon's signed-rank test; corrected for all rows (Holm)."
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class SweepComparison:
 
     Attributes:
         first, second: fsspec URLs.
+        remarks: sentences on what cannot be compared.
         rows: cells of the table of means and tests, the heading first.
         differences: cells of the table of what differs in ``sweep.json``, the heading first.
         numbers: the table with full precision.
@@ -47,6 +50,7 @@ class SweepComparison:
 
     first: str
     second: str
+    remarks: list[str]
     rows: list[list[str]]
     differences: list[list[str]]
     numbers: list[list[str]]
@@ -101,10 +105,22 @@ def compare_sweeps(first: Sweep, second: Sweep) -> SweepComparison:
     return SweepComparison(
         first.directory,
         second.directory,
+        _remarks(first, second),
         [heading, *rows],
         [["", "A", "B"], *differences(first.about, second.about)],
         [names, *numbers],
     )
+
+
+def _remarks(first: Sweep, second: Sweep) -> list[str]:
+    said = []
+    one, other = (sweep.about.get("lse_protocol") for sweep in (first, second))
+    if one and other and one != other:
+        said.append(f"LSE by protocol {shortened(str(one))} and {shortened(str(other))}: not comparable.")
+    one, other = (sweep.about.get("data") for sweep in (first, second))
+    if one != other:
+        said.append(f"Data {shortened(str(one))} and {shortened(str(other))}: means are of different clips.")
+    return said
 
 
 def _metrics(sweep: Sweep) -> set[str]:
@@ -128,7 +144,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[list[s
             left, right = left or {}, right or {}
             keys = dict.fromkeys([*left, *right])
             rows += [
-                [f"{part}: {key}", _plain(left.get(key)), _plain(right.get(key))]
+                [f"{part}: {redact(str(key))}", _plain(left.get(key)), _plain(right.get(key))]
                 for key in keys
                 if left.get(key) != right.get(key)
             ]
@@ -146,11 +162,12 @@ def _plain(value: Any) -> str:
 def comparison_text(found: SweepComparison) -> str:
     """The comparison as Markdown."""
     parts = [
-        f"A: {redact(found.first)}  \nB: {redact(found.second)}",
+        f"A: {escaped(redact(found.first))}  \nB: {escaped(redact(found.second))}",
         as_markdown(found.rows)
         if len(found.rows) > 1
         else "They have no scores of the same system and metric.",
-        "p: the clips that both have, Wilcoxon's signed-rank test; corrected for all rows (Holm).",
+        *map(escaped, found.remarks),
+        TESTED,
     ]
     if len(found.differences) > 1:
         parts += ["Made in different ways:", as_markdown(found.differences)]
@@ -160,7 +177,7 @@ def comparison_text(found: SweepComparison) -> str:
 def comparison_page(found: SweepComparison) -> str:
     """The comparison as one HTML file."""
     body = [f"<p>A: {html.escape(redact(found.first))}<br>B: {html.escape(redact(found.second))}</p>"]
-    body.append(as_table(found.rows))
+    body += [as_table(found.rows), *(f"<p>{html.escape(text)}</p>" for text in (*found.remarks, TESTED))]
     if len(found.differences) > 1:
         body += ["<h2>Made in different ways</h2>", as_table(found.differences)]
     return document("Two sweeps", body)

@@ -119,9 +119,14 @@ def _clip(source: str, output: str) -> np.ndarray:
     return compare(before[:count], after[:count], [box] * count, columns=FRAMES, height=HEIGHT)
 
 
+@functools.cache
+def _plain() -> PlainLandmarks:
+    return PlainLandmarks()
+
+
 def _mouth(pictures: Sequence[np.ndarray]) -> tuple[int, int, int, int]:
     """Box around the mouth of the first picture with a face; the whole picture where there is none."""
-    plain = PlainLandmarks()
+    plain = _plain()
     height, width = pictures[0].shape[:2]
     for picture in pictures:
         luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 
-from operators.storage.files import atomic_write, join
+from operators.storage.files import atomic_write, filesystem, join
 from pipelines.evaluation.results.comparison import compare_sweeps, comparison_page, comparison_text
 from pipelines.evaluation.results.latex import as_latex
 from pipelines.evaluation.results.markdown import as_markdown
@@ -26,6 +28,9 @@ from pipelines.state.run_directory import write_text
 
 #: Clips without pictures that are named.
 NOTES = 5
+#: Names of plots and sheets.
+PLOTS = re.compile(r"(?:(?:distribution|systems|against)-.*|lags)\.(?:png|svg)")
+SHEETS = re.compile(r"(?:worst|best)-\d+-.*\.png")
 
 
 def write_results(directory: str, sheets: bool = True) -> list[str]:
@@ -55,7 +60,7 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
     )
     write_text(join(directory, "significance.csv"), comparison_csv(tests))
     write_text(join(directory, "significance.md"), f"{as_markdown(comparison_rows(tests))}\n")
-    notes, plots, drawn = list[str](), list[Picture](), list[Picture]()
+    notes, plots, drawn, written = list[str](), list[Picture](), list[Picture](), set[str]()
     if why := why_no_plots():
         notes.append(why)
     else:
@@ -63,6 +68,7 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
             for kind in ("png", "svg"):
                 content = rendered(figure, kind)
                 _write_bytes(join(directory, "plots", f"{name}.{kind}"), content)
+                written.add(f"{name}.{kind}")
                 if kind == "png":
                     plots.append(Picture(title, content, broad=name.startswith("against-")))
     if sheets:
@@ -73,10 +79,13 @@ def write_results(directory: str, sheets: bool = True) -> list[str]:
                 picture = np.ascontiguousarray(sheet.picture[..., ::-1])
                 content = cv2.imencode(".png", picture)[1].tobytes()
                 _write_bytes(join(directory, "sheets", f"{sheet.name}.png"), content)
+                written.add(f"{sheet.name}.png")
                 drawn.append(Picture(f"{sheet.title}: {SIDES}", cv2.imencode(".jpg", picture)[1].tobytes()))
         notes += list(unseen)[:NOTES]
-        if more := len(unseen) - NOTES:
-            notes += [f"{more} more clips without pictures"] if more > 0 else []
+        if (more := len(unseen) - NOTES) > 0:
+            notes.append(f"no pictures of {more} more clips")
+    _remove_others(join(directory, "plots"), PLOTS, written)
+    _remove_others(join(directory, "sheets"), SHEETS, written)
     write_text(join(directory, "table.md"), table_text(sweep, rows, tests, notes))
     write_text(join(directory, "report.html"), report_page(sweep, rows, tests, plots, drawn, notes))
     return notes
@@ -103,6 +112,15 @@ def write_comparison(first: str, second: str, folder: str | None) -> str:
         write_text(join(folder, "comparison.csv"), found.csv())
         write_text(join(folder, "comparison.html"), comparison_page(found))
     return text
+
+
+def _remove_others(folder: str, ours: re.Pattern[str], written: set[str]) -> None:
+    """Remove plots or sheets of earlier scores; files with other names stay."""
+    fs, path = filesystem(folder)
+    for file in fs.ls(path, detail=False) if fs.isdir(path) else ():
+        name = file.rsplit("/", 1)[-1]
+        if ours.fullmatch(name) and name not in written:
+            fs.rm(file)
 
 
 def _write_bytes(url: str, content: bytes) -> None:
