@@ -40,6 +40,10 @@ class Segment:
     def __getitem__(self, column: str) -> Any:
         return self._row[column]
 
+    def get(self, column: str) -> Any | None:
+        """Return a column, None where the row has no such."""
+        return self._row.get(column)
+
     # --- of the title ---------------------------------------------------------------------------------------
     @property
     def segment_id(self) -> str:

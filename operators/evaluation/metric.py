@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -115,16 +115,33 @@ class TitleMetric(Metric):
         """Return the dub's value; NaN where it has none."""
 
 
+class Recorder(Protocol):
+    """Keeps more of an output segment than a value."""
+
+    def frame(self, index: int, frame: Frame) -> None:
+        """Look at one finished output frame."""
+
+    def result(self) -> dict[str, Any]:
+        """Return plain data."""
+
+
 class Meter:
     """Measures one output segment while the last stage makes it.
 
     Args:
         metrics: those that apply to the engine.
         segment: the row as it enters the last stage.
+        watch: also keep the record of `operators.evaluation.watch`; where it fails there is a note and no record.
     """
 
-    def __init__(self, metrics: Iterable[SegmentMetric], segment: Segment) -> None:
+    def __init__(self, metrics: Iterable[SegmentMetric], segment: Segment, watch: bool = False) -> None:
         self._segment = segment
+        self._watch: Recorder | None = None
+        if watch:
+            # What it needs takes long to import, and not every user of metrics wants it.
+            from operators.evaluation.watch import Watch
+
+            self._watch = Watch(segment)
         self._samples: dict[SegmentMetric, list[float]] = {metric: [] for metric in metrics}
         self._sampling = [
             metric for metric in self._samples if type(metric).sample is not SegmentMetric.sample
@@ -144,10 +161,15 @@ class Meter:
                 continue
             if math.isfinite(value):
                 self._samples[metric].append(value)
+        if self._watch is not None:
+            try:
+                self._watch.frame(index, frame)
+            except Exception as problem:
+                self._unwatched(problem)
 
     def result(self) -> dict[str, Any]:
-        """Return plain data for `summarize`: the shot, where in the output the segment starts (seconds), and
-        of each metric with a value ``[value, weight]``.
+        """Return plain data for `summarize`: the shot, where in the output the segment starts (seconds),
+        of each metric with a value ``[value, weight]``, and the record of the watch.
         """
         segment, values = self._segment, {}
         for metric, samples in list(self._samples.items()):
@@ -159,7 +181,17 @@ class Meter:
             if math.isfinite(value):
                 values[metric.name] = [round(value, DIGITS), len(samples) or len(segment.source)]
         start = float(segment.speech_times[0]) if len(segment.source) else 0.0
-        return {"shot": list(segment.shot), "start": round(start, 3), "values": values}
+        found = {"shot": list(segment.shot), "start": round(start, 3), "values": values}
+        if self._watch is not None:
+            try:
+                found["watch"] = self._watch.result()
+            except Exception as problem:
+                self._unwatched(problem)
+        return found
+
+    def _unwatched(self, problem: Exception) -> None:
+        self.notes.append(f"the mouth was not watched: {type(problem).__name__}: {problem}")
+        self._watch = None
 
     def _give_up(self, metric: SegmentMetric, problem: Exception) -> None:
         self.notes.append(failure(metric, problem))

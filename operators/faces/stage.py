@@ -70,6 +70,7 @@ class DetectFaces(Stage):
     * ``valid`` bool[T]: the face is there, frontal enough, inside the picture, and nothing hides its mouth.
     * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is
       no face at all.
+    * ``fault`` uint8[T]: why it is not valid, a number of `validity.FAULTS`; 0 where it is.
     * with the option ``crops`` also ``crops`` uint8[T, 256, 256, 3]: RGB of `crop_box`.
 
     With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the
@@ -86,6 +87,7 @@ class DetectFaces(Stage):
             tensor("boxes", "float32", "T", 4),
             tensor("valid", "bool", "T"),
             tensor("residual", "float32", "T"),
+            tensor("fault", "uint8", "T"),
         ]
     )
 
@@ -115,7 +117,10 @@ class DetectFaces(Stage):
         crops = np.zeros((count if self.options.crops else 0, CROP, CROP, 3), np.uint8)
         anchor = segment.anchor
         if anchor is None:
-            return self._columns(np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), crops)
+            nobody = np.full(count, validity.NO_FACE, np.uint8)
+            return self._columns(
+                np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), nobody, crops
+            )
         model, seeder = self._model(segment, anchor, options.references)
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
@@ -132,7 +137,8 @@ class DetectFaces(Stage):
         evidence = validity.occlusion(seen, model.references())
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
-        return self._columns(landmarks, evidence, crops)
+        fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw)
+        return self._columns(landmarks, evidence, fault, crops)
 
     def _picture(self, frame: Frame) -> np.ndarray:
         return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
@@ -154,7 +160,9 @@ class DetectFaces(Stage):
         model = self._models[key]
         return model, model.seeder
 
-    def _columns(self, landmarks: np.ndarray, evidence: np.ndarray, crops: np.ndarray) -> dict[str, Any]:
+    def _columns(
+        self, landmarks: np.ndarray, evidence: np.ndarray, fault: np.ndarray, crops: np.ndarray
+    ) -> dict[str, Any]:
         valid = ~np.isnan(landmarks[:, 0, 0])
         boxes = np.zeros((len(landmarks), 4), np.float32)
         for t in np.flatnonzero(valid):
@@ -164,6 +172,7 @@ class DetectFaces(Stage):
             "boxes": boxes,
             "valid": valid,
             "residual": evidence.astype(np.float32),
+            "fault": fault,
         }
         return {**columns, "crops": crops} if self.options.crops else columns
 

@@ -34,6 +34,9 @@ COVERED, SCATTER, DOUBT = 0.15, 2.6, 1.4
 SCATTERED = 0.04
 MAX_POSE_ERROR = 0.14
 MIN_EYE_DISTANCE = 10.0
+#: Why a frame is not usable, in words; their numbers are the values of the column ``fault``.
+FAULTS = ("", "no face", "turned", "covered", "too small", "cut by the edge", "unclear")
+NO_FACE, TURNED, COVERED_MOUTH, TOO_SMALL, CUT, UNCLEAR = range(1, len(FAULTS))
 
 
 @dataclasses.dataclass
@@ -130,19 +133,55 @@ def occluded(evidence: np.ndarray) -> np.ndarray:
     return wide
 
 
-def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
-    """True if float[68, 2] can be a usable face: inside the picture, large enough, of a head's proportions,
-    not turned away.
+def fault_of(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> int:
+    """Return why float[68, 2] cannot be a usable face, a number of `FAULTS`: too small, not inside the picture, not of a
+    head's proportions, or turned away; 0 if it can.
     """
     eyes = float(eye_distance(landmarks))
     # The chin may be cut by the edge, the mouth may not.
     points = np.concatenate(
         [landmarks[MOUTH], landmarks[[CHIN]] + np.sign(np.array(size) / 2 - landmarks[CHIN]) * 0.5 * eyes]
     )
-    if eyes < MIN_EYE_DISTANCE or (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
-        return False
+    if eyes < MIN_EYE_DISTANCE:
+        return TOO_SMALL
+    if (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
+        return CUT
     pose = head_pose(landmarks, size)
-    return pose.error < MAX_POSE_ERROR and abs(pose.yaw) <= max_yaw
+    if abs(pose.yaw) > max_yaw:
+        return TURNED
+    return 0 if pose.error < MAX_POSE_ERROR else UNCLEAR
+
+
+def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
+    """True if float[68, 2] can be a usable face (`fault_of`)."""
+    return fault_of(landmarks, size, max_yaw) == 0
+
+
+def faults(
+    seen: Observations, evidence: np.ndarray, valid: np.ndarray, size: tuple[int, int], max_yaw: float
+) -> np.ndarray:
+    """Say of each frame that is not usable why.
+
+    Args:
+        seen: by the tracker.
+        evidence: of `occlusion`.
+        valid: bool[T], the frames that are usable.
+        size: width and height of the picture.
+        max_yaw: degrees.
+
+    Returns:
+        uint8[T], numbers of `FAULTS`.
+    """
+    blocked = occluded(np.where(seen.present, evidence, 0.0))
+    found = np.zeros(len(valid), np.uint8)
+    for t in np.flatnonzero(~valid):
+        if not seen.present[t]:
+            found[t] = NO_FACE
+        else:
+            place = fault_of(seen.landmarks[t], size, max_yaw)
+            found[t] = place if place or not blocked[t] else COVERED_MOUTH
+            found[t] = found[t] or UNCLEAR
+    return found
 
 
 def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_yaw: float) -> np.ndarray:

@@ -50,7 +50,8 @@ class BlendStage(Stage):
     """Compositing in the face's box at native resolution; everything outside the mask stays the decoded
     source, sample for sample.
 
-    Frames with ``strength`` 0 are encoded as decoded.
+    Frames with ``strength`` 0 are encoded as decoded. ``landmarks``, ``valid`` and ``fault`` are read by the measures alone
+    (`operators.evaluation.watch`).
     """
 
     name = "blend"
@@ -59,6 +60,9 @@ class BlendStage(Stage):
     Options: ClassVar[type] = BlendOptions
     reads = pa.schema(
         [
+            tensor("landmarks", "float32", "T", 68, 2),
+            tensor("valid", "bool", "T"),
+            tensor("fault", "uint8", "T"),
             tensor("face_boxes", "int64", "C", 4),
             tensor("strength", "float32", "N"),
             tensor("face", "uint8", "N", SIDE, SIDE, 3),

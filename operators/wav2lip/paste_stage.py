@@ -40,7 +40,8 @@ class PasteStage(Stage):
     """The face, enlarged to its box, in the place of the frame's own: a hard paste, without mask or blending,
     as the original does.
 
-    Samples outside the box are the decoder's; frames that do not speak are encoded as decoded.
+    Samples outside the box are the decoder's; frames that do not speak are encoded as decoded. ``found`` is read by the
+    measures alone (`operators.evaluation.watch`).
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded segment, which lies at ``segment["target"]``.
@@ -52,6 +53,7 @@ class PasteStage(Stage):
     reads = pa.schema(
         [
             tensor("face_boxes", "int64", "C", 4),
+            tensor("found", "bool", "C"),
             tensor("face", "uint8", "N", SIDE, SIDE, 3),
             tensor("speaks", "bool", "N"),
         ]

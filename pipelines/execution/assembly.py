@@ -8,15 +8,16 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from operators.evaluation.metric import FinishedDub
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
-from pipelines.execution.measuring import measure_dub
+from pipelines.execution.measuring import measure_dub, trace_of
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
 from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
@@ -106,8 +107,9 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             )
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
-        _measure(dub, spec.metrics)
+        trace = _measure(dub, spec.metrics)
         record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
+        _write_trace(run, record, trace)
     except Exception as problem:
         if isinstance(problem, HeadersDifferError):
             # Nodes or runs had other versions of the encoder: no later run could join these segments either.
@@ -126,14 +128,30 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     return record
 
 
-def _measure(dub: DubPlan, metrics: Sequence[str]) -> None:
-    """Measure a dub whose output is written."""
+def _measure(dub: DubPlan, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Measure a dub whose output is written, and return its trace, if it has one."""
     asked = dub.dub
     finished = FinishedDub(
         dub.video, asked.speech, asked.output, asked.language, dub.frames, dub.video_seconds
     )
-    dub.measured, notes = measure_dub(metrics, [receipt.metrics for receipt in dub.receipts], finished)
+    measured = [receipt.metrics for receipt in dub.receipts]
+    dub.measured, notes = measure_dub(metrics, measured, finished)
     dub.note(*notes)
+    try:
+        return trace_of(metrics, measured, finished)
+    except Exception as problem:  # a measure fails no title
+        dub.note(f"no curves: {type(problem).__name__}: {problem}")
+        return None
+
+
+def _write_trace(run: RunDirectory, record: Record, trace: Mapping[str, Any] | None) -> None:
+    """Write a dub's trace; a title without one is no worse than the note."""
+    if trace is None:
+        return
+    try:
+        run.write_trace(record, trace)
+    except OSError as problem:
+        record["notes"] = [*(record["notes"] or []), f"its curves could not be written: {problem}"]
 
 
 def _checked(run: RunDirectory, dub: DubPlan, one: OutputSegmentPlan) -> str:

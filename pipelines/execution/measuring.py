@@ -38,3 +38,23 @@ def measure_dub(
         except Exception as problem:
             notes.append(failure(metric, problem))
     return found, notes
+
+
+def trace_of(
+    places: Iterable[str], measured: Sequence[dict[str, Any]], dub: FinishedDub
+) -> dict[str, Any] | None:
+    """Return a dub's trace, see `operators.evaluation.trace`; None where nothing was watched (``metrics.on=none``).
+
+    Arguments as of `measure_dub`.
+
+    Raises:
+        MediaError: the speech cannot be read.
+    """
+    if not any("watch" in one for one in measured):
+        return None
+    # What listens takes long to import, and runs without metrics do not need it.
+    from operators.evaluation.heard import hear
+    from operators.evaluation.trace import dub_trace
+
+    metrics = [metric for metric in load_metrics(places)[0] if isinstance(metric, SegmentMetric)]
+    return dub_trace(metrics, measured, hear(dub.speech), dub.seconds)

@@ -214,7 +214,8 @@ class Group:
             1.0 if stage.per == "dub" else core / max(1, stop_frame - start_frame),
         )
         stage.tick = ticker
-        meter = Meter(self._metrics, segment) if index + 1 == len(self.engine.stages) else None
+        measured = index + 1 == len(self.engine.stages) and bool(self.engine.config.metrics)
+        meter = Meter(self._metrics, segment, watch=True) if measured else None
         if meter is not None:
             stage.observe = meter.frame
         cache = self.cache if stage.per == "segment" and len(stage.writes) else None
@@ -222,7 +223,7 @@ class Group:
             kept = cache.load(index, row, segment.notes) if cache is not None else None
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
-            if meter is not None and self._metrics:
+            if meter is not None:
                 meta["metrics"] = meter.result()
                 segment.notes.extend((*self._unmeasured, *meter.notes))
             to_table(

@@ -9,6 +9,7 @@ analysis/VIDEO/STAGE-KEY.arrow  what a stage computed once per segment (`pipelin
 segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
 receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
 records/TITLE/DUB.json          one per dub that ended: done or failed, with what it was made of
+traces/TITLE/DUB.json           curves and shots of one that is done, for the review page
 made/TITLE/DUB.json             which outputs are this run's own and may be replaced (`pipelines.state.outputs`)
 ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
 lock.json                       who is running
@@ -194,6 +195,10 @@ class RunDirectory:
         """File of a dub's record."""
         return join(self.url, "records", slug(title), f"{slug(dub)}.json")
 
+    def trace(self, title: str, dub: str) -> str:
+        """File of a dub's trace."""
+        return join(self.url, "traces", slug(title), f"{slug(dub)}.json")
+
     def relative(self, url: str) -> str:
         """A path below the run directory without the directory, so that it holds where the directory is
         moved; others as they are.
@@ -288,6 +293,21 @@ class RunDirectory:
                 f"record of dub {dub}: {'of another title or dub' if record else 'damaged'}"
             )
         return None
+
+    # --- traces ---------------------------------------------------------------------------------------------
+    def write_trace(self, record: Record, trace: Mapping[str, Any]) -> None:
+        """Write the trace (`operators.evaluation.trace`) of a dub whose record this is."""
+        content = json.dumps({**trace, "key": record["key"]}, separators=(",", ":"))
+        write_text(self.trace(record["title"], record["dub"]), content)
+
+    def read_trace(self, record: Record) -> dict[str, Any] | None:
+        """Return the trace of a dub; None where there is none, it is damaged, or it is of another output than the
+        record's.
+        """
+        trace = read_json(self.trace(record["title"], record["dub"]))
+        if not isinstance(trace, dict) or trace.pop("key", None) != record.get("key"):
+            return None
+        return trace
 
     def records(self) -> list[Record]:
         """All records, by title and dub; damaged ones and those that lie in another's place are left out."""

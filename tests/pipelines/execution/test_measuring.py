@@ -12,6 +12,7 @@ from operators.evaluation.metric import FinishedDub, SegmentMetric, TitleMetric
 from operators.media.frames import Frame
 from operators.segment import Segment
 from pipelines.runner import Report, run
+from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import engine_config, profile_config
 
 HERE = "tests.pipelines.execution.test_measuring"
@@ -80,6 +81,9 @@ def test_a_resumed_run_has_the_values_of_an_uninterrupted_one(footage: Path, tmp
     assert (second.exit_code, second.computed, second.reused) == (0, 1, 3)
     assert sorted(Corner.measured) == [0, 1, 2, 3], "finished segments are not measured again"
     assert second.records[0]["metrics"] == wanted["metrics"]
+    traces = [RunDirectory(str(folder / "run")).read_trace(wanted) for folder in (calm, broken)]
+    assert traces[0] is not None and traces[0] == traces[1]
+    assert [shot["state"] for shot in traces[0]["shots"]] == ["dubbed"]
 
 
 def test_without_metrics_nothing_is_measured_and_the_bytes_are_the_same(
@@ -92,6 +96,8 @@ def test_without_metrics_nothing_is_measured_and_the_bytes_are_the_same(
         (folder / "mark-0").touch()
         (record,) = go(footage, folder, metrics=metrics).records
         assert [metric["name"] for metric in record["metrics"]] == (["corner"] if metrics else [])
+        trace = RunDirectory(str(folder / "run")).read_trace(record)
+        assert (trace is not None) == bool(metrics)
         outputs[name] = (folder / "run" / "t.mp4").read_bytes()
     assert outputs["with"] == outputs["without"]
     assert sorted(Corner.measured) == [0, 1, 2, 3]
