@@ -1,4 +1,4 @@
-"""How far the mouth is open in a drawn frame and in the frame before it was drawn, by one look of the shape predictor."""
+"""Opening of the mouth in a drawn frame and in the frame before it was drawn, by one look of the shape predictor."""
 
 from __future__ import annotations
 

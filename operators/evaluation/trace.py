@@ -6,7 +6,7 @@ Made of what `operators.evaluation.watch` has recorded of the output segments. d
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,7 +91,7 @@ def stretches(group: Measured, heard: Heard) -> list[tuple[float, float, str]]:
 
 def _shot(metrics: Sequence[SegmentMetric], group: Measured, heard: Heard) -> dict[str, Any]:
     parts = stretches(group, heard)
-    kept = Counter[str]()
+    kept: dict[str, float] = defaultdict(float)
     for start, end, name in parts:
         kept[name] += end - start
     dubbed = kept.pop(DUBBED, 0.0) > 0
@@ -100,7 +100,7 @@ def _shot(metrics: Sequence[SegmentMetric], group: Measured, heard: Heard) -> di
         "start": round(parts[0][0], DIGITS),
         "end": round(parts[-1][1], DIGITS),
         "state": "dubbed" if dubbed else "passed",
-        "reason": None if dubbed or not kept else kept.most_common(1)[0][0],
+        "reason": None if dubbed or not kept else max(kept, key=lambda name: kept[name]),
         "passed": [
             {"start": round(start, DIGITS), "end": round(end, DIGITS), "reason": name}
             for start, end, name in parts

@@ -40,10 +40,13 @@ def test_curves_are_on_one_grid_and_have_holes_where_there_was_no_face() -> None
     lengths = {len(trace["loudness"]), *(len(values) for values in trace["opening"].values())}
     assert lengths == {50}
     source = trace["opening"]["source"]
-    assert source[10] == pytest.approx(0.08) and source[20] == pytest.approx(0.16)
+    assert source[10] == pytest.approx(0.08)
+    assert source[20] == pytest.approx(0.16)
     assert source[30] is None, "between the segments nothing was measured"
-    assert trace["opening"]["dub"][37] is None and trace["opening"]["dub"][49] == 0.2
-    assert trace["loudness"][:2] == [-20.0, -20.0] and trace["loudness"][-1] == QUIETEST
+    assert trace["opening"]["dub"][37] is None
+    assert trace["opening"]["dub"][49] == 0.2
+    assert trace["loudness"][:2] == [-20.0, -20.0]
+    assert trace["loudness"][-1] == QUIETEST
 
 
 def test_reasons_of_stretches_and_of_shots() -> None:

@@ -86,7 +86,8 @@ def test_without_any_place_of_the_face_the_drawn_frames_are_known(carphone: Path
         watch.frame(index, frame)
     result = watch.result()
     assert result["states"] == [[0.0, 0.12, "dubbed"], [0.12, 0.48, ""]]
-    assert set(result["dub"]) == {None} and result["face"] is None
+    assert set(result["dub"]) == {None}
+    assert result["face"] is None
 
 
 def test_reasons_come_from_the_column_fault() -> None:
