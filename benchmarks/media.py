@@ -22,10 +22,11 @@ import av
 import cv2
 import numpy as np
 
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import encode_segment
 
 
 def main() -> None:

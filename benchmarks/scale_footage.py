@@ -9,9 +9,10 @@ from pathlib import Path
 import av
 import numpy as np
 
+from operators.media.encoders import EncoderOptions
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import encode_segment
 from tests.pipelines.conftest import make_speech
 
 

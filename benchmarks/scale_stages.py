@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
+from operators.media.encoders import EncoderOptions
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import encode_segment
 from operators.segment import Segment
 from operators.stage import Stage
 from operators.storage.files import atomic_write

@@ -15,10 +15,12 @@ from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import MaskOptions
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.still import LipLine, still_composite
+from operators.media.codec_names import Encoding
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.ordered_frames import chosen_frames, source_frames
 from operators.media.probe import VideoInfo, probe_video
-from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.media.writer import encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
@@ -30,17 +32,13 @@ BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class RenderOptions(MaskOptions):
-    """Options of `RenderMouths`: the mask's (`MaskOptions`) and the following.
+class RenderOptions(MaskOptions, Encoding):
+    """Options of `RenderMouths`: the mask's (`MaskOptions`), the encoder's (`Encoding`) and the following.
 
     Attributes:
-        crf: constant rate factor of the encoder, lower is better; 15 is beyond seeing for most footage.
-        preset: speed of the encoder.
         patches_mib: mebibytes of exemplar patches held in memory; beyond it they go to a temporary file.
     """
 
-    crf: float = EncoderOptions.crf
-    preset: Preset = EncoderOptions.preset
     patches_mib: int = 512
 
 
@@ -94,9 +92,7 @@ class RenderMouths(Stage):
             for frame in chosen_frames(segment.video, needed, info):
                 patches.add(frame.index, frame.rgb(patches.box(frame.index)))
             frames = self.counted(self.shown(rendered_frames(segment, info, drawn, patches, options)))
-            written = encode_segment(
-                segment["target"], frames, info, EncoderOptions(crf=options.crf, preset=options.preset)
-            )
+            written = encode_segment(segment["target"], frames, info, EncoderOptions.of(options))
         return receipt(segment["target"], written)
 
 

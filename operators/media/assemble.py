@@ -26,6 +26,7 @@ from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_w
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
+from operators.media.encoders import segment_options
 from operators.media.glance import glance
 from operators.media.languages import container_language, language_code, same_language
 from operators.media.losses import container_tags, losses, picture_losses, properties
@@ -123,6 +124,7 @@ def _write(
             tags,
             ends.time_base,
             [s.codec_context.sample_rate for s in source.streams.audio if s.codec_context],
+            template.codec_context.name,
         )
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(tags)
@@ -197,9 +199,12 @@ def _decoding_time(packet: Packet[Any]) -> Fraction:
 
 
 def _muxer_options(
-    name: str, tags: Mapping[str, str], time_base: Fraction, rates: Sequence[int]
+    name: str, tags: Mapping[str, str], time_base: Fraction, rates: Sequence[int], codec: str
 ) -> dict[str, str]:
-    """Options of the muxer: exact times, the index in front (MP4), and nothing that differs from run to run."""
+    """Options of the muxer: exact times, the index in front (MP4), colours where the codec says none, and nothing that
+    differs from run to run.
+    """
+    colours = segment_options(codec).get("movflags", "")
     if name == "matroska":
         # Without the second option all times are moved to make the first decoding time 0.
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
@@ -213,7 +218,7 @@ def _muxer_options(
         **UNOFFICIAL,
         **mp4_options(time_base.denominator),
         "movie_timescale": str(scale),
-        "movflags": f"+faststart{movflags(name, tags)}",
+        "movflags": f"+faststart{movflags(name, tags)}{colours}",
     }
 
 
@@ -228,6 +233,9 @@ def _add_video(
     stream = container.add_stream_from_template(template, opaque=True)
     if template.average_rate:
         stream.codec_context.framerate = template.average_rate
+    if name != "matroska" or template.codec_context.name == "prores":
+        # The first tag that a codec may have is not the right one for all of its profiles.
+        stream.codec_context.codec_tag = template.codec_context.codec_tag
     stream.metadata.update(tags)
     stream.disposition = dubbed.disposition | Disposition.default
     return stream

@@ -7,7 +7,10 @@ decoded picture in one of them is used as it is. Others are converted once, righ
 * more than 10 bits: reduced to 10, the most that x264 encodes;
 * 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop
   a chroma sample in half, so an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
-* R'G'B' and palettes: Y'CbCr 4:4:4 (still pictures: 4:2:0), BT.709, limited range; alpha is dropped.
+* R'G'B' and palettes: Y'CbCr 4:4:4 (still pictures: 4:2:0), BT.709, limited range.
+
+Alpha, except that of still and animated pictures, stays beside the other planes, as deep as they are; encoders that have no
+place for it leave it out.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ from operators.media.color import FULL_RANGE, LIMITED_RANGE, ColorTags
 WORKING = (
     *("gray", "gray10le", "yuv420p", "yuv420p10le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le"),
     *("yuvj420p", "yuvj422p", "yuvj444p"),
+    *("yuva420p", "yuva420p10le", "yuva422p", "yuva422p10le", "yuva444p", "yuva444p10le"),
 )
+#: Formats that hold the same samples under another name: full range is said by the colour tags.
+DIRECT = {"yuvj420p": "yuv420p", "yuvj422p": "yuv422p", "yuvj444p": "yuv444p"}
 #: Flags of swscale (SWS_* of libswscale/swscale.h; older PyAV names only some of them).
 _POINT, _AREA = 0x10, 0x20
 #: Accurate rounding, full chroma input and interpolation, the same result on every processor.
@@ -56,6 +62,15 @@ class WorkingFormat:
         return self.name.startswith("gray")
 
     @property
+    def alpha(self) -> bool:
+        return self.name.startswith("yuva")
+
+    @property
+    def opaque(self) -> str:
+        """The format without alpha."""
+        return self.name.replace("yuva", "yuv")
+
+    @property
     def dtype(self) -> type[np.unsignedinteger[Any]]:
         return np.uint8 if self.depth == 8 else np.uint16
 
@@ -78,14 +93,19 @@ def working_format(decoded: str, width: int, height: int, still: bool = False) -
     if source.is_rgb or source.has_palette or decoded.startswith("xyz"):
         if still and width % 2 == height % 2 == 0:
             return WorkingFormat("yuv420p", (1, 1), 8, "yuv420p", from_rgb=True)
-        return WorkingFormat(f"yuv444p{tail}", (0, 0), depth, f"yuv444p{tail}", from_rgb=True)
+        name = (
+            f"yuva444p{tail}"
+            if any(c.is_alpha for c in source.components) and not still
+            else f"yuv444p{tail}"
+        )
+        return WorkingFormat(name, (0, 0), depth, name, from_rgb=True)
     if len(color) < 3:
         return WorkingFormat(f"gray{tail}", (0, 0), depth, f"gray{tail}")
     shift = (
         (16 // source.chroma_width(16)).bit_length() - 1,
         (16 // source.chroma_height(16)).bit_length() - 1,
     )
-    family = "yuvj" if decoded.startswith("yuvj") else "yuv"
+    family = next(name for name in ("yuvj", "yuva", "yuv") if decoded.startswith(name) or name == "yuv")
     planar = f"{family}{_SAMPLING[shift]}p{tail}"
     odd = width % (1 << shift[0]) or height % (1 << shift[1])
     if odd or planar not in WORKING:
@@ -133,6 +153,19 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
         converted = _repeat_chroma(converted, working.name)
     converted.pts, converted.time_base = picture.pts, picture.time_base
     return converted
+
+
+def converted(picture: VideoFrame, name: str) -> VideoFrame:
+    """A picture in another planar format, for an encoder: chroma is repeated where it gets finer and averaged where it
+    gets coarser; deeper samples are shifted, alpha is left out where the format has none.
+    """
+    target = av.VideoFormat(name, 16, 16)
+    finer = target.chroma_height(16) > picture.format.chroma_height(16) or target.chroma_width(
+        16
+    ) > picture.format.chroma_width(16)
+    made = picture.reformat(format=name, interpolation=_EXACT | (_POINT if finer else _AREA), threads=1)
+    made.pts, made.time_base = picture.pts, picture.time_base
+    return made
 
 
 def _repeat_chroma(picture: VideoFrame, name: str) -> VideoFrame:

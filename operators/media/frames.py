@@ -95,7 +95,7 @@ class Frame:
         with 10 bits, uint16.
         """
         self._private = False
-        views = planes(self._picture)
+        views = planes(self._picture)[:3]
         for view in views:
             view.flags.writeable = False
         return views
@@ -127,7 +127,7 @@ class Frame:
         sx, sy = layout.format.chroma
         views = planes(self._picture)
         yuv: list[Any] = [views[0][y1:y2, x1:x2]]
-        for view in views[1:]:
+        for view in views[1:3]:
             crop = view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx]
             yuv.append(
                 cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop

@@ -142,7 +142,7 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
     if before.fields and not after.fields:
         notes.append(
             f"the picture: interlaced ({before.fields} field first), written as progressive "
-            "(H.264 holds 4:2:0 fields only of heights that divide by 4)"
+            "(H.264 holds 4:2:0 fields only of heights that divide by 4; HEVC, AV1 and DNxHR are written without fields)"
         )
     gone = {text for kind, text in _SIDE_DATA.items() if kind in before.side_data - after.side_data}
     if gone:
@@ -150,12 +150,25 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
     if before.pix_fmt and after.pix_fmt and not still:
         was, now = av.VideoFormat(before.pix_fmt, 16, 16), av.VideoFormat(after.pix_fmt, 16, 16)
         bits = [max(component.bits for component in form.components) for form in (was, now)]
-        changes = ["alpha is dropped"] if any(c.is_alpha for c in was.components) else []
+        changes = ["alpha is dropped"] if _alpha(was) and not _alpha(now) else []
         changes += [f"{bits[0]} bits become {bits[1]}"] if bits[1] < bits[0] and not was.has_palette else []
-        changes += ["R'G'B' becomes Y'CbCr"] if was.is_rgb else []
+        changes += ["R'G'B' becomes Y'CbCr"] if was.is_rgb and not now.is_rgb else []
+        changes += ["colour gets coarser"] if _coarser(was, now) else []
         if changes:
             notes.append(f"the picture: {before.pix_fmt} is written as {after.pix_fmt}: {', '.join(changes)}")
     return notes
+
+
+def _alpha(form: av.VideoFormat) -> bool:
+    return any(component.is_alpha for component in form.components)
+
+
+def _coarser(was: av.VideoFormat, now: av.VideoFormat) -> bool:
+    """True where a format has fewer chroma samples than another; R'G'B' has one a pixel."""
+    if len(was.components) < 3 or len(now.components) < 3:
+        return False
+    before = (16, 16) if was.is_rgb or was.has_palette else (was.chroma_width(16), was.chroma_height(16))
+    return now.chroma_width(16) < before[0] or now.chroma_height(16) < before[1]
 
 
 def _missing(before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -63,6 +63,7 @@ class VideoInfo:
         mirrored: the turned picture is mirrored left to right.
         display_matrix: the container's matrix that says so, None without one.
         codec: FFmpeg's name of the codec, e.g. ``"h264"``.
+        profile: FFmpeg's name of the codec's profile, "" where it says none.
         container: FFmpeg's name of the container format.
         pix_fmt: FFmpeg's name of the decoded pixel format.
         layout: pixel format, colours and orientation of the frames that `read_frames` gives.
@@ -107,6 +108,7 @@ class VideoInfo:
     source_time_base: Fraction
     origin: int
     chroma_location: int = 0
+    profile: str = ""
 
     @property
     def n_frames(self) -> int:
@@ -237,6 +239,7 @@ def _describe(
         source_time_base=stream.time_base,
         origin=origin,
         chroma_location=seen.chroma_location,
+        profile=str(context.profile or ""),
     )
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
+from operators.media.codec_names import Encoding
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
-from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.media.writer import encode_segment
 from operators.numeric.pyramid import blend
 from operators.receipt import RECEIPT, receipt
 from operators.retalk.framing import scaled
@@ -27,21 +29,18 @@ BLOCK = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class BlendOptions:
-    """Options of `BlendStage`.
+class BlendOptions(Encoding):
+    """Options of `BlendStage`: the encoder's (`Encoding`) and the following.
 
     Attributes:
         levels: of the pyramid that joins face and frame: borders are blended over up to 2 ** levels pixels.
             1: a plain soft edge.
-        crf: constant rate factor of the encoder.
-        preset: speed of the encoder.
     """
 
     levels: int = 4
-    crf: float = EncoderOptions.crf
-    preset: Preset = EncoderOptions.preset
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.levels <= 8:
             raise ValueError(f"levels {self.levels} must be from 1 to 8")
 
@@ -74,7 +73,7 @@ class BlendStage(Stage):
     def process(self, segment: Segment) -> dict[str, Any]:
         """Raises MediaError where the video cannot be read or the output segment not be written."""
         options, info = self.options_for(segment), probe_video(segment.video)
-        encoder = EncoderOptions(crf=options.crf, preset=options.preset)
+        encoder = EncoderOptions.of(options)
         made = encode_segment(
             segment["target"], self.shown(self._frames(segment, info, options.levels)), info, encoder
         )

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
+from operators.media.codec_names import Encoding
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
-from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.media.writer import encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.retalk import mel
 from operators.retalk.face_boxes import DEFAULT_PADS, WINDOW, pad_boxes, smooth_boxes
@@ -160,21 +162,17 @@ class ENetOriginal(ParityStage):
 
 
 @dataclasses.dataclass(frozen=True)
-class BlendOriginalOptions(ParityOptions):
-    """Options of `BlendOriginal`.
+class BlendOriginalOptions(ParityOptions, Encoding):
+    """Options of `BlendOriginal`: the encoder's (`Encoding`) and the following.
 
     Attributes:
         restoration: what restores the face.
         pictures: a local folder into which each rendered frame is also written before it is encoded, as PNG
             named by its number.
-        crf: constant rate factor of the encoder.
-        preset: speed of the encoder.
     """
 
     restoration: Restoration = "gfpgan-1.3"
     pictures: str = ""
-    crf: float = EncoderOptions.crf
-    preset: Preset = EncoderOptions.preset
 
 
 class BlendOriginal(ParityStage):
@@ -205,7 +203,7 @@ class BlendOriginal(ParityStage):
     def compute(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
         options, info = self.options_for(segment), probe_video(segment.video)
-        encoder = EncoderOptions(crf=options.crf, preset=options.preset)
+        encoder = EncoderOptions.of(options)
         made = encode_segment(
             segment["target"], self.shown(self._frames(segment, info, options)), info, encoder
         )

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
+from operators.media.codec_names import Encoding
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.ordered_frames import source_frames
 from operators.media.probe import VideoInfo, probe_video
-from operators.media.writer import EncoderOptions, Preset, encode_segment
+from operators.media.writer import encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
@@ -24,16 +26,8 @@ from operators.wav2lip.wav2lip_stage import BLOCK, SIDE
 
 
 @dataclasses.dataclass(frozen=True)
-class PasteOptions:
-    """Options of `PasteStage`.
-
-    Attributes:
-        crf: constant rate factor of the encoder, lower is better.
-        preset: speed of the encoder.
-    """
-
-    crf: float = EncoderOptions.crf
-    preset: Preset = EncoderOptions.preset
+class PasteOptions(Encoding):
+    """Options of `PasteStage`: the encoder's (`Encoding`)."""
 
 
 class PasteStage(Stage):
@@ -67,7 +61,7 @@ class PasteStage(Stage):
             MediaError: the video cannot be read, or the segment not be written; names file and time.
         """
         options, info = self.options_for(segment), probe_video(segment.video)
-        encoder = EncoderOptions(crf=options.crf, preset=options.preset)
+        encoder = EncoderOptions.of(options)
         made = encode_segment(segment["target"], self.shown(self._frames(segment, info)), info, encoder)
         return receipt(segment["target"], made)
 

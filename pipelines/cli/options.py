@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.cli.help_texts import (
     AUDIO_HELP,
+    CODEC_HELP,
     FACE_HELP,
     LENGTH_HELP,
     LOUDNESS_HELP,
@@ -28,6 +29,25 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
     group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
     group.add_argument("--loudness", default="off", metavar="LUFS", help=LOUDNESS_HELP)
+    group.add_argument("--codec", default="", metavar="CODEC", help=CODEC_HELP)
+    group.add_argument(
+        "--crf",
+        default="",
+        metavar="N",
+        help="constant rate factor, lower is better (default: 17; h264, hevc: 0 to 51, av1: to 63)",
+    )
+    group.add_argument(
+        "--bitrate",
+        default="",
+        metavar="RATE",
+        help="mean bits a second, such as 8M, in place of a constant quality",
+    )
+    group.add_argument(
+        "--preset",
+        default="",
+        metavar="NAME",
+        help="speed of the encoder: ultrafast, superfast (default) ... veryslow",
+    )
     group.add_argument(
         "--language",
         default="",
@@ -170,7 +190,8 @@ def guards(args: argparse.Namespace) -> dict[str, Any]:
 
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
-    return {name: getattr(args, name) for name in ("face", "length", "audio", "language", "loudness")}
+    names = ("face", "length", "audio", "language", "loudness", "codec", "crf", "bitrate", "preset")
+    return {name: value for name in names if (value := getattr(args, name)) != "" or name == "language"}
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

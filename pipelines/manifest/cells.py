@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from operators.media.codec_names import encoding_problem
 from operators.media.languages import language_problem
 from operators.media.loudness_target import loudness_problem
 from operators.storage.files import (
@@ -53,6 +54,27 @@ def loudness_target(row: Mapping[str, Any]) -> str:
     if problem := loudness_problem(loudness):
         raise RowError(f"loudness: {problem}")
     return loudness
+
+
+def encoding(row: Mapping[str, Any], container: str) -> dict[str, Any]:
+    """Options of the encoder that a row gives; those it does not give are left out.
+
+    Args:
+        row: its values.
+        container: of the output, see `operators.media.codec_names.container_of`.
+    """
+    given: dict[str, Any] = {}
+    for key in ("codec", "bitrate", "preset"):
+        if row.get(key) not in (None, ""):
+            given[key] = word(row, key, "")
+    if row.get("crf") not in (None, ""):
+        try:
+            given["crf"] = float(row["crf"])
+        except (TypeError, ValueError):
+            raise RowError(f"crf: must be a number, got {row['crf']!r}") from None
+    if problem := encoding_problem(**given, container=container):
+        raise RowError(problem)
+    return given
 
 
 def language_code(row: Mapping[str, Any], default: str) -> str:

@@ -21,7 +21,18 @@ from pipelines.errors import UsageError
 
 #: Keys of a row that are no stage's options; those of a dub, which stand in a row of one dub too.
 ROW_KEYS = ("id", "video", "dubs", "face")
-DUB_KEYS = ("speech", "output", "language", "length", "audio", "loudness")
+DUB_KEYS = (
+    "speech",
+    "output",
+    "language",
+    "length",
+    "audio",
+    "loudness",
+    "codec",
+    "crf",
+    "bitrate",
+    "preset",
+)
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30
 #: Separators of the cells of a CSV file.

@@ -2,7 +2,8 @@
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
 ``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
-``audio``, ``language`` and any option of the engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
+``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset`` and any option of the engine's
+stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
 0.04}``.
 
 A table that is doubtful as a whole (unreadable, unknown columns, two rows with the same id or output) raises
@@ -15,19 +16,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from operators.storage.files import (
-    join,
-    local_path,
-)
+from operators.media.codec_names import container_of
+from operators.storage.files import join, local_path
 from pipelines.engine.engine import Engine
 from pipelines.errors import ConfigError
 from pipelines.manifest.cells import (
     RowError,
     check_name,
     choice,
+    encoding,
     face_choice,
     file_path,
     language_code,
@@ -45,9 +45,12 @@ from pipelines.manifest.titles import (
     Dub,
     Title,
     is_picture,
+    merged,
     name_problem,
 )
 
+#: Keys of a row that its dubs take over.
+SHARED_KEYS = ("length", "audio", "loudness", "codec", "crf", "bitrate", "preset")
 MAX_PROBLEMS = 20
 
 
@@ -143,6 +146,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES)):
             choice(defaults, key, allowed, allowed[0])
         loudness_target(defaults)
+        encoding(defaults, "")
     except RowError as problem:
         raise ManifestError(str(problem)) from problem
 
@@ -271,7 +275,7 @@ def _dub(
         language = language_code(entry, defaults.get("language", ""))
         values: dict[str, Any] = {
             **defaults,
-            **{key: row[key] for key in ("length", "audio", "loudness") if key in row},
+            **{key: row[key] for key in SHARED_KEYS if key in row},
             **entry,
         }
         output = word(
@@ -283,6 +287,9 @@ def _dub(
             if "dubs" in row
             else {}
         )
+        container = container_of(PurePosixPath(output).suffix.lower())
+        encoder = {**encoding(values, container), "container": container}
+        options = merged(options, _of_encoder(encoder, engine))
         return Dub(
             dub=_dub_name(entry, number, of),
             speech=speech,
@@ -300,6 +307,20 @@ def _dub(
         )
     except (RowError, ConfigError) as problem:
         raise RowError(f"{where}: {problem}" if where else str(problem)) from problem
+
+
+def _of_encoder(given: dict[str, Any], engine: Engine) -> dict[str, dict[str, Any]]:
+    """Options of the encoder as those of the engine's last stage.
+
+    Raises:
+        RowError: that stage has no such option.
+    """
+    last = engine.stages[-1]
+    known = type(last.options).__dataclass_fields__
+    if unknown := [name for name in given if name not in known and name != "container"]:
+        raise RowError(f"{unknown[0]}: engine {engine.name} encodes without such an option")
+    kept = {name: value for name, value in given.items() if name in known}
+    return {last.name: kept} if kept else {}
 
 
 def _stage_options(row: Mapping[str, Any], engine: Engine) -> dict[str, dict[str, Any]]:

@@ -71,6 +71,11 @@ def overrides_of(titles: Sequence[Title]) -> list[dict[str, dict[str, Any]]]:
     return [title.options for title in titles] + [dub.options for title in titles for dub in title.dubs]
 
 
+def merged(first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Options ``{stage: {option: value}}`` of both; where both have one, the second's."""
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
+
+
 def is_picture(face: str) -> bool:
     """Tell the path of a reference picture from a choice of a face by word or number."""
     return not (face in FACES or (face.isascii() and face.isdigit()))

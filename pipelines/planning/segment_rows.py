@@ -17,6 +17,7 @@ from operators.media.probe import VideoInfo
 from operators.segment import PLAN
 from pipelines.engine.engine import META
 from pipelines.engine.rows import SEGMENT, Row
+from pipelines.manifest.titles import merged
 from pipelines.planning.context import PlanContext
 from pipelines.planning.fanout import options_text, output_segment_task
 from pipelines.planning.heartbeat import Heartbeats
@@ -127,7 +128,7 @@ def _lay_out(
     dub.notes += length_notes(dub.dub, speech, info)
     dub.frames = sum(run.count for run in runs)
     dub.video_seconds = _shown_seconds(runs[-1].pts, info)
-    options = {**plan.title.options, **dub.dub.options}
+    options = merged(plan.title.options, dub.dub.options)
     parts = split(runs, [one.core for one in segments], _longest(context, info))
     for number, output_segments in _by_segment(parts).items():
         missing = _missing(dub, segments[number], output_segments, info.pts, committed)

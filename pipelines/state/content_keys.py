@@ -26,7 +26,7 @@ from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine, StageSpec
 from pipelines.engine.model_files import wanted_files
 from pipelines.engine.specs import Provenance
-from pipelines.manifest.titles import Dub, Title, is_picture
+from pipelines.manifest.titles import Dub, Title, is_picture, merged
 from retalk_models import __version__
 from retalk_models.registry.catalog import ModelFile, load_catalog
 from retalk_models.registry.registry import Registry, home_registry
@@ -171,9 +171,7 @@ def segment_ingredients(
         MediaError: the speech or the picture of the face cannot be found.
     """
     options = {
-        spec.name: dataclasses.replace(
-            spec.options, **{**title.options.get(spec.name, {}), **dub.options.get(spec.name, {})}
-        )
+        spec.name: dataclasses.replace(spec.options, **merged(title.options, dub.options).get(spec.name, {}))
         for spec in engine.stages
     }
     weights = {spec.name: weights_of(spec, options[spec.name], provenance) for spec in engine.stages}

@@ -17,10 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncodedSegment, EncoderOptions, encode_segment
+from operators.media.writer import EncodedSegment, encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage

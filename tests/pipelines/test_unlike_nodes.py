@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from operators.media.encoders import EncoderOptions
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions
 from operators.segment import Segment
 from pipelines.engine.rows import Row
 from pipelines.engine.specs import GroupSpec

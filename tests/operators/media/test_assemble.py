@@ -12,10 +12,11 @@ import pytest
 
 from operators.media.assemble import assemble
 from operators.media.audio import audio_blocks
+from operators.media.encoders import EncoderOptions
 from operators.media.loudness import loudness_of
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import encode_segment
 from operators.storage.errors import MediaError, NoAudioError
 from tests.operators.media import synth
 from tests.operators.media.conftest import VFR

@@ -13,10 +13,11 @@ import fsspec
 import numpy as np
 import pytest
 
+from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import EncoderOptions, encode_segment
+from operators.media.writer import encode_segment
 from tests.operators.media import synth
 from tests.operators.media.conftest import VFR, ZOO
 

@@ -1,0 +1,107 @@
+"""Codecs by name, the containers that hold them, and what can be asked of them; checked before anything heavy is
+imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal, get_args
+
+Codec = Literal["auto", "h264", "hevc", "prores", "dnxhr", "av1", "ffv1", "h264_nvenc", "hevc_nvenc"]
+CODECS: tuple[str, ...] = get_args(Codec)
+Container = Literal["", "mp4", "mov", "mkv"]
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
+PRESETS: tuple[str, ...] = get_args(Preset)
+#: Containers that hold each codec.
+HOLDS: dict[str, tuple[Container, ...]] = {
+    "h264": ("mp4", "mov", "mkv"),
+    "hevc": ("mp4", "mov", "mkv"),
+    "prores": ("mov", "mkv"),
+    "dnxhr": ("mov",),
+    "av1": ("mp4", "mkv"),
+    "ffv1": ("mp4", "mkv"),
+    "h264_nvenc": ("mp4", "mov", "mkv"),
+    "hevc_nvenc": ("mp4", "mov", "mkv"),
+}
+#: Codecs whose quality is set by their profile alone.
+FIXED = ("prores", "dnxhr", "ffv1")
+_BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """Options of every stage that encodes.
+
+    Attributes:
+        codec: auto: by the source and the output's container, see docs/media.md; or its name. Hardware encoders are used
+            where they are named.
+        crf: constant rate factor, lower is better: 0 to 51, for av1 to 63; 15 is beyond seeing for most footage.
+        bitrate: mean bits a second such as 8M or 800k in place of a constant quality; empty: crf rules.
+        preset: speed of the encoder.
+        container: of the output, known by its name; "": as MP4.
+    """
+
+    codec: Codec = "auto"
+    crf: float = 17.0
+    bitrate: str = ""
+    preset: Preset = "superfast"
+    container: Container = ""
+
+    def __post_init__(self) -> None:
+        if problem := encoding_problem(self.codec, self.crf, self.bitrate, self.preset, self.container):
+            raise ValueError(problem)
+
+
+def container_of(suffix: str) -> Container:
+    """The container of an output by its suffix, such as ``.m4v``."""
+    return {".mov": "mov", ".mkv": "mkv"}.get(suffix, "mp4")  # type: ignore[return-value]
+
+
+def bits_of(bitrate: str) -> int:
+    """Bits a second of a text such as 8M, 800k or 800000.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _BITRATE.fullmatch(bitrate)
+    if not found or not float(found[1]):
+        raise ValueError(f"bitrate {bitrate!r} must be a number of bits a second such as 8M or 800k")
+    return round(float(found[1]) * {"": 1, "k": 1000, "M": 1_000_000}[found[2]])
+
+
+def encoding_problem(
+    codec: str = "auto",
+    crf: float = Encoding.crf,
+    bitrate: str = "",
+    preset: str = Encoding.preset,
+    container: str = "",
+) -> str:
+    """Say what is wrong with a choice of encoding; empty where nothing is.
+
+    Args:
+        codec, crf, bitrate, preset: see `Encoding`.
+        container: of the output; "" where it is not known.
+    """
+    if codec not in CODECS:
+        return f"codec {codec!r} must be one of {', '.join(CODECS)}"
+    top = 63 if codec == "av1" else 51
+    if not 0 <= crf <= top:
+        return f"crf {crf:g} must be from 0 to {top}"
+    if preset not in PRESETS:
+        return f"preset {preset!r} must be one of {', '.join(PRESETS)}"
+    if bitrate:
+        try:
+            bits_of(bitrate)
+        except ValueError as problem:
+            return str(problem)
+        if codec in FIXED:
+            return f"bitrate {bitrate}: {codec} has no choice of one"
+    if codec != "auto" and container and container not in HOLDS[codec]:
+        suffixes = " or ".join(f".{name}" for name in HOLDS[codec])
+        return (
+            f"codec {codec} does not fit an output in .{container}: name it {suffixes}, or choose codec auto"
+        )
+    return ""
