@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from operators.media.codec_names import container_of
 from operators.storage.files import filesystem, is_url, join, normalized
-from pipelines.errors import DONE, PreflightError
+from pipelines.errors import DONE, PreflightError, UsageError
+from pipelines.manifest.cells import RowError, encoding
 from pipelines.manifest.titles import AudioRule, LengthRule
 from pipelines.preflight.checks import MAX_NAME_BYTES, check_dub
 from pipelines.runner import Report, run
@@ -29,6 +31,10 @@ def dub(
     audio: AudioRule = "replace",
     language: str = "",
     loudness: str = "off",
+    codec: str = "auto",
+    crf: float | str | None = None,
+    bitrate: str = "",
+    preset: str = "",
     keep_segments: bool = False,
     cache: str | bool | None = None,
     overwrite: bool = False,
@@ -52,6 +58,11 @@ def dub(
         loudness: of the speech in the output: "off": its own, also where many channels are mixed down;
             "source": that of the video's audio; or a number of LUFS such as "-23", with true peaks limited to
             -1 dBTP.
+        codec: of the output's picture: "auto": what a viewer of the source would expect; "h264", "hevc", "prores",
+            "dnxhr", "av1", "ffv1"; "h264_nvenc", "hevc_nvenc" on NVIDIA GPUs.
+        crf: constant rate factor, lower is better; None: 17.
+        bitrate: mean bits a second such as "8M", in place of a constant quality.
+        preset: speed of the encoder, "ultrafast" to "veryslow"; empty: superfast.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
         overwrite: replace an output that exists already; a call that was interrupted is resumed with what it
@@ -72,10 +83,19 @@ def dub(
         'done'
     """
     check_dub(str(video), str(speech), str(output), face)
+    encoder = {"codec": "" if codec == "auto" else codec, "crf": crf, "bitrate": bitrate, "preset": preset}
+    try:
+        encoding(encoder, container_of(PurePosixPath(str(output)).suffix.lower()))
+    except RowError as problem:
+        raise UsageError(str(problem)) from problem
     target = absolute(str(output))
     directory = side_directory(target)
     row = row_of(str(video), str(speech), target)
-    defaults = {"face": face, "length": length, "audio": audio, "language": language, "loudness": loudness}
+    defaults: dict[str, Any] = {"face": face, "length": length, "audio": audio, "language": language}
+    defaults |= {
+        "loudness": loudness,
+        **{name: one for name, one in encoder.items() if one not in ("", None)},
+    }
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     # After an interruption the same work resumes; its directory says whether the output may be replaced.

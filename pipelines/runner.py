@@ -104,14 +104,15 @@ def run(
 
     Args:
         manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``,
-            ``speech``, ``output``, and optionally ``face``, ``length``, ``audio``, ``language``, ``loudness`` and options
-            of stages (``"speak.lag"``); or ``id``, ``video`` and ``dubs``, a list of such dubs. Relative
-            outputs lie in the run directory.
+            ``speech``, ``output``, and optionally ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``,
+            ``crf``, ``bitrate``, ``preset`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and ``dubs``,
+            a list of such dubs. Relative outputs lie in the run directory.
         run_dir: fsspec URL of the run directory.
         engine: name, path of a .yaml file, or configuration.
         profile: the same.
         options: engine-wide options of stages, ``{stage: {option: value}}``.
-        defaults: ``face``, ``length``, ``audio``, ``language``, ``loudness`` for rows that have none.
+        defaults: ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset`` for rows
+            that have none.
         runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay
             (`pipelines.execution.runner_choice`).
         keep_segments: do not delete encoded segments after assembly.

@@ -125,7 +125,10 @@ def encoded_format(codec: str, info: VideoInfo) -> str:
     """FFmpeg's pixel format of the encoded pictures: the working one, or the nearest that the encoder takes."""
     working = info.layout.format
     if codec == "ffv1":
-        return {"gray10le": "gray10le"}.get(working.name, working.name.replace("yuvj", "yuv"))
+        return working.name.replace("yuvj", "yuv")
+    if codec.endswith("_nvenc"):
+        # Its formats of 10 bits have no planes; H.264 has 8.
+        return "p010le" if working.depth > 8 and codec == "hevc_nvenc" else "yuv420p"
     if codec not in TAKES:
         return working.opaque
     full, deep = working.chroma == (0, 0) and not working.gray, working.depth > 8
@@ -178,6 +181,7 @@ def add_encoder(
         pix_fmt=encoded_format(codec, info),
         time_base=info.time_base,
     )
+    assert isinstance(stream, VideoStream)
     context = stream.codec_context
     context.thread_count = 1
     if options.bitrate:

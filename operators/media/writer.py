@@ -74,7 +74,10 @@ def encode_segment(
         try:
             count = _encode(path, frames, info, options)
         except av.error.FFmpegError as error:
-            raise MediaError(f"{url}: cannot be encoded ({describe(error)})") from error
+            needs = "; it needs an NVIDIA GPU and its driver" if options.codec.endswith("_nvenc") else ""
+            raise MediaError(
+                f"{url}: cannot be encoded as {codec_for(info, options)} ({describe(error)}{needs})"
+            ) from error
         data = path.stat().st_size
         digest = sha256_of(path)
     return EncodedSegment(count, data, digest)

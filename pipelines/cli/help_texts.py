@@ -20,8 +20,8 @@ Examples:
 
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV, TSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio,
-language and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several dubs of one video share a row and its
-analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
+language, loudness, codec, crf, bitrate, preset and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several
+dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
 
 Relative inputs are looked up in the manifest's folder and in the working directory; relative outputs are written to DIR. A title that
 cannot be dubbed (a missing or damaged file, no face, silent speech) is recorded as failed in DIR/ledger.jsonl, and the others finish."""

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.engine.config import load_engine
 from pipelines.engine.engine import Engine
 from pipelines.manifest.reader import ManifestError, parse_rows, read_manifest
-from pipelines.manifest.titles import UNNAMED, Title, label
+from pipelines.manifest.titles import UNNAMED, Title, label, merged
 from pipelines.planning.plans import decode, encode
 from tests.pipelines.conftest import engine_config
 
@@ -80,6 +81,53 @@ def test_loudness_is_a_word_or_a_number(given: Any, read: str) -> None:
 def test_another_loudness_is_refused(given: Any) -> None:
     (title,) = parse({**ROWS[0], "loudness": given})
     assert "loudness: must be" in title.error
+
+
+@pytest.fixture(scope="module")
+def exemplar() -> Engine:
+    return Engine(load_engine("exemplar"))
+
+
+def test_the_encoding_of_a_row_goes_to_the_last_stage(exemplar: Engine) -> None:
+    """With the output's container; a dub's own words come before its row's and the command's."""
+    dubs = [
+        {"language": "deu", "speech": "/s/d.wav", "output": "/o/d.mov"},
+        {"language": "fra", "speech": "/s/f.wav", "output": "/o/f.mp4", "codec": "hevc", "crf": "21"},
+    ]
+    row = {"id": "a", "video": "/v/a.mp4", "dubs": dubs, "codec": "prores", "render.patches_mib": 64}
+    (title,) = parse_rows([("", row)], exemplar, "/out", defaults={"preset": "fast", "codec": "av1"})
+    assert title.error == ""
+    assert [dub.options for dub in title.dubs] == [
+        {"render": {"codec": "prores", "preset": "fast", "container": "mov"}},
+        {"render": {"codec": "hevc", "preset": "fast", "crf": 21.0, "container": "mp4"}},
+    ]
+    assert merged(title.options, title.dubs[0].options)["render"] == {
+        "patches_mib": 64,
+        "codec": "prores",
+        "preset": "fast",
+        "container": "mov",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"codec": "prores"}, "codec prores does not fit an output in .mp4: name it .mov or .mkv"),
+        ({"codec": "xvid"}, "codec 'xvid' must be one of auto"),
+        ({"crf": "good"}, "crf: must be a number, got 'good'"),
+        ({"crf": 99}, "crf 99 must be from 0 to 51"),
+        ({"bitrate": 8}, ""),
+        ({"bitrate": "8 Mbit"}, "bitrate '8 Mbit' must be"),
+        ({"preset": "placebo"}, "preset 'placebo' must be"),
+    ],
+)
+def test_an_encoding_that_cannot_be_fails_its_row(
+    exemplar: Engine, given: dict[str, Any], words: str
+) -> None:
+    row = {"id": "a", "video": "/v/a.mp4", "speech": "/s/a.wav", "output": "/o/a.mp4", **given}
+    (title,) = parse_rows([("", row)], exemplar, "/out")
+    assert words in title.error
+    assert bool(words) == bool(title.error and "no such file" not in title.error)
 
 
 def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
