@@ -11,7 +11,7 @@ from operators.media.codec_names import container_of
 from operators.storage.files import filesystem, is_url, join, normalized
 from pipelines.errors import DONE, PreflightError, UsageError
 from pipelines.manifest.cells import RowError, encoding
-from pipelines.manifest.titles import AudioRule, LengthRule
+from pipelines.manifest.titles import AudioRule, LengthRule, PlaceRule
 from pipelines.preflight.checks import MAX_NAME_BYTES, check_dub
 from pipelines.runner import Report, run
 from pipelines.state.ownership import read_run_metadata
@@ -31,6 +31,7 @@ def dub(
     audio: AudioRule = "replace",
     language: str = "",
     loudness: str = "off",
+    place: PlaceRule = "track",
     codec: str = "auto",
     crf: float | str | None = None,
     bitrate: str = "",
@@ -58,6 +59,8 @@ def dub(
         loudness: of the speech in the output: "off": its own, also where many channels are mixed down;
             "source": that of the video's audio; or a number of LUFS such as "-23", with true peaks limited to
             -1 dBTP.
+        place: "track": the speech's track holds it alone; "centre": it takes the place of the centre channel in the video's
+            sound, where that is 5.1 or the like.
         codec: of the output's picture: "auto": what a viewer of the source would expect; "h264", "hevc", "prores",
             "dnxhr", "av1", "ffv1"; "h264_nvenc", "hevc_nvenc" on NVIDIA GPUs.
         crf: constant rate factor, lower is better; None: 17.
@@ -92,10 +95,8 @@ def dub(
     directory = side_directory(target)
     row = row_of(str(video), str(speech), target)
     defaults: dict[str, Any] = {"face": face, "length": length, "audio": audio, "language": language}
-    defaults |= {
-        "loudness": loudness,
-        **{name: one for name, one in encoder.items() if one not in ("", None)},
-    }
+    defaults |= {"loudness": loudness, "place": place}
+    defaults |= {name: value for name, value in encoder.items() if value not in ("", None)}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}
     # After an interruption the same work resumes; its directory says whether the output may be replaced.

@@ -4,10 +4,11 @@ holds.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from operators.media.audio import find_audio
+from operators.media.audio import audio_blocks, audio_channels, find_audio
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
@@ -30,9 +31,9 @@ from operators.media.encoders import segment_options
 from operators.media.glance import glance
 from operators.media.languages import container_language, language_code, same_language
 from operators.media.losses import container_tags, losses, picture_losses, properties
-from operators.media.loudness import Levelling, levelling
+from operators.media.loudness import Levelling, centred, levelling
 from operators.media.matroska import set_display_size
-from operators.media.soundtrack import RATE, aac_packets, add_aac
+from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac, with_centre
 from operators.media.tags import content_tags, movflags
 from operators.media.tracks import Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
@@ -42,6 +43,9 @@ from operators.storage.files import atomic_write, suffix
 #: Output containers by suffix, with FFmpeg's names.
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 Audio = Literal["replace", "add", "keep"]
+Place = Literal["track", "centre"]
+#: The usual layout of sounds that say no more than their number of channels, such as PCM in Matroska.
+UNNAMED = {"6 channels": "5.1", "8 channels": "7.1"}
 
 
 def assemble(
@@ -52,6 +56,7 @@ def assemble(
     audio: Audio = "replace",
     language: str | None = None,
     loudness: str = "off",
+    place: Place = "track",
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -72,6 +77,8 @@ def assemble(
         language: language of the speech (ISO 639 code or a tag such as ``pt-BR``).
         loudness: of the speech's track: "off" (its own), "source" (that of the source's default audio), or a
             number of LUFS; see `operators.media.loudness`.
+        place: "track": the speech's track holds the speech alone. "centre": it holds the source's default audio with the speech in
+            the place of its centre channel, where that has one (5.1, 7.1, ...).
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -86,6 +93,8 @@ def assemble(
         raise ValueError(f"{output}: the name of an output must end in one of {', '.join(FORMATS)}")
     if audio not in get_args(Audio):
         raise ValueError(f"audio {audio!r} must be one of {', '.join(get_args(Audio))}")
+    if place not in get_args(Place):
+        raise ValueError(f"place {place!r} must be one of {', '.join(get_args(Place))}")
     with atomic_write(output) as path:
         try:
             return _write(
@@ -97,6 +106,7 @@ def assemble(
                 audio,
                 language,
                 loudness,
+                place,
             )
         except av.error.FFmpegError as error:
             raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
@@ -111,6 +121,7 @@ def _write(
     audio: Audio,
     language: str | None,
     loudness: str,
+    place: Place,
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -147,18 +158,21 @@ def _write(
             reference = (video, find_audio(source, video).index) if source.streams.audio else None
             level = levelling(speech, loudness, reference)
             carrier.warnings += level.notes
+            track = _SpeechTrack(speech, level)
+            if place == "centre":
+                track = _in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
         rest = [s for s in source.streams if s.index not in (dubbed.index, replaced)]
         if speech is None:
             carrier.add(rest)
         elif audio == "replace":
-            stream = _add_speech(container, name, level, language, Disposition.default, carrier.warnings)
+            stream = _add_speech(container, name, track, language, Disposition.default, carrier.warnings)
             carrier.add(rest)
         else:
             carrier.add(rest)
             first = Disposition(0) if source.streams.audio else Disposition.default
-            stream = _add_speech(container, name, level, language, first, carrier.warnings)
+            stream = _add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
-            packets.append(aac_packets(stream, level.blocks(speech, RATE), begin, end))
+            packets.append(track.packets(stream, begin, end))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         whole = container_tags(source.metadata)
@@ -185,6 +199,62 @@ def _write(
             f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it"
         )
     return carrier.warnings
+
+
+@dataclasses.dataclass(frozen=True)
+class _SpeechTrack:
+    """The sound of the speech's track.
+
+    Attributes:
+        speech: fsspec URL.
+        level: of the speech.
+        programme: file and stream that the speech is put into; None: it stands alone.
+        origin: the file's time that is the output's 0, seconds.
+        layout: one of the values of `AAC_LAYOUTS`.
+        centre, channels: number of the programme's centre channel, and of all of them.
+    """
+
+    speech: str
+    level: Levelling
+    programme: tuple[str, int] | None = None
+    origin: Fraction = Fraction(0)
+    layout: str = ""
+    centre: int = 0
+    channels: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.layout:
+            object.__setattr__(self, "layout", "mono" if self.level.channels == 1 else "stereo")
+
+    def packets(self, stream: AudioStream, begin: Fraction, end: Fraction) -> Iterator[Packet[Any]]:
+        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``."""
+        voice = self.level.blocks(self.speech, RATE)
+        if self.programme is None:
+            return aac_packets(stream, voice, begin, end)
+        url, index = self.programme
+        bed = (block for block, _ in audio_blocks(url, RATE, index=index, zero=self.origin))
+        whole = with_centre(bed, voice, max(0, round(begin * RATE)), self.centre, self.channels)
+        return aac_packets(stream, whole, Fraction(0), end)
+
+
+def _in_the_centre(
+    track: _SpeechTrack, programme: tuple[str, int] | None, origin: Fraction, warnings: list[str]
+) -> _SpeechTrack:
+    """The speech in the place of a programme's centre channel; as it is, with a note, where there is none."""
+    layout, names = audio_channels(*programme) if programme else ("no audio", [])
+    if (usual := UNNAMED.get(layout)) is not None:
+        layout, names = usual, [channel.name for channel in av.AudioLayout(usual).channels]
+    if programme is None or "FC" not in names or len(names) < 3 or layout not in AAC_LAYOUTS:
+        warnings.append(
+            f"{track.speech}: has a track of its own, the video's sound ({layout}) has no centre channel that AAC could keep"
+        )
+        return track
+    warnings.append(
+        f"{track.speech}: stands in the place of the centre channel of the video's sound ({layout}), encoded as AAC"
+    )
+    level = centred(track.level, track.speech)
+    centre = names.index("FC")
+    return _SpeechTrack(track.speech, level, programme, origin, AAC_LAYOUTS[layout], centre, len(names))
 
 
 def _tagged(path: Path, language: str) -> bool:
@@ -275,13 +345,13 @@ def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
 def _add_speech(
     container: OutputContainer,
     name: str,
-    level: Levelling,
+    track: _SpeechTrack,
     language: str | None,
     disposition: Disposition,
     warnings: list[str],
 ) -> AudioStream:
     """Add the speech's track."""
-    stream = add_aac(container, "mono" if level.channels == 1 else "stereo")
+    stream = add_aac(container, track.layout)
     stream.disposition = disposition
     if language:
         code = language_code(language)

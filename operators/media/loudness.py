@@ -128,6 +128,23 @@ class Levelling:
         return limited(raised, rate, layout) if self.limited else raised
 
 
+def centred(level: Levelling, url: str, index: int | None = None) -> Levelling:
+    """A levelling with one channel that is as loud as the given one, for a centre loudspeaker."""
+    if level.channels == 1:
+        return level
+    alone = dataclasses.replace(level, channels=1)
+    before, after = (
+        measured(one.blocks(url, LIMITED_RATE, index), LIMITED_RATE, "mono" if one is alone else "stereo")
+        for one in (level, alone)
+    )
+    more = before.lufs - after.lufs
+    if not math.isfinite(more):
+        return alone
+    return dataclasses.replace(
+        alone, gain=level.gain + more, limited=level.limited or after.peak + more > TRUE_PEAK
+    )
+
+
 def limited(blocks: Iterable[np.ndarray], rate: int, layout: str) -> Iterator[np.ndarray]:
     """float32[channels, n] blocks with their true peaks held below `TRUE_PEAK`; as many samples as there
     were.

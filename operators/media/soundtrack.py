@@ -62,6 +62,50 @@ def aac_packets(
     yield from stream.encode(None)
 
 
+def with_centre(
+    programme: Iterable[np.ndarray], speech: Iterable[np.ndarray], begin: int, centre: int, channels: int
+) -> Iterator[np.ndarray]:
+    """Put speech in the place of one channel of a programme.
+
+    Args:
+        programme: float32[channels, n] from time 0 on; where it ends before the speech, silence follows.
+        speech: float32[1, n] at the same rate.
+        begin: sample of the programme at which the speech begins.
+        centre: number of the channel.
+        channels: of the programme.
+
+    Yields:
+        float32[channels, n], n > 0.
+    """
+    voice = _Queue(_with_silence(speech, begin, 1))
+    for block in programme:
+        mixed = block.copy()
+        mixed[centre] = voice.take(block.shape[1])
+        yield mixed
+    for rest in voice.rest():
+        mixed = np.zeros([channels, rest.shape[1]], np.float32)
+        mixed[centre] = rest[0]
+        yield mixed
+
+
+class _Queue:
+    """Samples float32[1, n] that are taken in pieces of any length; silence behind their end."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
+        self._blocks, self._left = iter(blocks), np.zeros([1, 0], np.float32)
+
+    def take(self, count: int) -> np.ndarray:
+        while self._left.shape[1] < count and (block := next(self._blocks, None)) is not None:
+            self._left = np.concatenate([self._left, block], axis=1)
+        taken, self._left = self._left[0, :count], self._left[:, count:]
+        return np.pad(taken, (0, count - len(taken)))
+
+    def rest(self) -> Iterator[np.ndarray]:
+        if self._left.shape[1]:
+            yield self._left
+        yield from self._blocks
+
+
 def _with_silence(blocks: Iterable[np.ndarray], samples: int, channels: int) -> Iterator[np.ndarray]:
     while samples > 0:
         part = min(samples, RATE)

@@ -18,7 +18,7 @@ from pipelines.cli.help_texts import (
 )
 from pipelines.engine.foreign import foreign_engines
 from pipelines.errors import UsageError
-from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, RUNNERS
+from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, PLACE_RULES, RUNNERS
 
 
 def add_title_options(command: argparse.ArgumentParser) -> None:
@@ -29,6 +29,13 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
     group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
     group.add_argument("--loudness", default="off", metavar="LUFS", help=LOUDNESS_HELP)
+    group.add_argument(
+        "--place",
+        default="track",
+        choices=PLACE_RULES,
+        help="where the speech is heard. track (default): its track holds it alone; centre: it takes the place of the centre channel in "
+        "the video's 5.1 or 7.1 sound, whose other channels stay",
+    )
     group.add_argument("--codec", default="", metavar="CODEC", help=CODEC_HELP)
     group.add_argument(
         "--crf",
@@ -190,7 +197,7 @@ def guards(args: argparse.Namespace) -> dict[str, Any]:
 
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
-    names = ("face", "length", "audio", "language", "loudness", "codec", "crf", "bitrate", "preset")
+    names = ("face", "length", "audio", "language", "loudness", "place", "codec", "crf", "bitrate", "preset")
     return {name: value for name in names if (value := getattr(args, name)) != "" or name == "language"}
 
 

@@ -104,6 +104,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 audio=asked.audio,
                 language=asked.language or None,
                 loudness=asked.loudness,
+                place=asked.place,
             )
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began

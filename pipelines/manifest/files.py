@@ -28,6 +28,7 @@ DUB_KEYS = (
     "length",
     "audio",
     "loudness",
+    "place",
     "codec",
     "crf",
     "bitrate",

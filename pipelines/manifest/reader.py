@@ -2,7 +2,7 @@
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
 ``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
-``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset`` and any option of the engine's
+``audio``, ``language``, ``loudness``, ``place``, ``codec``, ``crf``, ``bitrate``, ``preset`` and any option of the engine's
 stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
 0.04}``.
 
@@ -41,6 +41,7 @@ from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
 from pipelines.manifest.titles import (
     AUDIO_RULES,
     LENGTH_RULES,
+    PLACE_RULES,
     UNNAMED,
     Dub,
     Title,
@@ -50,7 +51,7 @@ from pipelines.manifest.titles import (
 )
 
 #: Keys of a row that its dubs take over.
-SHARED_KEYS = ("length", "audio", "loudness", "codec", "crf", "bitrate", "preset")
+SHARED_KEYS = ("length", "audio", "loudness", "place", "codec", "crf", "bitrate", "preset")
 MAX_PROBLEMS = 20
 
 
@@ -143,7 +144,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
     try:
         language_code(defaults, "")
         face_choice(defaults, "largest")
-        for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES)):
+        for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES), ("place", PLACE_RULES)):
             choice(defaults, key, allowed, allowed[0])
         loudness_target(defaults)
         encoding(defaults, "")
@@ -302,6 +303,7 @@ def _dub(
             length=choice(values, "length", LENGTH_RULES, "keep"),
             audio=choice(values, "audio", AUDIO_RULES, "replace"),
             loudness=loudness_target(values),
+            place=choice(values, "place", PLACE_RULES, "track"),
             options=options,
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )

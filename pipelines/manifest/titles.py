@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args
 
 LengthRule = Literal["keep", "trim", "freeze", "loop", "pingpong"]
 AudioRule = Literal["replace", "add", "keep"]
+PlaceRule = Literal["track", "centre"]
 Runner = Literal["auto", "ray", "local"]
 RUNNERS: tuple[str, ...] = get_args(Runner)
 LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
 AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
+PLACE_RULES: tuple[str, ...] = get_args(PlaceRule)
 #: Containers that the encoded segments can be copied into.
 SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
 #: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
@@ -42,6 +44,7 @@ class Dub:
     length: LengthRule = "keep"
     audio: AudioRule = "replace"
     loudness: str = "off"
+    place: PlaceRule = "track"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str = ""
 

@@ -196,7 +196,7 @@ def segment_ingredients(
 
 def output_ingredients(dub: Dub) -> Ingredients:
     """Return the ingredients of a dub's output beside its segments: their assembly, and the place."""
-    return {name: getattr(dub, name) for name in ("output", "audio", "language", "loudness")}
+    return {name: getattr(dub, name) for name in ("output", "audio", "language", "loudness", "place")}
 
 
 def output_key(key: str, dub: Dub) -> str:

@@ -187,6 +187,20 @@ def mux_audio(
     container.mux(stream.encode(None))
 
 
+def write_title(path: Path, samples: np.ndarray, layout: str, codec: str = "pcm_s16le") -> None:
+    """Write a video of 25 frames a second, as long as float32[channels, n] at 48 kHz, with that sound."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, width=96, height=64, pix_fmt="yuv420p")
+        sound = container.add_stream(codec, rate=48000, layout=layout)
+        for i in range(round(samples.shape[1] / 48000 * 25)):
+            frame = picture(i, 96, 64)
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(packed(samples, 48000, layout)))
+        container.mux(sound.encode(None))
+
+
 def packed(samples: np.ndarray, rate: int, layout: str, start: int = 0) -> AudioFrame:
     """A packed frame of float32[channels, n]: PyAV cannot fill planar ones of 8 and more channels."""
     values = np.ascontiguousarray(samples.T, np.float32).reshape(1, -1)

@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operators.media.assemble import assemble
+from operators.media.audio import audio_blocks, audio_channels
 from operators.media.loudness import Levelling, levelling, limited, loudness_of, measured
 from operators.media.loudness_target import loudness_problem
+from operators.media.probe import probe_video
+from operators.media.soundtrack import with_centre
 from tests.operators.media import synth
+from tests.operators.media.segments import segments_of
 
 RATE = 48000
 
@@ -167,3 +172,78 @@ def test_what_may_be_asked_for() -> None:
         assert not loudness_problem(target)
     for target in ("loud", "", "3", "-70", "nan", "inf"):
         assert repr(target) in loudness_problem(target)
+
+
+@pytest.mark.parametrize(
+    ("layout", "channels", "codec"),
+    [("5.1", 1, "flac"), ("5.1(side)", 2, "flac"), ("7.1", 1, "flac"), ("5.1", 2, "pcm_s16le")],
+)
+def test_the_speech_in_the_centre_of_a_programme(
+    tmp_path: Path, layout: str, channels: int, codec: str
+) -> None:
+    """The other channels stay, the centre's old voice is gone, and the new one is as loud as its file. PCM in Matroska says
+    the number of its channels only.
+    """
+    count = 8 if layout == "7.1" else 6
+    bed = np.stack([synth.tone(2.4, hertz=200.0 + 100 * i, level=0.05)[0] for i in range(count)])
+    source, speech = tmp_path / "source.mkv", tmp_path / "speech.wav"
+    synth.write_title(source, bed, layout, codec)
+    synth.write_audio(speech, np.repeat(voice(1.6), channels, axis=0))
+    info = probe_video(str(source))
+    output = str(tmp_path / "out.mp4")
+    notes = assemble(
+        output, segments_of(info, [0, info.n_frames], name="centre"), str(source), str(speech), place="centre"
+    )
+    assert notes == [
+        f"{speech}: stands in the place of the centre channel of the video's sound ({layout}), encoded as AAC"
+    ]
+    found, names = audio_channels(output)
+    assert (found, names[2]) == (layout.replace("(side)", ""), "FC")
+    heard = np.concatenate([block for block, _ in audio_blocks(output)], axis=1)
+    for number in range(count):
+        if number not in (2, 3):  # AAC's channel for low frequencies has no others
+            hertz = 200.0 + 100 * number
+            assert amplitude(heard[number], hertz) == pytest.approx(0.05, rel=0.1), names[number]
+    assert amplitude(heard[2], 400.0) < 0.005
+    centre = measured(blocks(heard[2:3, : round(1.6 * RATE)]), RATE, "mono").lufs
+    assert centre == pytest.approx(loudness_of(str(speech)).lufs, abs=0.5)
+
+
+def amplitude(samples: np.ndarray, hertz: float) -> float:
+    """Amplitude of one sine in float32[n]."""
+    wave = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
+    return float(2 * np.abs((samples * wave).mean()))
+
+
+def test_a_programme_without_a_centre_gets_a_track_and_a_note(tmp_path: Path) -> None:
+    source, speech = tmp_path / "source.mkv", tmp_path / "speech.wav"
+    synth.write_title(source, np.repeat(voice(2.4), 2, axis=0), "stereo", "flac")
+    synth.write_audio(speech, voice(1.6))
+    info = probe_video(str(source))
+    segments = segments_of(info, [0, info.n_frames], name="no-centre")
+    (note,) = assemble(str(tmp_path / "out.mp4"), segments, str(source), str(speech), place="centre")
+    assert "has a track of its own, the video's sound (stereo) has no centre channel" in note
+    assert audio_channels(str(tmp_path / "out.mp4"))[0] == "mono"
+
+
+def test_speech_goes_on_where_the_programme_ends() -> None:
+    """In blocks of any size, from any sample on."""
+    bed = np.arange(1, 31, dtype=np.float32).reshape(3, 10)
+    speech = -np.arange(1, 13, dtype=np.float32)[None]
+    for size in (1, 3, 10):
+        mixed = np.concatenate(
+            [
+                *with_centre(
+                    (bed[:, i : i + size] for i in range(0, 10, size)),
+                    (speech[:, i : i + 5] for i in range(0, 12, 5)),
+                    4,
+                    2,
+                    3,
+                )
+            ],
+            axis=1,
+        )
+        assert mixed.shape == (3, 16)
+        assert (mixed[:2, :10] == bed[:2]).all()
+        assert not mixed[:2, 10:].any()
+        assert mixed[2].tolist() == [0.0] * 4 + speech[0].tolist()
