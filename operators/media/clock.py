@@ -54,6 +54,28 @@ def rejoined(timeline: Timeline, joins: Sequence[Fraction], time_base: Fraction)
     return dataclasses.replace(timeline, times=times)
 
 
+def placed(timeline: Timeline, url: str) -> Timeline:
+    """A timeline whose entry points are found by their places in the file; those without one are left out, but for the
+    first frame.
+    """
+    with open_input(url) as container:
+        stream = video_stream(container, url)
+        found = [
+            (int(packet.pts), int(packet.pos))
+            for packet in packets(container, stream, url)
+            if packet.is_keyframe and packet.pts is not None and packet.pos is not None
+        ]
+    keys, places, at = [], [], 0
+    for key in timeline.keys.tolist():
+        # Both are in the order of the file.
+        match = next((n for n in range(at, len(found)) if found[n][0] == timeline.times[key]), None)
+        if match is not None:
+            keys.append(key)
+            places.append(found[match][1])
+            at = match + 1
+    return dataclasses.replace(timeline, keys=np.array(keys, np.int64), places=np.array(places, np.int64))
+
+
 @kept_by_file(64)
 def clock_joins(url: str) -> tuple[Fraction, ...]:
     """Seconds to add to times behind each break of the clock, so that the parts of a recording follow each

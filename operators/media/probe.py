@@ -18,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from operators.media.clock import LONGEST_GAP, clock_joins, rejoined
+from operators.media.clock import LONGEST_GAP, clock_joins, placed, rejoined
 from operators.media.color import UNSPECIFIED, ColorTags
 from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
@@ -195,8 +195,7 @@ def _describe(
     shown = timeline
     if joins := clock_joins(url):
         shown = rejoined(timeline, joins, stream.time_base)
-        # Times repeat: no frame but the first can be recognised by its own.
-        timeline = dataclasses.replace(timeline, keys=timeline.keys[:1])
+        timeline = placed(timeline, url)
     pts, time_base, last_duration = shown.clean(stream.time_base, 1 / rate, origin)
     if clock:
         _check_clock(url, shown.times, timeline.times, stream.time_base)

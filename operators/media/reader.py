@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import av.container
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -86,7 +87,6 @@ def _from_entry(
     """
     if start == stop:
         return
-    times = info.timeline.times
     with open_input(url) as container:
         stream = video_stream(container, url)
         # A decoder that must find out how far pictures are reordered drops some when it learns it late.
@@ -95,7 +95,7 @@ def _from_entry(
                 stream.codec_context.reorder_depth, info.timeline.reordering
             )
         if entry:
-            container.seek(int(times[entry]) - back, stream=stream)
+            _seek(container, stream, info, entry, back)
         for position, picture in _numbered(container, stream, url, info, entry):
             if position < start:
                 continue
@@ -114,6 +114,18 @@ def _from_entry(
         )
 
 
+def _seek(
+    container: av.container.InputContainer, stream: VideoStream, info: VideoInfo, entry: int, back: int
+) -> None:
+    """Go to an entry point: by its time, or, where times repeat, by its place in the file."""
+    timeline = info.timeline
+    if timeline.places is None:
+        container.seek(int(timeline.times[entry]) - back, stream=stream)
+        return
+    place = int(timeline.places[np.searchsorted(timeline.keys, entry)])
+    container.seek(place, stream=stream, unsupported_byte_offset=True)
+
+
 def _numbered(
     container: av.container.InputContainer, stream: VideoStream, url: str, info: VideoInfo, entry: int
 ) -> Iterator[tuple[int, VideoFrame]]:
@@ -124,7 +136,8 @@ def _numbered(
     """
     times = info.timeline.times
     keys = info.timeline.keys
-    entries = {int(times[k]): int(k) for k in keys[keys <= entry][-NEAR:] if times[k] != NO_TIME}
+    near = NEAR if info.timeline.places is None else 1
+    entries = {int(times[k]): int(k) for k in keys[keys <= entry][-near:] if times[k] != NO_TIME}
     position = -1 if entry == 0 else None
     for picture in pictures(container, stream, url):
         if position is None:

@@ -33,12 +33,15 @@ class Timeline:
         last_duration: duration of the last frame in the stream's time base, 0 if unknown.
         reordering: places by which a packet comes later in the file than its frame is shown, at most; 0 if
             unknown.
+        places: int64[k], where in the file the packets of `keys` begin, bytes: for recordings whose clock starts anew, so that
+            times lead nowhere; else None.
     """
 
     times: np.ndarray
     keys: np.ndarray
     last_duration: int
     reordering: int = 0
+    places: np.ndarray | None = None
 
     def starts(self, start: int) -> list[int]:
         """Frames at which decoding can start so that frame ``start`` comes out right, the nearest first, two

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from operators.media import reader
 from operators.media.assemble import assemble
 from operators.media.audio import load_audio
 from operators.media.clock import clock_joins
+from operators.media.decoding import pictures
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.storage.errors import DecodeError
@@ -79,6 +83,32 @@ def test_parts_joined_end_to_end_are_one_recording(zoo: Zoo, tmp_path: Path, nam
     assert abs(synth.find_burst(output, 0, seed=1) - begin - before) <= 50
     assert abs(synth.find_burst(output, 0, seed=2) - begin - before - length) <= 2000
     assert len(load_audio(str(path))) / 16000 == pytest.approx(float(info.duration), abs=1.0)
+
+
+@pytest.mark.parametrize("name", ["mpeg2.ts", "open.ts"])
+def test_ranges_of_joined_parts_begin_at_the_key_frame_before_them(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Pictures are those of a decode from the beginning, though times repeat; few are decoded for a range."""
+    parts = [part(zoo, tmp_path / f"{i}.ts", i, name) for i in (1, 2, 3)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(one.read_bytes() for one in parts))
+    info = probe_video(str(path))
+    whole = [digest for _, digest in synth.decode_plain(path)]
+    decoded: list[int] = []
+
+    def counted(*args: Any) -> Iterator[Any]:
+        for picture in pictures(*args):
+            decoded.append(1)
+            yield picture
+
+    monkeypatch.setattr(reader, "pictures", counted)
+    group = int(np.diff(info.timeline.keys).max())
+    for start in range(0, info.n_frames - 2, 7):
+        decoded.clear()
+        found = [synth.digest(f.picture) for f in read_frames(str(path), start, start + 2, info)]
+        assert found == whole[start : start + 2], start
+        assert len(decoded) <= 2 * group + 2 + 16, start
 
 
 def test_a_later_part_follows_without_a_gap(zoo: Zoo, tmp_path: Path) -> None:
