@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -99,6 +99,7 @@ def run(
     redo: Sequence[str] = (),
     log_file: str | None = None,
     overwrite: bool = False,
+    ended: Callable[[Record], None] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
@@ -127,6 +128,8 @@ def run(
         redo: ids of titles that are computed again though they are finished; their outputs are replaced.
         overwrite: replace outputs that exist and that no run in this directory has made.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
+        ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
+            has finished included; from any thread.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
@@ -157,6 +160,7 @@ def run(
         others=frozenset(title.id for title in manifested) - {title.id for title in titles},
         cache=cache_folder(cache, chosen, directory.url),
         keep_segments=keep_segments,
+        told=ended,
     )
     noticed = _check(spec, overwrite)
     noticed += built.notes

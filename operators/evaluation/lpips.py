@@ -14,6 +14,7 @@ import retalk_models
 from operators.evaluation.metric import SegmentMetric
 from operators.media.frames import Frame
 from operators.segment import Segment
+from retalk_models.registry.registry import home_registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +50,9 @@ class Lpips(SegmentMetric):
     sound.
 
     Without its files the metric has no value, and the note names them and the command that fetches them.
+
+    Args:
+        weights: home of other model files than the official ones.
     """
 
     name = "lpips"
@@ -57,9 +61,12 @@ class Lpips(SegmentMetric):
     on = False
     every = 25
 
+    def __init__(self, weights: str = "") -> None:
+        self._weights = weights
+
     @functools.cached_property
     def _network(self) -> nn.Module:
-        return retalk_models.load("lpips")
+        return retalk_models.load("lpips", registry=home_registry(self._weights))
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
         """Return the distance; NaN where nothing was drawn."""

@@ -43,9 +43,13 @@ class FinishedDub:
     seconds: float
 
 
+class NoValueError(ValueError):
+    """A result has no value of a metric, for a reason that is worth a note (a missing face, sound that is too short)."""
+
+
 class Metric(ABC):
     """A number about results. Subclass `SegmentMetric` or `TitleMetric`; classes are constructed without
-    arguments.
+    arguments, or with those that their place names (`pipelines.engine.metrics.load_metric`).
 
     A metric that raises has no value there, and the title gets a note; it never fails a title.
     """
@@ -200,8 +204,16 @@ class Meter:
 
 
 def failure(metric: Metric, problem: Exception) -> str:
-    """Return the note about a metric that could not be measured."""
-    return f"metric {metric.name}: {type(problem).__name__}: {problem}"
+    """Return the note about a metric that could not be measured, see `noted`."""
+    kind = "" if isinstance(problem, NoValueError) else f"{type(problem).__name__}: "
+    return f"metric {metric.name}: {kind}{problem}"
+
+
+def noted(note: str) -> tuple[str, str]:
+    """Return the metric's name and the reason of a note that `failure` wrote; ("", "") for any other note."""
+    start, colon, reason = note.partition(": ")
+    named = start.startswith("metric ") and bool(colon)
+    return (start.removeprefix("metric "), reason) if named else ("", "")
 
 
 def summarize(

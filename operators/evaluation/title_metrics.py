@@ -16,13 +16,13 @@ import retalk_models
 from operators.evaluation.identity import csim, identity_drift
 from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
 from operators.evaluation.lip_leak import lip_leak, silent_at
-from operators.evaluation.metric import FinishedDub, TitleMetric
+from operators.evaluation.metric import FinishedDub, NoValueError, TitleMetric
 from operators.evaluation.mouth_distance import mouth_distance
 from operators.evaluation.mouth_tracks import LagCorrelation, lag_correlation, opening_track
 from operators.media.audio import load_audio
 from operators.media.container import COVER, open_input
 from operators.storage.files import kept_by_file
-from retalk_models.registry.registry import default_registry
+from retalk_models.registry.registry import home_registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,28 +118,63 @@ class IdentityDrift(TitleMetric):
         return identity_drift(track.times[track.described], track.descriptors, source.descriptors)
 
 
-class LseD(TitleMetric):
-    """LSE-D of the output by the protocol "tracked"; needs `syncnet_v2.model` and `s3fd-619a316812.pth`."""
+class _Sync(TitleMetric):
+    """A number of SyncNet's; needs `syncnet_v2.model`, and for tracked protocols `s3fd-619a316812.pth`.
+
+    Args:
+        protocol: one of `operators.evaluation.sync_protocols.PROTOCOLS`.
+        weights: home of other model files than the official ones (its folder ``models``).
+    """
+
+    on = False
+
+    def __init__(self, protocol: str = "tracked", weights: str = "") -> None:
+        self._protocol, self._weights = protocol, weights
+
+    def clip(self, dub: FinishedDub) -> ClipSync:
+        """Score the output with its own sound.
+
+        Raises:
+            NoValueError: it has no row.
+        """
+        found = _scored(dub.output, self._protocol, self._weights)
+        if not found.rows:
+            raise NoValueError(found.reason)
+        return found
+
+
+class LseD(_Sync):
+    """LSE-D of the output, by the protocol "tracked" unless told otherwise."""
 
     name = "lse_d"
     better = "lower"
-    on = False
 
     def measure(self, dub: FinishedDub) -> float:
-        """Return the mean over tracks; NaN without a track."""
-        return _tracked(dub.output).lse_d
+        """Return the mean over tracks."""
+        return self.clip(dub).lse_d
 
 
-class LseC(TitleMetric):
-    """LSE-C of the output by the protocol "tracked"; needs `syncnet_v2.model` and `s3fd-619a316812.pth`."""
+class LseC(_Sync):
+    """LSE-C of the output, by the protocol "tracked" unless told otherwise."""
 
     name = "lse_c"
     better = "higher"
-    on = False
 
     def measure(self, dub: FinishedDub) -> float:
-        """Return the mean over tracks; NaN without a track."""
-        return _tracked(dub.output).lse_c
+        """Return the mean over tracks."""
+        return self.clip(dub).lse_c
+
+
+class LseOffset(_Sync):
+    """Frames of 25 a second by which SyncNet finds the sound early, of the longest track."""
+
+    name = "lse_offset"
+    unit = "frames"
+
+    def measure(self, dub: FinishedDub) -> float:
+        """Return the offset."""
+        offset = self.clip(dub).offset
+        return math.nan if offset is None else offset
 
 
 def _opening(track: LandmarkTrack) -> np.ndarray:
@@ -163,19 +198,22 @@ def _agreement(dub: FinishedDub) -> LagCorrelation:
 
 
 @functools.cache
-def _networks() -> tuple[nn.Module, nn.Module]:
+def _networks(tracked: bool, weights: str) -> tuple[nn.Module, nn.Module | None]:
     # One error names the files of both that are missing.
-    registry = default_registry()
+    registry = home_registry(weights)
     parts = registry.catalog.networks
-    registry.require([part.file for name in ("syncnet", "s3fd") for part in parts[name]])
-    return retalk_models.load("syncnet"), retalk_models.load("s3fd")
+    names = ("syncnet", "s3fd") if tracked else ("syncnet",)
+    registry.require([part.file for name in names for part in parts[name]])
+    found = [retalk_models.load(name, registry=registry) for name in names]
+    return found[0], found[1] if tracked else None
 
 
 @kept_by_file(8)
-def _tracked(url: str) -> ClipSync:
+def _scored(url: str, protocol: str, weights: str) -> ClipSync:
     # torch is loaded only where these metrics are measured.
     from operators.evaluation.sync_protocols import PROTOCOLS, score_clip
     from operators.faces.s3fd import S3fdDetector
 
-    syncnet, s3fd = _networks()
-    return score_clip(url, PROTOCOLS["tracked"], syncnet, detect=S3fdDetector(s3fd))
+    chosen = PROTOCOLS[protocol]
+    syncnet, s3fd = _networks(chosen.tracked, weights)
+    return score_clip(url, chosen, syncnet, detect=S3fdDetector(s3fd) if s3fd is not None else None)

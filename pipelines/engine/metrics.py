@@ -10,6 +10,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from operators.columns import tensor_spec
 from operators.evaluation.metric import Metric, SegmentMetric, TitleMetric
@@ -80,14 +81,16 @@ def metric_place(name: str) -> str:
 
 
 def load_metric(place: str) -> Metric:
-    """Make the metric of ``module:Class``.
+    """Make the metric of ``module:Class``, or of ``module:Class?name=value&...`` with arguments (texts).
 
     Raises:
         ConfigError: it cannot be imported, or is no metric.
     """
-    module, _, name = place.partition(":")
+    where, _, query = place.partition("?")
+    module, _, name = where.partition(":")
     try:
-        made: Any = getattr(importlib.import_module(module), name)()
+        arguments = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        made: Any = getattr(importlib.import_module(module), name)(**arguments)
     except Exception as problem:
         raise ConfigError(
             f"metric {place} cannot be loaded: {type(problem).__name__}: {problem}"
@@ -95,6 +98,12 @@ def load_metric(place: str) -> Metric:
     if not isinstance(made, (SegmentMetric, TitleMetric)):
         raise ConfigError(f"metric {place} is neither a SegmentMetric nor a TitleMetric")
     return made
+
+
+def place_with(place: str, **arguments: str) -> str:
+    """The place of a metric that is constructed with these arguments; empty ones are left out."""
+    given = {name: value for name, value in arguments.items() if value}
+    return f"{place}?{urlencode(given)}" if given else place
 
 
 def load_metrics(places: Iterable[str]) -> tuple[list[Metric], list[str]]:

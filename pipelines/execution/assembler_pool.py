@@ -1,51 +1,65 @@
-"""Actors that put finished dubs together."""
+"""Actors that put finished dubs together, or do other work a dub or clip at a time."""
 
 from __future__ import annotations
 
 import collections
 import queue
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
-from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.ray_session import detach_input
-from pipelines.planning.plans import DubPlan
 from pipelines.state.run_directory import Record
 
 #: Dubs that an assembler is sent at once, at most, and their frames.
 MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
 
 
+class Sized(Protocol):
+    """Something to work on whose cost grows with its frames."""
+
+    @property
+    def frames(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Sized)
+
+
 class Assembler:
-    """Assembles dubs in a process of its own, one after the other; a task per dub would start a process per
-    dub.
+    """Works on items in a process of its own, one after the other; a task per item would start a process per
+    item.
     """
 
     def __init__(self) -> None:
         detach_input()
 
-    def run(self, dubs: list[DubPlan], spec: AssemblySpec) -> list[Record]:
-        from pipelines.execution.assembly import assemble_dub
-
-        return [assemble_dub(dub, spec) for dub in dubs]
+    def run(self, work: Callable[[Any, Any], Record], items: list[Any], spec: Any) -> list[Record]:
+        return [work(item, spec) for item in items]
 
 
-class AssemblerPool:
+class AssemblerPool(Generic[Item]):
     """A few `Assembler` actors, started as they are needed, and the dubs that wait for them: short ones are
     sent several at a time.
 
     `run` is called from as many threads as there may be actors: `wanted` times when something was put.
+
+    Args:
+        num_cpus: that an actor books.
+        at_once: actors at most.
+        spec: the second argument of the work.
+        work: makes an item's record, such as `pipelines.execution.assembly.assemble_dub`; a function of a module.
     """
 
-    def __init__(self, num_cpus: float, at_once: int, spec: AssemblySpec) -> None:
-        self._num_cpus, self._at_once, self._spec = num_cpus, at_once, spec
-        self._waiting: collections.deque[DubPlan] = collections.deque()
+    def __init__(
+        self, num_cpus: float, at_once: int, spec: Any, work: Callable[[Item, Any], Record]
+    ) -> None:
+        self._num_cpus, self._at_once, self._spec, self._work = num_cpus, at_once, spec, work
+        self._waiting: collections.deque[Item] = collections.deque()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._all: list[Any] = []
         self._lock = threading.Lock()
 
-    def put(self, dub: DubPlan) -> None:
+    def put(self, dub: Item) -> None:
         """Queue a complete dub."""
         self._waiting.append(dub)
 
@@ -53,7 +67,7 @@ class AssemblerPool:
         """Return the number of calls of `run` that the waiting dubs justify."""
         return min(len(self._waiting), self._at_once)
 
-    def run(self) -> Iterator[tuple[DubPlan, Record | Exception]]:
+    def run(self) -> Iterator[tuple[Item, Record | Exception]]:
         """Assemble dubs until none waits, a few at a time, in an idle actor; yield each with its record, or with
         the error after its actor died three times.
         """
@@ -76,11 +90,11 @@ class AssemblerPool:
             self._all.append(actor)
             return actor
 
-    def _assembled(self, actor: Any, dubs: list[DubPlan]) -> Iterator[tuple[DubPlan, Record | Exception]]:
+    def _assembled(self, actor: Any, dubs: list[Item]) -> Iterator[tuple[Item, Record | Exception]]:
         import ray
 
         try:
-            yield from zip(dubs, ray.get(actor.run.remote(dubs, self._spec)), strict=True)
+            yield from zip(dubs, ray.get(actor.run.remote(self._work, dubs, self._spec)), strict=True)
         except ray.exceptions.RayError as problem:
             if len(dubs) == 1:
                 yield dubs[0], problem
@@ -88,8 +102,8 @@ class AssemblerPool:
             for dub in dubs:  # one of them killed the actor
                 yield from self._assembled(actor, [dub])
 
-    def _taken(self) -> list[DubPlan]:
-        dubs: list[DubPlan] = []
+    def _taken(self) -> list[Item]:
+        dubs: list[Item] = []
         frames = 0
         with self._lock:
             share = min(MAX_ASSEMBLED, -(-len(self._waiting) // self._at_once))

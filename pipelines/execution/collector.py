@@ -47,6 +47,7 @@ class Collector:
         finish: called with a complete dub; returns at once or after the assembly, and calls `ended` with
             the record.
         plan: rows of the plan of titles that this run leaves alone (`earlier_plan`).
+        told: called with the record of each dub that has ended, from any thread.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Collector:
         titles: list[Title],
         finish: Callable[[DubPlan], None],
         plan: Sequence[dict[str, Any]] = (),
+        told: Callable[[Record], None] | None = None,
     ) -> None:
-        self.run, self.engine, self.finish = run, engine, finish
+        self.run, self.engine, self.finish, self.told = run, engine, finish, told
         self.titles = {title.id: title for title in titles}
         #: Dubs whose segments are awaited.
         self.waiting: dict[tuple[str, str], DubPlan] = {}
@@ -186,6 +188,8 @@ class Collector:
 
     def ended(self, record: Record) -> None:
         """Note how a dub ended. May be called from any thread."""
+        if self.told is not None:
+            self.told(record)
         with self._lock:
             if problem := record.pop(UNWRITTEN, ""):
                 self.unwritten[record["title"], record["dub"]] = problem

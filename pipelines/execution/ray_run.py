@@ -16,6 +16,7 @@ from pipelines.engine.model_files import wanted_files
 from pipelines.engine.rows import Row
 from pipelines.errors import UsageError
 from pipelines.execution.assembler_pool import AssemblerPool
+from pipelines.execution.assembly import assemble_dub
 from pipelines.execution.collector import Collector
 from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
 from pipelines.execution.ray_graph import stream
@@ -99,7 +100,7 @@ class _Driver:
     def __init__(self, spec: RunSpec, ray: Any, placed: Placement, lock: RunLock, progress: Progress) -> None:
         self.spec, self.ray, self.placed, self.lock, self.progress = spec, ray, placed, lock, progress
         assemble = spec.profile.assemble
-        self.assemblers = AssemblerPool(assemble.num_cpus, assemble.at_once, spec.assembly)
+        self.assemblers = AssemblerPool(assemble.num_cpus, assemble.at_once, spec.assembly, assemble_dub)
         self.threads = ThreadPoolExecutor(assemble.at_once, "assemble")
         self.collector = spec.collector(self.assemblers.put)
 

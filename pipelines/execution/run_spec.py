@@ -18,7 +18,7 @@ from pipelines.monitoring.run_log import RunLog
 from pipelines.planning.plans import DubPlan
 from pipelines.state.analysis_cache import cache_room
 from pipelines.state.content_keys import provenance_of
-from pipelines.state.run_directory import RunDirectory
+from pipelines.state.run_directory import Record, RunDirectory
 
 #: Groups of stages in order, each with its pool.
 Placement = list[tuple[PoolConfig, GroupSpec]]
@@ -79,6 +79,7 @@ class RunSpec:
         others: ids of titles of the manifest that this run leaves alone.
         cache: folder of the analysis cache, "" for none.
         keep_segments: encoded segments stay after assembly.
+        told: called with the record of each dub that has ended, from any thread of this process.
     """
 
     directory: RunDirectory
@@ -88,6 +89,7 @@ class RunSpec:
     others: frozenset[str]
     cache: str
     keep_segments: bool
+    told: Callable[[Record], None] | None = None
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -130,7 +132,7 @@ class RunSpec:
     def collector(self, finish: Callable[[DubPlan], None]) -> Collector:
         """Make the run's collector; `finish` takes complete dubs."""
         plan = earlier_plan(self.directory, self.others) if self.others else []
-        return Collector(self.directory, self.engine.name, self.titles, finish, plan)
+        return Collector(self.directory, self.engine.name, self.titles, finish, plan, self.told)
 
     def log(self, placed: Placement, cpus: int) -> RunLog:
         """Make the run's log; `cpus`: of the machine or cluster, which pools grow with."""

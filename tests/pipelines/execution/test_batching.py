@@ -284,7 +284,7 @@ def test_assemblers_share_the_dubs_that_wait() -> None:
         return DubPlan(f"t{number}", "v.mp4", Dub("de", "s.wav", "o.mp4"), frames=frames)
 
     def taken(frames: list[int], at_once: int) -> list[list[str]]:
-        pool = AssemblerPool(0, at_once, AssemblySpec("run", "test"))
+        pool = AssemblerPool(0, at_once, AssemblySpec("run", "test"), assemble_dub)
         for number, count in enumerate(frames):
             pool.put(dub(number, count))
         batches = [[taken.title for taken in pool._taken()] for _ in frames]

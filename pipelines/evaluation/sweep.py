@@ -1,0 +1,395 @@
+"""A sweep: pairs dubbed and scored by several systems. Each system is a run of its own below the sweep's directory; all share one
+analysis cache, so that a video is analysed once.
+
+DIR/runs/SYSTEM.PROTOCOL/  run directories, with ledger, lock and outputs
+DIR/cache/                 what the systems share: shots, faces, landmarks
+DIR/features/              features of frames, for FID
+DIR/scores/*.json          one file a pair and system, as soon as it is scored
+DIR/scores.parquet, .csv   all of them, when the command ends
+DIR/sets.json              metrics of sets; DIR/sweep.json: what was asked for, of what, on which machine
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from operators.storage.files import join, local_path, normalized
+from operators.storage.redact import redact
+from pipelines.engine.config import ProfileConfig, load_profile, with_limits
+from pipelines.errors import DONE, FAILED, UsageError
+from pipelines.evaluation.existing import Clip, ScoringSpec, score_existing
+from pipelines.evaluation.measures import OFFSET, Measures
+from pipelines.evaluation.pairs import Listing, Pair, Shard
+from pipelines.evaluation.scores import (
+    AGAINST_SOURCE,
+    SCORED,
+    lacking,
+    score_of,
+    write_score,
+    write_scores,
+)
+from pipelines.evaluation.sets import set_metrics, write_sets
+from pipelines.evaluation.systems import SOURCE, System, check_systems, system_digests
+from pipelines.manifest.titles import LengthRule, Runner
+from pipelines.monitoring.progress import Progress
+from pipelines.runner import run
+from pipelines.state.content_keys import content_key, libraries, version
+from pipelines.state.run_directory import Record, read_json, slug, write_text
+
+LOGGER = logging.getLogger("retalk")
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A sweep as decided before anything runs.
+
+    Attributes:
+        directory: fsspec URL that everything is written to.
+        data: ``lrs2``, ``lrs3``, ``lrw``, ``hdtf``, ``pairs`` or ``score``.
+        systems: in the order in which they run.
+        measures: metrics.
+        pairs: of the whole sweep, before it is cut into shards.
+        listing: counts of the list that they were read from.
+        shard: the part that this command works on.
+        length: which of sound and video decides the length of a dub.
+        options: of the command, for ``sweep.json``.
+        command: the same as words.
+    """
+
+    directory: str
+    data: str
+    systems: Sequence[System]
+    measures: Measures
+    pairs: Sequence[Pair]
+    listing: Listing
+    shard: Shard = Shard()
+    length: LengthRule = "trim"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+
+    @property
+    def mine(self) -> list[Pair]:
+        """Pairs of this command's shard."""
+        return self.shard.take(self.pairs)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a sweep is run: arguments of `pipelines.runner.run`.
+
+    Attributes:
+        runner: "auto", "ray" or "local".
+        profile: name, path or configuration.
+        limits: in place of the profile's.
+        cache: fsspec URL of the analysis cache, False for none; None: in the sweep's directory.
+        verbose: show what the workers print.
+        overwrite: replace outputs that no run has made.
+    """
+
+    runner: Runner = "auto"
+    profile: str | ProfileConfig = "laptop"
+    limits: Mapping[str, float] = field(default_factory=dict)
+    cache: str | bool | None = None
+    verbose: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """End of a sweep's command.
+
+    Attributes:
+        directory: of the sweep.
+        attempted: pairs of the whole list, those that fell out when it was read included.
+        scored: by system, pairs of this command.
+        failed: by system, reasons and numbers of those that were not scored.
+        notes: on the sweep as a whole.
+        left_out: lines of the list that are no pairs.
+    """
+
+    directory: str
+    attempted: int
+    scored: dict[str, int]
+    failed: dict[str, Counter[str]]
+    notes: list[str]
+    left_out: int
+
+    @property
+    def exit_code(self) -> int:
+        return FAILED if any(self.failed.values()) or self.left_out else DONE
+
+
+def sweep_url(path: str) -> str:
+    """URL of a sweep's directory, absolute."""
+    local = local_path(path)
+    return normalized(str(local.absolute())) if local is not None else path.rstrip("/")
+
+
+def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outcome:
+    """Dub and score the pairs of a sweep. Run again with the same directory to resume.
+
+    Raises:
+        UsageError: wrong usage, or model files of a system are missing; nothing has run.
+        LockedError: another command is at work on one of the systems.
+    """
+    check_systems(spec.systems)
+    _check_directory(spec)
+    started = _now()
+    about = _about(spec, started)
+    write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
+    missing = spec.measures.missing()
+    notes = [*spec.listing.notes, *_missing_words(missing)]
+    for text in notes:
+        progress.say(f"note: {text}")
+    scored, failed = dict[str, int](), dict[str, Counter[str]]()
+    for system in spec.systems:
+        progress.say(f"{system.name}: {len(spec.mine)} pairs")
+        work = _SystemSweep(spec, system, execution, progress, missing)
+        records = work.run()
+        states = [(record["state"], record["error"]) for record in records]
+        scored[system.name] = sum(state == "done" for state, _ in states)
+        failed[system.name] = Counter(error for state, error in states if state != "done")
+        notes += work.noticed
+    progress.phase("writing tables")
+    table = write_scores(spec.directory)
+    write_sets(spec.directory, set_metrics(table, spec.measures, missing))
+    about["finished"] = _now()
+    write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
+    return Outcome(spec.directory, about["attempted"], scored, failed, notes, sum(spec.listing.left_out.values()))
+
+
+class _SystemSweep:
+    """One system's part of a sweep."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        system: System,
+        execution: Execution,
+        progress: Progress,
+        missing: Mapping[str, str],
+    ) -> None:
+        self.spec, self.system, self.execution = spec, system, execution
+        self.progress, self.missing = progress, missing
+        self.measures = spec.measures
+        self.noticed: list[str] = []
+        self.pairs: dict[str, list[Pair]] = {}
+        for pair in spec.mine:
+            self.pairs.setdefault(pair.id, []).append(pair)
+        profile = execution.profile
+        self.profile = with_limits(
+            load_profile(profile) if isinstance(profile, str) else profile, execution.limits
+        )
+        files, self.weights = system_digests(system)
+        self.identity = content_key(files, spec.measures.digests()[0])
+
+    def folder(self, suffix: str = "") -> str:
+        """URL of the system's run directory."""
+        name = f"{self.system.folder}.{self.measures.protocol}{suffix}{self.spec.shard.suffix}"
+        return join(self.spec.directory, "runs", name)
+
+    def run(self) -> list[Record]:
+        """Dub and score, or score only."""
+        if self.system.engine is None:
+            return self._existing()
+        records = self._dubbed()
+        again = {
+            record["title"]: names
+            for record in records
+            if record["state"] == "done" and (names := lacking(record, self.measures, self.missing))
+        }
+        if again:
+            self._afterwards({record["title"]: record for record in records}, again)
+        return records
+
+    def _dubbed(self) -> list[Record]:
+        system, spec, execution = self.system, self.spec, self.execution
+        assert system.engine is not None
+        places = self.measures.places(system.resolved())
+        cache = join(spec.directory, "cache") if execution.cache is None else execution.cache
+        rows = [
+            {"id": id, "video": pairs[0].video, "speech": pairs[0].audio, "output": f"{slug(id)}.mp4"}
+            for id, pairs in self.pairs.items()
+        ]
+        report = run(
+            rows,
+            run_dir=self.folder(),
+            engine=system.engine,
+            profile=self.profile,
+            options={**system.options, "metrics": {"on": places}},
+            defaults={"length": spec.length},
+            runner=execution.runner,
+            progress=self.progress,
+            verbose=execution.verbose,
+            cache=cache,
+            overwrite=execution.overwrite,
+            ended=self._told,
+        )
+        self.noticed += report.noticed
+        return report.records
+
+    def _existing(self) -> list[Record]:
+        """Score the sources, or results of others."""
+        clips = []
+        for id, (pair, *_) in self.pairs.items():
+            output = pair.video if self.system.name == SOURCE and not pair.output else pair.output
+            if self.system.name == SOURCE and pair.output:
+                output = pair.video
+            clips.append(Clip(id, pair.video, pair.audio, output))
+        names = [*self.measures.names, *self.measures.covariates]
+        if self.system.name == SOURCE:
+            names = [name for name in names if name not in AGAINST_SOURCE]
+        return self._score(clips, names, "")
+
+    def _afterwards(self, records: Mapping[str, Record], again: Mapping[str, Sequence[str]]) -> None:
+        """Measure what finished dubs lack, on their outputs."""
+        clips = [
+            Clip(id, records[id]["video"], records[id]["speech"], self._output(records[id])) for id in again
+        ]
+        names = sorted({name for found in again.values() for name in found})
+        found = self._score(clips, names, ".afterwards", told=False)
+        for later in found:
+            self._told(records[later["title"]], later)
+
+    def _score(self, clips: Sequence[Clip], names: Sequence[str], suffix: str, told: bool = True) -> list[Record]:
+        places = tuple(self.measures.place(name) for name in names)
+        paired = self.measures.protocol == "reconstruction" and self.system.name != SOURCE
+        scoring = ScoringSpec(self.folder(suffix), self.system.name, places, paired, self.identity)
+        ended: Callable[[Record], None] = self._told if told else _nothing
+        execution = self.execution
+        return score_existing(
+            clips, scoring, self.profile, execution.runner, self.progress, ended, execution.verbose
+        )
+
+    def _output(self, record: Record) -> str:
+        """URL of a dub's output; records hold those in the run directory as they were named."""
+        output = str(record["output"])
+        return output if "://" in output or output.startswith("/") else join(self.folder(), output)
+
+    def _told(self, record: Record, more: Record | None = None) -> None:
+        """Write the scores of a pair that has ended; called from any thread."""
+        done = {**record, "output": self._output(record)} if record["state"] == "done" else record
+        for pair in self.pairs.get(record["title"], ()):
+            score = score_of(pair, self.system, self.measures, done, self.weights, more, self.missing)
+            try:
+                write_score(self.spec.directory, self.system, pair, score)
+            except OSError as problem:
+                # The record is there: the next call of the same command writes the score.
+                LOGGER.warning("%s: the score of %s cannot be written (%s)", self.spec.directory, pair.id, problem)
+
+
+def _nothing(record: Record) -> None:
+    """Ignore a record."""
+
+
+def _missing_words(missing: Mapping[str, str]) -> list[str]:
+    """Say which metrics are not measured, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        reasons.setdefault(reason, []).append(name)
+    return [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _check_directory(spec: SweepSpec) -> None:
+    """Refuse a directory that holds a sweep over something else.
+
+    Raises:
+        UsageError: it does.
+    """
+    before = read_json(join(spec.directory, "sweep.json"))
+    if not isinstance(before, dict):
+        return
+    for name, now in (("data", spec.data), ("lse_protocol", spec.measures.lse_protocol)):
+        if before.get(name, now) != now:
+            raise UsageError(
+                f"-o {spec.directory}: holds a sweep with {name} {before[name]}, this one has {now}; choose another folder"
+            )
+
+
+def _about(spec: SweepSpec, started: str) -> dict[str, Any]:
+    """Content of ``sweep.json``."""
+    files, origins = spec.measures.digests()
+    for system in spec.systems:
+        files |= system_digests(system)[0]
+    before = read_json(join(spec.directory, "sweep.json"))
+    earlier = before.get("systems", []) if isinstance(before, dict) else []
+    listing = spec.listing
+    return {
+        "name": Path(spec.directory).name,
+        "data": spec.data,
+        "protocol": spec.measures.protocol,
+        "systems": list(dict.fromkeys([*earlier, *(system.name for system in spec.systems)])),
+        "attempted": len(spec.pairs) + sum(listing.left_out.values()),
+        "list": {
+            "lines": listing.lines,
+            "pairs": listing.pairs,
+            "left_out": dict(listing.left_out),
+            "examples": listing.examples,
+            "shard": f"{spec.shard.number}/{spec.shard.of}",
+        },
+        "options": dict(spec.options),
+        "metrics": list(spec.measures.names),
+        "lse_protocol": spec.measures.lse_protocol,
+        "metric_weights": {**origins, **({OFFSET: origins["lse_d"]} if "lse_d" in origins else {})},
+        "versions": {"retalk": version(), "python": platform.python_version(), "ray": _version("ray"), **libraries()},
+        "digests": files,
+        "machine": machine(),
+        "command": [redact(word) for word in spec.command],
+        "started": started,
+        "finished": None,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What a sweep runs on: system, processor, cores, memory, GPUs (asked for only where torch is loaded already)."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    gpus = []
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {
+        "system": platform.platform(terse=True),
+        "processor": model,
+        "cpus": os.cpu_count(),
+        "memory_gib": round(memory / (1 << 30), 1),
+        "gpus": gpus,
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def scored_words(outcome: Outcome) -> list[str]:
+    """Say how many pairs each system was attempted on and scored, and why the others fell out."""
+    lines = []
+    for system, scored in outcome.scored.items():
+        why = outcome.failed[system]
+        lines.append(f"{system}: {scored + why.total()} attempted, {scored} {SCORED}")
+        lines += [f"  {number} failed: {reason.splitlines()[0]}" for reason, number in why.most_common(5)]
+        if len(why) > 5:
+            lines.append(f"  and {len(why) - 5} more reasons")
+    return lines
