@@ -57,7 +57,9 @@ def face_view(url: str) -> FaceView:
         points = plain.landmarks(luma, box)
         yaws.append(abs(head_pose(points, frame.size).yaw))
         heights.append(float(np.ptp(points[:, 1])))
-    return FaceView(float(np.median(yaws)), float(np.median(heights))) if yaws else FaceView(math.nan, math.nan)
+    return (
+        FaceView(float(np.median(yaws)), float(np.median(heights))) if yaws else FaceView(math.nan, math.nan)
+    )
 
 
 class Yaw(TitleMetric):

@@ -80,7 +80,9 @@ class FidFrames(TitleMetric):
 
         info = probe_video(dub.output)
         pictures = (
-            frame.rgb() for frame in read_frames(dub.output, 0, info.n_frames, info) if frame.index % EVERY == 0
+            frame.rgb()
+            for frame in read_frames(dub.output, 0, info.n_frames, info)
+            if frame.index % EVERY == 0
         )
         features = inception_features(_network(self._weights), pictures)
         with atomic_write(url) as path, path.open("wb") as file:

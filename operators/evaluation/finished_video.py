@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from operators.evaluation.metric import (
+    NO_VALUE,
     FinishedDub,
     Meter,
     Metric,
@@ -76,6 +77,8 @@ def measure_video(
             continue
         if math.isfinite(value):
             found.append(row(metric, value))
+        else:
+            notes.append(failure(metric, NoValueError(NO_VALUE)))
     of_frames = [metric for metric in wanted if isinstance(metric, SegmentMetric)]
     if of_frames:
         try:

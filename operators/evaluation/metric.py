@@ -20,6 +20,8 @@ from operators.segment import Segment
 
 #: Digits after the point that are kept of a value.
 DIGITS = 6
+#: Reason in the note on a metric of whole outputs that gave no value and did not say why.
+NO_VALUE = "it has no value for this result"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Scoring of videos that exist: sources, results of others, dubs whose metrics were asked for afterwards.
 
-As in a run there are a lock, a record for each clip as soon as it is scored, a ledger, and no second measurement of what has been measured. On
-Ray the clips go to the actors that assemble dubs in a run; a clip that kills its actor three times is a failure.
+As in a run there are a lock, a record for each clip as soon as it is scored, a ledger, and no second measurement
+of what has been measured. On Ray the clips go to the actors that assemble dubs in a run; a clip that kills its
+actor three times is a failure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from operators.evaluation.finished_video import measure_video
 from operators.evaluation.metric import FinishedDub
@@ -83,6 +85,8 @@ def score_clip_file(clip: Clip, spec: ScoringSpec) -> Record:
     began, values, notes = time.perf_counter(), list[dict[str, object]](), list[str]()
     frames, seconds, error = 0, 0.0, ""
     try:
+        if not clip.output:
+            raise ValueError("no source video is known")
         info = probe_video(clip.output)
         frames, seconds = info.n_frames, float(info.duration)
         metrics, notes = load_metrics(spec.places)
@@ -107,8 +111,22 @@ def _record(clip: Clip, spec: ScoringSpec, error: str) -> Record:
     record: Record = {
         **{"title": clip.id, "dub": UNNAMED, "state": "failed" if error else "done", "error": error},
         **{"video": clip.video, "speech": clip.speech, "output": clip.output, "language": ""},
-        **{"engine": spec.system, "key": _key(clip, spec), "frames": 0, "segments": 0, "reused": 0, "bytes": 0},
-        **{"size": 0, "seconds": 0.0, "video_seconds": 0.0, "stage_seconds": "{}", "metrics": [], "notes": []},
+        **{
+            "engine": spec.system,
+            "key": _key(clip, spec),
+            "frames": 0,
+            "segments": 0,
+            "reused": 0,
+            "bytes": 0,
+        },
+        **{
+            "size": 0,
+            "seconds": 0.0,
+            "video_seconds": 0.0,
+            "stage_seconds": "{}",
+            "metrics": [],
+            "notes": [],
+        },
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
     return {name: redact_all(value) for name, value in record.items()}
@@ -217,9 +235,9 @@ def _on_ray(runner: Runner, left: int) -> bool:
     return runner == "ray" or (runner == "auto" and (joined or left > MOST_CLIPS))
 
 
-def _by_actors(ray: object, clips: Sequence[Clip], spec: ScoringSpec) -> Iterator[Record]:
+def _by_actors(ray: Any, clips: Sequence[Clip], spec: ScoringSpec) -> Iterator[Record]:
     """Score clips in actors of one CPU each, as many as the Ray has."""
-    cpus = int(getattr(ray, "cluster_resources")().get("CPU", 1))
+    cpus = int(ray.cluster_resources().get("CPU", 1))
     pool: AssemblerPool[Clip] = AssemblerPool(1, min(max(1, cpus), len(clips)), spec, score_clip_file)
     for clip in clips:
         pool.put(clip)
@@ -258,5 +276,3 @@ def _killed(clip: Clip, spec: ScoringSpec, problem: Exception) -> Record:
     record = _record(clip, spec, f"scoring {clip.output} killed its worker: is the file damaged? ({text})")
     write_record(RunDirectory(spec.run), record)
     return record
-
-

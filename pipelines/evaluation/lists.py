@@ -1,7 +1,8 @@
 """Readers of lists as generators of pairs: Wav2Lip's unpaired lists, manifests of pairs, manifests of results.
 
-A line that cannot be used falls out and is counted with its reason; it never stops the others. Whether files are there is seen when they are
-needed: a missing one is a failed pair with its reason. Lists that are under copyright are read from the user's path.
+A line that cannot be used falls out and is counted with its reason; it never stops the others. Whether files are
+there is seen when they are needed: a missing one is a failed pair with its reason. Lists that are under copyright
+are read from the user's path.
 """
 
 from __future__ import annotations
@@ -99,7 +100,11 @@ def pairs_of_list(url: str, root: str, listing: Listing) -> Iterator[Pair]:
 
 def _leaves(name: str) -> bool:
     return (
-        name.startswith("/") or ".." in name.split("/") or "://" in name or "::" in name or bool(name_problem(name))
+        name.startswith("/")
+        or ".." in name.split("/")
+        or "://" in name
+        or "::" in name
+        or bool(name_problem(name))
     )
 
 
@@ -161,7 +166,10 @@ def _rows(
             name = word(given, "id", f"row-{number}")
             if not name or name_problem(name):
                 raise RowError("id: cannot be a name")
-            yield name, {key: _file(given, key, folder) for key in columns[1:] if key in given or key in needed}
+            yield (
+                name,
+                {key: _file(given, key, folder) for key in columns[1:] if key in given or key in needed},
+            )
         except RowError as problem:
             listing.drop(str(problem).split(": no such file")[0] or "no row", where or f"row {number}")
     if unknown:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from operators.evaluation.finished_video import PAIRED
+from operators.evaluation.metric import TitleMetric
 from pipelines.engine.engine import Engine
 from pipelines.engine.metrics import applies, load_metric, metric_names, metric_place, place_with
 from pipelines.errors import ConfigError, UsageError
@@ -15,7 +17,19 @@ from pipelines.state.content_keys import model_digests
 from retalk_models.registry.registry import check_files
 
 #: Metrics of each protocol unless others are asked for.
-CROSS = ("fid", "cpbd", "lse_d", "lse_c", "csim_dlib", "opening_r", "opening_lag", "lip_leak", "identity_drift", "seam", "jitter")
+CROSS = (
+    "fid",
+    "cpbd",
+    "lse_d",
+    "lse_c",
+    "csim_dlib",
+    "opening_r",
+    "opening_lag",
+    "lip_leak",
+    "identity_drift",
+    "seam",
+    "jitter",
+)
 USUAL: dict[str, tuple[str, ...]] = {
     "cross": CROSS,
     "reconstruction": (*CROSS, "psnr", "ssim", "lpips", "lmd"),
@@ -92,6 +106,11 @@ class Measures:
         """Places of all metrics and covariates; of those only that apply to an engine, if one is given."""
         found = [self.place(name) for name in (*self.names, *self.covariates)]
         return [place for place in found if engine is None or applies(load_metric(place), engine)]
+
+    def after(self, name: str) -> bool:
+        """True if a metric or covariate can be measured on a video that is finished; others need the region that was drawn."""
+        metric = load_metric(self.place(name))
+        return isinstance(metric, TitleMetric) or name in (*PAIRED, "cpbd")
 
     @property
     def networks(self) -> dict[str, list[str]]:

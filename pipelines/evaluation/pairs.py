@@ -107,7 +107,7 @@ def drawn(pairs: Iterable[Pair], limit: int | None, seeds: Sequence[int]) -> lis
         UsageError: seeds without a limit draw nothing.
     """
     if not seeds:
-        taken = []
+        taken = list[Pair]()
         for pair in pairs:
             if limit is not None and len(taken) == limit:
                 break
@@ -157,3 +157,7 @@ class Shard:
     def suffix(self) -> str:
         """End of the names of this shard's files; "" for a whole list."""
         return "" if self.of == 1 else f".{self.number}of{self.of}"
+
+
+#: The whole list.
+WHOLE = Shard()

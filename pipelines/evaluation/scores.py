@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from operators.evaluation.metric import noted
+from operators.evaluation.metric import NO_VALUE, noted
 from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
-from pipelines.evaluation.measures import COVARIATES, FRAMES, SILENT, Measures
+from pipelines.evaluation.measures import COVARIATES, FID, FRAMES, SILENT, Measures
 from pipelines.evaluation.pairs import Pair
 from pipelines.evaluation.systems import SOURCE, System, Weights
 from pipelines.state.run_directory import Record, parse_json, read_json, slug, write_table, write_text
@@ -59,12 +59,11 @@ def lacking(record: Record, measures: Measures, missing: Mapping[str, str]) -> l
         missing: `Measures.missing`.
     """
     values, reasons = measured_in(record)
-    wanted = {**{name: name for name in (*measures.names, *measures.covariates)}, "fid": FRAMES}
     found = []
     for name in (*measures.names, *measures.covariates):
-        stands_as = wanted[name]
-        reason = reasons.get(stands_as, "")
-        if stands_as in values or name in missing:
+        entry = FRAMES if name == FID else name
+        reason = reasons.get(entry, "")
+        if entry in values or name in missing or not measures.after(name):
             continue
         if not reason or reason.startswith("WeightsError"):
             found.append(name)
@@ -123,11 +122,11 @@ def score_of(
 
 def _why(name: str, system: System, reasons: Mapping[str, str], missing: Mapping[str, str]) -> str:
     """Return the reason why a metric has no value."""
-    if name in reasons:
+    if reasons.get(name, NO_VALUE) != NO_VALUE:
         return reasons[name]
     if system.name == SOURCE and name in AGAINST_SOURCE:
         return "the source is the truth itself"
-    return missing.get(name) or SILENT.get(name, "it has no value for this clip")
+    return missing.get(name) or SILENT.get(name, NO_VALUE)
 
 
 def write_score(directory: str, system: System, pair: Pair, score: Score) -> None:
@@ -155,16 +154,14 @@ def write_scores(directory: str) -> pa.Table:
     """Write ``scores.parquet`` and ``scores.csv``, a row for each score; returns the table."""
     columns: dict[str, list[Any]] = {name: [] for name in ABOUT}
     numbers: dict[str, list[float | None]] = {}
-    count = 0
-    for score in read_scores(directory):
+    for count, score in enumerate(read_scores(directory)):
         for name in ABOUT:
             value = score.get(name)
             columns[name].append(json.dumps(value, ensure_ascii=False) if name == "notes" else value)
         for name, value in {**score["metrics"], **score.get("covariates", {})}.items():
             numbers.setdefault(name, [None] * count).append(value)
-        count += 1
         for held in numbers.values():
-            held.extend([None] * (count - len(held)))
+            held.extend([None] * (count + 1 - len(held)))
     covariates = [name for name in numbers if name in COVARIATES]
     ordered = [name for name in numbers if name not in COVARIATES] + covariates
     arrays = [pa.array(columns[name], kind) for name, kind in ABOUT.items()]

@@ -42,7 +42,14 @@ def set_metrics(table: pa.Table, measures: Measures, missing: Mapping[str, str])
         system, protocol = arm["system"], arm["protocol"]
         if system == SOURCE:
             continue
-        entry = {"system": system, "protocol": protocol, "metric": FID, "value": None, "count": 0, "note": None}
+        entry = {
+            "system": system,
+            "protocol": protocol,
+            "metric": FID,
+            "value": None,
+            "count": 0,
+            "note": None,
+        }
         found.append(entry)
         if FID in missing:
             entry["note"] = missing[FID]
@@ -59,7 +66,9 @@ def set_metrics(table: pa.Table, measures: Measures, missing: Mapping[str, str])
         try:
             value = frechet_distance(own, reference)
             entry["value"] = value if math.isfinite(value) else None
-            entry["note"] = f"{own.count} pictures against {reference.count} of the sources, every fifth frame"
+            entry["note"] = (
+                f"{own.count} pictures against {reference.count} of the sources, every fifth frame"
+            )
         except ValueError as problem:
             entry["note"] = str(problem)
     return found

@@ -30,7 +30,7 @@ from pipelines.engine.config import ProfileConfig, load_profile, with_limits
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.evaluation.existing import Clip, ScoringSpec, score_existing
 from pipelines.evaluation.measures import OFFSET, Measures
-from pipelines.evaluation.pairs import Listing, Pair, Shard
+from pipelines.evaluation.pairs import WHOLE, Listing, Pair, Shard
 from pipelines.evaluation.scores import (
     AGAINST_SOURCE,
     SCORED,
@@ -73,7 +73,7 @@ class SweepSpec:
     measures: Measures
     pairs: Sequence[Pair]
     listing: Listing
-    shard: Shard = Shard()
+    shard: Shard = WHOLE
     length: LengthRule = "trim"
     options: Mapping[str, Any] = field(default_factory=dict)
     command: Sequence[str] = ()
@@ -166,7 +166,9 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
     write_sets(spec.directory, set_metrics(table, spec.measures, missing))
     about["finished"] = _now()
     write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
-    return Outcome(spec.directory, about["attempted"], scored, failed, notes, sum(spec.listing.left_out.values()))
+    return Outcome(
+        spec.directory, about["attempted"], scored, failed, notes, sum(spec.listing.left_out.values())
+    )
 
 
 class _SystemSweep:
@@ -219,8 +221,8 @@ class _SystemSweep:
         places = self.measures.places(system.resolved())
         cache = join(spec.directory, "cache") if execution.cache is None else execution.cache
         rows = [
-            {"id": id, "video": pairs[0].video, "speech": pairs[0].audio, "output": f"{slug(id)}.mp4"}
-            for id, pairs in self.pairs.items()
+            {"id": id, "video": pair.video, "speech": pair.audio, "output": _output_name(id)}
+            for id, (pair, *_) in self.pairs.items()
         ]
         report = run(
             rows,
@@ -241,28 +243,30 @@ class _SystemSweep:
 
     def _existing(self) -> list[Record]:
         """Score the sources, or results of others."""
-        clips = []
-        for id, (pair, *_) in self.pairs.items():
-            output = pair.video if self.system.name == SOURCE and not pair.output else pair.output
-            if self.system.name == SOURCE and pair.output:
-                output = pair.video
-            clips.append(Clip(id, pair.video, pair.audio, output))
+        source = self.system.name == SOURCE
+        clips = [
+            Clip(id, pair.video, pair.audio, pair.video if source else pair.output)
+            for id, (pair, *_) in self.pairs.items()
+        ]
         names = [*self.measures.names, *self.measures.covariates]
-        if self.system.name == SOURCE:
+        if source:
             names = [name for name in names if name not in AGAINST_SOURCE]
         return self._score(clips, names, "")
 
     def _afterwards(self, records: Mapping[str, Record], again: Mapping[str, Sequence[str]]) -> None:
         """Measure what finished dubs lack, on their outputs."""
         clips = [
-            Clip(id, records[id]["video"], records[id]["speech"], self._output(records[id])) for id in again
+            Clip(id, self.pairs[id][0].video, self.pairs[id][0].audio, join(self.folder(), _output_name(id)))
+            for id in again
         ]
         names = sorted({name for found in again.values() for name in found})
         found = self._score(clips, names, ".afterwards", told=False)
         for later in found:
             self._told(records[later["title"]], later)
 
-    def _score(self, clips: Sequence[Clip], names: Sequence[str], suffix: str, told: bool = True) -> list[Record]:
+    def _score(
+        self, clips: Sequence[Clip], names: Sequence[str], suffix: str, told: bool = True
+    ) -> list[Record]:
         places = tuple(self.measures.place(name) for name in names)
         paired = self.measures.protocol == "reconstruction" and self.system.name != SOURCE
         scoring = ScoringSpec(self.folder(suffix), self.system.name, places, paired, self.identity)
@@ -272,21 +276,22 @@ class _SystemSweep:
             clips, scoring, self.profile, execution.runner, self.progress, ended, execution.verbose
         )
 
-    def _output(self, record: Record) -> str:
-        """URL of a dub's output; records hold those in the run directory as they were named."""
-        output = str(record["output"])
-        return output if "://" in output or output.startswith("/") else join(self.folder(), output)
-
     def _told(self, record: Record, more: Record | None = None) -> None:
         """Write the scores of a pair that has ended; called from any thread."""
-        done = {**record, "output": self._output(record)} if record["state"] == "done" else record
         for pair in self.pairs.get(record["title"], ()):
-            score = score_of(pair, self.system, self.measures, done, self.weights, more, self.missing)
+            score = score_of(pair, self.system, self.measures, record, self.weights, more, self.missing)
             try:
                 write_score(self.spec.directory, self.system, pair, score)
             except OSError as problem:
                 # The record is there: the next call of the same command writes the score.
-                LOGGER.warning("%s: the score of %s cannot be written (%s)", self.spec.directory, pair.id, problem)
+                LOGGER.warning(
+                    "%s: the score of %s cannot be written (%s)", self.spec.directory, pair.id, problem
+                )
+
+
+def _output_name(pair: str) -> str:
+    """Name of a pair's dub in its run directory."""
+    return f"{slug(pair)}.mp4"
 
 
 def _nothing(record: Record) -> None:
@@ -342,7 +347,12 @@ def _about(spec: SweepSpec, started: str) -> dict[str, Any]:
         "metrics": list(spec.measures.names),
         "lse_protocol": spec.measures.lse_protocol,
         "metric_weights": {**origins, **({OFFSET: origins["lse_d"]} if "lse_d" in origins else {})},
-        "versions": {"retalk": version(), "python": platform.python_version(), "ray": _version("ray"), **libraries()},
+        "versions": {
+            "retalk": version(),
+            "python": platform.python_version(),
+            "ray": _version("ray"),
+            **libraries(),
+        },
         "digests": files,
         "machine": machine(),
         "command": [redact(word) for word in spec.command],
@@ -356,7 +366,9 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+        model = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
+        )
     except OSError:
         pass
     gpus = []

@@ -93,11 +93,15 @@ def parse_systems(text: str, settings: Options) -> list[System]:
         used |= mine.keys()
         for stage, values in variant.items():
             mine[stage] = {**values, **mine.get(stage, {})}
-        system = System(name if not engine.endswith((".yaml", ".yml")) else load_engine(engine).name, engine, mine)
+        system = System(
+            name if not engine.endswith((".yaml", ".yml")) else load_engine(engine).name, engine, mine
+        )
         system.resolved()
         systems.append(system)
     if unknown := sorted(settings.keys() - used):
-        raise UsageError(f"--set {unknown[0]}: none of the systems {', '.join(names)} has a stage of this name")
+        raise UsageError(
+            f"--set {unknown[0]}: none of the systems {', '.join(names)} has a stage of this name"
+        )
     return systems
 
 

@@ -50,9 +50,7 @@ class AssemblerPool(Generic[Item]):
         work: makes an item's record, such as `pipelines.execution.assembly.assemble_dub`; a function of a module.
     """
 
-    def __init__(
-        self, num_cpus: float, at_once: int, spec: Any, work: Callable[[Item, Any], Record]
-    ) -> None:
+    def __init__(self, num_cpus: float, at_once: int, spec: Any, work: Callable[[Item, Any], Record]) -> None:
         self._num_cpus, self._at_once, self._spec, self._work = num_cpus, at_once, spec, work
         self._waiting: collections.deque[Item] = collections.deque()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()

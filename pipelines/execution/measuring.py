@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from operators.evaluation.metric import (
+    NO_VALUE,
     FinishedDub,
+    NoValueError,
     SegmentMetric,
     TitleMetric,
     failure,
@@ -33,8 +35,11 @@ def measure_dub(
         try:
             if isinstance(metric, SegmentMetric):
                 found += summarize([metric], measured)
-            elif isinstance(metric, TitleMetric) and math.isfinite(value := float(metric.measure(dub))):
-                found.append(row(metric, value))
+            elif isinstance(metric, TitleMetric):
+                if math.isfinite(value := float(metric.measure(dub))):
+                    found.append(row(metric, value))
+                else:
+                    notes.append(failure(metric, NoValueError(NO_VALUE)))
         except Exception as problem:
             notes.append(failure(metric, problem))
     return found, notes

@@ -17,7 +17,7 @@ import pytest
 from pipelines.engine.rows import PLAN_ROW, SEGMENT, Row, empty_row, from_table
 from pipelines.engine.specs import GroupSpec, PlanSpec
 from pipelines.execution.assembler_pool import AssemblerPool
-from pipelines.execution.assembly import AssemblySpec
+from pipelines.execution.assembly import AssemblySpec, assemble_dub
 from pipelines.execution.batching import MAX_BYTES, MAX_ROWS, Batcher, BatchingPolicy, pack, unpack
 from pipelines.execution.ray_graph import LARGE, LARGE_WAIT, plan_batches, reduce_scheduler_polling
 from pipelines.execution.worker import Group
