@@ -367,6 +367,7 @@ def _hdtf(args: argparse.Namespace, directory: str, listing: Any, shard: Any) ->
 
 def _dry_run(args: argparse.Namespace, spec: Any) -> int:
     """Show what a sweep would do."""
+    from pipelines.evaluation.sweep import missing_words
     from pipelines.evaluation.systems import check_systems, system_digests
 
     missing = spec.measures.missing()
@@ -383,7 +384,7 @@ def _dry_run(args: argparse.Namespace, spec: Any) -> int:
     except UsageError as problem:
         wrong = str(problem)
     lines.append(f"metrics: {', '.join(name for name in spec.measures.names if name not in missing)}")
-    lines += [f"not measured: {name}: {reason}" for name, reason in missing.items()]
+    lines += missing_words(missing)
     lines.append(f"LSE protocol: {spec.measures.lse_protocol}; results in {spec.directory}")
     if args.json:
         print(

@@ -120,13 +120,15 @@ class Measures:
         return {name: wanted[name] for name in self.names if name in wanted}
 
     def missing(self) -> dict[str, str]:
-        """Metrics whose model files are not here, with what is missing and the command that brings it."""
+        """Metrics and covariates whose model files are not here, with what is missing and the command that brings it."""
         found = {}
         for name, networks in self.networks.items():
             try:
                 check_files(networks, self.weights)
             except ValueError as problem:
                 found[name] = str(problem)
+        if lacking := next((found[name] for name in SYNC if name in found), ""):
+            found[OFFSET] = lacking
         return found
 
     def digests(self) -> tuple[dict[str, str], dict[str, Weights]]:

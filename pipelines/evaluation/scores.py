@@ -122,11 +122,13 @@ def score_of(
 
 def _why(name: str, system: System, reasons: Mapping[str, str], missing: Mapping[str, str]) -> str:
     """Return the reason why a metric has no value."""
+    if name in missing:
+        return missing[name]
     if reasons.get(name, NO_VALUE) != NO_VALUE:
         return reasons[name]
     if system.name == SOURCE and name in AGAINST_SOURCE:
         return "the source is the truth itself"
-    return missing.get(name) or SILENT.get(name, NO_VALUE)
+    return SILENT.get(name, NO_VALUE)
 
 
 def write_score(directory: str, system: System, pair: Pair, score: Score) -> None:

@@ -29,7 +29,7 @@ from operators.storage.redact import redact
 from pipelines.engine.config import ProfileConfig, load_profile, with_limits
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.evaluation.existing import Clip, ScoringSpec, score_existing
-from pipelines.evaluation.measures import OFFSET, Measures
+from pipelines.evaluation.measures import COVARIATES, OFFSET, Measures
 from pipelines.evaluation.pairs import WHOLE, Listing, Pair, Shard
 from pipelines.evaluation.scores import (
     AGAINST_SOURCE,
@@ -149,7 +149,7 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
     about = _about(spec, started)
     write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
     missing = spec.measures.missing()
-    notes = [*spec.listing.notes, *_missing_words(missing)]
+    notes = [*spec.listing.notes, *missing_words(missing)]
     for text in notes:
         progress.say(f"note: {text}")
     scored, failed = dict[str, int](), dict[str, Counter[str]]()
@@ -298,11 +298,12 @@ def _nothing(record: Record) -> None:
     """Ignore a record."""
 
 
-def _missing_words(missing: Mapping[str, str]) -> list[str]:
+def missing_words(missing: Mapping[str, str]) -> list[str]:
     """Say which metrics are not measured, a line for each reason."""
     reasons: dict[str, list[str]] = {}
     for name, reason in missing.items():
-        reasons.setdefault(reason, []).append(name)
+        if name not in COVARIATES:
+            reasons.setdefault(reason, []).append(name)
     return [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
