@@ -1,4 +1,5 @@
-"""`retalk submit`: `retalk run` as a job of a Ray cluster. A thin layer on Ray's JobSubmissionClient.
+"""`retalk submit`: `retalk run` or a sweep of `retalk eval` as a job of a Ray cluster. A thin layer on Ray's
+JobSubmissionClient.
 
 The command line finds it through the entry-point group ``retalk.commands``, since imports point left only.
 """
@@ -21,6 +22,9 @@ from typing import Any
 
 from operators.storage.files import CLOUD_PACKAGES
 from operators.storage.redact import has_secret
+from pipelines.cli.arguments import Parser
+from pipelines.cli.eval_sweeps import add_sweep_arguments
+from pipelines.cli.eval_texts import SUMMARY
 from pipelines.cli.help_texts import MANIFEST_HELP
 from pipelines.cli.main import add_run_arguments
 from pipelines.errors import INTERRUPTED, UsageError
@@ -33,12 +37,23 @@ and prints how to follow and how to stop it.
 
 Files named by a relative path (MANIFEST, a REFERENCE picture, .yaml files of --engine and --profile) are sent along. Absolute paths and
 URLs stay as they are: the nodes of the cluster must see them, and so must the inputs of the manifest's rows, unless they lie in
---working-dir. The default of --profile is autoscaling."""
+--working-dir. The default of --profile is autoscaling.
+
+`retalk submit eval lrs2 ...` submits a sweep, with the arguments of `retalk eval lrs2` (`retalk submit eval --help`)."""
+EVAL_TEXT = """\
+Run a sweep over a data set on a Ray cluster: the job is `retalk eval` on the head node, with the options given here. Lists and
+manifests named by a relative path are sent along; data must lie where all nodes see it. Submit the same command again to resume."""
+EVAL_EXAMPLES = """\
+Examples:
+
+  retalk submit eval lrs2 --root /data/lrs2 --list lrs2.txt -o /shared/lrs2 --systems retalk,source --address http://HEAD:8265
+  retalk submit eval pairs s3://bucket/pairs.csv -o s3://bucket/sweep --dry-run"""
 EXAMPLES = """\
 Examples:
 
   retalk submit catalogue.jsonl -o s3://bucket/out --address http://HEAD:8265
   retalk submit catalogue.jsonl -o /shared/out --working-dir . --no-wait
+  retalk submit eval lrs2 --root /data/lrs2 --list lrs2.txt -o /shared/lrs2 --systems retalk,source
 
 Exit codes: those of `retalk run` (0 done, 3 some titles failed, 2 wrong usage and nothing has run), and 1 if the cluster could not run the
 job or was lost."""
@@ -50,15 +65,40 @@ JOB_CLIENT = ("aiohttp", "requests")
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> Parser:
     """Add `submit` to the subparsers of `retalk`."""
-    command: argparse.ArgumentParser = commands.add_parser(
+    command: Parser = commands.add_parser(
         "submit",
         help="dub a catalogue on a Ray cluster",
         description=f"{TEXT}\n\n{MANIFEST_HELP}",
         epilog=EXAMPLES,
     )
     add_run_arguments(command)
+    _add_cluster_options(command)
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the job's command and the files that would be sent; submit nothing",
+    )
+    command.set_defaults(run=submit, profile="autoscaling")
+    command.instead["eval"] = _eval_parser(f"{command.prog} eval")
+    return command
+
+
+def _eval_parser(prog: str) -> Parser:
+    """The parser of sweeps that are submitted."""
+    top = Parser(prog=prog, description=EVAL_TEXT, epilog=EVAL_EXAMPLES)
+    parts = top.add_subparsers(dest="data", metavar="DATA", title="data", prog=prog, required=True)
+    for data, summary in SUMMARY.items():
+        command: Parser = parts.add_parser(data, help=summary, description=EVAL_TEXT, epilog=EVAL_EXAMPLES)
+        add_sweep_arguments(command, data)
+        _add_cluster_options(command)
+        command.set_defaults(run=submit, profile="autoscaling")
+    return top
+
+
+def _add_cluster_options(command: Parser) -> None:
+    """Add where the job goes, and what goes with it."""
     group = command.add_argument_group("cluster")
     group.add_argument(
         "--address",
@@ -85,8 +125,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     group.add_argument(
         "--no-wait", action="store_true", help="return when the cluster has taken the job, with exit code 0"
     )
-    command.set_defaults(run=submit, profile="autoscaling")
-    return command
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -95,11 +133,11 @@ def submit(args: argparse.Namespace) -> int:
     Raises:
         UsageError: wrong usage, or the cluster does not answer or does not take the job; nothing has run.
     """
-    if not args.address:
+    if not (args.address or args.dry_run):
         raise UsageError(
             f"--address is missing: the URL of the cluster's dashboard, http://HEAD:8265 (or set {ADDRESS})"
         )
-    if not args.address.startswith(("http://", "https://")):
+    if args.address and not args.address.startswith(("http://", "https://")):
         raise UsageError(
             f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265"
         )
@@ -111,7 +149,7 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError(
             f"-o {args.output}: must be a URL (s3://...) or an absolute path on storage that all nodes share"
         )
-    for url in (args.manifest, args.output, *args.root, *([args.notify] if args.notify else [])):
+    for url in _urls(args):
         if has_secret(url):
             raise UsageError(
                 f"{url}: carries credentials, which Ray's dashboard would show; give the nodes their own (docs/cluster.md)"
@@ -120,7 +158,9 @@ def submit(args: argparse.Namespace) -> int:
     if not JOB_ID.fullmatch(job_id):
         raise UsageError(f"--submission-id {job_id}: letters, digits and . _ - only, a letter or digit first")
     environment = variables(args.env)
-    _check_packages([args.manifest, args.output])
+    if args.dry_run:
+        return _dry_run(args)
+    _check_packages(_urls(args))
     from cluster.jobs import Jobs
 
     jobs = Jobs(args.address)
@@ -135,6 +175,42 @@ def submit(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nno longer following; the job continues\n{hints(args.address, job_id)}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _urls(args: argparse.Namespace) -> list[str]:
+    """Paths and URLs among the arguments that the job reads or writes.
+
+    Raises:
+        UsageError: a sweep's data lies at a relative path, and no folder is sent along.
+    """
+    named = [
+        getattr(args, name, None) for name in ("manifest", "list_file", "annotations", "output", "notify")
+    ]
+    roots = args.root if isinstance(getattr(args, "root", None), list) else [getattr(args, "root", None)]
+    if _is_sweep(args) and args.working_dir is None:
+        systems = [
+            name for name in getattr(args, "systems", "").split(",") if name.endswith((".yaml", ".yml"))
+        ]
+        data = [("--root", roots[0]), ("--annotations", named[2]), *(("--systems", name) for name in systems)]
+        for option, path in data:
+            if path and "://" not in path and not os.path.isabs(path):
+                raise UsageError(
+                    f"{option} {path}: must be a URL or an absolute path that all nodes see, or lie in --working-dir"
+                )
+    return [url for url in (*named, *roots) if url]
+
+
+def _is_sweep(args: argparse.Namespace) -> bool:
+    return hasattr(args, "data")
+
+
+def _dry_run(args: argparse.Namespace) -> int:
+    """Show what would be submitted."""
+    with files_to_send(args) as (folder, names):
+        print(f"would submit: {entrypoint(args, names)}")
+        sent = args.working_dir if args.working_dir is not None else ", ".join(sorted(names.values()))
+        print(f"would send: {sent}" if folder else "would send nothing")
+    return 0
 
 
 def _check_packages(urls: Sequence[str]) -> None:
@@ -184,11 +260,11 @@ def variables(texts: Sequence[str]) -> dict[str, str]:
 
 def _named_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the options whose value names a file, with that value."""
-    wanted = {"manifest": args.manifest}
+    wanted = {name: getattr(args, name) for name in ("manifest", "list_file") if hasattr(args, name)}
     for name in ("engine", "profile"):
-        if getattr(args, name).endswith((".yaml", ".yml")):
+        if getattr(args, name, "").endswith((".yaml", ".yml")):
             wanted[name] = getattr(args, name)
-    if args.face.lower().endswith(PICTURES):
+    if getattr(args, "face", "").lower().endswith(PICTURES):
         wanted["face"] = args.face
     return wanted
 
@@ -234,17 +310,21 @@ def files_to_send(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[s
 
 
 def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
-    """Return the job's command: `retalk run` with every option that differs from its default, quoted for a shell.
+    """Return the job's command: `retalk run`, or a sweep of `retalk eval`, with every option that differs from its default, quoted
+    for a shell.
 
     Args:
         args: parsed `retalk submit`.
         names: values in place of those in `args`, see `files_to_send`.
     """
-    words = ["retalk", "run"]
+    words = ["retalk", "eval", args.data] if _is_sweep(args) else ["retalk", "run"]
     run = argparse.ArgumentParser(add_help=False)
-    add_run_arguments(run)
+    if _is_sweep(args):
+        add_sweep_arguments(run, args.data)
+    else:
+        add_run_arguments(run)
     for action in run._actions:
-        if action.help == argparse.SUPPRESS:  # an alias
+        if action.help == argparse.SUPPRESS or action.dest == "dry_run":  # an alias; what shows this command
             continue
         value = names.get(action.dest, getattr(args, action.dest))
         if not action.option_strings or value == action.default:
@@ -254,4 +334,6 @@ def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
             words.append(option)
         else:  # one word, so that a value with a leading - stays a value
             words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
-    return shlex.join([*words, "--", names.get("manifest", args.manifest)])
+    if hasattr(args, "manifest"):
+        words += ["--", names.get("manifest", args.manifest)]
+    return shlex.join(words)

@@ -24,7 +24,7 @@ LOOKS = 8
 
 @dataclass(frozen=True)
 class FaceView:
-    """How a video shows its largest face, medians over a few frames.
+    """Yaw and size of a video's largest face, medians over a few frames.
 
     Attributes:
         yaw: degrees from the front, without a sign; NaN without a face.

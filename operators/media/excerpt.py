@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -53,7 +54,8 @@ def write_excerpt(
             video.codec_context.time_base = stream.time_base or Fraction(1, 90000)
             video.codec_context.color_range = stream.codec_context.color_range
             video.codec_context.colorspace = stream.codec_context.colorspace
-            audio = writer.add_stream("aac", rate=RATE, layout="stereo") if sound is not None else None
+            layout = "mono" if sound is not None and sound.channels == 1 else "stereo"
+            audio = writer.add_stream("aac", rate=RATE, layout=layout) if sound is not None else None
             container.seek(max(0, int((start - 1) * av.time_base)))
             origin = None
             for frame in container.decode(stream):
@@ -72,7 +74,7 @@ def write_excerpt(
             writer.mux(video.encode(None))
             if audio is not None:
                 container.seek(max(0, int((start - 1) * av.time_base)))
-                for part in _sound(container, sound, start, stop):
+                for part in _sound(container, sound, layout, start, stop):
                     writer.mux(audio.encode(part))
                 writer.mux(audio.encode(None))
     except av.FFmpegError as problem:
@@ -115,9 +117,9 @@ def _begin(stream: Any) -> float:
     return float((stream.start_time or 0) * stream.time_base)
 
 
-def _sound(container: Any, sound: Any, start: float, stop: float) -> Any:
-    """Yield the sound of a time as stereo frames, from its first sample on."""
-    resampler, written = AudioResampler(format="fltp", layout="stereo", rate=RATE), 0
+def _sound(container: Any, sound: Any, layout: str, start: float, stop: float) -> Iterator[av.AudioFrame]:
+    """Yield the sound of a time as frames of a layout, from its first sample on."""
+    resampler, written = AudioResampler(format="fltp", layout=layout, rate=RATE), 0
     begin = _begin(sound)
     wanted = round((stop - start) * RATE)
     for frame in container.decode(sound):
@@ -130,7 +132,7 @@ def _sound(container: Any, sound: Any, start: float, stop: float) -> Any:
             values = np.ascontiguousarray(values[:, early:][:, : wanted - written])
             if not values.shape[1]:
                 continue
-            cut = av.AudioFrame.from_ndarray(values, "fltp", "stereo")
+            cut = av.AudioFrame.from_ndarray(values, "fltp", layout)
             cut.sample_rate, cut.pts, cut.time_base = RATE, written, Fraction(1, RATE)
             written += values.shape[1]
             yield cut

@@ -55,6 +55,8 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", HelpFormatter)
         super().__init__(*args, **kwargs)
         self._given: list[str] = []
+        #: Parsers that take over where their word comes first.
+        self.instead: dict[str, Parser] = {}
 
     def short_usage(self) -> str:
         """Usage in one line."""
@@ -82,7 +84,9 @@ class Parser(argparse.ArgumentParser):
         return f"{self.format_usage()}\n{rest}"
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does; the words are kept for suggestions."""
+        """As argparse does; the words are kept for suggestions. A first word of `instead` hands the rest on."""
+        if args and args[0] in self.instead:
+            return self.instead[args[0]].parse_args(args[1:], namespace), []
         self._given = [str(word) for word in args] if args is not None else []
         return super().parse_known_args(args, namespace)
 

@@ -65,7 +65,7 @@ SILENT = {
 
 @dataclass(frozen=True)
 class Measures:
-    """What a sweep measures.
+    """Metrics of a sweep, with what their classes are told.
 
     Attributes:
         names: of metrics as asked for, `FID` among them.

@@ -11,26 +11,19 @@ DIR/sets.json              metrics of sets; DIR/sweep.json: what was asked for, 
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
-import os
-import platform
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from operators.storage.files import join, local_path, normalized
-from operators.storage.redact import redact
-from pipelines.engine.config import ProfileConfig, load_profile, with_limits
+from pipelines.engine.config import load_profile, with_limits
 from pipelines.errors import DONE, FAILED, UsageError
+from pipelines.evaluation.about import about_sweep, now
 from pipelines.evaluation.existing import Clip, ScoringSpec, score_existing
-from pipelines.evaluation.measures import COVARIATES, OFFSET, Measures
-from pipelines.evaluation.pairs import WHOLE, Listing, Pair, Shard
+from pipelines.evaluation.measures import COVARIATES
+from pipelines.evaluation.pairs import Pair
 from pipelines.evaluation.scores import (
     AGAINST_SOURCE,
     SCORED,
@@ -40,69 +33,14 @@ from pipelines.evaluation.scores import (
     write_scores,
 )
 from pipelines.evaluation.sets import set_metrics, write_sets
+from pipelines.evaluation.spec import Execution, SweepSpec
 from pipelines.evaluation.systems import SOURCE, System, check_systems, system_digests
-from pipelines.manifest.titles import LengthRule, Runner
 from pipelines.monitoring.progress import Progress
 from pipelines.runner import run
-from pipelines.state.content_keys import content_key, libraries, version
+from pipelines.state.content_keys import content_key
 from pipelines.state.run_directory import Record, read_json, slug, write_text
 
 LOGGER = logging.getLogger("retalk")
-
-
-@dataclass(frozen=True)
-class SweepSpec:
-    """A sweep as decided before anything runs.
-
-    Attributes:
-        directory: fsspec URL that everything is written to.
-        data: ``lrs2``, ``lrs3``, ``lrw``, ``hdtf``, ``pairs`` or ``score``.
-        systems: in the order in which they run.
-        measures: metrics.
-        pairs: of the whole sweep, before it is cut into shards.
-        listing: counts of the list that they were read from.
-        shard: the part that this command works on.
-        length: which of sound and video decides the length of a dub.
-        options: of the command, for ``sweep.json``.
-        command: the same as words.
-    """
-
-    directory: str
-    data: str
-    systems: Sequence[System]
-    measures: Measures
-    pairs: Sequence[Pair]
-    listing: Listing
-    shard: Shard = WHOLE
-    length: LengthRule = "trim"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    command: Sequence[str] = ()
-
-    @property
-    def mine(self) -> list[Pair]:
-        """Pairs of this command's shard."""
-        return self.shard.take(self.pairs)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a sweep is run: arguments of `pipelines.runner.run`.
-
-    Attributes:
-        runner: "auto", "ray" or "local".
-        profile: name, path or configuration.
-        limits: in place of the profile's.
-        cache: fsspec URL of the analysis cache, False for none; None: in the sweep's directory.
-        verbose: show what the workers print.
-        overwrite: replace outputs that no run has made.
-    """
-
-    runner: Runner = "auto"
-    profile: str | ProfileConfig = "laptop"
-    limits: Mapping[str, float] = field(default_factory=dict)
-    cache: str | bool | None = None
-    verbose: bool = False
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,8 +83,8 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
     """
     check_systems(spec.systems)
     _check_directory(spec)
-    started = _now()
-    about = _about(spec, started)
+    started = now()
+    about = about_sweep(spec, started)
     write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
     missing = spec.measures.missing()
     notes = [*spec.listing.notes, *missing_words(missing)]
@@ -164,7 +102,7 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
     progress.phase("writing tables")
     table = write_scores(spec.directory)
     write_sets(spec.directory, set_metrics(table, spec.measures, missing))
-    about["finished"] = _now()
+    about["finished"] = now()
     write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
     return Outcome(
         spec.directory, about["attempted"], scored, failed, notes, sum(spec.listing.left_out.values())
@@ -316,84 +254,11 @@ def _check_directory(spec: SweepSpec) -> None:
     before = read_json(join(spec.directory, "sweep.json"))
     if not isinstance(before, dict):
         return
-    for name, now in (("data", spec.data), ("lse_protocol", spec.measures.lse_protocol)):
-        if before.get(name, now) != now:
+    for name, asked in (("data", spec.data), ("lse_protocol", spec.measures.lse_protocol)):
+        if before.get(name, asked) != asked:
             raise UsageError(
-                f"-o {spec.directory}: holds a sweep with {name} {before[name]}, this one has {now}; choose another folder"
+                f"-o {spec.directory}: holds a sweep with {name} {before[name]}, this one has {asked}; choose another folder"
             )
-
-
-def _about(spec: SweepSpec, started: str) -> dict[str, Any]:
-    """Content of ``sweep.json``."""
-    files, origins = spec.measures.digests()
-    for system in spec.systems:
-        files |= system_digests(system)[0]
-    before = read_json(join(spec.directory, "sweep.json"))
-    earlier = before.get("systems", []) if isinstance(before, dict) else []
-    listing = spec.listing
-    return {
-        "name": Path(spec.directory).name,
-        "data": spec.data,
-        "protocol": spec.measures.protocol,
-        "systems": list(dict.fromkeys([*earlier, *(system.name for system in spec.systems)])),
-        "attempted": len(spec.pairs) + sum(listing.left_out.values()),
-        "list": {
-            "lines": listing.lines,
-            "pairs": listing.pairs,
-            "left_out": dict(listing.left_out),
-            "examples": listing.examples,
-            "shard": f"{spec.shard.number}/{spec.shard.of}",
-        },
-        "options": dict(spec.options),
-        "metrics": list(spec.measures.names),
-        "lse_protocol": spec.measures.lse_protocol,
-        "metric_weights": {**origins, **({OFFSET: origins["lse_d"]} if "lse_d" in origins else {})},
-        "versions": {
-            "retalk": version(),
-            "python": platform.python_version(),
-            "ray": _version("ray"),
-            **libraries(),
-        },
-        "digests": files,
-        "machine": machine(),
-        "command": [redact(word) for word in spec.command],
-        "started": started,
-        "finished": None,
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What a sweep runs on: system, processor, cores, memory, GPUs (asked for only where torch is loaded already)."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
-        )
-    except OSError:
-        pass
-    gpus = []
-    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return {
-        "system": platform.platform(terse=True),
-        "processor": model,
-        "cpus": os.cpu_count(),
-        "memory_gib": round(memory / (1 << 30), 1),
-        "gpus": gpus,
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def scored_words(outcome: Outcome) -> list[str]:

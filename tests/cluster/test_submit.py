@@ -220,3 +220,72 @@ def test_without_rays_job_client_the_extra_is_named(
         in error
     )
     assert "Traceback" not in error
+
+
+def test_a_sweep_is_run_with_the_same_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("a/1 b/1\n")
+    arguments = ["--root", "/data/lrs2", "--list", "list.txt", "-o", "/shared/out", "--systems=retalk,source"]
+    arguments += [
+        "--seeds",
+        "1",
+        "2",
+        "--limit=5",
+        "--shard=1/4",
+        "--set=dnet.enabled=false",
+        "--allow-failures",
+    ]
+    args = parse("eval", "lrs2", *arguments, "--address", "http://h:8265", "--env", "A=b")
+    with files_to_send(args) as (folder, names):
+        assert folder is not None
+        assert [path.name for path in Path(folder).iterdir()] == ["list.txt"]
+        words = shlex.split(entrypoint(args, names))
+    assert words[:3] == ["retalk", "eval", "lrs2"]
+    again = cli.parser().parse_args(words[1:])
+    asked = cli.parser().parse_args(["eval", "lrs2", *arguments, "--profile=autoscaling"])
+    assert vars(again) == vars(asked)
+
+
+def test_a_dry_run_shows_the_job_and_submits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.csv").write_text("id,video,audio\n")
+    assert (
+        cli.main(["submit", "eval", "pairs", "m.csv", "-o", "s3://b/out", "--metrics=cpbd", "--dry-run"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert (
+        "would submit: retalk eval pairs --output=s3://b/out --metrics=cpbd --profile=autoscaling -- m.csv"
+        in out
+    )
+    assert "would send: m.csv" in out
+    (tmp_path / "m.jsonl").write_text("{}\n")
+    assert cli.main(["submit", "m.jsonl", "-o", "/out", "--dry-run"]) == 0
+    assert "would submit: retalk run --output=/out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lrs2", "--root", "data", "--list", "/l.txt", "-o", "/out"], "--root data: must be a URL"),
+        (["lrs2", "--root", "/data", "--list", "/l.txt", "-o", "out"], "-o out: must be a URL"),
+        (["pairs", "/m.csv", "-o", "/out", "--systems", "e.yaml"], "--systems e.yaml: must be a URL"),
+        (["pairs", "s3://k:secret@b/m.csv", "-o", "/out"], "carries credentials"),
+        (["pairs", "/m.csv", "-o", "/out", "--runner", "local"], "--runner local"),
+    ],
+)
+def test_sweeps_that_no_cluster_could_run_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["submit", "eval", *arguments, "--address", "http://127.0.0.1:1"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_option_of_a_sweep_is_told_by_its_own_parser(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["submit", "eval", "pairs", "m.csv", "-o", "/out", "--sistems", "x"])
+    assert (
+        "retalk submit eval pairs: unknown option --sistems (did you mean --systems?)"
+        in capsys.readouterr().err
+    )
