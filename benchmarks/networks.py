@@ -4,7 +4,7 @@ against the exact form in the same run.
     python -m benchmarks.networks [NAME ...] [--device cpu|cuda] [--batches 1,4] [--repeats 3] [--forms folded,bfloat16]
     python -m benchmarks.networks --rounding          errors of half precision, emulated: no GPU needed
 
-Weights are made up (the recipe of tests/parity.py): they amplify rounding more than trained ones. The forms
+Weights are made up (the recipe of tests/weight_recipe.py): they amplify rounding more than trained ones. The forms
 are run in turns and the best of the repeats counts. On the CPU that is CPU seconds of one thread: on a
 machine with other work they are fairer than wall seconds. On a GPU it is wall seconds between
 synchronisations, with peak memory, and the largest batch found by doubling (--max-batch).

@@ -8,17 +8,16 @@ functions alike.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tests.conftest import PARITY
+from tests.weight_recipe import Entry
 
 #: Largest difference allowed, relative to the largest value of the expected array where that exceeds 1.
 TOLERANCE = 1e-4
@@ -54,22 +53,6 @@ def golden(relative: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def generator(name: str) -> np.random.Generator:
-    """The recipe's random stream of a name."""
-    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode("utf-8"))))
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One state_dict entry: how the recipe makes it, and its checksum where a manifest gives one."""
-
-    key: str
-    shape: tuple[int, ...]
-    init: str
-    crc32: int | None = None
-    value: object = None
-
-
 def manifest(name: str) -> list[Entry] | None:
     """Entries of a network's manifest, None where ``../shared`` is absent."""
     path = PARITY / name / "manifest.json"
@@ -77,63 +60,6 @@ def manifest(name: str) -> list[Entry] | None:
         return None
     entries = json.loads(path.read_text())["state_dict"]
     return [Entry(e["key"], tuple(e["shape"]), e["init"], e.get("crc32"), e.get("value")) for e in entries]
-
-
-def draw(entry: Entry, made: Mapping[str, np.ndarray]) -> np.ndarray:
-    """One entry by the recipe (README section 2): float64 throughout, one cast to float32 at the end.
-
-    Args:
-        entry: what to make.
-        made: entries made so far; ``sn_v`` depends on two of its neighbours.
-
-    Raises:
-        ValueError: unknown rule.
-    """
-    rule, _, factor = entry.init.partition("*")
-    shape = entry.shape
-    if rule == "int0":
-        return np.zeros(shape, np.int64)
-    if rule == "keep":
-        return np.asarray(entry.value, np.float32).reshape(shape)
-    if rule == "zero":
-        return np.zeros(shape, np.float32)
-    if rule == "sn_v":
-        prefix = entry.key.removesuffix("weight_v")
-        weight = made[prefix + "weight_orig"].astype(np.float64)
-        v = weight.reshape(len(weight), -1).T @ made[prefix + "weight_u"].astype(np.float64)
-        return (v / np.linalg.norm(v)).astype(np.float32)
-    z = generator(entry.key).standard_normal(shape)
-    if rule == "conv":
-        z /= math.sqrt(math.prod(shape[1:]))
-    elif rule == "modconv":
-        z /= math.sqrt(math.prod(shape[2:]))
-    elif rule in ("gain", "bias1"):
-        z = 1 + 0.1 * z
-    elif rule in ("bias", "rmean"):
-        z = 0.1 * z
-    elif rule == "rvar":
-        z = 1 + 0.1 * np.abs(z)
-    elif rule == "sn_u":
-        z /= np.linalg.norm(z)
-    elif rule != "std":
-        raise ValueError(f"{entry.key}: unknown rule {entry.init!r}")
-    return (z * float(factor) if factor else z).astype(np.float32)
-
-
-def recipe_weights(entries: Iterable[Entry]) -> dict[str, np.ndarray]:
-    """All entries by the recipe, each held against its checksum.
-
-    Raises:
-        AssertionError: a checksum differs: the recipe is wrong, not the network.
-    """
-    made: dict[str, np.ndarray] = {}
-    for entry in entries:
-        array = draw(entry, made)
-        if entry.crc32 is not None:
-            crc = zlib.crc32(np.ascontiguousarray(array, dtype="<f4").data)
-            assert crc == entry.crc32, f"recipe differs from the manifest at {entry.key} ({entry.init})"
-        made[entry.key] = array
-    return made
 
 
 def stride(array: np.ndarray, steps: Sequence[int]) -> np.ndarray:

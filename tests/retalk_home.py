@@ -17,7 +17,8 @@ import torch
 from retalk_models.build import build
 from retalk_models.inference import numerics
 from retalk_models.registry.catalog import load_catalog
-from tests.parity import manifest, recipe_weights
+from tests.parity import manifest
+from tests.weight_recipe import recipe_weights
 
 State = dict[str, torch.Tensor]
 #: File -> network and how the file holds its state dict

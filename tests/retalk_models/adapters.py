@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.parity import generator, stride
+from tests.parity import stride
+from tests.weight_recipe import generator
 
 Arrays = dict[str, np.ndarray]
 #: Strides over (channels, height, width) or (height, width) where they are not those of the name's suffix on

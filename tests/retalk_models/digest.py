@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from retalk_models.build import NETWORKS
-from tests.parity import NETWORK_TOLERANCE, generator, manifest
-from tests.retalk_models.recipe import derived_entries, keys_crc32, recipe_crc32, subject_of
+from tests.parity import NETWORK_TOLERANCE, manifest
+from tests.retalk_models.recipe import keys_crc32, recipe_crc32, subject_of
+from tests.weight_recipe import derived_entries, generator
 
 PATH = Path(__file__).with_name("digest.json")
 NUM_SAMPLES = 24

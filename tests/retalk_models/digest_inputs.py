@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.parity import generator
+from tests.weight_recipe import generator
 
 #: Network -> input name -> shape. Pictures (``_u8``) are smaller than in use where the network allows it.
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {

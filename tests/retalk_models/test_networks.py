@@ -17,7 +17,8 @@ from retalk_models.build import NETWORKS
 from tests.parity import NETWORK_TOLERANCE, assert_close, golden, golden_names, manifest
 from tests.retalk_models import digest
 from tests.retalk_models.adapters import matching, run
-from tests.retalk_models.recipe import Subject, derived_entries, keys_crc32, recipe_crc32
+from tests.retalk_models.recipe import Subject, keys_crc32, recipe_crc32
+from tests.weight_recipe import derived_entries
 
 DIGEST = json.loads(digest.PATH.read_text())
 SOURCES = [

@@ -5,9 +5,9 @@ import pytest
 
 from operators.evaluation.fid import InceptionStatistics, inception_features
 from operators.evaluation.frechet import FeatureStatistics, frechet_distance
-from tests.parity import generator
 from tests.retalk_models.digest_inputs import picture
 from tests.retalk_models.recipe import Subject
+from tests.weight_recipe import generator
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from operators.evaluation.paired import EQUAL, Psnr, Ssim, psnr, ssim
 from operators.media.reader import read_frames
 from operators.segment import Segment
-from tests.parity import generator
 from tests.retalk_models.digest_inputs import picture
+from tests.weight_recipe import generator
 
 TRUTH = np.ascontiguousarray(picture(generator("paired"), (3, 96, 128)).transpose(1, 2, 0))
 NOISY = np.clip(TRUTH + generator("noise").integers(-20, 21, TRUTH.shape), 0, 255).astype(np.uint8)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from operators.faces.s3fd import S3fdDetector, decode_s3fd
-from tests.parity import generator
 from tests.retalk_models.adapters import centred
 from tests.retalk_models.digest_inputs import picture
 from tests.retalk_models.recipe import Subject
+from tests.weight_recipe import generator
 
 RGB = np.ascontiguousarray(picture(generator("s3fd detector"), (3, 96, 128)).transpose(1, 2, 0))
 

@@ -29,8 +29,9 @@ from operators.retalk import (
     restore,
 )
 from operators.retalk import network_inputs as batches
-from tests.parity import TOLERANCE, generator
+from tests.parity import TOLERANCE
 from tests.retalk_models.digest_inputs import picture
+from tests.weight_recipe import generator
 
 PATH = Path(__file__).with_name("function_digest.json")
 PARITY_TEST = Path(__file__).with_name("test_function_parity.py")
