@@ -20,7 +20,7 @@ from operators.media.writer import encode_segment
 from operators.numeric.pyramid import blend
 from operators.receipt import RECEIPT, receipt
 from operators.retalk.framing import scaled
-from operators.retalk.network_inputs import SIDE
+from operators.retalk.geometry import LEVELS, SIDE
 from operators.segment import Segment
 from operators.stage import Stage
 
@@ -37,7 +37,7 @@ class BlendOptions(Encoding):
             1: a plain soft edge.
     """
 
-    levels: int = 4
+    levels: int = LEVELS
 
     def __post_init__(self) -> None:
         super().__post_init__()

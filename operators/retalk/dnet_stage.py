@@ -16,17 +16,12 @@ from operators.numeric.masks import runs
 from operators.retalk import coefficients, enhance, framing
 from operators.retalk.align3d import five_points
 from operators.retalk.coefficients import SCALE, SLICES
-from operators.retalk.framing import CROP
+from operators.retalk.geometry import CROP, IDENTITY, REFERENCE
 from operators.retalk.model_files import Precision
 from operators.retalk.nets import Networks, NetworkStage, shared_networks
 from operators.retalk.recon3d_stage import picture_coefficients
 from operators.retalk.source import PICTURES, TEMPLATES, check_expression, template
 from operators.segment import Segment
-
-#: The reference is read at 256 (E-Net's style) and 96 (L-Net): nothing larger is handed on.
-REFERENCE = 256
-#: Numbers of E-Net's code.
-IDENTITY = 512
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,34 +15,32 @@ from operators.numeric import affine
 from operators.numeric.masks import smoothstep
 from operators.retalk import enhance, framing, restore
 from operators.retalk.align3d import five_points
-from operators.retalk.dnet_stage import IDENTITY
 from operators.retalk.emotion import UpperFace, action_units
-from operators.retalk.framing import CROP
-from operators.retalk.lnet_stage import LIPS
+from operators.retalk.geometry import (
+    CROP,
+    FACE_LABELS,
+    FADE,
+    FEATHER,
+    GREY,
+    IDENTITY,
+    LIPS,
+    MOUTH,
+    MOUTH_LABELS,
+    NEAR,
+    PARSED,
+    RISE_FROM,
+    RISE_TO,
+    SIDE,
+    TOP,
+)
 from operators.retalk.model_files import Precision, Restoration, restoration_files
 from operators.retalk.nets import NetworkStage, shared_networks
-from operators.retalk.network_inputs import SIDE
 from operators.segment import Segment
 from retalk_models.layers.region import Region
 
-#: Rows of the face box above which nothing is pasted, and from which everything is; between them the mask
-#: rises. The networks are shown the upper half (192 rows) as it is.
-RISE_FROM, RISE_TO = 176, 216
-#: First row that E-Net computes: what lies above is the frame's own.
-TOP = RISE_FROM
-#: Pixels of the 384 box that the parser may go beyond the landmarks' outline.
-NEAR = 20
-#: Part of the aligned 512 square that the parser is shown: eyes to chin, ear to ear. Nothing else is asked of
-#: it, and it is half the work.
-PARSED = Region(192, 512, 64, 448)
 #: Edges of the part whose labels are computed are multiples of this: fewer shapes, and the network's own
 #: coarsest step.
 PARSER_STEP = 8
-#: The mouth in the aligned square, wide open too, by whatever template: what the restoring network must
-#: compute. Its result fades out over the last `FADE` pixels.
-MOUTH, FADE = Region(304, 464, 144, 368), 12
-#: Grey around an aligned face, RGB; the original's, whose pictures are BGR.
-GREY = (132, 133, 135)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +63,7 @@ class ENetOptions:
     restoration: Restoration = "gfpgan-1.3"
     upper_face: Literal["original", "angry", "surprise", "sad"] = "original"
     mask: Literal["parsed", "ellipse"] = "parsed"
-    feather: float = 8.0
+    feather: float = FEATHER
     weights: str = ""
     precision: Precision = "auto"
 
@@ -227,7 +225,7 @@ class ENetStage(NetworkStage):
                 shown = cv2.warpAffine(better, back, (SIDE, SIDE))
                 face = np.rint(weight * shown + (1 - weight) * face).astype(np.uint8)  # noqa: PLW2901
             result.append(face)
-            skin = np.isin(label, enhance.FACE_LABELS).astype(np.float32)
+            skin = np.isin(label, FACE_LABELS).astype(np.float32)
             masks.append(cv2.warpAffine(skin, back, (SIDE, SIDE)) if parsed else None)
         return np.stack(result), masks
 
@@ -300,7 +298,7 @@ def mouth_weight(labels: np.ndarray) -> np.ndarray:
     """
     mouth = np.zeros(labels.shape, np.float32)
     inner = slice(MOUTH.top + FADE, MOUTH.bottom - FADE), slice(MOUTH.left + FADE, MOUTH.right - FADE)
-    mouth[inner] = np.isin(labels[inner], enhance.MOUTH_LABELS)
+    mouth[inner] = np.isin(labels[inner], MOUTH_LABELS)
     return cv2.GaussianBlur(mouth, (2 * FADE + 1, 2 * FADE + 1), FADE / 3)
 
 

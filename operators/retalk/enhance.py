@@ -13,6 +13,7 @@ import numpy as np
 
 from operators.numeric.affine import scale_of, similarity
 from operators.numeric.pyramid import blend
+from operators.retalk.geometry import FACE_LABELS, MOUTH_LABELS
 
 SIZE = 512
 MINIMUM_SCORE = 0.9
@@ -26,9 +27,6 @@ _ARCFACE = np.array(
         (62.72990036, 92.20410156),
     ]
 )
-#: Labels of ParseNet that make the face (skin, brows, eyes, nose, lips, inner mouth) and the mouth.
-FACE_LABELS = (1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
-MOUTH_LABELS = (10, 11, 12)
 _SMALL_FACE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 16
 
 

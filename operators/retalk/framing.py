@@ -14,14 +14,13 @@ from scipy.signal import savgol_filter
 
 from operators.media.frames import Frame
 from operators.numeric.masks import runs
+from operators.retalk.geometry import CROP
 from operators.retalk.oriented_crops import oriented_crops
 
 #: Savitzky-Golay: frames of the window, degree. Beyond the ends of a run of frames the polynomial of its last
 #: window holds, so that a frame's result depends on up to `REACH` frames on either side.
 WINDOW, DEGREE = 11, 2
 REACH = WINDOW - 1
-#: Sides of D-Net's crop.
-CROP = 256
 #: S3FD's boxes, which the networks were trained on, begin this share of the distance from brows to chin above
 #: the brows.
 FOREHEAD = 0.3

@@ -10,15 +10,13 @@ import pyarrow as pa
 
 from operators.columns import tensor
 from operators.retalk import mel
-from operators.retalk.dnet_stage import REFERENCE
+from operators.retalk.geometry import LIPS, REFERENCE, SIDE
 from operators.retalk.model_files import Precision
 from operators.retalk.nets import NetworkStage, shared_networks
-from operators.retalk.network_inputs import SIDE
 from operators.retalk.source import speech_mel
 from operators.segment import Segment
 from operators.storage.files import kept_by_file
 
-LIPS = 96
 #: Value of a spectrogram where nothing is heard.
 SILENCE = -4.0
 #: Columns quieter than the speech's loud ones (their 95th percentile) by this much, mean over bands (100 dB

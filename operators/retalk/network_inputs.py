@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from operators.retalk.geometry import SIDE
 from operators.retalk.oriented_crops import aligned_crop, inverse_perspective, paste_aligned
-
-#: Side of the face crops given to E-Net; rows from the middle on are hidden from the networks.
-SIDE = 384
 
 
 def reference_frame(
