@@ -4,7 +4,7 @@ against the exact form in the same run.
     python -m benchmarks.networks [NAME ...] [--device cpu|cuda] [--batches 1,4] [--repeats 3] [--forms folded,bfloat16]
     python -m benchmarks.networks --rounding          errors of half precision, emulated: no GPU needed
 
-Weights are made up (the recipe of tests/weight_recipe.py): they amplify rounding more than trained ones. The forms
+Weights are made up (tests/weight_recipe.py): they amplify rounding more than trained ones. The forms
 are run in turns and the best of the repeats counts. On the CPU that is CPU seconds of one thread: on a
 machine with other work they are fairer than wall seconds. On a GPU it is wall seconds between
 synchronisations, with peak memory, and the largest batch found by doubling (--max-batch).
@@ -28,94 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from operators.retalk.enet_stage import MOUTH, TOP
+from benchmarks.network_cases import CASES, FORMS, Case, errors, tensor_cores_in_float32
 from retalk_models import build
 from retalk_models.inference.optimize import OptimizationConfig, default_optimization, optimize
-from tests.retalk_models.recipe import subject_of
 
-
-def picture(*shape: int, low: float = 0.0, high: float = 1.0) -> Callable[[int], Tensor]:
-    """Smooth random pictures between two values: networks never see white noise."""
-
-    def make(batch: int) -> Tensor:
-        *outer, height, width = shape
-        grid = torch.rand(batch, *outer, height // 16 + 1, width // 16 + 1)
-        flat = F.interpolate(grid.flatten(1, -3), (height, width), mode="bilinear")
-        return flat.reshape(batch, *shape) * (high - low) + low
-
-    return make
-
-
-def normal(*shape: int) -> Callable[[int], Tensor]:
-    """Standard normal numbers."""
-    return lambda batch: torch.randn(batch, *shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One way in which a stage calls a network.
-
-    Attributes:
-        network: its name.
-        inputs: makers of the arguments for a batch size.
-        method: called instead of ``forward``.
-        build: options of `retalk_models.build`.
-        arguments: further keyword arguments of the call.
-    """
-
-    network: str
-    inputs: tuple[Callable[[int], Tensor], ...]
-    method: str = "__call__"
-    build: dict[str, Any] = dataclasses.field(default_factory=dict)
-    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def call(self, module: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-        """All tensors that the call gives."""
-        return tensors_of(getattr(module, self.method)(*tensors, **self.arguments))
-
-    def exact(self) -> nn.Module:
-        """The exact form with recipe weights."""
-        module = build(self.network, **self.build)
-        own = module.state_dict()
-        weights = {key: value for key, value in subject_of(self.network).weights.items() if key in own}
-        module.load_state_dict(weights, strict=True, assign=True)
-        return module
-
-
-ENET = {"low_res": False}
-LOW_AND_FACES = (picture(3, 96, 96), picture(6, 384, 384))
-CASES = {
-    "face3d": Case("face3d", (picture(3, 224, 224),)),
-    "dnet": Case("dnet", (picture(3, 256, 256, low=-1), normal(73, 26))),
-    "lnet": Case("lnet", (normal(1, 80, 16), picture(6, 96, 96))),
-    "enet, own part": Case("enet", LOW_AND_FACES, "enhance", ENET),
-    f"enet, rows from {TOP}": Case("enet", LOW_AND_FACES, "enhance", ENET, {"top": TOP}),
-    "gfpgan": Case("gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False}),
-    "gfpgan, the mouth": Case(
-        "gfpgan", (picture(3, 512, 512, low=-1),), arguments={"return_rgb": False, "window": MOUTH}
-    ),
-    "gpen": Case("gpen", (picture(3, 512, 512, low=-1),)),
-    "parsenet": Case("parsenet", (picture(3, 512, 512, low=-1),)),
-    "parsenet, eyes to chin": Case("parsenet", (picture(3, 320, 384, low=-1),), "logits"),
-    "retinaface 640x360": Case("retinaface", (picture(3, 360, 640, low=-110, high=130),)),
-    "s3fd 640x360": Case("s3fd", (picture(3, 360, 640, low=-110, high=130),)),
-    "fan": Case("fan", (picture(3, 256, 256),)),
-    "ganimation": Case("ganimation", (picture(3, 128, 128, low=-1), normal(17))),
-    "syncnet, lips": Case("syncnet", (picture(3, 5, 224, 224, high=255),), "forward_lip"),
-    "syncnet, sound": Case("syncnet", (normal(1, 13, 20),), "forward_aud"),
-    "wav2lip": Case("wav2lip", (normal(1, 80, 16), picture(6, 96, 96))),
-}
-FORMS = {
-    "folded": OptimizationConfig(),
-    "folded, channels last": OptimizationConfig(channels_last=True),
-    "folded, channels last, winograd": OptimizationConfig(channels_last=True, winograd=("",)),
-    "tf32": OptimizationConfig(channels_last=True),
-    "bfloat16": OptimizationConfig(channels_last=True, dtype=torch.bfloat16),
-    "float16": OptimizationConfig(channels_last=True, dtype=torch.float16),
-    "compiled": OptimizationConfig(channels_last=True, compile=True),
-    "bfloat16, compiled": OptimizationConfig(channels_last=True, dtype=torch.bfloat16, compile=True),
-    "float16, compiled": OptimizationConfig(channels_last=True, dtype=torch.float16, compile=True),
-}
 #: Measured unless others are named.
 DEFAULT = {
     "cpu": ("folded", "folded, channels last", "folded, channels last, winograd", "bfloat16"),
@@ -133,19 +49,6 @@ def config_named(name: str, network: str) -> OptimizationConfig:
     )
 
 
-def tensors_of(value: Any) -> list[Tensor]:
-    """Tensors inside a network's output."""
-    if isinstance(value, Tensor):
-        return [value]
-    if value is None:
-        return []
-    return [
-        tensor
-        for item in (value.values() if isinstance(value, dict) else value)
-        for tensor in tensors_of(item)
-    ]
-
-
 def gmac(case: Case, form: OptimizationConfig | None = None) -> float:
     """Multiply-accumulates of one item in thousand millions: convolutions and matrix products. Transforms and
     norms do not count.
@@ -157,34 +60,12 @@ def gmac(case: Case, form: OptimizationConfig | None = None) -> float:
     return counter.get_total_flops() / 2e9
 
 
-@contextlib.contextmanager
-def tensor_cores_in_float32(allowed: bool) -> Iterator[None]:
-    """TF32 products on or off: torch lets convolutions use them by default."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
 def clock(device: str) -> float:
     """CPU seconds of this process, or, on a GPU, wall seconds until its work is done."""
     if device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def errors(ours: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
-    """Largest and mean difference over all outputs, each relative to its largest value where that exceeds 1."""
-    pairs = [
-        ((a.float().cpu() - b.float().cpu()).abs(), max(1.0, float(b.abs().max())))
-        for a, b in zip(ours, exact, strict=True)
-    ]
-    return max(float(gap.max()) / scale for gap, scale in pairs), max(
-        float(gap.mean()) / scale for gap, scale in pairs
-    )
 
 
 @dataclasses.dataclass

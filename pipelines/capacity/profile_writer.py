@@ -10,6 +10,7 @@ import numpy as np
 import scipy.optimize
 import yaml
 
+from pipelines.capacity.gpu_shares import GPU_ROOM, actors_of, share_of
 from pipelines.capacity.measure import Measure
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
@@ -18,10 +19,6 @@ from pipelines.engine.rows import row_bytes
 from pipelines.monitoring.terminal import table
 
 MIB = 1 << 20
-#: Shares of a GPU that pools may have, the largest first.
-SHARES = (1.0, 0.5, 0.33, 0.25, 0.2, 0.125, 0.1)
-#: Room over the measured memory of an actor on a GPU: other footage, other allocations.
-GPU_ROOM = 1.25
 #: Share of the machine's memory that actors may fill, and that the object store may have.
 RAM_SHARE, STORE_SHARE = 0.6, 0.3
 #: CPUs that the planner of a small machine books.
@@ -115,14 +112,13 @@ def share_gpus(pools: Sequence[Pool], machine: Machine) -> None:
     gpu = [pool for pool in pools if pool.gpu]
     work = sum(pool.seconds for pool in gpu) or 1.0
     for pool in gpu:
-        need = pool.gpu_mib * GPU_ROOM / machine.gpu_mib
-        fitting = [share for share in SHARES if share >= need]
-        if not fitting:
+        share = share_of(pool.gpu_mib, machine.gpu_mib)
+        if share is None:
             raise ValueError(
                 f"an actor with {', '.join(pool.stages)} needs {pool.gpu_mib:.0f} MiB, the GPU has {machine.gpu_mib:.0f}"
             )
-        pool.share = fitting[-1]
-        pool.count = max(1, int(machine.gpus * pool.seconds / work / pool.share))
+        pool.share = share
+        pool.count = actors_of(machine.gpus, pool.seconds / work, share)
         pool.why.append(
             f"{pool.gpu_mib:.0f} MiB with {GPU_ROOM:g} × room on a GPU of {machine.gpu_mib:.0f}: {pool.share:g}; "
             f"{pool.seconds / work:.0%} of the GPUs' work"
