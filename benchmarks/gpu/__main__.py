@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def works(device: torch.device) -> bool:
-    """Whether the device still answers: after some errors a process cannot use a GPU any more."""
+    """True while the device still answers: after some errors a process cannot use a GPU any more."""
     try:
         return torch.ones(1, device=device).item() == 1
     except RuntimeError:

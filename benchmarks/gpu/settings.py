@@ -1,4 +1,4 @@
-"""What is measured: at full size on a GPU, small on a CPU, where it shows that the command works."""
+"""Sizes of the measurements: full ones on a GPU, small on a CPU, where it shows that the command works."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def chain(device: str = "cpu", networks: dict[str, nn.Module] | None = None) -> 
 
 
 def by_the_stages(scene: Scene) -> dict[str, np.ndarray]:
-    """What the stages make of the scene; frames as planes."""
+    """Results of the stages for the scene; frames as planes."""
     networks = Networks(Compute(exact=True, batch=FRAMES), loader=lambda name, **_: STAND_INS[name]())
     networks.module = lambda name, file=None, **_: STAND_INS[name]()  # type: ignore[method-assign]
     frames = [scene.frame(k) for k in range(FRAMES)]
