@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from scipy.signal import medfilt
 
+from operators.media.frames import Frame
+
 #: Side of a crop, pixels.
 SIDE = 224
 #: Grey around the picture.
@@ -109,11 +111,12 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / (areas - shared) if areas > shared else 0.0
 
 
-def crop_face(picture: np.ndarray, geometry: np.ndarray) -> np.ndarray:
+def crop_face(picture: np.ndarray | Frame, geometry: np.ndarray) -> np.ndarray:
     """Cut SyncNet's view of a face: 1.4 box halves to both sides, from the box's top to 1.8 halves below its centre.
 
     Args:
-        picture: uint8[h, w, 3].
+        picture: uint8[h, w, 3], or a frame, of which no more than the crop is converted to RGB
+            (`Frame.rgb_resized`).
         geometry: float[3], a row of `FaceTrack.geometry`.
 
     Returns:
@@ -124,10 +127,13 @@ def crop_face(picture: np.ndarray, geometry: np.ndarray) -> np.ndarray:
     top, bottom = int(y + border - half), int(y + border + half * (1 + 2 * MARGIN))
     left, right = int(x + border - half * (1 + MARGIN)), int(x + border + half * (1 + MARGIN))
     top, bottom, left, right = (value - border for value in (top, bottom, left, right))
-    height, width = picture.shape[:2]
-    inner = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if not inner.size:
+    width, height = picture.size if isinstance(picture, Frame) else picture.shape[1::-1]
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    if x1 >= x2 or y1 >= y2:
         return np.full((SIDE, SIDE, 3), PADDING, np.uint8)
-    sides = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    sides = y1 - top, bottom - y2, x1 - left, right - x2
+    if isinstance(picture, Frame) and not any(sides):
+        return picture.rgb_resized((SIDE, SIDE), (x1, y1, x2, y2))
+    inner = picture.rgb((x1, y1, x2, y2)) if isinstance(picture, Frame) else picture[y1:y2, x1:x2]
     whole = cv2.copyMakeBorder(inner, *sides, cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
     return cv2.resize(whole, (SIDE, SIDE))

@@ -7,6 +7,7 @@ docs/evaluation.md#lse-d-and-lse-c.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +19,9 @@ from torch import nn
 
 from operators.evaluation.face_tracks import FaceTrack, crop_face, link_faces
 from operators.evaluation.lse import SAMPLE_RATE, SyncScore
-from operators.evaluation.syncnet import RATE, score_crops
+from operators.evaluation.syncnet import RATE, SIDE, score_crops
 from operators.media.audio import load_audio
+from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 
@@ -145,7 +147,8 @@ def score_clip(
     samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
     shown = shown_frames(info)
     if not protocol.tracked:
-        score = score_crops(network, _pictures(url, info, shown), len(shown), samples)
+        pictures = (frame.rgb_resized((SIDE, SIDE)) for frame in _frames(url, info, shown))
+        score = score_crops(network, pictures, len(shown), samples)
         if score is None:
             return ClipSync(url, (), "shorter than a window of SyncNet")
         return ClipSync(url, (TrackSync(0, len(shown), score),))
@@ -198,21 +201,18 @@ def shown_frames(info: VideoInfo, rate: int = RATE) -> np.ndarray:
     return np.searchsorted(times, middles, side="right") - 1
 
 
-def _pictures(url: str, info: VideoInfo, wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """RGB pictures of ascending source frames, which may repeat."""
+def _frames(url: str, info: VideoInfo, wanted: np.ndarray) -> Iterator[Frame]:
+    """Ascending source frames, which may repeat."""
     if not len(wanted):
         return
     counts = Counter(wanted.tolist())
     for frame in read_frames(url, int(wanted[0]), int(wanted[-1]) + 1, info):
-        if counts[frame.index]:
-            picture = frame.rgb()
-            for _ in range(counts[frame.index]):
-                yield picture
+        yield from itertools.repeat(frame, counts[frame.index])
 
 
 def _crops(url: str, info: VideoInfo, shown: np.ndarray, track: FaceTrack) -> Iterator[np.ndarray]:
-    pictures = _pictures(url, info, shown[track.start : track.stop])
-    return (crop_face(picture, row) for picture, row in zip(pictures, track.geometry()))
+    frames = _frames(url, info, shown[track.start : track.stop])
+    return (crop_face(frame, row) for frame, row in zip(frames, track.geometry()))
 
 
 def _mean(values: Sequence[float]) -> float:

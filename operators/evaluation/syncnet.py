@@ -129,4 +129,4 @@ def score_crops(
 def _bgr(picture: np.ndarray) -> np.ndarray:
     if picture.shape[:2] != (SIDE, SIDE):
         picture = cv2.resize(picture, (SIDE, SIDE))
-    return np.ascontiguousarray(picture[..., ::-1])
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

@@ -12,6 +12,8 @@ VARIANCES = (0.1, 0.2)
 S3FD_STRIDES = (4, 8, 16, 32, 64, 128)
 #: Means that are subtracted of blue, green and red.
 MEANS = np.array([104.0, 117.0, 123.0], np.float32)
+#: Least side of a picture that the network's poolings leave something of, pixels.
+LEAST = 32
 
 
 def suppress(detections: np.ndarray, overlap: float) -> np.ndarray:
@@ -78,7 +80,7 @@ class S3fdDetector:
 
     Args:
         network: S3FD (`retalk_models.load("s3fd")`) on its device.
-        scale: pictures are made this much smaller.
+        scale: pictures are made this much smaller, but not below the network's least side of 32 pixels.
         threshold: scores of at least this count.
         overlap: of the suppression.
     """
@@ -90,7 +92,8 @@ class S3fdDetector:
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Return float32[n, 5] x1, y1, x2, y2 (px of the picture) and score of uint8[h, w, 3] RGB, best first."""
-        small = cv2.resize(picture, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_LINEAR)
+        scale = max(self.scale, LEAST / min(picture.shape[:2]))
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         values = small[..., ::-1].astype(np.float32) - MEANS
         device = next(self.network.parameters()).device
         with torch.inference_mode():
@@ -99,4 +102,4 @@ class S3fdDetector:
             offsets = [one[0].float().cpu().numpy() for one in maps[1::2]]
         found = decode_s3fd(scores, offsets, threshold=self.threshold)
         found = found[suppress(found, self.overlap)] if len(found) else found
-        return found / np.array([self.scale] * 4 + [1], np.float32)
+        return found / np.array([scale] * 4 + [1], np.float32)

@@ -132,16 +132,46 @@ class Frame:
             yuv.append(
                 cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop
             )
+        rgb = self._converted(yuv)
+        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
+        return np.ascontiguousarray(layout.orientation.upright(inner))
+
+    def rgb_resized(self, size: tuple[int, int], box: Box | None = None) -> np.ndarray:
+        """uint8[height,width,3], RGB of the upright picture inside ``box`` (all of it if None) in another size, bilinear.
+
+        For networks that see small pictures. What has more pixels than ``size`` is resized before it is converted, which
+        costs a fraction of `rgb` and differs from resizing its result by rounding and by chroma, which is interpolated
+        here and may lie off by one pixel of the source where the box is odd.
+
+        Args:
+            size: width and height.
+            box: x1, y1, x2, y2.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
+        """
+        x1, y1, x2, y2 = self._checked(box)
+        if (x2 - x1) * (y2 - y1) <= size[0] * size[1]:
+            return cv2.resize(self.rgb(box), size)
+        layout = self._layout
+        x1, y1, x2, y2 = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
+        first, *others = planes(self._picture)
+        crops = [first[y1:y2, x1:x2]]
+        (x1, y1, x2, y2), (sx, sy) = layout.expand((x1, y1, x2, y2)), layout.format.chroma
+        crops += [view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx] for view in others]
+        upright = [np.ascontiguousarray(layout.orientation.upright(crop)) for crop in crops]
+        return self._converted([cv2.resize(view, size) for view in upright])
+
+    def _converted(self, yuv: list[Any]) -> np.ndarray:
+        """uint8[h,w,3] RGB of planes of one size; of gray pictures one plane."""
+        layout = self._layout
         if layout.format.gray:
-            yuv += [np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2
+            yuv = [*yuv, *[np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2]
         merged = cv2.merge(yuv)
         rgb: Any = cv2.transform(
             merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb
         )
-        if rgb.dtype != np.uint8:
-            rgb = np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
-        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-        return np.ascontiguousarray(layout.orientation.upright(inner))
+        return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 
     def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.

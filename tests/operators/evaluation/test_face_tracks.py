@@ -1,9 +1,13 @@
 """Linking of boxes to tracks, and SyncNet's crops."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from operators.evaluation.face_tracks import PADDING, FaceTrack, crop_face, link_faces
+from operators.media.reader import read_frames
+from tests.pipelines.conftest import make_video
 
 ONE, OTHER = np.array([100.0, 100, 300, 300]), np.array([500.0, 100, 700, 300])
 NOBODY = np.zeros((0, 4))
@@ -69,3 +73,17 @@ def test_outside_the_picture_it_is_grey() -> None:
     assert (corner[:60, :100] == PADDING).all()
     assert (corner[100:, 140:] == 255).all()
     assert (crop_face(white, np.array([900.0, 900, 50])) == PADDING).all()
+
+
+def test_a_crop_of_a_frame_is_that_of_its_picture(tmp_path: Path) -> None:
+    """Small, beyond the picture's edge and outside it to the bit; large ones, converted after resizing, by rounding."""
+    path = make_video(tmp_path / "v.mp4", frames=1, size=(640, 480), sound=False)
+    (frame,) = read_frames(str(path), 0, 1)
+    picture = frame.rgb()
+    for geometry in ((320, 200, 60), (5, 10, 90), (630, 470, 200), (-900, 100, 50)):
+        row = np.array(geometry, float)
+        np.testing.assert_array_equal(crop_face(frame, row), crop_face(picture, row))
+    large = np.array([301.0, 211, 120])
+    difference = np.abs(crop_face(frame, large).astype(int) - crop_face(picture, large))
+    assert difference.mean() < 1
+    assert np.percentile(difference, 99) <= 3

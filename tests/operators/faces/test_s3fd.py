@@ -1,5 +1,6 @@
 """S3FD as a detector, with made-up weights: order of colours, scale, threshold and suppression."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -57,3 +58,13 @@ def test_a_higher_threshold_and_a_smaller_overlap_leave_fewer(
 
     assert count() > count(threshold=1.0) == 0
     assert 1 <= count(overlap=0.0) <= count()
+
+
+@pytest.mark.parametrize("size", [(100, 140), (20, 300), (128, 128)])
+def test_small_pictures_are_not_made_smaller_than_the_network_takes(
+    network: torch.nn.Module, size: tuple[int, int]
+) -> None:
+    """A quarter of 100 pixels would be 25, of which its poolings leave nothing."""
+    found = S3fdDetector(network, threshold=0.0)(cv2.resize(RGB, size[::-1]))
+    assert np.isfinite(found).all()
+    assert found.shape[1] == 5

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -205,6 +206,28 @@ def test_mirrored_video_is_worked_on_upright(zoo: Zoo) -> None:
     plain, mirrored = frame_of(zoo("turn0.mp4")), frame_of(zoo("mirror.mp4"))
     assert (mirrored.rgb() == plain.rgb()[:, ::-1]).all()
     assert (mirrored.rgb((3, 2, 20, 9)) == plain.rgb()[:, ::-1][2:9, 3:20]).all()
+
+
+@pytest.mark.parametrize("name", [*KINDS, "turn180.mp4", "mirror.mp4"])
+def test_a_smaller_picture_is_the_whole_one_resized(zoo: Zoo, name: str) -> None:
+    """Up to rounding and chroma, which `rgb` repeats and `rgb_resized` interpolates."""
+    frame = frame_of(zoo(name))
+    width, height = frame.size
+    box = (5, 3, width - 4, height - 9)
+    for part in (None, box):
+        x1, y1, x2, y2 = part or (0, 0, width, height)
+        for size in ((24, 20), (2 * width, 2 * height)):
+            expected = cv2.resize(frame.rgb()[y1:y2, x1:x2], size)
+            found = frame.rgb_resized(size, part)
+            assert found.dtype == np.uint8
+            if size[0] > width:
+                assert (found == expected).all()
+            else:
+                # Luma has no such freedom: 0.299 R + 0.587 G + 0.114 B.
+                weights = np.array([0.299, 0.587, 0.114])
+                assert np.abs((found - expected.astype(float)) @ weights).mean() < 2.5
+    with pytest.raises(ValueError, match="box"):
+        frame.rgb_resized((24, 20), (0, 0, width + 2, height))
 
 
 @pytest.mark.parametrize("name", ["open.mp4", "mpeg1.mpg", "open265.mkv", "ten.mp4"])
