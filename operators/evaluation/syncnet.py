@@ -44,14 +44,24 @@ def lip_features(network: nn.Module, frames: Iterable[np.ndarray], batch: int = 
         batch: windows that go through the network at once; pictures are held for one batch only.
     """
     device = next(network.parameters()).device
-    shown = (_bgr(frame) for frame in frames)
-    held = list(itertools.islice(shown, FRAMES - 1))
-    while len(held) == FRAMES - 1 and (more := list(itertools.islice(shown, batch))):
-        held += more
-        clip = torch.from_numpy(np.stack(held)).to(device).permute(3, 0, 1, 2).float()
+    kept = FRAMES - 1
+    shown = np.empty((3, kept + batch, SIDE, SIDE), np.uint8)
+    # One buffer for all batches: fresh memory of this size costs as much as filling it.
+    values = torch.empty(shown.shape, device=device)
+    pictures, held = iter(frames), 0
+    while True:
+        for picture in itertools.islice(pictures, shown.shape[1] - held):
+            fitted = picture if picture.shape[:2] == (SIDE, SIDE) else cv2.resize(picture, (SIDE, SIDE))
+            for plane, channel in zip(shown[::-1], cv2.split(fitted)):
+                plane[held] = channel
+            held += 1
+        if held < FRAMES:
+            return
         with torch.inference_mode():
-            yield cast(SyncNet, network).forward_clip(clip).cpu().numpy()
-        held = held[-(FRAMES - 1) :]
+            clip = values[:, :held].copy_(torch.from_numpy(shown[:, :held]).to(device))
+            found = cast(SyncNet, network).forward_clip(clip).cpu().numpy()
+        yield found
+        shown[:, :kept], held = shown[:, held - kept : held], kept
 
 
 def sound_features(network: nn.Module, coefficients: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -124,9 +134,3 @@ def score_crops(
     if done < total:
         raise ValueError(f"only {done} windows of frames came, {total} were announced")
     return score_of_sums(sums, total)
-
-
-def _bgr(picture: np.ndarray) -> np.ndarray:
-    if picture.shape[:2] != (SIDE, SIDE):
-        picture = cv2.resize(picture, (SIDE, SIDE))
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
