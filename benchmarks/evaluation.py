@@ -13,8 +13,9 @@ weights (the recipe of tests/parity.py); time does not depend on them. The plain
   of both covariances (`scipy.linalg.sqrtm`). Values must agree.
 * landmarks: dlib's detector on every whole frame, then its predictor.
 
-hour: what LSE takes beside the network, as a multiple of decoding the file. The goal is 1.5. Faces are known, as they are
-from the analysis cache; beside it the detector's time that this saves.
+hour: LSE's decoding and the rest of its work beside the network, as a multiple of decoding the file alone (goal: 1.5), and all of
+it over the network and 1.5 times decoding (goal: 1). Faces are known, as they are from the analysis cache; below it stands
+the detector's time that this saves.
 """
 
 from __future__ import annotations
@@ -136,10 +137,13 @@ def measure_hour(infos: list[VideoInfo], speech: str) -> None:
     """Print LSE's time beside the network as a multiple of decoding, for each size and two protocols."""
     network = subject_of("syncnet").module
     print(f"\nLSE of an hour of video, from {infos[0].n_frames} frames, CPU seconds")
-    print(f"  {'':22} {'decode':>8} {'network':>8} {'rest':>8} {'(decode + rest) / decode, goal 1.5':>36}")
+    heads = ("decode", "network", "rest", "(decode + rest) / decode", "of network + 1.5 decode")
+    print(f"  {'':22}" + "".join(f"{head:>26}" for head in heads))
     for info in infos:
         decode, _ = cpu(lambda info=info: decoding(info), 5)
-        box = np.array([[0.25 * info.width, 0.2 * info.height, 0.75 * info.width, 0.8 * info.height]])
+        # A face as tall as 0.45 of the picture, as in an interview.
+        half, x, y = 0.225 * info.height, info.width / 2, 0.4 * info.height
+        box = np.array([[x - half, y - half, x + half, y + half]])
         for name in ("lrs", "tracked"):
             if name == "tracked" and min(box[0, 2:] - box[0, :2]) <= 100:
                 continue
@@ -160,9 +164,10 @@ def measure_hour(infos: list[VideoInfo], speech: str) -> None:
                 best = min(best, (total - clocked.seconds, clocked.seconds))
             own, inside = best
             scale = HOUR / info.n_frames
+            goal = inside + 1.5 * decode
             print(
-                f"  {info.width}x{info.height}, {name:10} {decode * scale:8.1f} {inside * scale:8.0f} "
-                f"{(own - decode) * scale:8.1f} {own / decode:36.2f}"
+                f"  {f'{info.width}x{info.height}, {name}':22}{decode * scale:26.1f}{inside * scale:26.0f}"
+                f"{(own - decode) * scale:26.1f}{own / decode:26.2f}{(inside + own) / goal:26.3f}"
             )
     detector = S3fdDetector(subject_of("s3fd").module)
     for info in infos:
