@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"  {name}: {outputs[name]}")
         if contact_sheet(video, outputs[name], sheet):
             print(f"  {' ' * len(name)}  {sheet}  (original above result)")
-    page = write_page(report.run_dir, read_report(report.run_dir), report.records)
+    page = write_page(report.run_dir, read_report(report.run_dir), report.records, strips=True)
     print(
         f"  review page: {Path(page).relative_to(Path.cwd()) if Path(page).is_relative_to(Path.cwd()) else page}"
     )

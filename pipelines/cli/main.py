@@ -198,6 +198,16 @@ def _add_report(commands: Any) -> None:
         "--json", action="store_const", const="json", dest="format", help="the same as --format json"
     )
     command.add_argument("--open", action="store_true", help="open the review page in a browser")
+    command.add_argument(
+        "--previews",
+        action="store_true",
+        help="also make small H.264 copies of all videos, which every browser plays",
+    )
+    command.add_argument(
+        "--no-strips",
+        action="store_true",
+        help="draw no close-ups of the worst dubs, for which their files are read",
+    )
     command.set_defaults(run=_report)
 
 
@@ -317,7 +327,7 @@ def _status(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from pipelines.cli.report import show_report
 
-    return show_report(args.directory, args.format, args.open)
+    return show_report(args.directory, args.format, args.open, not args.no_strips, args.previews)
 
 
 def _profile(args: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from pipelines.errors import DONE, FAILED
 from pipelines.manifest.titles import label
 from pipelines.monitoring.formatting import count, duration, short_time
 from pipelines.monitoring.grouping import reason_of
+from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.review.exports import as_csv, as_junit
@@ -312,7 +313,9 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def show_report(url: str, kind: Format = "markdown", browse: bool = False) -> int:
+def show_report(
+    url: str, kind: Format = "markdown", browse: bool = False, strips: bool = True, previews: bool = False
+) -> int:
     """Print the report and keep it in ``report`` where the run directory can be written: ``report.json``, ``report.md``
     and the review page, ``index.html``. Exit code 3 if titles have failed.
 
@@ -320,6 +323,8 @@ def show_report(url: str, kind: Format = "markdown", browse: bool = False) -> in
         url: the run directory.
         kind: what is printed: the report as Markdown or JSON; verdicts of the dubs as CSV or as JUnit's XML.
         browse: open the review page in a browser.
+        strips: draw close-ups of the worst dubs for the page.
+        previews: make small copies of all videos for the page.
     """
     report, run = read_report(url), RunDirectory(url)
     records, _ = split_listed(run.url, run.records())
@@ -328,7 +333,8 @@ def show_report(url: str, kind: Format = "markdown", browse: bool = False) -> in
     try:
         write_text(join(run.url, "report", "report.json"), json.dumps(report, indent=1))
         write_text(join(run.url, "report", "report.md"), text)
-        page = write_page(run.url, report, records)
+        with Progress(sys.stderr) as shown:
+            page = write_page(run.url, report, records, strips=strips, previews=previews, say=shown.phase)
     except OSError as problem:
         folder = redact(join(run.url, "report"))
         print(f"note: the report cannot be kept in {folder} ({redact(refusal(problem))})", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from operators.storage.files import filesystem
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Title
+from pipelines.state.earlier import keep_earlier
 from pipelines.state.run_directory import RunDirectory, remove
 
 #: Unknown names that an error lists.
@@ -46,10 +47,11 @@ def forget(run: RunDirectory, titles: Sequence[str]) -> None:
     """Make a run compute titles again. The caller holds the lock.
 
     Their records stay, without the key by which they are known to be up to date: they say which outputs are
-    the run's own and may be replaced, also after an interruption.
+    the run's own and may be replaced, also after an interruption. Their outputs are kept as earlier versions.
     """
     for record in run.records():
         if record["title"] in titles:
+            keep_earlier(run, record)
             run.write_record({**record, "key": ""})
     for title in titles:
         for folder in (

@@ -1,46 +1,68 @@
 """The review page: a folder of static files that a browser opens from a disk or from object storage.
 
 ``index.html`` holds styles, scripts and sums; the dubs come in files of their own, worst first: short rows for the list, and
-details of a hundred dubs a file, loaded when one of them is opened. Nothing is fetched from anywhere else.
+details and curves of a hundred and of twenty dubs a file, loaded when one of them is opened. Nothing is fetched from anywhere else.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import json
-import os
-import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
 from pipelines.monitoring.formatting import count, duration
 from pipelines.review.charts import histogram
+from pipelines.review.details import curves, detail
 from pipelines.review.verdict import Reason, Verdict, judge, severity
-from pipelines.state.run_directory import Record, write_text
+from pipelines.state.earlier import earlier_version
+from pipelines.state.run_directory import Record, RunDirectory, write_text
 
-#: Dubs in one file of rows, and of details.
-ROWS, DETAILS = 2000, 100
+#: Dubs in one file of rows, of details, and of curves.
+ROWS, DETAILS, TRACES = 2000, 100, 20
+#: Files of the run directory that are read at a time.
+READERS = 16
 #: Scripts in the order of their imports.
-SCRIPTS = ("dom", "address", "data", "decisions", "players", "list", "title", "main")
+SCRIPTS = ("dom", "address", "data", "decisions", "players", "curves", "parts", "list", "title", "main")
 #: Bars of a distribution.
 BARS = 24
 
 
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """A dub on the page: its record, the verdict on it, and the place in the order."""
+
+    record: Record
+    verdict: Verdict
+    reasons: list[Reason]
+
+
 def write_page(
-    run_dir: str, report: Mapping[str, Any], records: Sequence[Record], folder: str | None = None
+    run_dir: str,
+    report: Mapping[str, Any],
+    records: Sequence[Record],
+    folder: str | None = None,
+    *,
+    strips: bool = False,
+    previews: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """Write the page.
 
     Args:
-        run_dir: fsspec URL of the run directory, by which decisions are kept apart.
+        run_dir: fsspec URL of the run directory, by which decisions are kept apart, with the dubs' traces and earlier versions.
         report: of `pipelines.cli.report.read_report`.
         records: those that the newest manifest lists.
         folder: fsspec URL to write into; None: ``report`` in the run directory.
+        strips: draw close-ups of the worst dubs, for which files are decoded; those that are there already are shown anyway.
+        previews: make small copies of all videos, see `pipelines.review.previews`.
+        say: told what takes long.
 
     Returns:
         URL of ``index.html``.
@@ -49,23 +71,97 @@ def write_page(
         OSError: the folder cannot be written.
     """
     folder = folder or join(run_dir, "report")
-    judged = [(record, *judge(record)) for record in records]
-    judged.sort(key=lambda one: (-severity(one[1], one[2]), one[0]["title"], one[0]["dub"]))
-    for number in range(0, len(judged), ROWS):
-        rows = [_row(index, *one) for index, one in enumerate(judged[number : number + ROWS], number)]
-        _write_data(folder, "rows", number // ROWS, "retalkRows", rows)
-    for number in range(0, len(judged), DETAILS):
-        details = [_detail(folder, *one) for one in judged[number : number + DETAILS]]
-        _write_data(folder, "details", number // DETAILS, "retalkDetails", details)
-    _sweep(folder, {"rows": -(-len(judged) // ROWS), "details": -(-len(judged) // DETAILS)})
-    index = join(folder, "index.html")
-    write_text(index, _index(run_dir, report, judged))
-    return index
+    judged = [_Shown(record, *judge(record)) for record in records]
+    judged.sort(key=lambda one: (-severity(one.verdict, one.reasons), one.record["title"], one.record["dub"]))
+    drawn = _strips(folder, judged, say) if strips else {}
+    small, notes = _previews(folder, judged, say) if previews else ({}, [])
+    for note in notes:
+        if say is not None:
+            say(note)
+    run = RunDirectory(run_dir)
+    with ThreadPoolExecutor(READERS) as readers:
+        for number in range(0, len(judged), ROWS):
+            rows = [_row(index, one) for index, one in enumerate(judged[number : number + ROWS], number)]
+            _write_data(folder, "rows", number // ROWS, "retalkRows", rows)
+        for number in range(0, len(judged), DETAILS):
+            part = judged[number : number + DETAILS]
+            traces = list(readers.map(lambda one: _trace(run, one.record), part))
+            kept = list(readers.map(lambda one: _kept(run, one.record), part))
+            details = []
+            for index, (one, trace, earlier) in enumerate(zip(part, traces, kept), number):
+                found, note = drawn.get(index, ([], ""))
+                details.append(
+                    detail(
+                        folder,
+                        one.record,
+                        one.verdict,
+                        one.reasons,
+                        money=_money(report, one.record, judged),
+                        strips=found,
+                        previews=small,
+                        earlier=earlier,
+                        notes=[note] if note else [],
+                        traced=trace is not None,
+                    )
+                )
+            _write_data(folder, "details", number // DETAILS, "retalkDetails", details)
+            for begin in range(0, len(part), TRACES):
+                held = [None if one is None else curves(one) for one in traces[begin : begin + TRACES]]
+                if any(held):
+                    _write_data(folder, "traces", (number + begin) // TRACES, "retalkTraces", held)
+    chunks = {"rows": ROWS, "details": DETAILS, "traces": TRACES}
+    _sweep(folder, {kind: -(-len(judged) // size) for kind, size in chunks.items()})
+    index_file = join(folder, "index.html")
+    write_text(index_file, _index(run_dir, report, judged))
+    return index_file
 
 
-def _index(
-    run_dir: str, report: Mapping[str, Any], judged: Sequence[tuple[Record, Verdict, list[Reason]]]
-) -> str:
+def _trace(run: RunDirectory, record: Record) -> dict[str, Any] | None:
+    return run.read_trace(record) if record["state"] == "done" and record.get("key") else None
+
+
+def _kept(run: RunDirectory, record: Record) -> Record | None:
+    return earlier_version(run, record) if record.get("key") else None
+
+
+def _strips(
+    folder: str, judged: Sequence[_Shown], say: Callable[[str], None] | None
+) -> dict[int, tuple[list[dict[str, object]], str]]:
+    """Close-ups of the worst dubs, by their place in the order."""
+    from pipelines.review.strips import DUBS, draw_strips, sweep_strips
+
+    found: dict[int, tuple[list[dict[str, object]], str]] = {}
+    chosen = [(index, one) for index, one in enumerate(judged) if one.record["state"] == "done"][:DUBS]
+    for number, (index, one) in enumerate(chosen, 1):
+        if say is not None:
+            say(f"close-ups of {number} of {count(len(chosen), 'dub')}")
+        found[index] = draw_strips(folder, one.record, one.reasons)
+    sweep_strips(folder, {str(strip["file"]) for listed, _ in found.values() for strip in listed})
+    return found
+
+
+def _previews(
+    folder: str, judged: Sequence[_Shown], say: Callable[[str], None] | None
+) -> tuple[dict[str, str], list[str]]:
+    from pipelines.review.previews import make_previews
+
+    urls = [
+        one.record[kind] for one in judged if one.record["state"] == "done" for kind in ("video", "output")
+    ]
+    told = None if say is None else lambda number, of: say(f"{number} of {count(of, 'preview')}")
+    return make_previews(folder, urls, told)
+
+
+def _money(report: Mapping[str, Any], record: Record, judged: Sequence[_Shown]) -> str:
+    """A dub's share of what the runs have cost, by its computing time; "" where that is not known."""
+    spent = report["actual"]
+    whole = sum(one.record["seconds"] or 0 for one in judged)
+    if not spent["cost"] or not whole or not record["seconds"]:
+        return ""
+    return f"{spent['cost'] * record['seconds'] / whole:.2f} {spent['currency']}".strip()
+
+
+def _index(run_dir: str, report: Mapping[str, Any], judged: Sequence[_Shown]) -> str:
     assets = resources.files("pipelines.review") / "assets"
     modules = {
         f"retalk/{name}": "data:text/javascript;base64,"
@@ -87,8 +183,8 @@ def _index(
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
 
 
-def _overview(report: Mapping[str, Any], judged: Sequence[tuple[Record, Verdict, list[Reason]]]) -> str:
-    verdicts = [verdict for _, verdict, _ in judged]
+def _overview(report: Mapping[str, Any], judged: Sequence[_Shown]) -> str:
+    verdicts = [one.verdict for one in judged]
     tiles = [
         (str(verdicts.count(name)), f'<span class="verdict {name}">{name}</span>')
         for name in ("failed", "review", "ok")
@@ -100,11 +196,17 @@ def _overview(report: Mapping[str, Any], judged: Sequence[tuple[Record, Verdict,
     )
     if spent["cost"]:
         tiles.append((html.escape(f"{spent['cost']:.2f} {spent['currency']}".strip()), "spent"))
+    if planned := report.get("forecast"):
+        tiles.append((html.escape(_time(planned["wall_seconds"])), "forecast"))
+        if planned["cost"] is not None:
+            tiles.append(
+                (html.escape(f"{planned['cost']:.2f} {planned['currency']}".strip()), "forecast to spend")
+            )
     listed = "".join(f"<li><strong>{value}</strong>{text}</li>" for value, text in tiles)
     values: dict[str, list[float]] = {}
     units: dict[str, str] = {}
-    for record, _, _ in judged:
-        for metric in record.get("metrics") or ():
+    for one in judged:
+        for metric in one.record.get("metrics") or ():
             values.setdefault(metric["name"], []).append(float(metric["value"]))
             units[metric["name"]] = metric["unit"]
     charts = "".join(
@@ -115,63 +217,25 @@ def _overview(report: Mapping[str, Any], judged: Sequence[tuple[Record, Verdict,
     return f'<p class="faint">{engine}</p><ul class="tiles">{listed}</ul><div class="charts">{charts}</div>'
 
 
-def _row(index: int, record: Record, verdict: Verdict, reasons: list[Reason]) -> list[Any]:
+def _time(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
+def _row(index: int, one: _Shown) -> list[Any]:
     """One line of the list, in the order that ``assets/data.js`` names (``ROW``)."""
-    first = reasons[0].text if reasons else ""
+    record, first = one.record, one.reasons[0].text if one.reasons else ""
     return [
         record["title"],
         record["dub"],
         record["state"],
-        verdict,
-        severity(verdict, reasons),
+        one.verdict,
+        severity(one.verdict, one.reasons),
         redact(first)[:200],
         record["video_seconds"] or 0,
         record["language"],
         index // DETAILS,
+        index,
     ]
-
-
-def _detail(folder: str, record: Record, verdict: Verdict, reasons: list[Reason]) -> dict[str, Any]:
-    wanted = (
-        "title",
-        "dub",
-        "state",
-        "error",
-        "language",
-        "engine",
-        "frames",
-        "video_seconds",
-        "seconds",
-        "finished",
-    )
-    plain = {name: record[name] if record[name] is not None else "" for name in wanted}
-    done = record["state"] == "done"
-    media = {kind: _address(folder, record[kind]) if done else "" for kind in ("video", "output")}
-    return {
-        **plain,
-        **{kind: redact(record[kind]) for kind in ("video", "speech", "output")},
-        "verdict": verdict,
-        "reasons": [{"text": redact(reason.text), "at": reason.at} for reason in reasons],
-        "notes": [redact(note) for note in record["notes"] or []],
-        "metrics": list(record.get("metrics") or []),
-        "media": media,
-        "strip": "",
-    }
-
-
-def _address(folder: str, url: str) -> str:
-    """Return where a browser finds a file from the page: a path from the page's folder for files of this machine or of the
-    same bucket, web addresses as they are, "" for others.
-    """
-    if "://" not in folder and "://" not in url:
-        return urllib.parse.quote(os.path.relpath(Path(url).absolute(), Path(folder).absolute()))
-    if url.startswith(("https://", "http://")):
-        return redact(url)
-    protocol, _, rest = url.partition("://")
-    own, _, place = folder.partition("://")
-    if protocol == own and rest.partition("/")[0] == place.partition("/")[0]:
-        return urllib.parse.quote(os.path.relpath(f"/{rest}", f"/{place}"))
-    return ""
 
 
 def _json(value: Any) -> str:
@@ -196,5 +260,5 @@ def _sweep(folder: str, counts: Mapping[str, int]) -> None:
     wanted = {_name(kind, number) for kind, most in counts.items() for number in range(most)}
     for file in fs.ls(path, detail=False):
         name = file.rsplit("/", 1)[-1]
-        if name.startswith(("rows-", "details-")) and name.endswith(".js") and name not in wanted:
+        if name.startswith(("rows-", "details-", "traces-")) and name.endswith(".js") and name not in wanted:
             fs.rm(file)

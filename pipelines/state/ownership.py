@@ -18,7 +18,7 @@ FORMAT = 1
 #: Names that a run writes into its directory.
 STATE = (
     *("run.json", "titles.json", "lock.json", "plan.parquet", "ledger.jsonl", "ledger.parquet"),
-    *("plans", "segments", "receipts", "records", "made", "runs"),
+    *("plans", "segments", "receipts", "records", "made", "runs", "traces", "earlier"),
 )
 #: Names that other commands and the analysis cache write into it.
 OTHERS = ("analysis", "forecast.json", "report")

@@ -10,6 +10,7 @@ segments/TITLE/NAME.mp4         encoded segments, until their dub is assembled
 receipts/TITLE/NAME.json        one small file per committed segment; NAME carries the hash of all that decided its content
 records/TITLE/DUB.json          one per dub that ended: done or failed, with what it was made of
 traces/TITLE/DUB.json           curves and shots of one that is done, for the review page
+earlier/TITLE/DUB.*             output and record of one that `--redo` computes again (`pipelines.state.earlier`)
 made/TITLE/DUB.json             which outputs are this run's own and may be replaced (`pipelines.state.outputs`)
 ledger.jsonl, ledger.parquet    the records in one table, written when a run ends
 lock.json                       who is running

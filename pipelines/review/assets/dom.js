@@ -11,6 +11,13 @@ export function el(name, properties = {}, ...children) {
   return node;
 }
 
+export function svg(name, properties = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(properties)) node.setAttribute(key, String(value));
+  node.append(...children.flat(Infinity));
+  return node;
+}
+
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const two = (value) => String(value).padStart(2, "0");

@@ -1,5 +1,5 @@
 import * as address from "retalk/address";
-import { loadDetail, loadRows, ROW } from "retalk/data";
+import { loadDetail, loadRows, loadTrace, ROW } from "retalk/data";
 import * as decisions from "retalk/decisions";
 import { el } from "retalk/dom";
 import { chosen, list } from "retalk/list";
@@ -63,9 +63,10 @@ async function showTitle(where) {
   }
   const name = JSON.stringify(at(row));
   if (state.shown === name) return;
-  let detail;
+  let detail, trace = null;
   try {
     detail = await loadDetail(row);
+    if (detail.traced) trace = await loadTrace(row);
   } catch (problem) {
     say(problem.message);
     return;
@@ -76,7 +77,7 @@ async function showTitle(where) {
     before: index > 0 ? at(found[index - 1]) : null,
     after: index >= 0 && index + 1 < found.length ? at(found[index + 1]) : null,
   };
-  state.open = { ...title(detail, neighbours, say), neighbours };
+  state.open = { ...title(detail, trace, neighbours, say), neighbours };
   overview.hidden = true;
   place.replaceChildren(state.open.node);
   document.getElementById("title").focus();

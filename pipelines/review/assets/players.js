@@ -1,24 +1,27 @@
 import { el, timecode } from "retalk/dom";
 
 /** Two players that move as one. The result leads, for it has the sound. */
-export function players(detail) {
+export function players(detail, moved = () => {}) {
   const rate = detail.video_seconds > 0 && detail.frames > 0 ? detail.frames / detail.video_seconds : 25;
   const video = (source, label, muted) =>
     el("video", { src: source, preload: "auto", playsinline: true, muted, "aria-label": label });
+  // Previews play in every browser; the files themselves in some.
+  const files = { ...detail.media, ...detail.previews };
   // A still picture that was made to speak has nothing to play.
-  const still = /\.(png|jpe?g|webp|gif|bmp)$/i.test(detail.media.video);
+  const still = /\.(png|jpe?g|webp|gif|bmp)$/i.test(files.video);
   const before = still
-    ? el("img", { src: detail.media.video, alt: "Before: a still picture" })
-    : video(detail.media.video, "Before", true);
-  const after = video(detail.media.output, "After", false);
+    ? el("img", { src: files.video, alt: "Before: a still picture" })
+    : video(files.video, "Before", true);
+  const after = video(files.output, "After", false);
   if (!still) before.muted = true;
   const scrubber = el("input", { type: "range", min: 0, max: 1, step: 0.001, value: 0, "aria-label": "Position" });
   const shown = el("output", { "aria-live": "off" }, timecode(0));
   const wipe = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Wipe between before and after" });
+  const name = el("figcaption", {}, "Before");
   const pair = el(
     "div",
     { class: "players" },
-    el("figure", { class: "before" }, before, el("figcaption", {}, "Before")),
+    el("figure", { class: "before" }, before, name),
     el("figure", { class: "after" }, after, el("figcaption", {}, "After")),
   );
   let alive = true;
@@ -40,6 +43,7 @@ export function players(detail) {
     scrubber.value = after.currentTime;
     scrubber.setAttribute("aria-valuetext", timecode(after.currentTime));
     shown.textContent = timecode(after.currentTime);
+    moved(after.currentTime);
     if (!after.paused) follow();
     requestAnimationFrame(draw);
   };
@@ -69,6 +73,35 @@ export function players(detail) {
     wiping.setAttribute("aria-pressed", String(on));
     wipe.hidden = !on;
   });
+  const switches = [];
+  const pressed = (node, on) => node.setAttribute("aria-pressed", String(on));
+  const show = (source, label) => {
+    const at = after.currentTime;
+    before.src = source;
+    before.setAttribute("aria-label", label);
+    name.textContent = label;
+    before.addEventListener("loadeddata", () => { before.currentTime = at; }, { once: true });
+  };
+  if (detail.earlier?.media && !still) {
+    const button = el("button", { type: "button", "aria-pressed": "false" }, "Earlier version");
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      pressed(button, on);
+      show(on ? detail.earlier.media : files.video, on ? "Earlier version" : "Before");
+    });
+    switches.push(button);
+  }
+  if (detail.previews.output && detail.media.output) {
+    const button = el("button", { type: "button", "aria-pressed": "false" }, "Full quality");
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true", at = after.currentTime;
+      pressed(button, on);
+      after.src = on ? detail.media.output : files.output;
+      after.addEventListener("loadeddata", () => seek(at), { once: true });
+      if (!still) show(on && detail.media.video ? detail.media.video : files.video, "Before");
+    });
+    switches.push(button);
+  }
   const node = el(
     "div",
     {},
@@ -83,6 +116,7 @@ export function players(detail) {
       shown,
       wiping,
       wipe,
+      switches,
     ),
   );
   requestAnimationFrame(draw);

@@ -1,34 +1,17 @@
 import * as address from "retalk/address";
 import * as decisions from "retalk/decisions";
+import { curves, shots } from "retalk/curves";
 import { clock, el, timecode } from "retalk/dom";
+import { folded, metrics, strips } from "retalk/parts";
 import { players } from "retalk/players";
 
-function metrics(detail) {
-  if (!detail.metrics.length) return null;
-  const number = (value) => (value === null ? "" : value.toPrecision(4));
-  const row = (one) =>
-    el(
-      "tr",
-      {},
-      el("td", {}, one.name),
-      el("td", { class: "number" }, number(one.value)),
-      el("td", { class: "number" }, number(one.worst)),
-      el("td", {}, one.worst_at === null ? "" : timecode(one.worst_at)),
-      el("td", {}, one.unit),
-    );
-  return el(
-    "table",
-    { class: "metrics" },
-    el("caption", {}, "Metrics"),
-    el("thead", {}, el("tr", {}, [["Metric"], ["Mean", "number"], ["Worst", "number"], ["At"], ["Unit"]].map(([name, kind]) => el("th", { scope: "col", class: kind }, name)))),
-    el("tbody", {}, detail.metrics.map(row)),
-  );
-}
-
 /** One dub. `neighbours` are the address changes that lead to the dub before and after in the list. */
-export function title(detail, neighbours, changed) {
+export function title(detail, trace, neighbours, changed) {
   const current = decisions.get(detail.title, detail.dub);
-  const pair = detail.media.output && detail.media.video ? players(detail) : null;
+  let drawn = null;
+  const playable = (kind) => detail.media[kind] || detail.previews[kind];
+  const pair = playable("output") && playable("video") ? players(detail, (time) => drawn?.at(time)) : null;
+  if (trace) drawn = curves(trace, detail.video_seconds, (time) => pair?.seek(time));
   const buttons = [["approved", "Approve"], ["rejected", "Reject"]].map(([decision, label]) =>
     el("button", { type: "button", "aria-pressed": String(current.decision === decision), onclick: () => decide(decision) }, label));
   const comment = el("textarea", { rows: 2, cols: 40, maxlength: 2000 });
@@ -57,6 +40,7 @@ export function title(detail, neighbours, changed) {
     ["Language", detail.language],
     ["Length", `${clock(detail.video_seconds)}, ${detail.frames} frames`],
     ["Computing time", clock(detail.seconds)],
+    ["Money", detail.money && `${detail.money}, its share of the runs' by computing time`],
     ["Video", detail.video],
     ["Speech", detail.speech],
     ["Output", detail.output],
@@ -85,12 +69,19 @@ export function title(detail, neighbours, changed) {
             onclick: () => pair.seek(one.at),
           }, "▲")))
       : null,
+    drawn?.node,
     el("div", { class: "row" }, buttons, el("label", { class: "row" }, "Comment", comment)),
-    detail.strip ? el("img", { class: "strip", src: detail.strip, loading: "lazy", alt: "Mouths before (above) and after (below), consecutive frames of the worst place" }) : null,
+    strips(detail, pair?.seek),
+    trace ? shots(trace, (time) => pair?.seek(time)) : null,
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Metrics" }, metrics(detail)),
+    detail.earlier
+      ? [el("h2", {}, "Earlier version"), el("p", {}, `Made ${detail.earlier.finished || "at an unknown time"}. `, detail.earlier.changes.length ? "Since then:" : ""), el("ul", {}, detail.earlier.changes.map((text) => el("li", {}, text)))]
+      : null,
     detail.notes.length ? [el("h2", {}, "Notes"), el("ul", {}, detail.notes.map((note) => el("li", {}, note)))] : null,
     el("h2", {}, "Details"),
     el("dl", {}, facts.map(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
+    folded("Options", detail.options),
+    folded("Model files and their licences", detail.models),
   );
   return { node, comment, decide, pair, stop: () => pair?.stop() };
 }

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.review import page
 from pipelines.review.charts import histogram
+from pipelines.review.details import address
 from pipelines.review.page import write_page
 from tests.pipelines.review.records import HOSTILE, REPORT, metric, record
 
@@ -71,7 +72,6 @@ def test_media_are_found_from_where_the_page_lies(tmp_path: Path) -> None:
     )
     (detail,) = loaded(index.parent, "details")
     assert detail["media"] == {"video": "../../films/a%20b%231.mp4", "output": "../out.mp4"}
-    address = page._address
     assert address("s3://box/run/report", "s3://box/out/a.mp4") == "../../out/a.mp4"
     assert address("s3://box/run/report", "s3://other/a.mp4") == ""
     assert address("s3://box/run/report", "/films/a.mp4") == ""

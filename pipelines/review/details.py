@@ -1,0 +1,161 @@
+"""What the review page shows of one dub, as plain data for its scripts."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from operators.storage.redact import redact
+from pipelines.review.verdict import Reason, Verdict
+from pipelines.state.changes import changes
+from pipelines.state.run_directory import Record
+
+#: Points of a curve, and shots, that a page holds at most.
+POINTS, SHOTS = 1200, 400
+#: Fields of a record that are shown as they are.
+PLAIN = (
+    "title",
+    "dub",
+    "state",
+    "error",
+    "language",
+    "engine",
+    "frames",
+    "video_seconds",
+    "seconds",
+    "finished",
+)
+
+
+def detail(
+    folder: str,
+    record: Record,
+    verdict: Verdict,
+    reasons: Sequence[Reason],
+    *,
+    money: str = "",
+    strips: Sequence[Mapping[str, Any]] = (),
+    previews: Mapping[str, str] | None = None,
+    earlier: Record | None = None,
+    notes: Sequence[str] = (),
+    traced: bool = False,
+) -> dict[str, Any]:
+    """Return what is shown of a dub.
+
+    Args:
+        folder: fsspec URL of the page's folder.
+        record: of the dub.
+        verdict, reasons: on it.
+        money: its share of what the run has cost, in words.
+        strips: close-ups, see `pipelines.review.strips`.
+        previews: of videos, by their URL: paths from the folder on.
+        earlier: record of its earlier version, see `pipelines.state.earlier`.
+        notes: of the report, beside the record's own.
+        traced: its curves are among the page's data.
+    """
+    done, previews = record["state"] == "done", previews or {}
+    return {
+        **{name: record[name] if record[name] is not None else "" for name in PLAIN},
+        **{kind: redact(record[kind]) for kind in ("video", "speech", "output")},
+        "verdict": verdict,
+        "reasons": [{"text": redact(reason.text), "at": reason.at} for reason in reasons],
+        "notes": [*(redact(note) for note in record["notes"] or []), *notes],
+        "metrics": list(record.get("metrics") or []),
+        "media": {kind: address(folder, record[kind]) if done else "" for kind in ("video", "output")},
+        "previews": {
+            kind: previews[record[kind]] for kind in ("video", "output") if done and record[kind] in previews
+        },
+        "strips": list(strips),
+        "money": money,
+        "options": options_of(record),
+        "models": models_of(record),
+        "earlier": _earlier(folder, record, earlier),
+        "traced": traced,
+    }
+
+
+def _earlier(folder: str, record: Record, earlier: Record | None) -> dict[str, Any] | None:
+    if earlier is None or record["state"] != "done":
+        return None
+    now = record.get("ingredients")
+    return {
+        "media": address(folder, earlier["kept"]),
+        "finished": earlier.get("finished") or "",
+        "metrics": list(earlier.get("metrics") or []),
+        "changes": [
+            redact(text) for text in (changes(earlier, now) if isinstance(now, dict) else {}).values()
+        ],
+    }
+
+
+def options_of(record: Record) -> list[list[str]]:
+    """Options of the stages that made a dub, and those of its assembly: name and value."""
+    made_of = record.get("ingredients")
+    if not isinstance(made_of, dict):
+        return []
+    found = [
+        [name, str(made_of[name])]
+        for name in ("face", "length", "audio", "loudness", "place")
+        if made_of.get(name)
+    ]
+    for stage, values in (made_of.get("options") or {}).items():
+        found += [
+            [f"{stage}.{name}", str(value)] for name, value in values.items() if value not in ("", None)
+        ]
+    return [[name, redact(value)[:200]] for name, value in found]
+
+
+def models_of(record: Record) -> list[list[str]]:
+    """Model files behind a dub and their licences."""
+    made_of = record.get("ingredients")
+    weights = made_of.get("weights") if isinstance(made_of, dict) else None
+    files = sorted({file for listed in (weights or {}).values() for file in listed})
+    if not files:
+        return []
+    from retalk_models.registry.catalog import load_catalog
+
+    known = load_catalog().files
+    return [[file, str(getattr(known.get(file), "licence", "") or "unknown")] for file in files]
+
+
+def curves(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """A trace with as many points as a page has room for: of loudness and openings the largest of each stretch."""
+    count = len(trace["loudness"])
+    step = -(-count // POINTS) if count else 1
+    return {
+        "rate": trace["rate"] / step,
+        "start": trace["start"],
+        "loudness": _reduced(trace["loudness"], step),
+        "opening": {kind: _reduced(values, step) for kind, values in trace["opening"].items()},
+        "shots": list(trace["shots"])[:SHOTS],
+        "more": max(0, len(trace["shots"]) - SHOTS),
+    }
+
+
+def _reduced(values: Sequence[float | None], step: int) -> list[float | None]:
+    if step == 1:
+        return list(values)
+    padded = np.full(-(-len(values) // step) * step, np.nan)
+    padded[: len(values)] = [np.nan if value is None else value for value in values]
+    largest = np.fmax.reduce(padded.reshape(-1, step), axis=1)
+    return [None if np.isnan(value) else round(float(value), 3) for value in largest]
+
+
+def address(folder: str, url: str) -> str:
+    """Return where a browser finds a file from the page: a path from the page's folder for files of this machine or of the
+    same bucket, web addresses as they are, "" for others.
+    """
+    if "://" not in folder and "://" not in url:
+        return urllib.parse.quote(os.path.relpath(Path(url).absolute(), Path(folder).absolute()))
+    if url.startswith(("https://", "http://")):
+        return redact(url)
+    protocol, _, rest = url.partition("://")
+    own, _, place = folder.partition("://")
+    if protocol == own and rest.partition("/")[0] == place.partition("/")[0]:
+        return urllib.parse.quote(os.path.relpath(f"/{rest}", f"/{place}"))
+    return ""

@@ -1,0 +1,130 @@
+"""Close-ups of mouths at the worst places of a run's dubs: consecutive frames, the source's above the dub's, as small JPEGs.
+
+Drawn by `retalk report` for the worst dubs only, and not again while they are up to date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from operators.storage.errors import StorageError
+from operators.storage.files import atomic_write, exists, filesystem, join
+from operators.storage.redact import redact
+from pipelines.review.verdict import Reason
+from pipelines.state.run_directory import Record
+
+#: Dubs of a run that get strips, strips of a dub, and frames of a strip.
+DUBS, PLACES, FRAMES = 60, 2, 10
+#: Height of a close-up in px, and JPEG's quality.
+HEIGHT, QUALITY = 110, 82
+
+
+def places(record: Record, reasons: Sequence[Reason]) -> list[float]:
+    """Places of a dub that are worth a strip, seconds: those of the reasons, else of the worst metric, else the middle."""
+    found = [reason.at for reason in reasons if reason.at is not None]
+    found += [
+        one["worst_at"]
+        for one in record.get("metrics") or ()
+        if one.get("worst_at") is not None and not found
+    ]
+    found = found or [0.5 * (record["video_seconds"] or 0)]
+    apart: list[float] = []
+    for place in found:
+        if all(abs(place - other) > FRAMES / 25 for other in apart):
+            apart.append(float(place))
+    return apart[:PLACES]
+
+
+def draw_strips(
+    folder: str, record: Record, reasons: Sequence[Reason]
+) -> tuple[list[dict[str, object]], str]:
+    """Draw a dub's strips into ``strips`` of a report's folder.
+
+    Args:
+        folder: fsspec URL of the report.
+        record: of a dub that is done.
+        reasons: to look at it.
+
+    Returns:
+        ``{"file", "at"}`` of each, with paths from the folder on, and a note where there are none.
+    """
+    drawn: list[dict[str, object]] = []
+    for place in places(record, reasons):
+        told = f"{record.get('key')} {record['title']} {record['dub']} {record.get('finished')} {place:.3f}"
+        name = f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.jpg"
+        target = join(folder, "strips", name)
+        if not exists(target):
+            try:
+                picture = _strip(str(record["video"]), str(record["output"]), place)
+            except (StorageError, OSError, ValueError) as problem:
+                return drawn, redact(f"no close-ups: {problem}")
+            _write(target, picture)
+        drawn.append({"file": f"strips/{name}", "at": round(place, 3)})
+    return drawn, ""
+
+
+def sweep_strips(folder: str, wanted: set[str]) -> None:
+    """Delete strips that a page no longer shows."""
+    fs, path = filesystem(join(folder, "strips"))
+    for file in fs.ls(path, detail=False) if fs.isdir(path) else ():
+        if file.endswith(".jpg") and f"strips/{file.rsplit('/', 1)[-1]}" not in wanted:
+            fs.rm(file)
+
+
+def _write(url: str, picture: np.ndarray) -> None:
+    import cv2
+
+    content = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    with atomic_write(url) as path:
+        path.write_bytes(content)
+
+
+def _strip(source: str, output: str, place: float) -> np.ndarray:
+    """uint8[h, w, 3] RGB, the source's mouths above the dub's."""
+    from operators.evaluation.contact_sheet import stack, strip
+
+    before, after = _frames(source, place), _frames(output, place)
+    box = _mouth(before + after)
+    rows = []
+    for pictures in (before, after):
+        height, width = pictures[0].shape[:2]
+        x1, y1, x2, y2 = np.round(np.array(box) * [width, height, width, height]).astype(int)
+        rows.append(
+            strip([picture[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)] for picture in pictures], HEIGHT)
+        )
+    return stack(rows, 2)
+
+
+def _frames(url: str, place: float) -> list[np.ndarray]:
+    """Consecutive frames around a time of a file, or its only one again and again."""
+    from operators.media.probe import probe_video
+    from operators.media.reader import read_frames
+
+    info = probe_video(url)
+    times = (info.pts - info.pts[0]) * float(info.time_base)
+    start = int(np.searchsorted(times, place - 1e-6)) - FRAMES // 3
+    start = max(0, min(start, info.n_frames - FRAMES))
+    found = [frame.rgb() for frame in read_frames(url, start, min(start + FRAMES, info.n_frames), info)]
+    return found + [found[-1]] * (FRAMES - len(found))
+
+
+def _mouth(pictures: Sequence[np.ndarray]) -> tuple[float, float, float, float]:
+    """Box around the mouth of the first picture with a face, as shares of width and height; the picture's middle where there
+    is none.
+    """
+    import cv2
+
+    from operators.evaluation.contact_sheet import mouth_box
+    from operators.evaluation.landmark_tracks import PlainLandmarks
+
+    plain = PlainLandmarks()
+    for picture in pictures[:: FRAMES // 2]:
+        height, width = picture.shape[:2]
+        luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        if (box := plain.detect(luma)) is not None:
+            x1, y1, x2, y2 = mouth_box(plain.landmarks(luma, box), (width, height), 0.7)
+            return x1 / width, y1 / height, x2 / width, y2 / height
+    return 0.3, 0.3, 0.7, 0.7
