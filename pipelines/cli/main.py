@@ -129,7 +129,8 @@ def add_run_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID",
         help="compute these titles again even if they are finished, and replace their outputs (analysis is taken from the cache); "
-        "decisions.json, exported from the review page: the titles that are rejected in it. With --only, they must be among its titles",
+        "decisions.json, exported from the review page: the titles that are rejected in it, and no others. With --only, they must be among "
+        "its titles",
     )
     group.add_argument(
         "--allow-failures",
@@ -289,23 +290,20 @@ def _run(args: argparse.Namespace) -> int:
         shown.phase("loading")
         from pipelines.cli.run import run_catalogue
 
-        chosen = {
-            "only": args.only,
-            "redo": _redo(args.redo),
-            "as_json": args.json,
-            "notify": args.notify,
-        }
+        only, redo = _chosen(args.only, args.redo)
+        chosen = {"only": only, "redo": redo, "as_json": args.json, "notify": args.notify}
         code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
     return 0 if code == 3 and args.allow_failures else code
 
 
-def _redo(names: Sequence[str]) -> Sequence[str]:
-    """Ids of titles; files of decisions are read."""
-    if not any(name.endswith(".json") for name in names):
-        return names
+def _chosen(only: Sequence[str], redo: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Ids for ``--only`` and ``--redo``; files of decisions are read, and nothing but what they reject is worked on."""
+    if not any(name.endswith(".json") for name in redo):
+        return only, redo
     from pipelines.review.decisions import titles_to_redo
 
-    return titles_to_redo(names)
+    rejected = titles_to_redo(redo)
+    return only or rejected, rejected
 
 
 def _plan(args: argparse.Namespace) -> int:

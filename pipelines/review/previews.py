@@ -45,7 +45,7 @@ def make_previews(folder: str, urls: Iterable[str], say: Any = None) -> tuple[di
     for url in dict.fromkeys(urls):
         try:
             name = preview_name(url)
-        except (StorageError, OSError) as problem:
+        except (StorageError, OSError, ValueError) as problem:
             notes.append(redact(f"no preview: {problem}"))
             continue
         found[url] = name

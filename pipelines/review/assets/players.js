@@ -73,6 +73,13 @@ export function players(detail, moved = () => {}) {
     wiping.setAttribute("aria-pressed", String(on));
     wipe.hidden = !on;
   });
+  // A browser without the codec says nothing by itself.
+  const unplayable = el("p", { class: "faint", role: "status" });
+  for (const one of still ? [after] : [before, after]) {
+    one.addEventListener("error", () => {
+      unplayable.textContent = "This browser cannot play one of the files. `retalk report DIR --previews` makes copies that it can.";
+    });
+  }
   const switches = [];
   const pressed = (node, on) => node.setAttribute("aria-pressed", String(on));
   const show = (source, label) => {
@@ -106,6 +113,7 @@ export function players(detail, moved = () => {}) {
     "div",
     {},
     pair,
+    unplayable,
     el(
       "div",
       { class: "row" },

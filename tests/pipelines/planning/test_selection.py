@@ -82,6 +82,8 @@ def test_redo_computes_finished_titles_again(run: Any, tmp_path: Path) -> None:
     assert (report.already, report.computed, report.exit_code) == (2, 4, 0)
     assert painted(tmp_path) == count + 4
     assert (tmp_path / "out" / "a.mp4").read_bytes() == before
+    kept = list((tmp_path / "out" / "earlier").rglob("*.mp4"))
+    assert [one.read_bytes() for one in kept] == [before], "the earlier version stays"
     assert run().already == 3
     report = run(only=["a"], redo=["a"])
     assert [record["title"] for record in report.records] == ["a"]
@@ -148,6 +150,11 @@ def test_on_the_command_line(footage: Path, tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.startswith("1 already done, 2 dubbed, 0 failed; ")
     assert cli.main(command) == 0
     assert capsys.readouterr().out.startswith("nothing to do: 3 already done; ")
+    decided = {"decisions": [{"title": "two", "dub": "dub", "decision": "rejected", "comment": ""}]}
+    (tmp_path / "decisions.json").write_text(json.dumps(decided))
+    other = ["--redo", str(tmp_path / "decisions.json"), "--set", "level.gain=0.9"]
+    assert cli.main([*command, *other]) == 0
+    assert capsys.readouterr().out.startswith("1 dubbed, 0 failed; "), "other options touch no other title"
     assert cli.main([*command, "--only", "tow"]) == 2
     assert (
         capsys.readouterr().err == "retalk run: only: the manifest has no title 'tow' (did you mean two?)\n"

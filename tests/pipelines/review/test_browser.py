@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from pipelines.review.page import write_page
+from pipelines.state.earlier import keep_earlier
+from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import make_video
 from tests.pipelines.review.records import HOSTILE, REPORT, metric, record
 
@@ -24,6 +26,25 @@ axe = pytest.importorskip(
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium on PATH (apt-get install chromium)"
 )
+
+
+TRACE = {
+    "rate": 12.5,
+    "start": 0,
+    "loudness": [-80.0] * 5 + [-20.0] * 20,
+    "opening": {"source": [0.1] * 25, "dub": [0.1] * 10 + [None] * 5 + [0.3] * 10},
+    "shots": [
+        {"start": 0.0, "end": 1.2, "state": "dubbed", "reason": None, "passed": [], "metrics": {"seam": 0.2}},
+        {
+            "start": 1.2,
+            "end": 2.0,
+            "state": "passed",
+            "reason": "no face",
+            "passed": [{"start": 1.2, "end": 2.0, "reason": "no face"}],
+            "metrics": {},
+        },
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +68,15 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> str:
         "video_seconds": 2.0,
     }
     soft = [metric("sharpness", 0.9, 0.2, 1.0)]
+    run, made_of = RunDirectory(str(folder)), {"options": {"speak": {"lag": 0.0}}}
+    clip = record("clip", metrics=soft, key="k1", ingredients=made_of, **media)
+    keep_earlier(run, clip)
+    clip = {**clip, "key": "k2", "ingredients": {"options": {"speak": {"lag": 0.04}}}}
+    run.write_trace(clip, TRACE)
     records = [record(name, **media) for name in HOSTILE]
-    records += [record("clip", metrics=soft, **media), record("second", metrics=soft, **media)]
+    records += [clip, record("second", metrics=soft, **media)]
     records += [record(f"episode {n:05d}") for n in range(10_000 - len(records))]
-    return Path(write_page(str(folder), REPORT, records)).as_uri()
+    return Path(write_page(str(folder), REPORT, records, strips=True)).as_uri()
 
 
 @pytest.fixture
@@ -126,7 +152,7 @@ def test_names_do_nothing(page: Any) -> None:
             "name => document.querySelector('#title')?.textContent.startsWith(name)", arg=name
         )
         assert page.title().startswith("Review of ")
-        assert page.locator("main img, main b").count() == 0
+        assert page.locator("main img:not(figure.strip img), main b").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -179,6 +205,48 @@ def test_decisions_by_keyboard_alone(page: Any, tmp_path: Path) -> None:
         page.click("#export-csv")
     waiting.value.save_as(file := tmp_path / "decisions.csv")
     assert '"clip","deu","rejected","lips late"' in file.read_text()
+
+
+def test_curves_and_shots_lead_to_their_places(page: Any) -> None:
+    page.click("text=clip")
+    page.wait_for_function("document.querySelector('.after video')?.readyState >= 2")
+    assert page.locator(".curves .shot").count() == 2
+    assert page.locator(".curves .shot.passed").count() == 1
+    assert page.locator(".curves .dub").first.get_attribute("d").count("M") == 2, (
+        "a gap where nothing was measured"
+    )
+    page.click(
+        ".curves svg", position={"x": page.locator(".curves svg").bounding_box()["width"] * 0.75, "y": 20}
+    )
+    page.wait_for_function("Math.abs(document.querySelector('.after video').currentTime - 1.5) < 0.05")
+    page.wait_for_function("Math.abs(document.querySelector('.curves .head').getAttribute('x1') - 900) < 30")
+    page.click("table button:has-text('00:01.200')")
+    page.wait_for_function("Math.abs(document.querySelector('.after video').currentTime - 1.2) < 0.01")
+    assert "keeps its own mouth: 0.8 s no face" in page.locator("[aria-label=Shots]").text_content()
+
+
+def test_close_ups_and_the_earlier_version(page: Any) -> None:
+    page.click("text=clip")
+    page.wait_for_function("document.querySelector('figure.strip img')?.naturalWidth > 0")
+    assert "speak.lag 0.0 → 0.04" in page.locator("main").text_content()
+    page.click("text=Earlier version")
+    page.wait_for_function("document.querySelector('.before video').src.endsWith('/earlier/clip/deu.mp4')")
+    page.wait_for_function("document.querySelector('.before video').readyState >= 2")
+    assert page.locator(".before figcaption").text_content() == "Earlier version"
+    page.click("button:has-text('Earlier version')")
+    page.wait_for_function("document.querySelector('.before video').src.endsWith('/a.mp4')")
+
+
+def test_a_file_that_the_browser_cannot_play_is_said(browser: Any, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"no video at all")
+    one = record("a", video=str(tmp_path / "a.mp4"), output=str(tmp_path / "b.mp4"))
+    context = browser.new_context(bypass_csp=True)
+    opened = context.new_page()
+    opened.goto(Path(write_page(str(tmp_path), REPORT, [one])).as_uri())
+    opened.click("#dubs tbody a", timeout=60_000)
+    opened.wait_for_selector("text=--previews", timeout=60_000)
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,77 @@
+"""What the page shows of a dub: curves with few points, options, licences, what changed since the earlier version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipelines.review.details import POINTS, SHOTS, curves, detail, models_of, options_of
+from tests.pipelines.review.records import metric, record
+
+MADE_OF: dict[str, Any] = {
+    "face": "left",
+    "length": "keep",
+    "options": {"render": {"codec": "hevc", "bitrate": "", "crf": 17.0}, "speak": {"lag": 0.04}},
+    "weights": {"lnet": {"LNet.pth": "ab", "foreign.pth": "cd"}},
+}
+
+
+def trace(count: int, shots: int = 1) -> dict[str, Any]:
+    one = {"start": 0.0, "end": 1.0, "state": "dubbed", "reason": None, "passed": [], "metrics": {}}
+    opening = {"source": [0.1] * count, "dub": [None] * (count - 1) + [0.5]}
+    return {"rate": 12.5, "start": 0, "loudness": [-80.0] * count, "opening": opening, "shots": [one] * shots}
+
+
+def test_a_short_trace_is_as_it_was() -> None:
+    whole = trace(40)
+    assert curves(whole) == {**whole, "more": 0}
+
+
+def test_an_hour_has_few_points_and_its_peaks() -> None:
+    whole = trace(45_000, SHOTS + 7)
+    whole["loudness"][31_000] = -3.0
+    shown = curves(whole)
+    assert len(shown["loudness"]) <= POINTS
+    assert max(shown["loudness"]) == -3.0
+    at = int(np.argmax(shown["loudness"])) / shown["rate"]
+    assert abs(at - 31_000 / 12.5) < 2 / shown["rate"]
+    assert shown["opening"]["dub"][-1] == 0.5
+    assert set(shown["opening"]["dub"][:-1]) == {None}
+    assert (len(shown["shots"]), shown["more"]) == (SHOTS, 7)
+
+
+def test_options_and_licences_are_read_from_the_record() -> None:
+    made = record("a", ingredients=MADE_OF)
+    assert options_of(made) == [
+        ["face", "left"],
+        ["length", "keep"],
+        ["render.codec", "hevc"],
+        ["render.crf", "17.0"],
+        ["speak.lag", "0.04"],
+    ]
+    listed = dict(models_of(made))
+    assert listed["foreign.pth"] == "unknown"
+    assert listed["LNet.pth"] not in ("", "unknown")
+    assert (options_of(record("a")), models_of(record("a"))) == ([], [])
+
+
+def test_the_earlier_version_and_what_changed() -> None:
+    before = record(
+        "a",
+        ingredients={**MADE_OF, "options": {"render": {"codec": "auto"}, "speak": {"lag": 0.0}}},
+        key="k",
+        metrics=[metric("seam", 0.9)],
+        kept="/run/earlier/a/deu.mp4",
+        finished="yesterday",
+    )
+    now = record("a", ingredients=MADE_OF)
+    shown = detail("/run/report", now, "ok", [], earlier=before)["earlier"]
+    assert (shown["media"], shown["finished"], shown["metrics"][0]["value"]) == (
+        "../earlier/a/deu.mp4",
+        "yesterday",
+        0.9,
+    )
+    (text,) = shown["changes"]
+    assert "render.codec auto → hevc" in text
+    assert detail("/run/report", now, "ok", [])["earlier"] is None

@@ -1,0 +1,84 @@
+"""Close-ups and previews: what is drawn, what is not drawn again, files that cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.review.previews import LINES, make_previews
+from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, places, sweep_strips
+from pipelines.review.verdict import Reason
+from tests.pipelines.conftest import make_video
+from tests.pipelines.review.records import metric, record
+
+
+def test_places_are_the_reasons_then_the_worst_metrics_then_the_middle() -> None:
+    one = record("a", video_seconds=20.0)
+    assert places(one, [Reason("x", 3.0), Reason("y", None), Reason("z", 3.1), Reason("w", 9.0)]) == [
+        3.0,
+        9.0,
+    ]
+    assert places({**one, "metrics": [metric("seam", 1, 2, 7.0)]}, []) == [7.0]
+    assert places({**one, "metrics": None}, []) == [10.0]
+
+
+def test_strips_show_consecutive_mouths_and_are_drawn_once(
+    carphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = record("a", video=str(carphone), output=str(carphone), key="k", video_seconds=4.0)
+    (strip,), note = draw_strips(str(tmp_path), one, [Reason("x", 1.0)])
+    assert (note, strip["at"]) == ("", 1.0)
+    path = tmp_path / str(strip["file"])
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    assert picture.shape[0] == 2 * HEIGHT + 2
+    upper, lower = picture[:HEIGHT].astype(int), picture[HEIGHT + 2 :].astype(int)
+    assert np.abs(upper - lower).mean() < 6, "the same file twice"
+    first, last = upper[:, :HEIGHT], upper[:, -HEIGHT:]
+    assert picture.shape[1] > 0.8 * FRAMES * HEIGHT
+    assert np.abs(first[:, : last.shape[1]] - last).mean() > 0.5, "but not the same frame again and again"
+    monkeypatch.setattr("pipelines.review.strips._strip", None)
+    assert draw_strips(str(tmp_path), one, [Reason("x", 1.0)]) == ([strip], "")
+    sweep_strips(str(tmp_path), set())
+    assert not path.exists()
+
+
+def test_files_that_cannot_be_read_are_a_note(tmp_path: Path) -> None:
+    one = record("a", video=str(tmp_path / "gone.mp4"), output=str(tmp_path / "gone.mp4"))
+    strips, note = draw_strips(str(tmp_path), one, [])
+    assert strips == []
+    assert "gone.mp4" in note
+
+
+def test_previews_are_small_whole_and_made_once(tmp_path: Path) -> None:
+    tall = make_video(tmp_path / "tall.mp4", frames=10, size=(640, 720))
+    small = make_video(tmp_path / "small.mp4", frames=5, sound=False)
+    folder = tmp_path / "report"
+    told: list[tuple[int, int]] = []
+    urls = [str(tall), str(small), str(tall), str(tmp_path / "gone.mp4")]
+    found, notes = make_previews(str(folder), urls, lambda number, of: told.append((number, of)))
+    assert sorted(found) == sorted([str(tall), str(small)])
+    assert told[-1] == (2, 2)
+    assert len(notes) == 1
+    assert "gone.mp4" in notes[0]
+    with av.open(str(folder / found[str(tall)])) as container:
+        picture = container.streams.video[0]
+        assert (picture.codec_context.name, picture.height, picture.width) == ("h264", LINES, 320)
+        assert len(container.streams.audio) == 1
+        times = [frame.time for frame in container.decode(picture)]
+    with av.open(str(tall)) as container:
+        assert times == pytest.approx([frame.time for frame in container.decode(video=0)], abs=1e-4)
+    with av.open(str(folder / found[str(small)])) as container:
+        assert (container.streams.video[0].height, len(container.streams.audio)) == (48, 0)
+    made = (folder / found[str(tall)]).stat().st_mtime_ns
+    shutil.copy(tall, small)
+    again, _ = make_previews(str(folder), [str(tall), str(small)])
+    assert again[str(tall)] == found[str(tall)]
+    assert again[str(small)] != found[str(small)], "the file is another one"
+    assert (folder / again[str(tall)]).stat().st_mtime_ns == made
+    assert not (folder / found[str(small)]).exists()
