@@ -289,21 +289,12 @@ def _run(args: argparse.Namespace) -> int:
     with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
         shown.phase("loading")
         from pipelines.cli.run import run_catalogue
+        from pipelines.review.decisions import titles_asked_for
 
-        only, redo = _chosen(args.only, args.redo)
+        only, redo = titles_asked_for(args.only, args.redo)
         chosen = {"only": only, "redo": redo, "as_json": args.json, "notify": args.notify}
         code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
     return 0 if code == 3 and args.allow_failures else code
-
-
-def _chosen(only: Sequence[str], redo: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Ids for ``--only`` and ``--redo``; files of decisions are read, and nothing but what they reject is worked on."""
-    if not any(name.endswith(".json") for name in redo):
-        return only, redo
-    from pipelines.review.decisions import titles_to_redo
-
-    rejected = titles_to_redo(redo)
-    return only or rejected, rejected
 
 
 def _plan(args: argparse.Namespace) -> int:

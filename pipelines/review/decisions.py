@@ -9,6 +9,19 @@ from pipelines.errors import UsageError
 from pipelines.state.run_directory import read_json
 
 
+def titles_asked_for(only: Sequence[str], redo: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Titles for ``--only`` and ``--redo``. Where ``redo`` names a file of decisions, nothing is worked on but what is rejected
+    in it and named beside it.
+
+    Raises:
+        UsageError: see `titles_to_redo`.
+    """
+    if not any(name.endswith(".json") for name in redo):
+        return only, redo
+    rejected = titles_to_redo(redo)
+    return only or rejected, rejected
+
+
 def titles_to_redo(names: Sequence[str]) -> list[str]:
     """Replace files of decisions by the titles that are rejected there.
 

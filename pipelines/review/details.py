@@ -1,4 +1,4 @@
-"""What the review page shows of one dub, as plain data for its scripts."""
+"""Details of one dub for the review page, as plain data for its scripts."""
 
 from __future__ import annotations
 

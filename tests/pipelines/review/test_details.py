@@ -1,4 +1,4 @@
-"""What the page shows of a dub: curves with few points, options, licences, what changed since the earlier version."""
+"""Details of a dub on the page: curves with few points, options, licences, what changed since the earlier version."""
 
 from __future__ import annotations
 
