@@ -8,7 +8,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 # Where no constraint is known for your platform: make test CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt
 
-.PHONY: demo parity-demo test test-all lint clean venv
+.PHONY: demo eval-demo parity-demo test test-all lint clean venv
 
 venv: $(STAMP)
 
@@ -45,9 +45,13 @@ test-all: lint
 demo: $(if $(wildcard $(STAMP)),$(STAMP),$(DEMO_STAMP))
 	$(BIN)/python -m pipelines.cli.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
 
+# A small sweep of `retalk eval` from the same footage: eval-demo-out/sweep/table.md
+eval-demo: $(if $(wildcard $(STAMP)),$(STAMP),$(DEMO_STAMP))
+	$(BIN)/python -m pipelines.cli.eval_demo
+
 # Frames of the original's recorded run beside ours (needs ../shared/parity): out/parity-demo/*.png
 parity-demo: $(STAMP)
 	$(BIN)/python -m benchmarks.parity_demo
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out eval-demo-out

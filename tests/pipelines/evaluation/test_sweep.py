@@ -200,6 +200,19 @@ def test_systems_share_the_analysis_of_a_video(sweep: Callable[..., int], tmp_pa
     assert scores(tmp_path / "out")["other", GOOD]["state"] == "scored"
 
 
+def test_on_ray_the_scores_are_those_of_the_plain_loop(
+    sweep: Callable[..., int], tmp_path: Path, ray_session: Any
+) -> None:
+    sweep(metrics="psnr,cpbd")
+    here = scores(tmp_path / "out")
+    sweep("-o", str(tmp_path / "ray"), "--runner", "ray", metrics="psnr,cpbd")
+    there = scores(tmp_path / "ray")
+    assert here.keys() == there.keys()
+    for key, score in there.items():
+        for column in ("state", "reason", "metrics", "covariates", "notes", "seconds"):
+            assert score[column] == here[key][column], (key, column)
+
+
 def test_shards_fill_one_table(sweep: Callable[..., int], tmp_path: Path) -> None:
     assert sweep("--shard", "1/2") == 3
     assert {pair for _, pair in scores(tmp_path / "out")} == {GOOD}
