@@ -191,7 +191,12 @@ def _urls(args: argparse.Namespace) -> list[str]:
         systems = [
             name for name in getattr(args, "systems", "").split(",") if name.endswith((".yaml", ".yml"))
         ]
-        data = [("--root", roots[0]), ("--annotations", named[2]), *(("--systems", name) for name in systems)]
+        data = [
+            ("--root", roots[0]),
+            ("--annotations", named[2]),
+            ("--metric-weights", args.metric_weights),
+            *(("--systems", name) for name in systems),
+        ]
         for option, path in data:
             if path and "://" not in path and not os.path.isabs(path):
                 raise UsageError(

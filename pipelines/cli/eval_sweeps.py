@@ -268,7 +268,13 @@ def _spec(args: argparse.Namespace) -> Any:
     else:
         systems = parse_systems(args.systems, settings(args.settings))
     measures = choose_measures(
-        args.metrics, args.protocol, args.lse_protocol, join(directory, "features"), args.metric_weights
+        args.metrics,
+        args.protocol,
+        args.lse_protocol,
+        join(directory, "features"),
+        sweep_url(args.metric_weights)
+        if args.metric_weights
+        else "",  # workers have other working directories
     )
     return SweepSpec(
         directory,

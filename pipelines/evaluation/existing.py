@@ -38,6 +38,8 @@ from pipelines.state.run_directory import Record, RunDirectory, write_text
 
 #: Clips with work left above which ``--runner auto`` takes Ray.
 MOST_CLIPS = 16
+#: Actors that score clips at once, at most: each is waited for by a thread of this process.
+MOST_ACTORS = 256
 #: Seconds between two reports of progress.
 PERIOD = 1.0
 
@@ -238,7 +240,8 @@ def _on_ray(runner: Runner, left: int) -> bool:
 def _by_actors(ray: Any, clips: Sequence[Clip], spec: ScoringSpec) -> Iterator[Record]:
     """Score clips in actors of one CPU each, as many as the Ray has."""
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    pool: AssemblerPool[Clip] = AssemblerPool(1, min(max(1, cpus), len(clips)), spec, score_clip_file)
+    at_once = min(max(1, cpus), MOST_ACTORS, len(clips))
+    pool: AssemblerPool[Clip] = AssemblerPool(1, at_once, spec, score_clip_file)
     for clip in clips:
         pool.put(clip)
     ready: list[Record] = []
