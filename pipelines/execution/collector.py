@@ -64,7 +64,7 @@ class Collector:
         #: Dubs whose segments are awaited.
         self.waiting: dict[tuple[str, str], DubPlan] = {}
         self.records: dict[tuple[str, str], Record] = {}
-        self.ledger = {(record["title"], record["dub"]): record for record in run.records()}
+        self.ledger = {(record["title"], record["dub"]): _slim(record) for record in run.records()}
         self._ledger_due = time.monotonic() + LEDGER_PERIOD
         self.planned: set[str] = set()
         self.computed = 0
@@ -194,9 +194,8 @@ class Collector:
             if problem := record.pop(UNWRITTEN, ""):
                 self.unwritten[record["title"], record["dub"]] = problem
             self.assembling.discard((record["title"], record["dub"]))
-            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = (
-                record
-            )
+            kept = _slim(record)
+            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = kept
             if time.monotonic() > self._ledger_due:
                 began = time.monotonic()
                 self._written_later(self.write_ledger)
@@ -244,6 +243,11 @@ class Collector:
         """Write ``plan.parquet``."""
         self._plan_written = len(self._plan)
         write_table(join(self.run.url, "plan.parquet"), pa.Table.from_pylist(self._plan, schema=PLAN_TABLE))
+
+
+def _slim(record: Record) -> Record:
+    """A record as it is held in memory: without what its key was made of, most of it by far, which its file has."""
+    return {name: value for name, value in record.items() if name != "ingredients"}
 
 
 def _table_rows(dub: DubPlan) -> list[dict[str, Any]]:
