@@ -95,9 +95,9 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
         progress.say(f"{system.name}: {len(spec.mine)} pairs")
         work = _SystemSweep(spec, system, execution, progress, missing)
         records = work.run()
-        states = [(record["state"], record["error"]) for record in records]
-        scored[system.name] = sum(state == "done" for state, _ in states)
-        failed[system.name] = Counter(error for state, error in states if state != "done")
+        wrong = [record for record in records if record["state"] != "done"]
+        scored[system.name] = len(records) - len(wrong)
+        failed[system.name] = Counter(map(_reason, wrong))
         notes += work.noticed
     progress.phase("writing tables")
     table = write_scores(spec.directory)
@@ -236,6 +236,14 @@ def _nothing(record: Record) -> None:
     """Ignore a record."""
 
 
+def _reason(record: Record) -> str:
+    """Reason why a pair was not scored, without the file's name, so that equal reasons are counted together."""
+    text = str(record["error"]).strip() or "no reason was given"
+    for name in ("video", "speech", "output"):
+        text = text.removeprefix(f"{record[name]}: ")
+    return text.splitlines()[0]
+
+
 def missing_words(missing: Mapping[str, str]) -> list[str]:
     """Say which metrics are not measured, a line for each reason."""
     reasons: dict[str, list[str]] = {}
@@ -267,7 +275,7 @@ def scored_words(outcome: Outcome) -> list[str]:
     for system, scored in outcome.scored.items():
         why = outcome.failed[system]
         lines.append(f"{system}: {scored + why.total()} attempted, {scored} {SCORED}")
-        lines += [f"  {number} failed: {reason.splitlines()[0]}" for reason, number in why.most_common(5)]
+        lines += [f"  {number} failed: {reason}" for reason, number in why.most_common(5)]
         if len(why) > 5:
             lines.append(f"  and {len(why) - 5} more reasons")
     return lines

@@ -78,8 +78,8 @@ def test_attempted_scored_and_why_the_others_fell_out(
     assert sweep() == 3
     out = capsys.readouterr().out
     assert "1 left out: not two ids, AUDIO_ID VIDEO_ID (line 3)" in out
-    assert "test: 2 attempted, 1 scored\n  1 failed: " in out
-    assert "source: 2 attempted, 1 scored\n  1 failed: " in out
+    assert "test: 2 attempted, 1 scored\n  1 failed: no such file" in out
+    assert "source: 2 attempted, 1 scored\n  1 failed: no such file" in out
     assert out.endswith(f"{tmp_path}/out/table.md\n")
     found = scores(tmp_path / "out")
     assert sorted(found) == [(system, pair) for system in ("source", "test") for pair in (GOOD, GONE)]
