@@ -106,7 +106,7 @@ def write_page(
                 )
             _write_data(folder, "details", number // DETAILS, "retalkDetails", details)
             for begin in range(0, len(part), TRACES):
-                held = [None if one is None else curves(one) for one in traces[begin : begin + TRACES]]
+                held = traces[begin : begin + TRACES]
                 if any(held):
                     _write_data(folder, "traces", (number + begin) // TRACES, "retalkTraces", held)
     chunks = {"rows": ROWS, "details": DETAILS, "traces": TRACES}
@@ -117,7 +117,9 @@ def write_page(
 
 
 def _trace(run: RunDirectory, record: Record) -> dict[str, Any] | None:
-    return run.read_trace(record) if record["state"] == "done" and record.get("key") else None
+    """A dub's curves with as many points as are shown: hours of a hundred dubs would not fit into memory."""
+    found = run.read_trace(record) if record["state"] == "done" and record.get("key") else None
+    return None if found is None else curves(found)
 
 
 def _kept(run: RunDirectory, record: Record) -> Record | None:
