@@ -1,9 +1,10 @@
 """Cost and memory of the graph itself as catalogues and titles grow.
 
-Usage: python -m benchmarks.scale [--only rows|length|skew|cache] [--rows 2500,5000,10000]
+Usage: python -m benchmarks.scale [--only rows|driver|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
 
 rows    manifests of one-second titles through stages that do nothing: seconds to the first finished output, CPU time of the driver's
         process for a segment, and how both grow
+driver  the driver's own work for --titles titles without Ray: CPU time and memory for every 10,000 (`benchmarks.scale_driver`)
 length  a title of one minute and one of ten, 1080p, on real frames: peak memory of driver and workers, peak of the object store, spilling
 skew    one long title among short ones: how busy the pools are
 cache   bytes of cached analysis, and what a further language costs with it
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scale_driver import driver
 from benchmarks.scale_footage import carphone, encoded_segment, looped, short_title, upscaled, write_video
 from operators.media.probe import probe_video
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile
@@ -40,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=sorted(PARTS), default=None)
     parser.add_argument("--rows", default="2500,5000,10000", help="lengths of the manifests")
+    parser.add_argument("--titles", type=int, default=100_000, help="of part driver")
     parser.add_argument("--minutes", default="1,10", help="lengths of the titles")
     parser.add_argument("--engine", choices=("cheap", "exemplar"), default="cheap", help="of part length")
     options = parser.parse_args()
@@ -415,7 +418,7 @@ def cache(folder: Path, options: argparse.Namespace) -> None:
     )
 
 
-PARTS: dict[str, Any] = {"rows": rows, "length": length, "skew": skew, "cache": cache}
+PARTS: dict[str, Any] = {"rows": rows, "driver": driver, "length": length, "skew": skew, "cache": cache}
 
 if __name__ == "__main__":
     main()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
-from operators.retalk.model_files import RESTORATIONS, Precision
+from operators.retalk.model_files import GPU_BATCH, RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
 from operators.retalk.transfer import Transfer
 from operators.segment import Segment
@@ -58,13 +58,13 @@ class Compute:
 
     @staticmethod
     def of(device: str, precision: Precision = "auto") -> Compute:
-        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of 16 on
-        a GPU (not measured yet).
+        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of `GPU_BATCH`
+        on a GPU (not measured yet).
 
         float16 is for GPUs: on a CPU, where it is slow, it means auto.
         """
         if device.startswith("cuda"):
-            return Compute(device, batch=16, precision=precision)
+            return Compute(device, batch=GPU_BATCH, precision=precision)
         return Compute(device, precision="auto" if precision == "float16" else precision)
 
 

@@ -124,7 +124,7 @@ Examples:
 
 STAGES_HELP = """\
 List the stages of an engine as a Markdown table: what each of them reads, writes, and needs around a segment; with --options, the options
-that --set changes; with --list, the engines, metrics, model files and storage rules that are
+that --set changes and the memory of the networks; with --list, the engines, metrics, model files and storage rules that are
 installed, those of other distributions included."""
 
 STAGES_EXAMPLES = """\

@@ -7,10 +7,11 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from operators.retalk.model_files import GPU_BATCH
 from operators.stage import option_help
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
@@ -35,6 +36,7 @@ from pipelines.state.changes import RECOMPUTED
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import RunDirectory
+from retalk_models.inference.memory import actor_memory, networks_of
 
 
 def say(text: str) -> None:
@@ -227,6 +229,19 @@ def run_catalogue(
     return report.exit_code
 
 
+def memory_text(files: Sequence[str]) -> str:
+    """Memory that an actor with a stage's networks needs on its device; "" for a stage without networks."""
+    names = networks_of(files)
+    if not names:
+        return ""
+    needs = actor_memory(names, GPU_BATCH)
+    return (
+        f"{', '.join(names)}: {needs.weights:.0f} MiB of weights, and {needs.item:.0f} MiB while they run on a GPU, "
+        f"{GPU_BATCH} pictures at a time ({needs.item / GPU_BATCH:.0f} MiB on a CPU, one at a time); in half precision about half "
+        "of it. Counted; what CUDA itself takes comes on top (retalk profile measures)"
+    )
+
+
 def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options: bool) -> int:
     """`retalk stages`: the table of stages, or their options."""
     built = resolve_engine(engine, settings)
@@ -238,6 +253,8 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
     print(f"metrics.on = 'default'  (default | all | none | names with commas: {', '.join(metric_names())})")
     print("    metrics of the results that are measured: `retalk stages --list` shows them")
     for spec in built.stages:
+        if needs := memory_text(spec.stage.model_files(spec.options)):
+            print(f"{spec.name}: {needs}")
         kinds, means = get_type_hints(type(spec.options)), option_help(type(spec.options))
         for field in dataclasses.fields(spec.options):
             kind = kinds[field.name]

@@ -469,7 +469,20 @@ def test_stages_prints_the_table_and_the_options(
     assert cli.main(["stages", *configs[:2]]) == 0
     assert capsys.readouterr().out.startswith("| stage ")
     assert cli.main(["stages", *configs[:2], "--options", "--set", "level.gain=2"]) == 0
-    assert "level.gain = 2.0  (float)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "level.gain = 2.0  (float)" in shown
+    assert "MiB" not in shown  # these stages have no networks
+
+
+def test_stages_states_the_memory_of_the_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the networks that the options choose."""
+    assert cli.main(["stages", "--engine", "retalk", "--options"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nlnet: lnet: 488 MiB of weights, and 237 MiB while they run on a GPU, 16 pictures" in shown
+    assert "\nenet: enet, gfpgan, parsenet: 533 MiB" in shown
+    settings = ["--set", "enet.restoration=none", "--set", "enet.mask=ellipse"]
+    assert cli.main(["stages", "--engine", "retalk", "--options", *settings]) == 0
+    assert "\nenet: enet: 119 MiB" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
