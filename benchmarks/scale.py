@@ -1,10 +1,11 @@
 """Cost and memory of the graph itself as catalogues and titles grow.
 
-Usage: python -m benchmarks.scale [--only rows|driver|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
+Usage: python -m benchmarks.scale [--only rows|driver|requests|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
 
 rows    manifests of one-second titles through stages that do nothing: seconds to the first finished output, CPU time of the driver's
         process for a segment, and how both grow
 driver  the driver's own work for --titles titles without Ray: CPU time and memory for every 10,000 (`benchmarks.scale_driver`)
+requests  calls to the storage that one more title costs (`benchmarks.scale_requests`)
 length  a title of one minute and one of ten, 1080p, on real frames: peak memory of driver and workers, peak of the object store, spilling
 skew    one long title among short ones: how busy the pools are
 cache   bytes of cached analysis, and what a further language costs with it
@@ -26,6 +27,7 @@ from typing import Any
 
 from benchmarks.scale_driver import driver
 from benchmarks.scale_footage import carphone, encoded_segment, looped, short_title, upscaled, write_video
+from benchmarks.scale_requests import requests
 from operators.media.probe import probe_video
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile
 from pipelines.engine.profile_parts import CacheConfig, EnginePools, PoolConfig
@@ -418,7 +420,14 @@ def cache(folder: Path, options: argparse.Namespace) -> None:
     )
 
 
-PARTS: dict[str, Any] = {"rows": rows, "driver": driver, "length": length, "skew": skew, "cache": cache}
+PARTS: dict[str, Any] = {
+    "rows": rows,
+    "driver": driver,
+    "requests": requests,
+    "length": length,
+    "skew": skew,
+    "cache": cache,
+}
 
 if __name__ == "__main__":
     main()

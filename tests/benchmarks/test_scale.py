@@ -1,0 +1,41 @@
+"""Parts of `benchmarks.scale` that need no Ray: what they count is what happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from benchmarks import scale_driver
+from benchmarks.scale_requests import counted, of_one_more
+
+
+def test_the_driver_takes_every_title_to_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale_driver, "STEP", 20)
+    found = list(scale_driver.work(tmp_path, 50))
+    assert [one["titles"] for one in found] == [0, 20, 40, 50, 50]
+    assert all(one["ms"] > 0 for one in found[1:4])
+    ledger = (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()
+    assert len(ledger) == 50
+    assert sum('"state": "done"' in line for line in ledger) == 50
+
+
+def test_calls_to_the_storage_count_once() -> None:
+    store = fsspec.filesystem("memory")
+    with counted() as found:
+        store.pipe_file("/counted/a", b"x")
+        assert store.isfile("/counted/a")  # asks `info` itself
+        assert store.cat_file("/counted/a") == b"x"
+        store.mv("/counted/a", "/counted/b")  # copies and deletes
+        store.rm("/counted", recursive=True)
+    assert +found == {"write": 1, "look": 1, "read": 1, "copy": 1, "delete": 1}
+    assert not store.exists("/counted")
+
+
+def test_a_title_more_costs_calls_of_every_kind(tmp_path: Path) -> None:
+    """Its segment, its receipt, its record and its output are written, each as a whole: written and moved."""
+    found = of_one_more(tmp_path, 1, 3)
+    assert found["write"] >= 4
+    assert found["copy"] >= 4
+    assert 20 < sum(found.values()) < 100
