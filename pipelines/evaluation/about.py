@@ -18,21 +18,36 @@ from pipelines.evaluation.systems import system_digests
 from pipelines.state.content_keys import libraries, version
 from pipelines.state.run_directory import read_json
 
+#: Keys of an earlier command that are kept, and how many commands.
+COMMAND = ("command", "options", "list", "versions", "machine", "started", "finished")
+MOST_EARLIER = 100
+
 
 def about_sweep(spec: SweepSpec, started: str) -> dict[str, Any]:
-    """Content of ``sweep.json``, unfinished."""
+    """Content of ``sweep.json``, unfinished: of this command, and of earlier ones that have added to the same sweep."""
+    found = read_json(join(spec.directory, "sweep.json"))
+    before: dict[str, Any] = found if isinstance(found, dict) else {}
     files, origins = spec.measures.digests()
     for system in spec.systems:
         files |= system_digests(system)[0]
-    before = read_json(join(spec.directory, "sweep.json"))
-    earlier = before.get("systems", []) if isinstance(before, dict) else []
+    attempts = dict(before.get("attempts", {}))
+    for system in spec.systems:
+        arm = f"{system.name} {spec.measures.protocol}"
+        attempts[arm] = max(len(spec.pairs), attempts.get(arm, 0))
+    earlier = [
+        *before.get("earlier", []),
+        *([{name: before.get(name) for name in COMMAND}] if before else []),
+    ]
     listing = spec.listing
     return {
         "name": Path(spec.directory).name,
         "data": spec.data,
         "protocol": spec.measures.protocol,
-        "systems": list(dict.fromkeys([*earlier, *(system.name for system in spec.systems)])),
-        "attempted": len(spec.pairs) + sum(listing.left_out.values()),
+        "systems": list(
+            dict.fromkeys([*before.get("systems", []), *(system.name for system in spec.systems)])
+        ),
+        "attempted": sum(attempts.values()),
+        "attempts": attempts,
         "list": {
             "lines": listing.lines,
             "pairs": listing.pairs,
@@ -41,20 +56,25 @@ def about_sweep(spec: SweepSpec, started: str) -> dict[str, Any]:
             "shard": f"{spec.shard.number}/{spec.shard.of}",
         },
         "options": dict(spec.options),
-        "metrics": list(spec.measures.names),
+        "metrics": list(dict.fromkeys([*before.get("metrics", []), *spec.measures.names])),
         "lse_protocol": spec.measures.lse_protocol,
-        "metric_weights": {**origins, **({OFFSET: origins["lse_d"]} if "lse_d" in origins else {})},
+        "metric_weights": {
+            **before.get("metric_weights", {}),
+            **origins,
+            **({OFFSET: origins["lse_d"]} if "lse_d" in origins else {}),
+        },
         "versions": {
             "retalk": version(),
             "python": platform.python_version(),
             "ray": _version("ray"),
             **libraries(),
         },
-        "digests": files,
+        "digests": {**before.get("digests", {}), **files},
         "machine": machine(),
         "command": [redact(word) for word in spec.command],
         "started": started,
         "finished": None,
+        "earlier": earlier[-MOST_EARLIER:],
     }
 
 

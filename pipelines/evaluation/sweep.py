@@ -49,7 +49,7 @@ class Outcome:
 
     Attributes:
         directory: of the sweep.
-        attempted: pairs of the whole list, those that fell out when it was read included.
+        attempted: pairs of the whole sweep, all shards.
         scored: by system, pairs of this command.
         failed: by system, reasons and numbers of those that were not scored.
         notes: on the sweep as a whole.
@@ -105,7 +105,7 @@ def run_sweep(spec: SweepSpec, execution: Execution, progress: Progress) -> Outc
     about["finished"] = now()
     write_text(join(spec.directory, "sweep.json"), json.dumps(about, indent=1))
     return Outcome(
-        spec.directory, about["attempted"], scored, failed, notes, sum(spec.listing.left_out.values())
+        spec.directory, len(spec.pairs), scored, failed, notes, sum(spec.listing.left_out.values())
     )
 
 

@@ -94,7 +94,7 @@ def test_attempted_scored_and_why_the_others_fell_out(
     assert good["seconds"] == pytest.approx(2.0, abs=0.1)
     assert good["covariates"]["loudness_lufs"] == found["source", GOOD]["covariates"]["loudness_lufs"] < 0
     about = json.loads((tmp_path / "out" / "sweep.json").read_text())
-    assert (about["attempted"], about["systems"], about["lse_protocol"]) == (3, ["test", "source"], "lrs")
+    assert (about["attempted"], about["systems"], about["lse_protocol"]) == (4, ["test", "source"], "lrs")
     assert about["list"]["left_out"] == {"not two ids, AUDIO_ID VIDEO_ID": 1}
     assert about["finished"] >= about["started"]
     # The ledger of each system says the same.
@@ -218,7 +218,7 @@ def test_shards_fill_one_table(sweep: Callable[..., int], tmp_path: Path) -> Non
     assert {pair for _, pair in scores(tmp_path / "out")} == {GOOD}
     sweep("--shard", "2/2")
     assert pq.read_table(tmp_path / "out" / "scores.parquet").num_rows == 4
-    assert json.loads((tmp_path / "out" / "sweep.json").read_text())["attempted"] == 3
+    assert json.loads((tmp_path / "out" / "sweep.json").read_text())["attempted"] == 4
 
 
 def test_reconstruction_dubs_each_video_with_its_own_sound(sweep: Callable[..., int], tmp_path: Path) -> None:
@@ -228,6 +228,23 @@ def test_reconstruction_dubs_each_video_with_its_own_sound(sweep: Callable[..., 
     assert good["audio"] == good["video"]
     assert good["metrics"]["psnr"] > 10
     assert found["source", "2_00001"]["notes"]["psnr"] == "the source is the truth itself"
+
+
+def test_commands_that_add_to_a_sweep_leave_what_was_said_of_the_others(
+    sweep: Callable[..., int], clips: Path, tmp_path: Path
+) -> None:
+    home = str(clips / "home")
+    sweep("--metric-weights", home, systems="source", metrics="lse_d")
+    sweep("--limit", "1", metrics="cpbd", systems=f"{tmp_path}/engine.yaml")
+    about = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert about["systems"] == ["source", "test"]
+    assert about["attempts"] == {"source cross": 2, "test cross": 1}
+    assert (about["attempted"], about["metrics"]) == (3, ["lse_d", "cpbd"])
+    assert list(about["digests"]) == ["syncnet_v2.model"]
+    assert about["metric_weights"]["lse_d"] == "recipe"
+    (first,) = about["earlier"]
+    assert first["options"]["metric_weights"] == home
+    assert first["finished"]
 
 
 def test_a_folder_holds_sweeps_over_one_data_set(
