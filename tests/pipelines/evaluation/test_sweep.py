@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ import yaml
 
 import retalk_models
 from operators.evaluation.sync_protocols import PROTOCOLS, score_clip
+from operators.media import container
+from pipelines import runner
 from pipelines.cli import main as cli
+from pipelines.preflight import checks
 from pipelines.state.run_directory import RunDirectory
 from retalk_models.registry.registry import home_registry
 from tests.pipelines.conftest import engine_config, make_video, profile_config
 from tests.retalk_home import made_up
 
 SIZE = (96, 80)
+
+
+class PlannedError(Exception):
+    """Planning is over."""
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +193,37 @@ def test_metrics_without_files_leave_the_others_running(
     assert "syncnet_v2.model" in score["notes"]["lse_d"]
     (entry,) = json.loads((tmp_path / "out" / "sets.json").read_text())
     assert "pt_inception" in entry["note"]
+
+
+def test_planning_looks_once_at_each_file_of_a_pair_and_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads are counted up to the choice of the runner, where planning ends and the first pair would be worked on."""
+    names = [f"{k:02d}/00001" for k in range(50)]
+    for name in names:
+        path = tmp_path / "data" / f"{name}.mp4"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    lines = "".join(f"{audio} {video}\n" for audio in names for video in names)
+    (tmp_path / "list.txt").write_text(lines)
+    looked, whole = Counter[str](), checks.fingerprint
+
+    def counted(url: str) -> Any:
+        looked[url] += 1
+        return whole(url)
+
+    def planned(*arguments: Any) -> None:
+        raise PlannedError(len(arguments[-1]))
+
+    monkeypatch.setattr(checks, "fingerprint", counted)
+    monkeypatch.setattr(container, "open_input", lambda *a, **k: pytest.fail("media were opened"))
+    monkeypatch.setattr(runner, "choose_runner", planned)
+    command = ["--list", str(tmp_path / "list.txt"), "-o", str(tmp_path / "out"), "--systems", "exemplar"]
+    args = cli.parser().parse_args(["eval", "lrs2", "--root", str(tmp_path / "data"), *command, "-q"])
+    with pytest.raises(PlannedError) as ended:
+        args.run(args)
+    assert ended.value.args == (2_500,)
+    assert looked.total() == 5_000, "the picture and the sound of each pair"
 
 
 def test_systems_share_the_analysis_of_a_video(sweep: Callable[..., int], tmp_path: Path) -> None:
