@@ -107,10 +107,17 @@ class Measures:
         found = [self.place(name) for name in (*self.names, *self.covariates)]
         return [place for place in found if engine is None or applies(load_metric(place), engine)]
 
-    def after(self, name: str) -> bool:
-        """True if a metric or covariate can be measured on a video that is finished; others need the region that was drawn."""
-        metric = load_metric(self.place(name))
-        return isinstance(metric, TitleMetric) or name in (*PAIRED, "cpbd")
+    def measurable(self) -> list[str]:
+        """Metrics and covariates that can be measured on a finished video: those with their model files here, and without need of the
+        region that was drawn.
+        """
+        absent = self.missing()
+        found = []
+        for name in (*self.names, *self.covariates):
+            of_frames = name in (*PAIRED, "cpbd")
+            if name not in absent and (of_frames or isinstance(load_metric(self.place(name)), TitleMetric)):
+                found.append(name)
+        return found
 
     @property
     def networks(self) -> dict[str, list[str]]:

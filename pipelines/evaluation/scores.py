@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -50,22 +50,19 @@ def measured_in(record: Record) -> tuple[dict[str, float], dict[str, str]]:
     return values, {name: reason for name, reason in reasons.items() if name}
 
 
-def lacking(record: Record, measures: Measures, missing: Mapping[str, str]) -> list[str]:
+def lacking(record: Record, names: Iterable[str]) -> list[str]:
     """Metrics that were not measured when a dub was made: not asked for then, or without their model files, which are here now.
 
     Args:
         record: of a dub that is done.
-        measures: what is wanted now.
-        missing: `Measures.missing`.
+        names: metrics and covariates that can be measured now (`Measures.measurable`).
     """
     values, reasons = measured_in(record)
     found = []
-    for name in (*measures.names, *measures.covariates):
+    for name in names:
         entry = FRAMES if name == FID else name
         reason = reasons.get(entry, "")
-        if entry in values or name in missing or not measures.after(name):
-            continue
-        if not reason or reason.startswith("WeightsError"):
+        if entry not in values and (not reason or reason.startswith("WeightsError")):
             found.append(name)
     return found
 

@@ -132,6 +132,7 @@ class _SystemSweep:
             load_profile(profile) if isinstance(profile, str) else profile, execution.limits
         )
         files, self.weights = system_digests(system)
+        self.measurable = spec.measures.measurable()
         self.identity = content_key(files, spec.measures.digests()[0])
 
     def folder(self, suffix: str = "") -> str:
@@ -147,7 +148,7 @@ class _SystemSweep:
         again = {
             record["title"]: names
             for record in records
-            if record["state"] == "done" and (names := lacking(record, self.measures, self.missing))
+            if record["state"] == "done" and (names := lacking(record, self.measurable))
         }
         if again:
             self._afterwards({record["title"]: record for record in records}, again)
@@ -215,7 +216,10 @@ class _SystemSweep:
         )
 
     def _told(self, record: Record, more: Record | None = None) -> None:
-        """Write the scores of a pair that has ended; called from any thread."""
+        """Write the scores of a pair that has ended; called from any thread. A dub that lacks something waits for it."""
+        dubbed = self.system.engine is not None and record["state"] == "done"
+        if dubbed and more is None and lacking(record, self.measurable):
+            return
         for pair in self.pairs.get(record["title"], ()):
             score = score_of(pair, self.system, self.measures, record, self.weights, more, self.missing)
             try:

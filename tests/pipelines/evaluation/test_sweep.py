@@ -150,7 +150,9 @@ def test_the_same_command_again_computes_nothing_and_more_metrics_dub_nothing(
     assert "no face" in score["notes"]["opening_r"]
     afterwards = RunDirectory(str(tmp_path / "out" / "runs" / "test.cross.afterwards"))
     (first,) = afterwards.records()
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scores").iterdir()}
     sweep(*painted, metrics="cpbd,lip_leak,opening_r")
+    assert {path: path.stat().st_mtime_ns for path in written} == written
     assert [record["finished"] for record in afterwards.records()] == [first["finished"]], "once"
 
 
