@@ -27,7 +27,7 @@ Fault = Literal["retry", "final", "credentials", "missing"]
 Rule = Callable[[BaseException], "Fault | None"]
 
 #: Protocols with another name.
-ALIASES = {"s3a": "s3", "gcs": "gs", "https": "http"}
+ALIASES = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "https": "http"}
 #: Names of botocore's exceptions, and S3's error codes, about credentials.
 S3_CREDENTIALS = {
     "NoCredentialsError",
@@ -46,6 +46,13 @@ S3_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
+#: Azure's error codes about credentials.
+AZURE_CREDENTIALS = {
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "NoAuthenticationInformation",
+    "AccountIsDisabled",
+}
 
 
 def s3(problem: BaseException) -> Fault | None:
@@ -54,6 +61,9 @@ def s3(problem: BaseException) -> Fault | None:
         response = getattr(one, "response", None)
         code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
         if code in S3_CREDENTIALS or (_is_of(one, "botocore") and type(one).__name__ in S3_CREDENTIALS):
+            return "credentials"
+        # The answer to HEAD has no body that could say so: 400 is what an expired token gets.
+        if code == "400" and str(getattr(one, "operation_name", "")).startswith("Head"):
             return "credentials"
     return None
 
@@ -68,13 +78,25 @@ def gs(problem: BaseException) -> Fault | None:
     return "credentials" if str(getattr(problem, "code", "")) == "401" else None
 
 
+def azure(problem: BaseException) -> Fault | None:
+    """Judge an error of azure.core, or one that adlfs has made of it."""
+    for one in _causes(problem):
+        if not _is_of(one, "azure"):
+            continue
+        status = getattr(one, "status_code", None)
+        refused = status == 401 or str(getattr(one, "error_code", "") or "") in AZURE_CREDENTIALS
+        if refused or type(one).__name__ in ("ClientAuthenticationError", "CredentialUnavailableError"):
+            return "credentials"
+    return None
+
+
 def http(problem: BaseException) -> Fault | None:
     """Judge the answers 401, 403 and 407 of a web server."""
     return "credentials" if getattr(problem, "status", None) in (401, 403, 407) else None
 
 
 #: Rules of this distribution, asked after those of others.
-SHIPPED: dict[str, Rule] = {"s3": s3, "gs": gs, "http": http}
+SHIPPED: dict[str, Rule] = {"s3": s3, "gs": gs, "abfs": azure, "http": http}
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:

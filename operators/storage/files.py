@@ -30,6 +30,7 @@ from operators.storage.errors import (
     refusal,
     unanswered,
 )
+from operators.storage.objects import abort_uploads, is_object_store, protocols, upload_options
 from operators.storage.retry import RetryingFileSystem
 from operators.storage.scratch import scratch_folder
 from retalk_models.installation import install_hint
@@ -37,12 +38,11 @@ from retalk_models.local_files import replacement
 
 #: Bytes copied at a time between a local file and a remote one: what an upload or a download holds in memory.
 COPY_BLOCK = 8 << 20
-#: fsspec protocols whose uploads go in parts and show nothing before the last one.
-OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "ossfs", "oss", "obs", "r2"}
 #: Packages that open a kind of URL and that the extra `cloud` brings.
 CLOUD_PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("abfs", "abfss", "az"), "adlfs"),
     **dict.fromkeys(("http", "https"), "aiohttp"),
 }
 #: Packages of kinds of URL that fsspec does not know before the package is there.
@@ -106,7 +106,9 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (ImportError, ValueError) as problem:
         raise _unsupported(url, problem) from problem
     if not isinstance(fs, (LocalFileSystem, MemoryFileSystem)):
-        fs = cast(fsspec.AbstractFileSystem, RetryingFileSystem(fs))
+        scheme = url.partition("://")[0].lower()
+        named = scheme if scheme in protocols(fs) else ""
+        fs = cast(fsspec.AbstractFileSystem, RetryingFileSystem(fs, named))
     return fs, str(path)
 
 
@@ -310,8 +312,8 @@ def _upload(source: Path, url: str) -> None:
     name and renamed.
     """
     fs, path = filesystem(url)
-    if _shows_whole_objects(fs):
-        fs.put_file(str(source), path)
+    if is_object_store(fs):
+        fs.put_file(str(source), path, **upload_options(fs, source.stat().st_size))
         return
     folder = fs._parent(path)
     fs.makedirs(folder, exist_ok=True)
@@ -322,11 +324,6 @@ def _upload(source: Path, url: str) -> None:
     finally:
         if fs.exists(temporary):
             fs.rm_file(temporary)
-
-
-def _shows_whole_objects(fs: fsspec.AbstractFileSystem) -> bool:
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    return bool(protocols & OBJECT_STORES)
 
 
 # --- what killed writers leave ------------------------------------------------------------------------------
@@ -356,8 +353,8 @@ def _hidden(fs: fsspec.AbstractFileSystem, path: str, below: bool) -> list[str]:
 
 
 def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True) -> list[str]:
-    """Remove temporary files of `atomic_write` whose writers were killed. Only for folders or files that no
-    living process writes.
+    """Remove temporary files and incomplete uploads of `atomic_write` whose writers were killed. Only for
+    folders or files that no living process writes.
 
     Args:
         folder: URL of a folder.
@@ -369,7 +366,9 @@ def sweep(folder: str, names: Iterable[str] | None = None, keep_own: bool = True
         URLs of what was removed.
     """
     fs, path = filesystem(folder)
-    if _shows_whole_objects(fs) or not fs.isdir(path):
+    if is_object_store(fs):
+        return abort_uploads(fs, path, None if names is None else list(names))
+    if not fs.isdir(path):
         return []
     hidden = _hidden(fs, path, below=names is None)
     marks = {_mark(name) for name in names or ()} if hidden else set()

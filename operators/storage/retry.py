@@ -14,6 +14,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from textwrap import shorten
 from typing import Any, TypeVar
 
 import fsspec
@@ -30,6 +31,8 @@ PATIENCE = 120.0
 #: First and longest pause in seconds; each is up to twice as long as the one before, less a random half, so
 #: that workers do not return all at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+#: Characters of a storage's own message that are repeated.
+SAID = 600
 #: System errors that waiting does not mend.
 NON_RETRYABLE_ERRNOS = {
     *(
@@ -112,7 +115,8 @@ def retry(call: Callable[[], T], what: str) -> T:
         if isinstance(problem, StorageError):
             raise problem
         fault, note = judge(what, problem)
-        said = f"{type(problem).__name__}: {problem}{note}"
+        # Some clients say it in several lines, with the answer's whole content.
+        said = f"{type(problem).__name__}: {shorten(str(problem), SAID, placeholder=' ...')}{note}"
         if fault == "missing":
             raise FileNotFoundError(errno.ENOENT, said, what) from problem
         if fault is None and isinstance(problem, PASS_THROUGH):
@@ -213,16 +217,26 @@ class RetryingFileSystem:
 
     It also tells "not there" from "no answer", which fsspec's own `exists` and `isdir` do not, and never
     answers from a listing that it made earlier: other processes write at the same time.
+
+    Args:
+        fs: the file system.
+        scheme: of the URLs that messages name, where the file system has several; "": its own.
     """
 
-    def __init__(self, fs: fsspec.AbstractFileSystem) -> None:
+    def __init__(self, fs: fsspec.AbstractFileSystem, scheme: str = "") -> None:
         self._fs: Any = fs
+        self._scheme = scheme
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._fs, name)
 
+    def unstrip_protocol(self, path: str) -> str:
+        """Return the URL of a path."""
+        url = str(self._fs.unstrip_protocol(path))
+        return f"{self._scheme}://{url.partition('://')[2]}" if self._scheme and "::" not in url else url
+
     def _url(self, path: str) -> str:
-        return str(self._fs.unstrip_protocol(path))
+        return self.unstrip_protocol(path)
 
     def _fresh(self, path: str) -> None:
         self._fs.invalidate_cache(path)

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from operators.storage.files import join, local_path
+from operators.storage.files import filesystem, join, local_path
+from operators.storage.objects import create
 from pipelines.errors import UsageError
 from pipelines.state.run_directory import read_json, remove, write_text
 
@@ -98,7 +99,7 @@ class RunLock:
         self._started = time.time()
         self._thread = threading.Thread(target=self._keep, name="run-lock", daemon=True)
 
-    def _write(self) -> None:
+    def _state(self) -> str:
         state = {
             "owner": self.owner,
             "machine": _machine(),
@@ -106,7 +107,10 @@ class RunLock:
             "started": self._started,
             "beat": time.time(),
         }
-        write_text(self.path, json.dumps(state))
+        return json.dumps(state)
+
+    def _write(self) -> None:
+        write_text(self.path, self._state())
 
     def _refuse(self, lock: dict[str, Any]) -> LockedError:
         age = max(0, round(time.time() - float(lock["beat"])))
@@ -117,12 +121,12 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         local = local_path(self.path)
-        if local is None or not self._claim(str(local)):
+        if not (self._create() if local is None else self._claim(str(local))):
             if (lock := _watched_holder(self.url)) is not None:
                 raise self._refuse(lock)
             self._write()
-            # No exclusive create on object stores: of two that write at once, the one whose lock is there a
-            # moment later has it.
+            # No exclusive create here: of two that write at once, the one whose lock is there a moment later
+            # has it.
             time.sleep(1.0)
             lock = read_json(self.path)
             if not isinstance(lock, dict) or lock.get("owner") != self.owner:
@@ -133,6 +137,49 @@ class RunLock:
                 )
         self._thread.start()
         return self
+
+    def _create(self) -> bool:
+        """Take the lock of an object store that makes objects only where there are none.
+
+        A dead run's lock is replaced by whoever has made the claim on it, an object named after its owner;
+        a claim is given up when it is as old as a dead run's lock.
+
+        Returns:
+            False where the store has no such call.
+        """
+        fs, path = filesystem(self.path)
+        for _ in range(3):  # the lock may go while it is looked at
+            # Looked at first: a store that pays no heed to the condition would replace a living run's lock.
+            if (living := _watched_holder(self.url)) is not None:
+                raise self._refuse(living)
+            made = create(fs, path, self._state().encode())
+            if made is None:
+                return False
+            lock = _parse(read_json(self.path))
+            if lock is not None and lock["owner"] == self.owner:  # made, or only the answer was lost
+                return True
+            if not made and fs.exists(path) and _watched_holder(self.url) is None:
+                self._replace(lock["owner"] if lock is not None else "none")
+                return True
+        raise LockedError(f"{self.url}: another run is just starting here; wait for it")
+
+    def _replace(self, dead: str) -> None:
+        """Replace the lock of a dead run in an object store; of several that try, let one through."""
+        claim = f"{self.path}.claim-{dead}"
+        fs, path = filesystem(claim)
+        if create(fs, path, self._state().encode()) is False:
+            other = _parse(read_json(claim))
+            if other is None or other["owner"] != self.owner:
+                if other is not None and time.time() - float(other["beat"]) < STALE:
+                    raise LockedError(f"{self.url}: another run is just starting here; wait for it")
+                write_text(claim, self._state())
+        try:
+            # Whoever held the claim before may have replaced the lock.
+            if (lock := _watched_holder(self.url)) is not None:
+                raise self._refuse(lock)
+            self._write()
+        finally:
+            remove(claim)
 
     def _claim(self, path: str) -> bool:
         """Of several runs that find a dead or no lock, let one through: who holds the kernel's lock of a file

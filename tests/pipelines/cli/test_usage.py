@@ -65,11 +65,11 @@ def manifest(footage: Path, tmp_path: Path) -> str:
         ({"output": "x\ny.mp4"}, "holds a line break; choose another name"),
         (
             {"video": "abfs://box/a.mp4"},
-            "abfs:// needs the package adlfs, which is not installed: pip install adlfs",
+            "abfs:// needs the package adlfs, which is not installed: pip install -e ",
         ),
         (
             {"video": "abfss://box/a.mp4"},
-            "abfss:// needs the package adlfs, which is not installed: pip install adlfs",
+            "abfss:// needs the package adlfs, which is not installed: pip install -e ",
         ),
         (
             {"video": "sftp://host/a.mp4"},
