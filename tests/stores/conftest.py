@@ -71,6 +71,7 @@ def big(tmp_path: Path) -> Path:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clients' own retries pause no longer than retalk's do in these tests."""
     import gcsfs.retry
+    import s3fs.core
     from azure.storage.blob._shared import policies, policies_async
 
     for policy in (policies.ExponentialRetry, policies_async.ExponentialRetry):
@@ -82,4 +83,5 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(asyncio, name)
 
-    monkeypatch.setattr(gcsfs.retry, "asyncio", Hasty())
+    for module in (gcsfs.retry, s3fs.core):
+        monkeypatch.setattr(module, "asyncio", Hasty())

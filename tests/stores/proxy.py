@@ -25,11 +25,17 @@ class Answer(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request as a rule sees it."""
+    """A request as a rule sees it.
+
+    Attributes:
+        head: the first bytes of its body.
+        size: bytes of its body.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
+    head: bytes
     size: int
 
 
@@ -59,11 +65,21 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
 
             def _pass(self) -> None:
-                proxy._pass(self)
+                try:
+                    proxy._pass(self)
+                except ConnectionError:
+                    self.close_connection = True  # the client has gone
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = _pass  # noqa: N815
+
+            def handle_expect_100(self) -> bool:
+                more = super().handle_expect_100()
+                self.wfile.flush()
+                return more
 
             def log_message(self, format: str, *args: Any) -> None:
                 return
@@ -77,7 +93,7 @@ class Proxy:
 
     def _pass(self, handler: BaseHTTPRequestHandler) -> None:
         body = _body(handler)
-        request = Request(handler.command, handler.path, dict(handler.headers.items()), len(body))
+        request = Request(handler.command, handler.path, dict(handler.headers.items()), body[:500], len(body))
         self.seen.append(request)
         answer = self.rule(request) if self.rule else None
         if answer is None:
@@ -106,9 +122,13 @@ class Proxy:
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(*self.target, timeout=60)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() not in HOP | {"expect"}}
+        headers = {
+            name: value for name, value in handler.headers.items() if name.lower() not in HOP | {"expect"}
+        }
         try:
-            connection.request(handler.command, handler.path, body, headers | {"Content-Length": str(len(body))})
+            connection.request(
+                handler.command, handler.path, body, headers | {"Content-Length": str(len(body))}
+            )
             answer = connection.getresponse()
             content = answer.read()
             # A server names itself in places where a client goes on (an upload's address).

@@ -110,7 +110,9 @@ def s3(folder: Path) -> Iterator[Store]:
     """moto's server."""
     need("s3fs", "moto", "flask")
     port = free_port()
-    with started([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, folder / "s3.log"):
+    with started(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, folder / "s3.log"
+    ):
         urllib.request.urlopen(
             urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT"), timeout=30
         ).close()
@@ -126,6 +128,7 @@ def s3(folder: Path) -> Iterator[Store]:
                 "AWS_CONFIG_FILE": str(folder / "absent"),
                 "AWS_SHARED_CREDENTIALS_FILE": str(folder / "absent"),
                 "AWS_EC2_METADATA_DISABLED": "true",
+                "AWS_MAX_ATTEMPTS": "1",  # botocore's own retries pause for seconds
             },
         )
         proxy.close()

@@ -194,7 +194,10 @@ def slow_down(every: int) -> Rule:
         if seen % every:
             return None
         if seen % (2 * every):
-            return Answer(503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
+            return Answer(
+                503,
+                b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+            )
         return Answer(429, b"")
 
     return rule
@@ -217,7 +220,9 @@ EXPIRED: dict[str, Callable[[], Answer]] = {
         400, b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
     ),
     "gs": lambda: Answer(
-        401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}', (("Content-Type", "application/json"),)
+        401,
+        b'{"error": {"code": 401, "message": "Invalid Credentials"}}',
+        (("Content-Type", "application/json"),),
     ),
     "az": lambda: Answer(
         403,
@@ -227,7 +232,9 @@ EXPIRED: dict[str, Callable[[], Answer]] = {
 }
 
 
-@pytest.mark.parametrize("call", [lambda url: write(url, b"x"), read, exists, fingerprint], ids=["write", "read", "exists", "look"])
+@pytest.mark.parametrize(
+    "call", [lambda url: write(url, b"x"), read, exists, fingerprint], ids=["write", "read", "exists", "look"]
+)
 def test_expired_credentials_are_told_with_the_remedy_and_without_secrets(
     store: Store, folder: str, call: Callable[[str], object], impatient: None
 ) -> None:
