@@ -8,6 +8,7 @@ import errno
 import logging
 import math
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 from operators.storage.errors import StorageError
@@ -129,10 +130,8 @@ def abort_uploads(fs: Any, folder: str, names: Collection[str] | None = None) ->
 def _uploads(fs: Any, bucket: str, prefix: str, url: str) -> Iterator[dict[str, Any]]:
     marks: dict[str, str] = {}
     while True:
-        page = retry(
-            lambda marks=marks: fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marks),
-            url,
-        )
+        ask = partial(fs.call_s3, "list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marks)
+        page: dict[str, Any] = retry(ask, url)
         yield from page.get("Uploads") or []
         if not page.get("IsTruncated"):
             return
