@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.device import Marks, Utilisation, peak_memory, products, reset_memory, synchronise
+from benchmarks.gpu.device import Marks, Utilisation, memory_figures, products, synchronise
 from benchmarks.gpu.loop import NEEDED, Loop
 from benchmarks.gpu.networks import in_form
 from benchmarks.gpu.results import Piece
@@ -20,6 +20,7 @@ from benchmarks.network_cases import made_up
 from operators.retalk.double_buffer import DoubleBuffer
 from operators.retalk.tensor_chain import NETWORKS, STEPS
 from retalk_models.build import build
+from retalk_models.inference.device_memory import reset_peaks
 
 #: Networks that the default chain leaves out of the original's loop.
 OTHERS = ("landmarks", "coefficients", "enhance", "box", "points")
@@ -58,7 +59,7 @@ class Chains:
         key = form.config()
         if self._kept is None or self._kept[0] != key:
             self._kept = None
-            reset_memory(self.device)
+            reset_peaks(self.device)
             self._kept = key, networks(form, self.device)
         return self._kept[1]
 
@@ -94,7 +95,7 @@ class Chains:
             return {"skipped": "CUDA graphs need a GPU"}
         settings, device = self.settings, self.device
         chain = make_chain(self.networks(form), settings, device)
-        reset_memory(device)
+        reset_peaks(device)
         count = max(1, settings.frames // batch)
         with products(form.tf32, form.tuned):
             warm = batches(self.source, batch, 1)[0].mapped(lambda x: x.to(device, copy=True))
@@ -127,14 +128,14 @@ class Chains:
             "issue_seconds_of_a_batch": issued,
             "kernel_seconds_of_a_batch": None if device.type != "cuda" else kernels(chain, warm),
             "step_seconds_of_a_frame": {step: steps[step] for step in STEPS},
-            **peak_memory(device),
+            **memory_figures(device),
         }
 
     def loop(self) -> dict[str, Any]:
         """Seconds of the plain loop."""
         settings, device = self.settings, self.device
         self._kept = None
-        reset_memory(device)
+        reset_peaks(device)
         names = sorted({name for step in settings.loop for name in NEEDED[step]})
         with products(True):  # torch's default is TF32 in convolutions, not in matrix products
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -150,7 +151,7 @@ class Chains:
             "frames": frames,
             "step_seconds_of_a_frame": {step: seconds / frames for step, seconds in spent.items()},
             "frames_per_second_without_detectors_and_enhancer": round(frames / chain, 4),
-            **peak_memory(device),
+            **memory_figures(device),
         }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-MIB = 1 << 20
+from retalk_models.inference.device_memory import MIB, peak_memory
 
 
 def synchronise(device: torch.device) -> None:
@@ -73,24 +73,12 @@ class Marks:
         return spent
 
 
-def reset_memory(device: torch.device) -> None:
-    """Forget peaks, and give back what is cached."""
-    if device.type == "cuda":
-        synchronise(device)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> dict[str, float]:
-    """MiB on the GPU since `reset_memory`: by tensors, reserved by torch, and of this process's context."""
-    if device.type != "cuda":
-        return {}
-    free, total = torch.cuda.mem_get_info(device)
-    return {
-        "tensors_mib": round(torch.cuda.max_memory_allocated(device) / MIB, 1),
-        "reserved_mib": round(torch.cuda.max_memory_reserved(device) / MIB, 1),
-        "context_mib": round(max(0, total - free - torch.cuda.memory_reserved(device)) / MIB, 1),
-    }
+def memory_figures(device: torch.device) -> dict[str, float]:
+    """MiB on the GPU since `reset_peaks`, as figures; none on a CPU."""
+    found = peak_memory(device)
+    return (
+        {} if found is None else {f"{name}_mib": round(value, 1) for name, value in found._asdict().items()}
+    )
 
 
 def describe(device: torch.device) -> dict[str, Any]:

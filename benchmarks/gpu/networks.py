@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.device import peak_memory, products, reset_memory, seconds_of, synchronise
+from benchmarks.gpu.device import memory_figures, products, seconds_of, synchronise
 from benchmarks.gpu.results import Piece
 from benchmarks.gpu.settings import Form, Settings
 from benchmarks.network_cases import Case, errors
+from retalk_models.inference.device_memory import reset_peaks
 from retalk_models.inference.optimize import optimize
 
 #: Largest difference from the CPU's exact form, relative to the largest value where that exceeds 1, in float32: the
@@ -95,7 +96,7 @@ def speed(
     if form.graph and device.type != "cuda":
         return {"skipped": "CUDA graphs need a GPU"}
     with torch.inference_mode(), products(form.tf32, form.tuned):
-        reset_memory(device)
+        reset_peaks(device)
         module = in_form(case.exact().to(device), form)
         return {str(batch): of_batch(case, module, form, batch, device, seconds) for batch in batches}
 
@@ -104,7 +105,7 @@ def of_batch(
     case: Case, module: nn.Module, form: Form, batch: int, device: torch.device, seconds: float
 ) -> dict[str, Any]:
     """Figures of one batch size; of one that does not fit, the reason."""
-    reset_memory(device)
+    reset_peaks(device)
     tensors = [x.to(device) for x in inputs(case, batch)]
 
     def call() -> Any:
@@ -131,7 +132,7 @@ def of_batch(
         "calls": count,
         "first_seconds": round(first, 3),
         "issue_seconds": issued,
-        **peak_memory(device),
+        **memory_figures(device),
     }
 
 

@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from benchmarks.gpu.chain import in_form, network
-from benchmarks.gpu.device import Utilisation, peak_memory, products, reset_memory
+from benchmarks.gpu.device import Utilisation, memory_figures, products
 from benchmarks.gpu.results import Piece, Results
 from benchmarks.gpu.scene import batches, make_chain, scene
 from benchmarks.gpu.settings import CPU, GPU, Form, Settings
 from operators.retalk.double_buffer import DoubleBuffer
 from operators.retalk.tensor_chain import NETWORKS
 from retalk_models.build import build
+from retalk_models.inference.device_memory import reset_peaks
 
 #: Batches that are prepared; a worker goes through them again and again.
 PREPARED = 4
@@ -55,7 +56,7 @@ def worker(path: str) -> None:
     form, size, seconds = Form(**spec["form"]), spec["batch"], spec["seconds"]
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // spec["processes"]))
-    reset_memory(device)
+    reset_peaks(device)
     with products(form.tf32, form.tuned):
         chain = make_chain(loaded(Path(spec["weights"]), form, device), settings, device)
         source = scene(settings, min(settings.frames, size * PREPARED))
@@ -72,7 +73,7 @@ def worker(path: str) -> None:
                 frames += len(arrived)
             if time.monotonic() - began >= seconds:
                 break
-    figures = {"frames": frames, "seconds": time.monotonic() - began, **peak_memory(device)}
+    figures = {"frames": frames, "seconds": time.monotonic() - began, **memory_figures(device)}
     print(json.dumps(figures), flush=True)
 
 

@@ -16,6 +16,7 @@ from operators.numeric.masks import smoothstep
 from operators.retalk import enhance, framing, restore
 from operators.retalk.align3d import five_points
 from operators.retalk.emotion import UpperFace, action_units
+from operators.retalk.enet_tensors import drawn_faces
 from operators.retalk.geometry import (
     CROP,
     FACE_LABELS,
@@ -136,6 +137,8 @@ class ENetStage(NetworkStage):
         source = segment.source[part]
         core, t = source - segment.core[0], source - segment.frames[0]
         own, lips = np.asarray(segment["faces"])[core], np.asarray(segment["lips"])[part]
+        if self.networks.compute.device.startswith("cuda") and usual(options):
+            return self._draw_there(segment, core, t, lips, options)
         lower = self._lower(lips, np.asarray(segment["identity"])[core], options)
         if options.upper_face != "original":
             own = self._emote(own, options.upper_face)
@@ -161,14 +164,20 @@ class ENetStage(NetworkStage):
             [outline(m, p, options.feather, whole) for m, p in zip(masks, points, strict=True)]
         )
 
+    def _draw_there(
+        self, segment: Segment, core: np.ndarray, t: np.ndarray, lips: np.ndarray, options: ENetOptions
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_draw` without coming back from the device; frames are counted from the core and from the halo on."""
+        of_core, of_halo = ("faces", "identity", "crops", "face_boxes"), ("crop_boxes", "landmarks")
+        own, identity, crops, boxes = (np.asarray(segment[name])[core] for name in of_core)
+        heads, points = (np.asarray(segment[name])[t] for name in of_halo)
+        pictures, places = (own, lips, known(identity), crops), (boxes, heads, points)
+        return drawn_faces(self.networks, *pictures, *places, options.restoration, options.feather)
+
     def _lower(self, lips: np.ndarray, identity: np.ndarray, options: ENetOptions) -> np.ndarray:
         """float32[n, 384 - TOP, 384, 3] RGB 0 ... 255: the drawn faces from row `TOP` on."""
         if options.enabled:
-            if not identity.any():
-                raise ValueError(
-                    "E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it"
-                )
-            drawn = self.networks.draw(lips, identity, top=TOP)
+            drawn = self.networks.draw(lips, known(identity), top=TOP)
         else:
             drawn = np.stack([cv2.resize(low, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for low in lips])[
                 :, TOP:
@@ -247,6 +256,25 @@ class ENetStage(NetworkStage):
             found = self.networks.parse(picture[None], asked.moved(-PARSED.top, -PARSED.left))
             label[asked.top : asked.bottom, asked.left : asked.right] = found[0]
         return labels
+
+
+def usual(options: ENetOptions) -> bool:
+    """True for the options that the way without OpenCV knows (`operators.retalk.enet_tensors`)."""
+    restored = options.restoration.startswith("gfpgan")
+    return options.enabled and restored and options.upper_face == "original" and options.mask == "parsed"
+
+
+def known(identity: np.ndarray) -> np.ndarray:
+    """E-Net's codes float32[n, 512].
+
+    Raises:
+        ValueError: they were left out.
+    """
+    if not identity.any():
+        raise ValueError(
+            "E-Net needs the code that dnet.identity=False leaves out; set enet.enabled=False with it"
+        )
+    return identity
 
 
 def labelled(points: np.ndarray, matrix: np.ndarray, feather: float, whole: bool) -> Region:

@@ -181,12 +181,12 @@ def _gpu_mib(device: str) -> float:
     """Return the peak memory of this process on the GPU: torch's, and what the driver keeps for the process."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
         return 0.0
-    torch = sys.modules["torch"]
-    if not torch.cuda.is_initialized():
-        return 0.0
-    free, total = torch.cuda.mem_get_info()
-    context = max(0, total - free - torch.cuda.memory_reserved())
-    return float((torch.cuda.max_memory_reserved() + context) / MIB)
+    import torch
+
+    from retalk_models.inference.device_memory import peak_memory
+
+    found = peak_memory(torch.device(device))
+    return found.process if found else 0.0
 
 
 def main(path: str) -> None:

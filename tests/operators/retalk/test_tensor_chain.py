@@ -27,7 +27,7 @@ from operators.media.tensor_frames import PlanarFrames
 from operators.numeric import affine
 from operators.retalk import blend_stage, framing, lnet_stage, restore
 from operators.retalk.align3d import five_points
-from operators.retalk.enet_stage import ENetOptions, ENetStage
+from operators.retalk.enet_stage import ENetOptions, ENetStage, usual
 from operators.retalk.geometry import CROP, LEVELS, REFERENCE, SIDE
 from operators.retalk.nets import Compute, Networks
 from operators.retalk.tensor_chain import NETWORKS, STEPS, Batch, TensorChain
@@ -174,6 +174,7 @@ def by_the_stages(scene: Scene) -> dict[str, np.ndarray]:
     row |= {"faces": faces, "lips": lips, "identity": networks.identity(reference), "crops": crops}
     row |= {"face_boxes": scene.face_boxes, "crop_boxes": scene.crop_boxes, "landmarks": scene.landmarks}
     face, mask = stage._draw(Segment(row), order, ENetOptions())
+    other_face, other_mask = stage._draw_there(Segment(row), order, order, lips, ENetOptions())
     planes = []
     for k, frame in enumerate(frames):
         box: Any = tuple(int(v) for v in scene.face_boxes[k])
@@ -187,6 +188,8 @@ def by_the_stages(scene: Scene) -> dict[str, np.ndarray]:
         "lips": lips * 255,
         "face": face,
         "mask": mask[..., None],
+        "other face": other_face,
+        "other mask": other_mask[..., None],
         "planes": np.stack(planes),
     }
 
@@ -232,6 +235,19 @@ def test_every_step_equals_the_stages_within_a_grey_level(scene: Scene) -> None:
     assert changed.mean() > 0.05  # a face was drawn at all
     assert gap.max() <= 8
     assert (gap > 1).mean() < 5e-4
+
+
+def test_the_stage_enet_draws_the_same_without_opencv(scene: Scene) -> None:
+    found = by_the_stages(scene)
+    gap = np.abs(found["other face"].astype(int) - found["face"])
+    assert gap.max() <= 2
+    assert (gap > 1).mean() < 1e-3
+    mask_gap = np.abs(found["other mask"].astype(int) - found["mask"])
+    assert mask_gap.mean() < 0.3
+    assert mask_gap.max() <= 60
+    assert usual(ENetOptions())
+    assert not usual(ENetOptions(mask="ellipse"))
+    assert not usual(ENetOptions(restoration="gpen"))
 
 
 def test_nothing_outside_the_face_box_changes(scene: Scene) -> None:
