@@ -162,6 +162,7 @@ def composite(
     memory: Memory | None = None,
     joined: bool = False,
     options: MaskOptions | None = None,
+    hidden: np.ndarray | None = None,
 ) -> Composite:
     """Render one frame's lower face.
 
@@ -177,6 +178,7 @@ def composite(
         memory: of the output frame before; None if that one was not drawn.
         joined: this exemplar does not follow the one before in the footage.
         options: the mask.
+        hidden: float32[h, w] of the patch, 1 where letters hide the exemplar's face; None: nowhere.
     """
     options = options or MaskOptions()
     unit = face_unit(landmarks)
@@ -204,6 +206,8 @@ def composite(
     # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips
     # coincide.
     share = shown * float(smoothstep(2.0 * blend - 0.5))
+    if hidden is not None:
+        share *= 1 - cv2.remap(hidden, map_x, map_y, cv2.INTER_LINEAR)
     cover = covered(base, mouth, mask.skin)
     if cover is not None:
         # An object in front of the face does not move with it: both where the warp took it and where it was,

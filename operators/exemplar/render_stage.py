@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,10 +12,12 @@ import pyarrow as pa
 
 from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
+from operators.exemplar.graphics import kept_in_place, lines_of_letters
 from operators.exemplar.jaw import face_box
-from operators.exemplar.masks import MaskOptions
-from operators.exemplar.patches import PatchStore
+from operators.exemplar.masks import Box, MaskOptions
+from operators.exemplar.patches import Patch, PatchStore
 from operators.exemplar.still import LipLine, still_composite
+from operators.exemplar.warp import face_unit
 from operators.media.codec_names import Encoding
 from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
@@ -29,6 +32,9 @@ from operators.stage import Stage
 SAME_RUN = 3
 #: Frames and bytes held while an output segment runs backwards.
 BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
+#: Frames for which a line of letters is remembered.
+HELD = 3
+NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +136,7 @@ class Painter:
     def __init__(self, segment: Segment, patches: PatchStore, options: RenderOptions) -> None:
         self._patches, self._options = patches, options
         self._start, self._still = segment.frames[0], bool(segment["still"])
+        self._segment, self._hidden = segment, dict[int, np.ndarray | None]()
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
         self.rest()
@@ -139,6 +146,8 @@ class Painter:
         self._memory: Memory | None = None
         self._line: LipLine | None = None
         self._last = 0
+        #: Lines of letters of the last frames, in the picture: one that is missed for a frame stays.
+        self._lines: deque[list[Box]] = deque(maxlen=HELD)
 
     def draw(self, frame: Frame, index: int) -> None:
         """Put output frame ``index``'s mouth into the source frame under it."""
@@ -151,8 +160,28 @@ class Painter:
             exemplar = int(self._exemplar[index])
             joined = abs(exemplar - self._last) > SAME_RUN
             patch, blend = self._patches[exemplar], float(self._blend[index])
+            hidden = self._letters_of(exemplar, patch)
             result = composite(
-                rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options
+                *(rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options),
+                hidden=hidden,
             )
             self._memory, self._last = result.memory, exemplar
-        frame.paste(box, result.rgb, result.alpha)
+        unit = face_unit(landmarks)
+        origin = np.array(box[:2])
+        found = lines_of_letters(rgb, landmarks - origin, unit)
+        self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in found])
+        alpha = result.alpha
+        if lines := [line for held in self._lines for line in held]:
+            alpha = alpha * (1 - kept_in_place(lines, box, unit))
+            self._segment.note(NOTE)
+        frame.paste(box, result.rgb, alpha)
+
+    def _letters_of(self, exemplar: int, patch: Patch) -> np.ndarray | None:
+        """Where letters hide an exemplar's face, as `composite` takes it."""
+        if exemplar not in self._hidden:
+            landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
+            unit = face_unit(landmarks)
+            lines = lines_of_letters(patch.rgb, landmarks, unit)
+            whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
+            self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None
+        return self._hidden[exemplar]

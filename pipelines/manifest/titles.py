@@ -44,9 +44,9 @@ class Dub:
     length: LengthRule = "keep"
     audio: AudioRule = "replace"
     loudness: str = "off"
-    place: PlaceRule = "track"
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str = ""
+    place: PlaceRule = "track"
 
 
 @dataclass(frozen=True)

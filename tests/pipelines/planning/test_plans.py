@@ -35,6 +35,7 @@ DUB = Dub(
     "-23",
     {"level": {"gain": 0.5, "pads": [0, 1]}},
     "wrong",
+    "centre",
 )
 TITLE = Title(
     "epä 1", "v.mp4", (DUB, Dub("fra", "t.wav", "p.mp4")), "left", {"level": {"gain": 2}}, "row 3", "bad"

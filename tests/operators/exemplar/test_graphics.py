@@ -1,0 +1,123 @@
+"""Letters in front of a face: found where there are some, and left in place by the renderer."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from operators.exemplar import render_stage
+from operators.exemplar.graphics import kept_in_place, lines_of_letters
+from operators.exemplar.render_stage import RenderMouths, RenderOptions
+from operators.exemplar.warp import face_unit
+from operators.faces.geometry import CHIN
+from operators.media.probe import probe_video
+from operators.media.reader import read_frames
+from tests.operators.exemplar.footage import astronaut, carphone, put_mouth, row
+
+WORDS = ("HELLO OUT THERE", "another line", "AND A THIRD ONE", "more words 123")
+
+
+def written(picture: np.ndarray, text: str, centre: tuple[float, float], height: float) -> np.ndarray:
+    """A picture with white, outlined letters around a place."""
+    scale = height / 22
+    (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 2)
+    at = (round(centre[0] - width / 2), round(centre[1] + tall / 2))
+    result = picture.copy()
+    for colour, thickness in ((0, 5), (255, 2)):
+        cv2.putText(result, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, (colour,) * 3, thickness, cv2.LINE_AA)
+    return result
+
+
+@pytest.mark.parametrize("text", [*WORDS, "Ein Satz, der hier steht."])
+def test_a_caption_over_the_chin_is_one_line(text: str) -> None:
+    frames, landmarks, _ = carphone()
+    unit = face_unit(landmarks[10])
+    chin = landmarks[10][CHIN]
+    (line,) = lines_of_letters(written(frames[10], text, (chin[0], chin[1] - 8), 20), landmarks[10], unit)
+    x1, y1, x2, y2 = line
+    assert y1 < chin[1] - 8 < y2
+    assert 15 < y2 - y1 < 50
+    assert x1 < chin[0] < x2
+
+
+def test_faces_teeth_and_jewellery_are_no_letters() -> None:
+    frames, landmarks, _ = carphone()
+    portrait, points, _ = astronaut()
+    for picture, mark in [*zip(frames[::6], landmarks[::6]), (portrait, points)]:
+        assert lines_of_letters(picture, mark, face_unit(mark)) == []
+    teeth = frames[10].copy()
+    left, right = landmarks[10][48], landmarks[10][54]
+    for share in np.linspace(0.25, 0.75, 7):
+        x, y = np.round(left + share * (right - left)).astype(int)
+        cv2.rectangle(teeth, (x - 1, y - 4), (x + 1, y + 4), (255, 255, 255), -1)
+    assert lines_of_letters(teeth, landmarks[10], face_unit(landmarks[10])) == []
+    beads = frames[10].copy()
+    for x in (30, 140, 270, 390, 500):
+        cv2.circle(beads, (x, 300), 6, (255, 255, 255), -1)
+    assert lines_of_letters(beads, landmarks[10], face_unit(landmarks[10])) == []
+
+
+def test_what_is_kept_fades_around_a_line() -> None:
+    keep = kept_in_place([(30, 40, 90, 60)], (10, 10, 110, 110), 50.0)
+    assert keep.shape == (100, 100)
+    assert (keep[30:50, 20:80] == 1).all()
+    assert keep[5, 5] == 0
+    assert 0 < keep[27, 50] < 1
+    assert kept_in_place([(0, 0, 5, 5)], (10, 10, 20, 20), 50.0).max() < 1
+
+
+def test_letters_keep_their_place_and_no_others_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other words every five frames; a mouth from frames with other words is drawn. Without the search the letters bend."""
+    frames, landmarks, _ = carphone()
+    count = len(frames)
+    place = tuple((landmarks[:, CHIN].mean(0) - (0, 12)).tolist())
+    captioned = [written(one, WORDS[i // 5 % 4], place, 20) for i, one in enumerate(frames)]
+    path = tmp_path / "captions.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=25, width=frames[0].shape[1], height=frames[0].shape[0], pix_fmt="yuv444p"
+        )
+        stream.options = {"crf": "1", "preset": "ultrafast"}
+        for i, picture in enumerate(captioned):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    info = probe_video(str(path))
+    exemplar = (np.arange(count) + 22) % count
+    shape = np.stack([put_mouth(landmarks, source, target) for target, source in enumerate(exemplar)])
+
+    def rendered(name: str) -> tuple[list[np.ndarray], list[str]]:
+        segment = row(info, landmarks, str(tmp_path / name), exemplar=exemplar, shape=shape)
+        stage = RenderMouths(RenderOptions(crf=0, preset="ultrafast"))
+        stage.setup("cpu")
+        stage.process(segment)
+        made = probe_video(str(tmp_path / name))
+        return [f.rgb() for f in read_frames(made.url, 0, count, made)], segment.notes
+
+    def bent(pictures: list[np.ndarray]) -> float:
+        """Mean change of pixels in the caption's rows, grey levels, of the worst frame."""
+        y1, y2 = round(place[1]) - 14, round(place[1]) + 14
+        x1, x2 = round(place[0]) - 90, round(place[0]) + 90
+        source = [f.rgb() for f in read_frames(info.url, 0, count, info)]
+        return max(
+            float(np.abs(a[y1:y2, x1:x2].astype(int) - b[y1:y2, x1:x2]).mean())
+            for a, b in zip(pictures, source)
+        )
+
+    pictures, notes = rendered("kept.mp4")
+    assert bent(pictures) < 1.0
+    assert any("letters in front of the face" in note for note in notes)
+    drawn = np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(pictures, captioned)])
+    assert drawn > 0.05, "the mouth above them moves"
+    monkeypatch.setattr(render_stage, "lines_of_letters", lambda *_: [])
+    without, notes = rendered("bent.mp4")
+    assert bent(without) > 3.0
+    assert notes == []
