@@ -245,5 +245,6 @@ def _lags(sweep: Sweep) -> Figure | None:
             axes.set_ylabel("clips")
             axes.yaxis.get_major_locator().set_params(integer=True)
         places[-1].set_xlabel(label)
+        places[-1].xaxis.get_major_locator().set_params(integer=True)
         return figure
     return None
