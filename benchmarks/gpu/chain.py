@@ -118,6 +118,7 @@ class Chains:
                 for arrived in buffer.run(given):
                     frames += len(arrived)
                 wall = time.perf_counter() - began
+            of_kernels = kernels(chain, warm) if device.type == "cuda" else None
         busy = round(buffer.busy_seconds() / wall, 4) if device.type == "cuda" else None
         return {
             "frames_per_second": round(frames / wall, 3),
@@ -126,7 +127,7 @@ class Chains:
             "busy_share": busy,
             "nvidia_smi_share": utilisation.share,
             "issue_seconds_of_a_batch": issued,
-            "kernel_seconds_of_a_batch": None if device.type != "cuda" else kernels(chain, warm),
+            "kernel_seconds_of_a_batch": of_kernels,
             "step_seconds_of_a_frame": {step: steps[step] for step in STEPS},
             **memory_figures(device),
         }

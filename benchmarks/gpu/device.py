@@ -27,22 +27,26 @@ def synchronise(device: torch.device) -> None:
 def seconds_of(
     call: Callable[[], Any], device: torch.device, least: float, most: int = 200
 ) -> tuple[float, int]:
-    """Seconds of one call, the mean over as many as take ``least`` seconds, and their number; the caller warms up.
+    """Seconds of one call where one follows the other without waiting, and how many were measured; the caller warms up.
 
     Args:
         call: issues the work.
         device: it works on.
-        least: seconds to measure; one call at least.
+        least: seconds to measure, about; one call at least.
         most: calls.
     """
     synchronise(device)
-    began, count = time.perf_counter(), 0
-    while count < most:
+    began = time.perf_counter()
+    call()
+    synchronise(device)
+    first = time.perf_counter() - began
+    count = min(most, int(least / max(first, 1e-6)))
+    if count < 2:
+        return first, 1
+    began = time.perf_counter()
+    for _ in range(count):
         call()
-        count += 1
-        synchronise(device)
-        if time.perf_counter() - began >= least:
-            break
+    synchronise(device)
     return (time.perf_counter() - began) / count, count
 
 

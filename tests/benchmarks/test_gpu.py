@@ -19,6 +19,7 @@ import yaml
 from benchmarks.gpu import report
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.chain import OTHERS
+from benchmarks.gpu.device import seconds_of
 from benchmarks.gpu.loop import NEEDED, Loop
 from benchmarks.gpu.networks import BOUND
 from benchmarks.gpu.results import DONE, DeviceLostError, Piece, Results
@@ -197,6 +198,20 @@ def test_a_lost_device_ends_the_process_with_the_piece_noted(tmp_path: Path) -> 
     with pytest.raises(DeviceLostError):
         results.run([Piece("chain/x", broken)], soon(), print, healthy=lambda: False)
     assert Results(tmp_path, {}, resume=True).pieces["chain/x"]["state"] == "failed"
+
+
+def test_calls_are_timed_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def call() -> None:
+        now[0] += 0.25
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    device = torch.device("cpu")
+    assert seconds_of(call, device, 1.0) == (0.25, 4)
+    assert seconds_of(call, device, 0.0) == (0.25, 1)
+    assert seconds_of(call, device, 100.0, most=5) == (0.25, 5)
+    assert now[0] == 0.25 * (5 + 1 + 6)
 
 
 # --- inputs -------------------------------------------------------------------------------------------------
