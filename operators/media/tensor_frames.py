@@ -99,6 +99,9 @@ class PlanarFrames:
         luma = part.luma + (value[:, :1] - alpha * part.luma)
         small, share = F.avg_pool2d(value[:, 1:], 2), F.avg_pool2d(alpha, 2)
         chroma = part.chroma + (small - share * part.chroma)
+        # Where nothing is pasted the sum may only be the sample itself, whatever the picture holds there.
+        luma = torch.where(alpha > 0, luma, part.luma)
+        chroma = torch.where(share > 0, chroma, part.chroma)
         for plane, samples, corners in zip(
             self.planes(frames), (luma, chroma), (part.corners, part.corners // 2)
         ):
