@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         except DeviceLostError:
             again(options, deadline)
         report.write(folder, results, settings)
+    shutil.rmtree(folder / "weights", ignore_errors=True)  # a gigabyte that only the processes needed
     failed = [name for name, piece in results.pieces.items() if piece["state"] == FAILED]
     say(report.text(results, settings))
     say(f"{folder}: {len(results.pieces)} pieces measured, {len(failed)} of them failed, {len(left)} left")

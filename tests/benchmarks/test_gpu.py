@@ -104,6 +104,7 @@ def test_the_whole_command_runs_on_a_cpu_without_other_packages(tmp_path: Path) 
     profile = ProfileConfig.model_validate(yaml.safe_load((output / "profile.yaml").read_text()))
     assert [pool.device for pool in profile.pools] == ["cpu"] * 4
     assert "| dnet |" in (output / "report.md").read_text()
+    assert sorted(path.name for path in output.iterdir()) == ["profile.yaml", "report.md", "results.json"]
 
 
 def test_a_device_that_is_not_there_is_wrong_usage(
