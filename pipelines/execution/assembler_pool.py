@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
+from operators.media.reading import reads_told_to
 from pipelines.execution.ray_session import detach_input
 from pipelines.state.run_directory import Record
 
@@ -35,6 +36,30 @@ class Assembler:
 
     def run(self, work: Callable[[Any, Any], Record], items: list[Any], spec: Any) -> list[Record]:
         return [work(item, spec) for item in items]
+
+    def run_told(self, work: Callable[[Any, Any], Record], item: Any, spec: Any, noted: Any) -> Record:
+        """Work on one item, and tell an actor (`Noted`) of each media file before it is read."""
+        import ray
+
+        with reads_told_to(lambda url: ray.get(noted.set.remote(url))):
+            return work(item, spec)
+
+
+class Noted:
+    """Remembers the media file that another process is reading."""
+
+    def __init__(self) -> None:
+        self._url = ""
+
+    def set(self, url: str) -> None:
+        self._url = url
+
+    def get(self) -> str:
+        return self._url
+
+
+class DeadlyFileError(Exception):
+    """An item killed its worker again and again, while a file was being read."""
 
 
 class AssemblerPool(Generic[Item]):
@@ -95,10 +120,30 @@ class AssemblerPool(Generic[Item]):
             yield from zip(dubs, ray.get(actor.run.remote(self._work, dubs, self._spec)), strict=True)
         except ray.exceptions.RayError as problem:
             if len(dubs) == 1:
-                yield dubs[0], problem
+                yield dubs[0], self._once_more(actor, dubs[0], problem)
                 return
             for dub in dubs:  # one of them killed the actor
                 yield from self._assembled(actor, [dub])
+
+    def _once_more(self, actor: Any, dub: Item, problem: Exception) -> Record | Exception:
+        """Work on what has killed its actor once more, to know which file was being read."""
+        import ray
+
+        if not isinstance(problem, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError):
+            return problem
+        noted: Any = ray.remote(Noted).options(num_cpus=0).remote()
+        try:
+            told = actor.run_told.options(max_task_retries=0)
+            record: Record = ray.get(told.remote(self._work, dub, self._spec, noted))
+            return record
+        except ray.exceptions.RayError as again:
+            url = ray.get(noted.get.remote())
+            text = (
+                f"reading {url} killed its worker again and again: is the file damaged? See Ray's worker logs"
+            )
+            return DeadlyFileError(text) if url else again
+        finally:
+            ray.kill(noted)
 
     def _taken(self) -> list[Item]:
         dubs: list[Item] = []

@@ -7,6 +7,7 @@ with an error.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections.abc import Generator, Iterator
@@ -54,7 +55,9 @@ class Planner:
         try:
             with noted_reads(self.coordinator, key, attempts)():
                 if attempts > MAX_ATTEMPTS:
-                    error = self._death(title, key)
+                    spared = self._without_deadly_speech(title, key, attempts)
+                    error = "" if spared else self._death(title, key)
+                    plan.title = spared or title
                 if not error:
                     rows = yield from self._planned(plan, decision, heartbeats, rejected)
         except Exception as problem:
@@ -81,6 +84,18 @@ class Planner:
         culprit = self.coordinator.last_read(key)
         doing = f"reading {culprit}" if culprit else f"planning {title.video}"
         return f"{doing} killed its worker {MAX_ATTEMPTS} times in a row: is the file damaged? See Ray's worker logs"
+
+    def _without_deadly_speech(self, title: Title, key: WorkKey, attempts: int) -> Title | None:
+        """The title with an error for the dubs whose speech killed its planners; None where the file is no speech, no other dub
+        is left, or another one has killed them since.
+        """
+        culprit = self.coordinator.last_read(key)
+        spared = [dub for dub in title.dubs if dub.speech != culprit]
+        if attempts > MAX_ATTEMPTS + 1 or not spared or len(spared) == len(title.dubs):
+            return None
+        error = self._death(title, key)
+        dubs = (dub if dub.speech != culprit else dataclasses.replace(dub, error=error) for dub in title.dubs)
+        return dataclasses.replace(title, dubs=tuple(dubs))
 
     def _planned(
         self, plan: TitlePlan, decision: Decision | None, heartbeats: Heartbeats, rejected: list[str]

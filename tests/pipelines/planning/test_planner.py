@@ -284,6 +284,28 @@ def test_the_file_whose_reading_kills_the_planner_is_named(footage: Path, tmp_pa
     assert row["error"].startswith(f"reading {title.dubs[0].speech} killed its worker 3 times in a row")
 
 
+def test_a_speech_that_kills_the_planner_fails_its_own_dub(footage: Path, tmp_path: Path) -> None:
+    """The title's other dubs are planned; a second deadly speech fails them all."""
+    base = title_of(footage, tmp_path)
+    other = dataclasses.replace(base.dubs[0], dub="other", speech=str(footage / "short.wav"), output="o.mp4")
+    title = dataclasses.replace(base, dubs=(base.dubs[0], other))
+    coordinator, key = Coordinator(), WorkKey(("plan",), "t")
+    for _ in range(3):
+        coordinator.begin(key)
+    coordinator.reading(key, base.dubs[0].speech)
+    planner = Planner(PlanSpec(engine_config(), str(tmp_path), 7), coordinator)
+    first, *rows = planner.plan(title)
+    made = decode(TitlePlan, first["meta"])
+    assert [dub.state for dub in made.dubs] == ["failed", "run"]
+    assert made.dubs[0].error.startswith(f"reading {base.dubs[0].speech} killed its worker 3 times in a row")
+    assert {task.dub for row in rows for task in decode(list[DubTask], row["dubs"])} == {"other"}
+    for _ in range(4):
+        coordinator.begin(key)
+    coordinator.reading(key, other.speech)
+    (row,) = planner.plan(title)
+    assert row["error"].startswith(f"reading {other.speech} killed its worker")
+
+
 def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
     """A second plan takes shots and anchors from the run directory; a damaged file there is not trusted."""
     plan(title_of(footage, tmp_path), tmp_path)
