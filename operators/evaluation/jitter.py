@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import weakref
-from collections import deque
 
 import numpy as np
 
 from operators.evaluation.metric import SegmentMetric
+from operators.evaluation.triplets import Triplets
 from operators.media.frames import Frame
-from operators.media.orientation import Box
 from operators.segment import Segment
-
-#: Output frames from one group of three consecutive frames to the next.
-PERIOD = 12
 
 
 def jitter(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> float:
@@ -52,32 +47,13 @@ class Jitter(SegmentMetric):
     better = "lower"
 
     def __init__(self) -> None:
-        #: The last two frames of each segment that is being measured.
-        self._recent: weakref.WeakKeyDictionary[Segment, deque[tuple[int, Frame]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._triplets = Triplets()
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
         """Return the excess over three consecutive drawn frames that show consecutive source frames; else NaN."""
-        if index % PERIOD > 2:
+        three = self._triplets.take(segment, index, frame)
+        if three is None:
             return math.nan
-        recent = self._recent.setdefault(segment, deque(maxlen=2))
-        last = list(recent)
-        recent.append((index, frame))
-        if [number for number, _ in last] != [index - 2, index - 1] or frame.drawn is None:
-            return math.nan
-        three = [one for _, one in last] + [frame]
-        if any(one.drawn is None for one in three) or np.diff([one.index for one in three]).tolist() != [
-            1,
-            1,
-        ]:
-            return math.nan
-        box = _around([one.drawn for one in three if one.drawn])
-        drawn = jitter(*(one.luma(box) for one in three))
-        return drawn - jitter(*(one.original.luma(box) for one in three))
-
-
-def _around(boxes: list[Box]) -> Box:
-    low = np.min(boxes, 0)[:2]
-    high = np.max(boxes, 0)[2:]
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+        frames, box = three
+        drawn = jitter(*(one.luma(box) for one in frames))
+        return drawn - jitter(*(one.original.luma(box) for one in frames))

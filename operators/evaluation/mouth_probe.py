@@ -43,7 +43,7 @@ class MouthProbe:
 
     def look(self, frame: Frame) -> FaceSight | None:
         """Return the face of a finished output frame, None where none is known."""
-        landmarks = self._source(frame)
+        landmarks = self.source_landmarks(frame)
         if landmarks is None:
             return None
         source = float(lip_opening(landmarks))
@@ -53,8 +53,8 @@ class MouthProbe:
             landmarks, source, float(lip_opening(predicted(frame, transform_of_landmarks(landmarks))))
         )
 
-    def _source(self, frame: Frame) -> np.ndarray | None:
-        """float64[68, 2] of the frame before it was drawn into."""
+    def source_landmarks(self, frame: Frame) -> np.ndarray | None:
+        """Return float64[68, 2] of the face before anything was drawn, pixels; None where none is known."""
         if self._landmarks is not None and self._valid is not None:
             t = frame.index - self._segment.frames[0]
             return np.asarray(self._landmarks[t], np.float64) if self._valid[t] else None

@@ -27,6 +27,9 @@ SHIPPED = {
     "sharpness": "operators.evaluation.sharpness:Sharpness",
     "seam": "operators.evaluation.seam:Seam",
     "jitter": "operators.evaluation.jitter:Jitter",
+    "flicker": "operators.evaluation.flicker:Flicker",
+    "color_step": "operators.evaluation.color_step:ColorStep",
+    "identity_gap": "operators.evaluation.identity_gap:IdentityGap",
     "cpbd": "operators.evaluation.cpbd:Cpbd",
     "psnr": "operators.evaluation.paired:Psnr",
     "ssim": "operators.evaluation.paired:Ssim",
@@ -41,7 +44,16 @@ SHIPPED = {
     "lse_c": "operators.evaluation.title_metrics:LseC",
 }
 #: Those that cost next to nothing, and are measured without being asked for (`Metric.on`).
-BY_DEFAULT = ("dubbed", "mouth_change", "sharpness", "seam", "jitter")
+BY_DEFAULT = (
+    "dubbed",
+    "mouth_change",
+    "sharpness",
+    "seam",
+    "jitter",
+    "flicker",
+    "color_step",
+    "identity_gap",
+)
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
 DEFAULT, ALL, NONE = "default", "all", "none"

@@ -1,0 +1,72 @@
+"""The metric "color_step": whether the drawn region differs in tone from the picture around it."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from operators.evaluation.metric import SegmentMetric
+from operators.media.frames import Frame
+from operators.segment import Segment
+
+#: Levels of the largest channel up to which a pixel counts as unchanged.
+UNCHANGED = 2
+#: Changed pixels below which there is no edge to speak of.
+LEAST = 64
+#: Width of the band inside the edge over the square root of the region's area, and its least, pixels.
+BAND, NARROWEST = 0.04, 2
+
+
+def color_step(drawn: np.ndarray, source: np.ndarray) -> float:
+    """Return how far the drawn region's tone jumps at its edge, in levels; lower is better.
+
+    The changes (drawn minus source) of the pixels in a narrow band just inside the edge, averaged over quarters of the band and
+    channel by channel, so that texture averages out and tone stays: the largest over the quarters of the root mean square
+    over the channels. A faded paste has little there, a hard one of another tone its whole difference.
+
+    Args:
+        drawn: uint8[h, w, 3] around the drawn region.
+        source: the same place of the frame before.
+
+    Returns:
+        0 ... 255; NaN where fewer than 64 pixels have changed.
+    """
+    change = drawn.astype(np.float32) - source
+    region = (np.abs(change).max(2) > UNCHANGED).astype(np.uint8)
+    region = cv2.morphologyEx(
+        cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.MORPH_CLOSE, np.ones((5, 5))
+    )
+    region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    area = int(np.count_nonzero(region))
+    if area < LEAST:
+        return math.nan
+    inside = cv2.distanceTransform(region, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    band = (inside > 0) & (inside <= max(NARROWEST, BAND * math.sqrt(area)))
+    rows, columns = np.nonzero(band)
+    middle = rows.mean(), columns.mean()
+    quarter = 2 * (rows > middle[0]) + (columns > middle[1])
+    steps = [
+        math.sqrt(float(np.square(change[rows[quarter == q], columns[quarter == q]].mean(0)).mean()))
+        for q in range(4)
+        if (quarter == q).any()
+    ]
+    return max(steps)
+
+
+class ColorStep(SegmentMetric):
+    """Step of tone at the edge of what was drawn, levels, in every tenth frame."""
+
+    name = "color_step"
+    unit = "levels"
+    per = "shot"
+    better = "lower"
+    every = 10
+
+    def sample(self, segment: Segment, index: int, frame: Frame) -> float:
+        """Return the step; NaN where nothing was drawn."""
+        del segment, index
+        if frame.drawn is None:
+            return math.nan
+        return color_step(frame.rgb(frame.drawn), frame.original.rgb(frame.drawn))
