@@ -14,27 +14,30 @@ import numpy as np
 
 from operators.evaluation.heard import Heard, grid
 from operators.evaluation.metric import SegmentMetric, summarize
+from operators.evaluation.shot_measures import EDGE, NO_SPEECH, OTHER, ShotMeasures
 from operators.evaluation.watch import DUBBED, RATE, UNITS
 
 #: Digits after the point.
 DIGITS = 3
 #: Seconds between two measured mouths that are joined at most.
 GAP = 0.25
-#: Seconds from the end of the speech on in which a frame that keeps its mouth has no speech.
-EDGE = 0.05
-NO_SPEECH, OTHER = "no speech", "other"
 
 Measured = Sequence[Mapping[str, Any]]
 
 
 def dub_trace(
-    metrics: Sequence[SegmentMetric], measured: Measured, heard: Heard, seconds: float
+    metrics: Sequence[SegmentMetric],
+    measured: Measured,
+    shots: Sequence[ShotMeasures],
+    heard: Heard,
+    seconds: float,
 ) -> dict[str, Any]:
     """Return a dub's trace.
 
     Args:
         metrics: whose values stand beside each shot.
         measured: of each output segment in order, the result of `Meter.result` ({}: nothing).
+        shots: measures of the `shot_groups`.
         heard: its speech.
         seconds: length of the output.
     """
@@ -46,7 +49,10 @@ def dub_trace(
         "start": 0,
         "loudness": [round(float(value), 1) for value in loudness],
         "opening": {kind: _resampled(at, values, times) for kind, values in opening.items()},
-        "shots": [_shot(metrics, group, heard) for group in shot_groups(measured)],
+        "shots": [
+            _shot(metrics, group, heard, shot)
+            for group, shot in zip(shot_groups(measured), shots, strict=True)
+        ],
     }
 
 
@@ -74,7 +80,7 @@ def stretches(group: Measured, heard: Heard) -> list[tuple[float, float, str]]:
     own mouth.
     """
     found: list[tuple[float, float, str]] = []
-    for start, end, state in (stretch for one in group for stretch in one["watch"]["states"]):
+    for start, end, state, _ in (stretch for one in group for stretch in one["watch"]["states"]):
         parts = [(start, end, state)]
         if not state:
             over = min(max(heard.seconds - EDGE, start), end)
@@ -89,7 +95,9 @@ def stretches(group: Measured, heard: Heard) -> list[tuple[float, float, str]]:
     return found
 
 
-def _shot(metrics: Sequence[SegmentMetric], group: Measured, heard: Heard) -> dict[str, Any]:
+def _shot(
+    metrics: Sequence[SegmentMetric], group: Measured, heard: Heard, shot: ShotMeasures
+) -> dict[str, Any]:
     parts = stretches(group, heard)
     kept: dict[str, float] = defaultdict(float)
     for start, end, name in parts:
@@ -106,7 +114,7 @@ def _shot(metrics: Sequence[SegmentMetric], group: Measured, heard: Heard) -> di
             for start, end, name in parts
             if name != DUBBED
         ],
-        "metrics": values,
+        "metrics": {**values, **{name: round(value, DIGITS) for name, value in shot.values.items()}},
     }
 
 

@@ -63,8 +63,8 @@ class Watch:
 
         Returns:
             ``at``: times of the measured mouths, ms from the output's start; ``source`` and ``dub``: their openings in
-            thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state]`` of the stretches of
-            the output, seconds, the state `DUBBED`, one of `FAULTS`, or "" (the face is usable and was left alone);
+            thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of the
+            stretches of the output, seconds, the state `DUBBED`, one of `FAULTS`, or "" (the face is usable and was left alone);
             ``face``: median eye distance in pixels and yaw in degrees, None without a face.
         """
         states = np.where(self._drawn, -1, faults_of(self._segment))
@@ -74,7 +74,7 @@ class Watch:
             marked += [(start, stop, name) for start, stop in runs(states == state)]
         times, step = self._times, self._step
         stretches = [
-            [round(float(times[start]), 3), round(float(times[stop - 1]) + step, 3), name]
+            [round(float(times[start]), 3), round(float(times[stop - 1]) + step, 3), name, stop - start]
             for start, stop, name in sorted(marked)
         ]
         face = [round(float(value), 1) for value in np.median(self._faces, 0)] if self._faces else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from operators.evaluation.metric import (
@@ -18,48 +19,75 @@ from operators.evaluation.metric import (
 )
 from pipelines.engine.metrics import load_metrics
 
+Measured = Sequence[Mapping[str, Any]]
 
-def measure_dub(
-    places: Iterable[str], measured: Sequence[dict[str, Any]], dub: FinishedDub
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a dub's entries of the ledger's column ``metrics``, and notes about those that failed.
+
+@dataclass(frozen=True)
+class DubMeasures:
+    """Measures of a dub.
+
+    Attributes:
+        rows: entries of the ledger's column ``metrics``.
+        trace: `operators.evaluation.trace`; None where nothing was watched.
+        notes: of metrics that failed.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    trace: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def measure_segments(places: Iterable[str], measured: Measured, speech: str, seconds: float) -> DubMeasures:
+    """Return a dub's measures as far as they come from its output segments, so that they are known before it is put together.
 
     Args:
         places: of the metrics' classes.
         measured: of each output segment in order, what its worker has measured ({}: nothing).
-        dub: the finished dub.
+        speech: fsspec URL.
+        seconds: length of the output.
     """
     metrics, notes = load_metrics(places)
-    found = []
-    for metric in metrics:
+    inside = [metric for metric in metrics if isinstance(metric, SegmentMetric)]
+    rows: list[dict[str, Any]] = []
+    for metric in inside:
         try:
-            if isinstance(metric, SegmentMetric):
-                found += summarize([metric], measured)
-            elif isinstance(metric, TitleMetric):
-                if math.isfinite(value := float(metric.measure(dub))):
-                    found.append(row(metric, value))
-                else:
-                    notes.append(failure(metric, NoValueError(NO_VALUE)))
+            rows += summarize([metric], measured)
         except Exception as problem:
             notes.append(failure(metric, problem))
-    return found, notes
+    trace = None
+    if any("watch" in one for one in measured):
+        try:
+            # What listens takes long to import, and runs without metrics do not need it.
+            from operators.evaluation.heard import hear
+            from operators.evaluation.shot_measures import measure_shot, title_rows
+            from operators.evaluation.trace import dub_trace, shot_groups
+
+            heard = hear(speech)
+            shots = [measure_shot(group, heard) for group in shot_groups(measured)]
+            rows += title_rows(shots, heard, seconds)
+            trace = dub_trace(inside, measured, shots, heard, seconds)
+        except Exception as problem:  # a measure fails no title
+            notes.append(f"the mouth was not compared with the speech: {type(problem).__name__}: {problem}")
+    return DubMeasures(rows, trace, notes)
 
 
-def trace_of(
-    places: Iterable[str], measured: Sequence[dict[str, Any]], dub: FinishedDub
-) -> dict[str, Any] | None:
-    """Return a dub's trace, see `operators.evaluation.trace`; None where nothing was watched (``metrics.on=none``).
+def measure_output(places: Iterable[str], dub: FinishedDub) -> DubMeasures:
+    """Return what can be measured only once the output is written.
 
-    Arguments as of `measure_dub`.
-
-    Raises:
-        MediaError: the speech cannot be read.
+    Args:
+        places: of the metrics' classes.
+        dub: the finished dub.
     """
-    if not any("watch" in one for one in measured):
-        return None
-    # What listens takes long to import, and runs without metrics do not need it.
-    from operators.evaluation.heard import hear
-    from operators.evaluation.trace import dub_trace
-
-    metrics = [metric for metric in load_metrics(places)[0] if isinstance(metric, SegmentMetric)]
-    return dub_trace(metrics, measured, hear(dub.speech), dub.seconds)
+    metrics, _ = load_metrics(places)
+    found = DubMeasures()
+    for metric in metrics:
+        try:
+            if not isinstance(metric, TitleMetric):
+                continue
+            if math.isfinite(value := float(metric.measure(dub))):
+                found.rows.append(row(metric, value))
+            else:
+                found.notes.append(failure(metric, NoValueError(NO_VALUE)))
+        except Exception as problem:
+            found.notes.append(failure(metric, problem))
+    return found
