@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from operators.storage.errors import refusal
 from operators.storage.files import join, sweep
-from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits, with_review
+from pipelines.engine.metrics import REVIEW
 from pipelines.engine.model_files import check_weights, wanted_files
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import DONE, FAILED, UsageError
@@ -28,7 +29,7 @@ from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import Runner, Title, label, overrides_of
+from pipelines.manifest.titles import LOW_QUALITY, LowQuality, Runner, Title, label, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
@@ -51,7 +52,7 @@ class Report:
 
     Attributes:
         run_dir: its run directory.
-        records: one per title and dub, sorted; see `run_directory.LEDGER`, and ``traceback`` for failures.
+        records: one per title and dub, sorted; see `pipelines.state.ledger.LEDGER`, and ``traceback`` for failures.
         already: dubs that an earlier run had finished.
         computed: output segments that were computed now.
         reused: output segments that an earlier run had committed.
@@ -100,6 +101,7 @@ def run(
     log_file: str | None = None,
     overwrite: bool = False,
     ended: Callable[[Record], None] | None = None,
+    on_low_quality: LowQuality = "keep",
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
@@ -111,7 +113,8 @@ def run(
         run_dir: fsspec URL of the run directory.
         engine: name, path of a .yaml file, or configuration.
         profile: the same.
-        options: engine-wide options of stages, ``{stage: {option: value}}``.
+        options: engine-wide options of stages, ``{stage: {option: value}}``; under ``"metrics"`` and ``"review"`` the choice of
+            metrics and the thresholds for review.
         defaults: ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset`` for rows
             that have none.
         runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay
@@ -127,6 +130,8 @@ def run(
         only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
         redo: ids of titles that are computed again though they are finished; their outputs are replaced.
         overwrite: replace outputs that exist and that no run in this directory has made.
+        on_low_quality: of a dub whose measures ask for a look: "keep" writes it; "passthrough" writes it with the source's own
+            pictures in the shots that are bad; "fail" fails it with the reasons, nothing is written.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
         ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
             has finished included; from any thread.
@@ -148,7 +153,10 @@ def run(
         []
     """
     built = resolve_engine(engine, options)
+    if on_low_quality not in LOW_QUALITY:
+        raise UsageError(f"on_low_quality {on_low_quality!r}: choose {', '.join(LOW_QUALITY)}")
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
+    chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     titles = preflight.with_missing_files(select(manifested, only, redo))
@@ -161,6 +169,7 @@ def run(
         cache=cache_folder(cache, chosen, directory.url),
         keep_segments=keep_segments,
         told=ended,
+        on_low_quality=on_low_quality,
     )
     noticed = _check(spec, overwrite)
     noticed += built.notes

@@ -15,6 +15,8 @@ from operators.segment import Segment
 UNCHANGED = 2
 #: Changed pixels below which there is no edge to speak of.
 LEAST = 64
+#: Holes and specks up to this wide are no part of the edge, pixels.
+CELL = 5
 #: Width of the band inside the edge over the square root of the region's area, and its least, pixels.
 BAND, NARROWEST = 0.04, 2
 
@@ -34,17 +36,19 @@ def color_step(drawn: np.ndarray, source: np.ndarray) -> float:
         0 ... 255; NaN where fewer than 64 pixels have changed.
     """
     change = drawn.astype(np.float32) - source
-    region = (np.abs(change).max(2) > UNCHANGED).astype(np.uint8)
-    region = cv2.morphologyEx(
-        cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.MORPH_CLOSE, np.ones((5, 5))
-    )
-    region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    changed = (np.abs(change).max(2) > UNCHANGED).astype(np.uint8)
+    # A margin, so that a region that fills the picture has an edge as well.
+    region = cv2.copyMakeBorder(changed, *[2 * CELL] * 4, cv2.BORDER_CONSTANT, value=0)
+    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((CELL, CELL), np.uint8))
+    region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((CELL, CELL), np.uint8))
     area = int(np.count_nonzero(region))
     if area < LEAST:
         return math.nan
-    inside = cv2.distanceTransform(region, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    inside = cv2.distanceTransform(region, cv2.DIST_L2, 3)[2 * CELL : -2 * CELL, 2 * CELL : -2 * CELL]
     band = (inside > 0) & (inside <= max(NARROWEST, BAND * math.sqrt(area)))
     rows, columns = np.nonzero(band)
+    if not len(rows):
+        return math.nan
     middle = rows.mean(), columns.mean()
     quarter = 2 * (rows > middle[0]) + (columns > middle[1])
     steps = [

@@ -35,6 +35,7 @@ class FinishedDub:
         language: of the speech, "" if unknown.
         frames: number of the output's frames.
         seconds: the output's duration.
+        audio: "replace", "add" or "keep", see `operators.media.assemble`.
     """
 
     video: str
@@ -43,6 +44,7 @@ class FinishedDub:
     language: str
     frames: int
     seconds: float
+    audio: str = "replace"
 
 
 class NoValueError(ValueError):

@@ -63,9 +63,10 @@ class Watch:
 
         Returns:
             ``at``: times of the measured mouths, ms from the output's start; ``source`` and ``dub``: their openings in
-            thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of the
-            stretches of the output, seconds, the state `DUBBED`, one of `FAULTS`, or "" (the face is usable and was left alone);
-            ``face``: median eye distance in pixels and yaw in degrees, None without a face.
+            thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of
+            the stretches of the output, seconds, the state `DUBBED`, one of `FAULTS`, or "" (the face is usable and was
+            left alone); ``frames``: `pack_times` of the frames that are shown; ``face``: median eye distance in pixels
+            and yaw in degrees, None without a face.
         """
         states = np.where(self._drawn, -1, faults_of(self._segment))
         marked = []
@@ -78,7 +79,27 @@ class Watch:
             for start, stop, name in sorted(marked)
         ]
         face = [round(float(value), 1) for value in np.median(self._faces, 0)] if self._faces else None
-        return {"at": self._at, **self._opening, "states": stretches, "face": face}
+        frames = pack_times(self._segment.source, self._segment.out_pts)
+        return {"at": self._at, **self._opening, "states": stretches, "face": face, "frames": frames}
+
+
+def pack_times(source: np.ndarray, pts: np.ndarray) -> list[list[list[int]]]:
+    """Return the source frames int64[N] and the times int64[N] of an output segment in few numbers: of each the first, and runs
+    ``[step, count]``.
+    """
+    packed = []
+    for values in (np.asarray(source, np.int64), np.asarray(pts, np.int64)):
+        steps = np.diff(values)
+        edges = np.flatnonzero(np.diff(steps)) + 1
+        parts = np.split(steps, edges) if len(steps) else []
+        packed.append([[int(values[0]), 1], *([int(part[0]), len(part)] for part in parts)])
+    return packed
+
+
+def unpack_times(packed: list[list[list[int]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `pack_times` was given."""
+    source, pts = (np.cumsum(np.repeat(*np.array(runs, np.int64).T)) for runs in packed)
+    return source, pts
 
 
 def faults_of(segment: Segment) -> np.ndarray:

@@ -18,7 +18,7 @@ from pipelines.cli.help_texts import (
 )
 from pipelines.engine.foreign import foreign_engines
 from pipelines.errors import UsageError
-from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, PLACE_RULES, RUNNERS
+from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, LOW_QUALITY, PLACE_RULES, RUNNERS
 
 
 def add_title_options(command: argparse.ArgumentParser) -> None:
@@ -101,7 +101,8 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="STAGE.OPTION=VALUE",
         dest="settings",
-        help="set an option of a stage (`retalk stages --options` lists them); may be repeated",
+        help="set an option of a stage (`retalk stages --options` lists them), the metrics (metrics.on=NAMES) or a threshold for review "
+        "(review.seam=1.2); may be repeated",
     )
 
 
@@ -139,6 +140,14 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep-segments", action="store_true", help="keep the encoded segments after a title is assembled"
+    )
+    group.add_argument(
+        "--on-low-quality",
+        choices=LOW_QUALITY,
+        default="keep",
+        help="a dub whose measures ask for a look: keep (default) writes it; passthrough writes it with the person's own mouth in the "
+        "shots that are bad, with a note; fail: the title fails with the reasons and nothing is written. Thresholds: "
+        "--set review.NAME=VALUE, docs/review.md. Dubs that are done stay as they are without --redo",
     )
     add_guards(command)
     output = command.add_argument_group("messages")
@@ -211,6 +220,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "runner": args.runner,
         "keep_segments": args.keep_segments,
         "overwrite": args.overwrite,
+        "on_low_quality": args.on_low_quality,
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
         **guards(args),

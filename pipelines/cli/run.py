@@ -20,6 +20,7 @@ from pipelines.cli.summaries import as_json as report_json
 from pipelines.cli.summaries import closing_line, for_notification
 from pipelines.engine.engine import stage_table
 from pipelines.engine.metrics import metric_names
+from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import BROKEN, DONE, FAILED, INTERRUPTED, USAGE, UsageError
 from pipelines.manifest.titles import Dub, Title, label
@@ -252,6 +253,9 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
         return DONE
     print(f"metrics.on = 'default'  (default | all | none | names with commas: {', '.join(metric_names())})")
     print("    metrics of the results that are measured: `retalk stages --list` shows them")
+    for name, field in ReviewConfig.model_fields.items():
+        print(f"review.{name} = {field.default}")
+        print(f"    threshold for review: {field.description}")
     for spec in built.stages:
         if needs := memory_text(spec.stage.model_files(spec.options)):
             print(f"{spec.name}: {needs}")

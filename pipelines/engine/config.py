@@ -25,6 +25,7 @@ from pipelines.engine.profile_parts import (
     NodeGroup,
     PoolConfig,
     Rates,
+    ReviewConfig,
     Strict,
 )
 from pipelines.errors import ConfigError
@@ -97,6 +98,7 @@ class ProfileConfig(Strict):
     engines: dict[str, EnginePools] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()
+    review: ReviewConfig = ReviewConfig()
     nodes: list[NodeGroup] = Field(
         default_factory=list, description="what the machines are; none: this machine"
     )
@@ -268,3 +270,18 @@ def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCo
     except ValidationError as error:
         raise ConfigError(explain(error, "--limit", LimitsConfig)) from error
     return profile.model_copy(update={"limits": limits})
+
+
+def with_review(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """Return a profile with other thresholds for review.
+
+    Raises:
+        ConfigError: an unknown threshold or a wrong value.
+    """
+    if not changed:
+        return profile
+    try:
+        review = ReviewConfig.model_validate({**profile.review.model_dump(), **changed})
+    except ValidationError as error:
+        raise ConfigError(explain(error, "--set: review", ReviewConfig)) from error
+    return profile.model_copy(update={"review": review})

@@ -56,6 +56,8 @@ BY_DEFAULT = (
 )
 #: The option of ``--set`` that chooses metrics, and the choices besides names.
 OPTION = ("metrics", "on")
+#: The section of ``--set`` with thresholds for review (`pipelines.engine.profile_parts.ReviewConfig`).
+REVIEW = "review"
 DEFAULT, ALL, NONE = "default", "all", "none"
 
 

@@ -134,6 +134,37 @@ class LimitsConfig(Strict):
         return MediaLimits(**self.model_dump())
 
 
+class ReviewConfig(Strict):
+    """Thresholds beyond which somebody should look at a dub; docs/review.md says how they were chosen. Those of single shots
+    are compared with the worst one.
+    """
+
+    dubbed: float = Field(default=0.2, ge=0, le=1, description="least share of the frames that is dubbed")
+    mouth_change: float = Field(default=1.0, ge=0, description="least change of a shot's mouth, grey levels")
+    stands: float = Field(
+        default=2.0, gt=0, description="longest speech during which the mouth stands, seconds"
+    )
+    sync_r: float = Field(
+        default=0.15, ge=-1, le=1, description="least correlation of the mouth with the speech"
+    )
+    sync_lag: float = Field(
+        default=3.0, ge=0, description="largest lag of the mouth, frames of 25 a second, on either side"
+    )
+    silent_motion: float = Field(
+        default=0.8, ge=0, description="largest motion of a shot's mouth in silence over that in speech"
+    )
+    identity_gap: float = Field(
+        default=0.4, ge=0, description="largest distance of a shot's drawn face from the source's"
+    )
+    seam: float = Field(default=0.8, gt=0, description="largest seam of a shot")
+    color_step: float = Field(
+        default=3.3, gt=0, description="largest step of tone at the edge of what was drawn in a shot, levels"
+    )
+    sharpness: float = Field(default=0.78, ge=0, description="least sharpness of a shot")
+    flicker: float = Field(default=0.6, ge=0, description="largest flicker of a shot, levels")
+    jitter: float = Field(default=3.0, ge=0, description="largest jitter of a shot, levels")
+
+
 class EnginePools(Strict):
     """Pools for one engine, in place of the profile's general ones."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.engine.config import EngineConfig, load_engine, names
 from pipelines.engine.engine import Engine
-from pipelines.engine.metrics import DEFAULT, OPTION, chosen_metrics
+from pipelines.engine.metrics import DEFAULT, OPTION, REVIEW, chosen_metrics
 from pipelines.engine.model_files import check_weights
 from pipelines.errors import ConfigError, UsageError
 from retalk_models.registry.registry import default_registry
@@ -17,12 +17,14 @@ def resolve_engine(
     engine: str | EngineConfig, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Engine:
     """Return an engine by name, path or configuration, with engine-wide options on top of its own and the metrics
-    that are measured with it: ``options["metrics"]["on"]``, see `chosen_metrics`.
+    that are measured with it: ``options["metrics"]["on"]``, see `chosen_metrics`. ``options["review"]`` belongs to the profile
+    (`pipelines.engine.config.with_review`) and is left alone.
 
     Raises:
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.
     """
     wanted: dict[str, dict[str, Any]] = {stage: dict(values) for stage, values in (options or {}).items()}
+    wanted.pop(REVIEW, None)
     section, option = OPTION
     asked = wanted.pop(section, {})
     if unknown := sorted(asked.keys() - {option}):

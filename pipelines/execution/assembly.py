@@ -8,7 +8,8 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,15 @@ from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
-from pipelines.execution.measuring import measure_dub, trace_of
+from pipelines.engine.profile_parts import ReviewConfig
+from pipelines.execution.low_quality import Untouched, refusal_of
+from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
+from pipelines.manifest.titles import LowQuality
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
 from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
 from pipelines.state.run_directory import Record, RunDirectory, sha256_file
+from pipelines.state.verdict import DEFAULT, Reason, reasons_of
 
 #: Entry of a record in memory that says why it could not be written.
 UNWRITTEN = "unwritten"
@@ -36,12 +41,16 @@ class AssemblySpec:
         engine: its name, for the records.
         metrics: places of the metrics that dubs are measured by.
         keep_segments: encoded segments stay after assembly.
+        review: thresholds beyond which somebody should look at a dub.
+        on_low_quality: handling of a dub that is beyond one of them.
     """
 
     run: str
     engine: str
     metrics: tuple[str, ...] = ()
     keep_segments: bool = False
+    review: ReviewConfig = DEFAULT
+    on_low_quality: LowQuality = "keep"
 
 
 def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int = 0) -> Record:
@@ -74,6 +83,8 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "video_seconds": round(dub.video_seconds, 3),
         "stage_seconds": json.dumps({name: round(value, 3) for name, value in dub.seconds.items()}),
         "metrics": dub.measured,
+        "verdict": "failed" if state == "failed" else "review" if dub.reasons else "ok",
+        "reasons": dub.reasons,
         "notes": dub.notes,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "traceback": dub.traceback,
@@ -98,9 +109,13 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     segments = [one.which for one in dub.output_segments]
     try:
         paths = [_checked(run, dub, one) for one in dub.output_segments]
-        with making(run, dub.title, asked.dub, asked.output):
+        measured = _measure_segments(dub, spec)
+        with (
+            _acceptable(run, dub, spec, paths, measured.trace) as shown,
+            making(run, dub.title, asked.dub, asked.output),
+        ):
             dub.notes += assemble(
-                *(asked.output, paths, dub.video, asked.speech),
+                *(asked.output, shown, dub.video, asked.speech),
                 audio=asked.audio,
                 language=asked.language or None,
                 loudness=asked.loudness,
@@ -108,9 +123,9 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             )
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
-        trace = _measure(dub, spec.metrics)
+        _measure_output(dub, spec)
         record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
-        _write_trace(run, record, trace)
+        _write_trace(run, record, measured.trace)
     except Exception as problem:
         if isinstance(problem, HeadersDifferError):
             # Nodes or runs had other versions of the encoder: no later run could join these segments either.
@@ -129,20 +144,50 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     return record
 
 
-def _measure(dub: DubPlan, metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Measure a dub whose output is written, and return its trace, if it has one."""
-    asked = dub.dub
-    finished = FinishedDub(
-        dub.video, asked.speech, asked.output, asked.language, dub.frames, dub.video_seconds
-    )
+def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
+    """Measure a dub by what its output segments say."""
     measured = [receipt.metrics for receipt in dub.receipts]
-    dub.measured, notes = measure_dub(metrics, measured, finished)
-    dub.note(*notes)
-    try:
-        return trace_of(metrics, measured, finished)
-    except Exception as problem:  # a measure fails no title
-        dub.note(f"no curves: {type(problem).__name__}: {problem}")
-        return None
+    found = measure_segments(spec.metrics, measured, dub.dub.speech, dub.video_seconds)
+    dub.note(*found.notes)
+    dub.measured = found.rows
+    dub.reasons = [dataclasses.asdict(reason) for reason in reasons_of(found.rows, spec.review)]
+    return found
+
+
+def _measure_output(dub: DubPlan, spec: AssemblySpec) -> None:
+    """Measure a dub whose output is written, too."""
+    asked = dub.dub
+    found = measure_output(
+        spec.metrics,
+        FinishedDub(
+            dub.video, asked.speech, asked.output, asked.language, dub.frames, dub.video_seconds, asked.audio
+        ),
+    )
+    dub.note(*found.notes)
+    dub.measured = [*dub.measured, *found.rows]
+
+
+@contextmanager
+def _acceptable(
+    run: RunDirectory, dub: DubPlan, spec: AssemblySpec, paths: list[str], trace: Mapping[str, Any] | None
+) -> Iterator[list[str]]:
+    """Give the segments that a dub is put together from.
+
+    Raises:
+        LowQualityError: it is not to be written.
+    """
+    reasons = [Reason(**reason) for reason in dub.reasons]
+    if not reasons or spec.on_low_quality == "keep":
+        yield paths
+        return
+    if spec.on_low_quality == "fail":
+        raise refusal_of(reasons)
+    if trace is None:
+        yield paths
+        return
+    with Untouched(run, dub, paths, trace, reasons, spec.review) as untouched:
+        dub.note(*untouched.notes)
+        yield untouched.paths
 
 
 def _write_trace(run: RunDirectory, record: Record, trace: Mapping[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec, Provenance
 from pipelines.execution.assembly import AssemblySpec
 from pipelines.execution.collector import Collector, earlier_plan
-from pipelines.manifest.titles import Title, overrides_of
+from pipelines.manifest.titles import LowQuality, Title, overrides_of
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.run_log import RunLog
 from pipelines.planning.plans import DubPlan
@@ -80,6 +80,7 @@ class RunSpec:
         cache: folder of the analysis cache, "" for none.
         keep_segments: encoded segments stay after assembly.
         told: called with the record of each dub that has ended, from any thread of this process.
+        on_low_quality: handling of dubs whose measures ask for a look.
     """
 
     directory: RunDirectory
@@ -90,6 +91,7 @@ class RunSpec:
     cache: str
     keep_segments: bool
     told: Callable[[Record], None] | None = None
+    on_low_quality: LowQuality = "keep"
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -127,7 +129,11 @@ class RunSpec:
     def assembly(self) -> AssemblySpec:
         """Specification of the assembly."""
         metrics = tuple(self.engine.config.metrics or ())
-        return AssemblySpec(self.directory.url, self.engine.name, metrics, self.keep_segments)
+        return AssemblySpec(
+            *(self.directory.url, self.engine.name, metrics, self.keep_segments),
+            review=self.profile.review,
+            on_low_quality=self.on_low_quality,
+        )
 
     def collector(self, finish: Callable[[DubPlan], None]) -> Collector:
         """Make the run's collector; `finish` takes complete dubs."""

@@ -8,6 +8,7 @@ stage reads, and commits the receipt behind the last stage.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from operators.columns import check_columns, tensor_spec
 from operators.evaluation.metric import Meter, SegmentMetric
+from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
 from operators.threads import single_thread
 from pipelines.engine.engine import FINAL, RECEIPT, Engine
@@ -224,7 +226,7 @@ class Group:
             columns = stage.process(segment) if kept is None else kept
             check_columns(stage.name, stage.writes, columns, sizes)
             if meter is not None:
-                meta["metrics"] = meter.result()
+                meta["metrics"] = {**meter.result(), **_encoder(stage.options_for(segment))}
                 segment.notes.extend((*self._unmeasured, *meter.notes))
             to_table(
                 columns, stage.writes
@@ -322,3 +324,10 @@ class Group:
                 "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written",
             }
         return row
+
+
+def _encoder(options: Any) -> dict[str, Any]:
+    """Settings of a stage's encoder for its receipt, if it has them: with them other frames can be joined."""
+    if not isinstance(options, Encoding):
+        return {}
+    return {"encoder": {field.name: getattr(options, field.name) for field in dataclasses.fields(Encoding)}}

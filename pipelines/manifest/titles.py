@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+#: Handling of dubs whose measures ask for a look.
+LowQuality = Literal["keep", "passthrough", "fail"]
 LengthRule = Literal["keep", "trim", "freeze", "loop", "pingpong"]
 AudioRule = Literal["replace", "add", "keep"]
 PlaceRule = Literal["track", "centre"]
 Runner = Literal["auto", "ray", "local"]
 RUNNERS: tuple[str, ...] = get_args(Runner)
+LOW_QUALITY: tuple[str, ...] = get_args(LowQuality)
 LENGTH_RULES: tuple[str, ...] = get_args(LengthRule)
 AUDIO_RULES: tuple[str, ...] = get_args(AudioRule)
 PLACE_RULES: tuple[str, ...] = get_args(PlaceRule)

@@ -92,6 +92,7 @@ class DubPlan:
         reused: output segments that an earlier run has committed.
         seconds: spent by each stage in this run.
         measured: values of its metrics, see `pipelines.execution.measuring`.
+        reasons: why somebody should look at it: ``{text, at}`` of `pipelines.state.verdict.Reason`.
     """
 
     title: str
@@ -110,6 +111,7 @@ class DubPlan:
     reused: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""

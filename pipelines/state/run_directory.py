@@ -38,48 +38,12 @@ import pyarrow.parquet as pq
 from operators.storage.files import atomic_write, exists, filesystem, join, local_path, normalized, sweep
 from operators.storage.redact import redact_all
 from pipelines.state.content_keys import content_key
+from pipelines.state.ledger import LEDGER
 from retalk_models.local_files import sha256_of
 
 Record = dict[str, Any]
 #: Beginning of a note on state that was found and not used.
 REJECTED_STATE = "not trusted: "
-
-#: A dub's value of one metric: over the title, and of the worst output segment or shot (`per`), with where in
-#: the output that starts, in seconds.
-METRIC = pa.struct(
-    [
-        *(pa.field(name, pa.string()) for name in ("name", "per", "unit", "better")),
-        *(pa.field(name, pa.float64()) for name in ("value", "worst", "worst_at")),
-    ]
-)
-
-#: Columns of the ledger, one row per title and dub.
-LEDGER = pa.schema(
-    [
-        *(
-            pa.field(name, pa.string())
-            for name in (
-                "title",
-                "dub",
-                "state",
-                "error",
-                "video",
-                "speech",
-                "output",
-                "language",
-                "engine",
-                "key",
-            )
-        ),
-        *(pa.field(name, pa.int64()) for name in ("frames", "segments", "reused", "bytes", "size")),
-        pa.field("seconds", pa.float64()),
-        pa.field("video_seconds", pa.float64()),
-        pa.field("stage_seconds", pa.string()),
-        pa.field("metrics", pa.list_(METRIC)),
-        pa.field("notes", pa.list_(pa.string())),
-        pa.field("finished", pa.string()),
-    ]
-)
 
 
 def write_text(url: str, text: str) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from operators.evaluation.heard import QUIETEST, Heard, decibels
+from operators.evaluation.metric import SegmentMetric
 from operators.evaluation.seam import Seam
-from operators.evaluation.trace import dub_trace
+from operators.evaluation.shot_measures import measure_shot
+from operators.evaluation.trace import dub_trace, shot_groups
 from operators.speech.spectrum import SAMPLE_RATE
 
 
@@ -18,14 +20,22 @@ def heard(seconds: float) -> Heard:
     return Heard(seconds, np.full(count, -20.0), np.zeros(count), np.zeros(count))
 
 
+def traced(
+    metrics: list[SegmentMetric], measured: list[dict[str, Any]], speech: Heard, seconds: float
+) -> Any:
+    shots = [measure_shot(group, speech) for group in shot_groups(measured)]
+    return dub_trace(metrics, measured, shots, speech, seconds)
+
+
 def segment(shot: int, start: float, end: float, states: list[Any], **values: Any) -> dict[str, Any]:
     """An output segment of 25 frames a second whose source opens its mouth evenly and whose dub keeps it at 0.2."""
     at = list(range(round(1000 * start), round(1000 * end), 80))
+    counted = [[*state, round(25 * (state[1] - state[0]))] for state in states]
     watch = {
         "at": at,
         "source": [t // 10 for t in at],
         "dub": [200] * len(at),
-        "states": states,
+        "states": counted,
         "face": None,
     }
     return {"shot": [shot, shot + 100], "start": start, "values": values, "watch": watch}
@@ -35,7 +45,7 @@ def test_curves_are_on_one_grid_and_have_holes_where_there_was_no_face() -> None
     one = segment(0, 0.0, 2.0, [[0.0, 2.0, "dubbed"]])
     other = segment(100, 3.0, 4.0, [[3.0, 4.0, "dubbed"]])
     other["watch"]["dub"][0] = None
-    trace = dub_trace([], [one, {}, other], heard(1.5), 4.0)
+    trace = traced([], [one, {}, other], heard(1.5), 4.0)
     assert (trace["rate"], trace["start"]) == (12.5, 0)
     lengths = {len(trace["loudness"]), *(len(values) for values in trace["opening"].values())}
     assert lengths == {50}
@@ -54,7 +64,7 @@ def test_reasons_of_stretches_and_of_shots() -> None:
     same = segment(0, 1.0, 2.0, [[1.0, 1.2, "turned"], [1.2, 2.0, "dubbed"]], seam=[1.5, 5])
     nobody = segment(100, 2.0, 3.0, [[2.0, 2.9, "no face"], [2.9, 3.0, "covered"]])
     late = segment(200, 3.0, 5.0, [[3.0, 5.0, ""]])
-    shots = dub_trace([Seam()], [first, same, nobody, late], heard(4.5), 5.0)["shots"]
+    shots = traced([Seam()], [first, same, nobody, late], heard(4.5), 5.0)["shots"]
     assert [(shot["start"], shot["end"], shot["state"], shot["reason"]) for shot in shots] == [
         (0.0, 2.0, "dubbed", None),
         (2.0, 3.0, "passed", "no face"),
@@ -62,7 +72,8 @@ def test_reasons_of_stretches_and_of_shots() -> None:
     ]
     assert shots[0]["passed"] == [{"start": 0.6, "end": 1.2, "reason": "turned"}]
     assert [one["reason"] for one in shots[2]["passed"]] == ["other", "no speech"]
-    assert [shot["metrics"] for shot in shots] == [{"seam": 1.0}, {}, {}]
+    assert [shot["metrics"].get("seam") for shot in shots] == [1.0, None, None]
+    assert shots[1]["metrics"] == {}
 
 
 def test_loudness_is_that_of_the_samples_around() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from operators.evaluation.mouth_probe import found_in_box
-from operators.evaluation.watch import Watch
+from operators.evaluation.watch import Watch, pack_times, unpack_times
 from operators.faces.backend import make_backend
 from operators.faces.geometry import MOUTH, bounding_box
 from operators.faces.validity import FAULTS
@@ -61,7 +62,7 @@ def test_the_opening_is_that_of_the_drawn_pixels(carphone: Path, box: np.ndarray
     assert result["at"] == [0, 80, 160, 240, 320, 400]
     assert result["source"][:3] == result["dub"][:3], "what was not drawn is as it was"
     assert all(dub > source + 50 for source, dub in zip(result["source"][3:], result["dub"][3:]))
-    assert result["states"] == [[0.0, 0.24, ""], [0.24, 0.48, "dubbed"]]
+    assert result["states"] == [[0.0, 0.24, "", 6], [0.24, 0.48, "dubbed", 6]]
     assert result["face"][0] == pytest.approx(
         np.linalg.norm(landmarks[0, 36] - landmarks[0, 45]) * 0.68, rel=0.2
     )
@@ -75,7 +76,7 @@ def test_a_box_will_do_for_engines_without_landmarks(carphone: Path, box: np.nda
         watch.frame(index, frame)
     result = watch.result()
     assert [value is not None for value in result["source"]] == [True] * 4 + [False] * 2
-    assert result["states"] == [[0.0, 0.32, ""], [0.32, 0.48, "no face"]]
+    assert result["states"] == [[0.0, 0.32, "", 8], [0.32, 0.48, "no face", 4]]
 
 
 def test_without_any_place_of_the_face_the_drawn_frames_are_known(carphone: Path) -> None:
@@ -85,7 +86,7 @@ def test_without_any_place_of_the_face_the_drawn_frames_are_known(carphone: Path
             frame.paste((0, 0, 8, 8), np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))
         watch.frame(index, frame)
     result = watch.result()
-    assert result["states"] == [[0.0, 0.12, "dubbed"], [0.12, 0.48, ""]]
+    assert result["states"] == [[0.0, 0.12, "dubbed", 3], [0.12, 0.48, "", 9]]
     assert set(result["dub"]) == {None}
     assert result["face"] is None
 
@@ -95,4 +96,19 @@ def test_reasons_come_from_the_column_fault() -> None:
     fault[5:] = FAULTS.index("covered")
     valid = fault == 0
     watch = Watch(row(landmarks=np.zeros((COUNT, 68, 2), np.float32), valid=valid, fault=fault))
-    assert [state for *_, state in watch.result()["states"]] == ["", "covered"]
+    assert [state for *_, state, _ in watch.result()["states"]] == ["", "covered"]
+
+
+@pytest.mark.parametrize(
+    ("source", "pts"),
+    [
+        ([7], [100]),
+        (range(5, 25), range(0, 2000, 100)),
+        ([*range(5, 9), *range(7, 4, -1)], [0, 40, 80, 121, 160, 200, 280]),
+        ([3] * 4, [0, 1, 3, 4]),
+    ],
+)
+def test_frames_and_times_survive_packing(source: Any, pts: Any) -> None:
+    packed = pack_times(np.array(source), np.array(pts))
+    found = unpack_times(json.loads(json.dumps(packed)))
+    assert [values.tolist() for values in found] == [list(source), list(pts)]

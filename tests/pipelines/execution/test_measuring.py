@@ -70,8 +70,9 @@ def test_a_resumed_run_has_the_values_of_an_uninterrupted_one(footage: Path, tmp
     (calm / "mark-0").touch()
     (wanted,) = go(footage, calm, metrics=metrics).records
     assert sorted(Corner.measured) == [0, 1, 2, 3]
-    assert [metric["name"] for metric in wanted["metrics"]] == ["corner", "frames"]
-    assert wanted["metrics"][1]["value"] == 24
+    values = {metric["name"]: metric["value"] for metric in wanted["metrics"]}
+    assert values["frames"] == 24
+    assert "corner" in values
 
     Corner.measured.clear()
     first = go(footage, broken, metrics=metrics)
@@ -98,7 +99,7 @@ def test_without_metrics_nothing_is_measured_and_the_bytes_are_the_same(
         folder.mkdir()
         (folder / "mark-0").touch()
         (record,) = go(footage, folder, metrics=metrics).records
-        assert [metric["name"] for metric in record["metrics"]] == (["corner"] if metrics else [])
+        assert bool(record["metrics"]) == bool(metrics)
         trace = RunDirectory(str(folder / "run")).read_trace(record)
         assert (trace is not None) == bool(metrics)
         outputs[name] = (folder / "run" / "t.mp4").read_bytes()

@@ -1,0 +1,47 @@
+"""Columns of the ledger."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+#: A dub's value of one metric: over the title, and of the worst output segment or shot (`per`), with where in
+#: the output that starts, in seconds.
+METRIC = pa.struct(
+    [
+        *(pa.field(name, pa.string()) for name in ("name", "per", "unit", "better")),
+        *(pa.field(name, pa.float64()) for name in ("value", "worst", "worst_at")),
+    ]
+)
+
+#: A reason to look at a dub, and its place in the output in seconds (null: everywhere).
+REASON = pa.struct([pa.field("text", pa.string()), pa.field("at", pa.float64())])
+
+#: Columns of the ledger, one row per title and dub.
+LEDGER = pa.schema(
+    [
+        *(
+            pa.field(name, pa.string())
+            for name in (
+                "title",
+                "dub",
+                "state",
+                "error",
+                "video",
+                "speech",
+                "output",
+                "language",
+                "engine",
+                "key",
+            )
+        ),
+        *(pa.field(name, pa.int64()) for name in ("frames", "segments", "reused", "bytes", "size")),
+        pa.field("seconds", pa.float64()),
+        pa.field("video_seconds", pa.float64()),
+        pa.field("stage_seconds", pa.string()),
+        pa.field("metrics", pa.list_(METRIC)),
+        pa.field("verdict", pa.string()),
+        pa.field("reasons", pa.list_(REASON)),
+        pa.field("notes", pa.list_(pa.string())),
+        pa.field("finished", pa.string()),
+    ]
+)
