@@ -6,7 +6,6 @@ Used by `benchmarks.review` and by tests. `breaking` makes an engine of it.
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -46,8 +45,8 @@ BREAKS: dict[str, dict[str, dict[str, Any]]] = {
 }
 #: Luma levels up and down of the fault "flicker".
 FLICKER = 4
-#: Frames from the one whose mouth is pasted hard.
-APART = 6
+#: Levels by which the face behind a hard mask is brighter.
+HARD = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +66,8 @@ class BrokenRender(RenderMouths):
     """`RenderMouths`, its frames broken before they are measured and encoded.
 
     undrawn: nothing is drawn; unchanged: the frame's own pixels are drawn; still: the mouth of the first drawn frame in all
-    of them; wrong face: another person's face, with a soft border; hard mask: the lower face of a drawn frame before, with
-    a hard border; flicker: brighter and darker by turns; half resolution: the drawn box reduced to half its size and
+    of them; wrong face: another person's face, with a soft border; hard mask: the lower face as it was drawn, a little
+    brighter and with a hard border; flicker: brighter and darker by turns; half resolution: the drawn box reduced to half its size and
     enlarged again.
     """
 
@@ -85,7 +84,6 @@ class BrokenRender(RenderMouths):
 
     def _broken(self, frames: Iterable[tuple[Frame, int]]) -> Iterator[tuple[Frame, int]]:
         first: tuple[np.ndarray, np.ndarray] | None = None
-        before: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=APART)
         face = other_face(self.options_for(self._segment).other) if self._fault == "wrong face" else None
         for number, (frame, pts) in enumerate(frames):
             if frame.drawn is None or self._fault == "none":
@@ -104,8 +102,9 @@ class BrokenRender(RenderMouths):
             elif face is not None:
                 paste_face(frame, *face, landmarks, whole(landmarks), feather=0.25)
             elif self._fault == "hard mask":
-                before.append((frame.rgb(), landmarks))
-                paste_face(frame, *before[0], landmarks, lower(landmarks), feather=0.0, level=4)
+                paste_face(
+                    frame, frame.rgb(), landmarks, landmarks, lower(landmarks), feather=0.0, level=HARD
+                )
             elif self._fault == "flicker":
                 rgb = frame.rgb(frame.drawn).astype(np.int16) + (FLICKER if number % 2 else -FLICKER)
                 frame.paste(frame.drawn, np.clip(rgb, 0, 255).astype(np.uint8), soft(frame.drawn, landmarks))

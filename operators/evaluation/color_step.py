@@ -38,7 +38,7 @@ def color_step(drawn: np.ndarray, source: np.ndarray) -> float:
     change = drawn.astype(np.float32) - source
     changed = (np.abs(change).max(2) > UNCHANGED).astype(np.uint8)
     # A margin, so that a region that fills the picture has an edge as well.
-    region = cv2.copyMakeBorder(changed, *[2 * CELL] * 4, cv2.BORDER_CONSTANT, value=0)
+    region = np.pad(changed, 2 * CELL)
     region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((CELL, CELL), np.uint8))
     region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((CELL, CELL), np.uint8))
     area = int(np.count_nonzero(region))

@@ -256,6 +256,12 @@ def row(
     return {**said, "value": round(value, DIGITS), "worst": worst, "worst_at": worst_at}
 
 
+def title_row(name: str, value: float, unit: str = "") -> dict[str, Any]:
+    """Return the entry of a number about a whole dub that is neither good nor bad."""
+    said = {"name": name, "per": "title", "unit": unit, "better": ""}
+    return {**said, "value": round(float(value), DIGITS), "worst": None, "worst_at": None}
+
+
 def _combined(metric: SegmentMetric, entries: Sequence[tuple[float, float, int]]) -> float:
     values = np.array([value for _, value, _ in entries], np.float64)
     weights = np.array([weight for _, _, weight in entries], np.int64)

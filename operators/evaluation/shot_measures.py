@@ -14,6 +14,7 @@ import numpy as np
 from operators.evaluation import agreement
 from operators.evaluation.agreement import LAGS, Mouths
 from operators.evaluation.heard import Heard
+from operators.evaluation.metric import title_row
 from operators.evaluation.watch import DUBBED, UNITS
 
 #: Seconds from the end of the speech on in which a frame that keeps its mouth has no speech.
@@ -95,15 +96,18 @@ def title_rows(shots: Sequence[ShotMeasures], heard: Heard, seconds: float) -> I
             worst = round(value, 6), round(at, 3)
         value = whole.get(name, max(v for v, _ in found) if name == "stands" else _mean(found))
         if math.isfinite(value):
-            yield _row(name, "shot", unit, better, value, *worst)
+            yield {
+                **title_row(name, value, unit),
+                **{"per": "shot", "better": better, "worst": worst[0], "worst_at": worst[1]},
+            }
     counts: dict[str, int] = {}
     for shot in shots:
         for reason, count in shot.passed.items():
             counts[reason] = counts.get(reason, 0) + count
     for reason, count in sorted(counts.items()):
-        yield _row(PASSED + reason.replace(" ", "_"), "title", "frames", "", count)
-    yield _row("speech_cut", "title", "s", "", max(0.0, heard.seconds - seconds))
-    yield _row("speech_padded", "title", "s", "", max(0.0, seconds - heard.seconds))
+        yield title_row(PASSED + reason.replace(" ", "_"), count, "frames")
+    yield title_row("speech_cut", max(0.0, heard.seconds - seconds), "s")
+    yield title_row("speech_padded", max(0.0, seconds - heard.seconds), "s")
 
 
 def passed_frames(group: Measured, heard: Heard) -> dict[str, int]:
@@ -142,18 +146,3 @@ def _mean(found: Sequence[tuple[float, ShotMeasures]]) -> float:
     return float(
         np.average([value for value, _ in found], weights=[max(1, shot.mouths) for _, shot in found])
     )
-
-
-def _row(
-    name: str,
-    per: str,
-    unit: str,
-    better: str,
-    value: float,
-    worst: float | None = None,
-    worst_at: float | None = None,
-) -> dict[str, Any]:
-    return {
-        **{"name": name, "per": per, "unit": unit, "better": better},
-        **{"value": round(float(value), 6), "worst": worst, "worst_at": worst_at},
-    }

@@ -8,7 +8,7 @@ import dataclasses
 import heapq
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 import av
 import av.error
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
@@ -31,7 +32,7 @@ from operators.media.encoders import segment_options
 from operators.media.glance import glance
 from operators.media.languages import container_language, language_code, same_language
 from operators.media.losses import container_tags, losses, picture_losses, properties
-from operators.media.loudness import Levelling, centred, levelling
+from operators.media.loudness import Levelling, LoudnessTap, centred, levelling
 from operators.media.matroska import set_display_size
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac, with_centre
 from operators.media.tags import content_tags, movflags
@@ -57,6 +58,7 @@ def assemble(
     language: str | None = None,
     loudness: str = "off",
     place: Place = "track",
+    heard: dict[str, float] | None = None,
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -79,6 +81,7 @@ def assemble(
             number of LUFS; see `operators.media.loudness`.
         place: "track": the speech's track holds the speech alone. "centre": it holds the source's default audio with the speech in
             the place of its centre channel, where that has one (5.1, 7.1, ...).
+        heard: is given the new track's ``loudness`` in LUFS, where there is one.
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -107,6 +110,7 @@ def assemble(
                 language,
                 loudness,
                 place,
+                heard,
             )
         except av.error.FFmpegError as error:
             raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
@@ -122,6 +126,7 @@ def _write(
     language: str | None,
     loudness: str,
     place: Place,
+    heard: dict[str, float] | None,
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -172,7 +177,8 @@ def _write(
             first = Disposition(0) if source.streams.audio else Disposition.default
             stream = _add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
-            packets.append(track.packets(stream, begin, end))
+            tap = None if heard is None else LoudnessTap(RATE, track.layout)
+            packets.append(track.packets(stream, begin, end, tap.take if tap else None))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         whole = container_tags(source.metadata)
@@ -184,6 +190,8 @@ def _write(
                 packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1
             )
             container.mux(packet)
+        if heard is not None and speech is not None and tap is not None:
+            heard["loudness"] = tap.lufs
         if rounded and name == "matroska":
             carrier.warnings.append(
                 "Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them"
@@ -226,15 +234,21 @@ class _SpeechTrack:
         if not self.layout:
             object.__setattr__(self, "layout", "mono" if self.level.channels == 1 else "stereo")
 
-    def packets(self, stream: AudioStream, begin: Fraction, end: Fraction) -> Iterator[Packet[Any]]:
-        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``."""
+    def packets(
+        self,
+        stream: AudioStream,
+        begin: Fraction,
+        end: Fraction,
+        heard: Callable[[np.ndarray], None] | None = None,
+    ) -> Iterator[Packet[Any]]:
+        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``; ``heard`` as of `aac_packets`."""
         voice = self.level.blocks(self.speech, RATE)
         if self.programme is None:
-            return aac_packets(stream, voice, begin, end)
+            return aac_packets(stream, voice, begin, end, heard)
         url, index = self.programme
         bed = (block for block, _ in audio_blocks(url, RATE, index=index, zero=self.origin))
         whole = with_centre(bed, voice, max(0, round(begin * RATE)), self.centre, self.channels)
-        return aac_packets(stream, whole, Fraction(0), end)
+        return aac_packets(stream, whole, Fraction(0), end, heard)
 
 
 def _in_the_centre(

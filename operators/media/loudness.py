@@ -15,7 +15,7 @@ from av.audio.layout import AudioLayout
 
 from operators.media.audio import audio_blocks, audio_channels
 from operators.media.loudness_target import loudness_problem
-from operators.media.samples import filtered, filtered_samples
+from operators.media.samples import Chain, filtered, filtered_samples
 
 #: dBTP that samples raised here never exceed between the samples (EBU R 128).
 TRUE_PEAK = -1.0
@@ -56,13 +56,41 @@ class _Meter:
 
     def watched(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
-            self.energy += float(np.square(block, dtype=np.float64).sum())
-            self.count += block.shape[1]
+            self.add(block)
             yield block
+
+    def add(self, block: np.ndarray) -> None:
+        self.energy += float(np.square(block, dtype=np.float64).sum())
+        self.count += block.shape[1]
 
     @property
     def level(self) -> float:
         return _decibels(self.energy / max(1, self.count), 10) - 0.691
+
+
+class LoudnessTap:
+    """Measures the integrated loudness of blocks that pass, for next to nothing (no true peaks).
+
+    Args:
+        rate: samples a second.
+        layout: FFmpeg's name of the channels' layout.
+    """
+
+    def __init__(self, rate: int, layout: str) -> None:
+        self._meter, self._last = _Meter(), dict[str, str]()
+        self._filter = Chain(rate, layout, [("ebur128", "metadata=1:framelog=quiet")])
+
+    def take(self, block: np.ndarray) -> None:
+        """Measure float32[channels, n]."""
+        self._meter.add(block)
+        for frame in self._filter.push(block):
+            self._last = frame.metadata
+
+    @property
+    def lufs(self) -> float:
+        """LUFS of what has passed, as of `Loudness.lufs`."""
+        found = float(self._last.get("lavfi.r128.I", UNMEASURED))
+        return found if found > UNMEASURED else self._meter.level
 
 
 def measured(blocks: Iterable[np.ndarray], rate: int, layout: AudioLayout | str) -> Loudness:

@@ -56,30 +56,51 @@ def _view(frame: AudioFrame) -> np.ndarray:
     return values.reshape(frame.samples, channels).T
 
 
+class Chain:
+    """FFmpeg's filters behind each other.
+
+    Args:
+        rate: samples a second.
+        layout: of the channels.
+        filters: names with arguments.
+    """
+
+    def __init__(self, rate: int, layout: AudioLayout | str, filters: Sequence[tuple[str, str]]) -> None:
+        self._rate, self._layout, self._position = rate, layout, 0
+        name = layout if isinstance(layout, str) else layout.name
+        self._graph = graph = Graph()
+        last = graph.add(
+            "abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=name, time_base=f"1/{rate}"
+        )
+        for kind, arguments in (*filters, ("aformat", "sample_fmts=flt"), ("abuffersink", "")):
+            following = graph.add(kind, arguments) if arguments else graph.add(kind)
+            last.link_to(following)
+            last = following
+        graph.configure()
+
+    def push(self, block: np.ndarray) -> Iterator[AudioFrame]:
+        """Put float32[channels, n] in, and give the packed float frames that come out."""
+        self._graph.push(sound_frame(block, self._rate, self._layout, self._position))
+        self._position += block.shape[1]
+        yield from _pulled(self._graph)
+
+    def flush(self) -> Iterator[AudioFrame]:
+        """Give what is still inside."""
+        if self._position:
+            self._graph.push(None)
+            yield from _pulled(self._graph)
+
+
 def filtered(
     blocks: Iterable[np.ndarray], rate: int, layout: AudioLayout | str, filters: Sequence[tuple[str, str]]
 ) -> Iterator[AudioFrame]:
     """Packed float frames of float32[channels, n] blocks behind FFmpeg's filters, given as names with
     arguments.
     """
-    name = layout if isinstance(layout, str) else layout.name
-    graph = Graph()
-    last = graph.add(
-        "abuffer", sample_rate=str(rate), sample_fmt="flt", channel_layout=name, time_base=f"1/{rate}"
-    )
-    for kind, arguments in (*filters, ("aformat", "sample_fmts=flt"), ("abuffersink", "")):
-        following = graph.add(kind, arguments) if arguments else graph.add(kind)
-        last.link_to(following)
-        last = following
-    graph.configure()
-    position = 0
+    chain = Chain(rate, layout, filters)
     for block in blocks:
-        graph.push(sound_frame(block, rate, layout, position))
-        position += block.shape[1]
-        yield from _pulled(graph)
-    if position:
-        graph.push(None)
-        yield from _pulled(graph)
+        yield from chain.push(block)
+    yield from chain.flush()
 
 
 def filtered_samples(

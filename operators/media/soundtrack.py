@@ -4,7 +4,7 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -36,7 +36,11 @@ def add_aac(container: OutputContainer, layout: str) -> AudioStream:
 
 
 def aac_packets(
-    stream: AudioStream, blocks: Iterable[np.ndarray], start: Fraction, end: Fraction
+    stream: AudioStream,
+    blocks: Iterable[np.ndarray],
+    start: Fraction,
+    end: Fraction,
+    heard: Callable[[np.ndarray], None] | None = None,
 ) -> Iterator[Packet[Any]]:
     """Encode samples.
 
@@ -48,6 +52,7 @@ def aac_packets(
         blocks: float32[channels, n] at 48 kHz.
         start: time of the first sample in seconds, to the nearest sample; at least 0.
         end: time in seconds at which samples are cut.
+        heard: called with the samples that are encoded, float32[channels, n].
     """
     begin, limit = max(0, round(start * RATE)), round(end * RATE)
     channels = stream.codec_context.channels
@@ -56,6 +61,8 @@ def aac_packets(
         samples = block[:, : limit - position]
         if not samples.shape[1]:
             break
+        if heard is not None:
+            heard(samples)
         frame = sound_frame(samples, RATE, stream.codec_context.layout, position)
         position += samples.shape[1]
         yield from stream.encode(frame)

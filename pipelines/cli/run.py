@@ -253,9 +253,9 @@ def show_stages(engine: str, settings: Mapping[str, Mapping[str, Any]], options:
         return DONE
     print(f"metrics.on = 'default'  (default | all | none | names with commas: {', '.join(metric_names())})")
     print("    metrics of the results that are measured: `retalk stages --list` shows them")
-    for name, field in ReviewConfig.model_fields.items():
-        print(f"review.{name} = {field.default}")
-        print(f"    threshold for review: {field.description}")
+    for name, threshold in ReviewConfig.model_fields.items():
+        print(f"review.{name} = {threshold.default}")
+        print(f"    threshold for review: {threshold.description}")
     for spec in built.stages:
         if needs := memory_text(spec.stage.model_files(spec.options)):
             print(f"{spec.name}: {needs}")

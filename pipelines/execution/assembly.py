@@ -7,13 +7,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from operators.evaluation.metric import FinishedDub
+from operators.evaluation.metric import FinishedDub, title_row
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.storage.files import filesystem
@@ -109,7 +110,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     segments = [one.which for one in dub.output_segments]
     try:
         paths = [_checked(run, dub, one) for one in dub.output_segments]
-        measured = _measure_segments(dub, spec)
+        measured, heard = _measure_segments(dub, spec), dict[str, float]()
         with (
             _acceptable(run, dub, spec, paths, measured.trace) as shown,
             making(run, dub.title, asked.dub, asked.output),
@@ -123,7 +124,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             )
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
-        _measure_output(dub, spec)
+        _measure_output(dub, spec, heard)
         record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
         _write_trace(run, record, measured.trace)
     except Exception as problem:
@@ -154,8 +155,8 @@ def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     return found
 
 
-def _measure_output(dub: DubPlan, spec: AssemblySpec) -> None:
-    """Measure a dub whose output is written, too."""
+def _measure_output(dub: DubPlan, spec: AssemblySpec, heard: Mapping[str, float]) -> None:
+    """Measure a dub whose output is written, too; ``heard`` as of `assemble`."""
     asked = dub.dub
     found = measure_output(
         spec.metrics,
@@ -164,6 +165,8 @@ def _measure_output(dub: DubPlan, spec: AssemblySpec) -> None:
         ),
     )
     dub.note(*found.notes)
+    if spec.metrics and math.isfinite(loudness := heard.get("loudness", math.nan)):
+        found.rows.append(title_row("loudness", loudness, "LUFS"))
     dub.measured = [*dub.measured, *found.rows]
 
 
