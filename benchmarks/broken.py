@@ -19,6 +19,7 @@ from operators.faces.geometry import JAW, MOUTH, NOSE, bounding_box, eye_distanc
 from operators.faces.seed import look
 from operators.media.frames import Frame
 from operators.media.orientation import Box
+from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.numeric.affine import similarity
 from operators.segment import Segment
@@ -136,7 +137,7 @@ def other_face(url: str) -> tuple[np.ndarray, np.ndarray]:
         ValueError: none of the first 50 frames does.
     """
     backend = make_backend("dlib", "cpu")
-    for frame in read_frames(url, 0, 50):
+    for frame in read_frames(url, 0, min(50, probe_video(url).n_frames)):
         rgb = frame.rgb()
         scale = max(1, round(480 / max(rgb.shape[:2])))
         luma = cv2.cvtColor(cv2.resize(rgb, None, fx=scale, fy=scale), cv2.COLOR_RGB2GRAY)

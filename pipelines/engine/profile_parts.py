@@ -142,7 +142,7 @@ class ReviewConfig(Strict):
     dubbed: float = Field(default=0.2, ge=0, le=1, description="least share of the frames that is dubbed")
     mouth_change: float = Field(default=1.0, ge=0, description="least change of a shot's mouth, grey levels")
     stands: float = Field(
-        default=2.0, gt=0, description="longest speech during which the mouth stands, seconds"
+        default=2.5, gt=0, description="longest speech during which the mouth stands, seconds"
     )
     sync_r: float = Field(
         default=0.15, ge=-1, le=1, description="least correlation of the mouth with the speech"

@@ -121,6 +121,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 language=asked.language or None,
                 loudness=asked.loudness,
                 place=asked.place,
+                heard=heard,
             )
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began

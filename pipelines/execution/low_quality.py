@@ -19,6 +19,7 @@ from pipelines.state.verdict import Reason, reasons_of_shots
 
 #: Reasons that a message names.
 NAMED = 3
+UNKNOWN = "the engine does not say how its segments are encoded"
 
 
 class LowQualityError(ValueError):
@@ -68,11 +69,11 @@ class Untouched(AbstractContextManager["Untouched"]):
         self.paths, self.notes = list(paths), list[str]()
         self._run, self._dub = run, dub
         self._made: list[str] = []
-        self._bad = [
-            (shot, found)
-            for shot, found in zip(trace["shots"], reasons_of_shots(trace["shots"], reasons, review))
-            if found
-        ]
+        judged = list(zip(trace["shots"], reasons_of_shots(trace["shots"], reasons, review)))
+        self._bad = [(shot, found) for shot, found in judged if found]
+        if self._bad and not all(receipt.metrics.get("encoder") for receipt in dub.receipts):
+            # Other segments than the engine's own could not be joined with them.
+            self._bad = [(shot, found or [f"another shot does, and {UNKNOWN}"]) for shot, found in judged]
 
     def __enter__(self) -> Untouched:
         """Encode them.

@@ -17,6 +17,7 @@ from operators.media.reader import read_frames
 from pipelines.cli import main as cli
 from pipelines.cli.speech_synthesis import speak
 from pipelines.runner import Report, run
+from pipelines.state.run_directory import RunDirectory
 from tests.pipelines.conftest import make_video, profile_config
 
 FRAMES = 45
@@ -111,6 +112,15 @@ def test_ray_and_the_shipped_profile_give_the_same_bytes(
     assert report.exit_code == 3
     assert digests(tmp_path) == digests(folder)
     assert report.computed == before.computed
+    for one, other in zip(report.records, before.records, strict=True):
+        assert one["metrics"] == other["metrics"]
+        assert one["reasons"] == other["reasons"]
+        traces = [
+            RunDirectory(str(where)).read_trace(record)
+            for where, record in ((tmp_path, one), (folder, other))
+        ]
+        assert (traces[0] is None) == (one["state"] == "failed")
+        assert traces[0] == traces[1]
 
 
 def test_the_command_line_without_an_engine_takes_exemplar(

@@ -25,6 +25,7 @@ from pipelines.engine.profile_parts import CacheConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.runner import Report, run
+from pipelines.state.run_directory import RunDirectory
 from retalk_models.registry.catalog import load_catalog
 from tests.parity import assert_close
 from tests.pipelines.conftest import make_speech
@@ -173,6 +174,15 @@ def default_run(
 def test_default_mode_draws_the_mouth_and_leaves_the_rest(tmp_path: Path, home: Path) -> None:
     clip = talking_clip(tmp_path / "clip", 5)
     default_run(tmp_path / "whole", clip, home, profile(50), {})
+    directory = RunDirectory(str(tmp_path / "whole"))
+    (record,) = directory.records()
+    trace = directory.read_trace(record)
+    assert trace is not None
+    assert [one["reason"] for one in trace["shots"][0]["passed"]] == ["no speech"]
+    assert None not in trace["opening"]["dub"][:2]
+    assert trace["opening"]["dub"][0] != trace["opening"]["source"][0], (
+        "the mouth is that of the drawn pixels"
+    )
     source, made = pictures(clip[0]), pictures(tmp_path / "whole" / "out.mp4")
     changed = (made != source).any(-1)
     assert [bool(frame.any()) for frame in changed] == [

@@ -31,6 +31,7 @@ from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.runner import Report, run
+from pipelines.state.run_directory import RunDirectory
 from retalk_models import load
 from tests.operators.wav2lip.home import marked, wav2lip_home
 from tests.pipelines.conftest import make_speech
@@ -253,6 +254,12 @@ def test_frames_without_a_face_keep_their_own_mouth_and_that_is_said(tmp_path: P
     report = dub(tmp_path / "run", clip, home, segment_frames=2)
     assert report.records[0]["notes"] == [NO_FACE]
     assert changed(clip[0], tmp_path / "run" / "out.mp4") == [x is not None for x in columns]
+    trace = RunDirectory(str(tmp_path / "run")).read_trace(report.records[0])
+    assert trace is not None
+    (shot,) = trace["shots"]
+    assert [one["reason"] for one in shot["passed"]] == ["no face", "no face"]
+    passed = {metric["name"]: metric["value"] for metric in report.records[0]["metrics"]}
+    assert passed["passed_no_face"] == 3
     (tmp_path / "run" / "out.mp4").unlink()
     again = dub(tmp_path / "run", clip, home, segment_frames=2)
     assert (again.computed, again.reused) == (0, 4)
