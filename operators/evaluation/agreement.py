@@ -17,8 +17,8 @@ from operators.numeric.masks import runs
 
 #: Lags that are tried, frames of 25 a second on either side, and the seconds of one.
 LAGS, FRAME = 12, 0.04
-#: Mouths (some 13 a second) that a correlation needs.
-LEAST = 30
+#: Mouths (some 8 a second) that a correlation needs.
+LEAST = 20
 #: A lag counts where the correlation there is at least so high, and so much higher than in step.
 CLEAR, GAIN = 0.35, 0.2
 #: A mouth stands where it opens and closes by less than this, eye distances, in the seconds around.
@@ -28,7 +28,7 @@ SPOKEN = 0.7
 #: `Heard.silence` above which nobody speaks, and below which somebody does.
 SILENT, LOUD = 0.8, 0.5
 #: Steps in silence, and in speech, that a comparison of their motion needs; seconds of a step at most.
-LEAST_STEPS, STEP = 8, 0.15
+LEAST_STEPS, STEP = 5, 0.2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Mouths:
 
 def correlations(mouths: Mouths, heard: Heard) -> np.ndarray:
     """Return Pearson's r of the openings with the expected ones at each lag: float64[2 LAGS + 1], from a mouth that leads by
-    `LAGS` frames to one that is as late; NaN with fewer than 30 mouths, or where one of the two stands.
+    `LAGS` frames to one that is as late; NaN with fewer than 20 mouths, or where one of the two stands.
     """
     found = np.full(2 * LAGS + 1, np.nan)
     for number, lag in enumerate(range(-LAGS, LAGS + 1)):
@@ -90,7 +90,7 @@ def standing(mouths: Mouths, heard: Heard) -> tuple[float, float]:
     low, high = np.searchsorted(at, at - AROUND), np.searchsorted(at, at + AROUND, side="right")
     still = np.zeros(len(at), bool)
     for number, (start, stop) in enumerate(zip(low, high)):
-        whole = stop - start >= 8 and at[stop - 1] - at[start] > 1.5 * AROUND
+        whole = stop - start >= 6 and at[stop - 1] - at[start] > 1.5 * AROUND
         if whole and loud[start:stop].mean() >= SPOKEN:
             still[number] = np.ptp(opening[start:stop]) < STILL
     if not still.any():

@@ -60,13 +60,13 @@ def color_step(drawn: np.ndarray, source: np.ndarray) -> float:
 
 
 class ColorStep(SegmentMetric):
-    """Step of tone at the edge of what was drawn, levels, in every tenth frame."""
+    """Step of tone at the edge of what was drawn, levels, in every twentieth frame."""
 
     name = "color_step"
     unit = "levels"
     per = "shot"
     better = "lower"
-    every = 10
+    every = 20
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
         """Return the step; NaN where nothing was drawn."""

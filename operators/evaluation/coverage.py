@@ -9,6 +9,7 @@ import numpy as np
 
 from operators.evaluation.metric import SegmentMetric
 from operators.media.frames import Frame
+from operators.media.orientation import Box
 from operators.segment import Segment
 
 
@@ -45,5 +46,10 @@ class MouthChange(SegmentMetric):
         del segment, index
         if frame.drawn is None:
             return math.nan
-        drawn, source = (np.ascontiguousarray(one.luma(frame.drawn)) for one in (frame, frame.original))
-        return float(cv2.norm(drawn, source, cv2.NORM_L2) / math.sqrt(drawn.size))
+        return difference(frame, frame.drawn)
+
+
+def difference(frame: Frame, box: Box) -> float:
+    """Return the root mean square difference of a frame's luma from what it was before it was drawn into, levels in a box."""
+    drawn, source = (np.ascontiguousarray(one.luma(box)) for one in (frame, frame.original))
+    return float(cv2.norm(drawn, source, cv2.NORM_L2) / math.sqrt(drawn.size))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from operators.evaluation.coverage import difference
 from operators.evaluation.metric import SegmentMetric
 from operators.media.frames import Frame
 from operators.segment import Segment
@@ -18,18 +19,24 @@ if TYPE_CHECKING:
 
 #: Seconds into a shot at which a face is looked at first, and from one look to the next.
 FIRST, PERIOD = 1.0, 15.0
+#: Seconds of a shot that is looked at in any case; in a shorter one, only a face whose drawn pixels differ from the source's
+#: by more than this, root mean square in levels, can be another's.
+LONG, DIFFERENT = 12.0, 10.0
 
 
 class IdentityGap(SegmentMetric):
     """Distance of the descriptors (`operators.faces.identity`) of the drawn face and of the source's in the same frame.
 
     Two pictures of one person are up to 0.5 apart, dlib takes two nearer than 0.6 for one person; the same frame with another
-    mouth is much nearer. One frame a shot is looked at, and one more every 15 s: a look takes 0.1 s.
+    mouth is much nearer. One frame a shot is looked at, and one more every 15 s: a look takes 0.1 s. Shots of less than 12 s
+    are looked at only where the drawn pixels differ much from the source's (10 levels, RMS): otherwise it is still the
+    source's face.
     """
 
     name = "identity_gap"
     per = "shot"
     better = "lower"
+    every = 3
 
     def __init__(self) -> None:
         #: Of each segment that is being measured, the source frame before which no face is looked at.
@@ -42,8 +49,11 @@ class IdentityGap(SegmentMetric):
             return math.nan
         due = self._next.get(segment)
         if due is None:
-            due = _first(segment)
+            due = self._next[segment] = _first(segment)
         if frame.index < due or frame.index >= segment.shot[1]:
+            return math.nan
+        brief = segment.shot[1] - segment.shot[0] < LONG * _rate(segment)
+        if brief and difference(frame, frame.drawn) < DIFFERENT:
             return math.nan
         from operators.evaluation.mouth_probe import MouthProbe  # not where a command only looks metrics up
 

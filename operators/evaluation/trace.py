@@ -15,8 +15,10 @@ import numpy as np
 from operators.evaluation.heard import Heard, grid
 from operators.evaluation.metric import SegmentMetric, summarize
 from operators.evaluation.shot_measures import EDGE, NO_SPEECH, OTHER, ShotMeasures
-from operators.evaluation.watch import DUBBED, RATE, UNITS
+from operators.evaluation.watch import DUBBED, UNITS
 
+#: Values of the curves a second.
+RATE = 12.5
 #: Digits after the point.
 DIGITS = 3
 #: Seconds between two measured mouths that are joined at most.

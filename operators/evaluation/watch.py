@@ -2,7 +2,7 @@
 which frames kept their own mouth, and why.
 
 The numbers travel with the receipt of the output segment; `operators.evaluation.trace` makes a dub's trace of them. The
-drawn mouth is measured on the drawn pixels, about 13 times a second.
+drawn mouth is measured on the drawn pixels, about 8 times a second.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from operators.numeric.masks import runs
 from operators.segment import Segment
 
 #: Mouths that are measured a second, about.
-RATE = 12.5
+RATE = 8.0
 #: Mouths from one measurement of the head's pose to the next.
-POSE_EVERY = 6
+POSE_EVERY = 4
 #: Shares of a picture's openings are kept as whole numbers of this many an eye distance.
 UNITS = 1000
 DUBBED = "dubbed"

@@ -54,11 +54,11 @@ def test_a_mouth_that_says_something_else_has_no_lag(heard: Heard) -> None:
 
 def test_a_few_mouths_are_not_enough(heard: Heard) -> None:
     whole = mouths(heard)
-    curve = correlations(Mouths(whole.at[:20], whole.opening[:20]), heard)
+    curve = correlations(Mouths(whole.at[:15], whole.opening[:15]), heard)
     assert np.isnan(curve).all()
-    assert np.isnan(pooled([curve], [20])).all()
+    assert np.isnan(pooled([curve], [15])).all()
     good = correlations(whole, heard)
-    assert pooled([curve, good], [20, 75])[LAGS] == pytest.approx(good[LAGS])
+    assert pooled([curve, good], [15, 75])[LAGS] == pytest.approx(good[LAGS])
 
 
 def test_a_standing_mouth_is_found_where_it_stands(heard: Heard) -> None:
