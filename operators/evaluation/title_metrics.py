@@ -131,13 +131,17 @@ class _Sync(TitleMetric):
     def __init__(self, protocol: str = "tracked", weights: str = "") -> None:
         self._protocol, self._weights = protocol, weights
 
+    def scored(self, dub: FinishedDub) -> str:
+        """Return the fsspec URL of the file that is scored with its own sound."""
+        return dub.output
+
     def clip(self, dub: FinishedDub) -> ClipSync:
-        """Score the output with its own sound.
+        """Score the file.
 
         Raises:
             NoValueError: it has no row.
         """
-        found = _scored(dub.output, self._protocol, self._weights)
+        found = _scored(self.scored(dub), self._protocol, self._weights)
         if not found.rows:
             raise NoValueError(found.reason)
         return found
@@ -163,6 +167,28 @@ class LseC(_Sync):
     def measure(self, dub: FinishedDub) -> float:
         """Return the mean over tracks."""
         return self.clip(dub).lse_c
+
+
+class LseDSource(LseD):
+    """LSE-D of the source video with its own sound, to hold the output's against; NaN without sound."""
+
+    name = "lse_d_source"
+    better = ""
+
+    def scored(self, dub: FinishedDub) -> str:
+        """Return the source's URL."""
+        return dub.video
+
+
+class LseCSource(LseC):
+    """LSE-C of the source video with its own sound, to hold the output's against; NaN without sound."""
+
+    name = "lse_c_source"
+    better = ""
+
+    def scored(self, dub: FinishedDub) -> str:
+        """Return the source's URL."""
+        return dub.video
 
 
 class LseOffset(_Sync):

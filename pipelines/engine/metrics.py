@@ -42,6 +42,8 @@ SHIPPED = {
     "identity_drift": "operators.evaluation.title_metrics:IdentityDrift",
     "lse_d": "operators.evaluation.title_metrics:LseD",
     "lse_c": "operators.evaluation.title_metrics:LseC",
+    "lse_d_source": "operators.evaluation.title_metrics:LseDSource",
+    "lse_c_source": "operators.evaluation.title_metrics:LseCSource",
 }
 #: Those that cost next to nothing, and are measured without being asked for (`Metric.on`).
 BY_DEFAULT = (

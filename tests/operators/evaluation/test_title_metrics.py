@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from operators.evaluation.lpips import Lpips, lpips
 from operators.evaluation.metric import FinishedDub, Meter
@@ -16,7 +17,9 @@ from operators.evaluation.title_metrics import (
     IdentityDrift,
     LipLeak,
     LseC,
+    LseCSource,
     LseD,
+    LseDSource,
     MouthDistance,
     OpeningCorrelation,
     OpeningLag,
@@ -24,7 +27,8 @@ from operators.evaluation.title_metrics import (
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from retalk_models.registry.errors import WeightsError
-from tests.pipelines.conftest import make_speech
+from tests.pipelines.conftest import make_speech, make_video
+from tests.retalk_home import made_up
 from tests.retalk_models.recipe import Subject
 
 
@@ -53,7 +57,7 @@ def test_a_man_who_goes_on_talking_leaks(dub: FinishedDub) -> None:
     assert 0.2 < LipLeak().measure(dub) <= 1
 
 
-@pytest.mark.parametrize("metric", [LseD(), LseC()])
+@pytest.mark.parametrize("metric", [LseD(), LseC(), LseDSource(), LseCSource()])
 def test_missing_files_are_named_with_the_command(dub: FinishedDub, metric: LseD | LseC) -> None:
     with pytest.raises(
         WeightsError, match=r"(?s)syncnet_v2\.model.*s3fd-619a316812\.pth.*retalk models pull"
@@ -83,3 +87,16 @@ def test_lpips_grows_with_blur(carphone: Path) -> None:
     assert 0 < values[0] < values[1] < values[2]
     with pytest.raises(ValueError, match="do not pair up"):
         lpips(network, truth[1:], truth)
+
+
+def test_the_sources_own_scores_are_those_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    torch.save(made_up("syncnet"), tmp_path / "home" / "models" / "syncnet_v2.model")
+    source, output = (
+        str(make_video(tmp_path / f"{scenes}.mp4", frames=50, rate=25, scenes=scenes)) for scenes in (1, 3)
+    )
+    dub = FinishedDub(source, source, output, "", 50, 2.0)
+    itself = dataclasses.replace(dub, output=source)
+    how = "lrs", str(tmp_path / "home")
+    assert LseDSource(*how).measure(dub) == LseD(*how).measure(itself) != LseD(*how).measure(dub)
+    assert LseCSource(*how).measure(dub) == LseC(*how).measure(itself)
