@@ -173,7 +173,6 @@ class LseDSource(LseD):
     """LSE-D of the source video with its own sound, to hold the output's against; NaN without sound."""
 
     name = "lse_d_source"
-    better = ""
 
     def scored(self, dub: FinishedDub) -> str:
         """Return the source's URL."""
@@ -184,7 +183,6 @@ class LseCSource(LseC):
     """LSE-C of the source video with its own sound, to hold the output's against; NaN without sound."""
 
     name = "lse_c_source"
-    better = ""
 
     def scored(self, dub: FinishedDub) -> str:
         """Return the source's URL."""
