@@ -134,7 +134,20 @@ def curves(trace: Mapping[str, Any]) -> dict[str, Any]:
         "opening": {kind: _reduced(values, step) for kind, values in trace["opening"].items()},
         "shots": list(trace["shots"])[:SHOTS],
         "more": max(0, len(trace["shots"]) - SHOTS),
+        "kept": kept(trace["shots"]),
     }
+
+
+def kept(shots: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return why stretches of a dub keep their own mouth: reason, number of stretches, seconds; the longest first."""
+    found: dict[str, list[float]] = {}
+    for shot in shots:
+        whole = [shot] if shot["state"] != "dubbed" else []
+        for part in shot["passed"] or whole:
+            stretches = found.setdefault(part["reason"] or "no reason is known", [])
+            stretches.append(part["end"] - part["start"])
+    listed = [[reason, len(each), round(sum(each), 3)] for reason, each in found.items()]
+    return sorted(listed, key=lambda one: (-one[2], one[0]))
 
 
 def _reduced(values: Sequence[float | None], step: int) -> list[float | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fractions import Fraction
 from typing import Any
@@ -54,7 +55,8 @@ def make_previews(folder: str, urls: Iterable[str], say: Any = None) -> tuple[di
     _sweep(folder, set(found.values()))
     if missing:
         workers = min(len(missing), os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers) as pool:
+        # Not forked: this process has threads, those of its decoders among them.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             asked = {pool.submit(make_preview, url, join(folder, name)): url for url, name in missing.items()}
             for number, done in enumerate(as_completed(asked), 1):
                 if (failed := done.exception()) is not None:
@@ -82,10 +84,8 @@ def make_preview(source: str, target: str) -> None:
     import av
     import av.error
 
-    from operators.media.audio import audio_blocks
     from operators.media.probe import probe_video
     from operators.media.reader import read_frames
-    from operators.media.samples import sound_frame
 
     info = probe_video(source)
     scale = min(1.0, LINES / info.height)
@@ -105,22 +105,36 @@ def make_preview(source: str, target: str) -> None:
             sound = container.add_stream("aac", rate=RATE, layout="stereo") if sounds else None
             if sound is not None:
                 sound.bit_rate = SOUND
+            heard = iter(()) if sound is None else _heard(source, sound)
+            piece = next(heard, None)
             for frame in read_frames(source, 0, info.n_frames, info):
                 small = av.VideoFrame.from_ndarray(frame.rgb(), format="rgb24").reformat(
                     width, height, "yuv420p", interpolation="AREA"
                 )
-                small.pts = round(
-                    (frame.pts - info.pts[0]) * info.time_base / picture.codec_context.time_base
-                )
+                seconds = (frame.pts - info.pts[0]) * info.time_base
+                small.pts = round(seconds / picture.codec_context.time_base)
                 small.time_base = picture.codec_context.time_base
+                # Beside its pictures, or a browser has to read to the end of the file for it.
+                while piece is not None and piece[0] <= seconds:
+                    container.mux(piece[1])
+                    piece = next(heard, None)
                 container.mux(picture.encode(small))
             container.mux(picture.encode(None))
-            if sound is not None:
-                position = 0
-                for block, _ in audio_blocks(source, RATE, "stereo"):
-                    both = block if len(block) == 2 else block.repeat(2, axis=0)
-                    container.mux(sound.encode(sound_frame(both, RATE, "stereo", position)))
-                    position += both.shape[1]
-                container.mux(sound.encode(None))
+            while piece is not None:
+                container.mux(piece[1])
+                piece = next(heard, None)
     except av.error.FFmpegError as problem:
         raise MediaError(f"{source}: its preview cannot be written ({problem})") from problem
+
+
+def _heard(source: str, sound: Any) -> Iterator[tuple[float, list[Any]]]:
+    """Packets of a video's sound by piece, each with the time in seconds where it begins."""
+    from operators.media.audio import audio_blocks
+    from operators.media.samples import sound_frame
+
+    position = 0
+    for block, _ in audio_blocks(source, RATE, "stereo"):
+        both = block if len(block) == 2 else block.repeat(2, axis=0)
+        yield position / RATE, sound.encode(sound_frame(both, RATE, "stereo", position))
+        position += both.shape[1]
+    yield position / RATE, sound.encode(None)

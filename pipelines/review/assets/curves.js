@@ -51,6 +51,13 @@ export function curves(trace, seconds, seek) {
   return { node, at: (time) => { const place = (WIDTH * time) / whole; head.setAttribute("x1", place); head.setAttribute("x2", place); } };
 }
 
+/** Why stretches keep their own mouth, how many they are and how long together. */
+export function kept(trace) {
+  if (!trace.kept.length) return null;
+  const told = ([reason, count, seconds]) => `${reason} ${count} ${count === 1 ? "time" : "times"}, ${seconds.toFixed(1)} s`;
+  return el("p", { id: "kept" }, `Keeps its own mouth: ${trace.kept.map(told).join("; ")}.`);
+}
+
 /** Shots as a table: when, what became of them, their numbers. */
 export function shots(trace, seek) {
   const names = [...new Set(trace.shots.flatMap((shot) => Object.keys(shot.metrics)))];

@@ -75,10 +75,13 @@ export function players(detail, moved = () => {}) {
   });
   // A browser without the codec says nothing by itself.
   const unplayable = el("p", { class: "faint", role: "status" });
+  const refuse = () => {
+    unplayable.textContent = "This browser cannot play one of the files. `retalk report DIR --previews` makes copies that it can.";
+  };
   for (const one of still ? [after] : [before, after]) {
-    one.addEventListener("error", () => {
-      unplayable.textContent = "This browser cannot play one of the files. `retalk report DIR --previews` makes copies that it can.";
-    });
+    one.addEventListener("error", refuse);
+    // Of a file whose pictures it cannot decode, a browser may play the sound.
+    one.addEventListener("loadedmetadata", () => { if (!one.videoWidth) refuse(); });
   }
   const switches = [];
   const pressed = (node, on) => node.setAttribute("aria-pressed", String(on));

@@ -1,6 +1,6 @@
 import * as address from "retalk/address";
 import * as decisions from "retalk/decisions";
-import { curves, shots } from "retalk/curves";
+import { curves, kept, shots } from "retalk/curves";
 import { clock, el, timecode } from "retalk/dom";
 import { folded, metrics, strips } from "retalk/parts";
 import { players } from "retalk/players";
@@ -70,6 +70,7 @@ export function title(detail, trace, neighbours, changed) {
           }, "▲")))
       : null,
     drawn?.node,
+    trace ? kept(trace) : null,
     el("div", { class: "row" }, buttons, el("label", { class: "row" }, "Comment", comment)),
     strips(detail, pair?.seek),
     trace ? shots(trace, (time) => pair?.seek(time)) : null,

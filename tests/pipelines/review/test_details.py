@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.review.details import POINTS, SHOTS, curves, detail, models_of, options_of
+from pipelines.review.details import POINTS, SHOTS, curves, detail, kept, models_of, options_of
 from tests.pipelines.review.records import metric, record
 
 MADE_OF: dict[str, Any] = {
@@ -25,7 +25,7 @@ def trace(count: int, shots: int = 1) -> dict[str, Any]:
 
 def test_a_short_trace_is_as_it_was() -> None:
     whole = trace(40)
-    assert curves(whole) == {**whole, "more": 0}
+    assert curves(whole) == {**whole, "more": 0, "kept": []}
 
 
 def test_an_hour_has_few_points_and_its_peaks() -> None:
@@ -39,6 +39,26 @@ def test_an_hour_has_few_points_and_its_peaks() -> None:
     assert shown["opening"]["dub"][-1] == 0.5
     assert set(shown["opening"]["dub"][:-1]) == {None}
     assert (len(shown["shots"]), shown["more"]) == (SHOTS, 7)
+
+
+def test_reasons_are_counted_over_all_shots() -> None:
+    dubbed, passed = {"state": "dubbed", "reason": None}, {"state": "passed", "reason": "turned"}
+    covered, absent = (
+        {"start": start, "end": start + 0.5, "reason": reason}
+        for start, reason in ((1.0, "covered"), (8.0, "no face"))
+    )
+    many = [{"start": 0.0, "end": 4.0, **dubbed, "passed": [covered]}] * (SHOTS + 3)
+    many += [
+        {"start": 4.0, "end": 8.0, **passed, "passed": []},
+        {"start": 8.0, "end": 9.0, **dubbed, "passed": [absent]},
+        {"start": 9.0, "end": 10.0, **dubbed, "passed": []},
+    ]
+    assert kept(many) == [
+        ["covered", SHOTS + 3, 0.5 * (SHOTS + 3)],
+        ["turned", 1, 4.0],
+        ["no face", 1, 0.5],
+    ]
+    assert curves({**trace(4), "shots": many})["kept"] == kept(many)
 
 
 def test_options_and_licences_are_read_from_the_record() -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.review.previews import LINES, make_previews
+from pipelines.review.previews import LINES, make_preview, make_previews
 from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, places, sweep_strips
 from pipelines.review.verdict import Reason
 from tests.pipelines.conftest import make_video
@@ -82,3 +82,16 @@ def test_previews_are_small_whole_and_made_once(tmp_path: Path) -> None:
     assert again[str(small)] != found[str(small)], "the file is another one"
     assert (folder / again[str(tall)]).stat().st_mtime_ns == made
     assert not (folder / found[str(small)]).exists()
+
+
+def test_the_sound_of_a_preview_lies_beside_its_pictures(tmp_path: Path) -> None:
+    make_preview(str(make_video(tmp_path / "long.mp4", frames=300)), str(tmp_path / "small.mp4"))
+    reached = {"video": 0.0, "audio": 0.0}
+    apart = 0.0
+    with av.open(str(tmp_path / "small.mp4")) as container:
+        packets = [packet for packet in container.demux() if packet.dts is not None]
+    for packet in sorted(packets, key=lambda one: one.pos):
+        reached[packet.stream.type] = float(packet.dts * packet.time_base)
+        apart = max(apart, abs(reached["video"] - reached["audio"]))
+    assert min(reached.values()) > 20
+    assert apart < 2
