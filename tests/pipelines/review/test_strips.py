@@ -86,12 +86,16 @@ def test_previews_are_small_whole_and_made_once(tmp_path: Path) -> None:
 
 def test_the_sound_of_a_preview_lies_beside_its_pictures(tmp_path: Path) -> None:
     make_preview(str(make_video(tmp_path / "long.mp4", frames=300)), str(tmp_path / "small.mp4"))
+    with av.open(str(tmp_path / "small.mp4")) as container:
+        order = sorted(
+            (packet.pos, packet.stream.type, float(packet.dts * packet.time_base))
+            for packet in container.demux()
+            if packet.dts is not None
+        )
     reached = {"video": 0.0, "audio": 0.0}
     apart = 0.0
-    with av.open(str(tmp_path / "small.mp4")) as container:
-        packets = [packet for packet in container.demux() if packet.dts is not None]
-    for packet in sorted(packets, key=lambda one: one.pos):
-        reached[packet.stream.type] = float(packet.dts * packet.time_base)
+    for _, kind, seconds in order:
+        reached[kind] = seconds
         apart = max(apart, abs(reached["video"] - reached["audio"]))
     assert min(reached.values()) > 20
     assert apart < 2
