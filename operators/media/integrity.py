@@ -5,6 +5,7 @@ FFmpeg reads truncated files as far as they go, silently where the cut falls bet
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import BinaryIO
 
@@ -29,6 +30,10 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
     """
     name = container.format.name
     _, size, _ = fingerprint(url)
+    if size < 0:  # its server does not say
+        fs, path = filesystem(url)
+        with fs.open(path, "rb") as file:
+            size = file.seek(0, io.SEEK_END)
     if name.startswith("mov,mp4"):
         beyond = [entry.timestamp for entry in stream.index_entries if entry.pos + entry.size > size]
         if beyond:

@@ -16,10 +16,6 @@ RESTORATIONS = {
 }
 
 
-#: Pictures that a network is given at a time on a GPU (not measured yet); on a CPU it is one.
-GPU_BATCH = 16
-
-
 def restoration_files(*chosen: Restoration) -> tuple[str, ...]:
     """Model files of restoration options."""
     return tuple(RESTORATIONS[name][1] for name in chosen if name != "none")

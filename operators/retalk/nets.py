@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
-from operators.retalk.model_files import GPU_BATCH, RESTORATIONS, Precision
+from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
 from operators.retalk.transfer import Transfer
 from operators.segment import Segment
 from operators.stage import Stage
 from retalk_models.inference.allocator import disable_malloc_trim
+from retalk_models.inference.memory import GPU_BATCH
 from retalk_models.layers.region import Region
 from retalk_models.registry.registry import home_registry
 

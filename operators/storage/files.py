@@ -63,6 +63,11 @@ WRAPPERS = {
 WINDOWS_ADVICE = (
     "looks like a Windows path; give a path of this system (in WSL, D:\\films is /mnt/d/films) or a URL"
 )
+# Loaded when such a URL is opened, because it needs aiohttp.
+for _kind in ("http", "https"):
+    fsspec.register_implementation(
+        _kind, "operators.storage.web.WebFileSystem", clobber=True, errtxt="needs the package aiohttp"
+    )
 P = ParamSpec("P")
 T = TypeVar("T")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -197,7 +202,8 @@ def suffix(url: str) -> str:
 
 
 def fingerprint(url: str) -> tuple[str, int, str]:
-    """Identity of a file's content: its URL, size in bytes and modification time or entity tag.
+    """Identity of a file's content: its URL, size in bytes (-1 where its server does not say) and modification
+    time or entity tag.
 
     Raises:
         MediaError: the file is missing, a directory or empty.
@@ -216,7 +222,8 @@ def fingerprint(url: str) -> tuple[str, int, str]:
         ) from error
     if info["type"] == "directory":
         raise MediaError(f"{url}: is a directory; name a media file inside it")
-    size = int(info.get("size") or 0)
+    # A web server need not say how long a file is.
+    size = -1 if info.get("size", 0) is None else int(info["size"])
     if size == 0:
         raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
     stamp = next(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from operators.retalk.model_files import GPU_BATCH
 from operators.stage import option_help
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
@@ -37,7 +36,7 @@ from pipelines.state.changes import RECOMPUTED
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import RunDirectory
-from retalk_models.inference.memory import actor_memory, networks_of
+from retalk_models.inference.memory import GPU_BATCH, actor_memory, networks_of
 
 
 def say(text: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from operators.storage.addresses import REASON, is_forbidden_host
 from operators.storage.files import is_chain, local_path
 from operators.storage.identity import ALIASES, HOSTS
 from pipelines.errors import UsageError
@@ -98,8 +99,8 @@ def _place(url: str) -> Place | None:
 
 
 def restrict_paths(titles: Sequence[Title], roots: Sequence[str], run_dir: str) -> list[Title]:
-    """Titles with an error in place of those that name a path outside the roots; nothing of these is opened,
-    read or written.
+    """Titles with an error in place of those that name a path outside the roots, or a link-local or metadata
+    address; nothing of these is opened, read or written.
 
     Args:
         titles: of a manifest.
@@ -110,10 +111,41 @@ def restrict_paths(titles: Sequence[Title], roots: Sequence[str], run_dir: str) 
     Raises:
         UsageError: a root is no folder's path.
     """
+    titles = [_guarded(title) for title in titles]
     if not roots:
-        return list(titles)
+        return titles
     inside, outputs = Roots(roots), Roots([*roots, run_dir])
     return [_confined(title, inside, outputs) for title in titles]
+
+
+def forbidden_host(url: str) -> str:
+    """Return the host of a URL, or of one in a chain, where no input is read from; "" where there is none."""
+    for one in url.split("::") if is_chain(url) else [url]:
+        if one.partition("://")[0].lower() in HOSTS:
+            try:
+                host = urlsplit(one).hostname or ""
+            except ValueError:
+                continue  # no URL that anything can open
+            if is_forbidden_host(unquote(host)):
+                return host
+    return ""
+
+
+def _guarded(title: Title) -> Title:
+    named = [("video", title.video), ("face", title.face if is_picture(title.face) else "")]
+    named += [part for dub in title.dubs for part in (("speech", dub.speech), ("output", dub.output))]
+    for what, url in named if not title.error else ():
+        if host := forbidden_host(url):
+            return _refused(title, f"{what} {url}: {host} {REASON}")
+    return title
+
+
+def _refused(title: Title, error: str) -> Title:
+    return dataclasses.replace(
+        title,
+        dubs=tuple(Dub(dub.dub, "", "") for dub in title.dubs),
+        error=f"{title.where + ': ' if title.where else ''}{error}",
+    )
 
 
 def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
@@ -140,8 +172,5 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
         named += [("speech", dub.speech, inside), ("output", dub.output, outputs)]
     for what, url, roots in named:
         if not roots.allow(url):
-            error = f"{title.where + ': ' if title.where else ''}{what} {url} lies outside {', '.join(roots.urls)} (--root)"
-            return dataclasses.replace(
-                title, dubs=tuple(Dub(dub.dub, "", "") for dub in title.dubs), error=error
-            )
+            return _refused(title, f"{what} {url} lies outside {', '.join(roots.urls)} (--root)")
     return title

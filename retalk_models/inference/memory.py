@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from retalk_models.registry.catalog import load_catalog
 
+#: Pictures that a network is given at a time on a GPU (not measured yet); on a CPU it is one.
+GPU_BATCH = 16
+
 
 class NetworkMemory(NamedTuple):
     """MiB in float32, folded, channels last.

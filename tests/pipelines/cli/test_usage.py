@@ -218,8 +218,8 @@ def without_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the extra `cloud`."""
     for package in ("s3fs", "gcsfs", "aiohttp", "adlfs", "paramiko"):
         monkeypatch.setitem(sys.modules, package, None)
-    for module in ("http", "sftp"):
-        monkeypatch.delitem(sys.modules, f"fsspec.implementations.{module}", raising=False)
+    for module in ("fsspec.implementations.http", "fsspec.implementations.sftp", "operators.storage.web"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     for kind in ("s3", "gs", "https", "abfs", "abfss", "sftp"):
         monkeypatch.delitem(_registry, kind, raising=False)
 

@@ -57,6 +57,7 @@ def full() -> TitlePlan:
         reused=1,
         seconds={"detect": 0.25},
         measured=[{"name": "sharpness", "value": 1.5}],
+        reasons=[{"text": "soft", "at": 1.5}],
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
 

@@ -215,7 +215,7 @@ def test_decisions_by_keyboard_alone(page: Any, tmp_path: Path) -> None:
 
 
 def exported(page: Any, kind: str, folder: Path) -> Any:
-    """What a button hands out that is reached by Tab from the search and pressed by Enter."""
+    """Content that a button hands out; it is reached by Tab from the search and pressed by Enter."""
     page.focus("#search")
     for _ in range(10):
         page.keyboard.press("Tab")
@@ -319,7 +319,7 @@ def test_the_first_list_needs_one_file_of_rows_and_little_memory(browser: Any, i
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     held: list[Any] = []
-    opened.route("**/rows-00001.js", lambda route: held.append(route))
+    opened.route("**/rows-00001.js", held.append)
     opened.goto(index, wait_until="commit")
     opened.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 100")
     shown = opened.locator("#dubs caption").text_content()
