@@ -91,7 +91,9 @@ def azure(problem: BaseException) -> Fault | None:
 
 
 def http(problem: BaseException) -> Fault | None:
-    """Judge the answers 401, 403 and 407 of a web server."""
+    """Judge the answers 401, 403 and 407 of a web server, and addresses that are none."""
+    if type(problem).__name__.startswith("InvalidUrl"):
+        return "final"
     return "credentials" if getattr(problem, "status", None) in (401, 403, 407) else None
 
 

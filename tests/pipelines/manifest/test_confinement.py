@@ -335,3 +335,25 @@ def test_no_shell_anywhere() -> None:
             )
             assert name not in forbidden, f"{path}:{node.lineno}"
             assert not shell, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest/meta-data/iam",
+        "https://0xa9fea9fe/a.mp4",
+        "http://[fe80::1]/a.mp4",
+        "simplecache::http://metadata.google.internal/a.mp4",
+        "ftp://2852039166/a.mp4",
+    ],
+)
+@pytest.mark.parametrize("column", ["video", "speech", "output"])
+def test_no_title_reaches_a_metadata_address(tree: Path, address: str, column: str) -> None:
+    """Without any ``--root``; the other title is done."""
+    files = {"video": str(tree / "in" / "a.mp4"), "speech": str(tree / "in" / "a.wav")}
+    rows = [{"id": "bad", **files, "output": "bad.mp4", column: address}]
+    report = run([*rows, {"id": "good", **files, "output": "good.mp4"}], tree)
+    (failed,) = report.failed
+    assert failed["title"] == "bad"
+    assert f"{column} {address}: " in failed["error"]
+    assert "link-local or metadata address" in failed["error"]
