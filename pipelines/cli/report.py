@@ -168,6 +168,7 @@ def read_report(url: str) -> dict[str, Any]:
         "of": about["dubs"],
         "done": len(done),
         "failed": sum(r["state"] == "failed" for r in listed),
+        "review": sum(r.get("verdict") == "review" for r in done),
     }
     dubs.update(
         {
@@ -213,6 +214,10 @@ def _time(seconds: float | None) -> str:
     return "unknown" if seconds is None else duration(seconds)
 
 
+def _for_review(dubs: Mapping[str, Any]) -> str:
+    return f" For review: {dubs['review']}." if dubs["review"] else ""
+
+
 def markdown(url: str, report: Mapping[str, Any]) -> str:
     """The report as Markdown, aligned so that it reads as text too."""
     dubs, actual, planned = report["dubs"], report["actual"], report["forecast"]
@@ -222,8 +227,10 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         f"Engine {report['engine']}, profile {report['profile']}, {count(actual['runs'], 'run')}.",
     ]
     lines.append(
-        f"Dubs: {dubs['done']} of {dubs['of']} done, {dubs['failed']} failed; {duration(dubs['video_seconds'])} of video, "
+        f"Dubs: {dubs['done']} of {dubs['of']} done, {dubs['failed']} failed; "
+        f"{duration(dubs['video_seconds'])} of video, "
         f"{dubs['frames']} frames, {dubs['segments']} segments ({dubs['reused']} taken from an earlier run)."
+        + _for_review(dubs)
     )
     lines += [
         "",

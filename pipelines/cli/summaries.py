@@ -39,7 +39,9 @@ def closing_line(report: Report, seconds: float) -> str:
     )
     made = f"; {duration(video)} of video in {duration(seconds)}" if video else f"; {duration(seconds)}"
     reused = f"; {count(report.reused, 'segment')} of an earlier run used again" if report.reused else ""
-    return f"{outcome(report)}{made}{reused}; ledger: {ledger}"
+    look = sum(record.get("verdict") == "review" for record in report.records)
+    told = f"; {look} for review: retalk report {redact(report.run_dir)}" if look else ""
+    return f"{outcome(report)}{made}{reused}{told}; ledger: {ledger}"
 
 
 def _finished(record: Mapping[str, Any]) -> float:

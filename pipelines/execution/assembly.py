@@ -173,7 +173,7 @@ def _measure_output(dub: DubPlan, spec: AssemblySpec, heard: Mapping[str, float]
 
 @contextmanager
 def _acceptable(
-    run: RunDirectory, dub: DubPlan, spec: AssemblySpec, paths: list[str], trace: Mapping[str, Any] | None
+    run: RunDirectory, dub: DubPlan, spec: AssemblySpec, paths: list[str], trace: dict[str, Any] | None
 ) -> Iterator[list[str]]:
     """Give the segments that a dub is put together from.
 
@@ -191,6 +191,7 @@ def _acceptable(
         return
     with Untouched(run, dub, paths, trace, reasons, spec.review) as untouched:
         dub.note(*untouched.notes)
+        untouched.mark(trace)
         yield untouched.paths
 
 

@@ -19,6 +19,7 @@ from pipelines.state.verdict import Reason, reasons_of_shots
 
 #: Reasons that a message names.
 NAMED = 3
+LOW_QUALITY = "low quality"
 UNKNOWN = "the engine does not say how its segments are encoded"
 
 
@@ -70,7 +71,7 @@ class Untouched(AbstractContextManager["Untouched"]):
         self._run, self._dub = run, dub
         self._made: list[str] = []
         judged = list(zip(trace["shots"], reasons_of_shots(trace["shots"], reasons, review)))
-        self._bad = [(shot, found) for shot, found in judged if found]
+        self._bad: list[tuple[dict[str, Any], list[str]]] = [(shot, found) for shot, found in judged if found]
         if self._bad and not all(receipt.metrics.get("encoder") for receipt in dub.receipts):
             # Other segments than the engine's own could not be joined with them.
             self._bad = [(shot, found or [f"another shot does, and {UNKNOWN}"]) for shot, found in judged]
@@ -96,6 +97,15 @@ class Untouched(AbstractContextManager["Untouched"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove()
+
+    def mark(self, trace: dict[str, Any]) -> None:
+        """Say in the dub's trace which shots keep their own mouth: its curve there is the source's."""
+        for shot, _ in self._bad:
+            kept = {"start": shot["start"], "end": shot["end"], "reason": LOW_QUALITY}
+            shot.update(state="passed", reason=LOW_QUALITY, passed=[kept])
+            first, last = (round((shot[end] - trace["start"]) * trace["rate"]) for end in ("start", "end"))
+            opening = trace["opening"]
+            opening["dub"][first : last + 1] = opening["source"][first : last + 1]
 
     def _replace(self, shot: Mapping[str, Any]) -> None:
         for number, one in enumerate(self._dub.output_segments):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from operators.storage.files import local_path
 from operators.storage.redact import redact
 from pipelines.review.verdict import Reason, Verdict
 from pipelines.state.changes import changes
@@ -88,7 +89,9 @@ def _earlier(folder: str, record: Record, earlier: Record | None) -> dict[str, A
         "finished": earlier.get("finished") or "",
         "metrics": list(earlier.get("metrics") or []),
         "changes": [
-            redact(text) for text in (changes(earlier, now) if isinstance(now, dict) else {}).values()
+            redact(text)
+            for text in (changes(earlier, now) if isinstance(now, dict) else {}).values()
+            if now != earlier.get("ingredients")
         ],
     }
 
@@ -157,6 +160,20 @@ def _reduced(values: Sequence[float | None], step: int) -> list[float | None]:
     padded[: len(values)] = [np.nan if value is None else value for value in values]
     largest = np.fmax.reduce(padded.reshape(-1, step), axis=1)
     return [None if np.isnan(value) else round(float(value), 3) for value in largest]
+
+
+def moved(run_dir: str, record: Record) -> Record:
+    """A record whose output is looked for in the run directory where it is not in its place any more: a directory that was
+    moved has its outputs with it.
+    """
+    folder, output = local_path(run_dir), local_path(str(record["output"] or ""))
+    if record["state"] != "done" or folder is None or output is None or output.exists():
+        return record
+    parts = output.parts[1:]
+    for count in range(len(parts), 0, -1):
+        if (place := folder.joinpath(*parts[-count:])).is_file():
+            return {**record, "output": str(place)}
+    return record
 
 
 def address(folder: str, url: str) -> str:

@@ -19,7 +19,7 @@ from operators.storage.files import filesystem, join
 from operators.storage.redact import redact
 from pipelines.monitoring.formatting import count, duration
 from pipelines.review.charts import histogram
-from pipelines.review.details import curves, detail
+from pipelines.review.details import curves, detail, moved
 from pipelines.review.verdict import Reason, Verdict, judge, severity
 from pipelines.state.earlier import earlier_version
 from pipelines.state.run_directory import Record, RunDirectory, write_text
@@ -29,7 +29,7 @@ ROWS, DETAILS, TRACES = 2000, 100, 20
 #: Files of the run directory that are read at a time.
 READERS = 16
 #: Scripts in the order of their imports.
-SCRIPTS = ("dom", "address", "data", "decisions", "players", "curves", "parts", "list", "title", "main")
+SCRIPTS = ("dom", "address", "decisions", "data", "players", "curves", "parts", "list", "title", "main")
 #: Bars of a distribution.
 BARS = 24
 
@@ -71,7 +71,7 @@ def write_page(
         OSError: the folder cannot be written.
     """
     folder = folder or join(run_dir, "report")
-    judged = [_Shown(record, *judge(record)) for record in records]
+    judged = [_Shown(moved(run_dir, record), *judge(record)) for record in records]
     judged.sort(key=lambda one: (-severity(one.verdict, one.reasons), one.record["title"], one.record["dub"]))
     drawn = _strips(folder, judged, say) if strips else {}
     small, notes = _previews(folder, judged, say) if previews else ({}, [])
@@ -216,7 +216,8 @@ def _overview(report: Mapping[str, Any], judged: Sequence[_Shown]) -> str:
         for name, found in sorted(values.items())
     )
     engine = html.escape(f"Engine {report['engine']}, profile {report['profile']}")
-    return f'<p class="faint">{engine}</p><ul class="tiles">{listed}</ul><div class="charts">{charts}</div>'
+    drawn = f'<details><summary>Distributions of the metrics</summary><div class="charts">{charts}</div></details>'
+    return f'<p class="faint">{engine}</p><ul class="tiles">{listed}</ul>{drawn if charts else ""}'
 
 
 def _time(seconds: float | None) -> str:
@@ -237,6 +238,7 @@ def _row(index: int, one: _Shown) -> list[Any]:
         record["language"],
         index // DETAILS,
         index,
+        record["finished"] or "",
     ]
 
 

@@ -1,5 +1,7 @@
+import { know } from "retalk/decisions";
+
 // Rows and details come in classic scripts, which a browser also loads from file:// and from object storage.
-export const ROW = { title: 0, dub: 1, state: 2, verdict: 3, score: 4, reason: 5, seconds: 6, language: 7, chunk: 8, index: 9 };
+export const ROW = { title: 0, dub: 1, state: 2, verdict: 3, score: 4, reason: 5, seconds: 6, language: 7, chunk: 8, index: 9, finished: 10 };
 
 const waiting = new Map();
 const details = new Map();
@@ -25,7 +27,10 @@ export async function loadRows(files, some) {
   const rows = [];
   for (let number = 0; number < files; number += 1) {
     await script(`data/rows-${String(number).padStart(5, "0")}.js`);
-    for (const row of waiting.get(number)) rows.push(row);
+    for (const row of waiting.get(number)) {
+      rows.push(row);
+      know(row[ROW.title], row[ROW.dub], row[ROW.finished]);
+    }
     waiting.delete(number);
     some(rows);
   }

@@ -12,15 +12,27 @@ try {
 
 const name = (title, dub) => JSON.stringify([title, dub]);
 
+const versions = new Map();
+
+/** Tell which version of each dub the page shows: a decision on an earlier one says nothing of it. */
+export function know(title, dub, version) {
+  versions.set(name(title, dub), version);
+}
+
+const current = (key) => {
+  const found = memory[key];
+  return found && (!versions.has(key) || found.version === undefined || found.version === versions.get(key)) ? found : undefined;
+};
+
 /** False where the browser keeps nothing (private windows, some file:// pages): export before you leave. */
 export const isKept = () => kept;
 
 export function get(title, dub) {
-  return memory[name(title, dub)] || { decision: "", comment: "" };
+  return current(name(title, dub)) || { decision: "", comment: "" };
 }
 
 export function set(title, dub, changes) {
-  const next = { ...get(title, dub), ...changes };
+  const next = { ...get(title, dub), ...changes, version: versions.get(name(title, dub)) };
   if (next.decision || next.comment) memory[name(title, dub)] = next;
   else delete memory[name(title, dub)];
   try {
@@ -31,9 +43,10 @@ export function set(title, dub, changes) {
 }
 
 export function all() {
-  return Object.entries(memory).map(([key, value]) => {
+  return Object.keys(memory).filter(current).map((key) => {
     const [title, dub] = JSON.parse(key);
-    return { title, dub, ...value };
+    const { decision, comment } = memory[key];
+    return { title, dub, decision, comment };
   });
 }
 

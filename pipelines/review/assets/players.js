@@ -76,7 +76,7 @@ export function players(detail, moved = () => {}) {
   // A browser without the codec says nothing by itself.
   const unplayable = el("p", { class: "faint", role: "status" });
   const refuse = () => {
-    unplayable.textContent = "This browser cannot play one of the files. `retalk report DIR --previews` makes copies that it can.";
+    unplayable.textContent = "This browser cannot play one of the files: it is not there any more, or of a kind that the browser does not know. Of the latter `retalk report DIR --previews` makes copies that it can.";
   };
   for (const one of still ? [after] : [before, after]) {
     one.addEventListener("error", refuse);

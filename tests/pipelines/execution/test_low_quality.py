@@ -142,6 +142,11 @@ def test_bad_shots_keep_their_own_mouth(footage: Path, tmp_path: Path) -> None:
     assert (apart(own, source)[inside] < apart(kept, source)[inside] / 2).all(), "the source's pictures"
     assert (apart(own, kept)[~inside] == 0).all(), "the other shot is the dub's"
     assert not list((tmp_path / "own" / "segments").rglob("*.own.mp4"))
+    trace = RunDirectory(str(tmp_path / "own")).read_trace(record)
+    assert trace is not None
+    assert [(shot["state"], shot["reason"]) for shot in trace["shots"]] == [
+        ("passed", "low quality") if number == bad else ("dubbed", None) for number in range(2)
+    ]
 
 
 def test_all_shots_keep_their_mouth_where_the_engine_does_not_say_how_it_encodes(

@@ -214,6 +214,25 @@ def test_decisions_by_keyboard_alone(page: Any, tmp_path: Path) -> None:
     assert exported(page, "json", tmp_path)["decisions"] == [{**decided, "decision": "approved"}]
 
 
+def test_a_decision_is_on_the_version_that_was_seen(browser: Any, tmp_path: Path) -> None:
+    """Computed again, a dub is open again."""
+    one = record("a")
+    index = Path(write_page(str(tmp_path), REPORT, [one])).as_uri()
+    context = browser.new_context(bypass_csp=True)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.goto(index)
+    opened.click("#dubs tbody a")
+    opened.keyboard.press("r")
+    opened.keyboard.press("Escape")
+    opened.wait_for_selector("#dubs td:has-text('rejected')")
+    write_page(str(tmp_path), REPORT, [{**one, "finished": "2026-11-28T12:00:00+00:00"}])
+    opened.reload()
+    opened.wait_for_selector("#dubs tbody a")
+    assert opened.locator("#dubs td:has-text('rejected')").count() == 0
+    context.close()
+
+
 def exported(page: Any, kind: str, folder: Path) -> Any:
     """Content that a button hands out; it is reached by Tab from the search and pressed by Enter."""
     page.focus("#search")
@@ -319,7 +338,11 @@ def test_the_first_list_needs_one_file_of_rows_and_little_memory(browser: Any, i
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     held: list[Any] = []
-    opened.route("**/rows-00001.js", held.append)
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    opened.route("**/rows-00001.js", hold)
     opened.goto(index, wait_until="commit")
     opened.wait_for_function("document.querySelectorAll('#dubs tbody tr').length === 100")
     shown = opened.locator("#dubs caption").text_content()

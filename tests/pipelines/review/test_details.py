@@ -95,3 +95,5 @@ def test_the_earlier_version_and_what_changed() -> None:
     (text,) = shown["changes"]
     assert "render.codec auto → hevc" in text
     assert detail("/run/report", now, "ok", [])["earlier"] is None
+    same = detail("/run/report", now, "ok", [], earlier={**before, "ingredients": MADE_OF})["earlier"]
+    assert same["changes"] == []

@@ -78,6 +78,17 @@ def test_media_are_found_from_where_the_page_lies(tmp_path: Path) -> None:
     assert address("/run/report", "https://host/a.mp4") == "https://host/a.mp4"
 
 
+def test_outputs_of_a_run_that_was_moved_are_found_with_it(tmp_path: Path) -> None:
+    run = tmp_path / "moved"
+    (run / "season 1").mkdir(parents=True)
+    (run / "season 1" / "a.mp4").touch()
+    elsewhere = record("b", output=str(tmp_path / "gone.mp4"))
+    one = record("a", output="/old/place/season 1/a.mp4")
+    index = Path(write_page(str(run), REPORT, [one, elsewhere]))
+    media = {each["title"]: each["media"]["output"] for each in loaded(index.parent, "details")}
+    assert media == {"a": "../season%201/a.mp4", "b": "../../gone.mp4"}
+
+
 def test_nothing_of_a_name_is_markup(tmp_path: Path) -> None:
     hostile = HOSTILE[1]
     records = [record(name, error=name, notes=[name], video=name) for name in HOSTILE]
