@@ -18,6 +18,8 @@ from pipelines.state.run_directory import Record
 
 #: Points of a curve, and shots, that a page holds at most.
 POINTS, SHOTS = 1200, 400
+#: Predictor of landmarks that comes with a package; by the catalogue's name.
+LANDMARKS = "shape_predictor_68_face_landmarks.dat"
 #: Fields of a record that are shown as they are.
 PLAIN = (
     "title",
@@ -118,6 +120,9 @@ def models_of(record: Record) -> list[list[str]]:
     made_of = record.get("ingredients")
     weights = made_of.get("weights") if isinstance(made_of, dict) else None
     files = sorted({file for listed in (weights or {}).values() for file in listed})
+    detect = (made_of.get("options") or {}).get("detect") if isinstance(made_of, dict) else None
+    if isinstance(detect, dict) and detect.get("backend") in ("auto", "dlib"):
+        files.append(LANDMARKS)
     if not files:
         return []
     from retalk_models.registry.catalog import load_catalog

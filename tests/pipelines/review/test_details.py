@@ -73,6 +73,8 @@ def test_options_and_licences_are_read_from_the_record() -> None:
     listed = dict(models_of(made))
     assert listed["foreign.pth"] == "unknown"
     assert listed["LNet.pth"] not in ("", "unknown")
+    (own,) = models_of(record("a", ingredients={"options": {"detect": {"backend": "auto"}}}))
+    assert "300-W" in own[1], "the default engine's predictor has a licence as well"
     assert (options_of(record("a")), models_of(record("a"))) == ([], [])
 
 
