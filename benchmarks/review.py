@@ -31,7 +31,8 @@ WORDS = {
     "shifted sound, early": ("ms early",),
     "no dub": ("no frame was dubbed",),
     "no dub, drawn unchanged": ("hardly changed",),
-    "no dub, one mouth throughout": ("stands still", "does not follow"),
+    # A mouth that follows nothing may look like one that is out of step.
+    "no dub, one mouth throughout": ("stands still", "does not follow", "ms early", "ms late"),
     "wrong face": ("not the person's",),
     "hard mask": ("at its edge", "edge of the drawn"),
     "flicker": ("flickers", "shimmers"),

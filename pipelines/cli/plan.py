@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -97,17 +98,19 @@ def show_plan(
     """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be
     dubbed.
     """
-    found = plan(
-        manifest,
-        run_dir=directory,
-        engine=engine,
-        profiles=profiles,
-        options=settings,
-        defaults=defaults,
-        roots=roots,
-        limits=limits,
-        progress=sys.stderr,
-    )
+    # Ray prints what its own processes say to the output.
+    with contextlib.redirect_stdout(sys.stderr):
+        found = plan(
+            manifest,
+            run_dir=directory,
+            engine=engine,
+            profiles=profiles,
+            options=settings,
+            defaults=defaults,
+            roots=roots,
+            limits=limits,
+            progress=sys.stderr,
+        )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
     return FAILED if found.problems else DONE
 
