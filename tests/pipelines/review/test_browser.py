@@ -223,6 +223,7 @@ def test_a_decision_is_on_the_version_that_was_seen(browser: Any, tmp_path: Path
     opened.set_default_timeout(60_000)
     opened.goto(index)
     opened.click("#dubs tbody a")
+    opened.wait_for_selector("#title")
     opened.keyboard.press("r")
     opened.keyboard.press("Escape")
     opened.wait_for_selector("#dubs td:has-text('rejected')")
