@@ -43,6 +43,7 @@ FLOORS = {
         {"execution", "review"},
         {"capacity", "runner"},
         {"one_title", "evaluation"},
+        {"training"},
         {"cli"},
         {"__main__"},
     ],
