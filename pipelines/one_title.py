@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,6 +37,7 @@ def dub(
     crf: float | str | None = None,
     bitrate: str = "",
     preset: str = "",
+    consent: str | Mapping[str, str] = "",
     keep_segments: bool = False,
     cache: str | bool | None = None,
     overwrite: bool = False,
@@ -66,6 +68,7 @@ def dub(
         crf: constant rate factor, lower is better; None: 17.
         bitrate: mean bits a second such as "8M", in place of a constant quality.
         preset: speed of the encoder, "ultrafast" to "veryslow"; empty: superfast.
+        consent: of the person who is dubbed: a text, a URL, or a table of ``who``, ``when``, ``scope``, ``text``, ``url``.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
         overwrite: replace an output that exists already; a call that was interrupted is resumed with what it
@@ -96,6 +99,7 @@ def dub(
     row = row_of(str(video), str(speech), target)
     defaults: dict[str, Any] = {"face": face, "length": length, "audio": audio, "language": language}
     defaults |= {"loudness": loudness, "place": place}
+    defaults |= {"consent": consent} if consent else {}
     defaults |= {name: value for name, value in encoder.items() if value not in ("", None)}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}

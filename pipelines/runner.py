@@ -17,7 +17,14 @@ from typing import Any, TextIO
 
 from operators.storage.errors import refusal
 from operators.storage.files import join, sweep
-from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits, with_review
+from pipelines.engine.config import (
+    EngineConfig,
+    ProfileConfig,
+    load_profile,
+    with_limits,
+    with_review,
+    with_rights,
+)
 from pipelines.engine.metrics import REVIEW
 from pipelines.engine.model_files import check_weights, wanted_files
 from pipelines.engine.resolve import resolve_engine
@@ -28,6 +35,7 @@ from pipelines.execution.ray_session import RayStartError, is_joined
 from pipelines.execution.run_spec import RunSpec, cache_folder
 from pipelines.execution.runner_choice import choose_runner
 from pipelines.manifest.confinement import restrict_paths
+from pipelines.manifest.consent import check_consent
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import LOW_QUALITY, LowQuality, Runner, Title, label, overrides_of
 from pipelines.monitoring.command_log import LOGGER, command_log
@@ -102,21 +110,22 @@ def run(
     overwrite: bool = False,
     ended: Callable[[Record], None] | None = None,
     on_low_quality: LowQuality = "keep",
+    rights: Mapping[str, Any] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
     Args:
         manifest: path or URL of a manifest (.jsonl, .csv, .parquet), or its rows: ``id``, ``video``,
             ``speech``, ``output``, and optionally ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``,
-            ``crf``, ``bitrate``, ``preset`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and ``dubs``,
+            ``crf``, ``bitrate``, ``preset``, ``consent`` and options of stages (``"speak.lag"``); or ``id``, ``video`` and ``dubs``,
             a list of such dubs. Relative outputs lie in the run directory.
         run_dir: fsspec URL of the run directory.
         engine: name, path of a .yaml file, or configuration.
         profile: the same.
         options: engine-wide options of stages, ``{stage: {option: value}}``; under ``"metrics"`` and ``"review"`` the choice of
             metrics and the thresholds for review.
-        defaults: ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset`` for rows
-            that have none.
+        defaults: ``face``, ``length``, ``audio``, ``language``, ``loudness``, ``codec``, ``crf``, ``bitrate``, ``preset``, ``consent``
+            for rows that have none.
         runner: "ray"; "local": a plain loop in this process; "auto": the latter where Ray would not pay
             (`pipelines.execution.runner_choice`).
         keep_segments: do not delete encoded segments after assembly.
@@ -132,12 +141,14 @@ def run(
         overwrite: replace outputs that exist and that no run in this directory has made.
         on_low_quality: of a dub whose measures ask for a look: "keep" writes it; "passthrough" writes it with the source's own
             pictures in the shots that are bad; "fail" fails it with the reasons, nothing is written.
+        rights: in place of the profile's conditions on rights, by name: ``require_consent``.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
         ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
             has finished included; from any thread.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
+        MissingConsentError: rows have no consent where it is required; nothing has run.
         ExistingOutputError: an output exists that no run in this directory has made; nothing has run.
         PreflightError: the run would crawl or fail; nothing has run.
         LockedError: another run is at work in the run directory.
@@ -157,9 +168,13 @@ def run(
         raise UsageError(f"on_low_quality {on_low_quality!r}: choose {', '.join(LOW_QUALITY)}")
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
+    chosen = with_rights(chosen, rights or {})
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
-    titles = preflight.with_missing_files(select(manifested, only, redo))
+    titles = select(manifested, only, redo)
+    if chosen.rights.require_consent:
+        check_consent(titles)
+    titles = preflight.with_missing_files(titles)
     spec = RunSpec(
         directory,
         built,

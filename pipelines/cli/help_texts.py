@@ -20,8 +20,9 @@ Examples:
 
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV, TSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio,
-language, loudness, codec, crf, bitrate, preset and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`). Several
-dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an audio stream.
+language, loudness, codec, crf, bitrate, preset, consent and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`).
+Several dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an
+audio stream.
 
 Relative inputs are looked up in the manifest's folder and in the working directory; relative outputs are written to DIR. A title that
 cannot be dubbed (a missing or damaged file, no face, silent speech) is recorded as failed in DIR/ledger.jsonl, and the others finish."""
@@ -165,6 +166,10 @@ makes ProRes 4444, HDR10 and HLG make HEVC, all else H.264; or h264, hevc, prore
 LOUDNESS_HELP = """\
 loudness of the speech in the output: off (default): its own, also where many channels are mixed down; source: that of the video's audio; or
 a number of LUFS such as -23 (EBU R 128) or -16, with true peaks limited to -1 dBTP"""
+
+CONSENT_HELP = """\
+consent of the person who is dubbed: a text, a URL, or a table as JSON ({"who": ..., "when": "2026-11-27", "scope": ..., "url": ...}). It is
+kept in the ledger"""
 
 RUNNER_HELP = """\
 where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.cli.help_texts import (
     AUDIO_HELP,
     CODEC_HELP,
+    CONSENT_HELP,
     FACE_HELP,
     LENGTH_HELP,
     LOUDNESS_HELP,
@@ -60,6 +61,18 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
         default="",
         metavar="CODE",
         help="language of the speech, such as deu or de; written into the output's audio track",
+    )
+    group.add_argument("--consent", default="", metavar="TEXT", help=CONSENT_HELP)
+    _add_rights(command)
+
+
+def _add_rights(command: argparse.ArgumentParser) -> None:
+    """Add the conditions on rights."""
+    group = command.add_argument_group("rights", "docs/rights.md; also in a profile, under rights")
+    group.add_argument(
+        "--require-consent",
+        action="store_true",
+        help="refuse to start where a title has no consent; the rows are named",
     )
 
 
@@ -204,9 +217,15 @@ def guards(args: argparse.Namespace) -> dict[str, Any]:
     return {"roots": args.root, "limits": limits(args.limits)}
 
 
+def rights(args: argparse.Namespace) -> dict[str, Any]:
+    """The conditions on rights that are given, for `pipelines.runner.run`."""
+    return {name: True for name in ("require_consent",) if getattr(args, name)}
+
+
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
-    names = ("face", "length", "audio", "language", "loudness", "place", "codec", "crf", "bitrate", "preset")
+    encoder = ("codec", "crf", "bitrate", "preset")
+    names = ("face", "length", "audio", "language", "loudness", "place", "consent", *encoder)
     return {name: value for name in names if (value := getattr(args, name)) != "" or name == "language"}
 
 
@@ -223,6 +242,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "on_low_quality": args.on_low_quality,
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
+        "rights": rights(args),
         **guards(args),
         "cache": False if args.no_cache else args.cache,
     }

@@ -17,7 +17,7 @@ from operators.storage.errors import refusal
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, Work, describe, find_rates, forecast, to_json
-from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits, with_rights
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
@@ -26,6 +26,7 @@ from pipelines.engine.specs import PlanSpec
 from pipelines.errors import DONE, FAILED, PreflightError, UsageError
 from pipelines.execution.ray_session import machine_cpus, ray_session
 from pipelines.manifest.confinement import restrict_paths
+from pipelines.manifest.consent import check_consent
 from pipelines.manifest.reader import titles_of
 from pipelines.manifest.titles import UNNAMED, Title, label, overrides_of
 from pipelines.monitoring.formatting import count, duration
@@ -94,6 +95,7 @@ def show_plan(
     as_json: bool = False,
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
+    rights: Mapping[str, Any] | None = None,
 ) -> int:
     """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be
     dubbed.
@@ -109,6 +111,7 @@ def show_plan(
             defaults=defaults,
             roots=roots,
             limits=limits,
+            rights=rights,
             progress=sys.stderr,
         )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
@@ -125,6 +128,7 @@ def plan(
     defaults: Mapping[str, Any] | None = None,
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
+    rights: Mapping[str, Any] | None = None,
     progress: TextIO | None = None,
 ) -> Plan:
     """Probe every title, look for shots and faces, and forecast time and cost. Nothing is dubbed.
@@ -135,11 +139,11 @@ def plan(
             run was begun, what is found out about its titles.
         engine: name, path of a .yaml file, or configuration.
         profiles: the same; the first one's segments are planned, each gets a forecast.
-        options, defaults, roots, limits: as for `run`.
+        options, defaults, roots, limits, rights: as for `run`.
         progress: where titles that are known to fail are named before the others are looked into.
 
     Raises:
-        ConfigError, ManifestError: wrong usage.
+        ConfigError, ManifestError, MissingConsentError: wrong usage.
 
     Returns:
         The plan; its ``problems`` say why titles cannot be dubbed.
@@ -149,15 +153,16 @@ def plan(
         >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
     """
     built = resolve_engine(engine, options)
-    chosen = [
-        with_limits(load_profile(one) if isinstance(one, str) else one, limits or {}) for one in profiles
-    ]
+    loaded = [load_profile(one) if isinstance(one, str) else one for one in profiles]
+    chosen = [with_rights(with_limits(one, limits or {}), rights or {}) for one in loaded]
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
         with _names_without(scratch):
             listed = titles_of(manifest, built, run, defaults)
+            if any(one.rights.require_consent for one in chosen):
+                check_consent(listed)
         titles = with_missing_files(restrict_paths(listed, roots, run))
         if progress is not None and not all(title.hopeless for title in titles):
             for text in will_fail(titles, "the problems list them"):

@@ -169,6 +169,7 @@ def read_report(url: str) -> dict[str, Any]:
         "done": len(done),
         "failed": sum(r["state"] == "failed" for r in listed),
         "review": sum(r.get("verdict") == "review" for r in done),
+        "consent": sum(bool(r.get("consent")) for r in done),
     }
     dubs.update(
         {
@@ -218,6 +219,10 @@ def _for_review(dubs: Mapping[str, Any]) -> str:
     return f" For review: {dubs['review']}." if dubs["review"] else ""
 
 
+def _with_consent(dubs: Mapping[str, Any]) -> str:
+    return f" With consent: {dubs['consent']}." if dubs["consent"] else ""
+
+
 def markdown(url: str, report: Mapping[str, Any]) -> str:
     """The report as Markdown, aligned so that it reads as text too."""
     dubs, actual, planned = report["dubs"], report["actual"], report["forecast"]
@@ -231,6 +236,7 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         f"{duration(dubs['video_seconds'])} of video, "
         f"{dubs['frames']} frames, {dubs['segments']} segments ({dubs['reused']} taken from an earlier run)."
         + _for_review(dubs)
+        + _with_consent(dubs)
     )
     lines += [
         "",

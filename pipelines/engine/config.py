@@ -26,6 +26,7 @@ from pipelines.engine.profile_parts import (
     PoolConfig,
     Rates,
     ReviewConfig,
+    RightsConfig,
     Strict,
 )
 from pipelines.errors import ConfigError
@@ -99,6 +100,7 @@ class ProfileConfig(Strict):
     limits: LimitsConfig = LimitsConfig()
     cache: CacheConfig = CacheConfig()
     review: ReviewConfig = ReviewConfig()
+    rights: RightsConfig = RightsConfig()
     nodes: list[NodeGroup] = Field(
         default_factory=list, description="what the machines are; none: this machine"
     )
@@ -263,13 +265,7 @@ def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCo
     Raises:
         ConfigError: an unknown limit or a wrong value.
     """
-    if not changed:
-        return profile
-    try:
-        limits = LimitsConfig.model_validate({**profile.limits.model_dump(), **changed})
-    except ValidationError as error:
-        raise ConfigError(explain(error, "--limit", LimitsConfig)) from error
-    return profile.model_copy(update={"limits": limits})
+    return _with_section(profile, "limits", changed, "--limit")
 
 
 def with_review(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
@@ -278,10 +274,27 @@ def with_review(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCo
     Raises:
         ConfigError: an unknown threshold or a wrong value.
     """
+    return _with_section(profile, "review", changed, "--set: review")
+
+
+def with_rights(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """Return a profile with other conditions on rights.
+
+    Raises:
+        ConfigError: an unknown condition or a wrong value.
+    """
+    return _with_section(profile, "rights", changed, "rights")
+
+
+def _with_section(
+    profile: ProfileConfig, section: str, changed: Mapping[str, Any], where: str
+) -> ProfileConfig:
+    """Return a profile with other values in one of its sections; `where` names it in messages."""
     if not changed:
         return profile
+    before: BaseModel = getattr(profile, section)
     try:
-        review = ReviewConfig.model_validate({**profile.review.model_dump(), **changed})
+        after = type(before).model_validate({**before.model_dump(), **changed})
     except ValidationError as error:
-        raise ConfigError(explain(error, "--set: review", ReviewConfig)) from error
-    return profile.model_copy(update={"review": review})
+        raise ConfigError(explain(error, where, type(before))) from error
+    return profile.model_copy(update={section: after})

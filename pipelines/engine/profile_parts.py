@@ -165,6 +165,14 @@ class ReviewConfig(Strict):
     jitter: float = Field(default=3.0, ge=0, description="largest jitter of a shot, levels")
 
 
+class RightsConfig(Strict):
+    """Conditions on the rights of a run's titles and parts; docs/rights.md."""
+
+    require_consent: bool = Field(
+        default=False, description="refuse rows without consent before anything runs"
+    )
+
+
 class EnginePools(Strict):
     """Pools for one engine, in place of the profile's general ones."""
 

@@ -73,6 +73,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "speech": dub.dub.speech,
         "output": dub.dub.output,
         "language": dub.dub.language,
+        "consent": dub.dub.consent or None,
         "engine": engine,
         "key": output_key(dub.key, dub.dub),
         "frames": dub.frames,

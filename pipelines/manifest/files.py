@@ -33,6 +33,7 @@ DUB_KEYS = (
     "crf",
     "bitrate",
     "preset",
+    "consent",
 )
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30

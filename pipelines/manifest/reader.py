@@ -2,9 +2,8 @@
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
 ``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
-``audio``, ``language``, ``loudness``, ``place``, ``codec``, ``crf``, ``bitrate``, ``preset`` and any option of the engine's
-stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag":
-0.04}``.
+``audio``, ``language``, ``loudness``, ``place``, ``codec``, ``crf``, ``bitrate``, ``preset``, ``consent`` (see
+`pipelines.manifest.consent`) and any option of the engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
 
 A table that is doubtful as a whole (unreadable, unknown columns, two rows with the same id or output) raises
 `ManifestError` before anything runs; a row that cannot be used becomes a title with an error, and the others
@@ -37,6 +36,7 @@ from pipelines.manifest.cells import (
 )
 from pipelines.manifest.columns import row_prefix, unknown_columns
 from pipelines.manifest.conflicts import repeated, without_overwritten_inputs
+from pipelines.manifest.consent import consent_of
 from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
 from pipelines.manifest.titles import (
     AUDIO_RULES,
@@ -51,7 +51,7 @@ from pipelines.manifest.titles import (
 )
 
 #: Keys of a row that its dubs take over.
-SHARED_KEYS = ("length", "audio", "loudness", "place", "codec", "crf", "bitrate", "preset")
+SHARED_KEYS = ("length", "audio", "loudness", "place", "codec", "crf", "bitrate", "preset", "consent")
 MAX_PROBLEMS = 20
 
 
@@ -148,6 +148,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
             choice(defaults, key, allowed, allowed[0])
         loudness_target(defaults)
         encoding(defaults, "")
+        consent_of(defaults.get("consent"))
     except RowError as problem:
         raise ManifestError(str(problem)) from problem
 
@@ -304,6 +305,7 @@ def _dub(
             audio=choice(values, "audio", AUDIO_RULES, "replace"),
             loudness=loudness_target(values),
             place=choice(values, "place", PLACE_RULES, "track"),
+            consent=consent_of(values.get("consent")),
             options=options,
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )

@@ -37,7 +37,7 @@ class Dub:
 
     `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage:
     {option: value}}`` of stages that run once per dub. `error` says why this dub cannot be made, where the
-    title's others can.
+    title's others can. `consent` has the entries of `pipelines.manifest.consent` that are given.
     """
 
     dub: str
@@ -50,6 +50,7 @@ class Dub:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str = ""
     place: PlaceRule = "track"
+    consent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

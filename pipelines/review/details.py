@@ -108,6 +108,7 @@ def options_of(record: Record) -> list[list[str]]:
         for name in ("face", "length", "audio", "loudness", "place")
         if made_of.get(name)
     ]
+    found += [[f"consent.{name}", text] for name, text in (record.get("consent") or {}).items() if text]
     for stage, values in (made_of.get("options") or {}).items():
         found += [
             [f"{stage}.{name}", str(value)] for name, value in values.items() if value not in ("", None)

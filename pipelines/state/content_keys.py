@@ -195,8 +195,11 @@ def segment_ingredients(
 
 
 def output_ingredients(dub: Dub) -> Ingredients:
-    """Return the ingredients of a dub's output beside its segments: their assembly, and the place."""
-    return {name: getattr(dub, name) for name in ("output", "audio", "language", "loudness", "place")}
+    """Return the ingredients of a dub's output beside its segments: their assembly, what its provenance says, and
+    the place.
+    """
+    names = ("output", "audio", "language", "loudness", "place", "consent")
+    return {name: getattr(dub, name) for name in names}
 
 
 def output_key(key: str, dub: Dub) -> str:

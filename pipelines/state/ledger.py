@@ -16,6 +16,9 @@ METRIC = pa.struct(
 #: A reason to look at a dub, and its place in the output in seconds (null: everywhere).
 REASON = pa.struct([pa.field("text", pa.string()), pa.field("at", pa.float64())])
 
+#: Consent of the person who is dubbed: the entries that the manifest gives (null: none).
+CONSENT = pa.struct([pa.field(name, pa.string()) for name in ("who", "when", "scope", "text", "url")])
+
 #: Columns of the ledger, one row per title and dub.
 LEDGER = pa.schema(
     [
@@ -42,6 +45,7 @@ LEDGER = pa.schema(
         pa.field("verdict", pa.string()),
         pa.field("reasons", pa.list_(REASON)),
         pa.field("notes", pa.list_(pa.string())),
+        pa.field("consent", CONSENT),
         pa.field("finished", pa.string()),
     ]
 )
