@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from retalk_models.installation import DISTRIBUTION
 from retalk_models.plugins import STORAGE_RULES, PluginError, plugin, plugins
+from retalk_models.retrying import RETRYABLE_STATUS
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +92,15 @@ def azure(problem: BaseException) -> Fault | None:
 
 
 def http(problem: BaseException) -> Fault | None:
-    """Judge the answers 401, 403 and 407 of a web server, and addresses that are none."""
+    """Judge the answers of a web server that are not worth another try, and addresses that are none."""
     if type(problem).__name__.startswith("InvalidUrl"):
         return "final"
-    return "credentials" if getattr(problem, "status", None) in (401, 403, 407) else None
+    status = getattr(problem, "status", None)
+    if status in (401, 403, 407):
+        return "credentials"
+    if status in (404, 410):
+        return "missing"
+    return "final" if isinstance(status, int) and status >= 400 and status not in RETRYABLE_STATUS else None
 
 
 #: Rules of this distribution, asked after those of others.

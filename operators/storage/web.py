@@ -63,6 +63,13 @@ async def guarded_client(**options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, trace_configs=[guard], **options)
 
 
+def _lasting(problem: aiohttp.ClientConnectorError) -> bool:
+    """True for a failed connection that waiting does not mend: a name that does not exist, a certificate that is wrong."""
+    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+        return getattr(problem.os_error, "errno", None) != socket.EAI_AGAIN
+    return isinstance(problem, aiohttp.ClientConnectorCertificateError)
+
+
 class WebFileSystem(HTTPFileSystem):
     """fsspec's file system of web servers, which asks with a request that presigned URLs allow, and reads files
     of servers without ranges through a copy.
@@ -80,8 +87,9 @@ class WebFileSystem(HTTPFileSystem):
         except aiohttp.ClientConnectorError as problem:
             if isinstance(problem.os_error, PermissionError):
                 raise problem.os_error from problem
-            # Nobody answers there: not what is worth waiting for.
-            raise FileNotFoundError(errno.ENOENT, f"no server answers ({problem})", url) from problem
+            if _lasting(problem):
+                raise FileNotFoundError(errno.ENOENT, f"no server answers ({problem})", url) from problem
+            raise  # a server that starts again refuses connections for a while
 
     async def _asked(self, url: str) -> dict[str, Any]:
         headers = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}

@@ -7,15 +7,18 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from operators.media.audio import load_audio
 from operators.media.probe import probe_video
+from operators.storage import retry
 from operators.storage.addresses import is_forbidden_address, is_forbidden_host
 from operators.storage.errors import MediaError, StorageError
 from operators.storage.files import filesystem, fingerprint, local_copy
@@ -27,13 +30,15 @@ web = pytest.importorskip(
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a folder; the first part of a path says how: ranges, whole, unsized, to (a redirect to the query)."""
+    """Serves a folder; the first part of a path says how: ranges, whole, unsized, to (a redirect to the query), or the status
+    of a refusal.
+    """
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder, self.seen = folder, list[tuple[str, str]]()
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -51,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", query)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if how.isdigit():
+            self.send_error(int(how))
             return
         file = self.server.folder / name
         if not file.is_file():
@@ -133,6 +141,53 @@ def test_missing_and_empty_files_are_told(server: Server) -> None:
         fingerprint(f"{server.url}/ranges/absent.mp4")
     with pytest.raises(MediaError, match="empty"):
         fingerprint(f"{server.url}/whole/empty")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(404, "no such file"), (410, "no such file"), (403, "check the credentials"), (451, "451")],
+)
+def test_lasting_refusals_are_told_at_once(server: Server, status: int, message: str) -> None:
+    url = f"{server.url}/{status}/v.mp4"
+    with pytest.raises(MediaError, match=message) as told:
+        fingerprint(url)
+    assert str(told.value).startswith(url)
+    assert len(server.seen) == 1
+
+
+def test_a_server_that_starts_again_is_waited_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections are refused until the server is back: on the second try."""
+    url, port = f"{server.url}/ranges/v.mp4", server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    back: list[Server] = []
+    tries = []
+
+    def pause(seconds: float) -> None:
+        tries.append(seconds)
+        if not back:
+            back.append(Server(tmp_path, port))
+            threading.Thread(target=back[0].serve_forever, kwargs={"poll_interval": 0.05}).start()
+
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+    try:
+        assert fingerprint(url)[1] == (tmp_path / "v.mp4").stat().st_size
+    finally:
+        for one in back:
+            one.shutdown()
+            one.server_close()
+    assert tries
+
+
+def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a.mp4"
+        monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "1")
+        with pytest.raises(StorageError, match=r"does not answer \([2-9] tries in \d s.*run again when it does"):
+            fingerprint(url)
 
 
 @pytest.mark.parametrize(

@@ -234,9 +234,10 @@ def server(tree: Path) -> Iterator[str]:
 
 
 def test_signed_urls_work_and_leave_no_trace(
-    tree: Path, server: str, capsys: pytest.CaptureFixture[str]
+    tree: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A real HTTP server: the signature reaches it, and nothing that is written or printed has it."""
+    monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "1")
     engine = tree / "engine.yaml"
     engine.write_text(yaml.safe_dump(engine_config().model_dump()))
     profile = tree / "profile.yaml"

@@ -140,8 +140,9 @@ def test_what_a_node_answers_is_judged() -> None:
 
 
 def test_storage_that_does_not_answer_refuses_the_run_only_if_nothing_else_does(
-    footage: Path, tmp_path: Path
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "0.1")
     away = {
         "id": "away",
         "video": "http://127.0.0.1:9/a.mp4",
