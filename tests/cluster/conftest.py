@@ -13,6 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,32 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+@dataclass
+class Head:
+    """A Ray head.
+
+    Attributes:
+        dashboard: URL of its dashboard.
+        address: what RAY_ADDRESS names.
+        folder: its temporary folder.
+    """
+
+    dashboard: str
+    address: str
+    folder: Path
+
+
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[str]:
-    """The dashboard's URL of a Ray head with four (logical) CPUs."""
+def ray_head(head: Head) -> str:
+    """The URL of the head's dashboard."""
+    return head.dashboard
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A Ray head with four (logical) CPUs."""
     folder = tempfile.mkdtemp(prefix="rt")  # short: the paths of Ray's sockets are limited
-    port, dashboard, client, agent = free_ports(4)
+    port, dashboard, client, agent, metrics = free_ports(5)
     command = [
         *(
             sys.executable,
@@ -76,6 +98,7 @@ def ray_head() -> Iterator[str]:
             f"--dashboard-port={dashboard}",
             f"--ray-client-server-port={client}",
             f"--dashboard-agent-listen-port={agent}",
+            f"--metrics-export-port={metrics}",
         ),
         *(
             "--node-ip-address=127.0.0.1",
@@ -87,9 +110,9 @@ def ray_head() -> Iterator[str]:
     ]
     log = Path(folder) / "start.log"
     with log.open("w") as out:
-        head = subprocess.Popen(
+        process = subprocess.Popen(
             command,
-            env=environment(),
+            env={**environment(), "RAY_metrics_report_interval_ms": "1000"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -103,17 +126,17 @@ def ray_head() -> Iterator[str]:
                 with urllib.request.urlopen(f"{address}/api/version", timeout=5):
                     break
             except OSError:
-                assert head.poll() is None, log.read_text()
+                assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.5)
-        yield address
+        yield Head(address, f"127.0.0.1:{port}", Path(folder))
     finally:
-        ours = descendants(head.pid)
-        head.terminate()  # ends its services in order; what is left is ended by its id
+        ours = descendants(process.pid)
+        process.terminate()  # ends its services in order; what is left is ended by its id
         with contextlib.suppress(subprocess.TimeoutExpired):
-            head.wait(3)
+            process.wait(3)
         for pid in ours:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        head.wait(30)
+        process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)

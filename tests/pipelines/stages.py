@@ -134,7 +134,7 @@ class MisbehaveDub(Stage):
 class Paint(Stage):
     """Paints the level into a corner of each output frame and writes the segment.
 
-    Appends a line to `log` for each segment it computes; with `wait`, stands still at the third segment until
+    Appends a line to `log` for each segment it computes; with `wait`, stands still at segment `wait_at` until
     that file is there; sleeps `pause` seconds for each frame.
     """
 
@@ -142,6 +142,7 @@ class Paint(Stage):
     class PaintOptions:
         log: str = ""
         wait: str = ""
+        wait_at: int = 2
         pause: float = 0.0
 
     name = "paint"
@@ -160,7 +161,7 @@ class Paint(Stage):
         if options.log:
             with open(options.log, "a") as log:
                 log.write(f"{segment.segment_id}\n")
-        while options.wait and segment["segment"] == 2 and not Path(options.wait).exists():
+        while options.wait and segment["segment"] == options.wait_at and not Path(options.wait).exists():
             time.sleep(0.02)
         time.sleep(options.pause * len(segment.source))
         return receipt(target, written)

@@ -77,7 +77,15 @@ def test_errors_of_web_servers() -> None:
     from yarl import URL
 
     about = aiohttp.RequestInfo(URL("http://x"), "GET", {}, URL("http://x"))  # type: ignore[arg-type]
-    answers = {401: "credentials", 403: "credentials", 404: "missing", 410: "missing", 451: "final", 429: None, 500: None}
+    answers = {
+        401: "credentials",
+        403: "credentials",
+        404: "missing",
+        410: "missing",
+        451: "final",
+        429: None,
+        500: None,
+    }
     for status, fault in answers.items():
         assert judge("https://x/y", aiohttp.ClientResponseError(about, (), status=status)) == (fault, "")
 

@@ -186,7 +186,9 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         free.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a.mp4"
         monkeypatch.setenv("RETALK_STORAGE_PATIENCE", "1")
-        with pytest.raises(StorageError, match=r"does not answer \([2-9] tries in \d s.*run again when it does"):
+        with pytest.raises(
+            StorageError, match=r"does not answer \([2-9] tries in \d s.*run again when it does"
+        ):
             fingerprint(url)
 
 
