@@ -35,11 +35,12 @@ from pipelines.cli.options import (
     run_options,
     settings,
 )
+from pipelines.cli.train import add_parser as add_train
 from pipelines.errors import INTERRUPTED
 from pipelines.monitoring.supervision import supervised, tell_reading
 
 #: Commands that no other distribution may bring.
-OWN = ("completion", "dub", "eval", "models", "plan", "profile", "report", "run", "stages", "status")
+OWN = ("completion", "dub", "eval", "models", "plan", "profile", "report", "run", "stages", "status", "train")
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -59,6 +60,7 @@ def parser() -> Parser:
     _add_status(commands)
     _add_report(commands)
     add_eval(commands)
+    add_train(commands)
     _add_profile(commands)
     _add_stages(commands)
     if importlib.util.find_spec("pipelines.cli.models") is not None:

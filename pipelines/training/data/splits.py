@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from pipelines.training.data.store import LeftOut, Settings
 #: Means over a video are closer than single faces (`operators.faces.identity.SAME`): a wrong union costs variety, a missed one
 #: lets a person into two splits.
 SAME_PERSON = 0.9 * SAME
+#: Bits of 128 in which the signatures of copies differ at most, and of a part of a signature.
+ALIKE, PART_BITS = 7, 16
 
 
 def split_identities(identities: Iterable[str], settings: Settings) -> dict[str, str]:
@@ -52,7 +55,7 @@ def merge_identities(
     Returns:
         Identities by source; of those that are merged, the alphabetically first.
     """
-    names = sorted(descriptors)
+    names = sorted(set(descriptors) & set(identities))
     parent = {identity: identity for identity in identities.values()}
 
     def root(identity: str) -> str:
@@ -60,7 +63,7 @@ def merge_identities(
             identity = parent[identity]
         return identity
 
-    points = np.array([descriptors[name] for name in names], np.float64).reshape(len(names), -1)
+    points = np.array([descriptors[name] for name in names], np.float64).reshape(len(names), 128)
     for number, name in enumerate(names):
         near = np.linalg.norm(points[number + 1 :] - points[number], axis=1) < SAME_PERSON
         for other in np.flatnonzero(near) + number + 1:
@@ -70,17 +73,26 @@ def merge_identities(
 
 
 def without_copies(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[LeftOut]]:
-    """Drop clips whose signature another one has; of copies the first by id stays."""
-    first: dict[str, str] = {}
+    """Drop clips whose signature is nearly another's; of copies the first by id stays.
+
+    Signatures that differ in up to `ALIKE` bits agree in at least one of `ALIKE` + 1 equal parts: only those are compared.
+    """
+    kept: set[str] = set()
+    copies: dict[str, str] = {}
+    parts: dict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["id"]):
-        first.setdefault(row["signature"], row["id"])
-    kept, dropped = [], []
-    for row in rows:
-        if first[row["signature"]] == row["id"]:
-            kept.append(dict(row))
-        else:
-            seconds = row["frames"] / RATE
-            dropped.append(
-                LeftOut(row["source"], "duplicate", f"{row['id']} = {first[row['signature']]}", seconds)
-            )
-    return kept, dropped
+        bits = int(row["signature"] or "0", 16)
+        keys = [(part, bits >> (part * PART_BITS) & (1 << PART_BITS) - 1) for part in range(ALIKE + 1)]
+        near = (name for key in keys for other, name in parts[key] if (bits ^ other).bit_count() <= ALIKE)
+        if (first := min(near, default="")) != "":
+            copies[row["id"]] = first
+            continue
+        kept.add(row["id"])
+        for key in keys:
+            parts[key].append((bits, row["id"]))
+    dropped = [
+        LeftOut(row["source"], "duplicate", f"{row['id']} = {copies[row['id']]}", row["frames"] / RATE)
+        for row in rows
+        if row["id"] in copies
+    ]
+    return [dict(row) for row in rows if row["id"] in kept], dropped

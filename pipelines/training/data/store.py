@@ -82,7 +82,7 @@ class LeftOut:
     seconds: float = 0.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Receipt:
     """A finished shard.
 

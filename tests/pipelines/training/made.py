@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def made_clip(
             "sync_offset": 1.0,
             "sync_confidence": 0.5,
         },
-        "signature": f"{identity}{seed}{frames}",
+        "signature": hashlib.md5(f"{identity} {seed} {frames}".encode()).hexdigest(),
         "heads": encoded(heads, settings.quality),
         "faces": encoded(faces, settings.quality),
         "head_boxes": np.tile(np.array([0, 0, 256, 256], np.float32), (frames, 1)),

@@ -102,12 +102,15 @@ def test_videos_with_the_same_face_are_one_identity() -> None:
 
 
 def test_copies_are_dropped_with_the_name_of_the_one_that_stays() -> None:
+    whole = 0x0123456789ABCDEF_FEDCBA9876543210
+    one_each = sum(1 << (16 * k) for k in range(7))  # a bit in each of seven parts
+    signatures = {"b": whole ^ one_each, "a": whole, "c": whole ^ 0xFF, "d": 0}
     rows: list[dict[str, Any]] = [
-        {"id": name, "source": name, "signature": sign, "frames": 50}
-        for name, sign in (("b", "1"), ("a", "1"), ("c", "2"))
+        {"id": name, "source": name, "signature": f"{bits:032x}", "frames": 50}
+        for name, bits in signatures.items()
     ]
     kept, dropped = without_copies(rows)
-    assert [row["id"] for row in kept] == ["a", "c"]
+    assert [row["id"] for row in kept] == ["a", "c", "d"]  # eight bits are too many
     assert [(one.source, one.reason, one.detail, one.seconds) for one in dropped] == [
         ("b", "duplicate", "b = a", 2.0)
     ]
