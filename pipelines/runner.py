@@ -21,6 +21,7 @@ from pipelines.engine.config import (
     EngineConfig,
     ProfileConfig,
     load_profile,
+    with_label,
     with_limits,
     with_review,
     with_rights,
@@ -43,6 +44,7 @@ from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
+from pipelines.rights.labels import labelled
 from pipelines.state.changes import summary
 from pipelines.state.listed import write_listed
 from pipelines.state.lock import RunLock
@@ -111,6 +113,7 @@ def run(
     ended: Callable[[Record], None] | None = None,
     on_low_quality: LowQuality = "keep",
     rights: Mapping[str, Any] | None = None,
+    label: Mapping[str, Any] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
@@ -142,6 +145,8 @@ def run(
         on_low_quality: of a dub whose measures ask for a look: "keep" writes it; "passthrough" writes it with the source's own
             pictures in the shots that are bad; "fail" fails it with the reasons, nothing is written.
         rights: in place of the profile's conditions on rights, by name: ``require_consent``.
+        label: in place of the profile's notice on the picture, by name: ``text`` (or ``eu``, ``cn``), ``position``, ``seconds``,
+            ``size``, ``font``, ``producer``; see docs/rights.md.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
         ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
             has finished included; from any thread.
@@ -168,9 +173,10 @@ def run(
         raise UsageError(f"on_low_quality {on_low_quality!r}: choose {', '.join(LOW_QUALITY)}")
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
-    chosen = with_rights(chosen, rights or {})
+    chosen = with_label(with_rights(chosen, rights or {}), label or {})
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
+    manifested = labelled(manifested, built, chosen.label)
     titles = select(manifested, only, redo)
     if chosen.rights.require_consent:
         check_consent(titles)

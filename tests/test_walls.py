@@ -39,7 +39,7 @@ FLOORS = {
         {"engine"},
         {"manifest"},
         {"state"},
-        {"planning", "preflight", "monitoring"},
+        {"planning", "preflight", "monitoring", "rights"},
         {"execution", "review"},
         {"capacity", "runner"},
         {"one_title", "evaluation"},

@@ -35,7 +35,7 @@ from operators.media.losses import container_tags, losses, picture_losses, prope
 from operators.media.loudness import Levelling, LoudnessTap, centred, levelling
 from operators.media.matroska import set_display_size
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac, with_centre
-from operators.media.tags import content_tags, movflags
+from operators.media.tags import content_tags, movflags, with_added
 from operators.media.tracks import Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
 from operators.storage.errors import MediaError
@@ -59,6 +59,7 @@ def assemble(
     loudness: str = "off",
     place: Place = "track",
     heard: dict[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -82,6 +83,7 @@ def assemble(
         place: "track": the speech's track holds the speech alone. "centre": it holds the source's default audio with the speech in
             the place of its centre channel, where that has one (5.1, 7.1, ...).
         heard: is given the new track's ``loudness`` in LUFS, where there is one.
+        tags: of the file, beside the source's (`operators.media.tags.with_added`).
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -111,6 +113,7 @@ def assemble(
                 loudness,
                 place,
                 heard,
+                tags or {},
             )
         except av.error.FFmpegError as error:
             raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
@@ -127,6 +130,7 @@ def _write(
     loudness: str,
     place: Place,
     heard: dict[str, float] | None,
+    added: Mapping[str, str],
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -134,7 +138,7 @@ def _write(
         template = video_stream(stack.enter_context(open_input(segments[0])), segments[0])
         source = stack.enter_context(open_input(video))
         dubbed = find_video(source, video)
-        tags = content_tags(source.metadata)
+        tags = with_added(content_tags(source.metadata), added)
         options = _muxer_options(
             name,
             tags,
@@ -181,7 +185,7 @@ def _write(
             packets.append(track.packets(stream, begin, end, tap.take if tap else None))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
-        whole = container_tags(source.metadata)
+        whole = container_tags(tags)
         shape, size = dubbed.sample_aspect_ratio or Fraction(1), (template.width, template.height)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):

@@ -8,6 +8,8 @@ import dataclasses
 import re
 from typing import Literal, get_args
 
+from operators.media.label import Label
+
 Codec = Literal["auto", "h264", "hevc", "prores", "dnxhr", "av1", "ffv1", "h264_nvenc", "hevc_nvenc"]
 CODECS: tuple[str, ...] = get_args(Codec)
 Container = Literal["", "mp4", "mov", "mkv"]
@@ -32,8 +34,8 @@ _BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoding:
-    """Options of every stage that encodes.
+class Encoding(Label):
+    """Options of every stage that encodes: a notice's (`Label`), and the following.
 
     Attributes:
         codec: auto: by the source and the output's container, see docs/media.md; or its name. Hardware encoders are used
@@ -51,6 +53,7 @@ class Encoding:
     container: Container = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if problem := encoding_problem(self.codec, self.crf, self.bitrate, self.preset, self.container):
             raise ValueError(problem)
 

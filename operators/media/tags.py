@@ -39,6 +39,13 @@ def content_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {_named(key): value for key, value in metadata.items() if key not in own}
 
 
+def with_added(tags: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """Return a source's tags with others; a tag of the source that has the name of one of them moves to ``NAME_SOURCE``."""
+    names = {name.casefold() for name in added}
+    kept = {f"{key.upper()}_SOURCE" if key.casefold() in names else key: value for key, value in tags.items()}
+    return {**kept, **added}
+
+
 def _named(key: str) -> str:
     if not key.lower().startswith(_APPLE):
         return key

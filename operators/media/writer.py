@@ -25,6 +25,7 @@ from operators.media.encoders import (
     to_encoded,
 )
 from operators.media.frames import Frame
+from operators.media.label_drawing import Labeller
 from operators.media.probe import VideoInfo
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
@@ -53,7 +54,8 @@ def encode_segment(
 
     The stream has the source's coded size and orientation, pixel format (see `operators.media.formats` and
     `encoders.encoded_format`), colour tags and sample aspect ratio. One thread encodes, so that the bytes do not depend on the number of
-    cores; headers do not depend on the content, so that segments of one title share them.
+    cores; headers do not depend on the content, so that segments of one title share them. A notice that the options ask for
+    (`operators.media.label`) is drawn into copies of the frames.
 
     Args:
         url: fsspec URL of the file to write.
@@ -63,7 +65,8 @@ def encode_segment(
         options: see `EncoderOptions`.
 
     Raises:
-        ValueError: there is no frame, times do not ascend, or a frame is of another kind than the video.
+        ValueError: there is no frame, times do not ascend, a frame is of another kind than the video, or a notice cannot be
+            drawn (`operators.media.label_drawing`).
         MediaError: the encoder fails.
     """
     if suffix(url) not in SUFFIXES:
@@ -105,13 +108,13 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
     ) as container:
         stream = add_encoder(container, info, codec, options)
         sink = _Sink(container, reordering(codec, options))
-        end = 0
+        end, labeller = 0, Labeller(info, options)
         for frame, pts in frames:
             if frame.layout != info.layout:
                 raise ValueError(
                     f"frame {frame.index} at pts {pts} is not of {info.url}: {frame.layout} instead of {info.layout}"
                 )
-            picture = to_encoded(frame.picture, form)
+            picture = to_encoded(labeller.on(frame, int(pts)).picture, form)
             picture.pts, picture.time_base, picture.pict_type = int(pts), info.time_base, PictureType.NONE
             sink.expect(int(pts))
             sink.write(stream.encode(picture))

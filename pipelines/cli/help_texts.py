@@ -171,6 +171,10 @@ CONSENT_HELP = """\
 consent of the person who is dubbed: a text, a URL, or a table as JSON ({"who": ..., "when": "2026-11-27", "scope": ..., "url": ...}). It is
 kept in the ledger"""
 
+LABEL_HELP = """\
+draw a notice into the picture: a text, or the form of a rule: eu ("altered with AI" in the language of the dub), cn (in Chinese, with the
+tag AIGC of GB 45438 in the file). Letters on a dark plate; only the pixels under it change"""
+
 RUNNER_HELP = """\
 where the work runs; the output is the same. local: in this process, on one core. ray: in worker processes on all cores of this machine, or
 on the cluster of RAY_ADDRESS. auto (default): local where the work left takes less time than starting Ray does (about half a minute of 720p

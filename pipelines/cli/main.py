@@ -31,6 +31,7 @@ from pipelines.cli.options import (
     add_title_options,
     defaults,
     guards,
+    label,
     rights,
     run_options,
     settings,
@@ -304,7 +305,7 @@ def _plan(args: argparse.Namespace) -> int:
     from pipelines.cli.plan import show_plan
 
     profiles = args.profile or ["laptop"]
-    found = {**guards(args), "rights": rights(args)}
+    found = {**guards(args), "rights": rights(args), "label": label(args)}
     chosen = settings(args.settings)
     return show_plan(
         args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **found

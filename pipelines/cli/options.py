@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from operators.media.label import POSITIONS
 from pipelines.cli.help_texts import (
     AUDIO_HELP,
     CODEC_HELP,
     CONSENT_HELP,
     FACE_HELP,
+    LABEL_HELP,
     LENGTH_HELP,
     LOUDNESS_HELP,
     NOTIFY_HELP,
@@ -73,6 +75,30 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         "--require-consent",
         action="store_true",
         help="refuse to start where a title has no consent; the rows are named",
+    )
+    group = command.add_argument_group("label", "docs/rights.md; also in a profile, under label")
+    group.add_argument("--label", default="", metavar="TEXT", help=LABEL_HELP)
+    group.add_argument(
+        "--label-position", choices=POSITIONS, help="corner or edge of the picture (default: top-left)"
+    )
+    group.add_argument(
+        "--label-seconds",
+        metavar="WHEN",
+        help="all (default; cn: 5), the number of seconds from the beginning, or stretches such as 0-5,60-65",
+    )
+    group.add_argument(
+        "--label-size",
+        type=float,
+        metavar="SHARE",
+        help="height of the letters as a share of the picture's shorter side (default: 0.045; cn: 0.06)",
+    )
+    group.add_argument(
+        "--label-font",
+        metavar="FILE",
+        help="font of the label, for letters that neither retalk's own fonts nor those of this machine have",
+    )
+    group.add_argument(
+        "--label-producer", metavar="NAME", help="who is named as the producer in the tag of --label cn"
     )
 
 
@@ -222,6 +248,14 @@ def rights(args: argparse.Namespace) -> dict[str, Any]:
     return {name: True for name in ("require_consent",) if getattr(args, name)}
 
 
+def label(args: argparse.Namespace) -> dict[str, Any]:
+    """The notice on the picture that is asked for, for `pipelines.runner.run`."""
+    given = {
+        name: getattr(args, f"label_{name}") for name in ("position", "seconds", "size", "font", "producer")
+    }
+    return {name: value for name, value in {"text": args.label or None, **given}.items() if value is not None}
+
+
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
     encoder = ("codec", "crf", "bitrate", "preset")
@@ -243,6 +277,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "progress": None if args.quiet else sys.stderr,
         "verbose": args.verbose,
         "rights": rights(args),
+        "label": label(args),
         **guards(args),
         "cache": False if args.no_cache else args.cache,
     }

@@ -17,7 +17,14 @@ from operators.storage.errors import refusal
 from operators.storage.files import exists, join
 from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, Work, describe, find_rates, forecast, to_json
-from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile, with_limits, with_rights
+from pipelines.engine.config import (
+    EngineConfig,
+    ProfileConfig,
+    load_profile,
+    with_label,
+    with_limits,
+    with_rights,
+)
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.resolve import resolve_engine
@@ -28,7 +35,8 @@ from pipelines.execution.ray_session import machine_cpus, ray_session
 from pipelines.manifest.confinement import restrict_paths
 from pipelines.manifest.consent import check_consent
 from pipelines.manifest.reader import titles_of
-from pipelines.manifest.titles import UNNAMED, Title, label, overrides_of
+from pipelines.manifest.titles import UNNAMED, Title, overrides_of
+from pipelines.manifest.titles import label as name_of
 from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.grouping import grouped, will_fail
 from pipelines.monitoring.run_log import read_logs
@@ -36,6 +44,7 @@ from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
+from pipelines.rights.labels import labelled
 from pipelines.state.content_keys import provenance_of
 from pipelines.state.coordinator import Coordinator
 from pipelines.state.outputs import foreign_outputs
@@ -96,6 +105,7 @@ def show_plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
+    label: Mapping[str, Any] | None = None,
 ) -> int:
     """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be
     dubbed.
@@ -112,6 +122,7 @@ def show_plan(
             roots=roots,
             limits=limits,
             rights=rights,
+            label=label,
             progress=sys.stderr,
         )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
@@ -129,6 +140,7 @@ def plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
+    label: Mapping[str, Any] | None = None,
     progress: TextIO | None = None,
 ) -> Plan:
     """Probe every title, look for shots and faces, and forecast time and cost. Nothing is dubbed.
@@ -139,7 +151,7 @@ def plan(
             run was begun, what is found out about its titles.
         engine: name, path of a .yaml file, or configuration.
         profiles: the same; the first one's segments are planned, each gets a forecast.
-        options, defaults, roots, limits, rights: as for `run`.
+        options, defaults, roots, limits, rights, label: as for `run`.
         progress: where titles that are known to fail are named before the others are looked into.
 
     Raises:
@@ -155,12 +167,13 @@ def plan(
     built = resolve_engine(engine, options)
     loaded = [load_profile(one) if isinstance(one, str) else one for one in profiles]
     chosen = [with_rights(with_limits(one, limits or {}), rights or {}) for one in loaded]
+    notice = with_label(chosen[0], label or {}).label
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
         with _names_without(scratch):
-            listed = titles_of(manifest, built, run, defaults)
+            listed = labelled(titles_of(manifest, built, run, defaults), built, notice)
             if any(one.rights.require_consent for one in chosen):
                 check_consent(listed)
         titles = with_missing_files(restrict_paths(listed, roots, run))
@@ -310,7 +323,7 @@ def plan_table(plans: Sequence[TitlePlan]) -> tuple[list[str], Named, Named]:
         for dub in plan.dubs:
             if not (plan.title.hopeless and many):  # they stand in the problems, grouped
                 rows.append(_table_row(plan, dub))
-            named = label(name, dub.dub.dub)
+            named = name_of(name, dub.dub.dub)
             if dub.state == "failed":
                 problems.append((named, redact(dub.error)))
             notes += [(named, note) for note in dub.notes]

@@ -167,7 +167,10 @@ def dry_run(
             RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))]
         )
     progress.phase("looking for shots and faces")
-    asked = {name: options[name] for name in ("engine", "options", "defaults", "roots", "limits", "rights")}
+    asked = {
+        name: options[name]
+        for name in ("engine", "options", "defaults", "roots", "limits", "rights", "label")
+    }
     run_dir = directory if has_work(directory) else None
     found = plan([row], run_dir=run_dir, profiles=[options["profile"]], **asked)
     progress.close()

@@ -21,6 +21,7 @@ from pipelines.engine.profile_parts import (
     AssembleConfig,
     CacheConfig,
     EnginePools,
+    LabelConfig,
     LimitsConfig,
     NodeGroup,
     PoolConfig,
@@ -101,6 +102,7 @@ class ProfileConfig(Strict):
     cache: CacheConfig = CacheConfig()
     review: ReviewConfig = ReviewConfig()
     rights: RightsConfig = RightsConfig()
+    label: LabelConfig = LabelConfig()
     nodes: list[NodeGroup] = Field(
         default_factory=list, description="what the machines are; none: this machine"
     )
@@ -284,6 +286,15 @@ def with_rights(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCo
         ConfigError: an unknown condition or a wrong value.
     """
     return _with_section(profile, "rights", changed, "rights")
+
+
+def with_label(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """Return a profile with another notice on the picture.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    return _with_section(profile, "label", changed, "label")
 
 
 def _with_section(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from operators.media.label import Position
 from operators.media.limits import MediaLimits
 
 
@@ -171,6 +172,21 @@ class RightsConfig(Strict):
     require_consent: bool = Field(
         default=False, description="refuse rows without consent before anything runs"
     )
+
+
+class LabelConfig(Strict):
+    """A notice that is drawn into the picture; docs/rights.md. None: as the form `text` names has it."""
+
+    text: str = Field(default="", description="the notice, or the name of a form: eu or cn; empty: none")
+    position: Position | None = Field(default=None, description="corner or edge of the picture")
+    seconds: str | None = Field(
+        default=None, description="all, a number from the beginning, or stretches such as 0-5,60-65"
+    )
+    size: float | None = Field(
+        default=None, description="height of the letters, a share of the picture's shorter side"
+    )
+    font: str = Field(default="", description="file of a font; empty: retalk's own, or one of this machine")
+    producer: str = Field(default="", description="ContentProducer of the tag AIGC, for the form cn")
 
 
 class EnginePools(Strict):

@@ -24,6 +24,8 @@ from pipelines.execution.low_quality import Untouched, refusal_of
 from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
 from pipelines.manifest.titles import LowQuality
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
+from pipelines.rights.aigc import TAG, aigc_tag
+from pipelines.rights.labels import label_note
 from pipelines.state.content_keys import output_key
 from pipelines.state.outputs import making
 from pipelines.state.run_directory import Record, RunDirectory, sha256_file
@@ -123,7 +125,9 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 loudness=asked.loudness,
                 place=asked.place,
                 heard=heard,
+                tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, dub.key)},
             )
+        dub.note(*filter(None, [label_note(asked.options)]))
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
         _measure_output(dub, spec, heard)

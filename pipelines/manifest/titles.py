@@ -37,7 +37,8 @@ class Dub:
 
     `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage:
     {option: value}}`` of stages that run once per dub. `error` says why this dub cannot be made, where the
-    title's others can. `consent` has the entries of `pipelines.manifest.consent` that are given.
+    title's others can. `consent` has the entries of `pipelines.manifest.consent` that are given. `aigc` is the producer
+    that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag.
     """
 
     dub: str
@@ -51,6 +52,7 @@ class Dub:
     error: str = ""
     place: PlaceRule = "track"
     consent: dict[str, str] = field(default_factory=dict)
+    aigc: str | None = None
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,11 @@ def libraries() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
 
 
+@functools.cache
+def _pillow() -> str:
+    return importlib.metadata.version("pillow")
+
+
 def _installed(name: str) -> bool:
     return any(True for _ in importlib.metadata.distributions(name=name))
 
@@ -175,6 +180,7 @@ def segment_ingredients(
         for spec in engine.stages
     }
     weights = {spec.name: weights_of(spec, options[spec.name], provenance) for spec in engine.stages}
+    drawn = any(getattr(values, "label", "") for values in options.values())
     return {
         "version": provenance.version,
         "engine": {
@@ -186,7 +192,8 @@ def segment_ingredients(
         "weights": {name: files for name, files in weights.items() if files},
         "devices": provenance.devices,
         "code": provenance.code,
-        "libraries": provenance.libraries,
+        # Pillow draws notices, and nothing else that a dub shows.
+        "libraries": {**provenance.libraries, **({"pillow": _pillow()} if drawn else {})},
         "face": face_identity(title.face),
         "length": dub.length,
         "video": video,
@@ -198,7 +205,7 @@ def output_ingredients(dub: Dub) -> Ingredients:
     """Return the ingredients of a dub's output beside its segments: their assembly, what its provenance says, and
     the place.
     """
-    names = ("output", "audio", "language", "loudness", "place", "consent")
+    names = ("output", "audio", "language", "loudness", "place", "consent", "aigc")
     return {name: getattr(dub, name) for name in names}
 
 

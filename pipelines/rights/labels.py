@@ -1,0 +1,146 @@
+"""Visible notices of a run: forms that rules ask for, resolved for each dub into options of the stage that encodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from operators.media.label import Label
+from operators.media.label_fonts import FontError, check_font, digest_of, find_font
+from operators.media.languages import language_code
+from pipelines.engine.engine import Engine
+from pipelines.engine.profile_parts import LabelConfig
+from pipelines.errors import UsageError
+from pipelines.manifest.titles import Title, merged
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One form of a notice.
+
+    Attributes:
+        text: where no other is known for the language of a dub.
+        position, seconds, size: see `operators.media.label.Label`.
+        texts: by ISO 639-2/T code of the dub's language.
+        tagged: the file carries the tag `AIGC` of GB 45438 too.
+    """
+
+    text: str
+    position: str
+    seconds: str
+    size: float
+    texts: dict[str, str] = dataclasses.field(default_factory=dict)
+    tagged: bool = False
+
+
+#: Words for "altered with AI" in the languages of the European Union, with the letters that stand for AI there.
+EU_TEXTS = {
+    "bul": "Променено с ИИ",
+    "ces": "Upraveno pomocí AI",
+    "dan": "Ændret med AI",
+    "deu": "Mit KI verändert",
+    "ell": "Τροποποιημένο με ΤΝ",
+    "eng": "Altered with AI",
+    "spa": "Modificado con IA",
+    "est": "Muudetud tehisintellektiga",
+    "fin": "Muokattu tekoälyllä",
+    "fra": "Modifié par IA",
+    "hrv": "Izmijenjeno uz pomoć UI-ja",
+    "hun": "MI-vel módosítva",
+    "ita": "Modificato con IA",
+    "lit": "Pakeista naudojant DI",
+    "lav": "Mainīts ar MI",
+    "nld": "Bewerkt met AI",
+    "pol": "Zmienione przez AI",
+    "por": "Modificado com IA",
+    "ron": "Modificat cu IA",
+    "slk": "Upravené pomocou AI",
+    "slv": "Spremenjeno z UI",
+    "swe": "Ändrad med AI",
+}
+PRESETS = {
+    "eu": Preset(EU_TEXTS["eng"], "top-left", "all", 0.045, EU_TEXTS),
+    # Letters of at least 5 % of the shorter side, for at least 2 s of the beginning; names AI and that it is synthetic.
+    "cn": Preset("本视频由人工智能合成", "top-left", "5", 0.06, tagged=True),
+}
+
+
+def label_for(config: LabelConfig, language: str = "") -> Label:
+    """Return the notice of a dub.
+
+    Args:
+        config: what was asked for.
+        language: of the dub, "" where it is not known.
+
+    Raises:
+        UsageError: it cannot be; or no font has its letters.
+    """
+    preset = PRESETS.get(config.text)
+    text = config.text
+    if preset is not None:
+        text = preset.texts.get(language_code(language) or "" if language else "", preset.text)
+    given = {
+        name: value
+        for name in ("position", "seconds", "size")
+        if (
+            value := getattr(config, name)
+            if getattr(config, name) is not None
+            else getattr(preset, name, None)
+        )
+        is not None
+    }
+    try:
+        if config.font:
+            check_font(config.font, text)
+        font = config.font or find_font(text)
+        digest = digest_of(font) if font else ""
+        return Label(
+            text, label_font=font, label_font_sha256=digest, **{f"label_{k}": v for k, v in given.items()}
+        )
+    except (FontError, ValueError) as problem:
+        raise UsageError(str(problem)) from problem
+
+
+def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> list[Title]:
+    """Give the dubs of titles the notice that was asked for; a title or dub with one of its own keeps it.
+
+    Args:
+        titles: of the manifest.
+        engine: whose last stage draws it.
+        config: what was asked for.
+
+    Raises:
+        UsageError: the engine cannot, or the notice cannot be drawn.
+    """
+    if not config.text:
+        return list(titles)
+    last = engine.stages[-1]
+    if "label" not in type(last.options).__dataclass_fields__:
+        raise UsageError(
+            f"label: engine {engine.name} encodes without labels; choose another engine, or no label"
+        )
+    tag = config.producer if PRESETS.get(config.text, Preset("", "", "", 0)).tagged else None
+    known: dict[str, dict[str, dict[str, Any]]] = {}
+    found = []
+    for title in titles:
+        dubs = []
+        for dub in title.dubs:
+            if dub.language not in known:
+                values = vars(label_for(config, dub.language))
+                known[dub.language] = engine.check_overrides({last.name: values}, "label")
+            own = dub.options.get(last.name, {}).get("label") or title.options.get(last.name, {}).get("label")
+            options = dub.options if own else merged(dub.options, known[dub.language])
+            dubs.append(dataclasses.replace(dub, options=options, aigc=tag))
+        found.append(dataclasses.replace(title, dubs=tuple(dubs)))
+    return found
+
+
+def label_note(options: dict[str, dict[str, Any]]) -> str:
+    """Return the note on a dub that has a notice; "" without one."""
+    for values in options.values():
+        if text := values.get("label"):
+            when = values.get("label_seconds", "all")
+            shown = "all the time" if when == "all" else f"in the seconds {when}"
+            return f"labelled: {text!r} is drawn into the picture at the {values.get('label_position', 'top-left')}, {shown}"
+    return ""
