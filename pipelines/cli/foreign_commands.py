@@ -13,19 +13,34 @@ from pipelines.errors import UsageError
 from retalk_models.installation import DISTRIBUTION
 from retalk_models.plugins import COMMANDS, PluginError, plugin, plugins
 
+#: Commands that no other distribution may bring.
+OWN = (
+    "completion",
+    "dub",
+    "eval",
+    "models",
+    "plan",
+    "profile",
+    "report",
+    "run",
+    "stages",
+    "status",
+    "train",
+    "verify",
+)
 
-def add_foreign_commands(commands: Any, ours: tuple[str, ...]) -> None:
+
+def add_foreign_commands(commands: Any) -> None:
     """Add the commands of all distributions.
 
     A command that cannot be loaded, or that two distributions bring, is listed all the same and tells why when
     it is called; the others work.
 
     Args:
-        commands: argparse's subparsers.
-        ours: names of retalk's own commands; a foreign one of such a name is left out, with a line on stderr.
+        commands: argparse's subparsers. One of the name of one of retalk's own commands is left out, with a line on stderr.
     """
     for name, found in plugins(COMMANDS).items():
-        if name in ours:
+        if name in OWN:
             whose = " and ".join(entry.distribution for entry in found)
             print(
                 f"retalk: the command {name!r} of {whose} is left out: {DISTRIBUTION} has one",

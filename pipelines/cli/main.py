@@ -37,11 +37,10 @@ from pipelines.cli.options import (
     settings,
 )
 from pipelines.cli.train import add_parser as add_train
+from pipelines.cli.verify import add_parser as add_verify
 from pipelines.errors import INTERRUPTED
 from pipelines.monitoring.supervision import supervised, tell_reading
 
-#: Commands that no other distribution may bring.
-OWN = ("completion", "dub", "eval", "models", "plan", "profile", "report", "run", "stages", "status", "train")
 SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -56,10 +55,11 @@ def parser() -> Parser:
     )
     _add_dub(commands)
     _add_run(commands)
-    add_foreign_commands(commands, OWN)
+    add_foreign_commands(commands)
     _add_plan(commands)
     _add_status(commands)
     _add_report(commands)
+    add_verify(commands)
     add_eval(commands)
     add_train(commands)
     _add_profile(commands)

@@ -1,0 +1,130 @@
+"""`retalk verify`: who has signed a file, whether it was changed since, and which dub it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import DONE, FAILED, USAGE, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.cli.arguments import Parser
+    from pipelines.provenance.verify import State, Verification
+
+#: Exit codes beside those of all commands: valid, but by a signer who is not trusted, or recognised by a mark alone; nothing found.
+UNKNOWN, NOTHING = 5, 6
+DESCRIPTION = """\
+Look for signed provenance (C2PA) in files and beside them (NAME.c2pa), and say who has signed each one, whether it was changed since,
+and, with --ledger, which row of a run it is. Trusted are this user's own signing root (`retalk provenance init`) and the certificates
+that --trust names. Files of any origin are read, in a process with limits (docs/provenance.md)."""
+EXAMPLES = """\
+Examples:
+
+  retalk verify talk.de.mp4
+  retalk verify out/ --ledger out/ --json
+  retalk verify https://example.com/clip.mp4 --trust company-root.pem
+
+Exit codes, the worst file decides: 0 trusted; 5 valid, but the signer is unknown, or recognised by a mark alone; 6 nothing found; 3 changed
+after it was signed, signed invalidly, or unreadable; 2 wrong usage."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `verify` to the subparsers of `retalk`."""
+    command: Parser = commands.add_parser(
+        "verify",
+        help="show who made a file, and whether it was changed",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="a file, a folder of files, or a URL")
+    command.add_argument("--json", action="store_true", help="print one JSON object with all findings")
+    command.add_argument(
+        "--ledger",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="run directory in whose records the dub is looked for; may be repeated",
+    )
+    command.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PEM",
+        help="file of root certificates to trust, beside this user's own; may be repeated",
+    )
+    command.add_argument(
+        "--remote",
+        action="store_true",
+        help="fetch a manifest that a file only refers to; without it, no address in a file is ever asked",
+    )
+    command.set_defaults(run=show_verification)
+
+
+def show_verification(args: argparse.Namespace) -> int:
+    """`retalk verify`: check files, print, and return the exit code."""
+    from pipelines.monitoring.terminal import tell
+    from pipelines.provenance.findings import Trust
+    from pipelines.provenance.home import own_roots
+    from pipelines.provenance.verify import ORDER, Ledger, as_json, files_of, verify_file
+
+    anchors = "\n".join([_certificates(path) for path in (*map(str, own_roots()), *args.trust)])
+    trust = Trust(anchors, args.remote)
+    ledger = Ledger.read(args.ledger) if args.ledger else None
+    done, problems = [], []
+    for given in args.files:
+        for url in files_of(given):
+            try:
+                found = verify_file(url, trust, ledger)
+            except (OSError, ValueError) as problem:
+                problems.append(str(problem))
+                continue
+            done.append(found)
+            if not args.json:
+                tell("\n".join(_lines(found)))
+    for text in problems:
+        tell(f"retalk verify: {text}", sys.stderr)
+    states = [one.state for one in done]
+    worst = min(states, key=ORDER.index) if states else None
+    code = USAGE if problems else _exit_code(worst)
+    if args.json:
+        print(json.dumps({"exit_code": code, "files": [as_json(one) for one in done], "errors": problems}))
+    return code
+
+
+def _exit_code(state: State | None) -> int:
+    if state is None:
+        return USAGE
+    return {"bad": FAILED, "none": NOTHING, "marked": UNKNOWN, "untrusted": UNKNOWN, "trusted": DONE}[state]
+
+
+def _lines(found: Verification) -> list[str]:
+    """A file's findings for people."""
+    lines = [found.file] + [f"  {finding.check}: {finding.text}" for finding in found.findings]
+    if (row := found.row) is not None:
+        lines.append(
+            f"  ledger: title {row['title']}, dub {row['dub']}, output {row['output']}, {row['finished']}"
+        )
+    return lines
+
+
+def _certificates(path: str) -> str:
+    """The PEM text of a file of certificates.
+
+    Raises:
+        UsageError: it cannot be read, or holds none.
+    """
+    from cryptography import x509
+
+    try:
+        text = Path(path).read_text(encoding="ascii")
+        x509.load_pem_x509_certificates(text.encode())
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be read ({problem.strerror})") from problem
+    except ValueError as problem:
+        raise UsageError(
+            f"{path}: holds no PEM certificates; give the root certificate of a signer"
+        ) from problem
+    return text

@@ -1,0 +1,141 @@
+"""Provenance of a file: a list of checks, each of which returns a `Finding`, and the ledger row that the findings lead to.
+
+To add a check, write a function of a `Subject` that returns a `Finding` and put it into `CHECKS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from operators.storage.files import filesystem, is_url, join, local_copy, suffix
+from operators.storage.redact import redact
+from pipelines.errors import UsageError
+from pipelines.provenance.c2pa_check import MIME, c2pa_check
+from pipelines.provenance.findings import Finding, Subject, Trust
+from pipelines.state.run_directory import Record, RunDirectory
+
+#: Checks of `retalk verify`, in the order in which they are shown.
+CHECKS: list[Callable[[Subject], Finding]] = [c2pa_check]
+#: What a file's findings come to. ``marked``: no valid signature, but another check has recognised it.
+State = Literal["trusted", "untrusted", "marked", "none", "bad"]
+#: The worst first.
+ORDER: tuple[State, ...] = ("bad", "none", "marked", "untrusted", "trusted")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Findings on one file.
+
+    Attributes:
+        file: as it was given, without the secrets of URLs.
+        findings: one of each check.
+        row: the ledger's row of the dub, where a ledger was given and has one.
+    """
+
+    file: str
+    findings: list[Finding]
+    row: Record | None = None
+
+    @property
+    def state(self) -> State:
+        """The findings in one word."""
+        states = {finding.state for finding in self.findings}
+        if states & {"tampered", "invalid", "unreadable"}:
+            return "bad"
+        if "trusted" in states:
+            return "trusted"
+        if "untrusted" in states:
+            return "untrusted"
+        return "marked" if "found" in states else "none"
+
+
+@dataclass
+class Ledger:
+    """Rows of run directories, by the ids that a file may carry.
+
+    Attributes:
+        rows: by id.
+    """
+
+    rows: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, directories: Sequence[str]) -> Ledger:
+        """Read the records of run directories.
+
+        Raises:
+            UsageError: a folder has none.
+        """
+        ledger = cls()
+        for directory in directories:
+            records = RunDirectory(directory).records()
+            if not records:
+                raise UsageError(
+                    f"{directory}: no records of dubs there; give the run directory of `retalk run`"
+                )
+            for record in records:
+                for name in ("manifest_id", "watermark_id"):
+                    if record.get(name):
+                        ledger.rows[str(record[name])] = record
+        return ledger
+
+    def row(self, findings: Sequence[Finding]) -> Record | None:
+        """Return the row of the dub that findings name, None if there is none."""
+        named = (one for finding in findings for one in finding.ids)
+        return next((self.rows[one] for one in named if one in self.rows), None)
+
+
+def verify_file(url: str, trust: Trust, ledger: Ledger | None = None) -> Verification:
+    """Run all checks on one file.
+
+    Args:
+        url: path or fsspec URL; a remote file is copied to a temporary one.
+        trust: whom to trust, and what may be fetched.
+        ledger: rows to look for the dub in.
+
+    Raises:
+        OSError, MediaError: it cannot be read.
+    """
+    with local_copy(url) as path:
+        subject = Subject(url=url, path=Path(path), trust=trust)
+        findings = [check(subject) for check in CHECKS]
+    return Verification(redact(url), findings, ledger.row(findings) if ledger else None)
+
+
+def files_of(url: str) -> Iterator[str]:
+    """The media files of a folder and of those below it, in order; a file's own name.
+
+    Raises:
+        UsageError: there is no such file or folder, or the folder holds no media files.
+    """
+    fs, path = filesystem(url)
+    if fs.isfile(path):
+        yield url
+        return
+    if not fs.isdir(path):
+        raise UsageError(f"{url}: no such file or folder; check the path")
+    names = (str(name) for name in fs.find(path))
+    found = sorted(name for name in names if suffix(name) in MIME and not _hidden(name[len(path) :]))
+    if not found:
+        raise UsageError(f"{url}: holds no media files ({', '.join(sorted(MIME))})")
+    for name in found:
+        yield join(url, name[len(path) :]) if is_url(url) else name
+
+
+def _hidden(relative: str) -> bool:
+    return any(part.startswith(".") for part in relative.split("/"))
+
+
+def as_json(verification: Verification) -> dict[str, Any]:
+    """A verification as plain JSON."""
+    row = verification.row
+    return {
+        "file": verification.file,
+        "state": verification.state,
+        "findings": [dataclasses.asdict(finding) for finding in verification.findings],
+        "ledger": None if row is None else {key: row[key] for key in ("title", "dub", "output", "finished")},
+    }
