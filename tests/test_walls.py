@@ -39,11 +39,7 @@ FLOORS = {
         {"engine"},
         {"manifest"},
         {"state"},
-<<<<<<< HEAD
-        {"planning", "preflight", "monitoring", "rights"},
-=======
-        {"planning", "preflight", "monitoring", "provenance"},
->>>>>>> 9a2877c (retalk verify: who signed a file and was it changed since, read in a process with limits)
+        {"planning", "preflight", "monitoring", "provenance", "rights"},
         {"execution", "review"},
         {"capacity", "runner"},
         {"one_title", "evaluation"},
