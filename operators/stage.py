@@ -83,6 +83,15 @@ class Stage(ABC):
         del options
         return ()
 
+    def bundled_models(self, options: Any) -> tuple[str, ...]:
+        """Models that `setup` or `process` may load from inside packages (names of `retalk_models.registry.bundled`), or from
+        elsewhere than the registry (names of the weights' catalogue), for these options.
+
+        They are named in the bill of materials and held against `--licence-clean`.
+        """
+        del options
+        return ()
+
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
         """Load what is heavy, once per worker. ``device`` is a torch device string such as ``"cpu"`` or
         ``"cuda"``.

@@ -28,7 +28,6 @@ from pipelines.engine.config import (
 )
 from pipelines.engine.metrics import REVIEW
 from pipelines.engine.model_files import check_weights, wanted_files
-from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.execution.collector import Collector
 from pipelines.execution.local_loop import run_in_process
@@ -45,6 +44,7 @@ from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select
 from pipelines.preflight import checks as preflight
 from pipelines.rights.labels import labelled
+from pipelines.rights.licence_clean import check_titles, clean_engine
 from pipelines.state.changes import summary
 from pipelines.state.listed import write_listed
 from pipelines.state.lock import RunLock
@@ -144,7 +144,7 @@ def run(
         overwrite: replace outputs that exist and that no run in this directory has made.
         on_low_quality: of a dub whose measures ask for a look: "keep" writes it; "passthrough" writes it with the source's own
             pictures in the shots that are bad; "fail" fails it with the reasons, nothing is written.
-        rights: in place of the profile's conditions on rights, by name: ``require_consent``.
+        rights: in place of the profile's conditions on rights, by name: ``require_consent``, ``licence_clean``, ``accepted_models``.
         label: in place of the profile's notice on the picture, by name: ``text`` (or ``eu``, ``cn``), ``position``, ``seconds``,
             ``size``, ``font``, ``producer``; see docs/rights.md.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
@@ -154,6 +154,7 @@ def run(
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
         MissingConsentError: rows have no consent where it is required; nothing has run.
+        UncleanPartsError: models are not for commercial use where they must be; nothing has run.
         ExistingOutputError: an output exists that no run in this directory has made; nothing has run.
         PreflightError: the run would crawl or fail; nothing has run.
         LockedError: another run is at work in the run directory.
@@ -168,18 +169,19 @@ def run(
         >>> [(record["title"], record["error"]) for record in report.failed]  # doctest: +SKIP
         []
     """
-    built = resolve_engine(engine, options)
     if on_low_quality not in LOW_QUALITY:
         raise UsageError(f"on_low_quality {on_low_quality!r}: choose {', '.join(LOW_QUALITY)}")
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
     chosen = with_label(with_rights(chosen, rights or {}), label or {})
+    built, noticed = clean_engine(engine, options, chosen.rights)
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     manifested = labelled(manifested, built, chosen.label)
     titles = select(manifested, only, redo)
     if chosen.rights.require_consent:
         check_consent(titles)
+    check_titles(built, titles, chosen.rights)
     titles = preflight.with_missing_files(titles)
     spec = RunSpec(
         directory,
@@ -192,7 +194,7 @@ def run(
         told=ended,
         on_low_quality=on_low_quality,
     )
-    noticed = _check(spec, overwrite)
+    noticed += _check(spec, overwrite)
     noticed += built.notes
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         for text in will_fail(titles, "the ledger will list them"):

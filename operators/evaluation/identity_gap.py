@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.evaluation.coverage import difference
 from operators.evaluation.metric import SegmentMetric
+from operators.faces.identity import MODEL
 from operators.media.frames import Frame
 from operators.segment import Segment
 
@@ -37,6 +38,7 @@ class IdentityGap(SegmentMetric):
     per = "shot"
     better = "lower"
     every = 3
+    models = (MODEL,)
 
     def __init__(self) -> None:
         #: Of each segment that is being measured, the source frame before which no face is looked at.

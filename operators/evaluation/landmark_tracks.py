@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.dlib_backend import bundled_model
-from operators.faces.identity import Recogniser
+from operators.faces.identity import MODEL, Recogniser
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.storage.files import kept_by_file
 
+#: Models of a track by their names in `retalk_models.registry.bundled`.
+MODELS = (*DLIB_MODELS, MODEL)
 #: Larger sides, pixels, at which faces are looked for, in this order.
 SIDES = (480, 960)
 #: A box at least this wide is good enough for landmarks: at the detector's least, 80 px, boxes are coarse.

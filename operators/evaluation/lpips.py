@@ -58,6 +58,7 @@ class Lpips(SegmentMetric):
     name = "lpips"
     per = "shot"
     better = "lower"
+    models = ("alexnet-owt-7be5be79.pth", "lpips-alex.pth")
     on = False
     every = 25
 

@@ -63,6 +63,8 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     #: Which values are better; "": neither, and no value is reported as the worst.
     better: ClassVar[Literal["higher", "lower", ""]] = ""
+    #: Models that it loads, see `Stage.bundled_models`.
+    models: ClassVar[tuple[str, ...]] = ()
     #: It runs without being asked for (``--set metrics.on=...`` names metrics).
     on: ClassVar[bool] = True
     per: ClassVar[Literal["segment", "shot", "title"]]

@@ -8,11 +8,14 @@ import numpy as np
 
 from operators.faces.backend import make_backend
 from operators.faces.canonical import SIDE, transform_of_box, transform_of_landmarks, warp
+from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.geometry import lip_opening
 from operators.media.frames import Frame
 from operators.numeric.affine import apply, invert
 from operators.segment import Segment
 
+#: Models of a look by their names in `retalk_models.registry.bundled`: landmarks.
+MODELS = DLIB_MODELS[1:]
 #: Moves of the crop to the face where only a box around it is known.
 GUESSES = 2
 

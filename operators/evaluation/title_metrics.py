@@ -14,6 +14,7 @@ import numpy as np
 
 import retalk_models
 from operators.evaluation.identity import csim, identity_drift
+from operators.evaluation.landmark_tracks import MODELS as TRACK_MODELS
 from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
 from operators.evaluation.lip_leak import lip_leak, silent_at
 from operators.evaluation.metric import FinishedDub, NoValueError, TitleMetric
@@ -34,6 +35,7 @@ class LipLeak(TitleMetric):
     """Share of silent frames on which the mouth moves (`operators.evaluation.lip_leak`)."""
 
     name = "lip_leak"
+    models = TRACK_MODELS
     better = "lower"
     on = False
 
@@ -50,6 +52,7 @@ class OpeningCorrelation(TitleMetric):
     """
 
     name = "opening_r"
+    models = TRACK_MODELS
     better = "higher"
     on = False
 
@@ -62,6 +65,7 @@ class OpeningLag(TitleMetric):
     """Frames of 25 a second by which the mouth comes late: where `OpeningCorrelation` is highest within 10 frames."""
 
     name = "opening_lag"
+    models = TRACK_MODELS
     unit = "frames"
     on = False
 
@@ -74,6 +78,7 @@ class MouthDistance(TitleMetric):
     """LMD against the source video, per cent of the eyes' distance: for videos that are dubbed with their own sound."""
 
     name = "lmd"
+    models = TRACK_MODELS
     unit = "%"
     better = "lower"
     on = False
@@ -94,6 +99,7 @@ class Csim(TitleMetric):
     """CSIM (dlib) of the output and its source video (`operators.evaluation.identity`)."""
 
     name = "csim_dlib"
+    models = TRACK_MODELS
     better = "higher"
     on = False
 
@@ -107,6 +113,7 @@ class IdentityDrift(TitleMetric):
     """Growth of the distance to the person from the output's first third to its last."""
 
     name = "identity_drift"
+    models = TRACK_MODELS
     better = "lower"
     on = False
 
@@ -127,6 +134,7 @@ class _Sync(TitleMetric):
     """
 
     on = False
+    models = ("syncnet_v2.model", "s3fd-619a316812.pth")
 
     def __init__(self, protocol: str = "tracked", weights: str = "") -> None:
         self._protocol, self._weights = protocol, weights

@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from operators.faces.dlib_backend import MODELS
+
 BackendName = Literal["auto", "dlib", "face-alignment"]
 
 
@@ -53,6 +55,16 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     ):
         return FaceAlignmentBackend(device)
     return _shared_dlib()
+
+
+def backend_models(name: BackendName) -> tuple[str, ...]:
+    """Models that a backend may load: names of `retalk_models.registry.bundled`, and of the weights' catalogue."""
+    from operators.faces.fan_backend import DETECTOR_FILE, LANDMARKS_FILE, is_installed, missing_weights
+
+    fan = (DETECTOR_FILE, LANDMARKS_FILE)
+    if name == "face-alignment":
+        return fan
+    return (*MODELS, *(fan if name == "auto" and is_installed() and not missing_weights() else ()))
 
 
 @functools.cache

@@ -17,6 +17,9 @@ import numpy as np
 from operators.faces.canonical import BOX, EYE, SIDE
 from operators.faces.shape_predictor import load_trees
 
+#: Models of this backend by their names in `retalk_models.registry.bundled`: detector, landmarks.
+MODELS = ("dlib/frontal_face_detector", "dlib/shape_predictor_68_face_landmarks.dat")
+
 
 def bundled_model(name: str) -> Path:
     """Path of a model file inside `face_recognition_models`.

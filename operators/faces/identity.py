@@ -12,6 +12,8 @@ import numpy as np
 from operators.faces.dlib_backend import bundled_model
 from operators.faces.geometry import bounding_box
 
+#: Model of the descriptor by its name in `retalk_models.registry.bundled`.
+MODEL = "dlib/face_recognition_resnet_model_v1.dat"
 #: Two faces closer than this are the same person (the network's own operating point).
 SAME = 0.6
 

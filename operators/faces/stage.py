@@ -14,7 +14,7 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.faces import smoothing, tracking, validity
 from operators.faces.appearance import COLUMNS, ROWS
-from operators.faces.backend import BackendName, FaceBackend, make_backend
+from operators.faces.backend import BackendName, FaceBackend, backend_models, make_backend
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
 from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
@@ -104,6 +104,10 @@ class DetectFaces(Stage):
         del options
         around = validity.CONTEXT + smoothing.RADIUS
         return tracking.MEMORY + around, around
+
+    def bundled_models(self, options: DetectOptions) -> tuple[str, ...]:
+        """See `Stage.bundled_models`."""
+        return backend_models(options.backend)
 
     def setup(self, device: str) -> None:
         """Load the backend."""

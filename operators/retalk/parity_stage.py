@@ -10,10 +10,11 @@ before the video or the speech does, frames stay as they are.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from operators.faces.dlib_backend import MODELS
 from operators.media.frames import Frame
 from operators.retalk.detectors import Detectors, make_detectors
 from operators.retalk.nets import NetworkStage, shared_networks
@@ -45,6 +46,10 @@ class ParityStage(NetworkStage):
     def setup(self, device: str) -> None:
         """The networks of this process; each is loaded when it is first called."""
         self.networks = shared_networks(device, self.options.weights)
+
+    def bundled_models(self, options: Any) -> tuple[str, ...]:
+        """See `Stage.bundled_models`."""
+        return () if options.recorded else MODELS
 
     def detectors(self, segment: Segment) -> Detectors:
         """Detectors of this row."""

@@ -16,6 +16,8 @@ from operators.speech.spectrum import HOP, SAMPLE_RATE, TRACK_RATE, smooth, wide
 if TYPE_CHECKING:
     import pocketsphinx
 
+#: The recogniser's models by their name in `retalk_models.registry.bundled`.
+MODEL = "pocketsphinx/en-us"
 #: Longest stretch decoded at once, and the part of it in which a cut is looked for (frames of 10 ms).
 CHUNK, CUT_FROM, CHUNK_LEFT = 60 * TRACK_RATE, 30 * TRACK_RATE, 10 * TRACK_RATE
 #: Sound this far below the loudest speech (natural log of power) is not decoded, except for so many frames

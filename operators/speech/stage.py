@@ -11,6 +11,7 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.media.audio import check_audible, load_audio
 from operators.segment import Segment
+from operators.speech.phones import MODEL
 from operators.speech.predictor import MouthTrack, predict_mouth
 from operators.speech.sampling import sample_track, speech_strength
 from operators.speech.spectrum import SAMPLE_RATE
@@ -54,6 +55,10 @@ class Speak(Stage):
             for name in ("opening", "mouth_width", "closure", "silence", "strength")
         ]
     )
+
+    def bundled_models(self, options: Options) -> tuple[str, ...]:
+        """See `Stage.bundled_models`."""
+        return (MODEL,) if options.phones == "auto" else ()
 
     def setup(self, device: str) -> None:
         """Load SciPy's parts, which takes half a second, before the worker limits the threads of its

@@ -109,7 +109,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     fetching.add_argument(
         "--select",
         choices=SELECTIONS,
-        help="instead of names: a selection; licence-clean also filters names (default: retalk)",
+        help="instead of names: a selection (default: retalk). open-licence: the publisher's licence allows commercial use; "
+        "licence-clean: and the terms of the training data do not exclude it; both also filter names",
     )
     fetching.add_argument(
         "--without", nargs="+", default=[], metavar="NAME", help="leave these files or networks out"

@@ -14,7 +14,10 @@ from retalk_models.registry.registry import Registry
 
 def markdown(catalog: Catalog) -> str:
     """The catalogue as the table of docs/models.md."""
-    rows = [("file", "size", "SHA-256", "licence", "commercial use", "trained on", "used by"), ("---",) * 7]
+    rows = [
+        ("file", "size", "SHA-256", "licence", "commercial use", "trained on (commercial use)", "used by"),
+        ("---",) * 7,
+    ]
     for entry in catalog.files.values():
         digest = {"pinned": "pinned", "verify": "pinned, seen once", "unknown": "trust on first use"}[
             entry.pinning
@@ -27,7 +30,7 @@ def markdown(catalog: Catalog) -> str:
                 digest,
                 entry.licence,
                 entry.commercial,
-                entry.data or "not known",
+                f"{entry.data or 'not known'} ({entry.data_commercial})",
                 f"{entry.used_by}{brought_by(entry)}",
             )
         )
@@ -70,6 +73,7 @@ def run_list(args: argparse.Namespace) -> int:
             "licence",
             "commercial",
             "data",
+            "data_commercial",
             "used_by",
             "groups",
             "urls",

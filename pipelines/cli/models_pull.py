@@ -16,6 +16,9 @@ from retalk_models.registry.fetch import parse_accepted, pull
 from retalk_models.registry.home import is_remote, local_path
 from retalk_models.registry.registry import Registry
 
+#: Selections that go by licences and training data.
+BY_TERMS = ("open-licence", "licence-clean")
+
 
 def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
     """Files with their size, commercial use and licence, line by line."""
@@ -33,25 +36,29 @@ def _files_table(heading: str, entries: Sequence[ModelFile]) -> list[str]:
     ]
 
 
+def _terms(entry: ModelFile) -> str:
+    """A file's licence and data, and whether they allow commercial use."""
+    return (
+        f"licence: {entry.licence}, commercial use: {entry.commercial}; trained on: {entry.data or 'not known'}, "
+        f"commercial use: {entry.data_commercial}"
+    )
+
+
 def choose(args: argparse.Namespace, registry: Registry) -> list[ModelFile]:
     """The files that a `pull` is about; says which ones a selection leaves out, and why."""
     catalog = registry.catalog
     named = catalog.files_of(args.names) if args.names else None
     selection = args.select or ("all" if named else "retalk")
-    if named and selection not in ("licence-clean", "all"):
+    if named and selection not in (*BY_TERMS, "all"):
         raise WeightsError(
-            f"name files or select {selection!r}, not both (licence-clean can be combined with names)"
+            f"name files or select {selection!r}, not both ({' and '.join(BY_TERMS)} can be combined with names)"
         )
     keep, left_out = catalog.select(selection, named)
-    if selection == "licence-clean":
+    if selection in BY_TERMS:
         for entry in left_out:
-            print(
-                f"left out: {entry.file} (commercial use: {entry.commercial}; {entry.licence}). Without it: no {entry.used_by}"
-            )
+            print(f"left out: {entry.file} ({_terms(entry)}). Without it: no {entry.used_by}")
         for entry in keep:
-            print(
-                f"kept on its publisher's word: {entry.file} ({entry.licence}; trained on: {entry.data or 'not known'})"
-            )
+            print(f"kept on its publisher's word: {entry.file} ({_terms(entry)})")
     without = catalog.files_of(args.without)
     keep = [entry for entry in keep if entry not in without]
     if not named and not args.mirror:
@@ -77,7 +84,7 @@ def accepted_licences(entries: Sequence[ModelFile], yes: bool, ask: Callable[[st
     if ask is not None and ask(f"{text}\nAccept their licences? [y/N] ").strip().lower() in ("y", "yes"):
         return True
     print(
-        f"{text}\nAccept with --accept-licences, or leave them out with --select licence-clean or --without.",
+        f"{text}\nAccept with --accept-licences, or leave them out with --select open-licence or --without.",
         file=sys.stderr,
     )
     return False

@@ -76,6 +76,19 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse to start where a title has no consent; the rows are named",
     )
+    group.add_argument(
+        "--licence-clean",
+        action="store_true",
+        help="run only with models whose licence and training data allow commercial use; others are replaced where an option does "
+        "without them, else refused by name",
+    )
+    group.add_argument(
+        "--accept-model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --licence-clean: use this model all the same, because you have the right to; may be repeated",
+    )
     group = command.add_argument_group("label", "docs/rights.md; also in a profile, under label")
     group.add_argument("--label", default="", metavar="TEXT", help=LABEL_HELP)
     group.add_argument(
@@ -245,7 +258,10 @@ def guards(args: argparse.Namespace) -> dict[str, Any]:
 
 def rights(args: argparse.Namespace) -> dict[str, Any]:
     """The conditions on rights that are given, for `pipelines.runner.run`."""
-    return {name: True for name in ("require_consent",) if getattr(args, name)}
+    given: dict[str, Any] = {
+        name: True for name in ("require_consent", "licence_clean") if getattr(args, name)
+    }
+    return given | ({"accepted_models": args.accept_model} if args.accept_model else {})
 
 
 def label(args: argparse.Namespace) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from pipelines.engine.config import (
 )
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
-from pipelines.engine.resolve import resolve_engine
 from pipelines.engine.rows import PLAN_ROW, Row
 from pipelines.engine.specs import PlanSpec
 from pipelines.errors import DONE, FAILED, PreflightError, UsageError
@@ -45,6 +44,7 @@ from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
 from pipelines.rights.labels import labelled
+from pipelines.rights.licence_clean import check_titles, clean_engine
 from pipelines.state.content_keys import provenance_of
 from pipelines.state.coordinator import Coordinator
 from pipelines.state.outputs import foreign_outputs
@@ -164,9 +164,9 @@ def plan(
         >>> found = retalk.plan("catalogue.jsonl", run_dir="out")  # doctest: +SKIP
         >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
     """
-    built = resolve_engine(engine, options)
     loaded = [load_profile(one) if isinstance(one, str) else one for one in profiles]
     chosen = [with_rights(with_limits(one, limits or {}), rights or {}) for one in loaded]
+    built, cleaned = clean_engine(engine, options, chosen[0].rights)
     notice = with_label(chosen[0], label or {}).label
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
@@ -176,6 +176,7 @@ def plan(
             listed = labelled(titles_of(manifest, built, run, defaults), built, notice)
             if any(one.rights.require_consent for one in chosen):
                 check_consent(listed)
+            check_titles(built, listed, chosen[0].rights)
         titles = with_missing_files(restrict_paths(listed, roots, run))
         if progress is not None and not all(title.hopeless for title in titles):
             for text in will_fail(titles, "the problems list them"):
@@ -198,7 +199,7 @@ def plan(
     order = {title.id: number for number, title in enumerate(titles)}
     plans.sort(key=lambda one: order[one.title.id])
     content = to_json(work, forecasts, time.time())
-    existing = _existing(RunDirectory(run), titles)
+    existing = [*cleaned, *_existing(RunDirectory(run), titles)]
     if run_dir and work.dubs:
         kept = {"forecasts": _with_earlier(join(run, FORECAST), content)}
         try:

@@ -172,6 +172,12 @@ class RightsConfig(Strict):
     require_consent: bool = Field(
         default=False, description="refuse rows without consent before anything runs"
     )
+    licence_clean: bool = Field(
+        default=False, description="run only with models whose licence and training data allow commercial use"
+    )
+    accepted_models: list[str] = Field(
+        default_factory=list, description="models that are used all the same: somebody has the right to"
+    )
 
 
 class LabelConfig(Strict):

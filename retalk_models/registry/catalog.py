@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import yaml
 
@@ -23,7 +23,7 @@ from retalk_models.registry.errors import WeightsError
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
 #: Selections of `retalk models pull --select`.
-SELECTIONS = ("retalk", "eval", "licence-clean", "all")
+SELECTIONS = ("retalk", "eval", "open-licence", "licence-clean", "all")
 #: A size that a page rounds ("180 MB", of either kind of mega) may be off by this share.
 ABOUT_TOLERANCE = 0.15
 Commercial = Literal["yes", "no", "unknown"]
@@ -67,8 +67,9 @@ class ModelFile:
     #: The digest was seen in one place or only in mirrors: a mismatch is an error that the user may accept by
     #: naming the new digest.
     seen_once: bool = False
-    #: Training data of the network, "" where that is not known.
+    #: Training data of the network, "" where that is not known, and whether its terms allow commercial use.
     data: str = ""
+    data_commercial: Commercial = "unknown"
     #: Other names of the same bytes, looked for in mirrors.
     aliases: tuple[str, ...] = ()
     archive: str = ""
@@ -149,20 +150,49 @@ class Catalog:
     ) -> tuple[list[ModelFile], list[ModelFile]]:
         """Files of a selection, and those that it leaves out.
 
-        ``licence-clean`` keeps the files whose publisher's licence allows commercial use; the others are left
-        out of ``among`` (default: all files). ``retalk``: what the retalk engine needs with its default
-        options. ``eval``: evaluation nets.
+        ``open-licence`` keeps the files whose publisher's licence allows commercial use, ``licence-clean`` those of them
+        whose training data is not known to exclude it; the others are left out of ``among`` (default: all files).
+        ``retalk``: what the retalk engine needs with its default options. ``eval``: evaluation nets.
         """
         if selection not in SELECTIONS:
             raise WeightsError(f"no selection is called {selection!r}: known are {', '.join(SELECTIONS)}")
         pool = list(self.files.values()) if among is None else list(among)
         if selection == "all":
             return pool, []
-        if selection == "licence-clean":
+        if selection == "open-licence":
             keep = [entry for entry in pool if entry.commercial == "yes"]
+        elif selection == "licence-clean":
+            keep = [entry for entry in pool if is_clean(entry)]
         else:
             keep = [entry for entry in pool if selection in entry.groups]
         return keep, [entry for entry in pool if entry not in keep]
+
+
+class Terms(Protocol):
+    """Licence and training data of a model: what `ModelFile` and `BundledModel` share."""
+
+    @property
+    def licence(self) -> str:
+        """The publisher's licence in words."""
+
+    @property
+    def commercial(self) -> Commercial:
+        """Permission of the licence for commercial use."""
+
+    @property
+    def data(self) -> str:
+        """Training data, "" where that is not known."""
+
+    @property
+    def data_commercial(self) -> Commercial:
+        """Permission of the data's terms for commercial use."""
+
+
+def is_clean(terms: Terms) -> bool:
+    """Tell whether a model may be used commercially as far as is known: its licence allows it, and the terms of its training
+    data do not exclude it.
+    """
+    return terms.commercial == "yes" and terms.data_commercial != "no"
 
 
 def _urls(file: str, names: Iterable[str], sources: Mapping[str, str]) -> tuple[str, ...]:
@@ -199,8 +229,9 @@ def _model_file(file: str, entry: Any, sources: Mapping[str, str], distribution:
         value = entry.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise ValueError(f"{file}: {key} is a list of texts")
-    if entry["commercial"] not in get_args(Commercial):
-        raise ValueError(f"{file}: commercial is one of {', '.join(get_args(Commercial))} (in quotes)")
+    for key in ("commercial", "data_commercial"):
+        if entry.get(key, "unknown") not in get_args(Commercial):
+            raise ValueError(f"{file}: {key} is one of {', '.join(get_args(Commercial))} (in quotes)")
     if unknown := set(entry.get("groups", [])) - GROUPS:
         raise ValueError(f"{file}: unknown group {sorted(unknown)[0]!r}")
     if not re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256", "0" * 64))):

@@ -105,9 +105,10 @@ def test_licence_clean_says_what_it_leaves_out_and_why(
     assert main(["pull", *names, "--select", "licence-clean", "--from", str(mirror)]) == 0
     out = capsys.readouterr().out
     assert (
-        "left out: similarity_Lm3D_all.mat (commercial use: no; Basel Face Model 2009, non-commercial). Without it: no retalk engine"
+        "left out: similarity_Lm3D_all.mat (licence: Basel Face Model 2009, non-commercial, commercial use: no; trained on: "
         in out
     )
+    assert "Without it: no retalk engine" in out
     assert "left out: GPEN-BFR-512.pth" in out
     assert "kept on its publisher's word: expression.mat" in out
     assert sorted(path.name for path in home.glob("*.mat")) == ["expression.mat"]

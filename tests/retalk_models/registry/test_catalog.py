@@ -83,8 +83,17 @@ def test_names_of_networks_files_and_aliases() -> None:
         CATALOG.files_of(["lnett"])
 
 
-def test_licence_clean_leaves_out_what_a_licence_restricts() -> None:
+def test_licence_clean_leaves_out_what_data_restricts_too() -> None:
+    open_licence, _ = CATALOG.select("open-licence")
     keep, left_out = CATALOG.select("licence-clean")
+    assert {entry.file for entry in keep} < {entry.file for entry in open_licence}
+    assert {"LNet.pth", "GFPGANv1.3.pth", "2DFAN4-11f355bf06.pth.tar"} <= {entry.file for entry in left_out}
+    assert all(entry.commercial == "yes" and entry.data_commercial != "no" for entry in keep)
+    assert all(entry.data for entry in CATALOG.files.values() if entry.data_commercial != "unknown")
+
+
+def test_an_open_licence_leaves_out_what_a_licence_restricts() -> None:
+    keep, left_out = CATALOG.select("open-licence")
     kept, out = {entry.file for entry in keep}, {entry.file for entry in left_out}
     assert {
         "GPEN-BFR-512.pth",
@@ -143,6 +152,7 @@ def test_an_entry_of_another_distribution_needs_few_fields() -> None:
         ({"licence": None}, "x.pth: lacks licence"),
         ({"license": "MIT"}, "x.pth: unknown field 'license'"),
         ({"commercial": True}, "x.pth: commercial is one of yes, no, unknown"),
+        ({"data_commercial": "maybe"}, "x.pth: data_commercial is one of yes, no, unknown"),
         ({"sha256": "12AB"}, "x.pth: sha256 needs 64 digits"),
         ({"size": 7, "about": "7 B"}, "x.pth: size is a number of bytes"),
         ({"urls": "acme"}, "x.pth: urls is a list"),

@@ -1,0 +1,101 @@
+"""Models behind a run: which ones, what uses them, and whether their licences and training data allow commercial use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from operators.evaluation.mouth_probe import MODELS as PROBE_MODELS
+from operators.faces.dlib_backend import MODELS as SEARCH_MODELS
+from operators.faces.identity import MODEL as PERSON_MODEL
+from pipelines.engine.config import EngineConfig
+from pipelines.engine.engine import Engine, StageSpec
+from pipelines.engine.metrics import load_metric
+from pipelines.manifest.titles import Title, is_picture, overrides_of
+from retalk_models.registry.bundled import BundledModel, bundled_models
+from retalk_models.registry.catalog import ModelFile, is_clean, load_catalog
+
+#: Users of models that are no stage and no metric.
+SEARCH, WATCH, PERSON = "the search for faces", "the measures of the mouth", "face pictures"
+#: A run's models by name, each with what uses it.
+Uses = dict[str, list[str]]
+
+
+def stage_models(spec: StageSpec, overrides: Mapping[str, Any] | None = None) -> list[str]:
+    """Names of the models that a stage may load with its options and these on top, each once."""
+    options = dataclasses.replace(spec.options, **(overrides or {}))
+    names = [entry.file for entry in load_catalog().files_of(spec.stage.model_files(options))]
+    return list(dict.fromkeys([*names, *spec.stage.bundled_models(options)]))
+
+
+def stage_uses(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> Uses:
+    """Models of an engine's stages; `overrides`: options ``{stage: {option: value}}`` of titles and dubs."""
+    found: Uses = {}
+    for spec in engine.stages:
+        given = {repr(sorted(one.get(spec.name, {}).items())): one.get(spec.name, {}) for one in overrides}
+        for values in given.values() or ({},):
+            for name in stage_models(spec, values):
+                _add(found, name, f"stage {spec.name}")
+    return found
+
+
+def planning_uses(config: EngineConfig, titles: Iterable[Title] = ()) -> Uses:
+    """Models of the planner: of its search for faces, and of its look for the person of a picture."""
+    found: Uses = {}
+    if config.find_faces:
+        for name in SEARCH_MODELS:
+            _add(found, name, SEARCH)
+        if any(is_picture(title.face) for title in titles):
+            _add(found, PERSON_MODEL, PERSON)
+    return found
+
+
+def metric_uses(places: Iterable[str] | None) -> Uses:
+    """Models of metrics, and of the watch that accompanies any."""
+    found: Uses = {}
+    for place in places or ():
+        metric = load_metric(place)
+        for name in metric.models:
+            _add(found, name, f"metric {metric.name}")
+        for name in PROBE_MODELS:
+            _add(found, name, WATCH)
+    return found
+
+
+def uses_of(engine: Engine, titles: Iterable[Title] = ()) -> Uses:
+    """All models that an engine may load for these titles, each with what uses it."""
+    listed = list(titles)
+    found: Uses = {}
+    for part in (
+        stage_uses(engine, [{}, *overrides_of(listed)]),
+        planning_uses(engine.config, listed),
+        metric_uses(engine.config.metrics),
+    ):
+        for name, users in part.items():
+            for user in users:
+                _add(found, name, user)
+    return found
+
+
+def _add(found: Uses, name: str, user: str) -> None:
+    users = found.setdefault(name, [])
+    if user not in users:
+        users.append(user)
+
+
+def terms_of(name: str) -> ModelFile | BundledModel | None:
+    """Licence and training data of a model; None for one that no catalogue has."""
+    return bundled_models().get(name) or load_catalog().files.get(name)
+
+
+def problem_of(name: str) -> str:
+    """Say why a model is not for commercial use, or not known to be; "" where it is."""
+    terms = terms_of(name)
+    if terms is None:
+        return "its licence is not known"
+    if is_clean(terms):
+        return ""
+    if terms.commercial != "yes":
+        return f"licence: {terms.licence} (commercial use: {terms.commercial})"
+    return f"trained on: {terms.data} (commercial use: {terms.data_commercial})"
