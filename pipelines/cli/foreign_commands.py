@@ -15,6 +15,7 @@ from retalk_models.plugins import COMMANDS, PluginError, plugin, plugins
 
 #: Commands that no other distribution may bring.
 OWN = (
+    "bom",
     "completion",
     "dub",
     "eval",

@@ -19,6 +19,7 @@ from typing import Any
 from operators.media.reading import reads_told_to
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser, ShowVersion
+from pipelines.cli.bom import add_parser as add_bom
 from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.eval import add_parser as add_eval
 from pipelines.cli.foreign_commands import add_foreign_commands
@@ -36,6 +37,7 @@ from pipelines.cli.options import (
     run_options,
     settings,
 )
+from pipelines.cli.stages import add_parser as add_stages
 from pipelines.cli.train import add_parser as add_train
 from pipelines.cli.verify import add_parser as add_verify
 from pipelines.errors import INTERRUPTED
@@ -61,9 +63,10 @@ def parser() -> Parser:
     _add_report(commands)
     add_verify(commands)
     add_eval(commands)
+    add_bom(commands)
     add_train(commands)
     _add_profile(commands)
-    _add_stages(commands)
+    add_stages(commands)
     if importlib.util.find_spec("pipelines.cli.models") is not None:
         from pipelines.cli import models as models_cli
 
@@ -247,22 +250,6 @@ def _add_profile(commands: Any) -> None:
     command.set_defaults(run=_profile)
 
 
-def _add_stages(commands: Any) -> None:
-    command = _command(
-        commands, "stages", "list the stages of an engine", help_texts.STAGES_HELP, help_texts.STAGES_EXAMPLES
-    )
-    add_engine_options(command)
-    command.add_argument(
-        "--options", action="store_true", help="list the options of the stages with their values instead"
-    )
-    command.add_argument(
-        "--list",
-        action="store_true",
-        help="list the engines, metrics, model files and storage rules that are installed instead",
-    )
-    command.set_defaults(run=_stages)
-
-
 def _add_completion(commands: Any) -> None:
     summary = "print a completion script for your shell"
     command = _command(
@@ -336,16 +323,6 @@ def _profile(args: argparse.Namespace) -> int:
     return write_profile(
         args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet
     )
-
-
-def _stages(args: argparse.Namespace) -> int:
-    if args.list:
-        from pipelines.cli.extensions import show_extensions
-
-        return show_extensions()
-    from pipelines.cli.run import show_stages
-
-    return show_stages(args.engine, settings(args.settings), args.options)
 
 
 def _completion(args: argparse.Namespace) -> int:

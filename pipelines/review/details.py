@@ -12,6 +12,7 @@ import numpy as np
 
 from operators.storage.files import local_path
 from operators.storage.redact import redact
+from pipelines.manifest.consent import CONSENT_KEYS
 from pipelines.review.verdict import Reason, Verdict
 from pipelines.state.changes import changes
 from pipelines.state.run_directory import Record
@@ -108,7 +109,8 @@ def options_of(record: Record) -> list[list[str]]:
         for name in ("face", "length", "audio", "loudness", "place")
         if made_of.get(name)
     ]
-    found += [[f"consent.{name}", text] for name, text in (record.get("consent") or {}).items() if text]
+    consent = record.get("consent") or {}
+    found += [[f"consent.{name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
     for stage, values in (made_of.get("options") or {}).items():
         found += [
             [f"{stage}.{name}", str(value)] for name, value in values.items() if value not in ("", None)

@@ -16,6 +16,8 @@ from pipelines.manifest.titles import Title, is_picture, overrides_of
 from retalk_models.registry.bundled import BundledModel, bundled_models
 from retalk_models.registry.catalog import ModelFile, is_clean, load_catalog
 
+#: Fonts that come with retalk, by their name in `retalk_models.registry.bundled`.
+LABEL_FONTS = "retalk/label-fonts"
 #: Users of models that are no stage and no metric.
 SEARCH, WATCH, PERSON = "the search for faces", "the measures of the mouth", "face pictures"
 #: A run's models by name, each with what uses it.
@@ -26,6 +28,8 @@ def stage_models(spec: StageSpec, overrides: Mapping[str, Any] | None = None) ->
     """Names of the models that a stage may load with its options and these on top, each once."""
     options = dataclasses.replace(spec.options, **(overrides or {}))
     names = [entry.file for entry in load_catalog().files_of(spec.stage.model_files(options))]
+    if getattr(options, "label", "") and not options.label_font:
+        names.append(LABEL_FONTS)
     return list(dict.fromkeys([*names, *spec.stage.bundled_models(options)]))
 
 
