@@ -73,14 +73,15 @@ def fit_tone(base: np.ndarray, patch: np.ndarray, skin: np.ndarray) -> np.ndarra
     smoothly across the lips.
 
     Args:
-        base, patch: float32[h, w, 3], RGB 0..255, the same face points at the same places.
+        base, patch: float32[gh, gw, 3], means over `TONE_CELLS` of RGB 0..255, the same face points at the
+            same places.
         skin: float32[gh, gw], weight of each of `TONE_CELLS`.
 
     Returns:
         float32[gh, gw, 3], natural log of the gain.
     """
-    own: np.ndarray = cells(base) + 4
-    other: np.ndarray = cells(patch) + 4
+    own: np.ndarray = base + 4
+    other: np.ndarray = patch + 4
     apart = np.log(own / other).mean(-1)
     seen = apart[skin > 0.5]
     # Cells that the ring as a whole does not bear out show a shadow that moved, a fold, or something before
@@ -140,8 +141,15 @@ def remember(
     At a join the skin's light would jump by what the two exemplars differ in. It starts where it was and
     glides to where it belongs (inertial blending): only what is broader than a cell and mostly the skin, so
     that neither teeth nor lips are ever seen twice.
+
+    Args:
+        base, mouth: float32[gh, gw, 3], means over `TONE_CELLS` of what is there and of what comes over it.
+        skin: float32[gh, gw].
+        tone: float32[gh, gw, 3], log gains of the exemplar.
+        memory: of the frame before.
+        joined: the exemplar does not follow the one before in the footage.
     """
-    shown = cells(mouth) - cells(base)
+    shown = mouth - base
     if memory is None:
         return Memory(tone, shown, np.zeros_like(shown))
     echo = memory.echo * np.float32(ECHO_DECAY)
@@ -186,8 +194,8 @@ def composite(
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
     alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.05) * 4)
-    result = cv2.remap(rgb, *positions(dx, dy), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     mask = mouth_mask(shape, box, unit, options)
+    result = moved(rgb, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:
         return Composite(result, alpha)
     x1, y1, x2, y2 = mask.box
@@ -198,17 +206,19 @@ def composite(
     mouth = cv2.remap(patch.rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(
         np.float32
     )
-    tone = fit_tone(base, mouth, mask.skin)
+    base_cells = cells(base)
+    tone = fit_tone(base_cells, cells(mouth), mask.skin)
     if memory is not None and not joined:
         tone = (tone + memory.tone) / 2
     mouth *= spread(np.exp(tone), mouth)
-    memory = remember(base, mouth, mask.skin, tone, memory, joined)
+    mouth_cells = cells(mouth)
+    memory = remember(base_cells, mouth_cells, mask.skin, tone, memory, joined)
     # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips
     # coincide.
     share = shown * float(smoothstep(2.0 * blend - 0.5))
     if hidden is not None:
         share *= 1 - cv2.remap(hidden, map_x, map_y, cv2.INTER_LINEAR)
-    cover = covered(base, mouth, mask.skin)
+    cover = covered(base, mouth, mask.skin, (base_cells, mouth_cells))
     if cover is not None:
         # An object in front of the face does not move with it: both where the warp took it and where it was,
         # the frame stays as it is.
@@ -224,6 +234,31 @@ def composite(
     result[region] = np.clip(base + 0.5, 0, 255).astype(np.uint8)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))
     return Composite(result, alpha, memory)
+
+
+def moved(
+    rgb: np.ndarray, dx: np.ndarray, dy: np.ndarray, alpha: np.ndarray, mouth: Box | None
+) -> np.ndarray:
+    """A crop under a displacement, where it is shown: inside the box around ``alpha > 0`` and the mouth's
+    region. Outside it is the crop itself.
+
+    Args:
+        rgb: uint8[h, w, 3].
+        dx, dy: float32[h, w], from each pixel to where it comes from.
+        alpha: float32[h, w].
+        mouth: x1, y1, x2, y2 in the crop.
+    """
+    x, y, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+    x2, y2 = x + width, y + height
+    if mouth is not None:
+        x, y = (min(x, mouth[0]), min(y, mouth[1])) if width else mouth[:2]
+        x2, y2 = max(x2, mouth[2]), max(y2, mouth[3])
+    result = rgb.copy()
+    if x2 > x and y2 > y:
+        shown = np.s_[y:y2, x:x2]
+        maps = positions(dx[shown], dy[shown], (x, y))
+        result[shown] = cv2.remap(rgb, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return result
 
 
 def spread(values: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -44,23 +44,33 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
     seen = ((above > ABOVE) & (luma > BRIGHT)).astype(np.uint8)
     if np.count_nonzero(seen) < LETTERS * LEAST:
         return []
+    # Labelling costs by the pixel: only where anything was seen.
+    left, top, wide, high = cv2.boundingRect(seen)
+    _, _, stats, centres = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(seen[top : top + high, left : left + wide]), connectivity=8
+    )
+    tall = stats[1:, cv2.CC_STAT_HEIGHT]
+    broad, area = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_AREA]
+    shaped = (tall >= LEAST) & (tall <= TALLEST * unit) & (broad <= 4 * tall)
+    shaped &= area >= 0.12 * broad * tall
+    if np.count_nonzero(shaped) < LETTERS:
+        return []
     lips = np.zeros(luma.shape, np.uint8)
     cv2.fillPoly(lips, [np.round(landmarks[OUTER_LIPS]).astype(np.int32)], 1)
-    count, _, stats, centres = cv2.connectedComponentsWithStats(seen, connectivity=8)
     letters = []
-    for number in range(1, count):
-        x, y, width, height, area = stats[number].tolist()
+    for number in np.flatnonzero(shaped) + 1:
+        x, y, width, height, _ = stats[number].tolist()
         cx, cy = centres[number]
-        if not LEAST <= height <= TALLEST * unit or width > 4 * height or area < 0.12 * width * height:
-            continue
-        if not lips[int(cy), int(cx)]:
-            letters.append((x, y, x + width, y + height))
+        if not lips[int(cy + top), int(cx + left)]:
+            letters.append((x + left, y + top, x + left + width, y + top + height))
     return _lines(np.array(letters, np.float64).reshape(-1, 4), luma.shape)
 
 
 def _lines(letters: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
     """Rows of letters float64[n, 4] as boxes with margins, inside a picture of that shape."""
     found: list[Box] = []
+    if len(letters) < LETTERS:
+        return found
     left = np.ones(len(letters), bool)
     heights = letters[:, 3] - letters[:, 1]
     for number in np.argsort(-heights, kind="stable").tolist():

@@ -17,7 +17,12 @@ WIDTH = 96
 SURE, PART = 0.42, 0.22
 
 
-def covered(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray) -> np.ndarray | None:
+def covered(
+    base: np.ndarray,
+    mouth: np.ndarray,
+    skin: np.ndarray,
+    cells: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray | None:
     """Find where one of two pictures of the same face, aligned and matched in tone, shows something that is
     not the face.
 
@@ -29,11 +34,17 @@ def covered(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray) -> np.ndarray
     Args:
         base, mouth: float32[h, w, 3], RGB 0..255.
         skin: float32[gh, gw], 1 on the skin around the mouth, over the same region.
+        cells: both pictures averaged to the size of ``skin``, where the caller has them.
 
     Returns:
         float32[h, w], 1 where covered with soft edges; None where nothing is.
     """
-    cells = [cv2.resize(picture, skin.shape[::-1], interpolation=cv2.INTER_AREA) for picture in (base, mouth)]
+    if cells is None:
+        size = skin.shape[::-1]
+        cells = (
+            cv2.resize(base, size, interpolation=cv2.INTER_AREA),
+            cv2.resize(mouth, size, interpolation=cv2.INTER_AREA),
+        )
     coarse = np.abs(cells[0] - cells[1]).max(-1) / (np.maximum(*cells).max(-1) + 30)
     if not (coarse[skin > 0.5] > PART).any():
         return None

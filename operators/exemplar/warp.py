@@ -112,11 +112,19 @@ class Field:
         return (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
 
 
-def positions(dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Source position of every pixel under a displacement: two float32[h, w] maps for `cv2.remap`."""
-    return dx + np.arange(dx.shape[1], dtype=np.float32), dy + np.arange(dy.shape[0], dtype=np.float32)[
-        :, None
-    ]
+def positions(
+    dx: np.ndarray, dy: np.ndarray, origin: tuple[int, int] = (0, 0)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Source position of every pixel under a displacement: two float32[h, w] maps for `cv2.remap`.
+
+    Args:
+        dx, dy: float32[h, w].
+        origin: x and y of their first pixel.
+    """
+    x, y = origin
+    across = np.arange(x, x + dx.shape[1], dtype=np.float32)
+    down = np.arange(y, y + dy.shape[0], dtype=np.float32)
+    return dx + across, dy + down[:, None]
 
 
 def grid_nodes(size: tuple[int, int], step: float) -> np.ndarray:

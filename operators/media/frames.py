@@ -195,9 +195,14 @@ class Frame:
                 f"paste of {rgb.dtype}{list(rgb.shape)} with alpha {list(alpha.shape)} into box {box}: "
                 f"need uint8[{y2 - y1},{x2 - x1},3] and alpha of that size"
             )
-        if not alpha.any():
+        left, top, width, height = cv2.boundingRect((alpha != 0).view(np.uint8))
+        if not width:
             return
         self._note_drawn((x1, y1, x2, y2))
+        # Work where something is shown only.
+        x1, y1, x2, y2 = x1 + left, y1 + top, x1 + left + width, y1 + top + height
+        inner = np.s_[top : top + height, left : left + width]
+        rgb, alpha = rgb[inner], alpha[inner]
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from operators.exemplar.composite import composite, fit_tone
+from operators.exemplar.masks import cells
 from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import MaskOptions, mouth_mask
 from operators.exemplar.patches import PatchStore
@@ -109,12 +110,12 @@ def test_tone_is_fitted_on_skin_and_not_on_the_mouth():
     base[20:40, 20:50] = 5
     skin = np.ones((20, 24), np.float32)
     skin[6:14, 6:17] = 0
-    tone = fit_tone(base, patch, skin)
+    tone = fit_tone(cells(base), cells(patch), skin)
     np.testing.assert_allclose(np.exp(tone).reshape(-1, 3).mean(0), gain, rtol=0.03)
     # Something dark before a quarter of the ring does not darken the rest.
     base[:, :18] = 10
     np.testing.assert_allclose(
-        np.exp(fit_tone(base, patch, skin))[:, 16:].reshape(-1, 3).mean(0), gain, rtol=0.08
+        np.exp(fit_tone(cells(base), cells(patch), skin))[:, 16:].reshape(-1, 3).mean(0), gain, rtol=0.08
     )
 
 
