@@ -48,6 +48,13 @@ def patch_box(landmarks: np.ndarray, size: tuple[int, int]) -> Box:
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
+def generous_box(landmarks: np.ndarray, size: tuple[int, int]) -> Box:
+    """Box that holds `patch_box` of the same face once its landmarks have been smoothed."""
+    x1, y1, x2, y2 = patch_box(landmarks, size)
+    spare = int(np.ceil(0.06 * face_unit(landmarks))) + 1
+    return max(x1 - spare, 0), max(y1 - spare, 0), min(x2 + spare, size[0]), min(y2 + spare, size[1])
+
+
 def stored_size(box: Box) -> tuple[int, int]:
     """Width and height in which the patch of a box is kept."""
     width, height = box[2] - box[0], box[3] - box[1]

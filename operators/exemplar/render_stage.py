@@ -15,12 +15,13 @@ from operators.exemplar.composite import Memory, composite
 from operators.exemplar.graphics import kept_in_place, lines_of_letters
 from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import Box, MaskOptions
-from operators.exemplar.patches import Patch, PatchStore
+from operators.exemplar.patches import Patch, PatchStore, generous_box
 from operators.exemplar.still import LipLine, still_composite
 from operators.exemplar.warp import face_unit
 from operators.media.codec_names import Encoding
 from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
+from operators.media.kept_cuts import KEPT
 from operators.media.ordered_frames import chosen_frames, source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import encode_segment
@@ -49,8 +50,10 @@ class RenderOptions(MaskOptions, Encoding):
 
 
 class RenderMouths(Stage):
-    """Two passes over the segment: the first keeps the patches of exemplars, the second composites and
-    encodes, frame by frame.
+    """Keeps the patches of exemplars, then composites and encodes, frame by frame.
+
+    Patches come from the stage "detect" where it is in the same worker (`operators.media.kept_cuts`), and otherwise
+    from a pass of their own over the segment.
 
     Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and
     opened (`still`), whatever frame ``exemplar`` names. Patches wider than `patches.MAX_WIDTH` (faces beyond
@@ -86,6 +89,11 @@ class RenderMouths(Stage):
     )
     writes = RECEIPT
 
+    def setup(self, device: str) -> None:
+        """Ask the stage that finds the faces, if it is in this worker, to keep what patches are made of."""
+        del device
+        KEPT.ask(self, generous_box)
+
     def process(self, segment: Segment) -> dict[str, Any]:
         options: RenderOptions = self.options_for(segment)
         info = probe_video(segment.video)
@@ -95,11 +103,21 @@ class RenderMouths(Stage):
         )
         landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
         with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
-            for frame in chosen_frames(segment.video, needed, info):
-                patches.add(frame.index, frame.rgb(patches.box(frame.index)))
+            add_patches(patches, needed, segment.video, info)
             frames = self.counted(self.shown(rendered_frames(segment, info, drawn, patches, options)))
             written = encode_segment(segment["target"], frames, info, EncoderOptions.of(options))
         return receipt(segment["target"], written)
+
+
+def add_patches(patches: PatchStore, needed: np.ndarray, video: str, info: VideoInfo) -> None:
+    """Fill a store with the patches of frames int64[K] of a video, decoding those that are not kept."""
+    wanted = ((index, patches.box(index)) for index in needed.tolist())
+    found = []
+    for index, rgb in KEPT.take(video, wanted):
+        patches.add(index, rgb)
+        found.append(index)
+    for frame in chosen_frames(video, np.setdiff1d(needed, found), info):
+        patches.add(frame.index, frame.rgb(patches.box(frame.index)))
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:

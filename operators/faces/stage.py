@@ -20,6 +20,7 @@ from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
 from operators.faces.tracking import Sighting, Tracker
 from operators.media.frames import Frame
+from operators.media.kept_cuts import KEPT
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.stage import Stage
@@ -129,8 +130,12 @@ class DetectFaces(Stage):
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
+        KEPT.begin(segment.video)
         for frame in self.counted(read_frames(segment.video, start, stop)):
-            sightings.append(tracker.step(frame.index, self._picture(frame)))
+            sighting = tracker.step(frame.index, self._picture(frame))
+            sightings.append(sighting)
+            if sighting is not None:
+                KEPT.offer(frame, sighting.landmarks)
             if tracking.on_grid(frame.index, segment.shot[0]):
                 model.note(frame.index, tracker.seed)
             if self.options.crops:

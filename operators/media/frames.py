@@ -121,20 +121,24 @@ class Frame:
         Raises:
             ValueError: the box is empty or leaves the picture.
         """
+        return Cut(planes(self._picture)[:3], (0, 0), self._layout).rgb(self._checked(box))
+
+    def cut(self, box: Box) -> Cut:
+        """Copy the samples under a box: all that is needed for `rgb` of a part of it later.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
+        """
         layout = self._layout
-        box = layout.orientation.coded_box(self._checked(box), layout.width, layout.height)
-        x1, y1, x2, y2 = layout.expand(box)
-        sx, sy = layout.format.chroma
-        views = planes(self._picture)
-        yuv: list[Any] = [views[0][y1:y2, x1:x2]]
-        for view in views[1:3]:
-            crop = view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx]
-            yuv.append(
-                cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop
-            )
-        rgb = self._converted(yuv)
-        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-        return np.ascontiguousarray(layout.orientation.upright(inner))
+        x1, y1, x2, y2 = layout.expand(
+            layout.orientation.coded_box(self._checked(box), layout.width, layout.height)
+        )
+        shifts = ((0, 0), layout.format.chroma, layout.format.chroma)
+        samples = [
+            view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx].copy()
+            for view, (sx, sy) in zip(planes(self._picture)[:3], shifts)
+        ]
+        return Cut(samples, (x1, y1), layout)
 
     def rgb_resized(self, size: tuple[int, int], box: Box | None = None) -> np.ndarray:
         """uint8[height,width,3], RGB of the upright picture inside ``box`` (all of it if None) in another size, bilinear.
@@ -160,18 +164,7 @@ class Frame:
         (x1, y1, x2, y2), (sx, sy) = layout.expand((x1, y1, x2, y2)), layout.format.chroma
         crops += [view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx] for view in others]
         upright = [np.ascontiguousarray(layout.orientation.upright(crop)) for crop in crops]
-        return self._converted([cv2.resize(view, size) for view in upright])
-
-    def _converted(self, yuv: list[Any]) -> np.ndarray:
-        """uint8[h,w,3] RGB of planes of one size; of gray pictures one plane."""
-        layout = self._layout
-        if layout.format.gray:
-            yuv = [*yuv, *[np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2]
-        merged = cv2.merge(yuv)
-        rgb: Any = cv2.transform(
-            merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb
-        )
-        return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
+        return _converted([cv2.resize(view, size) for view in upright], layout)
 
     def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.
@@ -250,6 +243,51 @@ class Frame:
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             raise ValueError(f"box {tuple(box)} is empty or leaves the picture of {width}x{height}")
         return x1, y1, x2, y2
+
+
+class Cut:
+    """Samples of a part of a frame, in coded orientation.
+
+    Args:
+        samples: Y', Cb and Cr (Y' alone for gray).
+        origin: x and y of the first luma sample in the coded picture, whole chroma samples.
+        layout: the frame's.
+    """
+
+    __slots__ = ("_layout", "_origin", "_samples")
+
+    def __init__(self, samples: list[np.ndarray], origin: tuple[int, int], layout: FrameLayout) -> None:
+        self._samples, self._origin, self._layout = samples, origin, layout
+
+    @property
+    def bytes(self) -> int:
+        """Size of the samples."""
+        return sum(plane.nbytes for plane in self._samples)
+
+    def rgb(self, box: Box) -> np.ndarray:
+        """`Frame.rgb` of a box in the upright picture that lies inside the part."""
+        layout, (left, top) = self._layout, self._origin
+        box = layout.orientation.coded_box(box, layout.width, layout.height)
+        x1, y1, x2, y2 = layout.expand(box)
+        sx, sy = layout.format.chroma
+        yuv: list[Any] = [self._samples[0][y1 - top : y2 - top, x1 - left : x2 - left]]
+        for plane in self._samples[1:]:
+            crop = plane[(y1 - top) >> sy : (y2 - top) >> sy, (x1 - left) >> sx : (x2 - left) >> sx]
+            yuv.append(
+                cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop
+            )
+        rgb = _converted(yuv, layout)
+        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
+        return np.ascontiguousarray(layout.orientation.upright(inner))
+
+
+def _converted(yuv: list[Any], layout: FrameLayout) -> np.ndarray:
+    """uint8[h,w,3] RGB of planes of one size; of gray pictures one plane."""
+    if layout.format.gray:
+        yuv = [*yuv, *[np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2]
+    merged = cv2.merge(yuv)
+    rgb: Any = cv2.transform(merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb)
+    return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 
 
 def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from operators.exemplar.composite import composite, fit_tone
-from operators.exemplar.masks import cells
 from operators.exemplar.jaw import face_box
-from operators.exemplar.masks import MaskOptions, mouth_mask
+from operators.exemplar.masks import MaskOptions, cells, mouth_mask
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.warp import face_axes, face_unit
 from operators.faces.geometry import CHIN, lip_opening

@@ -9,6 +9,8 @@ from operators.columns import check_columns
 from operators.exemplar.render_stage import RenderMouths, RenderOptions, drawn_frames
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
+from operators.media.kept_cuts import KEPT
+from operators.media.ordered_frames import chosen_frames
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from tests.operators.exemplar.footage import carphone, carphone_file, open_mouth, put_mouth, row
@@ -160,3 +162,22 @@ def test_frames_without_a_face_or_a_shape_are_not_drawn(video):
     exemplar[5], blend[6] = -1, 0
     segment = row(info, landmarks, "unused", valid=valid, shape=shape, exemplar=exemplar, blend=blend)
     assert np.flatnonzero(~drawn_frames(segment)).tolist() == [3, 4, 5, 6]
+
+
+def test_same_bytes_whether_patches_were_kept_or_are_decoded(video, tmp_path, monkeypatch):
+    info, landmarks = video
+    stage = RenderMouths(LOSSLESS)
+    stage.setup("cpu")
+    decoded = stage.process(_dub(info, landmarks, tmp_path / "decoded.mp4"))
+    KEPT.begin(info.url)
+    for frame in read_frames(info.url, 50, 80, info):  # not all: the others are decoded
+        KEPT.offer(frame, landmarks[frame.index] + 0.4)
+    opened = []
+    monkeypatch.setattr(
+        "operators.exemplar.render_stage.chosen_frames",
+        lambda url, numbers, info: opened.extend(numbers.tolist()) or chosen_frames(url, numbers, info),
+    )
+    kept = stage.process(_dub(info, landmarks, tmp_path / "kept.mp4"))
+    assert opened == list(range(80, 90))
+    assert kept["sha256"] == decoded["sha256"]
+    KEPT.begin(info.url)
