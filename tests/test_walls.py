@@ -30,7 +30,7 @@ FLOORS = {
         {"segment"},
         {"stage"},
         {"media"},
-        {"faces", "speech", "receipt"},
+        {"faces", "speech", "receipt", "watermark"},
         {"exemplar", "retalk", "evaluation"},
         {"wav2lip"},
     ],

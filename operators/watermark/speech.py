@@ -38,7 +38,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class SpeechLayout:
-    """What the key decides about the mark of speech.
+    """The layout of a key's mark of speech.
 
     Attributes:
         tiles: int64[GROUPS, PROJECTIONS, TILES], tiles of each projection, numbered ``frame * BANDS + band`` in the group.
@@ -135,7 +135,9 @@ def band_energies(samples: np.ndarray, rate: int, hop: int) -> np.ndarray:
     return found
 
 
-def projections(energies: np.ndarray, layout: SpeechLayout, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def projections(
+    energies: np.ndarray, layout: SpeechLayout, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Project groups of tiles, and say how much each projection is worth.
 
     Args:
@@ -192,7 +194,13 @@ CHUNK = GROUPS
 
 
 def _gains(
-    mono: np.ndarray, fixed: np.ndarray, first: int, key: MarkKey, bits: np.ndarray, rate: int, strength: float
+    mono: np.ndarray,
+    fixed: np.ndarray,
+    first: int,
+    key: MarkKey,
+    bits: np.ndarray,
+    rate: int,
+    strength: float,
 ) -> np.ndarray:
     """Gains that write the bits of groups: float32[frames, BANDS], dB.
 
@@ -251,7 +259,10 @@ def marked_speech(
     for block in _with_end(blocks):
         if block is not None:
             if held is None:
-                held, spill = np.zeros([len(block), group], np.float32), np.zeros([len(block), hop], np.float32)
+                held, spill = (
+                    np.zeros([len(block), group], np.float32),
+                    np.zeros([len(block), hop], np.float32),
+                )
             held, total = np.concatenate([held, block], axis=1), total + block.shape[1]
         if held is None or spill is None:
             return

@@ -11,7 +11,6 @@ from operators.watermark.code import CODE_BITS
 from operators.watermark.keys import MarkKey
 from operators.watermark.speech import (
     BANDS,
-    BITS,
     GROUP,
     GROUPS,
     PROJECTIONS,
@@ -97,7 +96,9 @@ def evidence(
     layout = speech_layout(key)
     groups = (np.arange(len(tiles)) + turn) % GROUPS
     found, worth = projections(tiles, layout, groups)
-    weight = worth * np.clip((10 * np.log10(tiles.max(axis=1) / max(loud, 1e-12) + 1e-9) + 40) / 20, 0, 1)[:, None]
+    weight = (
+        worth * np.clip((10 * np.log10(tiles.max(axis=1) / max(loud, 1e-12) + 1e-9) + 40) / 20, 0, 1)[:, None]
+    )
     cosine = np.cos(2 * np.pi * (found / step - layout.shifts[groups]))
     values, power = np.zeros([GROUPS, PROJECTIONS]), np.zeros([GROUPS, PROJECTIONS])
     np.add.at(values, groups, weight * cosine)
