@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from benchmarks.media import carphone, machine
-from operators.media.codec_names import HOLDS
+from operators.media.codec_names import HOLDS, hardware_needs
 from operators.media.color import LIMITED_RANGE
 from operators.media.encoders import EncoderOptions
 from operators.media.probe import VideoInfo, probe_video
@@ -50,7 +50,7 @@ def main() -> None:
             "| codec | CPU ms a frame | of h264 | kB a frame | of h264 | PSNR, dB |\n|---|---|---|---|---|---|"
         )
         first: tuple[float, float] | None = None
-        for codec in (codec for codec in HOLDS if not codec.endswith("_nvenc")):
+        for codec in (codec for codec in HOLDS if not hardware_needs(codec)):
             cost, size, psnr = measure(codec, info, folder / "out.mp4", options.crf)
             first = first or (cost, size)
             print(

@@ -64,7 +64,8 @@ def dub(
         place: "track": the speech's track holds it alone; "centre": it takes the place of the centre channel in the video's
             sound, where that is 5.1 or the like.
         codec: of the output's picture: "auto": what a viewer of the source would expect; "h264", "hevc", "prores",
-            "dnxhr", "av1", "ffv1"; "h264_nvenc", "hevc_nvenc" on NVIDIA GPUs.
+            "dnxhr", "av1", "ffv1"; "h264_nvenc", "hevc_nvenc" on NVIDIA GPUs; "h264_videotoolbox",
+            "hevc_videotoolbox", "prores_videotoolbox" on macOS.
         crf: constant rate factor, lower is better; None: 17.
         bitrate: mean bits a second such as "8M", in place of a constant quality.
         preset: speed of the encoder, "ultrafast" to "veryslow"; empty: superfast.

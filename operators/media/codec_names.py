@@ -10,7 +10,11 @@ from typing import Literal, get_args
 
 from operators.media.label import Label
 
-Codec = Literal["auto", "h264", "hevc", "prores", "dnxhr", "av1", "ffv1", "h264_nvenc", "hevc_nvenc"]
+Software = Literal["auto", "h264", "hevc", "prores", "dnxhr", "av1", "ffv1"]
+Hardware = Literal[
+    "h264_nvenc", "hevc_nvenc", "h264_videotoolbox", "hevc_videotoolbox", "prores_videotoolbox"
+]
+Codec = Literal[Software, Hardware]
 CODECS: tuple[str, ...] = get_args(Codec)
 Container = Literal["", "mp4", "mov", "mkv"]
 Preset = Literal[
@@ -27,9 +31,17 @@ HOLDS: dict[str, tuple[Container, ...]] = {
     "ffv1": ("mp4", "mkv"),
     "h264_nvenc": ("mp4", "mov", "mkv"),
     "hevc_nvenc": ("mp4", "mov", "mkv"),
+    "h264_videotoolbox": ("mp4", "mov", "mkv"),
+    "hevc_videotoolbox": ("mp4", "mov", "mkv"),
+    "prores_videotoolbox": ("mov", "mkv"),
+}
+#: Hardware encoders by the end of their names, and what they need.
+HARDWARE = {
+    "_nvenc": "an NVIDIA GPU with an encoder (H100 and other GPUs for computing have none) and its driver",
+    "_videotoolbox": "macOS",
 }
 #: Codecs whose quality is set by their profile alone.
-FIXED = ("prores", "dnxhr", "ffv1")
+FIXED = ("prores", "dnxhr", "ffv1", "prores_videotoolbox")
 _BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 
 
@@ -73,6 +85,11 @@ def bits_of(bitrate: str) -> int:
     if not found or not float(found[1]):
         raise ValueError(f"bitrate {bitrate!r} must be a number of bits a second such as 8M or 800k")
     return round(float(found[1]) * {"": 1, "k": 1000, "M": 1_000_000}[found[2]])
+
+
+def hardware_needs(codec: str) -> str:
+    """Return what a hardware encoder needs, in words; empty for encoders that run everywhere."""
+    return next((needs for end, needs in HARDWARE.items() if codec.endswith(end)), "")
 
 
 def encoding_problem(

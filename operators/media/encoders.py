@@ -7,11 +7,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from operators.media.codec_names import HOLDS, Codec, Encoding, bits_of
+from operators.media.codec_names import HOLDS, Codec, Encoding, bits_of, hardware_needs
 from operators.media.color import UNSPECIFIED
 from operators.media.formats import DIRECT, converted
 from operators.media.probe import VideoInfo
@@ -126,9 +127,12 @@ def encoded_format(codec: str, info: VideoInfo) -> str:
     working = info.layout.format
     if codec == "ffv1":
         return working.name.replace("yuvj", "yuv")
-    if codec.endswith("_nvenc"):
-        # Its formats of 10 bits have no planes; H.264 has 8.
-        return "p010le" if working.depth > 8 and codec == "hevc_nvenc" else "yuv420p"
+    if codec == "prores_videotoolbox":
+        full = working.chroma == (0, 0) and not working.gray
+        return "ayuv64le" if working.alpha else "p416le" if full else "p210le"
+    if hardware_needs(codec):
+        # Their formats of 10 bits have no planes; H.264 has 8.
+        return "p010le" if working.depth > 8 and codec.startswith("hevc") else "yuv420p"
     if codec not in TAKES:
         return working.opaque
     full, deep = working.chroma == (0, 0) and not working.gray, working.depth > 8
@@ -164,6 +168,7 @@ def add_encoder(
         raise ValueError(
             f"{info.url}: AV1 is written with 4:2:0, and {info.coded_width}x{info.coded_height} is no even size: choose h264"
         )
+    settings_of = _videotoolbox if codec.endswith("_videotoolbox") else _nvenc
     encoder, settings = {
         "h264": _x264,
         "hevc": _x265,
@@ -171,7 +176,9 @@ def add_encoder(
         "dnxhr": _dnxhr,
         "av1": _svt_av1,
         "ffv1": _ffv1,
-    }.get(codec, _nvenc)(info, codec, options)
+    }.get(codec, settings_of)(info, codec, options)
+    if problem := missing_encoder(codec, encoder):
+        raise ValueError(f"{info.url}: {problem}")
     stream = container.add_stream(
         encoder,
         rate=info.average_rate,
@@ -195,6 +202,22 @@ def add_encoder(
     context.color_trc = layout.tags.transfer
     stream.set_display_matrix(info.display_matrix)
     return stream
+
+
+def missing_encoder(codec: str, encoder: str = "") -> str:
+    """Say why this machine's FFmpeg cannot encode a codec; empty where it has the encoder.
+
+    Args:
+        codec: one of `codec_names.CODECS`.
+        encoder: FFmpeg's name of its encoder; if "", only hardware encoders are looked for, which are named like their codecs.
+    """
+    needs = hardware_needs(codec)
+    if (encoder or codec) in av.codecs_available or not (encoder or needs):
+        return ""
+    return (
+        f"codec {codec}: this build of FFmpeg has no encoder {encoder or codec}"
+        f"{f', which needs {needs}' if needs else ''}; choose another codec"
+    )
 
 
 Settings = tuple[str, Mapping[str, str]]
@@ -276,3 +299,16 @@ def _nvenc(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
     del info
     rate = {"rc": "vbr"} if options.bitrate else {"rc": "constqp", "qp": f"{options.crf:.0f}"}
     return codec, {**rate, "preset": "p4", "bf": "0", "g": str(options.keyint), "forced-idr": "1"}
+
+
+def _videotoolbox(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
+    if codec == "prores_videotoolbox":
+        form = encoded_format(codec, info)
+        four = "xq" if info.profile == "XQ" else "4444"
+        return codec, {"profile": "hq" if form == "p210le" else four}
+    settings = {"bf": "0", "g": str(options.keyint), "flags": "+cgop"}
+    if not options.bitrate:
+        # Qualities from 1 to 100 in place of x264's 51 to 0; FFmpeg counts them in units of 118.
+        quality = max(1, round(100 * (1 - options.crf / 51)))
+        settings |= {"flags": "+cgop+qscale", "global_quality": str(118 * quality)}
+    return codec, settings

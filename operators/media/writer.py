@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
+from operators.media.codec_names import hardware_needs
 from operators.media.container import describe
 from operators.media.encoders import (
     EncoderOptions,
@@ -77,7 +78,8 @@ def encode_segment(
         try:
             count = _encode(path, frames, info, options)
         except av.error.FFmpegError as error:
-            needs = "; it needs an NVIDIA GPU and its driver" if options.codec.endswith("_nvenc") else ""
+            needs = hardware_needs(options.codec)
+            needs = f"; it needs {needs}" if needs else ""
             raise MediaError(
                 f"{url}: cannot be encoded as {codec_for(info, options)} ({describe(error)}{needs})"
             ) from error

@@ -161,7 +161,7 @@ stays as it is"""
 CODEC_HELP = """\
 auto (default): what a viewer of the source would expect, where the output's container holds it: ProRes and DNxHR stay what they are, alpha
 makes ProRes 4444, HDR10 and HLG make HEVC, all else H.264; or h264, hevc, prores (.mov, .mkv), dnxhr (.mov), av1 (.mp4, .mkv), ffv1
-(lossless; .mp4, .mkv), h264_nvenc, hevc_nvenc (NVIDIA GPUs)"""
+(lossless; .mp4, .mkv), h264_nvenc, hevc_nvenc (NVIDIA GPUs), h264_videotoolbox, hevc_videotoolbox, prores_videotoolbox (macOS)"""
 
 LOUDNESS_HELP = """\
 loudness of the speech in the output: off (default): its own, also where many channels are mixed down; source: that of the video's audio; or

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.media.codec_names import encoding_problem
+from operators.media.codec_names import encoding_problem, hardware_needs
 from operators.media.languages import language_problem
 from operators.media.loudness_target import loudness_problem
 from operators.storage.files import (
@@ -74,6 +74,12 @@ def encoding(row: Mapping[str, Any], container: str) -> dict[str, Any]:
             raise RowError(f"crf: must be a number, got {row['crf']!r}") from None
     if problem := encoding_problem(**given, container=container):
         raise RowError(problem)
+    if hardware_needs(given.get("codec", "")):
+        # Imported here: FFmpeg is not needed for the others, which every build of it has.
+        from operators.media.encoders import missing_encoder
+
+        if problem := missing_encoder(given["codec"]):
+            raise RowError(problem)
     return given
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from operators.media.assemble import assemble
-from operators.media.codec_names import CODECS, HOLDS, Encoding, bits_of, encoding_problem
-from operators.media.encoders import EncoderOptions, add_encoder, codec_for
+from operators.media.codec_names import CODECS, HOLDS, Encoding, bits_of, encoding_problem, hardware_needs
+from operators.media.encoders import EncoderOptions, add_encoder, codec_for, encoded_format, to_encoded
 from operators.media.formats import planes
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
@@ -21,7 +21,7 @@ from tests.operators.media.segments import segments_of
 from tests.operators.media.test_properties import HDR, Seen, unexplained
 
 SIZE = (272, 160)
-SOFTWARE = [codec for codec in CODECS if codec != "auto" and "nvenc" not in codec]
+SOFTWARE = [codec for codec in CODECS if codec != "auto" and not hardware_needs(codec)]
 #: Least PSNR of luma and chroma that each keeps of the test picture, and whether the result is exact.
 LEAST = {"h264": 33, "hevc": 30, "prores": 45, "dnxhr": 38, "av1": 28, "ffv1": 99}
 TAGS = {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1}
@@ -233,3 +233,35 @@ def test_pictures_that_a_codec_cannot_hold_are_refused_by_name(tmp_path: Path) -
         pytest.raises(ValueError, match=r"odd.mp4: AV1"),
     ):
         add_encoder(container, odd, "av1", EncoderOptions(codec="av1"))
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if hardware_needs(codec)])
+def test_a_hardware_encoder_that_this_build_lacks_is_named(tmp_path: Path, codec: str) -> None:
+    if codec in av.codecs_available:
+        pytest.skip(f"this FFmpeg has {codec}")
+    url = str(source(tmp_path, "plain"))
+    with pytest.raises(
+        ValueError, match=f"plain.mp4: codec {codec}: this build of FFmpeg has no encoder {codec}"
+    ):
+        encode_segment(
+            str(tmp_path / "s.mov"), iter(()), probe_video(url), EncoderOptions(codec=codec, container="mov")
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "form"),
+    [
+        ("plain", "h264_nvenc", "yuv420p"),
+        ("ten", "h264_videotoolbox", "yuv420p"),
+        ("ten", "hevc_videotoolbox", "p010le"),
+        ("plain", "prores_videotoolbox", "p210le"),
+        ("alpha", "prores_videotoolbox", "ayuv64le"),
+    ],
+)
+def test_hardware_encoders_get_formats_that_pictures_can_be_converted_to(
+    tmp_path: Path, kind: str, codec: str, form: str
+) -> None:
+    info = probe_video(str(source(tmp_path, kind)))
+    assert encoded_format(codec, info) == form
+    picture = to_encoded(next(iter(read_frames(info.url, 0, 1, info))).picture, form)
+    assert (picture.format.name, picture.width) == (form, info.coded_width)

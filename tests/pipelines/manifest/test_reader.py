@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +82,14 @@ def test_loudness_is_a_word_or_a_number(given: Any, read: str) -> None:
 def test_another_loudness_is_refused(given: Any) -> None:
     (title,) = parse({**ROWS[0], "loudness": given})
     assert "loudness: must be" in title.error
+
+
+def test_a_hardware_encoder_that_this_machine_lacks_fails_its_title() -> None:
+    if "h264_videotoolbox" in av.codecs_available:
+        pytest.skip("this FFmpeg has VideoToolbox")
+    (title,) = parse({**ROWS[0], "codec": "h264_videotoolbox"})
+    assert "codec h264_videotoolbox: this build of FFmpeg has no encoder" in title.error
+    assert "needs macOS; choose another codec" in title.error
 
 
 @pytest.fixture(scope="module")
