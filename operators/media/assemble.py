@@ -29,14 +29,15 @@ from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
 from operators.media.encoders import segment_options
-from operators.media.glance import glance
+from operators.media.glance import Glance, glance
 from operators.media.languages import container_language, language_code, same_language
 from operators.media.losses import container_tags, losses, picture_losses, properties
 from operators.media.loudness import Levelling, LoudnessTap, centred, levelling
 from operators.media.matroska import set_display_size
+from operators.media.probe import probe_video
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac, with_centre
 from operators.media.tags import content_tags, movflags, with_added
-from operators.media.tracks import Carrier, Cut, copy_chapters
+from operators.media.tracks import NEVER, Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
@@ -148,7 +149,10 @@ def _write(
         )
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(tags)
-        carrier = Carrier(container, name, source, video, Cut(clock_origin(source), end, clock_joins(video)))
+        # Where the output shows the whole picture, the source's sound plays on as it does there.
+        sound_end = NEVER if end >= probe_video(video).end else end
+        cut = Cut(clock_origin(source), end, clock_joins(video), sound_end)
+        carrier = Carrier(container, name, source, video, cut)
         boxes = described(dubbed)
         template = stack.enter_context(template_with(template, boxes))
         picture = _add_video(container, name, template, dubbed, carrier.warnings)
@@ -182,7 +186,8 @@ def _write(
             stream = _add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
             tap = None if heard is None else LoudnessTap(RATE, track.layout)
-            packets.append(track.packets(stream, begin, end, tap.take if tap else None))
+            last = end if track.programme is None else sound_end
+            packets.append(track.packets(stream, begin, last, tap.take if tap else None))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         whole = container_tags(tags)
@@ -204,13 +209,26 @@ def _write(
         carrier.warnings.append(
             f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
         )
-    carrier.warnings += picture_losses(glance(video), glance(segments[0]), is_still)
-    carrier.warnings += losses(path, name, whole, carrier.carried, chapters)
+    carrier.warnings += picture_losses(glance(video), _seen(segments, glance(video)), is_still)
+    carrier.warnings += losses(path, name, whole, carrier.carried, chapters, carrier.covers)
     if name == "mov" and speech is not None and language and not _tagged(path, language):
         carrier.warnings.append(
             f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it"
         )
     return carrier.warnings
+
+
+def _seen(segments: Sequence[str], source: Glance) -> Glance:
+    """Properties of the encoded pictures: of the first segment, and of further ones until all kinds of side data of the
+    source are found.
+    """
+    first = glance(segments[0])
+    kinds = set(first.side_data)
+    for segment in segments[1:]:
+        if source.side_data <= kinds:
+            break
+        kinds |= glance(segment).side_data
+    return dataclasses.replace(first, side_data=frozenset(kinds))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,11 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 
 import av
 import av.error
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 #: Boxes that are carried: projection (sv3d) and stereo (st3d) by Google's Spherical Video V2, stereo by Apple
@@ -22,6 +24,8 @@ from av.video.stream import VideoStream
 CARRIED = ("sv3d", "st3d", "vexu", "clap", "amve", "mdcv", "clli")
 #: Way to the description of the first track, each with the bytes in front of the boxes that it holds.
 _WAY = (("moov", 0), ("trak", 0), ("mdia", 0), ("minf", 0), ("stbl", 0), ("stsd", 8))
+#: Matroska's element CodecID with its content.
+_VP8, _VP9 = b"\x86\x85V_VP8", b"\x86\x85V_VP9"
 #: Bytes of a visual sample entry in front of its boxes.
 _ENTRY = 78
 #: Muxer options without which sv3d and st3d are not written.
@@ -30,8 +34,11 @@ UNOFFICIAL = {"strict": "unofficial"}
 
 def described(stream: VideoStream) -> list[bytes]:
     """The boxes of `CARRIED` that an MP4 header of this stream holds; none for a codec that has no place in
-    MP4 or QuickTime files.
+    MP4 or QuickTime files, but for VP8.
     """
+    if stream.codec_context.name == "vp8":
+        with _as_vp9(stream) as twin:
+            return described(twin)
     for name in ("mp4", "mov"):
         try:
             data = _header(stream, name)
@@ -72,7 +79,10 @@ def template_with(stream: VideoStream, boxes: Sequence[bytes]) -> Iterator[Video
     if not boxes:
         yield stream
         return
-    data = _header(stream, "mp4")
+    try:
+        data = _header(stream, "mp4")
+    except (av.error.FFmpegError, ValueError):
+        data = _header(stream, "mov")
     extra = b"".join(boxes)
     way = list(_way(data))
     patched = bytearray(data)
@@ -82,6 +92,20 @@ def template_with(stream: VideoStream, boxes: Sequence[bytes]) -> Iterator[Video
     patched[end:end] = extra
     with av.open(io.BytesIO(bytes(patched))) as container:
         yield container.streams.video[0]
+
+
+@contextmanager
+def _as_vp9(stream: VideoStream) -> Iterator[VideoStream]:
+    """A stream of VP8 under the name of VP9, which has a place in MP4 files."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        copy = container.add_stream_from_template(stream, opaque=True)
+        packet: Packet[VideoStream] = Packet(bytes(8))  # the demuxer takes no file without one
+        packet.pts = packet.dts = 0
+        packet.time_base, packet.stream = Fraction(1, 1000), copy
+        container.mux(packet)
+    with av.open(io.BytesIO(file.getvalue().replace(_VP8, _VP9))) as twin:
+        yield twin.streams.video[0]
 
 
 def _header(stream: VideoStream, name: str) -> bytes:

@@ -5,6 +5,7 @@ that do not depend on the content, and the same bytes every time.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 import av
@@ -256,7 +257,8 @@ def _x265(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
         x265 += ":hdr10=1:" + info.hdr.replace("mastering-display=", "master-display=").replace(
             "cll=", "max-cll="
         )
-    return "libx265", {"preset": options.preset, **_rate(options), "x265-params": x265}
+    # Closed captions, which x264 takes without being asked.
+    return "libx265", {"preset": options.preset, **_rate(options), "a53cc": "1", "x265-params": x265}
 
 
 def _prores(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
@@ -281,13 +283,27 @@ def _dnxhr(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
 
 
 def _svt_av1(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:
-    del info, codec
+    del codec
+    # AV1 knows two places of chroma samples, in SVT-AV1's numbers: left (what H.273 calls 0) and top left.
+    siting = ":chroma-sample-position=2" if info.chroma_location == 2 else ""
     return "libsvtav1", {
         "preset": str(SVT_PRESETS[options.preset]),
         **_rate(options),
         "g": str(options.keyint),
-        "svtav1-params": "lp=1:irefresh-type=2",
+        "svtav1-params": f"lp=1:irefresh-type=2{siting}{_svt_hdr(info.hdr)}",
     }
+
+
+def _svt_hdr(hdr: str) -> str:
+    """x264's parameters of HDR in SVT-AV1's words, which count in whole units."""
+    if not hdr:
+        return ""
+
+    def scaled(found: re.Match[str]) -> str:
+        unit = 10000 if found[1] == "L" else 50000
+        return f"{found[1]}({int(found[2]) / unit:g},{int(found[3]) / unit:g})"
+
+    return ":" + re.sub(r"([A-Z]+)\((\d+),(\d+)\)", scaled, hdr).replace("cll=", "content-light=")
 
 
 def _ffv1(info: VideoInfo, codec: str, options: EncoderOptions) -> Settings:

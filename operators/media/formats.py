@@ -168,6 +168,17 @@ def converted(picture: VideoFrame, name: str) -> VideoFrame:
     return made
 
 
+def is_transparent(picture: VideoFrame) -> bool:
+    """True if a picture has pixels that are not opaque."""
+    if (
+        not any(component.is_alpha for component in picture.format.components)
+        and not picture.format.has_palette
+    ):
+        return False
+    alpha = picture.reformat(format="rgba").to_ndarray()[:, :, 3]
+    return bool((alpha < 255).any())
+
+
 def _repeat_chroma(picture: VideoFrame, name: str) -> VideoFrame:
     """A 4:4:4 picture in which each chroma sample of a subsampled one is repeated over the luma samples that
     it covers.

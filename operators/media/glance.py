@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 
 from operators.media.container import open_input, video_stream
 from operators.media.decoding import pictures
+from operators.media.formats import is_transparent
 from operators.media.matroska import chroma_location
 from operators.media.sidedata import first_field, side_data_kinds
 from operators.storage.errors import MediaError
@@ -19,6 +20,10 @@ from operators.storage.files import kept_by_file
 PLACES, PICTURES = (0.0, 0.3, 0.6), 6
 #: Seconds: shorter files are looked at in one place.
 SHORT = 5
+#: Kinds of side data whose value counts on from picture to picture.
+COUNTED = {"GOP_TIMECODE"}
+#: H.273's number of the place of 4:2:0 chroma samples in DV: top left (IEC 61834-2); the file does not say it.
+DV_CHROMA = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +35,14 @@ class Glance:
         side_data: FFmpeg's names of the kinds of side data that one of them carries.
         chroma_location: H.273's number of the place of chroma samples; 0, left, where nothing is said.
         pix_fmt: FFmpeg's name of their pixel format; "" where none can be decoded.
+        transparent: one of them has pixels that are not opaque.
     """
 
     fields: str
     side_data: frozenset[str]
     chroma_location: int
     pix_fmt: str
+    transparent: bool = False
 
 
 @kept_by_file(64)
@@ -47,12 +54,19 @@ def glance(url: str) -> Glance:
     """
     fields, pix_fmt = "", ""
     kinds: set[str] = set()
-    for picture in _some(url):
+    transparent = False
+    for number, picture in enumerate(_some(url)):
         fields = fields or first_field(picture)
-        kinds |= side_data_kinds(picture)
+        # The time code of a recording is that of its first picture.
+        kinds |= side_data_kinds(picture) - (COUNTED if number else set())
         pix_fmt = pix_fmt or picture.format.name
+        transparent = transparent or is_transparent(picture)
     with open_input(url) as container:
-        return Glance(fields, frozenset(kinds), chroma_location(video_stream(container, url)), pix_fmt)
+        stream = video_stream(container, url)
+        location = chroma_location(stream)
+        if stream.codec_context.name == "dvvideo" and pix_fmt == "yuv420p":
+            location = DV_CHROMA
+    return Glance(fields, frozenset(kinds), location, pix_fmt, transparent)
 
 
 def _some(url: str) -> Iterator[VideoFrame]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -35,6 +37,8 @@ _OWN = {
     "filename",
     "mimetype",
 }
+#: Layouts of channels without names.
+_UNNAMED = re.compile(r"\d+ channels")
 #: Names of what boxes hold.
 _BOXES = {
     "sv3d": "projection (360° video)",
@@ -55,14 +59,22 @@ class Properties:
     tags: Mapping[str, str]
     flags: Disposition
     boxes: frozenset[str]
+    #: FFmpeg's name of the layout of three or more channels, "" where they have no names.
+    layout: str = ""
+    channels: int = 0
 
 
 def properties(stream: Stream, label: str = "") -> Properties:
     """Read the properties of a stream."""
     boxes = box_kinds(stream) if isinstance(stream, VideoStream) else frozenset()
-    return Properties(
-        label, stream.language or "", _tags(stream.metadata), stream.disposition & ~_HOW_KEPT, boxes
-    )
+    flags = stream.disposition & ~_HOW_KEPT
+    if isinstance(stream, AudioStream) and stream.codec_context is not None:
+        layout = stream.codec_context.layout
+        named = layout.name if layout.nb_channels > 2 and not _UNNAMED.fullmatch(layout.name) else ""
+        return Properties(
+            label, stream.language or "", _tags(stream.metadata), flags, boxes, named, layout.nb_channels
+        )
+    return Properties(label, stream.language or "", _tags(stream.metadata), flags, boxes)
 
 
 def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -80,7 +92,12 @@ def _tags(metadata: Mapping[str, str], own: set[str] | frozenset[str] = frozense
 
 
 def losses(
-    path: Path, name: str, tags: Mapping[str, str], before: Mapping[int, Properties], chapters: int
+    path: Path,
+    name: str,
+    tags: Mapping[str, str],
+    before: Mapping[int, Properties],
+    chapters: int,
+    covers: int,
 ) -> list[str]:
     """Say what a written file lacks.
 
@@ -89,7 +106,7 @@ def losses(
         name: FFmpeg's name of its format.
         tags: of the source, by `container_tags`.
         before: of the source's streams, by the number of the stream that each became.
-        chapters: that the file should have.
+        chapters, covers: that the file should have.
     """
     called = FORMAT_NAMES[name]
     notes = []
@@ -99,6 +116,9 @@ def losses(
             notes.append(f"tags of the file that {called} does not keep: {missing}")
         if len(written.chapters()) < chapters:
             notes.append(f"{chapters - len(written.chapters())} chapters that {called} does not keep")
+        found = sum(bool(stream.disposition & Disposition.attached_pic) for stream in written.streams.video)
+        if found < covers:
+            notes.append(f"{covers - found} of {covers} pictures of cover art that {called} does not keep")
         for index, was in before.items():
             now = properties(written.streams[index])
             if was.language not in ("", "und") and not same_language(was.language, now.language):
@@ -108,6 +128,10 @@ def losses(
                 notes.append(f"{was.label}: {called} does not keep its flag {', '.join(map(str, lost))}")
             if missing := _missing(was.tags, now.tags):
                 notes.append(f"{was.label}: tags that {called} does not keep: {missing}")
+            if was.layout and not now.layout and was.channels == now.channels:
+                notes.append(
+                    f"{was.label}: {called} does not keep the names of its channels ({was.layout}), only their order"
+                )
             gone = [text for kind, text in _BOXES.items() if kind in was.boxes - now.boxes]
             if gone:
                 notes.append(f"{was.label}: {called} does not keep its {', '.join(gone)}")
@@ -127,6 +151,7 @@ _SIDE_DATA = {
     "DOVI_METADATA": "Dolby Vision metadata",
     "FILM_GRAIN_PARAMS": "film grain parameters",
     "S12M_TIMECODE": "time code of each picture",
+    "GOP_TIMECODE": "time code of groups of pictures",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
 }
 
@@ -136,7 +161,7 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
 
     Args:
         before, after: the source's pictures and the encoded ones.
-        still: the source is a picture, whose format is not worth a note.
+        still: the source is a still or animated picture, whose format is not worth a note; what shows through it is.
     """
     notes = []
     if before.fields and not after.fields:
@@ -144,10 +169,19 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
             f"the picture: interlaced ({before.fields} field first), written as progressive "
             "(H.264 holds 4:2:0 fields only of heights that divide by 4; HEVC, AV1 and DNxHR are written without fields)"
         )
+    if still and before.transparent and not after.transparent:
+        notes.append("the picture: transparent parts become opaque")
     gone = {text for kind, text in _SIDE_DATA.items() if kind in before.side_data - after.side_data}
     if gone:
         notes.append(f"the picture: {', '.join(sorted(gone))} cannot be kept")
     if before.pix_fmt and after.pix_fmt and not still:
+        if (
+            before.chroma_location != after.chroma_location
+            and "420" in before.pix_fmt
+            and "420" in after.pix_fmt
+        ):
+            place = _CHROMA_PLACES.get(before.chroma_location, str(before.chroma_location))
+            notes.append(f"the picture: its chroma samples lie {place}, which the codec cannot say")
         was, now = av.VideoFormat(before.pix_fmt, 16, 16), av.VideoFormat(after.pix_fmt, 16, 16)
         bits = [max(component.bits for component in form.components) for form in (was, now)]
         changes = ["alpha is dropped"] if _alpha(was) and not _alpha(now) else []
@@ -157,6 +191,17 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
         if changes:
             notes.append(f"the picture: {before.pix_fmt} is written as {after.pix_fmt}: {', '.join(changes)}")
     return notes
+
+
+#: Words for H.273's numbers of places of chroma samples.
+_CHROMA_PLACES = {
+    0: "left",
+    1: "in the centre",
+    2: "top left",
+    3: "at the top",
+    4: "bottom left",
+    5: "at the bottom",
+}
 
 
 def _alpha(form: av.VideoFormat) -> bool:

@@ -12,6 +12,9 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
+#: The marker bit in the 25 bits of the time code of a group of pictures (ISO/IEC 13818-2, 6.3.8).
+_GOP_MARKER = 1 << 12
+
 
 def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
     """A picture's side data of one kind as FFmpeg's structure; None without any, or where PyAV cannot list
@@ -26,14 +29,22 @@ def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
 
 
 def side_data_kinds(picture: VideoFrame) -> set[str]:
-    """FFmpeg's names of the kinds of side data of a picture, but for ICC profiles; none where PyAV cannot list
-    them.
+    """FFmpeg's names of the kinds of side data of a picture, but for ICC profiles and for those that say nothing: pan
+    and scan of the whole picture, the time code 00:00:00:00; none where PyAV cannot list them.
     """
     try:
         # PyAV's stubs call it a mapping; iterating gives the data.
-        return {data.type.name for data in _without_profile(picture).side_data}  # type: ignore[attr-defined]
+        found = {data.type.name: bytes(data) for data in _without_profile(picture).side_data}  # type: ignore[attr-defined]
     except ValueError:
         return set()
+    if "PANSCAN" in found:
+        # MPEG-2's decoder attaches one to each picture: number, size in sixteenths of a pixel, three places.
+        _, width, height, *places = struct.unpack("=3i6h", found["PANSCAN"][:24])
+        if not any(places) and (width, height) in ((0, 0), (16 * picture.width, 16 * picture.height)):
+            del found["PANSCAN"]
+    if not int.from_bytes(found.get("GOP_TIMECODE", b""), "little") & ~_GOP_MARKER:
+        found.pop("GOP_TIMECODE", None)
+    return set(found)
 
 
 def _without_profile(picture: VideoFrame) -> VideoFrame:

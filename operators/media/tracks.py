@@ -35,16 +35,21 @@ _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
 _PICTURE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
+#: An end in seconds that no track reaches.
+NEVER = Fraction(1 << 40)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """The output's time line: the source's times less ``origin``, until ``end``; in seconds. Behind breaks of
-    the source's clock times are later by ``joins`` (see `operators.media.clock`).
+    """The output's time line: the source's times less ``origin``, until ``end``, where the picture ends; in seconds. Sound and further
+    pictures end at ``sound_end`` (`NEVER`: as in the source). Behind breaks of the source's clock times are later by ``joins`` (see
+    `operators.media.clock`).
     """
 
     origin: Fraction
     end: Fraction
     joins: tuple[Fraction, ...] = ()
+    sound_end: Fraction = NEVER
 
 
 class Shown:
@@ -77,6 +82,7 @@ class Carrier:
     Attributes:
         warnings: what was changed or left out, in words.
         carried: properties of the source's streams, by the number of the stream that each becomes.
+        covers: pictures of cover art that the output should have.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Carrier:
         self.container, self.name, self.source, self.url, self.cut = container, name, source, url, cut
         self.warnings: list[str] = []
         self.carried: dict[int, Properties] = {}
+        self.covers = 0
         self._copies: dict[int, Stream] = {}
         self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
@@ -139,7 +146,10 @@ class Carrier:
         if stream.language:
             target.metadata["language"] = container_language(self.name, stream.language)
         target.disposition = stream.disposition
-        self.carried[target.index] = properties(stream, _label(stream))
+        if stream.disposition & Disposition.attached_pic:
+            self.covers += 1  # a tag of the file, behind all tracks when it is read
+        else:
+            self.carried[target.index] = properties(stream, _label(stream))
 
     def _derived(self, stream: Stream) -> bool:
         """True if a track only repeats chapters or time code, which the muxer writes from the output's tags."""
@@ -170,6 +180,7 @@ class Carrier:
                 (packet for packet in source.demux([source.streams[stream.index]]) if packet.size), None
             )
             if cover is not None:
+                self.covers += 1
                 self.container.add_attachment(*_PICTURE_TYPES[codec], bytes(cover))
 
     def _add_text(self, stream: Stream) -> SubtitleStream:
@@ -189,7 +200,7 @@ class Carrier:
             )
         else:
             blocks = levelling(self.url, index=index).blocks(self.url, RATE, index, zero)
-        return aac_packets(target, blocks, Fraction(0), self.cut.end)
+        return aac_packets(target, blocks, Fraction(0), self.cut.sound_end)
 
     def _copied(self) -> Iterator[Packet[Any]]:
         wanted = {*self._copies, *self._texts}
@@ -226,7 +237,9 @@ class Carrier:
         if packet.stream.disposition & Disposition.attached_pic:
             return False
         begins = packet.pts * packet.time_base
-        if packet.stream.type == "subtitle" and packet.duration and begins < self.cut.end:
+        if packet.stream.type != "subtitle":
+            return begins >= self.cut.sound_end
+        if packet.duration and begins < self.cut.end:
             packet.duration = min(packet.duration, int((self.cut.end - begins) / packet.time_base))
         return begins >= self.cut.end
 

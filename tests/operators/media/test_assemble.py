@@ -126,11 +126,14 @@ def test_which_audio_tracks_there_are(
             bool(s.disposition & av.stream.Disposition.default) for s in container.streams.audio
         ] == default
     original = synth.audio_packets(rich, 1)
-    carried = synth.audio_packets(output, 1)
-    assert carried == original[: len(carried)]
-    assert len(carried) < len(original)
-    assert carried[-1][0] < info.end <= carried[-1][0] + Fraction(1024, 48000)
     assert abs(synth.find_burst(output, 1, seed=9) - 48000) <= 1
+    carried = synth.audio_packets(output, 1)
+    assert carried == original, "it plays on behind the picture, as in the source"
+    assemble(output, segments_of(info, [0, 20], name="part"), info.url, str(speech), audio, "deu")  # type: ignore[arg-type]
+    shortened = synth.audio_packets(output, 1)
+    assert shortened == original[: len(shortened)]
+    end = int(info.pts[20]) * info.time_base
+    assert shortened[-1][0] < end <= shortened[-1][0] + Fraction(1024, 48000), "and is cut with it"
 
 
 def test_longer_output_carries_all_audio_and_shorter_cuts_it(

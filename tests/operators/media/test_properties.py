@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -16,13 +17,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 
 from operators.media.assemble import assemble
 from operators.media.boxes import UNOFFICIAL, box_kinds, template_with
+from operators.media.codec_names import CODECS, HOLDS, hardware_needs
 from operators.media.container import COVER
+from operators.media.encoders import EncoderOptions
 from operators.media.glance import glance
-from operators.media.matroska import chroma_location
 from operators.media.probe import probe_video
 from tests.operators.media import synth
 from tests.operators.media.segments import Zoo, segments_of
@@ -45,34 +49,143 @@ CROP = box(b"clap", struct.pack(">8I", 80, 1, 48, 1, 0, 1, 0, 1))
 STEREO = box(b"st3d", bytes(4), b"\x02")
 
 
+def with_captions(packet: Packet[Any], number: int) -> bytes:
+    """The access unit of H.264 with closed captions (CEA-608 in ATSC A/53, a registered SEI message) in front."""
+    triples = bytes([0xFC, 0x80 | 0x41 + number % 20, 0xA0]) * 2
+    message = b"\xb5\0\x31GA94\3" + bytes([0x40 | 2, 0xFF]) + triples + b"\xff"
+    unit = b"\6" + bytes([4, len(message)]) + message + b"\x80"
+    return struct.pack(">I", len(unit)) + unit + bytes(packet)
+
+
 def write_source(
     path: Path,
     video: Path,
     boxes: list[bytes] | None = None,
     tags: dict[str, str] | None = None,
     audios: list[tuple[str, str, Disposition]] | None = None,
+    *,
+    layout: str = "stereo",
+    seconds: float = 1.6,
+    packet: Callable[[Packet[Any], int], bytes] | None = None,
+    second: bool = False,
+    covers: int = 0,
+    chapters: int = 0,
+    track_tags: dict[str, str] | None = None,
+    data: str = "",
+    suffix: str = "",
 ) -> None:
-    """A file of a video's packets with boxes, tags and audio tracks (codec, language, flags)."""
-    options = {} if path.suffix == ".mkv" else {**UNOFFICIAL, "movflags": "use_metadata_tags"}
+    """Write a file of a video's packets with everything that a title may hold beside them.
+
+    Args:
+        path, video: the file, and the one whose first stream is copied.
+        boxes, tags: of the picture's description, and of the file.
+        audios: codec, language and flags of each track.
+        layout, seconds: of the sound.
+        packet: gives the bytes of a packet and its number in place of its own.
+        second: another video track, with the same pictures.
+        covers, chapters: how many.
+        track_tags: of each track but the picture.
+        data: codec of a track of data.
+        suffix: for the caller.
+    """
+    # With every tag under its own name FFmpeg's muxer writes no cover art.
+    named = {} if covers else {"movflags": "use_metadata_tags"}
+    options = {} if path.suffix in (".mkv", ".ts") else {**UNOFFICIAL, **named}
     with ExitStack() as stack:
         source = stack.enter_context(av.open(str(video)))
         template = stack.enter_context(template_with(source.streams.video[0], boxes or []))
         with av.open(str(path), "w", container_options=options) as out:
             out.metadata.update(tags or {})
-            picture = out.add_stream_from_template(template, opaque=True)
+            pictures = [out.add_stream_from_template(template, opaque=True) for _ in range(1 + second)]
             tracks = []
             for codec, language, flags in audios or []:
-                stream = out.add_stream(codec, rate=48000, layout="stereo")
+                stream = out.add_stream(codec, rate=48000, layout=layout)
                 stream.metadata["language"] = language
                 stream.disposition = flags
                 tracks.append(stream)
+            others: list[Any] = [out.add_data_stream(data)] if data else []
+            for stream in (*pictures[1:], *tracks):
+                stream.metadata.update(track_tags or {})
+            arts = []
+            for number in range(covers):
+                if path.suffix == ".mkv":
+                    out.add_attachment("cover.png", "image/png", cover(number))
+                    continue
+                art = out.add_stream("png", width=16, height=16, pix_fmt="rgb24")
+                art.disposition = Disposition.attached_pic
+                arts.append(art)
+            out.set_chapters(
+                [
+                    {
+                        "id": i,
+                        "start": 400 * i,
+                        "end": 400 * (i + 1),
+                        "time_base": Fraction(1, 1000),
+                        "metadata": {"title": f"Part {i}"},
+                    }
+                    for i in range(chapters)
+                ]
+            )
+            for number, one in enumerate(p for p in source.demux(video=0) if p.size):
+                for stream in pictures:
+                    copy: Packet[Any] = Packet(packet(one, number) if packet else bytes(one))
+                    copy.pts, copy.dts, copy.duration = one.pts, one.dts, one.duration
+                    copy.is_keyframe, copy.time_base, copy.stream = one.is_keyframe, one.time_base, stream
+                    out.mux(copy)
+                for stream in others:
+                    blob: Packet[Any] = Packet(b"\x06\x0e\x2b\x34" + bytes(12) + b"\4data")
+                    blob.pts = blob.dts = one.dts
+                    blob.time_base, blob.stream = one.time_base, stream
+                    out.mux(blob)
+            for number, art in enumerate(arts):
+                picture: Packet[Any] = Packet(cover(number))
+                picture.pts = picture.dts = 0
+                picture.time_base, picture.stream = Fraction(1, 25), art
+                out.mux(picture)
+            for stream in tracks:
+                samples = synth.tone(seconds, channels=av.AudioLayout(layout).nb_channels)
+                out.mux(stream.encode(synth.packed(samples, 48000, layout)))
+                out.mux(stream.encode(None))
+
+
+def write_transparent(path: Path) -> None:
+    """Write an animation whose left half shows what is behind it."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("apng", rate=25, width=96, height=64, pix_fmt="rgba")
+        for i in range(6):
+            pixels = synth.picture(i, 96, 64, "rgba").to_ndarray()
+            pixels[:, :48, 3] = 0
+            frame = av.VideoFrame.from_ndarray(pixels, "rgba")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def write_vp8(path: Path) -> None:
+    """Write VP8 with a projection and a cropping, which MP4 files cannot tell of that codec: those of VP9 in Matroska."""
+    packets, described = path.with_suffix(".webm"), path.with_suffix(".mp4")
+    synth.write_video(packets, 6, codec="libvpx", time_base=synth.MS)
+    synth.write_video(described, 2, codec="libvpx-vp9")
+    with ExitStack() as stack:
+        source = stack.enter_context(av.open(str(packets)))
+        nine = stack.enter_context(av.open(str(described)))
+        template = stack.enter_context(template_with(nine.streams.video[0], [SPHERE, CROP]))
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream_from_template(template, opaque=True)
             for packet in source.demux(video=0):
                 if packet.size:
-                    packet.stream = picture
+                    packet.stream = stream
                     out.mux(packet)
-            for stream in tracks:
-                out.mux(stream.encode(synth.packed(synth.tone(1.6, channels=2), 48000, "stereo")))
-                out.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"V_VP9", b"V_VP8"))
+
+
+def cover(number: int) -> bytes:
+    """A PNG picture."""
+    context = av.CodecContext.create("png", "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width = context.height = 16
+    context.pix_fmt, context.time_base = "rgb24", Fraction(1, 25)
+    return bytes(context.encode(synth.picture(number, 16, 16, "rgb24"))[0])
 
 
 @dataclasses.dataclass
@@ -93,20 +206,37 @@ class Seen:
                 if value
             }
             values["chapters"] = [
-                (round(float(c["start"] * c["time_base"]), 3), c["metadata"].get("title"))
+                (
+                    round(float(c["start"] * c["time_base"]), 3),
+                    round(float(c["end"] * c["time_base"]), 3),
+                    c["metadata"].get("title"),
+                )
                 for c in container.chapters()
             ]
             dubbed = next(s for s in container.streams.video if not s.disposition & COVER)
             values |= {f"box {kind}": True for kind in box_kinds(dubbed)}
-            values["chroma location"] = chroma_location(dubbed)
-            for kind in ("audio", "subtitle", "attachment"):
-                for n, stream in enumerate(s for s in container.streams if s.type == kind):
-                    values[f"{kind} {n} language"] = stream.language
-                    values[f"{kind} {n} flags"] = stream.disposition & ~Disposition.default
-                    if kind == "audio":
-                        values[f"audio {n} channels"] = stream.codec_context.channels
+            if "420" in look.pix_fmt:
+                values["chroma location"] = look.chroma_location
+            covers = [stream for stream in container.streams.video if stream.disposition & COVER]
+            values["cover art"] = [stream.codec_context.name for stream in covers]
+            tracks: dict[str, list[Stream]] = {}
+            for stream in container.streams:
+                if stream not in covers and not is_derived(container, stream):
+                    tracks.setdefault(stream.type, []).append(stream)
+            for kind, streams in tracks.items():
+                for n, stream in enumerate(streams):
+                    values |= track(f"{kind} {n}" if kind != "video" or n else "picture", stream)
+        with av.open(path) as container:
+            for n, stream in enumerate(container.streams.audio):
+                heard = [packet for packet in container.demux(stream) if packet.size]
+                if heard:
+                    last = heard[-1]
+                    values[f"audio {n} end"] = float((last.pts + last.duration) * last.time_base)
+                container.seek(0)
         values |= {f"side data {kind}": True for kind in look.side_data}
-        values["fields"], values["format"] = look.fields, look.pix_fmt
+        values["fields"] = look.fields
+        values["format"] = look.pix_fmt if Path(path).suffix != ".apng" else ""
+        values["transparent"] = look.transparent
         values |= {
             "size": (info.width, info.height),
             "turn": (info.rotation, info.mirrored),
@@ -119,6 +249,46 @@ class Seen:
         return cls(values)
 
 
+def is_derived(container: Any, stream: Stream) -> bool:
+    """True for the tracks of chapters and time code, which FFmpeg reads as tags too."""
+    return stream.type == "data" and (
+        bool(container.chapters()) or "timecode" in map(str.lower, stream.metadata)
+    )
+
+
+def track(name: str, stream: Stream) -> dict[str, Any]:
+    """All that a track's header tells."""
+    values: dict[str, Any] = {
+        f"{name} language": stream.language,
+        f"{name} flags": stream.disposition & ~Disposition.default,
+        **{
+            f"{name} tag {key.casefold().replace(' ', '_')}": value
+            for key, value in stream.metadata.items()
+            if value and key.casefold() not in OWN_TAGS
+        },
+    }
+    if stream.type == "audio":
+        context: Any = stream.codec_context
+        values[f"{name} layout"] = context.layout.name
+        values[f"{name} rate"] = context.sample_rate
+    if stream.type == "video" and name != "picture":
+        values[f"{name} size"] = (stream.codec_context.width, stream.codec_context.height)
+    return values
+
+
+#: Tags of tracks by which a muxer describes its own file.
+OWN_TAGS = {
+    *("language", "handler_name", "vendor_id", "encoder", "duration", "creation_time", "stereo_mode"),
+    *(
+        "number_of_frames",
+        "number_of_bytes",
+        "bps",
+        "_statistics_writing_app",
+        "rotate",
+        "filename",
+        "mimetype",
+    ),
+}
 #: Values in which an output may differ by what it is: its muxer's own tags, x264's name, and how FFmpeg spells
 #: times and languages.
 MEANT = (
@@ -133,6 +303,12 @@ NOTED = {
     "attachment": "attachment",
     "side data": "the picture",
     "fields": "interlaced",
+    "chroma location": "chroma samples",
+    "cover art": "cover art",
+    "transparent": "transparent",
+    "data": "data track",
+    "picture": "the picture",
+    "video": "video track",
     "format": "is written as",
     "box ": "the picture",
 }
@@ -145,6 +321,12 @@ def unexplained(before: Seen, after: Seen, notes: list[str]) -> dict[str, tuple[
         now = after.values.get(key)
         same = (
             was == now
+            or (key == "format" and (not was or no_coarser(was, now)))
+            or (key == "chroma location" and now is None)
+            or (key.endswith("layout") and str(now) in UNNAMED)
+            or (key == "cover art" and sorted(was) == sorted(now))
+            or (key.endswith(" end") and now is not None and abs(was - now) < 0.025)  # a packet's
+            or (key == "chapters" and chapters_agree(was, now))
             # Matroska counts the display size in whole pixels.
             or (key == "pixel shape" and abs(was - now) * before.values["size"][0] < 1)
             or key in MEANT
@@ -155,6 +337,29 @@ def unexplained(before: Seen, after: Seen, notes: list[str]) -> dict[str, tuple[
         if not same and not any(word in note for note in notes):
             found[key] = (was, now)
     return found
+
+
+#: Layouts of so many channels need no name.
+UNNAMED = ("1 channels", "2 channels")
+
+
+def no_coarser(before: str, after: str) -> bool:
+    """True where a pixel format holds all that another one does: ProRes and DNxHR have more of everything."""
+    was, now = av.VideoFormat(before, 16, 16), av.VideoFormat(after, 16, 16)
+    return (
+        not was.is_rgb
+        and now.components[0].bits >= was.components[0].bits
+        and now.chroma_width(16) >= was.chroma_width(16)
+        and now.chroma_height(16) >= was.chroma_height(16)
+        and len(now.components) >= len(was.components)
+    )
+
+
+def chapters_agree(before: list[Any], after: list[Any]) -> bool:
+    """True for the same chapters; MP4 and QuickTime end each where the next one begins, and tell milliseconds."""
+    return len(before) == len(after) and all(
+        abs(one[0] - other[0]) < 0.0011 and one[2] == other[2] for one, other in zip(before, after)
+    )
 
 
 def synonyms(language: str) -> set[str]:
@@ -179,6 +384,25 @@ VIDEOS: dict[str, dict[str, Any]] = {
     "alpha": {"codec": "ffv1", "pix_fmt": "yuva420p"},
     "rgb": {"codec": "ffv1", "pix_fmt": "bgr0"},
     "turned": {"matrix": synth.TURNS[90]},
+    "mpeg-1": {"codec": "mpeg1video", "time_base": Fraction(1, 25), "suffix": ".mpg"},
+    "mpeg-2 fields": {
+        "codec": "mpeg2video",
+        "time_base": Fraction(1, 25),
+        "fields": "top",
+        "size": (96, 64),
+        "options": {"gop_timecode": "10:11:12:13", "flags": "+ilme"},
+        "suffix": ".ts",
+    },
+    "dv": {
+        "codec": "dvvideo",
+        "size": (720, 576),
+        "count": 2,
+        "time_base": Fraction(1, 25),
+        "fields": "bottom",
+        "suffix": ".avi",
+    },
+    "transparent": {"suffix": ".apng"},
+    "vp8 sphere": {"suffix": ".mkv"},
 }
 SOURCES: dict[str, dict[str, Any]] = {
     "apple": {
@@ -208,6 +432,22 @@ SOURCES: dict[str, dict[str, Any]] = {
     "crop": {"boxes": [CROP]},
     "stereo": {"boxes": [STEREO, SPHERE]},
     "pcm": {"audios": [("pcm_s16le", "eng", Disposition(0))]},
+    "surround": {"audios": [("pcm_s16le", "eng", Disposition(0))], "layout": "7.1"},
+    "captions": {"packet": with_captions},
+    "two pictures": {"second": True, "track_tags": {"title": "Second camera"}},
+    "covers": {"covers": 2},
+    "attached cover": {"covers": 1, "suffix": ".mkv"},
+    "chapters": {"chapters": 3},
+    "long sound": {
+        "audios": [("aac", "eng", Disposition(0)), ("flac", "fra", Disposition(0))],
+        "seconds": 4.0,
+    },
+    "titles of tracks": {
+        "audios": [("aac", "eng", Disposition(0))],
+        "track_tags": {"title": "Director's commentary", "NOTE": "kept"},
+        "suffix": ".mkv",
+    },
+    "data": {"data": "klv", "suffix": ".ts"},
 }
 
 
@@ -216,17 +456,21 @@ def source_of(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     folder = tmp_path_factory.mktemp("properties")
 
     def get(name: str) -> Path:
-        where = ".mkv" if name in ("languages", "flags") or VIDEOS.get(name, {}).get("codec") else ".mp4"
+        given = dict({**VIDEOS, **SOURCES}[name])
+        usual = ".mkv" if name in ("languages", "flags") or given.get("codec") else ".mp4"
+        where = ".mov" if name in ("pcm", "surround") else given.pop("suffix", usual)
         path = folder / f"{name.replace(':', '')}{where}"
         if path.exists():
             return path
-        if name in VIDEOS:
+        if name == "transparent":
+            write_transparent(path)
+        elif name == "vp8 sphere":
+            write_vp8(path)
+        elif name in VIDEOS:
             base = {"time_base": synth.MS} if where == ".mkv" else {}
-            synth.write_video(path, **{"count": 6, **base, **VIDEOS[name]})
+            synth.write_video(path, **{"count": 6, **base, **given})
         else:
-            target = path.with_suffix(".mov") if name == "pcm" else path
-            write_source(target, zoo("cfr.mp4"), **SOURCES[name])
-            return target
+            write_source(path, zoo("cfr.mp4"), **given)
         return path
 
     return get
@@ -239,19 +483,41 @@ def test_every_property_is_kept_or_noted(source_of: Zoo, tmp_path: Path, name: s
     info = probe_video(source)
     notes = assemble(output, segments_of(info, [0, info.n_frames], name="p"), source)
     assert unexplained(Seen.of(source), Seen.of(output), notes) == {}, notes
-    if name in (
-        "plain",
-        "topleft",
-        "hdr",
-        "pixels",
-        "480i",
-        "486i 4:2:2",
-        "turned",
-        "apple",
-        "crop",
-        "sphere",
-    ):
+    if name in KEPT:
         assert notes == []
+
+
+#: Sources of which nothing is lost or changed in any container.
+KEPT = (
+    *("plain", "topleft", "hdr", "pixels", "480i", "486i 4:2:2", "turned", "apple", "crop", "sphere"),
+    *("captions", "chapters", "vp8 sphere"),
+)
+
+
+def in_each_codec() -> list[tuple[str, str]]:
+    """Sources of pictures, with codecs."""
+    names = ("plain", "topleft", "hdr", "480i", "twelve", "alpha", "captions", "mpeg-1", "sphere", "crop")
+    codecs = [codec for codec in CODECS if codec != "auto" and not hardware_needs(codec) and codec != "dnxhr"]
+    return [(name, codec) for name in names for codec in codecs]
+
+
+@pytest.mark.parametrize(("name", "codec"), in_each_codec())
+def test_every_property_is_kept_or_noted_in_each_codec(
+    source_of: Zoo, tmp_path: Path, name: str, codec: str
+) -> None:
+    """DNxHR takes larger pictures only: see test_codecs.py."""
+    source = str(source_of(name))
+    info = probe_video(source)
+    container = HOLDS[codec][0]
+    output = str(tmp_path / f"out.{container}")
+    options = EncoderOptions(codec=codec, container=container)  # type: ignore[arg-type]
+    segments = segments_of(info, [0, info.n_frames], name=f"{codec}-{info.n_frames}", options=options)
+    notes = assemble(output, segments, source)
+    assert unexplained(Seen.of(source), Seen.of(output), notes) == {}, notes
+    if name == "captions":
+        assert any("closed captions" in note for note in notes) == (codec not in ("h264", "hevc"))
+    if name == "hdr":
+        assert any("mastering display" in note for note in notes) == (codec in ("prores", "ffv1"))
 
 
 @pytest.mark.parametrize(
@@ -264,6 +530,11 @@ def test_every_property_is_kept_or_noted(source_of: Zoo, tmp_path: Path, name: s
         ("languages", ".mov", "audio track 6 (aac, zul): QuickTime cannot name its language 'zul'"),
         ("flags", ".mov", "audio track 1 (aac, eng): QuickTime does not keep its flag comment"),
         ("pcm", ".mp4", "audio track 1 (pcm_s16le, eng): kept as PCM"),
+        ("surround", ".mkv", "does not keep the names of its channels (7.1), only their order"),
+        ("covers", ".mov", "2 of 2 pictures of cover art that QuickTime does not keep"),
+        ("mpeg-2 fields", ".mkv", "time code of groups of pictures cannot be kept"),
+        ("transparent", ".mp4", "the picture: transparent parts become opaque"),
+        ("data", ".mov", "data track 1"),
     ],
 )
 def test_what_is_not_kept_is_said(source_of: Zoo, tmp_path: Path, name: str, suffix: str, words: str) -> None:
