@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.error
@@ -100,7 +101,7 @@ def _as_vp9(stream: VideoStream) -> Iterator[VideoStream]:
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         copy = container.add_stream_from_template(stream, opaque=True)
-        packet: Packet[VideoStream] = Packet(bytes(8))  # the demuxer takes no file without one
+        packet: Packet[Any] = Packet(bytes(8))  # the demuxer takes no file without one
         packet.pts = packet.dts = 0
         packet.time_base, packet.stream = Fraction(1, 1000), copy
         container.mux(packet)

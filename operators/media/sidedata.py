@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import Any
 
 import av.error
 from av.filter import Graph
@@ -33,8 +34,10 @@ def side_data_kinds(picture: VideoFrame) -> set[str]:
     and scan of the whole picture, the time code 00:00:00:00; none where PyAV cannot list them.
     """
     try:
-        # PyAV's stubs call it a mapping; iterating gives the data.
-        found = {data.type.name: bytes(data) for data in _without_profile(picture).side_data}  # type: ignore[attr-defined]
+        listed: Any = _without_profile(
+            picture
+        ).side_data  # PyAV's stubs call it a mapping; iterating gives the data
+        found = {data.type.name: bytes(data) for data in listed}
     except ValueError:
         return set()
     if "PANSCAN" in found:
