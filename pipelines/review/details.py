@@ -112,8 +112,11 @@ def options_of(record: Record) -> list[list[str]]:
     consent = record.get("consent") or {}
     found += [[f"consent.{name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
     for stage, values in (made_of.get("options") or {}).items():
+        unlabelled = not values.get("label")
         found += [
-            [f"{stage}.{name}", str(value)] for name, value in values.items() if value not in ("", None)
+            [f"{stage}.{name}", str(value)]
+            for name, value in values.items()
+            if value not in ("", None) and not (unlabelled and name.startswith("label_"))
         ]
     return [[name, redact(value)[:200]] for name, value in found]
 

@@ -48,6 +48,8 @@ NATIVE_LICENCES = {
     "libgfortran": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "libquadmath": "LGPL-2.1-or-later",
     "libgomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "libtorch": "BSD-3-Clause",
+    "libc10": "BSD-3-Clause",
     "libscipy_openblas": "BSD-3-Clause",
     "libopenblas": "BSD-3-Clause",
     "libzstd": "BSD-3-Clause OR GPL-2.0-only",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from operators.storage.redact import redact
 from pipelines.review.details import POINTS, SHOTS, curves, detail, kept, models_of, options_of
 from tests.pipelines.review.records import metric, record
 
@@ -59,6 +60,20 @@ def test_reasons_are_counted_over_all_shots() -> None:
         ["no face", 1, 0.5],
     ]
     assert curves({**trace(4), "shots": many})["kept"] == kept(many)
+
+
+def test_consent_and_labels_are_shown_where_there_are_any() -> None:
+    label = {"label": "AI", "label_seconds": "5", "label_position": "top", "label_font": ""}
+    made = {"face": "left", "options": {"render": label, "paste": {**label, "label": ""}}}
+    consent = {"who": "Ana Lind", "url": "https://rights.example/a?token=secret", "text": None}
+    assert options_of({**record("a", ingredients=made), "consent": consent}) == [
+        ["face", "left"],
+        ["consent.who", "Ana Lind"],
+        ["consent.url", redact(consent["url"] or "")],
+        ["render.label", "AI"],
+        ["render.label_seconds", "5"],
+        ["render.label_position", "top"],
+    ]
 
 
 def test_options_and_licences_are_read_from_the_record() -> None:
