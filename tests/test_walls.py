@@ -23,7 +23,7 @@ FLOORS = {
         {"storage_rules"},
         {"registry", "networks"},
         {"build"},
-        {"weights", "inference"},
+        {"weights", "inference", "training"},
     ],
     "operators": [
         {"storage", "imports", "threads", "columns", "numeric"},

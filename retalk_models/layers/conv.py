@@ -14,20 +14,22 @@ from retalk_models.layers.norms import LayerNorm2d
 
 
 class SpectralConv2d(nn.Module):
-    """Convolution with old-style spectral normalisation, as `torch.nn.utils.spectral_norm` leaves it in eval
-    mode.
+    """Convolution with the old-style spectral normalisation of `torch.nn.utils.spectral_norm`.
 
     Keys ``bias``, ``weight_orig``, ``weight_u``, ``weight_v``; the weight used is ``weight_orig / (u . W
-    v)``. No power iteration is run: this is the inference form only. With ``upsample`` the input is first
-    enlarged x2 (nearest).
+    v)``. In train mode each call first runs one step of the power iteration that keeps u and v up to date.
+    With ``upsample`` the input is first enlarged x2 (nearest).
     """
 
     weight_u: Tensor
     weight_v: Tensor
 
-    def __init__(self, cin: int, cout: int, kernel: int, padding: int = 0, *, upsample: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int, padding: int = 0, *, upsample: bool = False, stride: int = 1
+    ) -> None:
         super().__init__()
         self.padding = padding
+        self.stride = stride
         self.upsample = upsample
         self.bias = nn.Parameter(torch.empty(cout))
         self.weight_orig = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
@@ -36,17 +38,33 @@ class SpectralConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """The normalised weight (cout, cin, k, k)."""
-        sigma = torch.dot(self.weight_u, torch.mv(self.weight_orig.flatten(1), self.weight_v))
+        u, v = self.weight_u, self.weight_v
+        if self.training:
+            self.iterate()
+            # The next call writes to them before this one's backward pass. Not `torch.mv`, which autocast runs in half.
+            sigma = (self.weight_orig.flatten(1) * u.clone()[:, None] * v.clone()).sum()
+        else:
+            sigma = torch.dot(u, torch.mv(self.weight_orig.flatten(1), v))
         return self.weight_orig / sigma
+
+    @torch.no_grad()
+    def iterate(self, steps: int = 1) -> None:
+        """Bring u and v nearer to the first singular vectors of the weight, in place."""
+        matrix = self.weight_orig.detach().flatten(1)
+        with torch.autocast(matrix.device.type, enabled=False):
+            for _ in range(steps):
+                self.weight_v.copy_(F.normalize(torch.mv(matrix.t(), self.weight_u), dim=0, eps=1e-12))
+                self.weight_u.copy_(F.normalize(torch.mv(matrix, self.weight_v), dim=0, eps=1e-12))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.upsample:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.conv2d(x, self.weight(), self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
 
     def fold(self) -> nn.Module:
         """The same as a plain convolution, or as `PhaseUpConv2d`."""
         cout, cin, kernel, _ = self.weight_orig.shape
+        assert self.stride == 1, "critics are not folded"
         conv = (UpConv2d if self.upsample else nn.Conv2d)(
             cin, cout, kernel, padding=self.padding, device="meta"
         )

@@ -7,6 +7,7 @@ docs/networks.md#d-net. Attribute names, ``warpping_net`` included, are the offi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -77,7 +78,7 @@ class UpBlock(nn.Module):
 class HourglassEncoder(nn.Module):
     """Six feature maps of the picture, 256 px down to 8 px."""
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.input_layer = nn.Conv2d(3, channels[0], 7, padding=3)
         self.num_blocks = len(channels) - 1
@@ -94,11 +95,11 @@ class HourglassEncoder(nn.Module):
 class HourglassDecoder(nn.Module):
     """Decoder from 8 to 64 px; the encoder's map of the same size is concatenated to each block's output."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.decoder4 = UpBlock(256, 256)
-        self.decoder3 = UpBlock(512, 256)
-        self.decoder2 = UpBlock(512, 128)
+        self.decoder4 = UpBlock(channels[5], channels[4])
+        self.decoder3 = UpBlock(2 * channels[4], channels[3])
+        self.decoder2 = UpBlock(2 * channels[3], channels[2])
 
     def forward(self, maps: list[Tensor], z: Tensor) -> Tensor:
         x = maps[-1]
@@ -110,10 +111,10 @@ class HourglassDecoder(nn.Module):
 class Hourglass(nn.Module):
     """Encoder and decoder: picture (B, 3, 256, 256) -> features (B, 256, 64, 64)."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.encoder = HourglassEncoder([32, 64, 128, 256, 256, 256])
-        self.decoder = HourglassDecoder()
+        self.encoder = HourglassEncoder(channels)
+        self.decoder = HourglassDecoder(channels)
 
     def forward(self, image: Tensor, z: Tensor) -> Tensor:
         return self.decoder(self.encoder(image, z), z)
@@ -144,10 +145,13 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 class WarpingNet(nn.Module):
     """Flow prediction and warp."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.hourglass = Hourglass()
-        self.flow_out = nn.Sequential(LayerNorm2d(256), nn.LeakyReLU(SLOPE), nn.Conv2d(256, 2, 7, padding=3))
+        self.hourglass = Hourglass(channels)
+        width = 2 * channels[2]
+        self.flow_out = nn.Sequential(
+            LayerNorm2d(width), nn.LeakyReLU(SLOPE), nn.Conv2d(width, 2, 7, padding=3)
+        )
 
     def forward(self, image: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """-> flow (B, 2, 64, 64) in pixels of its grid, warped picture (B, 3, 256, 256)."""
@@ -158,7 +162,7 @@ class WarpingNet(nn.Module):
 class EditingEncoder(nn.Module):
     """Feature maps 64@256, 128@128, 256@64, 256@32 of the picture and the warped picture."""
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.first = ConvNorm(6, channels[0], 7, spectral=False)
         self.num_blocks = len(channels) - 1
@@ -205,7 +209,7 @@ class ResBlocks(nn.Module):
 class EditingDecoder(nn.Module):
     """Decoder from 32 to 256 px: residual blocks, enlargement, the encoder's map added."""
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.num_blocks = len(channels) - 1
         for i in reversed(range(self.num_blocks)):
@@ -225,9 +229,8 @@ class EditingDecoder(nn.Module):
 class EditingNet(nn.Module):
     """Repair of the warped picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        channels = [64, 128, 256, 256]
         self.encoder = EditingEncoder(channels)
         self.decoder = EditingDecoder(channels)
 
@@ -236,16 +239,25 @@ class EditingNet(nn.Module):
 
 
 class DNet(nn.Module):
-    """Expression editing, 22.5 M parameters."""
+    """Expression editing, 22.5 M parameters.
+
+    Args:
+        warping: channels of the warping network, 256 px down to 8 px; official checkpoints have the defaults.
+        editing: channels of the editing network, 256 px down to 32 px.
+    """
 
     #: Half precision would move the picture by tenths of a pixel.
     KEEP_FLOAT32: ClassVar = ("mapping_net", "warpping_net")
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        warping: Sequence[int] = (32, 64, 128, 256, 256, 256),
+        editing: Sequence[int] = (64, 128, 256, 256),
+    ) -> None:
         super().__init__()
         self.mapping_net = MappingNet()
-        self.warpping_net = WarpingNet()
-        self.editing_net = EditingNet()
+        self.warpping_net = WarpingNet(warping)
+        self.editing_net = EditingNet(editing)
 
     def forward(self, image: Tensor, coeff: Tensor) -> dict[str, Tensor]:
         """Give a face another expression.

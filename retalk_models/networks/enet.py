@@ -48,6 +48,9 @@ class ENet(nn.Module):
 
     Args:
         low_res: False leaves L-Net out, for a stage that only enhances: then there is no `lowres`.
+        reading: channels of the part that reads the reference, 256 px down to 4 px; official checkpoints have
+            the defaults.
+        drawing: channels of the two stages that draw, 192 and 384 px.
     """
 
     ENTRIES: ClassVar = ("forward", "lowres", "enhance", "style_code", "draw")
@@ -55,11 +58,16 @@ class ENet(nn.Module):
     #: most, costs 146 MB more of a worker, and makes further languages costlier relative to the first.
     WINOGRAD: ClassVar = ("style_convs",)
 
-    def __init__(self, low_res: bool = True) -> None:
+    def __init__(
+        self,
+        low_res: bool = True,
+        reading: Sequence[int] = (256, 256, 512, 512, 512, 512, 512),
+        drawing: Sequence[int] = (256, 128),
+    ) -> None:
         super().__init__()
         if low_res:
             self.low_res = LNet()
-        channels = [256, 256, 512, 512, 512, 512, 512]  # 256 px -> 4 px
+        channels = list(reading)
         self.conv_body_first = nn.Conv2d(3, channels[0], 1)
         self.conv_body_down = nn.ModuleList(ResBlock(a, b, up=False) for a, b in itertools.pairwise(channels))
         self.final_linear = nn.Linear(channels[-1] * 4 * 4, STYLE_DIM)
@@ -67,7 +75,7 @@ class ENet(nn.Module):
         self.style_convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
         cin = 3  # the first style convolution takes the picture itself
-        for cout in (256, 128):
+        for cout in drawing:
             self.style_convs.append(StyleConv(cin, cout, STYLE_DIM, up=True))
             self.style_convs.append(StyleConv(cout, cout, STYLE_DIM))
             self.to_rgbs.append(ToRGB(cout, STYLE_DIM))

@@ -6,6 +6,7 @@ entries).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -114,7 +115,7 @@ class Transformer(nn.Module):
 class Encoder(nn.Module):
     """Masked face and reference down to an eighth of their size, joined by cross-attention at the bottom."""
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.first_inp = ConvNorm(3, channels[0], 7, spectral=True)
         self.first_ref = ConvNorm(3, channels[0], 7, spectral=True)
@@ -140,9 +141,9 @@ class Encoder(nn.Module):
 class FFCBlocks(nn.Module):
     """``res0`` ... ``res8``: the Fourier blocks of one level, each conditioned on the audio feature."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, num_blocks: int) -> None:
         super().__init__()
-        for i in range(NUM_RES_BLOCKS):
+        for i in range(num_blocks):
             self.add_module(f"res{i}", FFCBlock(channels, AUDIO_FEATURES))
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
@@ -156,12 +157,12 @@ class Decoder(nn.Module):
     added.
     """
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: Sequence[int], num_res_blocks: int) -> None:
         super().__init__()
         for i in reversed(range(NUM_LEVELS)):
             cin = 2 * channels[-1] if i == NUM_LEVELS - 1 else channels[i + 1]
             self.add_module(f"up{i}", ConvNorm(cin, channels[i], spectral=True, up=True))
-            self.add_module(f"res{i}", FFCBlocks(cin))
+            self.add_module(f"res{i}", FFCBlocks(cin, num_res_blocks))
             self.add_module(f"jump{i}", ConvNorm(channels[i], channels[i], spectral=True))
         self.final = FinalConv(channels[0], torch.sigmoid, spectral=True)
 
@@ -174,15 +175,21 @@ class Decoder(nn.Module):
 
 
 class LNet(nn.Module):
-    """Lip-sync network, 127.7 M parameters."""
+    """Lip-sync network, 127.7 M parameters.
+
+    Args:
+        channels: of the levels, the full size first; the official checkpoint has the default.
+        num_res_blocks: Fourier blocks of a level.
+    """
 
     CONTIGUOUS: ClassVar = True
 
-    def __init__(self) -> None:
+    def __init__(
+        self, channels: Sequence[int] = (64, 128, 256, 512), num_res_blocks: int = NUM_RES_BLOCKS
+    ) -> None:
         super().__init__()
-        channels = [64, 128, 256, 512]
         self.encoder = Encoder(channels)
-        self.decoder = Decoder(channels)
+        self.decoder = Decoder(channels, num_res_blocks)
         self.audio_encoder = audio_encoder()
 
     def forward(self, mel: Tensor, faces: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def test_phase_convolution_equals_convolution_after_enlargement(
 def test_spectral_convolution_equals_torchs_old_spectral_norm() -> None:
     torch.manual_seed(0)
     reference = nn.utils.spectral_norm(nn.Conv2d(4, 6, 3, padding=1)).eval()
-    ours = SpectralConv2d(4, 6, 3, 1)
+    ours = SpectralConv2d(4, 6, 3, 1).eval()
     ours.load_state_dict(reference.state_dict(), strict=True)
     x = torch.randn(2, 4, 8, 8)
     with torch.inference_mode():
