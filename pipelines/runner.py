@@ -41,7 +41,7 @@ from pipelines.manifest.titles import LOW_QUALITY, LowQuality, Runner, Title, la
 from pipelines.monitoring.command_log import LOGGER, command_log
 from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
-from pipelines.planning.selection import forget, select
+from pipelines.planning.selection import forget, select, select_rejected
 from pipelines.preflight import checks as preflight
 from pipelines.rights.labels import labelled
 from pipelines.rights.licence_clean import check_titles, clean_engine
@@ -108,6 +108,7 @@ def run(
     cache: str | bool | None = None,
     only: Sequence[str] = (),
     redo: Sequence[str] = (),
+    rejected: Sequence[str] = (),
     log_file: str | None = None,
     overwrite: bool = False,
     ended: Callable[[Record], None] | None = None,
@@ -141,6 +142,8 @@ def run(
             for nowhere; None: as the profile says.
         only: ids of the titles to work on; none: all. Records of other titles stay in the ledger.
         redo: ids of titles that are computed again though they are finished; their outputs are replaced.
+        rejected: ids of titles that a review has rejected: as `redo`, but no others are worked on, and those that the manifest
+            does not have are left out with a note.
         overwrite: replace outputs that exist and that no run in this directory has made.
         on_low_quality: of a dub whose measures ask for a look: "keep" writes it; "passthrough" writes it with the source's own
             pictures in the shots that are bad; "fail" fails it with the reasons, nothing is written.
@@ -178,6 +181,7 @@ def run(
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     manifested = labelled(manifested, built, chosen.label)
+    only, redo, left_out = select_rejected(manifested, only, redo, rejected)
     titles = select(manifested, only, redo)
     if chosen.rights.require_consent:
         check_consent(titles)
@@ -195,7 +199,7 @@ def run(
         on_low_quality=on_low_quality,
     )
     noticed += _check(spec, overwrite)
-    noticed += built.notes
+    noticed += [*built.notes, *left_out]
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         for text in will_fail(titles, "the ledger will list them"):
             shown.say(text)

@@ -282,8 +282,14 @@ def _run(args: argparse.Namespace) -> int:
         from pipelines.cli.run import run_catalogue
         from pipelines.review.decisions import titles_asked_for
 
-        only, redo = titles_asked_for(args.only, args.redo)
-        chosen = {"only": only, "redo": redo, "as_json": args.json, "notify": args.notify}
+        redo, rejected = titles_asked_for(args.redo, args.output)
+        chosen = {
+            "only": args.only,
+            "redo": redo,
+            "rejected": rejected,
+            "as_json": args.json,
+            "notify": args.notify,
+        }
         code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
     return 0 if code == 3 and args.allow_failures else code
 

@@ -38,6 +38,29 @@ def select(titles: Sequence[Title], only: Sequence[str], redo: Sequence[str]) ->
     return [title for title in titles if title.id in wanted]
 
 
+def select_rejected(
+    titles: Sequence[Title], only: Sequence[str], redo: Sequence[str], rejected: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str], list[str]]:
+    """Turn the decisions of a review into `only` and `redo`: nothing is worked on but what is rejected or named.
+
+    Returns:
+        ``only``, ``redo``, and notes about rejected titles that the manifest does not have, which are left out.
+
+    Raises:
+        UsageError: the manifest has none of them, and no other title is named.
+    """
+    if not rejected:
+        return only, redo, []
+    known = [title.id for title in titles]
+    gone = [name for name in rejected if name not in known]
+    told = "; ".join(_unknown(name, known) for name in gone[:NAMED]) + (" ..." if len(gone) > NAMED else "")
+    chosen = list(dict.fromkeys([*(name for name in rejected if name not in gone), *redo]))
+    if not chosen:
+        raise UsageError(f"redo: the manifest has none of the titles that are rejected: {told}")
+    notes = [f"redo: the manifest has no title {told}, rejected in the review; left out"] if gone else []
+    return only or chosen, chosen, notes
+
+
 def _unknown(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 3, 0.6)
     return f"{name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")

@@ -155,6 +155,17 @@ def test_on_the_command_line(footage: Path, tmp_path: Path, capsys: pytest.Captu
     other = ["--redo", str(tmp_path / "decisions.json"), "--set", "level.gain=0.9"]
     assert cli.main([*command, *other]) == 0
     assert capsys.readouterr().out.startswith("1 dubbed, 0 failed; "), "other options touch no other title"
+    gone = [{"title": name, "decision": "rejected"} for name in ("two", "tree")]
+    (tmp_path / "decisions.json").write_text(json.dumps({"run": str(tmp_path / "out"), "decisions": gone}))
+    assert cli.main([*command, *other]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("1 dubbed, 0 failed; ")
+    assert (
+        "the manifest has no title 'tree' (did you mean three?), rejected in the review; left out" in told.err
+    )
+    (tmp_path / "decisions.json").write_text(json.dumps({"decisions": gone[1:]}))
+    assert cli.main([*command, *other]) == 2
+    assert "the manifest has none of the titles that are rejected: 'tree'" in capsys.readouterr().err
     assert cli.main([*command, "--only", "tow"]) == 2
     assert (
         capsys.readouterr().err == "retalk run: only: the manifest has no title 'tow' (did you mean two?)\n"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.review.decisions import titles_to_redo
+from pipelines.review.decisions import titles_asked_for
 from pipelines.review.exports import as_csv, as_junit
 from pipelines.review.verdict import Reason, judge, severity
 from tests.pipelines.review.records import HOSTILE, metric, record
@@ -90,7 +90,9 @@ def test_rejected_titles_are_computed_again(tmp_path: Path) -> None:
     decided = [("a", "rejected"), ("b", "approved"), ("a", "rejected"), ("c", "rejected"), ("d", "")]
     decisions = [{"title": title, "dub": "deu", "decision": one, "comment": ""} for title, one in decided]
     file.write_text(json.dumps({"run": "out", "decisions": decisions}))
-    assert titles_to_redo(["z", str(file)]) == ["z", "a", "c"]
+    assert titles_asked_for(["z", str(file)], str(tmp_path / "out")) == (["z"], ["a", "c"]), (
+        "it was moved there"
+    )
     for content, message in (
         ("[]", "is no file of decisions"),
         ("{", "is no file of decisions"),
@@ -98,4 +100,25 @@ def test_rejected_titles_are_computed_again(tmp_path: Path) -> None:
     ):
         file.write_text(content)
         with pytest.raises(UsageError, match=message):
-            titles_to_redo([str(file)])
+            titles_asked_for([str(file)], "out")
+    with pytest.raises(UsageError, match=r"absent\.json: no such file; name decisions"):
+        titles_asked_for([str(tmp_path / "absent.json")], "out")
+
+
+def test_decisions_about_another_run_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.json"
+    for name in ("night", "b/night"):
+        (tmp_path / name).mkdir(parents=True)
+    rejected = [{"title": "a", "dub": "", "decision": "rejected", "comment": ""}]
+
+    def asked(run: str, run_dir: Path) -> list[str]:
+        file.write_text(json.dumps({"run": run, "decisions": rejected}))
+        return titles_asked_for([str(file)], str(run_dir))[1]
+
+    assert asked(str(tmp_path / "night"), tmp_path / "b" / ".." / "night") == ["a"]
+    assert asked(str(tmp_path / "gone" / "night"), tmp_path / "night") == ["a"]
+    for run in (tmp_path / "b" / "night", tmp_path / "day"):
+        with pytest.raises(UsageError, match=rf"decisions about the run {run}, not about {tmp_path}/night"):
+            asked(str(run), tmp_path / "night")
+    file.write_text(json.dumps({"decisions": rejected}))
+    assert titles_asked_for([str(file)], "any")[1] == ["a"], "written by hand"
