@@ -24,13 +24,15 @@ from pipelines.monitoring.run_log import read_logs
 from pipelines.monitoring.terminal import table
 from pipelines.review.exports import as_csv, as_junit
 from pipelines.review.page import write_page
-from pipelines.state.listed import split_listed
+from pipelines.state.listed import pending, split_listed
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory, read_json, write_text
 
 Format = Literal["markdown", "json", "csv", "junit"]
 #: Titles that are named for each reason.
 NAMED = 5
+#: Dubs that have not ended yet and that are named.
+PENDING = 10
 
 
 def group_failures(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -146,10 +148,10 @@ def read_report(url: str) -> dict[str, Any]:
     """Gather the contents of `retalk report`.
 
     Returns:
-        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``failures``, ``actual`` (of all
-        runs), ``forecast`` (of ``forecast.json``, for the profile and engine of the last run: the newest that
-        a run has followed, or else the newest; None without one), ``since_forecast`` (of the runs after that
-        forecast was made; None without one).
+        ``dubs`` (done, failed, frames, video_seconds, segments, reused), ``pending`` (names of those that have
+        not ended), ``failures``, ``actual`` (of all runs), ``forecast`` (of ``forecast.json``, for the profile and
+        engine of the last run: the newest that a run has followed, or else the newest; None without one),
+        ``since_forecast`` (of the runs after that forecast was made; None without one).
 
     Raises:
         UsageError: the directory holds no run.
@@ -180,6 +182,7 @@ def read_report(url: str) -> dict[str, Any]:
     return {
         **{name: about[name] for name in ("engine", "profile")},
         "dubs": dubs,
+        "pending": [label(*dub) for dub in pending(run.url, listed)],
         "failures": group_failures(listed),
         "metrics": group_metrics(done),
         "forecast": chosen,
@@ -238,6 +241,9 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
         + _for_review(dubs)
         + _with_consent(dubs)
     )
+    if waiting := report["pending"]:
+        named = ", ".join(waiting[:PENDING]) + (" ..." if len(waiting) > PENDING else "")
+        lines.append(f"Not ended yet: {len(waiting)} ({named}).")
     lines += [
         "",
         "## Cost"

@@ -29,3 +29,12 @@ def split_listed(url: str, records: Sequence[Record]) -> tuple[list[Record], lis
         return list(records), []
     kept = [record for record in records if record["dub"] in listed.get(record["title"], ())]
     return kept, [record for record in records if record["dub"] not in listed.get(record["title"], ())]
+
+
+def pending(url: str, records: Iterable[Record]) -> list[tuple[str, str]]:
+    """Dubs (title, dub) that the newest manifest lists and that have not ended yet, in its order."""
+    listed = read_json(join(url, FILE))
+    if not isinstance(listed, dict):
+        return []
+    ended = {(record["title"], record["dub"]) for record in records}
+    return [(title, dub) for title, dubs in listed.items() for dub in dubs if (title, dub) not in ended]

@@ -146,6 +146,8 @@ def test_on_the_command_line(footage: Path, tmp_path: Path, capsys: pytest.Captu
     command = ["run", str(tmp_path / "m.jsonl"), "-o", str(tmp_path / "out"), *configs]
     assert cli.main([*command, "--only", "one", "two"]) == 0
     assert capsys.readouterr().out.startswith("2 dubbed, 0 failed; ")
+    assert cli.main(["report", str(tmp_path / "out"), "--no-strips"]) == 0
+    assert "Not ended yet: 1 (three)." in capsys.readouterr().out
     assert cli.main([*command, "--redo", "one"]) == 0
     assert capsys.readouterr().out.startswith("1 already done, 2 dubbed, 0 failed; ")
     assert cli.main(command) == 0
