@@ -64,7 +64,7 @@ def wanted_shapes(
     shape[:, MOUTH] += scipy.ndimage.gaussian_filter1d(
         own[chosen][:, MOUTH], OWN_SIGMA * per_frame, axis=0, mode="nearest"
     )
-    shape = _keep_lips_apart(set_opening_and_width(shape, wanted.opening, width, mouths.eye))
+    shape = keep_lips_apart(set_opening_and_width(shape, wanted.opening, width, mouths.eye))
     shape[:, JAW] = _jaws(frontal, own, expected, reliable, target, per_frame)
     mixed = frontal[target].copy()
     replaced = np.concatenate([JAW, MOUTH])
@@ -92,7 +92,7 @@ def _jaws(
     return frontal[target][:, JAW] + JAW_SHARE[:, None] * (wanted - frontal[target][:, JAW])
 
 
-def _keep_lips_apart(shape: np.ndarray) -> np.ndarray:
+def keep_lips_apart(shape: np.ndarray) -> np.ndarray:
     """Part inner lips that crossed at one of the three pairs, by what the others have to give: the mean gap
     stays.
     """
