@@ -21,7 +21,7 @@ FLOORS = {
     "retalk_models": [
         {"installation", "layers", "local_files", "plugins", "retrying"},
         {"storage_rules"},
-        {"registry", "networks"},
+        {"registry", "networks", "talkin"},
         {"build"},
         {"weights", "inference", "training"},
     ],
@@ -32,7 +32,7 @@ FLOORS = {
         {"media"},
         {"faces", "speech", "receipt", "watermark"},
         {"exemplar", "retalk", "evaluation"},
-        {"wav2lip"},
+        {"wav2lip", "talkin"},
     ],
     "pipelines": [
         {"errors"},

@@ -6,14 +6,16 @@ from typing import Any
 
 from pipelines.cli.arguments import Parser
 from pipelines.cli.train_prepare import add_prepare
+from pipelines.cli.train_talkin import add_talkin
 
 DESCRIPTION = """\
-Prepare data sets of your own footage, and train networks on them (docs/training-data.md).
+Prepare data sets of your own footage, and train networks on them (docs/training-data.md, docs/talkin.md).
 `retalk train COMMAND --help` says more."""
 EXAMPLES = """\
 Examples:
 
-  retalk train prepare talks/ -o data/"""
+  retalk train prepare talks/ -o data/
+  retalk train talkin --data data/ -o talkin/"""
 
 
 def add_parser(commands: Any) -> None:
@@ -24,3 +26,4 @@ def add_parser(commands: Any) -> None:
         dest="train_command", metavar="COMMAND", title="commands (retalk train COMMAND --help)", required=True
     )
     add_prepare(parts)
+    add_talkin(parts)

@@ -9,7 +9,7 @@ from torch import Tensor
 def expression_loss(
     predicted: Tensor, wanted: Tensor, basis: Tensor, motion: float = 1.0, points: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
-    """Squared errors of parameters, of their motion, and of the landmarks that they give.
+    """Squared errors of parameters, of their motion, and of the landmarks that they give. Parameters count by how far they move landmarks.
 
     Args:
         predicted, wanted: float[B, N, E].
@@ -21,13 +21,15 @@ def expression_loss(
         The loss, and its parts.
     """
     apart = predicted - wanted
-    values = (apart**2).mean()
-    moved = (apart.diff(dim=1) ** 2).mean()
+    size = basis.norm(dim=1)
+    weighted = apart**2 * (size / size.mean())
+    values = weighted.mean()
+    moved = (apart.diff(dim=1) ** 2 * (size / size.mean())).mean()
     spread = (basis**2).sum(0).mean()
     placed = ((apart @ basis) ** 2).mean() / spread
     loss = values + motion * moved + points * placed
-    parts = {"values": float(values), "motion": float(moved), "points": float(placed)}
-    return loss, parts
+    parts = {"values": values, "motion": moved, "points": placed}
+    return loss, {name: float(part.detach()) for name, part in parts.items()}
 
 
 def weighted_l1(painted: Tensor, real: Tensor, weight: Tensor) -> Tensor:

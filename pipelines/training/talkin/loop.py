@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,12 @@ from operators.talkin.factors import Factors
 from operators.talkin.model import FILE, TalkinModel
 from pipelines.errors import UsageError
 from pipelines.state.lock import RunLock
-from pipelines.state.run_directory import read_json, write_text
+from pipelines.state.run_directory import read_json, remove, write_text
 from pipelines.training.data.reader import ClipSet
 from pipelines.training.talkin.batches import Faces, Voices, choose_kind, learn_factors, read_utterances
 from pipelines.training.talkin.config import TalkinConfig, plain
 from pipelines.training.talkin.evaluation import expression_figures, renderer_figures
+from retalk_models.registry.registry import LOCK_NAME
 from retalk_models.talkin.expression import ExpressionNet, SpeakerCritic
 from retalk_models.talkin.losses import edges, expression_loss, weighted_l1
 from retalk_models.talkin.renderer import Renderer, TemporalCritic
@@ -176,7 +178,7 @@ class Training:
         loss, parts = expression_loss(predicted, wanted, self.basis, config.motion, config.points)
         if config.adversary and len(self.voices.speakers) > 1:
             guess = F.cross_entropy(self.state.networks["speaker"](features), speakers)
-            loss, parts["speaker"] = loss + config.adversary * guess, float(guess)
+            loss, parts["speaker"] = loss + config.adversary * guess, float(guess.detach())
         self._update(loss, "expression")
         return parts
 
@@ -196,16 +198,16 @@ class Training:
             weight = self.hole * (1 + config.mouth * _near_mouth(drawn[:, k, 1:]))
             values, slopes = weighted_l1(picture, true[:, k], weight), edges(picture, true[:, k], weight)
             loss = loss + (values + config.edges * slopes) / len(painted)
-            parts |= {"values": float(values), "edges": float(slopes)}
+            parts |= {"values": float(values.detach()), "edges": float(slopes.detach())}
         if critic_on:
             pair = torch.stack(painted, 1)
             judged = -networks["temporal"](pair, drawn).mean()
-            loss, parts["judged"] = loss + config.critic * judged, float(judged)
+            loss, parts["judged"] = loss + config.critic * judged, float(judged.detach())
         self._update(loss, "renderer")
         if critic_on:
             real, made = networks["temporal"](true, drawn), networks["temporal"](pair.detach(), drawn)
             hinge = F.relu(1 - real).mean() + F.relu(1 + made).mean()
-            parts["critic"] = float(hinge)
+            parts["critic"] = float(hinge.detach())
             self._update(hinge, "temporal")
         return parts
 
@@ -279,6 +281,7 @@ class Training:
             "config": plain(self.config),
         }
         model = TalkinModel(self.factors, expression, renderer, self.config.renderer.side, about)
+        remove(join(self.url, "models", LOCK_NAME))  # it pins the model of an earlier release
         with atomic_write(join(self.url, "models", FILE)) as path:
             torch.save(model.content(self.sizes["expression"], self.sizes["renderer"]), path)
         with atomic_write(join(self.url, "strip.png")) as path:
@@ -343,7 +346,7 @@ def train(
         _run(training, config, say)
         say("evaluating")
         figures = training.release()
-        write_text(join(url, "talkin.yaml"), engine_file(url))
+        write_text(join(url, "talkin.yaml"), engine_file(url, config.renderer.side))
     return figures
 
 
@@ -370,7 +373,7 @@ def _run(training: Training, config: TalkinConfig, say: Callable[[str], None]) -
 
 
 def _keep(training: Training, lines: list[str]) -> None:
-    """Write checkpoint and log. Lines behind the checkpoint that a run went on from are dropped by the reader's last word."""
+    """Write the checkpoint, and the lines of the log since the last one: a run that goes on repeats no line."""
     training.save()
     url = join(training.url, "log.jsonl")
     fs, path = filesystem(url)
@@ -379,13 +382,15 @@ def _keep(training: Training, lines: list[str]) -> None:
     lines.clear()
 
 
-def engine_file(url: str) -> str:
+def engine_file(url: str, side: int) -> str:
     """The engine talkin with the weights of a run, as YAML for ``--engine``."""
-    from importlib import resources
-
     shipped = yaml.safe_load(resources.files("configs").joinpath("engines", "talkin.yaml").read_text())
     for stage in shipped["stages"]:
-        if ":Express" in stage["stage"] or ":PaintMouths" in stage["stage"]:
-            stage["options"] = {"weights": url}
+        own = stage["stage"].rpartition(":")[2]
+        options = {"weights": url} if own in ("Express", "PaintMouths") else {}
+        if own in ("PaintMouths", "BlendMouths"):
+            options["side"] = side
+        if options:
+            stage["options"] = options
     text: str = yaml.safe_dump(shipped, sort_keys=False)
     return text

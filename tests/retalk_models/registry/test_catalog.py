@@ -39,12 +39,13 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "alexnet-owt-7be5be79.pth": (244000000, ""),
     "lpips-alex.pth": (6009, "df73285e35b22355"),
     "wav2lip_gan.pth": (None, ""),
+    "talkin.pt": (None, ""),
 }
 
 
 def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
     assert set(CATALOG.networks) == set(NETWORKS)
-    assert len(CATALOG.files) == 21
+    assert len(CATALOG.files) == 22
     for entry in CATALOG.files.values():
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
         assert entry.commercial in ("yes", "no", "unknown"), entry.file
@@ -73,6 +74,7 @@ def test_digests_that_are_not_certain_say_so() -> None:
         "expression.mat": "unknown",
         "alexnet-owt-7be5be79.pth": "unknown",
         "wav2lip_gan.pth": "unknown",
+        "talkin.pt": "unknown",
     }
 
 
