@@ -53,7 +53,7 @@ def frontal_shapes(landmarks: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """What is a person's own.
+    """A person's own factors.
 
     Attributes:
         mean: float64[37, 2] millimetres, mean lower face (jaw and mouth) while talking.

@@ -46,8 +46,9 @@ class Renderer(nn.Module):
         self.up = nn.ModuleList(_block(b + a, a) for a, b in zip(reversed(widths[:-1]), reversed(widths[1:])))
         self.last = nn.Conv2d(widths[0], 4, 3, 1, 1)
         nn.init.zeros_(self.last.weight)
-        with torch.no_grad():
-            self.last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -3.0]))
+        if self.last.bias is not None:
+            nn.init.zeros_(self.last.bias[:3])
+            nn.init.constant_(self.last.bias[3:], -3.0)
 
     def forward(
         self, frames: Tensor, sketches: Tensor, reference: Tensor, reference_sketch: Tensor, hole: Tensor

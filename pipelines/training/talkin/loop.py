@@ -387,7 +387,7 @@ def engine_file(url: str, side: int) -> str:
     shipped = yaml.safe_load(resources.files("configs").joinpath("engines", "talkin.yaml").read_text())
     for stage in shipped["stages"]:
         own = stage["stage"].rpartition(":")[2]
-        options = {"weights": url} if own in ("Express", "PaintMouths") else {}
+        options: dict[str, Any] = {"weights": url} if own in ("Express", "PaintMouths") else {}
         if own in ("PaintMouths", "BlendMouths"):
             options["side"] = side
         if options:
