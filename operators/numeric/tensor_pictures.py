@@ -59,9 +59,9 @@ def seen_at(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Place in the source, float64[n, h, w, 2] x and y, of each pixel of a result of this size."""
     height, width = size
     y, x = (torch.arange(n, dtype=maps.dtype, device=maps.device) for n in (height, width))
-    back = invert(maps)[:, None, None]
-    place = back[..., :2] @ torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], -1)[..., None]
-    return place[..., 0] + back[..., 2]
+    # Not a matrix product: of so many small ones a GPU makes a kernel each.
+    back = invert(maps)[:, :, :, None, None]
+    return torch.stack([row[:, 0] * x + (row[:, 1] * y[:, None] + row[:, 2]) for row in back.unbind(1)], -1)
 
 
 def warp(

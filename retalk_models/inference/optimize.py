@@ -6,7 +6,9 @@ them.
 
 A network says as attributes of its class what a faster form must know of it:
     ENTRIES: methods that callers may call; ("forward",) without it.
-    CONTIGUOUS: True if it gains nothing from channels_last on the CPU: many small maps, or 3-D convolutions.
+    CONTIGUOUS: True if it gains nothing from channels_last: many small maps, Fourier transforms, or 3-D
+        convolutions.
+    COMPILES: False if `torch.compile` takes minutes for it and gains nothing.
     WINOGRAD: parts whose layers know of `layers.winograd` and take it ("" all of it).
     CONV_NORM: pairs of a convolution and the batch norm behind it that are no neighbours in a `Sequential`.
     KEEP_FLOAT32: parts that stay out of autocast.
@@ -85,7 +87,7 @@ def optimize(module: nn.Module, form: OptimizationConfig | None = None) -> nn.Mo
                 use_winograd(module.get_submodule(part))
         if form.dtype != torch.float32:
             use_dtype(module, form.dtype, device.type)
-    if form.compile:
+    if form.compile and getattr(module, "COMPILES", True):
         for name in entries(module):  # `Module.compile` would leave all but ``forward`` as they are
             setattr(module, name, torch.compile(getattr(module, name)))
     return module
@@ -227,6 +229,6 @@ def default_optimization(name: str, device: str) -> OptimizationConfig:
     """
     cpu, network = torch.device(device).type == "cpu", network_class(name)
     return OptimizationConfig(
-        channels_last=not (cpu and getattr(network, "CONTIGUOUS", False)),
+        channels_last=not getattr(network, "CONTIGUOUS", False),
         winograd=getattr(network, "WINOGRAD", ()) if cpu else (),
     )

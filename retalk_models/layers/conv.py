@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers.norms import LayerNorm2d
+from retalk_models.layers.padding import padded
 
 
 class SpectralConv2d(nn.Module):
@@ -109,7 +110,7 @@ class PhaseUpConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=self.pad_mode), self.weight, self.bias)
+        y = F.conv2d(padded(x, 1, 1, 1, 1, self.pad_mode), self.weight, self.bias)
         phases = y.unflatten(1, (2, 2, -1))  # (B, row phase, column phase, C, H+1, W+1)
         layout = (
             torch.channels_last

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retalk_models.layers.norms import AdaIN, FoldedAdaIN
+from retalk_models.layers.padding import padded
 
 
 class FourierUnit(nn.Module):
@@ -126,11 +127,11 @@ class FoldedFFCLayer(nn.Module):
         self.norm = FoldedAdaIN([layer.bn_l, layer.bn_g])
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        global_ = self.local_to_global(padded[:, : self.num_local]) + self.global_to_global(
+        around = padded(x, 1, 1, 1, 1, "reflect")
+        global_ = self.local_to_global(around[:, : self.num_local]) + self.global_to_global(
             x[:, self.num_local :]
         )
-        y = torch.cat([self.to_local(padded), global_], dim=1)
+        y = torch.cat([self.to_local(around), global_], dim=1)
         return F.leaky_relu(self.norm(y, feature), 0.01, inplace=True)
 
 

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def normalised(x: Tensor, axes: tuple[int, ...], scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
+    """Mean and variance over axes removed, then scaled and shifted, in two passes over the picture, whatever its
+    layout; for GPUs, whose kernels of norms know one layout, cast half precision up or give each sample one block.
+
+    Args:
+        x: (B, C, H, W).
+        axes: of each mean.
+        scale, shift: (B or 1, C, 1, 1).
+        eps: is added to the variance.
+    """
+    if x.dtype == torch.float32:
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    else:
+        # Sums in float32 without a copy of the picture in it.
+        count = math.prod(x.shape[axis] for axis in axes)
+        mean = x.mean(axes, keepdim=True, dtype=torch.float32)
+        squares = torch.linalg.vector_norm(x, 2, axes, keepdim=True, dtype=torch.float32).square() / count
+        variance = (squares - mean.square()).clamp(min=0)
+    scale = scale.float() * torch.rsqrt(variance + eps)
+    return torch.addcmul((shift - mean * scale).to(x.dtype), x, scale.to(x.dtype))
 
 
 class LayerNorm2d(nn.Module):
@@ -25,10 +48,19 @@ class LayerNorm2d(nn.Module):
 
     def fold(self) -> nn.Module:
         """Group norm with a single group: the same, without weights spread over the picture."""
-        norm = nn.GroupNorm(1, len(self.weight), eps=1e-5)
+        norm = WholeNorm(1, len(self.weight), eps=1e-5)
         norm.weight = nn.Parameter(self.weight.detach().flatten(), requires_grad=False)
         norm.bias = nn.Parameter(self.bias.detach().flatten(), requires_grad=False)
         return norm
+
+
+class WholeNorm(nn.GroupNorm):
+    """`LayerNorm2d` as a group norm with a single group."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cuda:
+            return super().forward(x)
+        return normalised(x, (1, 2, 3), self.weight[:, None, None], self.bias[:, None, None], self.eps)
 
 
 class AdaIN(nn.Module):
@@ -79,6 +111,8 @@ class FoldedAdaIN(nn.Module):
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         """``x`` (B, C, H, W), ``feature`` (B, F) -> (B, C, H, W)."""
         scale, shift = self.affine(F.relu(self.shared(feature)))[:, :, None, None].to(x.dtype).chunk(2, dim=1)
+        if x.is_cuda:
+            return normalised(x, (2, 3), scale, shift)
         return torch.addcmul(shift, F.instance_norm(x, eps=1e-5), scale)
 
 

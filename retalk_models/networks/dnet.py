@@ -131,9 +131,8 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         flow: (B, 2, h, w) in pixels of its own grid, x first.
     """
     # float32: bfloat16 could not tell neighbouring pixels apart.
-    steps = torch.tensor(
-        [[[flow.shape[-1] - 1]], [[flow.shape[-2] - 1]]], dtype=torch.float32, device=flow.device
-    )  # (2, 1, 1)
+    # Made on the device: a copy from the host would keep the call out of a CUDA graph.
+    steps = torch.stack([flow.new_full((1, 1), n - 1, dtype=torch.float32) for n in flow.shape[:1:-1]])
     columns = torch.arange(flow.shape[-1], dtype=torch.float32, device=flow.device)
     rows = torch.arange(flow.shape[-2], dtype=torch.float32, device=flow.device)
     grid = 2 * torch.stack(torch.meshgrid(columns, rows, indexing="xy")) / steps - 1  # (2, h, w), x first

@@ -183,6 +183,8 @@ class LNet(nn.Module):
     """
 
     CONTIGUOUS: ClassVar = True
+    #: Minutes, and its Fourier transforms are left as they are.
+    COMPILES: ClassVar = False
 
     def __init__(
         self, channels: Sequence[int] = (64, 128, 256, 512), num_res_blocks: int = NUM_RES_BLOCKS

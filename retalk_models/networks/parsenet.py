@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from retalk_models.layers import winograd
 from retalk_models.layers.conv import PhaseUpConv2d, UpConv2d
+from retalk_models.layers.padding import padded
 from retalk_models.layers.region import Region, View, whole
 
 #: Classes of the mask in the order of its channels.
@@ -56,14 +57,16 @@ class ConvLayer(nn.Module):
         self.norm = Norm(cout) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        ordinary = type(self.conv2d) is nn.Conv2d and self.conv2d.stride == (1, 1)
+        ordinary = type(self.conv2d) is nn.Conv2d
         return self.finished(self.convolved(x, (1, 1)) if ordinary else self.conv2d(x))
 
     def convolved(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        """An ordinary convolution with so many samples reflected above and below, left and right."""
+        """A convolution that does not enlarge with so many samples reflected above and below, left and right."""
         rows, columns = padding
-        padded = F.pad(x, (columns, columns, rows, rows), mode="reflect") if any(padding) else x
-        return winograd.run(self.conv2d, padded, (0, 0))
+        around = padded(x, columns, columns, rows, rows, "reflect") if any(padding) else x
+        if self.conv2d.stride != (1, 1):
+            return F.conv2d(around, self.conv2d.weight, self.conv2d.bias, self.conv2d.stride)
+        return winograd.run(self.conv2d, around, (0, 0))
 
     def finished(self, x: Tensor) -> Tensor:
         """Norm and activation."""
@@ -150,8 +153,8 @@ class FoldedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 256, H/16, W/16)."""
-        padded = F.pad(image, (1, 1, 1, 1), mode="reflect")
-        y, shortcut = self.conv1_inside(padded), self.shortcut_inside(padded)
+        around = padded(image, 1, 1, 1, 1, "reflect")
+        y, shortcut = self.conv1_inside(around), self.shortcut_inside(around)
         for axis in (2, 3):
             last = image.shape[axis] - 1
             start = self.first(image.narrow(axis, 0, 3)).narrow(axis, 0, 2)
