@@ -4,6 +4,7 @@ beside the computing, and the plain loop.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from operators.retalk.double_buffer import DoubleBuffer
 from operators.retalk.tensor_chain import NETWORKS, STEPS
 from retalk_models.build import build
 from retalk_models.inference.device_memory import reset_peaks
+from retalk_models.inference.optimize import default_optimization
 
 #: Networks that the default chain leaves out of the original's loop.
 OTHERS = ("landmarks", "coefficients", "enhance", "box", "points")
@@ -34,9 +36,15 @@ def network(name: str) -> nn.Module:
 
 
 def networks(form: Form, device: torch.device) -> dict[str, nn.Module]:
-    """The chain's networks in a form."""
+    """The chain's networks in a form; those that gain nothing from the channel innermost go without."""
     with torch.no_grad():
-        return {name: in_form(network(name).to(device), form) for name in NETWORKS}
+        return {name: in_form(network(name).to(device), of_network(form, name)) for name in NETWORKS}
+
+
+def of_network(form: Form, name: str) -> Form:
+    """A form as the stages use it for a network."""
+    last = form.channels_last and default_optimization(name, "cuda").channels_last
+    return dataclasses.replace(form, channels_last=last)
 
 
 class Chains:
@@ -180,11 +188,12 @@ def pieces(settings: Settings, device: torch.device) -> tuple[list[Piece], list[
     ]
     speed = [Piece("chain/loop", chains.loop, most=180.0)]
     for form in settings.chain_forms:
-        for batch in settings.chain_batches:
+        for batch in settings.chain_batches[:1] if form.compiled else settings.chain_batches:
             speed.append(
                 Piece(
                     f"chain/{form.name}/{batch}",
                     lambda form=form, batch=batch: chains.speed(form, batch),  # type: ignore[misc]
+                    most=240.0 if form.compiled else 120.0,
                 )
             )
     return parity, precision, speed

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.gpu.chain import in_form, network
+from benchmarks.gpu.chain import in_form, network, of_network
 from benchmarks.gpu.device import Utilisation, memory_figures, products
 from benchmarks.gpu.results import Piece, Results
 from benchmarks.gpu.scene import batches, make_chain, scene
@@ -44,7 +44,7 @@ def loaded(folder: Path, form: Form, device: torch.device) -> dict[str, nn.Modul
             module.load_state_dict(
                 torch.load(folder / f"{name}.pt", mmap=True, weights_only=True), assign=True
             )
-            made[name] = in_form(module.to(device), form)
+            made[name] = in_form(module.to(device), of_network(form, name))
     return made
 
 
@@ -85,6 +85,7 @@ def together(
     Raises:
         RuntimeError: one of them ended early; its last words are in the message.
     """
+    reset_peaks(device)  # what other measurements of this process left in the cache is the workers' room
     spec = {
         "device": str(device),
         "full": settings is GPU,

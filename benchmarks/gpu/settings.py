@@ -141,10 +141,11 @@ GPU = Settings(
     geometry=Geometry(),
     frames=384,
     few=4,
-    chain_batches=(16, 8, 32),
+    chain_batches=(32, 16, 64),
     chain_forms=(
         Form("float16", graph=True),
         Form("float16"),
+        Form("float16", graph=True, compiled=True),
         Form("float16", tuned=True, graph=True),
         Form("tf32", graph=True),
         Form("bfloat16", graph=True),

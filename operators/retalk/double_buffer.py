@@ -18,7 +18,7 @@ class DoubleBuffer:
     """Run batches of one shape: while one is computed the next is on its way up and the one before on its way down.
 
     On a GPU each of `SLOTS` slots has pinned memory on the host and a batch on the device, which are used again and
-    again; on a CPU the batches are computed one after the other. Not run on a GPU yet.
+    again; on a CPU the batches are computed one after the other.
 
     Args:
         compute: draws into a batch on the device and returns its frames; it must not wait for the device.

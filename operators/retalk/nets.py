@@ -60,7 +60,7 @@ class Compute:
     @staticmethod
     def of(device: str, precision: Precision = "auto") -> Compute:
         """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of `GPU_BATCH`
-        on a GPU (not measured yet).
+        on a GPU (docs/benchmarks.md#on-a-gpu).
 
         float16 is for GPUs: on a CPU, where it is slow, it means auto.
         """

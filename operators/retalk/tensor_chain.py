@@ -4,7 +4,7 @@ The stages do the same with OpenCV between the networks; this is the form for a 
 up, finished frames come back, shapes are static, and nothing waits for the device, so that the whole of it can be
 captured in a CUDA graph. Results equal the stages' within one grey level where the networks' do
 (`tests/operators/retalk/test_tensor_chain.py`). The stage "enet" runs its part of it on a GPU. Imports torch and numpy
-only. Not run on a GPU yet.
+only.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from retalk_models.registry.catalog import load_catalog
 
-#: Pictures that a network is given at a time on a GPU (not measured yet); on a CPU it is one.
-GPU_BATCH = 16
+#: Pictures that a network is given at a time on a GPU (docs/benchmarks.md#on-a-gpu); on a CPU it is one.
+GPU_BATCH = 32
 
 
 class NetworkMemory(NamedTuple):

@@ -127,7 +127,8 @@ def safer_forms(name: str, form: OptimizationConfig, device: str) -> Iterator[Op
     it is used otherwise, float32 by plain convolutions, and the network as built (None).
     """
     plain = dataclasses.replace(form, channels_last=False, winograd=(), compile=False)
-    float32 = (default_optimization(name, device), dataclasses.replace(plain, dtype=torch.float32))
+    usual = default_optimization(name, device)
+    float32 = tuple(dataclasses.replace(x, dtype=torch.float32) for x in (usual, plain))
     chain = [form, plain, *(float32 if form.dtype != torch.float32 else float32[1:]), None]
     yield from dict.fromkeys(chain)
 

@@ -8,6 +8,7 @@ A network says as attributes of its class what a faster form must know of it:
     ENTRIES: methods that callers may call; ("forward",) without it.
     CONTIGUOUS: True if it gains nothing from channels_last: many small maps, Fourier transforms, or 3-D
         convolutions.
+    HALF: True if its error in float16 on a GPU stays below what 8-bit pictures show (docs/benchmarks.md#on-a-gpu).
     COMPILES: False if `torch.compile` takes minutes for it and gains nothing.
     WINOGRAD: parts whose layers know of `layers.winograd` and take it ("" all of it).
     CONV_NORM: pairs of a convolution and the batch norm behind it that are no neighbours in a `Sequential`.
@@ -220,8 +221,8 @@ def default_optimization(name: str, device: str) -> OptimizationConfig:
 
     float32 on the CPU although bfloat16 is twice as fast on processors that have it: it moves what 8-bit
     pictures show, and on other processors it is slower. Bytes are equal on processors of one kind; between
-    kinds float32 differs by rounding. On a GPU nothing has been measured yet; float32 until it is
-    (docs/benchmarks.md#networks).
+    kinds float32 differs by rounding. On a GPU float16, four times as fast there, for networks that make pictures or
+    read coefficients and labels; those that find positions stay in float32 (docs/benchmarks.md#on-a-gpu).
 
     Args:
         name: the network.
@@ -231,4 +232,5 @@ def default_optimization(name: str, device: str) -> OptimizationConfig:
     return OptimizationConfig(
         channels_last=not getattr(network, "CONTIGUOUS", False),
         winograd=getattr(network, "WINOGRAD", ()) if cpu else (),
+        dtype=torch.float16 if not cpu and getattr(network, "HALF", False) else torch.float32,
     )

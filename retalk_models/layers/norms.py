@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def normalised(x: Tensor, axes: tuple[int, ...], scale: Tensor, shift: Tensor, eps: float = 1e-5) -> Tensor:
-    """Mean and variance over axes removed, then scaled and shifted, in two passes over the picture, whatever its
+    """Mean and variance over axes removed, then scaled and shifted, in few passes over the picture, whatever its
     layout; for GPUs, whose kernels of norms know one layout, cast half precision up or give each sample one block.
 
     Args:
@@ -29,7 +29,8 @@ def normalised(x: Tensor, axes: tuple[int, ...], scale: Tensor, shift: Tensor, e
         squares = torch.linalg.vector_norm(x, 2, axes, keepdim=True, dtype=torch.float32).square() / count
         variance = (squares - mean.square()).clamp(min=0)
     scale = scale.float() * torch.rsqrt(variance + eps)
-    return torch.addcmul((shift - mean * scale).to(x.dtype), x, scale.to(x.dtype))
+    # The mean goes first: of a flat picture its product with the scale would leave the range of half precision.
+    return torch.addcmul(shift.to(x.dtype), x - mean.to(x.dtype), scale.to(x.dtype))
 
 
 class LayerNorm2d(nn.Module):

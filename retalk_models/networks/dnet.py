@@ -245,6 +245,7 @@ class DNet(nn.Module):
         editing: channels of the editing network, 256 px down to 32 px.
     """
 
+    HALF: ClassVar = True
     #: Half precision would move the picture by tenths of a pixel.
     KEEP_FLOAT32: ClassVar = ("mapping_net", "warpping_net")
 

@@ -6,6 +6,8 @@ Described in docs/networks.md#face3d. Attribute names are the official checkpoin
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ COEFFICIENTS = {"id": 80, "exp": 64, "tex": 80, "angle": 3, "gamma": 27, "trans_
 
 class Face3D(nn.Module):
     """ResNet-50 and seven linear heads, 24.0 M parameters."""
+
+    HALF: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

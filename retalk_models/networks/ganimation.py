@@ -41,6 +41,7 @@ class ResBlock(nn.Module):
 class GANimation(nn.Module):
     """Generator of colours and of the mask that says where to keep the input, 8.5 M parameters."""
 
+    HALF: ClassVar = True
     CONTIGUOUS: ClassVar = True
 
     def __init__(self) -> None:

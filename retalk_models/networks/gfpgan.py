@@ -160,6 +160,7 @@ class Condition(nn.ModuleList):
 class GFPGAN(nn.Module):
     """Face restoration, 86.4 M parameters."""
 
+    HALF: ClassVar = True
     WINOGRAD: ClassVar = ("",)
 
     def __init__(self) -> None:

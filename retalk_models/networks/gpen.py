@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -227,6 +228,8 @@ class Generator(nn.Module):
 
 class GPEN(nn.Module):
     """Face enhancement, 71.0 M parameters."""
+
+    HALF: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

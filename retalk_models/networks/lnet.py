@@ -182,6 +182,7 @@ class LNet(nn.Module):
         num_res_blocks: Fourier blocks of a level.
     """
 
+    HALF: ClassVar = True
     CONTIGUOUS: ClassVar = True
     #: Minutes, and its Fourier transforms are left as they are.
     COMPILES: ClassVar = False

@@ -184,6 +184,7 @@ def composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 class ParseNet(nn.Module):
     """Face parser, 21.3 M parameters."""
 
+    HALF: ClassVar = True
     ENTRIES: ClassVar = ("forward", "logits")
     WINOGRAD: ClassVar = ("",)
 

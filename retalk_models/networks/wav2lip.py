@@ -7,6 +7,8 @@ Described in docs/networks.md#wav2lip. Attribute names are the official checkpoi
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,8 @@ def up(cin: int, cout: int, num_res: int) -> nn.Sequential:
 
 class Wav2Lip(nn.Module):
     """Lip-sync baseline, 36.3 M parameters."""
+
+    HALF: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -238,3 +238,21 @@ def test_every_form_has_an_end() -> None:
             assert chain[0] == form
             assert chain[-1] is None
             assert len(chain) == len(set(chain))
+
+
+def test_the_forms_of_a_gpu_are_float16_for_pictures_and_float32_for_positions() -> None:
+    half = {name for name in NETWORKS if default_optimization(name, "cuda").dtype == torch.float16}
+    assert half >= {"face3d", "dnet", "lnet", "enet", "gfpgan", "gpen", "parsenet", "wav2lip"}
+    assert not half & {"s3fd", "fan", "retinaface", "syncnet"}
+    assert all(default_optimization(name, "cpu").dtype == torch.float32 for name in NETWORKS)
+
+
+def test_after_float16_come_forms_in_float32_and_the_network_as_built() -> None:
+    forms = list(safer_forms("dnet", default_optimization("dnet", "cuda"), "cuda"))
+    assert [form and form.dtype for form in forms] == [
+        torch.float16,
+        torch.float16,
+        torch.float32,
+        torch.float32,
+        None,
+    ]
