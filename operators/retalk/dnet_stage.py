@@ -37,8 +37,8 @@ class DNetOptions:
         identity: E-Net's code of the reference is read here, once for all dubs; False: for
             enet.enabled=False, saves E-Net's files.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the
-            device.
+        precision: what networks compute in; auto: float32 on a CPU, and float16 on a
+            GPU where that shows in no picture.
     """
 
     enabled: bool = True

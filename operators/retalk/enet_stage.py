@@ -56,8 +56,8 @@ class ENetOptions:
         mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
         feather: pixels of the 384 box over which the mask fades at its outline.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the
-            device.
+        precision: what networks compute in; auto: float32 on a CPU, and float16 on a
+            GPU where that shows in no picture.
     """
 
     enabled: bool = True

@@ -38,8 +38,8 @@ class LNetOptions:
         lag: seconds by which the mouth follows the sound.
         ease: seconds over which the frame's own mouth returns after the speech.
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what networks compute in; auto: float32 until something else has been measured on the
-            device.
+        precision: what networks compute in; auto: float32 on a CPU, and float16 on a
+            GPU where that shows in no picture.
     """
 
     strength: float = 1.0

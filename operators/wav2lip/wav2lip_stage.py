@@ -36,8 +36,8 @@ class Wav2LipOptions:
     Attributes:
         batch: faces at a time; 0: what suits the device (1 on a CPU, 16 on a GPU).
         weights: home of other model files than the official ones (its folder ``models``).
-        precision: what the network computes in; auto: float32 until something else has been measured on the
-            device.
+        precision: what the network computes in; auto: float32 on a CPU, and float16 on a
+            GPU where that shows in no picture.
     """
 
     batch: int = 0
