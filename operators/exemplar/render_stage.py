@@ -28,6 +28,7 @@ from operators.media.writer import encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
+from operators.threads import ahead
 
 #: Source frames apart at which two exemplars still show one movement.
 SAME_RUN = 3
@@ -139,7 +140,7 @@ def rendered_frames(
     width, height = segment.size
     block = int(np.clip(BLOCK_BYTES // (3 * width * height), 4, BLOCK_FRAMES))
     painter = Painter(segment, patches, options)
-    frames = source_frames(segment.video, segment.source, info, block)
+    frames = ahead(source_frames(segment.video, segment.source, info, block))
     for index, (frame, pts) in enumerate(zip(frames, segment.out_pts.tolist(), strict=True)):
         if drawn[index]:
             painter.draw(frame, index)

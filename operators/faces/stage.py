@@ -24,6 +24,7 @@ from operators.media.kept_cuts import KEPT
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.stage import Stage
+from operators.threads import ahead
 
 CROP = 256
 
@@ -131,7 +132,7 @@ class DetectFaces(Stage):
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
         KEPT.begin(segment.video)
-        for frame in self.counted(read_frames(segment.video, start, stop)):
+        for frame in self.counted(ahead(read_frames(segment.video, start, stop))):
             sighting = tracker.step(frame.index, self._picture(frame))
             sightings.append(sighting)
             if sighting is not None:

@@ -5,7 +5,7 @@ Used by the stages that draw: an output shows source frames forwards, backwards,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def chosen_frames(url: str, wanted: np.ndarray, info: VideoInfo) -> Iterator[Fra
         )
 
 
-def source_frames(url: str, source: np.ndarray, info: VideoInfo, block: int) -> Iterator[Frame]:
+def source_frames(url: str, source: np.ndarray, info: VideoInfo, block: int) -> Generator[Frame, None, None]:
     """For each number of int64[N], in any order, a frame of its own to draw on.
 
     Stretches that rise (or stand still) are read as they come, those that fall in blocks of at most ``block``

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 
 import av.container
@@ -28,7 +28,9 @@ class _LostError(Exception):
     """Decoding from a seek point did not give the frames that the timeline names."""
 
 
-def read_frames(url: str, start: int, stop: int, info: VideoInfo | None = None) -> Iterator[Frame]:
+def read_frames(
+    url: str, start: int, stop: int, info: VideoInfo | None = None
+) -> Generator[Frame, None, None]:
     """Decode frames ``start`` to ``stop - 1`` by presentation order, one at a time.
 
     Each frame's time is held against the timeline, so that a range gives the same pictures as a decode from

@@ -10,7 +10,7 @@ import av
 import av.error
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.codec_names import hardware_needs
@@ -30,6 +30,7 @@ from operators.media.label_drawing import Labeller
 from operators.media.probe import VideoInfo
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
+from operators.threads import Behind
 from retalk_models.local_files import sha256_of
 
 DEFAULT = EncoderOptions()
@@ -111,16 +112,22 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
         stream = add_encoder(container, info, codec, options)
         sink = _Sink(container, reordering(codec, options))
         end, labeller = 0, Labeller(info, options)
-        for frame, pts in frames:
-            if frame.layout != info.layout:
-                raise ValueError(
-                    f"frame {frame.index} at pts {pts} is not of {info.url}: {frame.layout} instead of {info.layout}"
-                )
-            picture = to_encoded(labeller.on(frame, int(pts)).picture, form)
-            picture.pts, picture.time_base, picture.pict_type = int(pts), info.time_base, PictureType.NONE
-            sink.expect(int(pts))
+
+        def encode(picture: VideoFrame, pts: int) -> None:
+            picture = to_encoded(picture, form)
+            picture.pts, picture.time_base, picture.pict_type = pts, info.time_base, PictureType.NONE
+            sink.expect(pts)
             sink.write(stream.encode(picture))
-            end = int(pts) + natural_duration(info, frame.index)
+
+        with Behind() as encoder:
+            for frame, pts in frames:
+                if frame.layout != info.layout:
+                    raise ValueError(
+                        f"frame {frame.index} at pts {pts} is not of {info.url}: "
+                        f"{frame.layout} instead of {info.layout}"
+                    )
+                encoder.do(encode, labeller.on(frame, int(pts)).picture, int(pts))
+                end = int(pts) + natural_duration(info, frame.index)
         sink.write(stream.encode(None))
         sink.close(end)
         return sink.frames

@@ -18,6 +18,7 @@ from operators.imports import without_programs
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
+from operators.threads import ahead
 
 if TYPE_CHECKING:
     from scenedetect import FrameTimecode
@@ -64,7 +65,7 @@ def look_through(
                 search.add(samples.take(edge))
 
     if finder is not None or search is not None:
-        for frame in read_frames(url, 0, info.n_frames, info):
+        for frame in ahead(read_frames(url, 0, info.n_frames, info)):
             ended(finder.add(frame) if finder is not None else [])
             if search is not None:
                 samples.add(frame)
