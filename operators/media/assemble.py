@@ -35,8 +35,8 @@ from operators.media.losses import container_tags, losses, picture_losses, prope
 from operators.media.loudness import Levelling, LoudnessTap, centred, levelling
 from operators.media.matroska import set_display_size
 from operators.media.probe import probe_video
-from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac, with_centre
-from operators.media.tags import content_tags, movflags, with_added
+from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac, with_centre
+from operators.media.tags import content_tags, movflags, track_tags, with_added
 from operators.media.tracks import NEVER, Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
 from operators.storage.errors import MediaError
@@ -46,8 +46,6 @@ from operators.storage.files import atomic_write, suffix
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 Audio = Literal["replace", "add", "keep"]
 Place = Literal["track", "centre"]
-#: The usual layout of sounds that say no more than their number of channels, such as PCM in Matroska.
-UNNAMED = {"6 channels": "5.1", "8 channels": "7.1"}
 
 
 def assemble(
@@ -191,6 +189,9 @@ def _write(
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         whole = container_tags(tags)
+        seen = glance(video)
+        if "timecode" in map(str.lower, (*tags, *dubbed.metadata)):  # it is kept
+            seen = dataclasses.replace(seen, side_data=seen.side_data - {"GOP_TIMECODE"})
         shape, size = dubbed.sample_aspect_ratio or Fraction(1), (template.width, template.height)
         rounded = False
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
@@ -209,7 +210,7 @@ def _write(
         carrier.warnings.append(
             f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
         )
-    carrier.warnings += picture_losses(glance(video), _seen(segments, glance(video)), is_still)
+    carrier.warnings += picture_losses(seen, _seen(segments, seen), is_still)
     carrier.warnings += losses(path, name, whole, carrier.carried, chapters, carrier.covers)
     if name == "mov" and speech is not None and language and not _tagged(path, language):
         carrier.warnings.append(
@@ -278,7 +279,7 @@ def _in_the_centre(
 ) -> _SpeechTrack:
     """The speech in the place of a programme's centre channel; as it is, with a note, where there is none."""
     layout, names = audio_channels(*programme) if programme else ("no audio", [])
-    if (usual := UNNAMED.get(layout)) is not None:
+    if (usual := USUAL_LAYOUTS.get(layout)) is not None:
         layout, names = usual, [channel.name for channel in av.AudioLayout(usual).channels]
     if programme is None or "FC" not in names or len(names) < 3 or layout not in AAC_LAYOUTS:
         warnings.append(
@@ -332,7 +333,7 @@ def _add_video(
     container: OutputContainer, name: str, template: VideoStream, dubbed: VideoStream, warnings: list[str]
 ) -> Stream:
     """The picture's stream: as the segments are encoded, with the source's tags."""
-    tags = content_tags(dubbed.metadata)
+    tags = track_tags(dubbed.metadata)
     key = next((key for key in tags if key.lower() == "timecode"), None)
     if key and name != "matroska" and (reason := _refuses_timecode(name, template, tags[key])):
         warnings.append(f"time code {tags.pop(key)}: left out ({name}: {reason})")

@@ -16,14 +16,16 @@ place for it leave it out.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 from av.video.frame import VideoFrame
 
-from operators.media.color import FULL_RANGE, LIMITED_RANGE, ColorTags
+from operators.media.color import FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, ColorTags
 
 #: FFmpeg names of the working formats; the yuvj ones are the 8-bit ones with full range.
 WORKING = (
@@ -39,6 +41,8 @@ _POINT, _AREA = 0x10, 0x20
 _EXACT = 0x40000 | 0x4000 | 0x2000 | 0x80000
 _SAMPLING = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
 BT709 = 1
+#: Attributes of a picture that are H.273's code points.
+_TAGS = ("colorspace", "color_primaries", "color_trc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +150,11 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
             "src_color_range": "JPEG",
             "dst_color_range": "MPEG",
         }
-        converted = picture.reformat(format=working.planar, interpolation=_EXACT | _AREA, threads=1, **colors)
+        converted = reformatted(
+            picture, format=working.planar, interpolation=_EXACT | _AREA, threads=1, **colors
+        )
     elif picture.format.name != working.planar:
-        converted = picture.reformat(format=working.planar, interpolation=_EXACT | _POINT, threads=1)
+        converted = reformatted(picture, format=working.planar, interpolation=_EXACT | _POINT, threads=1)
     if working.planar != working.name:
         converted = _repeat_chroma(converted, working.name)
     converted.pts, converted.time_base = picture.pts, picture.time_base
@@ -163,8 +169,31 @@ def converted(picture: VideoFrame, name: str) -> VideoFrame:
     finer = target.chroma_height(16) > picture.format.chroma_height(16) or target.chroma_width(
         16
     ) > picture.format.chroma_width(16)
-    made = picture.reformat(format=name, interpolation=_EXACT | (_POINT if finer else _AREA), threads=1)
+    made = reformatted(picture, format=name, interpolation=_EXACT | (_POINT if finer else _AREA), threads=1)
     made.pts, made.time_base = picture.pts, picture.time_base
+    return made
+
+
+def reformatted(picture: VideoFrame, **options: Any) -> VideoFrame:
+    """`VideoFrame.reformat`, also for pictures whose colour tags swscale does not know (YCgCo, ICtCp, constant luminance): samples
+    are then converted as if nothing were said of colours, and the tags stay.
+    """
+    try:
+        return picture.reformat(**options)
+    except av.error.OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    said = {name: int(getattr(picture, name)) for name in _TAGS}
+    for name in _TAGS:
+        setattr(picture, name, UNSPECIFIED)
+    try:
+        made = picture.reformat(**options)
+    finally:
+        for name, value in said.items():
+            setattr(picture, name, value)
+    if not made.format.is_rgb:
+        for name, value in said.items():
+            setattr(made, name, value)
     return made
 
 
@@ -175,7 +204,7 @@ def is_transparent(picture: VideoFrame) -> bool:
         and not picture.format.has_palette
     ):
         return False
-    alpha = picture.reformat(format="rgba").to_ndarray()[:, :, 3]
+    alpha = reformatted(picture, format="rgba").to_ndarray()[:, :, 3]
     return bool((alpha < 255).any())
 
 

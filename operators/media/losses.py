@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from operators.media.boxes import box_kinds
 from operators.media.glance import Glance
 from operators.media.languages import same_language
-from operators.media.tags import FORMAT_NAMES, content_tags
+from operators.media.tags import FORMAT_NAMES, content_tags, track_tags
 
 #: Flags of a stream that say how it is kept, not what it is; players choose a track where none is default.
 _HOW_KEPT = (
@@ -86,7 +86,7 @@ def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
 def _tags(metadata: Mapping[str, str], own: set[str] | frozenset[str] = frozenset(_OWN)) -> dict[str, str]:
     return {
         key.casefold().replace(" ", "_"): value  # Matroska writes no spaces
-        for key, value in content_tags(dict(metadata)).items()
+        for key, value in (track_tags if own else content_tags)(dict(metadata)).items()
         if key.casefold() not in own and value
     }
 

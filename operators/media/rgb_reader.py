@@ -18,6 +18,7 @@ import numpy as np
 from operators.media.color import UNSPECIFIED
 from operators.media.container import open_input, video_stream
 from operators.media.decoding import is_entry, packets
+from operators.media.formats import reformatted
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
@@ -82,7 +83,7 @@ def suits(info: VideoInfo) -> bool:
 
 def swscale_rgb(frame: Frame) -> np.ndarray:
     """uint8[h, w, 3], the RGB that FFmpeg makes by default, in coded orientation; decord's pixels."""
-    return frame.picture.reformat(format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
+    return reformatted(frame.picture, format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
 
 
 def _decord(info: VideoInfo, start: int, stop: int) -> Iterator[np.ndarray]:

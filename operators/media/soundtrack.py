@@ -16,6 +16,8 @@ from av.packet import Packet
 from operators.media.samples import sound_frame
 
 RATE = 48000
+#: The usual layouts of sounds that say no more than their number of channels, such as PCM in Matroska, AVI and MXF.
+USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
 #: Bits per second for one channel and for two, and for each of more.
 BIT_RATES, BIT_RATE_EACH = {1: 128_000, 2: 192_000}, 64_000
 #: Channel layouts that AAC has a number for, so that every player knows them. FFmpeg's encoder would describe

@@ -46,6 +46,13 @@ def with_added(tags: Mapping[str, str], added: Mapping[str, str]) -> dict[str, s
     return {**kept, **added}
 
 
+def track_tags(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata of a track, as `content_tags`. FFmpeg reads the title of a track of MP4 and QuickTime files as its name."""
+    tags = content_tags(metadata)
+    name = tags.pop("name", None)
+    return tags if name is None else {"title": name, **tags}
+
+
 def _named(key: str) -> str:
     if not key.lower().startswith(_APPLE):
         return key

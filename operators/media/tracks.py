@@ -26,8 +26,8 @@ from operators.media.decoding import packets
 from operators.media.languages import container_language
 from operators.media.losses import Properties, properties
 from operators.media.loudness import levelling
-from operators.media.soundtrack import AAC_LAYOUTS, RATE, aac_packets, add_aac
-from operators.media.tags import content_tags
+from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac
+from operators.media.tags import track_tags
 from operators.media.texts import TIME_BASE, TextConverter
 
 #: Subtitles that are text, and what they become in a container that cannot hold their format.
@@ -120,7 +120,7 @@ class Carrier:
     def _carry(self, stream: Stream) -> None:
         reason = _refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
         if not reason:
-            target = self.container.add_stream_from_template(stream, opaque=True)
+            target = _copy(self.container, stream, self.name)
             self._copies[stream.index] = target
             if self.name == "mp4" and target.codec_context.name.startswith("pcm_"):
                 self.warnings.append(
@@ -142,7 +142,7 @@ class Carrier:
         else:
             self._leave(stream, reason)
             return
-        target.metadata.update(content_tags(stream.metadata))
+        target.metadata.update(track_tags(stream.metadata))
         if stream.language:
             target.metadata["language"] = container_language(self.name, stream.language)
         target.disposition = stream.disposition
@@ -244,6 +244,16 @@ class Carrier:
         return begins >= self.cut.end
 
 
+def _copy(container: OutputContainer, stream: Stream, name: str) -> Stream:
+    """Add a stream for the packets of another one. MP4 holds no PCM whose channels have no names: they get the usual ones."""
+    copy = container.add_stream_from_template(stream, opaque=True)
+    if isinstance(copy, AudioStream) and name == "mp4":
+        usual = USUAL_LAYOUTS.get(copy.codec_context.layout.name)
+        if usual is not None:
+            copy.codec_context.layout = usual
+    return copy
+
+
 def _refusal(stream: Stream, name: str) -> str:
     """Reason why a container format cannot hold a copy of a stream; empty where it can.
 
@@ -251,9 +261,15 @@ def _refusal(stream: Stream, name: str) -> str:
     """
     try:
         with av.open(io.BytesIO(), "w", format=name) as trial:
-            copy = trial.add_stream_from_template(stream, opaque=True)
+            copy = _copy(trial, stream, name)
             copy.disposition = stream.disposition
             trial.start_encoding()
+            if isinstance(copy, AudioStream) and copy.codec_context.name.startswith("pcm_"):
+                # What MP4 says of PCM is written at the end.
+                packet: Packet[Any] = Packet(bytes(8 * copy.codec_context.channels))
+                packet.pts = packet.dts = 0
+                packet.time_base, packet.stream = Fraction(1, 1000), copy
+                trial.mux(packet)
     except av.error.FFmpegError as error:
         return describe(error)
     except ValueError as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from operators.faces.frame_sampler import ShotFrameSampler
 from operators.imports import without_programs
+from operators.media.formats import reformatted
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
@@ -124,4 +125,4 @@ def _small_bgr(frame: Frame) -> np.ndarray:
     picture = frame.picture
     scale = min(1.0, LONG_SIDE / max(picture.width, picture.height))
     size = {"width": max(2, round(picture.width * scale)), "height": max(2, round(picture.height * scale))}
-    return picture.reformat(**size, format="bgr24", interpolation="AREA").to_ndarray()
+    return reformatted(picture, **size, format="bgr24", interpolation="AREA").to_ndarray()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from operators.storage.errors import StorageError
 from operators.storage.files import filesystem, join
@@ -20,6 +24,7 @@ from tests.stores.proxy import Answer, Request
 from tests.stores.servers import BUCKET, KEY, Store, forget_clients
 from tests.stores.test_objects import EXPIRED
 
+ROOT = Path(__file__).parents[2]
 #: Names of the titles' outputs.
 OUTPUTS = ("plain.mp4", "two words + 100%#1?.mp4", "映画.mp4")
 SECRETS = (KEY, "verysecretkey", "anothersecret", "AKIA")
@@ -82,6 +87,51 @@ def test_from_and_to(store: Store, folder: str, footage: Path, expected: dict[st
     left = store.names(run_dir)
     assert "ledger.jsonl" in left
     assert not [name for name in left if name.startswith(("segments/", "lock.json"))]
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_on_ray_each_worker_speaks_to_the_store(
+    store: Store, folder: str, footage: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Planner, workers and assembler are processes of their own, with clients and credentials of their own."""
+    rows = upload(store, footage, folder)
+    manifest, run_dir = join(folder, "m.jsonl"), join(folder, "run")
+    store.fs().pipe_file(manifest, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    engine, profile = tmp_path / "engine.yaml", tmp_path / "profile.yaml"
+    engine.write_text(yaml.safe_dump(engine_config().model_dump()))
+    profile.write_text(yaml.safe_dump(profile_config(2).model_dump(exclude_none=True)))
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "run",
+        manifest,
+        "-o",
+        run_dir,
+        "--runner",
+        "ray",
+        "--verbose",
+    ]
+    ended = subprocess.run(
+        [*command, "--engine", str(engine), "--profile", str(profile)],
+        cwd=ROOT,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_MODE": "disabled",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said
+    assert "runner: ray" in said
+    assert outputs(folder) == expected
+    assert not [secret for secret in SECRETS if secret in said]
+    assert not [name for name in store.names(run_dir) if name.startswith(("segments/", "lock.json"))]
 
 
 def test_what_was_throttled_and_broken_off_is_done_all_the_same(

@@ -262,7 +262,8 @@ def track(name: str, stream: Stream) -> dict[str, Any]:
         f"{name} language": stream.language,
         f"{name} flags": stream.disposition & ~Disposition.default,
         **{
-            f"{name} tag {key.casefold().replace(' ', '_')}": value
+            # FFmpeg reads the title of a track of MP4 and QuickTime files as its name.
+            f"{name} tag {'title' if key == 'name' else key.casefold().replace(' ', '_')}": value
             for key, value in stream.metadata.items()
             if value and key.casefold() not in OWN_TAGS
         },
@@ -323,7 +324,7 @@ def unexplained(before: Seen, after: Seen, notes: list[str]) -> dict[str, tuple[
             was == now
             or (key == "format" and (not was or no_coarser(was, now)))
             or (key == "chroma location" and now is None)
-            or (key.endswith("layout") and str(now) in UNNAMED)
+            or (key.endswith("layout") and (now in UNNAMED or str(was).endswith(" channels")))
             or (key == "cover art" and sorted(was) == sorted(now))
             or (key.endswith(" end") and now is not None and abs(was - now) < 0.025)  # a packet's
             or (key == "chapters" and chapters_agree(was, now))
@@ -384,6 +385,12 @@ VIDEOS: dict[str, dict[str, Any]] = {
     "alpha": {"codec": "ffv1", "pix_fmt": "yuva420p"},
     "rgb": {"codec": "ffv1", "pix_fmt": "bgr0"},
     "turned": {"matrix": synth.TURNS[90]},
+    "ycgco": {"attributes": {"colorspace": 8}},
+    "ictcp odd": {
+        "size": (97, 65),
+        "codec": "ffv1",
+        "attributes": {"colorspace": 14, "color_primaries": 9, "color_trc": 16},
+    },
     "mpeg-1": {"codec": "mpeg1video", "time_base": Fraction(1, 25), "suffix": ".mpg"},
     "mpeg-2 fields": {
         "codec": "mpeg2video",
@@ -433,6 +440,10 @@ SOURCES: dict[str, dict[str, Any]] = {
     "stereo": {"boxes": [STEREO, SPHERE]},
     "pcm": {"audios": [("pcm_s16le", "eng", Disposition(0))]},
     "surround": {"audios": [("pcm_s16le", "eng", Disposition(0))], "layout": "7.1"},
+    "unnamed pcm": {"audios": [("pcm_s16le", "eng", Disposition(0))], "suffix": ".mkv"},
+    "six unnamed": {"audios": [("pcm_s16le", "eng", Disposition(0))], "layout": "5.1", "suffix": ".mkv"},
+    "seven unnamed": {"audios": [("pcm_s24le", "eng", Disposition(0))], "layout": "6.1", "suffix": ".mkv"},
+    "named tracks": {"audios": [("aac", "eng", Disposition(0))], "track_tags": {"title": "Commentary"}},
     "captions": {"packet": with_captions},
     "two pictures": {"second": True, "track_tags": {"title": "Second camera"}},
     "covers": {"covers": 2},
@@ -490,13 +501,25 @@ def test_every_property_is_kept_or_noted(source_of: Zoo, tmp_path: Path, name: s
 #: Sources of which nothing is lost or changed in any container.
 KEPT = (
     *("plain", "topleft", "hdr", "pixels", "480i", "486i 4:2:2", "turned", "apple", "crop", "sphere"),
-    *("captions", "chapters", "vp8 sphere"),
+    *("captions", "chapters", "vp8 sphere", "ycgco", "named tracks"),
 )
 
 
 def in_each_codec() -> list[tuple[str, str]]:
     """Sources of pictures, with codecs."""
-    names = ("plain", "topleft", "hdr", "480i", "twelve", "alpha", "captions", "mpeg-1", "sphere", "crop")
+    names = (
+        "plain",
+        "topleft",
+        "hdr",
+        "480i",
+        "twelve",
+        "alpha",
+        "captions",
+        "mpeg-1",
+        "sphere",
+        "crop",
+        "ycgco",
+    )
     codecs = [codec for codec in CODECS if codec != "auto" and not hardware_needs(codec) and codec != "dnxhr"]
     return [(name, codec) for name in names for codec in codecs]
 
