@@ -19,15 +19,23 @@ from pathlib import Path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks.fuzzing"
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m benchmarks.fuzzing",
     )
     parser.add_argument("folder", type=Path, help="for the journal, the findings and the trials")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (default: 0)")
     parser.add_argument("--count", type=int, default=300, help="cases (default: 300)")
-    parser.add_argument("--share", default="1/1", help="of several processes, e.g. 1/2 and 2/2 (default: 1/1)")
-    parser.add_argument("--case", type=int, nargs="+", help="these cases alone, with their messages; not written down")
+    parser.add_argument(
+        "--share", default="1/1", help="of several processes, e.g. 1/2 and 2/2 (default: 1/1)"
+    )
+    parser.add_argument(
+        "--case", type=int, nargs="+", help="these cases alone, with their messages; not written down"
+    )
     parser.add_argument("--again", action="store_true", help="run findings of the journal once more")
-    parser.add_argument("--counts", action="store_true", help="print the counts of all journals in FOLDER, run nothing")
+    parser.add_argument(
+        "--counts", action="store_true", help="print the counts of all journals in FOLDER, run nothing"
+    )
     args = parser.parse_args(arguments)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # a pool of threads does not survive a fork
@@ -50,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             journal.add(verdict)
         if verdict.verdict not in FINE:
-            print(f"{number} ({verdict.kind}, {verdict.damage}): {verdict.verdict} in {verdict.step}: {verdict.text[-400:]}")
+            print(
+                f"{number} ({verdict.kind}, {verdict.damage}): {verdict.verdict} in {verdict.step}: {verdict.text[-400:]}"
+            )
         if position % 100 == 99:
             print(f"{position + 1} of {len(todo)}", file=sys.stderr, flush=True)
     shown = [verdict for number, verdict in sorted(journal.verdicts.items()) if number in set(numbers)]

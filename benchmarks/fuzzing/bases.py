@@ -42,7 +42,10 @@ class Base:
 
 
 _X264 = {"preset": "veryfast", "x264-params": f"keyint={GROUP}:bframes=2:mbtree=0"}
-_X265 = {"preset": "ultrafast", "x265-params": f"keyint={GROUP}:bframes=2:log-level=none:pools=none:frame-threads=1"}
+_X265 = {
+    "preset": "ultrafast",
+    "x265-params": f"keyint={GROUP}:bframes=2:log-level=none:pools=none:frame-threads=1",
+}
 _VPX = {"deadline": "realtime", "cpu-used": "8"}
 _PLAIN = {"g": str(GROUP)}
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -86,7 +89,9 @@ def _speech(rate: int) -> np.ndarray:
     """Samples float32[n], -1..1: a voice that swells and moves between two vowels."""
     time = np.arange(round(rate * SECONDS)) / rate
     vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * time)
-    voice = sum(np.sin(2 * np.pi * 130 * k * time) / k * (vowel if k < 6 else 1 - vowel) for k in range(1, 20))
+    voice = sum(
+        np.sin(2 * np.pi * 130 * k * time) / k * (vowel if k < 6 else 1 - vowel) for k in range(1, 20)
+    )
     return (0.25 * voice * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * time))).astype(np.float32)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.fuzzing import bases
 from benchmarks.fuzzing.mutations import Undamaged, damaged
-from benchmarks.fuzzing.trial import Inputs, attempt
+from benchmarks.fuzzing.trial import Inputs, attempt, stack_of
 
 #: Seconds after which a trial hangs. Its limit of CPU seconds ends it earlier where the machine is not busy.
 PATIENCE = 300.0
@@ -125,8 +125,14 @@ class Campaign:
         if child == 0:
             attempt(inputs, report)
         status, memory = _wait(child, PATIENCE)
-        said = json.loads(report.read_text()) if report.exists() else {"step": "start", "problem": "", "text": ""}
+        said = (
+            json.loads(report.read_text())
+            if report.exists()
+            else {"step": "start", "problem": "", "text": ""}
+        )
         verdict, text = self._judge(inputs, status, memory, said)
+        if verdict in ("hang", "crash"):
+            text += f"\n{stack_of(report).read_text()}"
         if verdict not in FINE:
             kept = self.folder / "findings" / path.name
             shutil.copyfile(path, kept)
@@ -137,7 +143,9 @@ class Campaign:
         seconds = round(time.monotonic() - began, 3)
         return Verdict(number, kind, names, verdict, said["step"], text[-2000:], seconds)
 
-    def _judge(self, inputs: Inputs, status: int | None, memory: int, said: dict[str, str]) -> tuple[str, str]:
+    def _judge(
+        self, inputs: Inputs, status: int | None, memory: int, said: dict[str, str]
+    ) -> tuple[str, str]:
         text = said["text"]
         if status is None or status == -signal.SIGXCPU:
             return "hang", f"in {said['step']}: {text}"
@@ -197,9 +205,7 @@ class Journal:
     def left(self, numbers: Iterable[int], again: bool) -> list[int]:
         """Those cases that have no verdict yet, or, if they are wanted again, whose verdict is a finding."""
         return [
-            n
-            for n in numbers
-            if n not in self.verdicts or (again and self.verdicts[n].verdict not in FINE)
+            n for n in numbers if n not in self.verdicts or (again and self.verdicts[n].verdict not in FINE)
         ]
 
 

@@ -132,7 +132,12 @@ def _lie(data: bytearray, fields: list[Field], random_: random.Random) -> None:
         return
     value, most = int.from_bytes(piece, order), (1 << 8 * len(piece)) - 1
     lies = [0, 1, 2, most, most >> 1, (most >> 1) + 1, value + 1, value - 1, value * 2, value // 2, value + 8]
-    lies += [value * 1000, value // 1000, value ^ (1 << random_.randrange(8 * len(piece))), random_.randrange(most + 1)]
+    lies += [
+        value * 1000,
+        value // 1000,
+        value ^ (1 << random_.randrange(8 * len(piece))),
+        random_.randrange(most + 1),
+    ]
     lies += [random_.randrange(1 << random_.randrange(1, 8 * len(piece) + 1))]
     if len(piece) == 8:  # where Matroska and FLV hold such a number
         reals = (0.0, -1.0, 1e300, 1e-300, float("nan"), float("inf"), 1e6, 0.001)
@@ -171,7 +176,9 @@ def _payload(data: bytearray, base: Undamaged, random_: random.Random) -> None:
     elif which == 1:
         data[random_.randrange(at, min(stop, at + 12))] ^= 1 << random_.randrange(8)
     elif which == 2 and at - length_at == 4:
-        data[length_at:at] = struct.pack(">I", random_.choice((0, 1, stop - at + 1, 0xFFFFFFFF, 0x7FFFFFFF, 2)))
+        data[length_at:at] = struct.pack(
+            ">I", random_.choice((0, 1, stop - at + 1, 0xFFFFFFFF, 0x7FFFFFFF, 2))
+        )
     elif which == 3:
         middle = random_.randrange(at, stop)
         count = min(stop - middle, random_.choice((1, 4, 32, 256)))
@@ -232,7 +239,9 @@ def _packets(data: bytearray, base: Undamaged, random_: random.Random) -> None:
         elif which == 3:
             samples.insert(i, list(samples[i]))
         elif which == 4:
-            samples[i][3] = (samples[i][3] or 0) + random_.choice((-1, 1, 1000, 10**6, 1 << 31, 1 << 33, -(1 << 31)))
+            samples[i][3] = (samples[i][3] or 0) + random_.choice(
+                (-1, 1, 1000, 10**6, 1 << 31, 1 << 33, -(1 << 31))
+            )
         elif which == 5:
             jump = random_.choice((1000, 90_000, 10**7, 1 << 31))
             for sample in samples[i:]:
@@ -247,7 +256,12 @@ def _packets(data: bytearray, base: Undamaged, random_: random.Random) -> None:
                 streams = [container.add_stream_from_template(s, opaque=True) for s in source.streams]
                 for stream, _, payload, pts, dts, duration, key, _ in samples:
                     packet: Any = av.Packet(payload)
-                    packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, max(0, duration), key
+                    packet.pts, packet.dts, packet.duration, packet.is_keyframe = (
+                        pts,
+                        dts,
+                        max(0, duration),
+                        key,
+                    )
                     packet.time_base, packet.stream = source.streams[stream].time_base, streams[stream]
                     try:
                         container.mux(packet)

@@ -75,7 +75,16 @@ def _iso(data: bytes, start: int = 0, stop: int | None = None) -> Found:
             yield Field("header", start + 12, 4, name="stsd count")
             for at, _ in _inner(data, start + 16, end):
                 yield Field("size", at, 4, name="sample entry")
-                for offset, length in ((16, 2), (24, 2), (32, 4), (34, 2), (40, 4), (74, 2), (82, 4), (86, 4)):
+                for offset, length in (
+                    (16, 2),
+                    (24, 2),
+                    (32, 4),
+                    (34, 2),
+                    (40, 4),
+                    (74, 2),
+                    (82, 4),
+                    (86, 4),
+                ):
                     yield Field("header", at + offset, length, name="sample entry")
         elif name not in (b"mdat", b"free", b"skip"):
             for at in range(start + 8, min(end, start + 8 + 256) - 3, 4):
@@ -198,7 +207,11 @@ def _mxf(data: bytes, start: int = 0) -> Found:
         body, end = start + 17 + wide, start + 17 + wide + size
         if end > len(data) or data[start : start + 4] != b"\x06\x0e\x2b\x34":
             return
-        yield Field("size", start + 17, wide, name="value") if wide else Field("size", start + 16, 1, name="value")
+        yield (
+            Field("size", start + 17, wide, name="value")
+            if wide
+            else Field("size", start + 16, 1, name="value")
+        )
         yield Field("header", start + 4, 8, name="key")
         yield start, end
         if data[start + 4 : start + 6] == b"\x02\x53":

@@ -6,10 +6,12 @@ The process may crash, hang or be killed: `campaign` looks after it, and judges 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import traceback
@@ -57,6 +59,9 @@ def attempt(inputs: Inputs, report: Path) -> None:
     """
     code = 1
     try:
+        stack = stack_of(report).open("w")
+        faulthandler.enable(stack)
+        faulthandler.register(signal.SIGXCPU, stack, chain=True)
         _limit()
         os.environ["TMPDIR"] = str(inputs.folder / "tmp")
         (inputs.folder / "tmp").mkdir()
@@ -69,9 +74,16 @@ def attempt(inputs: Inputs, report: Path) -> None:
                 break
         code = 0
     except BaseException:
-        report.write_text(json.dumps({"step": "trial", "problem": "traceback", "text": traceback.format_exc()}))
+        report.write_text(
+            json.dumps({"step": "trial", "problem": "traceback", "text": traceback.format_exc()})
+        )
     finally:
         os._exit(code)
+
+
+def stack_of(report: Path) -> Path:
+    """File where a trial that crashes, or takes too long, writes what it was doing."""
+    return report.with_suffix(".stack")
 
 
 def _limit() -> None:
@@ -106,7 +118,15 @@ def _command(inputs: Inputs, *more: str) -> tuple[int, str, str]:
     """Run `retalk dub`; returns its exit code and what it has printed on both streams."""
     from pipelines.cli.main import main
 
-    arguments = ["dub", str(inputs.video), str(inputs.speech), "-o", str(inputs.output), "--audio", inputs.audio]
+    arguments = [
+        "dub",
+        str(inputs.video),
+        str(inputs.speech),
+        "-o",
+        str(inputs.output),
+        "--audio",
+        inputs.audio,
+    ]
     arguments += ["--engine", "exemplar", "--runner", "local", *more]
     saved = os.dup(1), os.dup(2)
     texts = []

@@ -37,6 +37,8 @@ SILENCE_PEAK = 1e-3
 #: Where the sum of all channels is this much quieter than the loudest of them (-9 dB), that one is analysed
 #: alone: the others are empty, or in opposite phase to it.
 CANCELLED = 10 ** (-9 / 20)
+#: Samples per second that a sound may have; beyond them a header is wrong.
+RATES = 1000, 1_000_000
 #: Samples handed on at a time at least.
 BLOCK = 1 << 15
 
@@ -135,9 +137,14 @@ def audio_blocks(
         stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
         pieces = _continuous(container, stream, url, zero)
-        for block, own in _resampled(pieces, rate, layout, alone):
-            some = True
-            yield block, own
+        try:
+            for block, own in _resampled(pieces, rate, layout, alone):
+                some = True
+                yield block, own
+        except av.error.FFmpegError as error:
+            raise MediaError(
+                f"{url}: the audio cannot be converted ({describe(error)}); the file is damaged"
+            ) from error
     if not some:
         raise NoAudioError(f"{url}: the audio stream holds no sample; give a file with speech in it")
 
@@ -197,6 +204,10 @@ def _opened_stream(container: av.container.InputContainer, url: str, index: int 
     if stream.codec_context is None or not stream.codec_context.sample_rate:
         raise MediaError(
             f"{url}: the audio stream cannot be decoded (unknown codec or sample rate); convert it first"
+        )
+    if not RATES[0] <= stream.codec_context.sample_rate <= RATES[1]:
+        raise MediaError(
+            f"{url}: the audio says {stream.codec_context.sample_rate} samples a second; the file is damaged"
         )
     for other in container.streams:
         if other.index != stream.index:

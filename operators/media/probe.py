@@ -156,7 +156,8 @@ def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
         limits.check_header(str(url), container)
     info = _probe_video(str(url))
     limits.check_size(str(url), info.width, info.height)
-    limits.check_seconds(str(url), float(info.duration))
+    # To its end, not from its first frame: a picture that begins years after the sound gets years of silence.
+    limits.check_seconds(str(url), float(info.end))
     return info
 
 
