@@ -24,7 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.fuzzing",
     )
     parser.add_argument("folder", type=Path, help="for the journal, the findings and the trials")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case (default: 0)")
+    parser.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        help="number of the first case (default: 0); -19 to -1 are the undamaged files",
+    )
+    parser.add_argument(
+        "--dub-every", type=int, default=1, metavar="N", help="dub every Nth case only, probe and plan all"
+    )
     parser.add_argument("--count", type=int, default=300, help="cases (default: 300)")
     parser.add_argument(
         "--share", default="1/1", help="of several processes, e.g. 1/2 and 2/2 (default: 1/1)"
@@ -39,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # a pool of threads does not survive a fork
-    from benchmarks.fuzzing.campaign import FINE, Campaign, Journal, counts
+    from benchmarks.fuzzing.campaign import FINE, STEPS, Campaign, Journal, counts
 
     args.folder.mkdir(parents=True, exist_ok=True)
     part, parts = (int(text) for text in args.share.split("/"))
@@ -51,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = args.case or [n for n in range(args.first, args.first + args.count) if n % parts == part - 1]
     todo = args.case or journal.left(numbers, args.again)
     campaign = Campaign(args.folder / f"work-{part}-of-{parts}")
+    if todo:
+        campaign.warm()
     for position, number in enumerate(todo):
-        verdict = campaign.run(number)
+        verdict = campaign.run(number, STEPS if number % args.dub_every == 0 or number < 0 else STEPS[:2])
         if args.case:
             print(verdict)
         else:

@@ -78,10 +78,9 @@ class Campaign:
         (folder / "bases").mkdir(exist_ok=True)
         self.paths = bases.make(folder / "bases")
         self.undamaged = {kind: Undamaged(kind, path.read_bytes()) for kind, path in self.paths.items()}
-        self._warm()
 
-    def _warm(self) -> None:
-        """Dub an undamaged file in this process: libraries are imported, functions compiled."""
+    def warm(self) -> None:
+        """Dub an undamaged file in this process: libraries are imported and functions compiled for all trials."""
         from operators.threads import single_thread
         from pipelines.cli import plan
         from pipelines.one_title import dub
@@ -93,9 +92,14 @@ class Campaign:
         single_thread()
 
     def case(self, number: int) -> tuple[str, bytes, str, random.Random]:
-        """Make a case: the kind of file, its damaged bytes, the damages' names, and what decides the rest."""
+        """Make a case: the kind of file, its damaged bytes, the damages' names, and what decides the rest.
+
+        Numbers below 0 are the undamaged files.
+        """
         kinds = sorted(self.paths)
         kind, random_ = kinds[number % len(kinds)], random.Random(f"retalk {number}")
+        if number < 0:
+            return kind, self.undamaged[kind].data, "", random_
         data, names = damaged(self.undamaged[kind], random_)
         return kind, data, names, random_
 

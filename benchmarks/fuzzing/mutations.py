@@ -161,13 +161,8 @@ def _payload(data: bytearray, base: Undamaged, random_: random.Random) -> None:
         for _ in range(random_.choice((1, 2, 8))):
             data[random_.randrange(at, stop)] ^= 1 << random_.randrange(8)
         return
-    placed = [s for s in base.samples if s.at >= 0] or [s for s in base.samples]
-    pictures = [s for s in placed if s.video]
-    sample = random_.choice(pictures if pictures and random_.random() < 0.85 else placed)
-    start = max(0, sample.at)
-    units = _units(sample.data, base.base.suffix in _LENGTHS and sample.video) or [(0, 0, len(sample.data))]
-    length_at, at, stop = random_.choice(units)
-    length_at, at, stop = length_at + start, at + start, min(stop + start, len(data))
+    length_at, at, stop = _unit(base, random_)
+    stop = min(stop, len(data))
     if at >= stop:
         return
     which = random_.randrange(5)
@@ -186,6 +181,20 @@ def _payload(data: bytearray, base: Undamaged, random_: random.Random) -> None:
     else:
         middle = random_.randrange(at, stop)
         data[middle:stop] = bytes(stop - middle)
+
+
+def _unit(base: Undamaged, random_: random.Random) -> tuple[int, int, int]:
+    """Choose a NAL unit, a picture or a piece of sound: place of its length, first byte, end in the file."""
+    placed = [sample for sample in base.samples if sample.at >= 0]
+    pictures = [sample for sample in placed if sample.video]
+    if base.base.video and not pictures:  # its packets lie in pieces
+        return random_.choice(
+            _units(base.data, False) or [(at, at, stop) for at, stop in base.structure.parts]
+        )
+    sample = random_.choice(pictures if pictures and random_.random() < 0.85 else placed)
+    units = _units(sample.data, base.base.suffix in _LENGTHS and sample.video) or [(0, 0, len(sample.data))]
+    length_at, at, stop = random_.choice(units)
+    return length_at + sample.at, at + sample.at, stop + sample.at
 
 
 def _units(packet: bytes, lengths: bool) -> list[tuple[int, int, int]]:
