@@ -119,7 +119,7 @@ def write(base: Base, path: Path) -> None:
             packets += video.encode(frame)
         packets += video.encode(None) if video is not None else []
         sound = av.AudioFrame.from_ndarray(_speech(base.sample_rate)[None], "fltp", "mono")
-        sound.sample_rate = base.sample_rate
+        sound.sample_rate, sound.pts, sound.time_base = base.sample_rate, 0, Fraction(1, base.sample_rate)
         size = audio.codec_context.frame_size or 1920
         for frame in av.AudioResampler(audio.format.name, "mono", base.sample_rate, size).resample(sound):
             packets += audio.encode(frame)

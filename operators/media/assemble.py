@@ -115,7 +115,9 @@ def assemble(
                 tags or {},
             )
         except av.error.FFmpegError as error:
-            raise MediaError(f"{output}: cannot be written ({describe(error)})") from error
+            raise MediaError(
+                f"{output}: cannot be written with the tracks of {video} ({describe(error)})"
+            ) from error
 
 
 def _write(
@@ -199,7 +201,12 @@ def _write(
             rounded = rounded or (
                 packet.stream is picture and (1000 * packet.pts * ends.time_base).denominator != 1
             )
-            container.mux(packet)
+            try:
+                container.mux(packet)
+            except av.error.InvalidDataError:
+                if not carrier.lose(packet):
+                    raise
+        carrier.warnings += carrier.lost()
         if heard is not None and speech is not None and tap is not None:
             heard["loudness"] = tap.lufs
         if rounded and name == "matroska":

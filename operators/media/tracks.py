@@ -95,6 +95,7 @@ class Carrier:
         self._copies: dict[int, Stream] = {}
         self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
+        self._lost: dict[int, list[float]] = {}
 
     def add(self, streams: Sequence[Stream]) -> None:
         """Add these streams of the source to the output; before its header is written."""
@@ -116,6 +117,20 @@ class Carrier:
         """Packets of all added streams, each iterator by decoding order, cut at the output's end."""
         encoded = [self._encode(index, target) for index, target in self._encoded.items()]
         return [*encoded, self._copied()] if self._copies or self._texts else encoded
+
+    def lose(self, packet: Packet[Any]) -> bool:
+        """Leave out a packet that the muxer refuses; False if it is of no copied track."""
+        index = next((i for i, copy in self._copies.items() if copy is packet.stream), None)
+        if index is not None:
+            self._lost.setdefault(index, []).append(float((packet.pts or 0) * packet.time_base))
+        return index is not None
+
+    def lost(self) -> list[str]:
+        """Notes on the packets that were left out."""
+        return [
+            f"{_label(self.source.streams[index])}: damaged packets are left out, {len(times)} of them, the first at {times[0]:.3f} s"
+            for index, times in self._lost.items()
+        ]
 
     def _carry(self, stream: Stream) -> None:
         reason = _refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
