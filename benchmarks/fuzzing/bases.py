@@ -50,6 +50,9 @@ _VPX = {"deadline": "realtime", "cpu-used": "8"}
 _PLAIN = {"g": str(GROUP)}
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
+#: Nothing that differs from run to run: no dates, no random numbers.
+BITEXACT = {"fflags": "+bitexact"}
+
 #: Kinds of videos, by the name that counts are given for.
 VIDEOS = {
     "mp4": Base(".mp4", "libx264", "aac", options=_X264),
@@ -102,7 +105,8 @@ def write(base: Base, path: Path) -> None:
         av.error.FFmpegError: this build of FFmpeg lacks an encoder.
     """
     pictures = _pictures() if base.video else []
-    with av.open(str(path), "w", format=base.container or None, container_options=base.muxer) as container:
+    options = {**BITEXACT, **base.muxer}
+    with av.open(str(path), "w", format=base.container or None, container_options=options) as container:
         video = container.add_stream(base.video, RATE, dict(base.options)) if base.video else None
         if video is not None:
             video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"

@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from benchmarks.fuzzing.bases import KINDS
+from benchmarks.fuzzing.bases import BITEXACT, KINDS
 from benchmarks.fuzzing.structure import Field, Structure, structure
 
 #: Containers that put the length of a NAL unit in front of it; others have start codes.
@@ -78,6 +78,7 @@ def damaged(base: Undamaged, random_: random.Random) -> tuple[bytes, str]:
     chosen.sort(key=lambda name: (name != "packets", KINDS_OF_DAMAGE[name][2]))
     data = bytearray(base.data)
     for name in chosen:
+        data[:] = data or b"\0"  # a damage may have taken all
         KINDS_OF_DAMAGE[name][0](data, base, random_)
     if base.base.suffix in (".ogv", ".ogg") and random_.random() < 0.9:
         _repair_pages(data)
@@ -107,7 +108,9 @@ def _zero(data: bytearray, base: Undamaged, random_: random.Random) -> None:
 
 
 def _truncate(data: bytearray, base: Undamaged, random_: random.Random) -> None:
-    del data[random_.choice((random_.randrange(1, len(data)), len(data) - random_.randrange(1, 200))) :]
+    del data[
+        random_.choice((random_.randrange(1, len(data) + 1), max(1, len(data) - random_.randrange(1, 200)))) :
+    ]
 
 
 def _repeat(data: bytearray, base: Undamaged, random_: random.Random) -> None:
@@ -159,7 +162,7 @@ def _payload(data: bytearray, base: Undamaged, random_: random.Random) -> None:
     if base.parameters and random_.random() < 0.2:
         at, stop = random_.choice(base.parameters)
         for _ in range(random_.choice((1, 2, 8))):
-            data[random_.randrange(at, stop)] ^= 1 << random_.randrange(8)
+            data[random_.randrange(at, stop) % len(data)] ^= 1 << random_.randrange(8)
         return
     length_at, at, stop = _unit(base, random_)
     stop = min(stop, len(data))
@@ -257,7 +260,7 @@ def _packets(data: bytearray, base: Undamaged, random_: random.Random) -> None:
                 sample[3], sample[4] = (t if t is None else t + jump for t in (sample[3], sample[4]))
         else:
             samples[i][5] = random_.choice((0, -1, 1 << 30, 10**6))
-    written, options = io.BytesIO(), dict(base.base.muxer)
+    written, options = io.BytesIO(), {**BITEXACT, **base.base.muxer}
     try:
         with av.open(io.BytesIO(base.data)) as source:
             name = base.base.container or _MUXERS.get(base.base.suffix, base.base.suffix[1:])

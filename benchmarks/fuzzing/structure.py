@@ -48,7 +48,7 @@ def structure(data: bytes, suffix: str) -> Structure:
         else:
             parts.append(found)
     return Structure(
-        [f for f in fields if f.at + f.length <= len(data)],
+        [f for f in fields if f.length and f.at + f.length <= len(data)],
         [(a, min(b, len(data))) for a, b in parts if a < b and a < len(data)],
     )
 

@@ -154,7 +154,7 @@ def _judged(inputs: Inputs, code: int, text: str) -> tuple[str, str]:
     """Judge the exit code and the messages of a command."""
     if code not in MEANT or "Traceback (most recent call last)" in text:
         return "traceback", f"exit code {code}\n{text}"
-    if code and _SURPRISE.search(text):
+    if _SURPRISE.search(text):
         return "surprise", text
     if code and inputs.damaged.name not in text:
         return "nameless", text

@@ -106,9 +106,12 @@ def _shot(
         kept[name] += end - start
     dubbed = kept.pop(DUBBED, 0.0) > 0
     values = {row["name"]: round(row["value"], DIGITS) for row in summarize(metrics, group)}
+    # Frames of a millisecond together leave no part.
+    begin = parts[0][0] if parts else group[0]["watch"]["states"][0][0]
+    stop = parts[-1][1] if parts else group[-1]["watch"]["states"][-1][1]
     return {
-        "start": round(parts[0][0], DIGITS),
-        "end": round(parts[-1][1], DIGITS),
+        "start": round(begin, DIGITS),
+        "end": round(stop, DIGITS),
         "state": "dubbed" if dubbed else "passed",
         "reason": None if dubbed or not kept else max(kept, key=lambda name: kept[name]),
         "passed": [

@@ -195,7 +195,7 @@ def _write(
         if "timecode" in map(str.lower, (*tags, *dubbed.metadata)):  # it is kept
             seen = dataclasses.replace(seen, side_data=seen.side_data - {"GOP_TIMECODE"})
         shape, size = dubbed.sample_aspect_ratio or Fraction(1), (template.width, template.height)
-        rounded = False
+        rounded, filled = False, set[int]()
         for packet in heapq.merge(*packets, *carrier.packets(), key=_decoding_time):
             assert packet.pts is not None
             rounded = rounded or (
@@ -203,10 +203,11 @@ def _write(
             )
             try:
                 container.mux(packet)
+                filled.add(packet.stream.index)
             except av.error.InvalidDataError:
                 if not carrier.lose(packet):
                     raise
-        carrier.warnings += carrier.lost()
+        carrier.settle(filled)
         if heard is not None and speech is not None and tap is not None:
             heard["loudness"] = tap.lufs
         if rounded and name == "matroska":

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 from typing import Any, cast
 
@@ -125,12 +125,27 @@ class Carrier:
             self._lost.setdefault(index, []).append(float((packet.pts or 0) * packet.time_base))
         return index is not None
 
-    def lost(self) -> list[str]:
-        """Notes on the packets that were left out."""
-        return [
-            f"{_label(self.source.streams[index])}: damaged packets are left out, {len(times)} of them, the first at {times[0]:.3f} s"
-            for index, times in self._lost.items()
-        ]
+    def settle(self, filled: Set[int]) -> None:
+        """Note the packets and tracks that were left out, once all packets are written.
+
+        Args:
+            filled: numbers of the output's streams that have packets. MP4 and QuickTime files have no others:
+                the streams behind them move up.
+        """
+        for index, times in self._lost.items():
+            label = _label(self.source.streams[index])
+            self.warnings.append(
+                f"{label}: damaged packets are left out, {len(times)} of them, the first at {times[0]:.3f} s"
+            )
+        if self.name == "matroska":
+            return
+        empty = [index for index in self.carried if index not in filled]
+        self.warnings += [f"{self.carried[index].label}: left out, it is empty" for index in empty]
+        self.carried = {
+            index - sum(other < index for other in empty): kept
+            for index, kept in self.carried.items()
+            if index in filled
+        }
 
     def _carry(self, stream: Stream) -> None:
         reason = _refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"

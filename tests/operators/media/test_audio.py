@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -181,6 +182,19 @@ def test_damaged_packets_beyond_a_few_are_an_error(tmp_path: Path) -> None:
         MediaError, match=r"of \d+ audio packets cannot be decoded|channels of the audio change"
     ):
         load_audio(str(tmp_path / "many.mka"))
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001, 923_249_732, 0x7FFFFFFF])
+def test_absurd_sample_rates_are_refused(tmp_path: Path, rate: int) -> None:
+    """No resampler can be made for most of them."""
+    path = tmp_path / "a.wav"
+    synth.write_audio(path, synth.tone(1), 48000)
+    data = bytearray(path.read_bytes())
+    assert data[24:28] == struct.pack("<I", 48000)
+    data[24:28] = struct.pack("<I", rate)
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=rf"a\.wav: the audio says {rate} samples a second"):
+        load_audio(str(path))
 
 
 def test_silence_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.media.limits import DEFAULT_LIMITS, LimitError
 from operators.media.probe import is_still_image, probe_video
 from operators.media.reader import read_frames
 from operators.storage.errors import DecodeError, MediaError
@@ -254,6 +255,18 @@ def test_jumping_clock_is_refused(zoo: Zoo, tmp_path: Path) -> None:
     synth.remux(zoo("mpeg2.ts"), tmp_path / "two.ts", later)
     with pytest.raises(MediaError, match=r"time stamps jump from \d+\.\d+ s to 6\d\.\d+ s"):
         probe_video(str(tmp_path / "two.ts"))
+
+
+@pytest.mark.parametrize("seconds", [13 * 3600, 10**9])
+def test_a_picture_that_begins_behind_the_longest_film_is_refused(
+    zoo: Zoo, tmp_path: Path, seconds: int
+) -> None:
+    """An absurd time stamp: all of the time before it would be written as silence."""
+    synth.write_rich(tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.tone(2), "flac", "eng")], subtitle=None)
+    synth.shifted(tmp_path / "a.mkv", tmp_path / "late.mkv", [Fraction(seconds), Fraction(0)])
+    with pytest.raises(LimitError, match=r"late\.mkv: it lasts .* hours, limits\.max_hours allows 12"):
+        probe_video(str(tmp_path / "late.mkv"), DEFAULT_LIMITS)
+    assert probe_video(str(tmp_path / "a.mkv"), DEFAULT_LIMITS).start == 0
 
 
 def test_probe_is_remembered_until_the_file_changes(zoo: Zoo, tmp_path: Path) -> None:

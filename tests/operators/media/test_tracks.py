@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from operators.media.assemble import assemble
@@ -47,3 +48,35 @@ def test_sound_before_the_first_picture_is_kept_where_it_is_encoded(
     assert f"audio track 1 ({codec}, eng): encoded as AAC" in note
     assert abs(synth.find_burst(tmp_path / "out.mov", 0) - 14400) <= 1
     assert probe_video(str(tmp_path / "out.mov")).start == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_damaged_packets_of_a_copied_track_are_left_out_with_a_note(tmp_path: Path, suffix: str) -> None:
+    """A recording of a broadcast with a damaged header in its sound, which containers with an index refuse."""
+    source = tmp_path / "a.ts"
+    synth.write_title(source, synth.tone(2), "mono", "aac")
+    data, packets = bytearray(source.read_bytes()), synth.audio_packets(source, 0)
+    headers = [at for _, packet in packets if (at := data.find(packet[:16])) >= 0]
+    assert len(headers) > 20
+    data[headers[20] : headers[20] + 2] = b"\0\0"
+    source.write_bytes(data)
+    info, output = probe_video(str(source)), tmp_path / f"out{suffix}"
+    (note,) = [n for n in assemble(str(output), segments_of(info, [0, 50]), info.url) if "damaged" in n]
+    assert note.startswith("audio track 1 (aac): damaged packets are left out, 1 of them, the first at ")
+    kept = synth.audio_packets(output, 0)
+    assert len(packets) - 3 <= len(kept) < len(packets)
+    assert abs(synth.samples_of(output, 0)[0][:4800]).max() > 0.1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_tracks_of_which_nothing_is_played_are_noted(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+    """The first of two sounds begins behind the picture's end: MP4 and QuickTime files hold no empty track."""
+    audios = [(synth.burst(2, 0.3, seed=5), "aac", "eng"), (synth.burst(2, 0.3, seed=6), "aac", "fra")]
+    synth.write_rich(tmp_path / "a.mkv", zoo("cfr.mp4"), audios, subtitle=None)
+    synth.shifted(tmp_path / "a.mkv", tmp_path / "late.mkv", [Fraction(0), Fraction(20), Fraction(0)])
+    info, output = probe_video(str(tmp_path / "late.mkv")), tmp_path / f"out{suffix}"
+    notes = [n for n in assemble(str(output), segments_of(info, [0, 40]), info.url) if "audio" in n]
+    assert notes == ([] if suffix == ".mkv" else ["audio track 1 (aac, eng): left out, it is empty"])
+    with av.open(str(output)) as written:
+        languages = [stream.language for stream in written.streams.audio]
+    assert languages == (["eng", "fra"] if suffix == ".mkv" else ["fra"])

@@ -1,0 +1,1 @@
+"""Tests of the media fuzzer, and its first cases."""
