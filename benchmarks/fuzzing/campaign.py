@@ -44,7 +44,7 @@ FINDINGS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case ended.
+    """The end of a case.
 
     Attributes:
         number: of the case.

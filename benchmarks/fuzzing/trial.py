@@ -30,7 +30,7 @@ _SURPRISE = re.compile(r"\b[A-Z]\w*(Error|Exception|Warning)\b")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a trial is about.
+    """Files and settings of a trial.
 
     Attributes:
         folder: the trial's own, empty but for the damaged file.

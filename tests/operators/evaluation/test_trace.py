@@ -76,6 +76,13 @@ def test_reasons_of_stretches_and_of_shots() -> None:
     assert shots[1]["metrics"] == {}
 
 
+def test_a_shot_of_no_length_is_listed() -> None:
+    """Damaged time stamps: frames within a millisecond."""
+    at_once = segment(0, 1.0, 1.0, [[1.0, 1.0, "dubbed"]])
+    (shot,) = traced([], [at_once], heard(1.5), 1.0)["shots"]
+    assert (shot["start"], shot["end"], shot["state"], shot["passed"]) == (1.0, 1.0, "passed", [])
+
+
 def test_loudness_is_that_of_the_samples_around() -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32)
     level = decibels(np.concatenate([tone, 0 * tone]), 201)
