@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.cli.arguments import Parser
+from pipelines.cli.train_network import add_trainings
 from pipelines.cli.train_prepare import add_prepare
 from pipelines.cli.train_talkin import add_talkin
 
 DESCRIPTION = """\
-Prepare data sets of your own footage, and train networks on them (docs/training-data.md, docs/talkin.md).
+Prepare data sets of your own footage (docs/training-data.md), and train networks on them (docs/training.md, docs/talkin.md).
 `retalk train COMMAND --help` says more."""
 EXAMPLES = """\
 Examples:
 
   retalk train prepare talks/ -o data/
-  retalk train talkin --data data/ -o talkin/"""
+  retalk train talkin --data data/ -o talkin/
+  retalk train sync --data data/ -o sync/
+  retalk train export sync/ -o expert.pth"""
 
 
 def add_parser(commands: Any) -> None:
@@ -27,3 +30,4 @@ def add_parser(commands: Any) -> None:
     )
     add_prepare(parts)
     add_talkin(parts)
+    add_trainings(parts)

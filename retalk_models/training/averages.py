@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class Schedule:
         drops: with "steps", the steps at which it is multiplied by ``factor``.
         factor: see ``drops``.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # for configurations
 
     rate: float = 1e-4
     warmup: int = 0

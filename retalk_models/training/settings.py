@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
+
+#: For the validation of configurations: unknown keys are mistakes.
+STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 @dataclasses.dataclass(frozen=True)
 class SyncLosses:
     """Losses of the sync expert: cosine and binary cross-entropy, nothing to weigh."""
+
+    __pydantic_config__: ClassVar = STRICT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +28,8 @@ class DNetLosses:
         scales: sizes at which features are compared.
         warp_steps: steps in which the warping network is trained alone.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     warp: float = 2.5
     final: float = 4.0
@@ -44,6 +52,8 @@ class LNetLosses:
         sync_below: sync loss on held-out clips below which `sync` is switched on.
     """
 
+    __pydantic_config__: ClassVar = STRICT
+
     l1: float = 1.0
     perceptual: float = 0.1
     sync: float = 0.03
@@ -65,6 +75,8 @@ class ENetLosses:
         scales: sizes at which features are compared.
         sync_below: sync loss on held-out clips below which `sync` is switched on; E-Net's input speaks already.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     l1: float = 1.0
     perceptual: float = 0.1
