@@ -30,7 +30,8 @@ class Ends:
         start: time of the first frame.
         end: time at which the last frame ends.
         room: from the time at which the last packet is decoded to the end, if packets are decoded as soon as
-            the frame before them by the reordering depth is shown.
+            the frame before them by the reordering depth is shown, or from the packet before it to the last frame's time, if that is
+            less.
     """
 
     start: int
@@ -51,8 +52,12 @@ def segment_ends(segments: Sequence[str]) -> Ends:
         stream, found = _read_segment(container, segments[-1])
         _, end, _ = _span(stream, segments[-1])
         depth = _depth(found)
-        tail = sorted(int(p.pts) for p in found if p.pts is not None)[-1 - depth :]
-    return Ends(start, end, end - tail[0] if len(tail) > depth else 0, time_base)
+        tail = sorted(int(p.pts) for p in found if p.pts is not None)[-2 - depth :]
+    room = end - tail[-1 - depth] if len(tail) > depth else 0
+    if len(tail) == depth + 2:
+        # The last packet can then be decoded that long before it is shown.
+        room = min(room, tail[-1] - tail[0])
+    return Ends(start, end, room, time_base)
 
 
 def _depth(found: list[Packet[Any]]) -> int:
@@ -110,6 +115,8 @@ def video_packets(
                 )
             shown = dict(zip(pts, np.diff([*pts, _span(stream, url)[1]]).tolist(), strict=True))
             decode = [*delay, *pts]
+            if not shown_durations and number == len(segments) - 1:
+                decode = _late([int(p.pts) for p in found if p.pts is not None], decode, lead)
             for i, packet in enumerate(found):
                 assert packet.pts is not None
                 packet.dts = decode[i]
@@ -128,6 +135,26 @@ def _read_segment(container: InputContainer, url: str) -> tuple[VideoStream, lis
     if not found or not found[0].is_keyframe or any(packet.pts is None for packet in found):
         raise MediaError(f"{url}: not a segment of this program, it does not begin with a key frame")
     return stream, found
+
+
+def _late(shown: list[int], decode: list[int], lead: int) -> list[int]:
+    """Decoding times of the last segment: those of the last packets as far before they are shown as at the beginning.
+
+    The muxer takes the whole to end where the last packet does, which is its own time and what is left from its decoding to the
+    end; FFmpeg's demuxer stops at a key frame whose time and distance to the next packet reach the end.
+
+    Args:
+        shown: presentation times by decoding order.
+        decode: decoding times, more than there are packets.
+        lead: time from the first packet's decoding to its showing.
+    """
+    late, ordered = list(decode), sorted(shown)
+    count = 1
+    while count < len(shown) and shown[-count - 1 :] == ordered[-count - 1 :]:
+        count += 1
+    for i in range(len(shown) - count, len(shown)):
+        late[i] = max(late[i - 1] + 1 if i else late[i], shown[i] - lead)
+    return late
 
 
 def _lead(depth: int, pts: list[int], ends: Ends) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def test_pictures_and_times_are_those_of_the_segments(
         assert result.end == info.end
     assert (result.rotation, result.fields, result.color) == (info.rotation, info.fields, info.color)
     assert (result.width, result.height) == (info.width, info.height)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_the_header_tells_the_end_of_the_last_frame(tmp_path: Path, seed: int, suffix: str) -> None:
+    """Of variable rates too, where the last packet is that of a picture shown in the middle."""
+    steps = np.random.default_rng(seed).choice([300, 512, 3000, 9000], 11)
+    synth.write_video(tmp_path / "a.mp4", 12, pts=[0, *np.cumsum(steps).tolist()], options={"bf": "3"})
+    info = probe_video(str(tmp_path / "a.mp4"))
+    output = tmp_path / f"out{suffix}"
+    assemble(str(output), segments_of(info, [0, 5, 12], name=f"e{seed}"), info.url)
+    data = output.read_bytes()
+    scale, duration = struct.unpack_from(">II", data, data.index(b"mvhd") + 16)
+    assert Fraction(duration, scale) == info.end
 
 
 def test_plain_decoders_see_the_same_times(zoo: Zoo, tmp_path: Path) -> None:
