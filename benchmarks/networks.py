@@ -3,6 +3,7 @@ against the exact form in the same run.
 
     python -m benchmarks.networks [NAME ...] [--device cpu|cuda] [--batches 1,4] [--repeats 3] [--forms folded,bfloat16]
     python -m benchmarks.networks --rounding          errors of half precision, emulated: no GPU needed
+    python -m benchmarks.networks --precision         oneDNN's settings for float32 on this processor
 
 Weights are made up (tests/weight_recipe.py): they amplify rounding more than trained ones. The forms
 are run in turns and the best of the repeats counts. On the CPU that is CPU seconds of one thread: on a
@@ -209,6 +210,51 @@ def rounding_table(cases: dict[str, Case]) -> None:
         print(f"| {label} | {cells} |", flush=True)
 
 
+@contextlib.contextmanager
+def float32_products(precision: str) -> Iterator[None]:
+    """Let oneDNN compute float32 convolutions and matrix products as "ieee", "tf32" or "bf16"."""
+    backends = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = precision
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, before):
+            backend.fp32_precision = value
+
+
+def precision_table(cases: dict[str, Case], repeats: int) -> None:
+    """Print what oneDNN's settings for float32 products save, and their errors against the exact form.
+
+    Differences of pictures are in grey levels, over all outputs of the case.
+    """
+    settings = ("ieee", "tf32", "bf16")
+    print(
+        "| network | usual form, CPU s | tf32, times | bf16, times | grey levels of tf32 (max, mean) | of bf16 |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for label, case in cases.items():
+        torch.manual_seed(0)
+        tensors = [make(1) for make in case.inputs]
+        least, gaps = dict.fromkeys(settings, float("inf")), dict[str, str]()
+        with torch.inference_mode():
+            exact = case.call(case.exact(), tensors)
+            usual = optimize(case.exact(), default_optimization(case.network, "cpu"))
+            for repeat in range(repeats + 1):
+                for precision in settings:
+                    with float32_products(precision):
+                        start = clock("cpu")
+                        outputs = case.call(usual, tensors)
+                        seconds = clock("cpu") - start
+                    if repeat:
+                        least[precision] = min(least[precision], seconds)
+                    worst, mean = errors(outputs, exact)
+                    gaps[precision] = f"{worst * 255:.2f}, {mean * 255:.3f}"
+        times = " | ".join(f"{least['ieee'] / least[precision]:.2f}" for precision in settings[1:])
+        print(f"| {label} | {least['ieee']:.2f} | {times} | {gaps['tf32']} | {gaps['bf16']} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -228,6 +274,9 @@ def main() -> None:
     parser.add_argument(
         "--rounding", action="store_true", help="errors of emulated half precision instead of cost"
     )
+    parser.add_argument(
+        "--precision", action="store_true", help="oneDNN's settings for float32 products on this processor"
+    )
     args = parser.parse_args()
     cases = {label: case for label, case in CASES.items() if not args.names or case.network in args.names}
     if not cases:
@@ -237,6 +286,9 @@ def main() -> None:
     print(f"{datetime.date.today()}, {machine(args.device)}, torch {torch.__version__}\n")
     if args.rounding:
         rounding_table(cases)
+        return
+    if args.precision:
+        precision_table(cases, args.repeats)
         return
     forms = args.forms.split(";") if args.forms else list(DEFAULT[args.device])
     batches = [int(b) for b in (args.batches or ("1,4" if args.device == "cpu" else "1,16")).split(",")]

@@ -85,7 +85,8 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
         }
     )
     print(
-        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step | load"
+        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step"
+        " | driver MiB at each tenth of the run | load"
     )
     with ray_session(512):
         for count in [int(text) for text in options.rows.split(",")]:
@@ -102,7 +103,7 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
                     file.write(json.dumps(row) + "\n")
             first = FirstFile(folder / f"run-{count}" / "out")
             cpu, began = time.process_time(), time.monotonic()
-            with SchedulerSteps() as steps:
+            with SchedulerSteps() as steps, DriverMemory() as memory:
                 report = run(
                     str(manifest),
                     run_dir=str(folder / f"run-{count}"),
@@ -117,7 +118,33 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             figures = (
                 f"{first.seconds:.1f} | {whole:.1f} | {spent:.1f} | {spent / count * 1000:.2f} | {ray_cost}"
             )
-            print(f"rows: {count} | {figures} | {os.getloadavg()[0]:.1f}", flush=True)
+            print(f"rows: {count} | {figures} | {memory.tenths()} | {os.getloadavg()[0]:.1f}", flush=True)
+
+
+class DriverMemory:
+    """Context manager: memory that this process has for itself, once a second."""
+
+    def __init__(self) -> None:
+        self._sizes: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> DriverMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            self._sizes.append(private_memory(os.getpid()) / MIB)
+
+    def tenths(self) -> str:
+        """Mebibytes at each tenth of the time watched."""
+        last = len(self._sizes) - 1
+        return " ".join(f"{self._sizes[last * k // 10]:.0f}" for k in range(11)) if last >= 0 else ""
 
 
 class SchedulerSteps:

@@ -2,8 +2,8 @@
 
 The rule of ``--runner auto``. Ray, if this process is to join one (RAY_ADDRESS), if a pool of the profile
 books GPUs, or if more than `MOST_TITLES` titles have work left. Otherwise this process, if the work left is
-at most what it can do while a Ray is being started: output seconds times CPU seconds per second, against
-`RAY_START` seconds, in which this process has one core and Ray, later, all of them. Nothing left to do is no
+done here before Ray would have it: output seconds times CPU seconds per second, over the cores that this
+process keeps busy, against `RAY_START` seconds and the same work over all cores. Nothing left to do is no
 work. Files whose length cannot be told count as none: they fail, wherever they are planned.
 """
 
@@ -32,7 +32,10 @@ from pipelines.state.coordinator import Coordinator
 #: Seconds from the start of Ray on this machine until its workers are up.
 RAY_START = 20.0
 #: CPU seconds for a second of output at 720p: of an engine without networks, and of one with them.
-PLAIN_COST, NETWORK_COST = 1.0, 60.0
+PLAIN_COST, NETWORK_COST = 0.8, 60.0
+#: Cores that this process keeps busy, with and without networks: without, decoding and encoding run beside the
+#: rest in threads of their own.
+PLAIN_CORES, NETWORK_CORES = 1.4, 1.0
 MEGAPIXELS_720P = 1280 * 720 / 1e6
 #: Titles with work left that are looked into, at most, and seconds for all looking.
 MOST_TITLES, PATIENCE = 16, 5.0
@@ -66,8 +69,8 @@ def choose_runner(
     if any(pool.num_gpus for pool in pools):
         return Choice("ray", "the profile books GPUs")
     planner, until = Planner(plan, Coordinator()), time.monotonic() + PATIENCE
-    each = NETWORK_COST if wanted_files(engine) else PLAIN_COST
-    affordable = RAY_START * machine_cpus() / (machine_cpus() - 1)
+    each, cores = (NETWORK_COST, NETWORK_CORES) if wanted_files(engine) else (PLAIN_COST, PLAIN_CORES)
+    affordable = RAY_START / (1 / cores - 1 / machine_cpus())
     seconds, busy = 0.0, 0
     for title in titles:
         if time.monotonic() > until:
