@@ -90,7 +90,7 @@ def optimize(module: nn.Module, form: OptimizationConfig | None = None) -> nn.Mo
             use_dtype(module, form.dtype, device.type)
     if form.compile and getattr(module, "COMPILES", True):
         for name in entries(module):  # `Module.compile` would leave all but ``forward`` as they are
-            setattr(module, name, torch.compile(getattr(module, name)))
+            setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
     return module
 
 
