@@ -49,9 +49,15 @@ def described(stream: VideoStream) -> list[bytes]:
         return [
             data[at : at + size]
             for kind, at, size in _boxes(data, begin + 8 + _ENTRY, end)
-            if kind in CARRIED
+            if kind in CARRIED and not (kind == "clap" and _is_whole(data[at : at + size], stream))
         ]
     return []
+
+
+def _is_whole(clap: bytes, stream: VideoStream) -> bool:
+    """True for a clean aperture that crops nothing: FFmpeg writes one for uncompressed pictures."""
+    width, across, height, down, left, _, top, _ = struct.unpack(">4I4i", clap[8:40])[:8]
+    return (width, height, left, top) == (stream.width * across, stream.height * down, 0, 0)
 
 
 def box_kinds(stream: VideoStream) -> frozenset[str]:

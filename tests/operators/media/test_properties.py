@@ -385,6 +385,12 @@ VIDEOS: dict[str, dict[str, Any]] = {
     "alpha": {"codec": "ffv1", "pix_fmt": "yuva420p"},
     "rgb": {"codec": "ffv1", "pix_fmt": "bgr0"},
     "turned": {"matrix": synth.TURNS[90]},
+    "uncompressed": {
+        "codec": "rawvideo",
+        "pix_fmt": "uyvy422",
+        "time_base": Fraction(1, 25),
+        "suffix": ".avi",
+    },
     "ycgco": {"attributes": {"colorspace": 8}},
     "ictcp odd": {
         "size": (97, 65),
@@ -501,7 +507,7 @@ def test_every_property_is_kept_or_noted(source_of: Zoo, tmp_path: Path, name: s
 #: Sources of which nothing is lost or changed in any container.
 KEPT = (
     *("plain", "topleft", "hdr", "pixels", "480i", "486i 4:2:2", "turned", "apple", "crop", "sphere"),
-    *("captions", "chapters", "vp8 sphere", "ycgco", "named tracks"),
+    *("captions", "chapters", "vp8 sphere", "ycgco", "named tracks", "uncompressed"),
 )
 
 
