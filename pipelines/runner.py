@@ -23,6 +23,7 @@ from pipelines.engine.config import (
     load_profile,
     with_label,
     with_limits,
+    with_provenance,
     with_review,
     with_rights,
 )
@@ -43,6 +44,7 @@ from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select, select_rejected
 from pipelines.preflight import checks as preflight
+from pipelines.provenance.signing import checked_signing
 from pipelines.rights.labels import labelled
 from pipelines.rights.licence_clean import check_titles, clean_engine
 from pipelines.state.changes import summary
@@ -115,6 +117,7 @@ def run(
     on_low_quality: LowQuality = "keep",
     rights: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
@@ -150,12 +153,14 @@ def run(
         rights: in place of the profile's conditions on rights, by name: ``require_consent``, ``licence_clean``, ``accepted_models``.
         label: in place of the profile's notice on the picture, by name: ``text`` (or ``eu``, ``cn``), ``position``, ``seconds``,
             ``size``, ``font``, ``producer``; see docs/rights.md.
+        provenance: in place of the profile's signing, by name: ``on``, ``sign_cert``, ``sign_key``, ``tsa``; see docs/provenance.md.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
         ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
             has finished included; from any thread.
 
     Raises:
         ConfigError, ManifestError: wrong usage; nothing has run.
+        CredentialsError: the key or the certificates for signing cannot be used; nothing has run.
         MissingConsentError: rows have no consent where it is required; nothing has run.
         UncleanPartsError: models are not for commercial use where they must be; nothing has run.
         ExistingOutputError: an output exists that no run in this directory has made; nothing has run.
@@ -177,6 +182,7 @@ def run(
     chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
     chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
     chosen = with_label(with_rights(chosen, rights or {}), label or {})
+    chosen = with_provenance(chosen, provenance or {})
     built, noticed = clean_engine(engine, options, chosen.rights)
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
@@ -200,6 +206,7 @@ def run(
     )
     noticed += _check(spec, overwrite)
     noticed += [*built.notes, *left_out]
+    spec = dataclasses.replace(spec, signing=checked_signing(chosen.provenance, built.config.draws))
     with command_log(log_file), RunLock(directory.url) as lock, Progress.of(progress) as shown:
         for text in will_fail(titles, "the ledger will list them"):
             shown.say(text)

@@ -23,13 +23,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-#: Names the session's cache folder to the workers of pytest-xdist and to every process that tests start: nothing is
+#: Names the session's folder for caches and configuration to the workers of pytest-xdist and to every process that tests start: nothing is
 #: written into the user's own.
 CACHE = "RETALK_TEST_CACHE"
 OWNER = CACHE not in os.environ
 if OWNER:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="retalk-tests-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ[CACHE]
+# Where the signing identity lies that dubs are signed with.
+os.environ["XDG_CONFIG_HOME"] = os.path.join(os.environ[CACHE], "config")
 
 
 def pytest_unconfigure() -> None:

@@ -59,6 +59,7 @@ def assemble(
     place: Place = "track",
     heard: dict[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    finish: Callable[[Path], None] | None = None,
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -83,6 +84,8 @@ def assemble(
             the place of its centre channel, where that has one (5.1, 7.1, ...).
         heard: is given the new track's ``loudness`` in LUFS, where there is one.
         tags: of the file, beside the source's (`operators.media.tags.with_added`).
+        finish: called with the finished file under its temporary name, before it appears; may replace it
+            (`operators.storage.rewriting.rewritten`).
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -101,19 +104,14 @@ def assemble(
         raise ValueError(f"place {place!r} must be one of {', '.join(get_args(Place))}")
     with atomic_write(output) as path:
         try:
-            return _write(
-                path,
-                FORMATS[suffix(output)],
-                segments,
-                video,
-                None if audio == "keep" else speech,
-                audio,
-                language,
-                loudness,
-                place,
-                heard,
-                tags or {},
+            spoken = None if audio == "keep" else speech
+            notes = _write(
+                *(path, FORMATS[suffix(output)], segments, video, spoken),
+                *(audio, language, loudness, place, heard, tags or {}),
             )
+            if finish is not None:
+                finish(path)
+            return notes
         except av.error.FFmpegError as error:
             raise MediaError(
                 f"{output}: cannot be written with the tracks of {video} ({describe(error)})"

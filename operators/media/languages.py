@@ -102,6 +102,20 @@ def language_code(tag: str) -> str | None:
     return None
 
 
+def language_tag(tag: str) -> str:
+    """Return the shortest tag of a language in the form of BCP 47: ``de`` for ``deu``, ``pt-BR`` for ``por_BR``.
+
+    Args:
+        tag: as of `language_code`; one that is unknown is returned as it is.
+    """
+    code, (_, _, rest) = language_code(tag), tag.strip().replace("_", "-").partition("-")
+    if code is None:
+        return tag
+    found = _languages().get(alpha_3=code)
+    short = str(getattr(found, "alpha_2", "") or code)
+    return f"{short}-{rest}" if rest else short
+
+
 def container_language(name: str, tag: str) -> str:
     """A language as a container writes it.
 

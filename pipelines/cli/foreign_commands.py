@@ -22,6 +22,7 @@ OWN = (
     "models",
     "plan",
     "profile",
+    "provenance",
     "report",
     "run",
     "stages",

@@ -20,6 +20,7 @@ from operators.media.reading import reads_told_to
 from pipelines.cli import help_texts
 from pipelines.cli.arguments import Parser, ShowVersion
 from pipelines.cli.bom import add_parser as add_bom
+from pipelines.cli.completion import add_parser as add_completion
 from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.eval import add_parser as add_eval
 from pipelines.cli.foreign_commands import add_foreign_commands
@@ -37,13 +38,12 @@ from pipelines.cli.options import (
     run_options,
     settings,
 )
+from pipelines.cli.provenance import add_parser as add_provenance
 from pipelines.cli.stages import add_parser as add_stages
 from pipelines.cli.train import add_parser as add_train
 from pipelines.cli.verify import add_parser as add_verify
 from pipelines.errors import INTERRUPTED
 from pipelines.monitoring.supervision import supervised, tell_reading
-
-SHELLS = ("bash", "zsh", "tcsh")
 
 
 def parser() -> Parser:
@@ -62,6 +62,7 @@ def parser() -> Parser:
     _add_status(commands)
     _add_report(commands)
     add_verify(commands)
+    add_provenance(commands)
     add_eval(commands)
     add_bom(commands)
     add_train(commands)
@@ -71,7 +72,7 @@ def parser() -> Parser:
         from pipelines.cli import models as models_cli
 
         models_cli.add_parser(commands)
-    _add_completion(commands)
+    add_completion(commands, parser)
     return top
 
 
@@ -250,15 +251,6 @@ def _add_profile(commands: Any) -> None:
     command.set_defaults(run=_profile)
 
 
-def _add_completion(commands: Any) -> None:
-    summary = "print a completion script for your shell"
-    command = _command(
-        commands, "completion", summary, help_texts.COMPLETION_HELP, help_texts.COMPLETION_EXAMPLES
-    )
-    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or tcsh")
-    command.set_defaults(run=_completion)
-
-
 def _dub(args: argparse.Namespace) -> int:
     from pipelines.monitoring.command_log import command_log
     from pipelines.monitoring.progress import Progress
@@ -329,12 +321,6 @@ def _profile(args: argparse.Namespace) -> int:
     return write_profile(
         args.output, args.engine, chosen, args.video, args.speech, args.seconds, args.device, args.quiet
     )
-
-
-def _completion(args: argparse.Namespace) -> int:
-    from pipelines.cli.completion import print_completion
-
-    return print_completion(parser(), args.shell)
 
 
 def main(arguments: Sequence[str] | None = None, supervise: bool = False) -> int:

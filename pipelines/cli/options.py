@@ -19,6 +19,7 @@ from pipelines.cli.help_texts import (
     NOTIFY_HELP,
     RUNNER_HELP,
 )
+from pipelines.cli.provenance import add_provenance_options, provenance
 from pipelines.engine.foreign import foreign_engines
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import AUDIO_RULES, LENGTH_RULES, LOW_QUALITY, PLACE_RULES, RUNNERS
@@ -202,6 +203,7 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         "--set review.NAME=VALUE, docs/review.md. Dubs that are done stay as they are without --redo",
     )
     add_guards(command)
+    add_provenance_options(command)
     output = command.add_argument_group("messages")
     output.add_argument(
         "--json",
@@ -294,6 +296,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "verbose": args.verbose,
         "rights": rights(args),
         "label": label(args),
+        "provenance": provenance(args),
         **guards(args),
         "cache": False if args.no_cache else args.cache,
     }

@@ -25,12 +25,16 @@ from pipelines.engine.profile_parts import (
     LimitsConfig,
     NodeGroup,
     PoolConfig,
+    ProvenanceConfig,
     Rates,
     ReviewConfig,
     RightsConfig,
     Strict,
 )
 from pipelines.errors import ConfigError
+
+#: IPTC's kinds of pictures that are put together: of what no learned network draws, and of what one does.
+SourceType = Literal["compositeSynthetic", "compositeWithTrainedAlgorithmicMedia"]
 
 
 class StageConfig(Strict):
@@ -73,6 +77,10 @@ class EngineConfig(Strict):
         description="place among the engines that `auto` tries, lowest first; None: it is never taken",
     )
     stages: list[StageConfig] = Field(min_length=1)
+    draws: SourceType = Field(
+        default="compositeWithTrainedAlgorithmicMedia",
+        description="IPTC digital source type of its pictures, for their provenance",
+    )
     metrics: list[str] | None = Field(
         default=None, description="names, or module:Class, of metrics; None: those that are on by default"
     )
@@ -103,6 +111,7 @@ class ProfileConfig(Strict):
     review: ReviewConfig = ReviewConfig()
     rights: RightsConfig = RightsConfig()
     label: LabelConfig = LabelConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
     nodes: list[NodeGroup] = Field(
         default_factory=list, description="what the machines are; none: this machine"
     )
@@ -295,6 +304,15 @@ def with_label(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileCon
         ConfigError: an unknown key or a wrong value.
     """
     return _with_section(profile, "label", changed, "label")
+
+
+def with_provenance(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """Return a profile with other signing.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    return _with_section(profile, "provenance", changed, "provenance")
 
 
 def _with_section(

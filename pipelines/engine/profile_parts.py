@@ -195,6 +195,18 @@ class LabelConfig(Strict):
     producer: str = Field(default="", description="ContentProducer of the tag AIGC, for the form cn")
 
 
+class ProvenanceConfig(Strict):
+    """Signed provenance of outputs; docs/provenance.md."""
+
+    on: bool = True
+    sign_cert: str = Field(
+        default="",
+        description="PEM file: the signer's certificate, then its issuers'; empty: this user's own identity",
+    )
+    sign_key: str = Field(default="", description="its private key: a PEM file, env:NAME or cmd:COMMAND")
+    tsa: str = Field(default="", description="address of an RFC 3161 time-stamp authority; empty: none")
+
+
 class EnginePools(Strict):
     """Pools for one engine, in place of the profile's general ones."""
 

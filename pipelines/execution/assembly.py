@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from operators.evaluation.metric import FinishedDub, title_row
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
+from operators.media.languages import language_tag
 from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
 from pipelines.engine.profile_parts import ReviewConfig
@@ -24,9 +26,14 @@ from pipelines.execution.low_quality import Untouched, refusal_of
 from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
 from pipelines.manifest.titles import LowQuality
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
+from pipelines.provenance.credentials import Signing
+from pipelines.provenance.dub_manifest import DubFacts
+from pipelines.provenance.signing import sign_output
+from pipelines.provenance.source_manifests import spoken_language
 from pipelines.rights.aigc import TAG, aigc_tag
 from pipelines.rights.labels import label_note
 from pipelines.state.content_keys import output_key
+from pipelines.state.ledger import PROVENANCE
 from pipelines.state.outputs import making
 from pipelines.state.run_directory import Record, RunDirectory, sha256_file
 from pipelines.state.verdict import DEFAULT, Reason, reasons_of
@@ -46,6 +53,7 @@ class AssemblySpec:
         keep_segments: encoded segments stay after assembly.
         review: thresholds beyond which somebody should look at a dub.
         on_low_quality: handling of a dub that is beyond one of them.
+        signing: what outputs are signed with; None: they are not.
     """
 
     run: str
@@ -54,6 +62,7 @@ class AssemblySpec:
     keep_segments: bool = False
     review: ReviewConfig = DEFAULT
     on_low_quality: LowQuality = "keep"
+    signing: Signing | None = None
 
 
 def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int = 0) -> Record:
@@ -76,6 +85,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "output": dub.dub.output,
         "language": dub.dub.language,
         "consent": dub.dub.consent or None,
+        **{name: dub.provenance.get(name) for name in PROVENANCE},
         "engine": engine,
         "key": output_key(dub.key, dub.dub),
         "frames": dub.frames,
@@ -126,7 +136,10 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 place=asked.place,
                 heard=heard,
                 tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, dub.key)},
+                finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
             )
+            if spec.signing is None:
+                dub.provenance = {"provenance": "off"}
         dub.note(*filter(None, [label_note(asked.options)]))
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
@@ -149,6 +162,29 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     if write_record(run, record) and not spec.keep_segments:
         run.forget(dub.title, segments)
     return record
+
+
+def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
+    """Sign a dub's finished output, before it appears."""
+    assert spec.signing is not None
+    asked = dub.dub
+    signed = sign_output(
+        path,
+        DubFacts(
+            *(output_key(dub.key, asked), asked.output, dub.video, asked.speech),
+            language=language_tag(asked.language),
+            source_language=spoken_language(dub.video) if asked.language else "",
+            engine=spec.engine,
+            source_type=spec.signing.source_type,
+            watermark_id=getattr(dub, "watermark_id", ""),
+            consent=dict(redact_all(asked.consent or {})),
+            length=asked.length,
+            audio=asked.audio,
+        ),
+        spec.signing,
+    )
+    dub.note(*signed.notes)
+    dub.provenance = {name: getattr(signed, name) for name in PROVENANCE}
 
 
 def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:

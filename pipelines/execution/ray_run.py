@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from pipelines.execution.ray_graph import stream
 from pipelines.execution.ray_output import kept_output
 from pipelines.execution.ray_session import RayLostError, is_joined, ray_lost, ray_session
 from pipelines.execution.run_spec import Placement, RunSpec
+from pipelines.execution.signing_desk import signing_desk
 from pipelines.manifest.titles import overrides_of
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.prometheus import PrometheusExporter
@@ -62,8 +64,9 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
         try:
             with ray_session(spec.profile.store_mib, verbose, before_start, output.path) as ray:
                 _check_cluster(spec, ray, placed, joined)
-                with scratch_folder() as folder:
-                    collector = _Driver(spec, ray, placed, lock, progress).run(str(folder))
+                with scratch_folder() as folder, signing_desk(spec.signing) as signing:
+                    asking = dataclasses.replace(spec, signing=signing)
+                    collector = _Driver(asking, ray, placed, lock, progress).run(str(folder))
         except RayLostError:
             output.keep()  # the message names it
             raise

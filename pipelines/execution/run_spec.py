@@ -16,6 +16,7 @@ from pipelines.manifest.titles import LowQuality, Title, overrides_of
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.run_log import RunLog
 from pipelines.planning.plans import DubPlan
+from pipelines.provenance.credentials import Signing
 from pipelines.state.analysis_cache import cache_room
 from pipelines.state.content_keys import provenance_of
 from pipelines.state.run_directory import Record, RunDirectory
@@ -81,6 +82,7 @@ class RunSpec:
         keep_segments: encoded segments stay after assembly.
         told: called with the record of each dub that has ended, from any thread of this process.
         on_low_quality: handling of dubs whose measures ask for a look.
+        signing: what outputs are signed with; None: they are not.
     """
 
     directory: RunDirectory
@@ -92,6 +94,7 @@ class RunSpec:
     keep_segments: bool
     told: Callable[[Record], None] | None = None
     on_low_quality: LowQuality = "keep"
+    signing: Signing | None = None
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -133,6 +136,7 @@ class RunSpec:
             *(self.directory.url, self.engine.name, metrics, self.keep_segments),
             review=self.profile.review,
             on_low_quality=self.on_low_quality,
+            signing=self.signing,
         )
 
     def collector(self, finish: Callable[[DubPlan], None]) -> Collector:

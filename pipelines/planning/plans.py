@@ -93,6 +93,7 @@ class DubPlan:
         seconds: spent by each stage in this run.
         measured: values of its metrics, see `pipelines.execution.measuring`.
         reasons: why somebody should look at it: ``{text, at}`` of `pipelines.state.verdict.Reason`.
+        provenance: the ledger's columns of that, of an assembled dub; `pipelines.state.ledger.PROVENANCE`.
     """
 
     title: str
@@ -112,6 +113,7 @@ class DubPlan:
     seconds: dict[str, float] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""

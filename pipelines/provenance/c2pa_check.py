@@ -17,6 +17,7 @@ from operators.storage.files import exists, filesystem, local_copy, local_path
 from operators.storage.redact import redact
 from pipelines.provenance import native_reader
 from pipelines.provenance.findings import Finding, Subject, printable
+from pipelines.state.sidecars import SIDECAR, sidecar_name
 
 #: Types of the files that carry manifests or have them beside them, by suffix.
 MIME = {
@@ -33,14 +34,12 @@ MIME = {
     ".jpeg": "image/jpeg",
     ".png": "image/png",
 }
-#: Suffix of a manifest that lies beside its file.
-SIDECAR = ".c2pa"
 #: Bytes of such a manifest, at most: real ones have some ten thousand, with thumbnails a few million.
 MAX_SIDECAR = 64 << 20
 #: Seconds that reading may take, beside those for the file's bytes at the rate (bytes a second) below, far below any disk's.
 SECONDS, RATE = 60, 10 << 20
 #: Failures that say that the content or the manifest was changed.
-CHANGED = re.compile(r"mismatch|claimSignature|\.missing|malformed|hashedURI|general\.error", re.IGNORECASE)
+CHANGED = re.compile(r"\.mismatch|\.missing|\.inaccessible|\.undeclared")
 #: Names of the library's errors.
 NOTHING, UNSUPPORTED, REMOTE = "ManifestNotFound", "NotSupported", "Remote"
 
@@ -88,21 +87,40 @@ def _judged(found: Mapping[str, Any], where: str) -> Finding:
         issuer = f"{issuer} ({printable(signature['issuer'])})"
     at = printable(signature.get("time") or "")
     signed = f"signed by {issuer}{f' at {at}' if at else ', no time stamp'}; manifest {where}"
-    failures = [one for one in found["failures"] if one.get("code") != "signingCredential.untrusted"]
-    codes = [printable(one.get("code")) for one in failures]
+    codes = failures_of(found)
     details = {**found, "where": where, "signer": issuer, "time": at}
     ids = [printable(found["manifest"]), printable(found.get("instance_id") or "")]
     ids += [printable(one.get("value")) for one in found["soft_bindings"]]
     ids = [one for one in ids if one]
     made = f"; dubbed by engine {printable(dub['engine'])}" if dub.get("engine") else ""
-    if found["state"] == "Trusted":
+    made += _inherited(found)
+    if found["state"] == "Trusted" or (found["state"] == "Valid" and found["signer_trusted"]):
         return Finding("c2pa", "trusted", f"trusted: {signed}{made}", ids, details)
     if found["state"] == "Valid":
         return Finding("c2pa", "untrusted", f"valid, but the signer is unknown: {signed}{made}", ids, details)
-    why = ", ".join(dict.fromkeys(codes)) or "no reason given"
+    why = ", ".join(codes) or "no reason given"
     if any(CHANGED.search(code) for code in codes):
         return Finding("c2pa", "tampered", f"tampered: changed after it was {signed} ({why})", ids, details)
     return Finding("c2pa", "invalid", f"not valid ({why}): {signed}", ids, details)
+
+
+def _inherited(found: Mapping[str, Any]) -> str:
+    """Words on the manifests that a dub's source and speech had."""
+    said = []
+    for one in found["ingredients"]:
+        if one.get("active_manifest"):
+            codes = failures_of(one)
+            how = f", which did not fit it ({', '.join(codes)})" if codes else ""
+            said.append(f"{printable(one.get('title'))} had a manifest of its own{how}")
+    if said and found["state"] == "Valid" and found["signer_trusted"]:
+        said.append("a signer of those is unknown")
+    return "".join(f"; {text}" for text in said)
+
+
+def failures_of(found: Mapping[str, Any]) -> list[str]:
+    """Codes of what is wrong with a manifest, an unknown signer aside."""
+    codes = [one.get("code") if isinstance(one, dict) else one for one in found.get("failures") or []]
+    return [printable(code) for code in dict.fromkeys(codes) if code != "signingCredential.untrusted"]
 
 
 def _address(answer: Mapping[str, Any]) -> str:
@@ -129,7 +147,7 @@ def read_manifest(path: Path, name: str, anchors: str = "", sidecar: Path | None
     seconds = SECONDS + int(path.stat().st_size / RATE)
     request = {
         "path": str(path.absolute()),
-        "mime": MIME.get(Path(name.partition("?")[0]).suffix.lower()),
+        "mime": mime_of(name),
         "sidecar": None if sidecar is None else str(sidecar.absolute()),
         "anchors": anchors,
         "seconds": seconds,
@@ -159,11 +177,9 @@ def read_manifest(path: Path, name: str, anchors: str = "", sidecar: Path | None
     return dict(answer)
 
 
-def sidecar_name(url: str) -> str:
-    """The name of the manifest beside a file: the same with the suffix ``.c2pa``."""
-    folder, slash, name = url.rpartition("/")
-    stem = name.rpartition(".")[0] or name
-    return f"{folder}{slash}{stem}{SIDECAR}"
+def mime_of(name: str) -> str | None:
+    """The type of a file by its name, None for one that carries no manifests."""
+    return MIME.get(Path(name.partition("?")[0] if "://" in name else name).suffix.lower())
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import getpass
 import os
+import secrets
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def _placed(folder: Path) -> Path:
             "written, name your own with --sign-cert and --sign-key, or run with --provenance off"
         ) from problem
     try:
-        for name, content in make_identity(_whose()).items():
+        for name, content in make_identity(secrets.token_hex(4)).items():
             descriptor = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -98,26 +97,16 @@ def _placed(folder: Path) -> Path:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _whose() -> str:
-    """User and machine, for the certificates' names."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:40]
-
-
 def make_identity(whose: str, days: int = DAYS) -> dict[str, bytes]:
     """Return the files of a new identity by name: certificates and unencrypted PKCS 8 keys (P-256), all PEM.
 
     Args:
-        whose: for the certificates' names.
+        whose: for the certificates' names. They stand in every file that is signed, so the user's own names them by chance alone.
         days: that it is valid for.
     """
     now = datetime.datetime.now(datetime.timezone.utc)
     root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    # The claim signer's profile asks for an organisation; the day keeps replaced identities apart.
-    root_name = _name(f"retalk local root, {whose}, {now:%Y-%m-%d}")
+    root_name = _name(f"retalk local root {whose}")
     begin, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(days=days)
     root = (
         _builder(root_name, root_name, root_key, begin, end)
@@ -126,7 +115,7 @@ def make_identity(whose: str, days: int = DAYS) -> dict[str, bytes]:
         .sign(root_key, hashes.SHA256())
     )
     leaf = (
-        _builder(_name(f"retalk, {whose}"), root_name, leaf_key, begin, end)
+        _builder(_name(f"retalk local signer {whose}"), root_name, leaf_key, begin, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)

@@ -32,8 +32,8 @@ def limit(seconds: int) -> None:
 
 
 def short(value: Any) -> Any:
-    """A JSON value with its texts and lists cut, three levels deep."""
-    return _short(value, 3)
+    """A JSON value with its texts and lists cut, five levels deep."""
+    return _short(value, 5)
 
 
 def _short(value: Any, depth: int) -> Any:
@@ -55,6 +55,12 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _codes(results: Any, kind: str) -> list[str]:
+    """Codes of a kind (``success``, ``failure``) in the results of a validation."""
+    entries = _list(_dict(_dict(results).get("activeManifest")).get(kind))
+    return [str(_dict(one).get("code"))[:TEXT] for one in entries[:LIST]]
+
+
 def summary(store: Any) -> dict[str, Any]:
     """The parts of a manifest store that are shown, whatever a hostile one holds in their places."""
     store = _dict(store)
@@ -69,7 +75,10 @@ def summary(store: Any) -> dict[str, Any]:
         "generator": _list(active.get("claim_generator_info"))[:1],
         "signature": _dict(active.get("signature_info")),
         "ingredients": [
-            {key: _dict(one).get(key) for key in ("title", "relationship", "active_manifest")}
+            {
+                **{key: _dict(one).get(key) for key in ("title", "relationship", "active_manifest")},
+                "failures": _codes(_dict(one).get("validation_results"), "failure"),
+            }
             for one in _list(active.get("ingredients"))[:LIST]
         ],
         "manifests": len(manifests),
@@ -92,6 +101,7 @@ def summary(store: Any) -> dict[str, Any]:
             found["dub"] = data
     found = short(found)
     results = _dict(store.get("validation_results"))
+    found["signer_trusted"] = "signingCredential.trusted" in _codes(results, "success")
     failures = _list(_dict(results.get("activeManifest")).get("failure"))
     for delta in map(_dict, _list(results.get("ingredientDeltas"))):
         failures = failures + _list(_dict(delta.get("validationDeltas")).get("failure"))

@@ -26,6 +26,10 @@ State = Literal["trusted", "untrusted", "marked", "none", "bad"]
 ORDER: tuple[State, ...] = ("bad", "none", "marked", "untrusted", "trusted")
 
 
+#: Folders of a run directory that hold no outputs.
+WORK = ("segments", "earlier", "report", "analysis", "plans")
+
+
 @dataclass(frozen=True)
 class Verification:
     """Findings on one file.
@@ -107,7 +111,7 @@ def verify_file(url: str, trust: Trust, ledger: Ledger | None = None) -> Verific
 
 
 def files_of(url: str) -> Iterator[str]:
-    """The media files of a folder and of those below it, in order; a file's own name.
+    """The media files of a folder and of those below it, in order, of a run directory its outputs only; a file's own name.
 
     Raises:
         UsageError: there is no such file or folder, or the folder holds no media files.
@@ -118,16 +122,18 @@ def files_of(url: str) -> Iterator[str]:
         return
     if not fs.isdir(path):
         raise UsageError(f"{url}: no such file or folder; check the path")
+    own = WORK if fs.isfile(f"{path}/run.json") else ()
     names = (str(name) for name in fs.find(path))
-    found = sorted(name for name in names if suffix(name) in MIME and not _hidden(name[len(path) :]))
+    found = sorted(name for name in names if suffix(name) in MIME and not _passed(name[len(path) :], own))
     if not found:
         raise UsageError(f"{url}: holds no media files ({', '.join(sorted(MIME))})")
     for name in found:
         yield join(url, name[len(path) :]) if is_url(url) else name
 
 
-def _hidden(relative: str) -> bool:
-    return any(part.startswith(".") for part in relative.split("/"))
+def _passed(relative: str, own: Sequence[str]) -> bool:
+    parts = relative.strip("/").split("/")
+    return parts[0] in own or any(part.startswith(".") for part in parts)
 
 
 def as_json(verification: Verification) -> dict[str, Any]:

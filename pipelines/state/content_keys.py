@@ -184,7 +184,7 @@ def segment_ingredients(
     return {
         "version": provenance.version,
         "engine": {
-            **engine.config.model_dump(exclude={"description", "metrics"}),
+            **engine.config.model_dump(exclude={"description", "metrics", "draws"}),
             "stages": [spec.where for spec in engine.stages],
         },
         "segments": segment_frames if engine.config.segments.kind == "frames" else None,

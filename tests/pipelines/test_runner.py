@@ -28,6 +28,7 @@ from pipelines.state.ownership import run_metadata
 from pipelines.state.run_directory import Record, RunDirectory
 from tests.pipelines.conftest import STAGES, engine_config, make_speech, make_video, profile_config
 from tests.pipelines.planning.test_planner import bad_titles
+from tests.signatures import without_signature
 
 
 def catalogue(footage: Path) -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ OUTPUTS = ["plain.mp4", "longer.mkv", "vfr.mov", "still.mp4", "deu.mp4", "fra.mp
 
 def digests(folder: Path) -> dict[str, str]:
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: hashlib.sha256(without_signature(path)).hexdigest()
         for path in folder.iterdir()
         if path.suffix in (".mp4", ".mkv", ".mov")
     }

@@ -35,6 +35,7 @@ from pipelines.state.run_directory import RunDirectory
 from retalk_models import load
 from tests.operators.wav2lip.home import marked, wav2lip_home
 from tests.pipelines.conftest import make_speech
+from tests.signatures import without_signature
 
 SIZE, RATE = (192, 160), 25
 #: Columns of the mark that the detector takes for a face (`home.mark_finder`), frame by frame.
@@ -293,7 +294,9 @@ def test_ray_gives_the_same_bytes(
     box = (40, 30, 140, 150)
     dub(tmp_path / "local", clip, home, segment_frames=3, box=box)
     dub(tmp_path / "ray", clip, home, ray=True, chosen=profile(3, pools=2), box=box)
-    assert (tmp_path / "ray" / "out.mp4").read_bytes() == (tmp_path / "local" / "out.mp4").read_bytes()
+    assert without_signature(tmp_path / "ray" / "out.mp4") == without_signature(
+        tmp_path / "local" / "out.mp4"
+    )
 
 
 def test_command_line(

@@ -20,6 +20,7 @@ from pipelines.errors import UsageError
 from pipelines.state import lock
 from pipelines.state.run_directory import read_json, write_text
 from tests.pipelines.conftest import engine_config, profile_config
+from tests.signatures import without_box, without_signature
 from tests.stores.proxy import Answer, Request
 from tests.stores.servers import BUCKET, KEY, Store, forget_clients
 from tests.stores.test_objects import EXPIRED
@@ -65,12 +66,12 @@ def expected(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         for number, name in enumerate(OUTPUTS)
     ]
     assert not run(rows, out / "run").failed
-    return {name: (out / name).read_bytes() for name in OUTPUTS}
+    return {name: without_signature(out / name) for name in OUTPUTS}
 
 
 def outputs(folder: str) -> dict[str, bytes]:
     fs, _ = filesystem(folder)
-    return {name: fs.cat_file(filesystem(join(folder, "out", name))[1]) for name in OUTPUTS}
+    return {name: without_box(fs.cat_file(filesystem(join(folder, "out", name))[1])) for name in OUTPUTS}
 
 
 def test_from_and_to(store: Store, folder: str, footage: Path, expected: dict[str, bytes]) -> None:

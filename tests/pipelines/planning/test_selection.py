@@ -16,6 +16,7 @@ from pipelines.errors import UsageError
 from pipelines.manifest.titles import Title
 from pipelines.planning.selection import select
 from tests.pipelines.conftest import engine_config, profile_config
+from tests.signatures import without_box, without_signature
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_redo_computes_finished_titles_again(run: Any, tmp_path: Path) -> None:
     report = run(redo=["a"])
     assert (report.already, report.computed, report.exit_code) == (2, 4, 0)
     assert painted(tmp_path) == count + 4
-    assert (tmp_path / "out" / "a.mp4").read_bytes() == before
+    assert without_signature(tmp_path / "out" / "a.mp4") == without_box(before)
     kept = list((tmp_path / "out" / "earlier").rglob("*.mp4"))
     assert [one.read_bytes() for one in kept] == [before], "the earlier version stays"
     assert run().already == 3

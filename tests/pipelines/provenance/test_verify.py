@@ -256,7 +256,7 @@ def test_the_command_says_it_in_words_and_as_json_with_an_exit_code(
     root = tmp_path / "root.pem"
     root.write_bytes(identity[ROOT])
     assert main(["verify", str(signed), "--trust", str(root)]) == 0
-    assert "c2pa: trusted: signed by retalk, tester" in capsys.readouterr().out
+    assert "c2pa: trusted: signed by retalk local signer tester" in capsys.readouterr().out
     assert main(["verify", str(signed)]) == 5
     assert main(["verify", str(plain), str(signed)]) == 6
     capsys.readouterr()
