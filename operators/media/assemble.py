@@ -8,7 +8,7 @@ import dataclasses
 import heapq
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -16,26 +16,25 @@ from typing import Any, Literal, get_args
 
 import av
 import av.error
-import numpy as np
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from operators.media.audio import audio_blocks, audio_channels, find_audio
+from operators.media.audio import find_audio
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
 from operators.media.encoders import segment_options
 from operators.media.glance import Glance, glance
-from operators.media.languages import container_language, language_code, same_language
+from operators.media.languages import same_language
 from operators.media.losses import container_tags, losses, picture_losses, properties
-from operators.media.loudness import Levelling, LoudnessTap, centred, levelling
+from operators.media.loudness import LoudnessTap, levelling
 from operators.media.matroska import set_display_size
 from operators.media.probe import probe_video
-from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac, with_centre
+from operators.media.soundtrack import RATE
+from operators.media.speech_track import SpeechTrack, add_speech, in_the_centre
 from operators.media.tags import content_tags, movflags, track_tags, with_added
 from operators.media.tracks import NEVER, Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
@@ -169,19 +168,19 @@ def _write(
             reference = (video, find_audio(source, video).index) if source.streams.audio else None
             level = levelling(speech, loudness, reference)
             carrier.warnings += level.notes
-            track = _SpeechTrack(speech, level)
+            track = SpeechTrack(speech, level)
             if place == "centre":
-                track = _in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
+                track = in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
         rest = [s for s in source.streams if s.index not in (dubbed.index, replaced)]
         if speech is None:
             carrier.add(rest)
         elif audio == "replace":
-            stream = _add_speech(container, name, track, language, Disposition.default, carrier.warnings)
+            stream = add_speech(container, name, track, language, Disposition.default, carrier.warnings)
             carrier.add(rest)
         else:
             carrier.add(rest)
             first = Disposition(0) if source.streams.audio else Disposition.default
-            stream = _add_speech(container, name, track, language, first, carrier.warnings)
+            stream = add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
             tap = None if heard is None else LoudnessTap(RATE, track.layout)
             last = end if track.programme is None else sound_end
@@ -236,68 +235,6 @@ def _seen(segments: Sequence[str], source: Glance) -> Glance:
             break
         kinds |= glance(segment).side_data
     return dataclasses.replace(first, side_data=frozenset(kinds))
-
-
-@dataclasses.dataclass(frozen=True)
-class _SpeechTrack:
-    """The sound of the speech's track.
-
-    Attributes:
-        speech: fsspec URL.
-        level: of the speech.
-        programme: file and stream that the speech is put into; None: it stands alone.
-        origin: the file's time that is the output's 0, seconds.
-        layout: one of the values of `AAC_LAYOUTS`.
-        centre, channels: number of the programme's centre channel, and of all of them.
-    """
-
-    speech: str
-    level: Levelling
-    programme: tuple[str, int] | None = None
-    origin: Fraction = Fraction(0)
-    layout: str = ""
-    centre: int = 0
-    channels: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.layout:
-            object.__setattr__(self, "layout", "mono" if self.level.channels == 1 else "stereo")
-
-    def packets(
-        self,
-        stream: AudioStream,
-        begin: Fraction,
-        end: Fraction,
-        heard: Callable[[np.ndarray], None] | None = None,
-    ) -> Iterator[Packet[Any]]:
-        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``; ``heard`` as of `aac_packets`."""
-        voice = self.level.blocks(self.speech, RATE)
-        if self.programme is None:
-            return aac_packets(stream, voice, begin, end, heard)
-        url, index = self.programme
-        bed = (block for block, _ in audio_blocks(url, RATE, index=index, zero=self.origin))
-        whole = with_centre(bed, voice, max(0, round(begin * RATE)), self.centre, self.channels)
-        return aac_packets(stream, whole, Fraction(0), end, heard)
-
-
-def _in_the_centre(
-    track: _SpeechTrack, programme: tuple[str, int] | None, origin: Fraction, warnings: list[str]
-) -> _SpeechTrack:
-    """The speech in the place of a programme's centre channel; as it is, with a note, where there is none."""
-    layout, names = audio_channels(*programme) if programme else ("no audio", [])
-    if (usual := USUAL_LAYOUTS.get(layout)) is not None:
-        layout, names = usual, [channel.name for channel in av.AudioLayout(usual).channels]
-    if programme is None or "FC" not in names or len(names) < 3 or layout not in AAC_LAYOUTS:
-        warnings.append(
-            f"{track.speech}: has a track of its own, the video's sound ({layout}) has no centre channel that AAC could keep"
-        )
-        return track
-    warnings.append(
-        f"{track.speech}: stands in the place of the centre channel of the video's sound ({layout}), encoded as AAC"
-    )
-    level = centred(track.level, track.speech)
-    centre = names.index("FC")
-    return _SpeechTrack(track.speech, level, programme, origin, AAC_LAYOUTS[layout], centre, len(names))
 
 
 def _tagged(path: Path, language: str) -> bool:
@@ -383,23 +320,3 @@ def _refuses_timecode(name: str, template: VideoStream, timecode: str) -> str:
             if any("timecode" in {key.lower() for key in stream.metadata} for stream in written.streams)
             else "not a valid time code"
         )
-
-
-def _add_speech(
-    container: OutputContainer,
-    name: str,
-    track: _SpeechTrack,
-    language: str | None,
-    disposition: Disposition,
-    warnings: list[str],
-) -> AudioStream:
-    """Add the speech's track."""
-    stream = add_aac(container, track.layout)
-    stream.disposition = disposition
-    if language:
-        code = language_code(language)
-        if code is None and name != "mov":
-            warnings.append(f"language {language!r} is no ISO 639 code: the speech is not tagged with it")
-        elif code is not None:
-            stream.metadata["language"] = container_language(name, code)
-    return stream
