@@ -146,6 +146,12 @@ def _add_clips(command: argparse.ArgumentParser) -> None:
         help="3DMM coefficients (dnet needs them); auto (default): where the weights are here",
     )
     group.add_argument(
+        "--weights",
+        default="",
+        metavar="HOME",
+        help="home of other model files for these two (its folder models) than the official ones",
+    )
+    group.add_argument(
         "--validation", type=float, default=0.05, metavar="SHARE", help="identities held out (default: 0.05)"
     )
     group.add_argument(
@@ -195,7 +201,7 @@ def prepare_command(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Any:
-    from operators.storage.files import suffix
+    from operators.storage.files import is_url, local_path, suffix
     from pipelines.training.data.sources import MANIFESTS
     from pipelines.training.data.store import Settings
 
@@ -213,6 +219,9 @@ def _settings(args: argparse.Namespace) -> Any:
         raise UsageError("--per-shard: must be 1 or more; --workers: 0 or more")
     if args.validation < 0 or args.test < 0 or args.validation + args.test > 0.9:
         raise UsageError("--validation, --test: must be 0 or more, and together 0.9 or less")
+    weights = args.weights
+    if weights and not is_url(weights):
+        weights = str(local_path(weights).absolute())  # type: ignore[union-attr]
     people = args.people
     if people == "auto":
         plain = args.kind in ("folder", "manifest") or not args.kind
@@ -227,6 +236,7 @@ def _settings(args: argparse.Namespace) -> Any:
         keep_out_of_sync=args.keep_out_of_sync,
         people=people,
         coefficients=args.coefficients,
+        weights=weights,
         sources_per_shard=args.per_shard,
         validation=args.validation,
         test=args.test,

@@ -87,15 +87,17 @@ class Analyst:
         self._detect.setup(device)
         self._recon: Any = None
         if settings.coefficients == "on":
-            from operators.retalk.recon3d_stage import Recon3d
+            from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
 
-            self._recon = Recon3d()
+            self._recon = Recon3d(Recon3dOptions(weights=settings.weights))
             self._recon.setup(device)
         self._syncnet: Any = None
         if settings.sync == "expert":
             import retalk_models
+            from retalk_models.registry.registry import home_registry
 
-            self._syncnet = retalk_models.load("syncnet").to(device)
+            registry = home_registry(settings.weights)
+            self._syncnet = retalk_models.load("syncnet", registry=registry).to(device)
         single_thread()
 
     def analyse(self, source: Source) -> Analysis:

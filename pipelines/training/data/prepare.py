@@ -35,7 +35,7 @@ def decided(settings: Settings) -> Settings:
 
     def here(names: Sequence[str], asked: bool) -> bool:
         try:
-            check_files(names)
+            check_files(names, settings.weights)
         except ValueError as problem:
             if asked:
                 raise UsageError(str(problem)) from problem

@@ -44,6 +44,7 @@ class Settings:
         people: "given": identities are those of the data set's names; "faces": videos that show the same face are
             one identity.
         coefficients: 3DMM coefficients; "auto": where the weights are here.
+        weights: home of other model files than the official ones; "": the usual home.
         sources_per_shard: videos of a shard.
         validation, test: shares of identities that are held out.
         seed: of the splits.
@@ -59,6 +60,7 @@ class Settings:
     keep_out_of_sync: bool = False
     people: Literal["given", "faces"] = "given"
     coefficients: Literal["auto", "on", "off"] = "auto"
+    weights: str = ""
     sources_per_shard: int = 8
     validation: float = 0.05
     test: float = 0.05
