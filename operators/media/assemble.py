@@ -8,7 +8,7 @@ import dataclasses
 import heapq
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -105,8 +105,17 @@ def assemble(
         try:
             spoken = None if audio == "keep" else speech
             notes = _write(
-                *(path, FORMATS[suffix(output)], segments, video, spoken),
-                *(audio, language, loudness, place, heard, tags or {}),
+                path,
+                FORMATS[suffix(output)],
+                segments,
+                video,
+                spoken,
+                audio,
+                language,
+                loudness,
+                place,
+                heard,
+                tags or {},
             )
             if finish is not None:
                 finish(path)
