@@ -30,7 +30,7 @@ from pipelines.provenance.credentials import Signing
 from pipelines.provenance.dub_manifest import DubFacts
 from pipelines.provenance.signing import sign_output
 from pipelines.provenance.source_manifests import spoken_language
-from pipelines.rights.aigc import TAG, aigc_tag
+from pipelines.rights.aigc import NAMELESS, TAG, aigc_tag
 from pipelines.rights.labels import label_note
 from pipelines.state.content_keys import output_key
 from pipelines.state.ledger import PROVENANCE
@@ -140,7 +140,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             )
             if spec.signing is None:
                 dub.provenance = {"provenance": "off"}
-        dub.note(*filter(None, [label_note(asked.options)]))
+        dub.note(*filter(None, [label_note(asked.options), NAMELESS if asked.aigc == "" else ""]))
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
         _measure_output(dub, spec, heard)

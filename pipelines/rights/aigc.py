@@ -10,6 +10,10 @@ TAG = "AIGC"
 SYNTHESISED = "1"
 
 
+#: Note on a tag without a producer.
+NAMELESS = f"the tag {TAG} names no producer, which the standard asks for: --label-producer"
+
+
 def aigc_tag(producer: str, number: str) -> str:
     """Return the tag's value, JSON with the fields that the standard lists.
 

@@ -179,6 +179,7 @@ def test_a_run_with_the_form_of_china(footage: Path, tmp_path: Path, suffix: str
     ).records
     assert (plain.exit_code, record["state"]) == (0, "done")
     assert any("本视频由人工智能合成" in note and "in the seconds 1" in note for note in record["notes"])
+    assert not any("names no producer" in note for note in record["notes"])
     tag = json.loads(tags(tmp_path / "cn" / f"t.{suffix}")["AIGC"])
     assert list(tag) == [
         "Label",
@@ -212,6 +213,7 @@ def test_a_source_keeps_its_own_tag_beside(footage: Path, tmp_path: Path) -> Non
                 after.mux(packet)
     report = dubbed(footage, tmp_path / "out", video=str(source), label={"text": "cn"})
     assert report.exit_code == 0
+    assert any("names no producer" in note for note in report.records[0]["notes"])
     found = tags(tmp_path / "out" / "t.mp4")
     assert json.loads(found["AIGC"])["Label"] == "1"
     assert found["AIGC_SOURCE"] == '{"Label":"3"}'
