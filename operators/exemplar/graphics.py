@@ -1,4 +1,4 @@
-"""Captions and other letters in front of a face: lines of bright letters, which do not move with the head and must not be
+"""Captions and other letters in front of a face: lines of bright or of dark letters, which do not move with the head and must not be
 bent with it.
 """
 
@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 from operators.exemplar.masks import Box
-from operators.faces.geometry import OUTER_LIPS
+from operators.faces.geometry import EYES, OUTER_LIPS
 
-#: Luma of a letter at least, and how far it stands above what surrounds it.
-BRIGHT, ABOVE = 190, 70
+#: Luma of a bright letter at least, how far it stands above what surrounds it, and the share of its box that it fills at least.
+BRIGHT, ABOVE, FILLED = 190, 70, 0.12
+#: The same of a dark letter, counted from white. Faces hold more that is dark: lashes, nostrils, beards.
+DARK, BELOW, DARK_FILLED = 205, 90, 0.2
 #: Strokes are thinner than this share of the face's unit, and than so many pixels at most.
 STROKE, WIDEST = 0.2, 41
 #: Heights of letters: pixels at least, share of the face's unit at most.
@@ -27,7 +29,8 @@ MARGIN, SOFT = 0.3, 0.08
 def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Box]:
     """Find lines of letters in a crop of a face.
 
-    A line is a row of bright, thin shapes of about one height. What lies on the lips is left out: teeth are bright as well.
+    A line is a row of thin shapes of about one height, all bright or all dark. What lies on the lips is left out: teeth are bright, and
+    the mouth is dark as well.
 
     Args:
         rgb: uint8[h, w, 3], the crop.
@@ -38,12 +41,31 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
         Boxes x1, y1, x2, y2 of lines in the crop, margins included.
     """
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    bright = _lines(_letters(luma, landmarks, unit, (BRIGHT, ABOVE, FILLED)), luma.shape)
+    # Only where mouths are drawn: below the eyes.
+    top = int(np.clip(landmarks[EYES, 1].max(), 0, luma.shape[0] - 1))
+    below = _letters(255 - luma[top:], landmarks - [0, top], unit, (DARK, BELOW, DARK_FILLED))
+    dark = _lines(below + np.array([0, top, 0, top]), luma.shape)
+    # The outlines of bright letters are dark.
+    return bright + [line for line in dark if not any(_overlap(line, other) for other in bright)]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _letters(
+    luma: np.ndarray, landmarks: np.ndarray, unit: float, limits: tuple[int, int, float]
+) -> np.ndarray:
+    """Boxes float64[n, 4] of what may be letters that are brighter than what surrounds them; ``limits`` as the constants above."""
+    least, above, filled = limits
+    none = np.zeros((0, 4))
     side = int(np.clip(STROKE * unit, 7, WIDEST)) | 1
     kernel = np.ones((side, side), np.uint8)
-    above = cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, kernel)
-    seen = ((above > ABOVE) & (luma > BRIGHT)).astype(np.uint8)
+    standing = cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, kernel)
+    seen = ((standing > above) & (luma > least)).astype(np.uint8)
     if np.count_nonzero(seen) < LETTERS * LEAST:
-        return []
+        return none
     # Labelling costs by the pixel: only where anything was seen.
     left, top, wide, high = cv2.boundingRect(seen)
     _, _, stats, centres = cv2.connectedComponentsWithStats(
@@ -52,9 +74,9 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
     tall = stats[1:, cv2.CC_STAT_HEIGHT]
     broad, area = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_AREA]
     shaped = (tall >= LEAST) & (tall <= TALLEST * unit) & (broad <= 4 * tall)
-    shaped &= area >= 0.12 * broad * tall
+    shaped &= area >= filled * broad * tall
     if np.count_nonzero(shaped) < LETTERS:
-        return []
+        return none
     lips = np.zeros(luma.shape, np.uint8)
     cv2.fillPoly(lips, [np.round(landmarks[OUTER_LIPS]).astype(np.int32)], 1)
     letters = []
@@ -63,7 +85,7 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
         cx, cy = centres[number]
         if not lips[int(cy + top), int(cx + left)]:
             letters.append((x + left, y + top, x + left + width, y + top + height))
-    return _lines(np.array(letters, np.float64).reshape(-1, 4), luma.shape)
+    return np.array(letters, np.float64).reshape(-1, 4)
 
 
 def _lines(letters: np.ndarray, shape: tuple[int, ...]) -> list[Box]:

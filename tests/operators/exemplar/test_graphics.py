@@ -22,23 +22,30 @@ from tests.operators.exemplar.footage import astronaut, carphone, put_mouth, row
 WORDS = ("HELLO OUT THERE", "another line", "AND A THIRD ONE", "more words 123")
 
 
-def written(picture: np.ndarray, text: str, centre: tuple[float, float], height: float) -> np.ndarray:
-    """A picture with white, outlined letters around a place."""
+def written(
+    picture: np.ndarray, text: str, centre: tuple[float, float], height: float, look: str = "white"
+) -> np.ndarray:
+    """A picture with letters around a place: white and outlined, black, or black on a white ground."""
     scale = height / 22
     (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 2)
     at = (round(centre[0] - width / 2), round(centre[1] + tall / 2))
     result = picture.copy()
-    for colour, thickness in ((0, 5), (255, 2)):
+    if look == "boxed":
+        low, high = (at[0] - 8, at[1] - tall - 8), (at[0] + width + 8, at[1] + 10)
+        cv2.rectangle(result, low, high, (255, 255, 255), -1)
+    for colour, thickness in ((0, 5), (255, 2)) if look == "white" else ((0, 2),):
         cv2.putText(result, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, (colour,) * 3, thickness, cv2.LINE_AA)
     return result
 
 
+@pytest.mark.parametrize("look", ["white", "black", "boxed"])
 @pytest.mark.parametrize("text", [*WORDS, "Ein Satz, der hier steht."])
-def test_a_caption_over_the_chin_is_one_line(text: str) -> None:
+def test_a_caption_over_the_chin_is_one_line(text: str, look: str) -> None:
     frames, landmarks, _ = carphone()
     unit = face_unit(landmarks[10])
     chin = landmarks[10][CHIN]
-    (line,) = lines_of_letters(written(frames[10], text, (chin[0], chin[1] - 8), 20), landmarks[10], unit)
+    picture = written(frames[10], text, (chin[0], chin[1] - 8), 20, look)
+    (line,) = lines_of_letters(picture, landmarks[10], unit)
     x1, y1, x2, y2 = line
     assert y1 < chin[1] - 8 < y2
     assert 15 < y2 - y1 < 50
