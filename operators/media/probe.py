@@ -29,7 +29,7 @@ from operators.media.integrity import check_complete
 from operators.media.limits import MediaLimits
 from operators.media.orientation import read_orientation
 from operators.media.sidedata import hdr_parameters
-from operators.media.timeline import NO_TIME, Timeline
+from operators.media.timeline import LONGEST_FRAME, NO_TIME, Timeline
 from operators.storage.errors import MediaError
 from operators.storage.files import kept_by_file
 
@@ -198,6 +198,7 @@ def _describe(
         shown = rejoined(timeline, joins, stream.time_base)
         timeline = placed(timeline, url)
     pts, time_base, last_duration = shown.clean(stream.time_base, 1 / rate, origin)
+    _check_lasting(url, pts, last_duration, time_base)
     if clock:
         _check_clock(url, shown.times, timeline.times, stream.time_base)
     orientation, matrix = read_orientation(head, url, still)
@@ -269,6 +270,17 @@ def _check_clock(url: str, shown: np.ndarray, times: np.ndarray, time_base: Frac
     raise MediaError(
         f"{url}: the time stamps jump from {before:.3f} s to {after:.3f} s; remux the recording to repair them"
     )
+
+
+def _check_lasting(url: str, pts: np.ndarray, last: int, time_base: Fraction) -> None:
+    """Refuse a frame that lasts longer than an output can say."""
+    lasting = np.append(np.diff(pts), last)
+    longest = int(np.argmax(lasting))
+    if lasting[longest] > LONGEST_FRAME:
+        at, seconds = (float(int(time) * time_base) for time in (pts[longest], lasting[longest]))
+        raise MediaError(
+            f"{url}: the frame at {at:.3f} s lasts {seconds:.0f} s; remux the recording to repair its time stamps"
+        )
 
 
 def _rate(stream: VideoStream, timeline: Timeline) -> Fraction:

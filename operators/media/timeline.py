@@ -18,6 +18,8 @@ FINER = 1000
 LONGEST_REORDERING = 16
 #: Units of time below 1 / FINEST seconds are made coarser where no time needs them.
 FINEST = 10_000_000
+#: Units of time that a frame of an MP4 file may last.
+LONGEST_FRAME = (1 << 31) - 1
 #: Time scales of MP4 files are signed 32-bit integers.
 LARGEST_DENOMINATOR = (1 << 31) - 1
 
@@ -72,7 +74,9 @@ class Timeline:
         raw = _sorted_if_shuffled(self.times)
         known = _longest_ascending(raw)
         whole = len(known) == len(raw)
-        finer = 1 if whole else max(1, min(FINER, LARGEST_DENOMINATOR // time_base.denominator))
+        held = max(1, int(np.diff(raw[known]).max(initial=0)) * time_base.numerator)
+        finer = max(1, min(FINER, LARGEST_DENOMINATOR // time_base.denominator, LONGEST_FRAME // held))
+        finer = 1 if whole else finer
         scale, base = time_base.numerator * finer, Fraction(1, time_base.denominator * finer)
         tick = max(1, round(step / base))
         last = self.last_duration * scale if self.last_duration > 0 else tick

@@ -82,7 +82,7 @@ def encode_segment(
             needs = hardware_needs(options.codec)
             needs = f"; it needs {needs}" if needs else ""
             raise MediaError(
-                f"{url}: cannot be encoded as {codec_for(info, options)} ({describe(error)}{needs})"
+                f"{url}: the pictures of {info.url} cannot be encoded as {codec_for(info, options)} ({describe(error)}{needs})"
             ) from error
         data = path.stat().st_size
         digest = sha256_of(path)

@@ -257,6 +257,14 @@ def test_jumping_clock_is_refused(zoo: Zoo, tmp_path: Path) -> None:
         probe_video(str(tmp_path / "two.ts"))
 
 
+def test_a_frame_that_lasts_longer_than_mp4_can_say_is_refused(tmp_path: Path) -> None:
+    path, milliseconds = tmp_path / "long.mkv", Fraction(1, 1000)
+    options = {"x264-params": "bframes=0"}
+    synth.write_video(path, 3, pts=[0, 40, 1 << 32], time_base=milliseconds, options=options)
+    with pytest.raises(MediaError, match=r"long\.mkv: the frame at 0\.040 s lasts 4294967 s; remux"):
+        probe_video(str(path))
+
+
 @pytest.mark.parametrize("seconds", [13 * 3600, 10**9])
 def test_a_picture_that_begins_behind_the_longest_film_is_refused(
     zoo: Zoo, tmp_path: Path, seconds: int

@@ -53,6 +53,13 @@ def test_missing_times_are_spread_between_neighbours_and_continued_by_the_step()
     ]
 
 
+def test_a_frame_that_lasts_hours_keeps_the_unit_coarse() -> None:
+    """MP4 counts 31 bits of units for each frame."""
+    times, base, _ = clean([0, NO_TIME, 5_000_000, 10_000_000])
+    assert times == [0, 2500, 5000, 10_000]
+    assert max(np.diff([int(time / base) for time in times])) < 1 << 31
+
+
 def test_outlier_is_replaced_and_not_followed() -> None:
     times = clean([40 * i if i != 20 else 900_000 for i in range(50)])[0]
     assert times == [Fraction(40 * i, 1000) for i in range(50)]
