@@ -37,6 +37,8 @@ from operators.storage.files import kept_by_file
 PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
 #: Demuxers of animated pictures.
 ANIMATIONS = ("gif", "apng", "webp_pipe", "webp")
+#: Seconds of sound without a picture that a file may begin with: silence is written for them.
+LATEST_PICTURE = 600
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
 
@@ -156,8 +158,7 @@ def probe_video(url: str, limits: MediaLimits | None = None) -> VideoInfo:
         limits.check_header(str(url), container)
     info = _probe_video(str(url))
     limits.check_size(str(url), info.width, info.height)
-    # To its end, not from its first frame: a picture that begins years after the sound gets years of silence.
-    limits.check_seconds(str(url), float(info.end))
+    limits.check_seconds(str(url), float(info.duration))
     return info
 
 
@@ -198,7 +199,7 @@ def _describe(
         shown = rejoined(timeline, joins, stream.time_base)
         timeline = placed(timeline, url)
     pts, time_base, last_duration = shown.clean(stream.time_base, 1 / rate, origin)
-    _check_lasting(url, pts, last_duration, time_base)
+    _check_times(url, pts, last_duration, time_base)
     if clock:
         _check_clock(url, shown.times, timeline.times, stream.time_base)
     orientation, matrix = read_orientation(head, url, still)
@@ -272,8 +273,12 @@ def _check_clock(url: str, shown: np.ndarray, times: np.ndarray, time_base: Frac
     )
 
 
-def _check_lasting(url: str, pts: np.ndarray, last: int, time_base: Fraction) -> None:
-    """Refuse a frame that lasts longer than an output can say."""
+def _check_times(url: str, pts: np.ndarray, last: int, time_base: Fraction) -> None:
+    """Refuse a frame that lasts longer than an output can say, and a beginning of hours without pictures."""
+    if (begin := int(pts[0]) * time_base) > LATEST_PICTURE:
+        raise MediaError(
+            f"{url}: the picture begins {float(begin):.0f} s after the sound; remux the recording to repair its time stamps"
+        )
     lasting = np.append(np.diff(pts), last)
     longest = int(np.argmax(lasting))
     if lasting[longest] > LONGEST_FRAME:
