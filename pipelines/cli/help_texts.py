@@ -169,7 +169,7 @@ a number of LUFS such as -23 (EBU R 128) or -16, with true peaks limited to -1 d
 
 CONSENT_HELP = """\
 consent of the person who is dubbed: a text, a URL, or a table as JSON ({"who": ..., "when": "2026-11-27", "scope": ..., "url": ...}). It is
-kept in the ledger"""
+kept in the ledger and signed in the output"""
 
 LABEL_HELP = """\
 draw a notice into the picture: a text, or the form of a rule: eu ("altered with AI" in the language of the dub), cn (in Chinese, with the

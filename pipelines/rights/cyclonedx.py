@@ -144,6 +144,9 @@ def _dub(one: Dubbed) -> Component:
         type=ComponentType.FILE,
         bom_ref=f"dub:{one.title}/{one.dub}",
         properties=_properties(
-            {"state": one.state, "key": one.key, "output": one.output, "consent": one.consent}
+            {
+                **{"state": one.state, "key": one.key, "output": one.output, "consent": one.consent},
+                "c2pa-manifest": one.manifest,
+            }
         ),
     )

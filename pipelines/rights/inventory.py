@@ -59,7 +59,9 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Dubbed:
-    """A dub of a run: title, name, state, key, output and consent (in words, "" for none)."""
+    """A dub of a run: title, name, state, key, output, consent (in words, "" for none) and the id of its C2PA manifest ("" for
+    none).
+    """
 
     title: str
     dub: str
@@ -67,6 +69,7 @@ class Dubbed:
     key: str
     output: str
     consent: str
+    manifest: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,4 +328,5 @@ def _dubbed(record: Record) -> Dubbed:
         str(record.get("key") or ""),
         redact(str(record.get("output") or "")),
         "; ".join(f"{name}: {consent[name]}" for name in CONSENT_KEYS if consent.get(name)),
+        str(record.get("manifest_id") or ""),
     )

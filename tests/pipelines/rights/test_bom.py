@@ -111,6 +111,7 @@ def test_the_bill_of_a_run_is_its_records(done: Path) -> None:
         "key": record["key"],
         "output": f"{done}/a.mp4",
         "consent": "who: Ana Lind; when: 2026-11-02",
+        **({"c2pa-manifest": record["manifest_id"]} if record["manifest_id"] else {}),
     }
     assert properties(components(content, "file")["b [dub]"])["state"] == "failed"
     facts = properties(content["metadata"]["component"])
