@@ -31,7 +31,7 @@ from pipelines.provenance.dub_manifest import DubFacts
 from pipelines.provenance.signing import sign_output
 from pipelines.provenance.source_manifests import spoken_language
 from pipelines.rights.aigc import NAMELESS, TAG, aigc_tag
-from pipelines.rights.labels import label_note
+from pipelines.rights.labels import label_note, label_text
 from pipelines.state.content_keys import output_key
 from pipelines.state.ledger import PROVENANCE
 from pipelines.state.outputs import making
@@ -180,6 +180,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
             consent=dict(redact_all(asked.consent or {})),
             length=asked.length,
             audio=asked.audio,
+            notice=label_text(asked.options),
         ),
         spec.signing,
     )

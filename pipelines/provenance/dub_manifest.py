@@ -37,6 +37,7 @@ class DubFacts:
         watermark_id: 16 hexadecimal digits, "" for none.
         consent: as the manifest row gives it.
         length, audio: the rules that the dub was made by.
+        notice: that is drawn into the picture, "" for none.
     """
 
     key: str
@@ -51,6 +52,7 @@ class DubFacts:
     consent: dict[str, str] = field(default_factory=dict)
     length: str = "keep"
     audio: str = "replace"
+    notice: str = ""
 
 
 def derived_id(key: str, part: str) -> str:
@@ -109,6 +111,8 @@ def actions(facts: DubFacts) -> list[dict[str, Any]]:
             "parameters": {"ingredientIds": [SPEECH]},
         }
     )
+    if facts.notice:
+        found.append({"action": "c2pa.addedText", "description": f"the notice {facts.notice!r}"})
     if facts.watermark_id:
         found.append({"action": "c2pa.watermarked.bound"})
     found.append({"action": "c2pa.transcoded"})

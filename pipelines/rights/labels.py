@@ -136,6 +136,11 @@ def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> li
     return found
 
 
+def label_text(options: dict[str, dict[str, Any]]) -> str:
+    """Return the notice that a dub's options ask for; "" for none."""
+    return next((str(values["label"]) for values in options.values() if values.get("label")), "")
+
+
 def label_note(options: dict[str, dict[str, Any]]) -> str:
     """Return the note on a dub that has a notice; "" without one."""
     for values in options.values():

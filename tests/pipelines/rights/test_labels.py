@@ -22,7 +22,8 @@ from pipelines.engine.profile_parts import LabelConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import ConfigError, UsageError
 from pipelines.manifest.reader import parse_rows
-from pipelines.rights.labels import EU_TEXTS, PRESETS, label_for, label_note, labelled
+from pipelines.provenance.dub_manifest import DubFacts, actions
+from pipelines.rights.labels import EU_TEXTS, PRESETS, label_for, label_note, label_text, labelled
 from pipelines.runner import Report, run
 from tests.pipelines.conftest import engine_config, make_speech, make_video, profile_config
 from tests.pipelines.execution.test_low_quality import HERE, engine
@@ -241,6 +242,18 @@ def test_another_notice_is_another_dub(footage: Path, tmp_path: Path) -> None:
     assert again.computed > 0
     assert any("label" in note for note in again.records[0]["notes"])
     assert dubbed(footage, tmp_path, label={"text": "eu"}).computed == 0
+
+
+def test_the_signed_actions_tell_of_it() -> None:
+    """The dubbing changes the lips alone; a notice is an action of its own."""
+    facts = DubFacts(
+        "k", "o.mp4", "v.mp4", "s.wav", notice=label_text({"render": {"crf": 1}, "paste": {"label": "AI"}})
+    )
+    told = {action["action"]: action for action in actions(facts)}
+    assert told["c2pa.addedText"]["description"] == "the notice 'AI'"
+    assert "c2pa.addedText" not in [
+        one["action"] for one in actions(DubFacts("k", "o.mp4", "v.mp4", "s.wav"))
+    ]
 
 
 def test_notes_say_where_and_when() -> None:
