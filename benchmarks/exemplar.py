@@ -141,6 +141,7 @@ def main() -> int:
                     runner="local",
                     options=options,
                     overwrite=True,
+                    watermark={"mode": "off"},
                 )
                 cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             warm = warm or measured_run

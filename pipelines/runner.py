@@ -26,6 +26,7 @@ from pipelines.engine.config import (
     with_provenance,
     with_review,
     with_rights,
+    with_watermark,
 )
 from pipelines.engine.metrics import REVIEW
 from pipelines.engine.model_files import check_weights, wanted_files
@@ -45,6 +46,7 @@ from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select, select_rejected
 from pipelines.preflight import checks as preflight
 from pipelines.provenance.signing import checked_signing
+from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
 from pipelines.rights.licence_clean import check_titles, clean_engine
 from pipelines.state.changes import summary
@@ -118,6 +120,7 @@ def run(
     rights: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    watermark: Mapping[str, Any] | None = None,
 ) -> Report:
     """Dub titles. Run again with the same run directory to resume.
 
@@ -154,6 +157,7 @@ def run(
         label: in place of the profile's notice on the picture, by name: ``text`` (or ``eu``, ``cn``), ``position``, ``seconds``,
             ``size``, ``font``, ``producer``; see docs/rights.md.
         provenance: in place of the profile's signing, by name: ``on``, ``sign_cert``, ``sign_key``, ``tsa``; see docs/provenance.md.
+        watermark: in place of the profile's watermarks, by name: ``mode``, ``strength``, ``key``; see docs/watermark.md.
         log_file: a full log is appended to this file: steps, progress, tracebacks of failed titles.
         ended: called with the record of each title and dub as soon as it has ended, those that an earlier run
             has finished included; from any thread.
@@ -183,10 +187,13 @@ def run(
     chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
     chosen = with_label(with_rights(chosen, rights or {}), label or {})
     chosen = with_provenance(chosen, provenance or {})
+    chosen = with_watermark(chosen, watermark or {})
     built, noticed = clean_engine(engine, options, chosen.rights)
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
     manifested = labelled(manifested, built, chosen.label)
+    key = watermark_key(chosen.watermark)
+    manifested = watermarked(manifested, built, chosen.watermark, key)
     only, redo, left_out = select_rejected(manifested, only, redo, rejected)
     titles = select(manifested, only, redo)
     if chosen.rights.require_consent:
@@ -203,6 +210,7 @@ def run(
         keep_segments=keep_segments,
         told=ended,
         on_low_quality=on_low_quality,
+        mark_secret=b"" if key is None else key.secret,
     )
     noticed += _check(spec, overwrite)
     noticed += [*built.notes, *left_out]

@@ -140,6 +140,7 @@ def parity_run(
         profile=chosen,
         options=options,
         runner=runner,
+        watermark={"mode": "off"},
     )
     assert not report.failed, report.failed
     return report

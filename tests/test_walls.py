@@ -27,10 +27,10 @@ FLOORS = {
     ],
     "operators": [
         {"storage", "imports", "threads", "columns", "numeric"},
-        {"segment"},
+        {"segment", "watermark"},
         {"stage"},
         {"media"},
-        {"faces", "speech", "receipt", "watermark"},
+        {"faces", "speech", "receipt"},
         {"exemplar", "retalk", "evaluation"},
         {"wav2lip", "talkin"},
     ],

@@ -34,7 +34,7 @@ from operators.media.loudness import LoudnessTap, levelling
 from operators.media.matroska import set_display_size
 from operators.media.probe import probe_video
 from operators.media.soundtrack import RATE
-from operators.media.speech_track import SpeechTrack, add_speech, in_the_centre
+from operators.media.speech_track import SoundFilter, SpeechTrack, add_speech, in_the_centre
 from operators.media.tags import content_tags, movflags, track_tags, with_added
 from operators.media.tracks import NEVER, Carrier, Cut, copy_chapters
 from operators.media.writer import mp4_options
@@ -59,6 +59,7 @@ def assemble(
     heard: dict[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
     finish: Callable[[Path], None] | None = None,
+    mark: SoundFilter | None = None,
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -85,6 +86,7 @@ def assemble(
         tags: of the file, beside the source's (`operators.media.tags.with_added`).
         finish: called with the finished file under its temporary name, before it appears; may replace it
             (`operators.storage.rewriting.rewritten`).
+        mark: marks the speech: takes blocks of float32[channels, n] and the rate, and gives as many samples.
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -116,6 +118,7 @@ def assemble(
                 place,
                 heard,
                 tags or {},
+                mark,
             )
             if finish is not None:
                 finish(path)
@@ -138,6 +141,7 @@ def _write(
     place: Place,
     heard: dict[str, float] | None,
     added: Mapping[str, str],
+    mark: SoundFilter | None,
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -177,7 +181,7 @@ def _write(
             reference = (video, find_audio(source, video).index) if source.streams.audio else None
             level = levelling(speech, loudness, reference)
             carrier.warnings += level.notes
-            track = SpeechTrack(speech, level)
+            track = SpeechTrack(speech, level, mark=mark)
             if place == "centre":
                 track = in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
         rest = [s for s in source.streams if s.index not in (dubbed.index, replaced)]

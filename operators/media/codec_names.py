@@ -9,6 +9,7 @@ import re
 from typing import Literal, get_args
 
 from operators.media.label import Label
+from operators.watermark.marking import Marking, marking_problem
 
 Software = Literal["auto", "h264", "hevc", "prores", "dnxhr", "av1", "ffv1"]
 Hardware = Literal[
@@ -46,8 +47,8 @@ _BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoding(Label):
-    """Options of every stage that encodes: a notice's (`Label`), and the following.
+class Encoding(Label, Marking):
+    """Options of every stage that encodes: a notice's (`Label`), a mark's (`Marking`), and the following.
 
     Attributes:
         codec: auto: by the source and the output's container, see docs/media.md; or its name. Hardware encoders are used
@@ -66,6 +67,8 @@ class Encoding(Label):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if problem := marking_problem(self.watermark, self.watermark_strength):
+            raise ValueError(problem)
         if problem := encoding_problem(self.codec, self.crf, self.bitrate, self.preset, self.container):
             raise ValueError(problem)
 

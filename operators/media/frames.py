@@ -56,7 +56,7 @@ class Frame:
         drawn: the box around all that `paste` has drawn: x1, y1, x2, y2 in the upright picture; None: nothing.
     """
 
-    __slots__ = ("_layout", "_picture", "_private", "_source", "drawn", "index", "pts")
+    __slots__ = ("_layout", "_pasted", "_picture", "_private", "_source", "drawn", "index", "pts")
 
     def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
         self.index = index
@@ -67,6 +67,8 @@ class Frame:
         #: The picture before it was drawn into.
         self._source = picture
         self.drawn: Box | None = None
+        #: Where and how strongly it was drawn into.
+        self._pasted: list[tuple[Box, np.ndarray]] = []
         self._layout = layout
 
     @property
@@ -196,6 +198,7 @@ class Frame:
         x1, y1, x2, y2 = x1 + left, y1 + top, x1 + left + width, y1 + top + height
         inner = np.s_[top : top + height, left : left + width]
         rgb, alpha = rgb[inner], alpha[inner]
+        self._pasted.append(((x1, y1, x2, y2), alpha))
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
@@ -223,6 +226,39 @@ class Frame:
                 _blend(target[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx], part, share)
             else:
                 _blend(target[y1:y2, x1:x2], part, share)
+
+    def drawn_weight(self, box: Box) -> np.ndarray:
+        """float32[h,w], how strongly `paste` has drawn inside a box: 0 where samples are the source's own."""
+        x1, y1, x2, y2 = self._checked(box)
+        weight = np.zeros([y2 - y1, x2 - x1], np.float32)
+        for (a1, b1, a2, b2), alpha in self._pasted:
+            left, top, right, bottom = max(a1, x1), max(b1, y1), min(a2, x2), min(b2, y2)
+            if left < right and top < bottom:
+                there = weight[top - y1 : bottom - y1, left - x1 : right - x1]
+                np.maximum(there, alpha[top - b1 : bottom - b1, left - a1 : right - a1], out=there)
+        return weight
+
+    def change_luma(self, box: Box, change: np.ndarray) -> None:
+        """Add to luma samples, inside the range that the stream's code values have. Where the change is 0 they stay.
+
+        Args:
+            box: where, in the upright picture: x1, y1, x2, y2.
+            change: int16[h,w], upright, in levels of 8 bits.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
+        """
+        layout = self._layout
+        x1, y1, x2, y2 = layout.orientation.coded_box(self._checked(box), layout.width, layout.height)
+        if not self._private:
+            self._picture, self._private = _duplicate(self._picture), True
+        target, more = planes(self._picture)[0][y1:y2, x1:x2], layout.format.depth - 8
+        added = layout.orientation.coded(change).astype(np.int32) << more
+        own = target.astype(np.int32)
+        low, high = (0, 255) if layout.tags.full_range else (16, 235)
+        # Samples outside the range stay; none is pushed out of it.
+        least, most = np.minimum(own, low << more), np.maximum(own, high << more)
+        target[:] = np.clip(own + added, least, most).astype(target.dtype)
 
     def _note_drawn(self, box: Box) -> None:
         a, b = self.drawn or box, box

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,9 @@ from operators.media.languages import container_language, language_code
 from operators.media.loudness import Levelling, centred
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac, with_centre
 
+#: Takes blocks of a sound, float32[channels, n], and the rate; gives as many samples, changed.
+SoundFilter = Callable[[Iterable[np.ndarray], int], Iterator[np.ndarray]]
+
 
 @dataclasses.dataclass(frozen=True)
 class SpeechTrack:
@@ -31,6 +34,7 @@ class SpeechTrack:
         origin: the file's time that is the output's 0, seconds.
         layout: one of the values of `AAC_LAYOUTS`.
         centre, channels: number of the programme's centre channel, and of all of them.
+        mark: of the speech.
     """
 
     speech: str
@@ -40,6 +44,7 @@ class SpeechTrack:
     layout: str = ""
     centre: int = 0
     channels: int = 0
+    mark: SoundFilter | None = None
 
     def __post_init__(self) -> None:
         if not self.layout:
@@ -54,6 +59,8 @@ class SpeechTrack:
     ) -> Iterator[Packet[Any]]:
         """Encode it, with the speech's time 0 at ``begin``, cut at ``end``; ``heard`` as of `aac_packets`."""
         voice = self.level.blocks(self.speech, RATE)
+        if self.mark is not None:
+            voice = self.mark(voice, RATE)
         if self.programme is None:
             return aac_packets(stream, voice, begin, end, heard)
         url, index = self.programme
@@ -79,7 +86,9 @@ def in_the_centre(
     )
     level = centred(track.level, track.speech)
     centre = names.index("FC")
-    return SpeechTrack(track.speech, level, programme, origin, AAC_LAYOUTS[layout], centre, len(names))
+    return SpeechTrack(
+        *(track.speech, level, programme, origin, AAC_LAYOUTS[layout], centre, len(names), track.mark)
+    )
 
 
 def add_speech(

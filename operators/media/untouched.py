@@ -1,6 +1,8 @@
-"""Output segments of the source's own pictures, encoded as those of a dub are."""
+"""Output segments of the source's own pictures, encoded as those of a dub are, without a mark."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
@@ -29,5 +31,6 @@ def encode_untouched(
         MediaError: the video cannot be read, or the segment not be written.
     """
     info = probe_video(video)
+    options = dataclasses.replace(options, watermark="off")
     frames = zip(source_frames(video, source, info, BLOCK), pts.tolist(), strict=True)
     return encode_segment(url, frames, info, options)

@@ -27,6 +27,7 @@ from operators.media.encoders import (
 )
 from operators.media.frames import Frame
 from operators.media.label_drawing import Labeller
+from operators.media.picture_marking import PictureMarker
 from operators.media.probe import VideoInfo
 from operators.storage.errors import MediaError
 from operators.storage.files import atomic_write, suffix
@@ -57,7 +58,7 @@ def encode_segment(
     The stream has the source's coded size and orientation, pixel format (see `operators.media.formats` and
     `encoders.encoded_format`), colour tags and sample aspect ratio. One thread encodes, so that the bytes do not depend on the number of
     cores; headers do not depend on the content, so that segments of one title share them. A notice that the options ask for
-    (`operators.media.label`) is drawn into copies of the frames.
+    (`operators.media.label`) is drawn into copies of the frames, and so is a mark (`operators.media.picture_marking`).
 
     Args:
         url: fsspec URL of the file to write.
@@ -111,7 +112,7 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
     ) as container:
         stream = add_encoder(container, info, codec, options)
         sink = _Sink(container, reordering(codec, options))
-        end, labeller = 0, Labeller(info, options)
+        end, marker, labeller = 0, PictureMarker(info, options), Labeller(info, options)
 
         def encode(picture: VideoFrame, pts: int) -> None:
             picture = to_encoded(picture, form)
@@ -126,7 +127,8 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
                         f"frame {frame.index} at pts {pts} is not of {info.url}: "
                         f"{frame.layout} instead of {info.layout}"
                     )
-                encoder.do(encode, labeller.on(frame, int(pts)).picture, int(pts))
+                shown = labeller.on(marker.on(frame, int(pts)), int(pts))
+                encoder.do(encode, shown.picture, int(pts))
                 end = int(pts) + natural_duration(info, frame.index)
         sink.write(stream.encode(None))
         sink.close(end)

@@ -189,6 +189,22 @@ def _apply(samples: np.ndarray, gains: np.ndarray, rate: int) -> np.ndarray:
     return result
 
 
+@dataclass
+class SpeechTally:
+    """Room that a sound has for its mark.
+
+    Attributes:
+        power: sum of squared weights of the projections.
+    """
+
+    power: float = 0.0
+
+    @property
+    def expected(self) -> float:
+        """Normal deviate that all bits of the id together have before anything happens to the sound."""
+        return float(np.sqrt(2 * self.power))
+
+
 #: Groups that are solved together; one group before and after them is context.
 CHUNK = GROUPS
 
@@ -201,8 +217,8 @@ def _gains(
     bits: np.ndarray,
     rate: int,
     strength: float,
-) -> np.ndarray:
-    """Gains that write the bits of groups: float32[frames, BANDS], dB.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gains that write the bits of groups, float32[frames, BANDS] in dB, and the weights of their projections.
 
     Args:
         mono: float32[(frames + 1) hops].
@@ -218,6 +234,7 @@ def _gains(
     step = STEP * strength
     aim = layout.shifts[groups] + np.where(bits[groups] > 0, 0.0, 0.5)
     gains, goal = np.zeros([count, GROUP * BANDS], np.float32), None
+    worth = np.zeros([count, PROJECTIONS])
     gains[0] = fixed.reshape(-1)
     where = layout.tiles[groups].reshape(count, -1)
     for _ in range(ROUNDS):
@@ -231,11 +248,16 @@ def _gains(
         change[0] = 0
         more = np.take_along_axis(gains, where, axis=1) + change
         np.put_along_axis(gains, where, np.clip(more, -MOST, MOST).astype(np.float32), axis=1)
-    return gains.reshape(-1, BANDS)
+    return gains.reshape(-1, BANDS), worth
 
 
 def marked_speech(
-    key: MarkKey, mark_id: str, blocks: Iterable[np.ndarray], rate: int, strength: float = 1.0
+    key: MarkKey,
+    mark_id: str,
+    blocks: Iterable[np.ndarray],
+    rate: int,
+    strength: float = 1.0,
+    tally: SpeechTally | None = None,
 ) -> Iterator[np.ndarray]:
     """Write a mark into a sound, piece by piece, with about 6 s of delay in memory.
 
@@ -245,6 +267,7 @@ def marked_speech(
         blocks: float32[channels, n], the sound; its channels get the same gains, which are found on their mean.
         rate: samples a second, a multiple of 125.
         strength: scales the mark.
+        tally: is told how much was written.
 
     Yields:
         float32[channels, n], as many samples as the sound has.
@@ -268,8 +291,10 @@ def marked_speech(
             return
         while held.shape[1] >= need or (block is None and given < total):
             part = np.pad(held[:, :need], ((0, 0), (0, max(0, need - held.shape[1]))))
-            gains = _gains(part.mean(axis=0), fixed, first, key, bits, rate, strength)
+            gains, worth = _gains(part.mean(axis=0), fixed, first, key, bits, rate, strength)
             own = gains[GROUP:-GROUP]
+            if tally is not None:
+                tally.power += float(np.square(worth[1:-1]).sum())
             core = part[:, group : group + len(own) * hop + hop]
             marked = _apply(core, own, rate)
             marked[:, :hop] += spill

@@ -37,6 +37,7 @@ from pipelines.cli.options import (
     rights,
     run_options,
     settings,
+    watermark,
 )
 from pipelines.cli.provenance import add_parser as add_provenance
 from pipelines.cli.stages import add_parser as add_stages
@@ -291,6 +292,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     profiles = args.profile or ["laptop"]
     found = {**guards(args), "rights": rights(args), "label": label(args)}
+    found["watermark"] = watermark(args)
     chosen = settings(args.settings)
     return show_plan(
         args.manifest, args.output, args.engine, profiles, chosen, defaults(args), args.json, **found

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from operators.media.label import POSITIONS
+from operators.watermark.marking import MODES
 from pipelines.cli.help_texts import (
     AUDIO_HELP,
     CODEC_HELP,
@@ -113,6 +114,24 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--label-producer", metavar="NAME", help="who is named as the producer in the tag of --label cn"
+    )
+    group = command.add_argument_group("watermark", "docs/watermark.md; also in a profile, under watermark")
+    group.add_argument(
+        "--watermark",
+        choices=MODES,
+        help="invisible marks that carry an id: on (default): in the speech and in what is drawn; frame: in the speech and the whole "
+        "picture, which survives far more; off: none",
+    )
+    group.add_argument(
+        "--watermark-strength",
+        type=float,
+        metavar="FACTOR",
+        help="amplitude of the mark in the picture, 0.25 to 2 (default: 1)",
+    )
+    group.add_argument(
+        "--watermark-key",
+        metavar="FILE",
+        help="file of the key (64 hexadecimal digits, readable by you alone), or env:NAME; default: a key of your own that is made once",
     )
 
 
@@ -274,6 +293,12 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in {"text": args.label or None, **given}.items() if value is not None}
 
 
+def watermark(args: argparse.Namespace) -> dict[str, Any]:
+    """The watermarks that are asked for, for `pipelines.runner.run`."""
+    given = {"mode": args.watermark, "strength": args.watermark_strength, "key": args.watermark_key}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
     encoder = ("codec", "crf", "bitrate", "preset")
@@ -297,6 +322,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
         "rights": rights(args),
         "label": label(args),
         "provenance": provenance(args),
+        "watermark": watermark(args),
         **guards(args),
         "cache": False if args.no_cache else args.cache,
     }

@@ -24,6 +24,7 @@ from pipelines.engine.config import (
     with_label,
     with_limits,
     with_rights,
+    with_watermark,
 )
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
@@ -43,6 +44,7 @@ from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
+from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
 from pipelines.rights.licence_clean import check_titles, clean_engine
 from pipelines.state.content_keys import provenance_of
@@ -106,6 +108,7 @@ def show_plan(
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
+    watermark: Mapping[str, Any] | None = None,
 ) -> int:
     """Print what `plan` finds, as one JSON object with `as_json`. Exit code 3 if some title could not be
     dubbed.
@@ -123,6 +126,7 @@ def show_plan(
             limits=limits,
             rights=rights,
             label=label,
+            watermark=watermark,
             progress=sys.stderr,
         )
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines))
@@ -141,6 +145,7 @@ def plan(
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
+    watermark: Mapping[str, Any] | None = None,
     progress: TextIO | None = None,
 ) -> Plan:
     """Probe every title, look for shots and faces, and forecast time and cost. Nothing is dubbed.
@@ -151,7 +156,7 @@ def plan(
             run was begun, what is found out about its titles.
         engine: name, path of a .yaml file, or configuration.
         profiles: the same; the first one's segments are planned, each gets a forecast.
-        options, defaults, roots, limits, rights, label: as for `run`.
+        options, defaults, roots, limits, rights, label, watermark: as for `run`.
         progress: where titles that are known to fail are named before the others are looked into.
 
     Raises:
@@ -168,12 +173,14 @@ def plan(
     chosen = [with_rights(with_limits(one, limits or {}), rights or {}) for one in loaded]
     built, cleaned = clean_engine(engine, options, chosen[0].rights)
     notice = with_label(chosen[0], label or {}).label
+    marks = with_watermark(chosen[0], watermark or {}).watermark
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.
         run = RunDirectory(str(run_dir)).url if run_dir else scratch
         with _names_without(scratch):
             listed = labelled(titles_of(manifest, built, run, defaults), built, notice)
+            listed = watermarked(listed, built, marks, watermark_key(marks))
             if any(one.rights.require_consent for one in chosen):
                 check_consent(listed)
             check_titles(built, listed, chosen[0].rights)

@@ -30,6 +30,7 @@ from pipelines.engine.profile_parts import (
     ReviewConfig,
     RightsConfig,
     Strict,
+    WatermarkConfig,
 )
 from pipelines.errors import ConfigError
 
@@ -112,6 +113,7 @@ class ProfileConfig(Strict):
     rights: RightsConfig = RightsConfig()
     label: LabelConfig = LabelConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
+    watermark: WatermarkConfig = WatermarkConfig()
     nodes: list[NodeGroup] = Field(
         default_factory=list, description="what the machines are; none: this machine"
     )
@@ -313,6 +315,15 @@ def with_provenance(profile: ProfileConfig, changed: Mapping[str, Any]) -> Profi
         ConfigError: an unknown key or a wrong value.
     """
     return _with_section(profile, "provenance", changed, "provenance")
+
+
+def with_watermark(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
+    """Return a profile with other watermarks.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    return _with_section(profile, "watermark", changed, "watermark")
 
 
 def _with_section(

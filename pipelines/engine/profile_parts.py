@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.media.label import Position
 from operators.media.limits import MediaLimits
+from operators.watermark.marking import STRONGEST, WEAKEST, Mode
 
 
 class Strict(BaseModel):
@@ -205,6 +206,22 @@ class ProvenanceConfig(Strict):
     )
     sign_key: str = Field(default="", description="its private key: a PEM file, env:NAME or cmd:COMMAND")
     tsa: str = Field(default="", description="address of an RFC 3161 time-stamp authority; empty: none")
+
+
+class WatermarkConfig(Strict):
+    """Invisible marks of speech and picture; docs/watermark.md."""
+
+    mode: Mode = Field(
+        default="on",
+        description="on: the speech and what is drawn; frame: the speech and the whole picture; off",
+    )
+    strength: float = Field(
+        default=1.0, ge=WEAKEST, le=STRONGEST, description="factor of the amplitude in the picture"
+    )
+    key: str = Field(
+        default="",
+        description="file of a key (64 hexadecimal digits, mode 0600), or env:NAME; empty: this user's own",
+    )
 
 
 class EnginePools(Strict):

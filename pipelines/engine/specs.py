@@ -7,7 +7,7 @@ it imports more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipelines.engine.config import EngineConfig
@@ -70,3 +70,4 @@ class GroupSpec:
     device: str = "cpu"
     isolated: bool = False  # the process is the worker's own
     cache: CacheSpec | None = None
+    mark_secret: bytes = field(default=b"", repr=False)  # the watermark's key; empty: none

@@ -176,6 +176,7 @@ class _SystemSweep:
             cache=cache,
             overwrite=execution.overwrite,
             ended=self._told,
+            watermark={"mode": "off"},  # scores are of what the engine draws
         )
         self.noticed += report.noticed
         return report.records

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from operators.storage.files import filesystem
 from operators.storage.redact import redact_all
 from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.execution.low_quality import Untouched, refusal_of
+from pipelines.execution.marking import expect, speech_marker
 from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
 from pipelines.manifest.titles import LowQuality
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
@@ -54,6 +55,7 @@ class AssemblySpec:
         review: thresholds beyond which somebody should look at a dub.
         on_low_quality: handling of a dub that is beyond one of them.
         signing: what outputs are signed with; None: they are not.
+        mark_secret: key of the watermark, empty for none.
     """
 
     run: str
@@ -63,6 +65,7 @@ class AssemblySpec:
     review: ReviewConfig = DEFAULT
     on_low_quality: LowQuality = "keep"
     signing: Signing | None = None
+    mark_secret: bytes = field(default=b"", repr=False)
 
 
 def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int = 0) -> Record:
@@ -88,6 +91,9 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         **{name: dub.provenance.get(name) for name in PROVENANCE},
         "engine": engine,
         "key": output_key(dub.key, dub.dub),
+        "watermark_id": dub.mark_id or None,
+        "watermark": dub.dub.watermark.get("mode"),
+        "watermark_speech": dub.mark_speech,
         "frames": dub.frames,
         "segments": len(dub.output_segments),
         "reused": dub.reused,
@@ -124,6 +130,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     try:
         paths = [_checked(run, dub, one) for one in dub.output_segments]
         measured, heard = _measure_segments(dub, spec), dict[str, float]()
+        speech = speech_marker(dub, spec.mark_secret)
         with (
             _acceptable(run, dub, spec, paths, measured.trace) as shown,
             making(run, dub.title, asked.dub, asked.output),
@@ -136,8 +143,10 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 place=asked.place,
                 heard=heard,
                 tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, dub.key)},
+                mark=None if speech is None else speech.mark,
                 finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
             )
+            expect(dub, speech)
             if spec.signing is None:
                 dub.provenance = {"provenance": "off"}
         dub.note(*filter(None, [label_note(asked.options), NAMELESS if asked.aigc == "" else ""]))
@@ -176,7 +185,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
             source_language=spoken_language(dub.video) if asked.language else "",
             engine=spec.engine,
             source_type=spec.signing.source_type,
-            watermark_id=getattr(dub, "watermark_id", ""),
+            watermark_id=dub.mark_id,
             consent=dict(redact_all(asked.consent or {})),
             length=asked.length,
             audio=asked.audio,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipelines.engine.config import ProfileConfig
@@ -32,6 +32,7 @@ def groups_of(
     isolated: bool,
     cache: str = "",
     provenance: Provenance | None = None,
+    mark_secret: bytes = b"",
 ) -> Placement:
     """Return the engine's groups of stages as the profile places them.
 
@@ -42,6 +43,7 @@ def groups_of(
         isolated: each worker has a process of its own.
         cache: folder of the analysis cache, "" for none.
         provenance: part of the keys of what is in that folder; None: as it is found here.
+        mark_secret: key of the watermark, empty for none.
     """
     placed = profile.place(engine.name, engine.names, engine.like)
     kept = None
@@ -49,7 +51,7 @@ def groups_of(
         found = provenance or provenance_of(engine, profile)
         kept = CacheSpec(cache, found, profile.cache.bytes_per_frame)
     return [
-        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept))
+        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept, mark_secret))
         for pool, stages in placed
     ]
 
@@ -83,6 +85,7 @@ class RunSpec:
         told: called with the record of each dub that has ended, from any thread of this process.
         on_low_quality: handling of dubs whose measures ask for a look.
         signing: what outputs are signed with; None: they are not.
+        mark_secret: key of the watermark, empty for none.
     """
 
     directory: RunDirectory
@@ -95,6 +98,7 @@ class RunSpec:
     told: Callable[[Record], None] | None = None
     on_low_quality: LowQuality = "keep"
     signing: Signing | None = None
+    mark_secret: bytes = field(default=b"", repr=False)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -126,7 +130,17 @@ class RunSpec:
 
     def placement(self, isolated: bool) -> Placement:
         """Return the groups of stages with their pools; `isolated`: each worker has a process of its own."""
-        return groups_of(self.engine, self.profile, self.directory.url, isolated, self.cache, self.provenance)
+        return groups_of(
+            *(
+                self.engine,
+                self.profile,
+                self.directory.url,
+                isolated,
+                self.cache,
+                self.provenance,
+                self.mark_secret,
+            )
+        )
 
     @property
     def assembly(self) -> AssemblySpec:
@@ -137,6 +151,7 @@ class RunSpec:
             review=self.profile.review,
             on_low_quality=self.on_low_quality,
             signing=self.signing,
+            mark_secret=self.mark_secret,
         )
 
     def collector(self, finish: Callable[[DubPlan], None]) -> Collector:

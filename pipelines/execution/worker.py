@@ -24,6 +24,8 @@ from operators.evaluation.metric import Meter, SegmentMetric
 from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
 from operators.threads import single_thread
+from operators.watermark.keyring import hold
+from operators.watermark.keys import MarkKey
 from pipelines.engine.engine import FINAL, RECEIPT, Engine
 from pipelines.engine.metrics import load_metrics
 from pipelines.engine.rows import SEGMENT, Row, empty_row, from_table, to_table
@@ -74,6 +76,13 @@ class Ticker:
             self._coordinator.stage_at(self._stage, -self._told)
 
 
+def prepare(spec: GroupSpec) -> None:
+    """Give this process the devices and the watermark's key that its stages are to have."""
+    hide_gpus(spec.device, spec.isolated)
+    if spec.mark_secret:
+        hold(MarkKey(spec.mark_secret))
+
+
 class Group:
     """Stages that run one after the other in one worker.
 
@@ -88,7 +97,7 @@ class Group:
 
     def __init__(self, spec: GroupSpec, coordinator: CoordinatorProtocol, block_frames: int = 1) -> None:
         self.block_frames = block_frames
-        hide_gpus(spec.device, spec.isolated)
+        prepare(spec)
         self.engine, self.spec, self.coordinator = Engine(spec.engine), spec, coordinator
         self.run = RunDirectory(spec.run)
         self.cache = AnalysisCache(spec.cache, self.engine, coordinator) if spec.cache is not None else None

@@ -38,7 +38,8 @@ class Dub:
     `dub` is its name inside the title (the language where one is given). `options` are overrides ``{stage:
     {option: value}}`` of stages that run once per dub. `error` says why this dub cannot be made, where the
     title's others can. `consent` has the entries of `pipelines.manifest.consent` that are given. `aigc` is the producer
-    that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag.
+    that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag. `watermark` has ``mode``,
+    ``strength`` and the name of the ``key`` (`pipelines.provenance.watermarks`); empty: no watermark.
     """
 
     dub: str
@@ -53,6 +54,7 @@ class Dub:
     place: PlaceRule = "track"
     consent: dict[str, str] = field(default_factory=dict)
     aigc: str | None = None
+    watermark: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

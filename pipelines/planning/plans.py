@@ -94,6 +94,8 @@ class DubPlan:
         measured: values of its metrics, see `pipelines.execution.measuring`.
         reasons: why somebody should look at it: ``{text, at}`` of `pipelines.state.verdict.Reason`.
         provenance: the ledger's columns of that, of an assembled dub; `pipelines.state.ledger.PROVENANCE`.
+        mark_id: id of its watermark; empty: it has none.
+        mark_speech: expected strength of the speech's mark (docs/watermark.md); None: not marked.
     """
 
     title: str
@@ -114,6 +116,8 @@ class DubPlan:
     measured: list[dict[str, Any]] = field(default_factory=list)
     reasons: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
+    mark_id: str = ""
+    mark_speech: float | None = None
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""

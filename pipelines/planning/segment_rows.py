@@ -129,6 +129,10 @@ def _lay_out(
     dub.frames = sum(run.count for run in runs)
     dub.video_seconds = _shown_seconds(runs[-1].pts, info)
     options = merged(plan.title.options, dub.dub.options)
+    last = context.engine.stages[-1].name
+    if options.get(last, {}).get("watermark", "off") != "off":
+        # Not part of the key: it follows from it.
+        options = merged(options, {last: {"watermark_of": dub.key}})
     parts = split(runs, [one.core for one in segments], _longest(context, info))
     for number, output_segments in _by_segment(parts).items():
         missing = _missing(dub, segments[number], output_segments, info.pts, committed)

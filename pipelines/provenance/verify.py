@@ -16,10 +16,11 @@ from operators.storage.redact import redact
 from pipelines.errors import UsageError
 from pipelines.provenance.c2pa_check import MIME, c2pa_check
 from pipelines.provenance.findings import Finding, Subject, Trust
+from pipelines.provenance.watermark_check import watermark_check
 from pipelines.state.run_directory import Record, RunDirectory
 
 #: Checks of `retalk verify`, in the order in which they are shown.
-CHECKS: list[Callable[[Subject], Finding]] = [c2pa_check]
+CHECKS: list[Callable[[Subject], Finding]] = [c2pa_check, watermark_check]
 #: What a file's findings come to. ``marked``: no valid signature, but another check has recognised it.
 State = Literal["trusted", "untrusted", "marked", "none", "bad"]
 #: The worst first.

@@ -205,7 +205,7 @@ def output_ingredients(dub: Dub) -> Ingredients:
     """Return the ingredients of a dub's output beside its segments: their assembly, what its provenance says, and
     the place.
     """
-    names = ("output", "audio", "language", "loudness", "place", "consent", "aigc")
+    names = ("output", "audio", "language", "loudness", "place", "consent", "aigc", "watermark")
     return {name: getattr(dub, name) for name in names}
 
 

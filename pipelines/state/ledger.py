@@ -51,6 +51,9 @@ LEDGER = pa.schema(
         pa.field("notes", pa.list_(pa.string())),
         pa.field("consent", CONSENT),
         *(pa.field(name, pa.string()) for name in PROVENANCE),
+        pa.field("watermark_id", pa.string()),
+        pa.field("watermark", pa.string()),
+        pa.field("watermark_speech", pa.float64()),
         pa.field("finished", pa.string()),
     ]
 )

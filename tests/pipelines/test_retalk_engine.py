@@ -164,7 +164,7 @@ def default_run(
     }
     engine = remembering_engine("retalk")
     rows = [{"id": "clip", "video": str(clip[0]), "speech": str(clip[1]), "output": str(folder / "out.mp4")}]
-    runner = "ray" if ray else "local"
+    runner, more = "ray" if ray else "local", {"watermark": {"mode": "off"}, **more}
     report = run(
         rows, run_dir=str(folder), engine=engine, profile=chosen, options=options, runner=runner, **more
     )

@@ -52,7 +52,9 @@ def dubbed(home: Path, carphone: Path, tmp_path_factory: pytest.TempPathFactory)
     speech = make_speech(folder / "speech.wav", 3.0)
     out = folder / "out.mp4"
     engine = str(home / "talkin.yaml")
-    report = retalk.dub(str(carphone), str(speech), str(out), engine=engine, runner="local")
+    report = retalk.dub(
+        str(carphone), str(speech), str(out), engine=engine, runner="local", watermark={"mode": "off"}
+    )
     assert report.exit_code == 0, [record["error"] for record in report.failed]
     return out
 

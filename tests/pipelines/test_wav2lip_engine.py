@@ -116,6 +116,7 @@ def dub(
         "profile": chosen or profile(segment_frames),
         "options": options,
         "keep_segments": True,
+        "watermark": {"mode": "off"},
     }
     report = run(
         rows, run_dir=str(folder), engine="wav2lip", runner="ray" if ray else "local", cache=False, **how

@@ -1,0 +1,36 @@
+"""Options of a mark, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+Mode = Literal["off", "on", "frame"]
+MODES: tuple[str, ...] = get_args(Mode)
+WEAKEST, STRONGEST = 0.25, 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Marking:
+    """Options of the mark of pictures, as every stage that encodes has them.
+
+    Attributes:
+        watermark: off; on: only samples that the dub draws; frame: the whole picture.
+        watermark_strength: factor of the mark's amplitude.
+        watermark_key: name of the key, which workers get from the driver.
+        watermark_of: digest of the dub, from which its id follows.
+    """
+
+    watermark: Mode = "off"
+    watermark_strength: float = 1.0
+    watermark_key: str = ""
+    watermark_of: str = ""
+
+
+def marking_problem(mode: str, strength: float) -> str:
+    """Say what is wrong with a mark; empty where nothing is."""
+    if mode not in MODES:
+        return f"watermark {mode!r} must be one of {', '.join(MODES)}"
+    if not WEAKEST <= strength <= STRONGEST:
+        return f"watermark_strength {strength:g} must be from {WEAKEST:g} to {STRONGEST:g}"
+    return ""

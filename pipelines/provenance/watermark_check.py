@@ -1,0 +1,138 @@
+"""The check of `retalk verify` that looks for watermarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from operators.faces.backend import FaceBackend, make_backend
+from operators.media.audio import load_audio
+from operators.media.probe import probe_video
+from operators.media.reader import read_frames
+from operators.storage.errors import MediaError
+from operators.watermark.code import decode
+from operators.watermark.keys import MarkKey
+from operators.watermark.picture_detector import Look, read_picture
+from operators.watermark.speech_detector import RATE, Reading, read_speech
+from pipelines.errors import UsageError
+from pipelines.provenance.findings import Finding, Subject
+from pipelines.provenance.watermarks import read_key
+
+#: Seconds of a file that are looked at, from its middle: of sound, and of pictures.
+SOUND, PICTURES = 120, 30
+#: Probability by chance below which a mark is there, and below which an id with right check bits is believed.
+SURE, LIKELY = 1e-6, 1e-2
+#: Pictures a second in which faces are looked for, and the longer side of those pictures.
+FACES, LONG_SIDE = 2.0, 640
+#: The part of a face's box in which a dub may draw: left, top, right, bottom.
+MOUTH = (0.05, 0.40, 0.95, 1.15)
+
+
+def watermark_check(subject: Subject) -> Finding:
+    """Look for the marks of this user's key (or the one in ``RETALK_WATERMARK_KEY``) in sound and pictures."""
+    try:
+        key = read_key()
+    except UsageError as problem:
+        return Finding("watermark", "skipped", f"not looked for: {problem}")
+    readings = {
+        carrier: reading
+        for carrier, found in (("speech", _speech), ("picture", _picture))
+        if (reading := found(str(subject.path), key)) is not None
+    }
+    return conclude(key, readings)
+
+
+def conclude(key: MarkKey, readings: dict[str, Reading]) -> Finding:
+    """Say what the readings of the carriers come to.
+
+    Args:
+        key: whose marks.
+        readings: by carrier, ``speech`` and ``picture``.
+    """
+    details: dict[str, Any] = {
+        name: {"p": reading.p, "z": round(reading.z, 2)} for name, reading in readings.items()
+    }
+    details["key"] = key.name
+    softs = {name: reading.soft for name, reading in readings.items()}
+    if len(softs) == 2:
+        softs["both"] = sum(softs.values(), np.zeros_like(softs["speech"]))
+    least = min((reading.p for reading in readings.values()), default=1.0)
+    chance = min(1.0, least * max(1, len(readings)))
+    for carrier, soft in softs.items():
+        word = decode(key, soft)
+        if word.valid and chance < LIKELY:
+            where = "speech and picture together" if carrier == "both" else f"the {carrier}"
+            text = f"the id {word.id} stands in {where} (by chance at most {chance:.0e}: {_each(readings)})"
+            return Finding("watermark", "found", text, [word.id], {**details, "id": word.id})
+    if chance < SURE:
+        text = f"a mark of this key is there, but its id cannot be read (by chance at most {chance:.0e}: {_each(readings)})"
+        return Finding("watermark", "found", text, [], details)
+    looked = f" ({_each(readings)})" if readings else ", for there is neither sound nor a picture"
+    return Finding("watermark", "none", f"no mark of this key{looked}", [], details)
+
+
+def _each(readings: dict[str, Reading]) -> str:
+    return ", ".join(f"{name} p = {reading.p:.1e}" for name, reading in readings.items())
+
+
+def _speech(path: str, key: MarkKey) -> Reading | None:
+    try:
+        samples = load_audio(path, RATE)
+    except MediaError:
+        return None
+    begin = max(0, (len(samples) - SOUND * RATE) // 2)
+    return read_speech(key, samples[begin : begin + SOUND * RATE])
+
+
+def _picture(path: str, key: MarkKey) -> Reading | None:
+    """Look for a mark of the whole picture, then for one around mouths, then for either in a part of the original."""
+    try:
+        info = probe_video(path)
+        times = [float((pts - int(info.pts[0])) * info.time_base) for pts in info.pts.tolist()]
+        middle = max(0.0, times[-1] / 2 - PICTURES / 2)
+        start = int(np.searchsorted(times, middle))
+        stop = int(np.searchsorted(times, middle + PICTURES))
+        whole, mouths = Look(), Look()
+        for luma, seconds, where in _looked_at(path, start, stop, times, make_backend("dlib", "cpu")):
+            whole.add(luma, seconds)
+            mouths.add(luma, seconds, where)
+    except MediaError:
+        return None
+    best = Reading(0.0, 1, np.zeros(0))
+    tried = 0
+    for cropped in (False, True):
+        for looked in (whole.looked, mouths.looked):
+            reading = read_picture(key, looked, cropped)
+            tried += reading.tried
+            if not len(best.soft) or reading.z > best.z:
+                best = reading
+        if best.p < SURE:
+            break
+    return Reading(best.z, tried, best.soft, best.where)
+
+
+def _looked_at(
+    path: str, start: int, stop: int, times: list[float], faces: FaceBackend
+) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+    """Reduced luma of frames with their times and the region of mouths."""
+    import cv2
+
+    last, boxes = -1.0, np.zeros([0, 4])
+    for frame in read_frames(path, start, stop):
+        luma = frame.luma()
+        height, width = luma.shape
+        seconds = times[frame.index] - times[start]
+        if last < 0 or seconds - last >= 1 / FACES:
+            scale = min(1.0, LONG_SIDE / max(width, height))
+            small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            found = faces.detect(small)[0]
+            boxes = np.asarray(found, float).reshape(-1, 4) / scale if len(found) else boxes
+            last = seconds
+        where = np.zeros([height, width], np.float32)
+        for x1, y1, x2, y2 in boxes:
+            left, right = (int(x1 + share * (x2 - x1)) for share in (MOUTH[0], MOUTH[2]))
+            top, bottom = (int(y1 + share * (y2 - y1)) for share in (MOUTH[1], MOUTH[3]))
+            where[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 1
+        yield luma, seconds, where

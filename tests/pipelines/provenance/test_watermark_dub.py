@@ -1,0 +1,60 @@
+"""A dub carries its id, and `retalk verify` finds it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+import retalk
+from operators.watermark.keys import MarkKey
+from operators.watermark.speech_detector import Reading
+from pipelines.provenance.findings import Subject, Trust
+from pipelines.provenance.watermark_check import conclude, watermark_check
+from tests.operators.watermark.test_speech import vowels
+
+KEY = MarkKey(b"k" * 32)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("speech") / "speech.wav"
+    wavfile.write(path, 16000, vowels(7, seed=5))
+    return path
+
+
+def checked(path: Path):
+    return watermark_check(Subject(str(path), path, Trust()))
+
+
+def test_a_dub_carries_the_id_of_its_record(
+    carphone: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_WATERMARK_KEY", KEY.secret.hex())
+    common = {"length": "freeze", "runner": "local", "engine": "exemplar"}
+    marked, plain = tmp_path / "marked.mp4", tmp_path / "plain.mp4"
+    (record,) = retalk.dub(carphone, speech, marked, watermark={"mode": "frame"}, **common).records
+    assert record["state"] == "done", record["error"]
+    assert record["watermark"] == "frame"
+    assert record["watermark_speech"] > 12
+    found = checked(marked)
+    assert (found.state, found.ids) == ("found", [record["watermark_id"]])
+    assert found.details["picture"]["p"] < 1e-6
+    assert KEY.secret.hex() not in repr(record)
+
+    (record,) = retalk.dub(carphone, speech, plain, watermark={"mode": "off"}, **common).records
+    assert (record["watermark_id"], record["watermark"], record["watermark_speech"]) == (None, None, None)
+    found = checked(plain)
+    assert (found.state, found.ids) == ("none", [])
+
+    monkeypatch.setenv("RETALK_WATERMARK_KEY", "oops")
+    assert checked(marked).state == "skipped"
+    monkeypatch.setenv("RETALK_WATERMARK_KEY", MarkKey(b"o" * 32).secret.hex())
+    assert checked(marked).state == "none"
+
+
+def test_a_mark_without_a_readable_id_is_found_only_if_it_is_sure() -> None:
+    noise = np.random.default_rng(1).normal(size=264)
+    assert conclude(KEY, {"picture": Reading(9.0, 32, noise)}).state == "found"
+    assert conclude(KEY, {"picture": Reading(4.0, 32, noise)}).state == "none"
+    assert conclude(KEY, {}).state == "none"
