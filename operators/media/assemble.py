@@ -60,6 +60,7 @@ def assemble(
     tags: Mapping[str, str] | None = None,
     finish: Callable[[Path], None] | None = None,
     mark: SoundFilter | None = None,
+    whole: bool | None = None,
 ) -> list[str]:
     """Write the finished title, whole or not at all.
 
@@ -87,6 +88,8 @@ def assemble(
         finish: called with the finished file under its temporary name, before it appears; may replace it
             (`operators.storage.rewriting.rewritten`).
         mark: marks the speech: takes blocks of float32[channels, n] and the rate, and gives as many samples.
+        whole: the output shows the source's pictures to the last, so that its sound ends as in the source and is not cut with the
+            picture. None: by probing the source.
 
     Returns:
         Notes: all that could not be carried over as it was; empty when everything could.
@@ -119,6 +122,7 @@ def assemble(
                 heard,
                 tags or {},
                 mark,
+                whole,
             )
             if finish is not None:
                 finish(path)
@@ -142,6 +146,7 @@ def _write(
     heard: dict[str, float] | None,
     added: Mapping[str, str],
     mark: SoundFilter | None,
+    whole: bool | None,
 ) -> list[str]:
     ends = segment_ends(segments)
     begin, end = ends.start * ends.time_base, ends.end * ends.time_base
@@ -160,7 +165,9 @@ def _write(
         container = stack.enter_context(av.open(f"file:{path}", "w", format=name, container_options=options))
         container.metadata.update(tags)
         # Where the output shows the whole picture, the source's sound plays on as it does there.
-        sound_end = NEVER if end >= probe_video(video).end else end
+        if whole is None:
+            whole = end >= probe_video(video).end
+        sound_end = NEVER if whole else end
         cut = Cut(clock_origin(source), end, clock_joins(video), sound_end)
         carrier = Carrier(container, name, source, video, cut)
         boxes = described(dubbed)
@@ -200,7 +207,7 @@ def _write(
             packets.append(track.packets(stream, begin, last, tap.take if tap else None))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
-        whole = container_tags(tags)
+        all_tags = container_tags(tags)
         seen = glance(video)
         if "timecode" in map(str.lower, (*tags, *dubbed.metadata)):  # it is kept
             seen = dataclasses.replace(seen, side_data=seen.side_data - {"GOP_TIMECODE"})
@@ -229,7 +236,7 @@ def _write(
             f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
         )
     carrier.warnings += picture_losses(seen, _seen(segments, seen), is_still)
-    carrier.warnings += losses(path, name, whole, carrier.carried, chapters, carrier.covers)
+    carrier.warnings += losses(path, name, all_tags, carrier.carried, chapters, carrier.covers)
     if name == "mov" and speech is not None and language and not _tagged(path, language):
         carrier.warnings.append(
             f"QuickTime files cannot name the language {language!r}: the speech is not tagged with it"
