@@ -29,6 +29,8 @@ from operators.storage.files import kept_by_file
 
 #: Seconds: a longer hole between the times of two decoded pieces of audio is filled with silence.
 LONGEST_HOLE = Fraction(1, 25)
+#: Seconds of silence that are written into a hole at most.
+LONGEST_SILENCE = 12 * 3600
 #: Share of packets that may fail to decode (a tag at the end of an MP3 file, a damaged packet: both become
 #: silence).
 DAMAGE = 0.01
@@ -261,7 +263,7 @@ def _continuous(
             zero = start if zero is None else zero
             position = 0 if start is None or zero is None else round((start - zero) * decoded.sample_rate)
             if position > 0:
-                yield from _silence(position, first)
+                yield from _silence(position, first, url)
         elif (decoded.sample_rate, decoded.layout.name) != (first.sample_rate, first.layout.name):
             raise MediaError(
                 f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first"
@@ -272,7 +274,7 @@ def _continuous(
         if at - position > LONGEST_HOLE * first.sample_rate:
             yield from _pieces(held, first)
             held = []
-            yield from _silence(at - position, first)
+            yield from _silence(at - position, first, url)
             position = at
         for samples in convert.convert(decoded):
             held.append(samples[:, max(0, -position) :])
@@ -288,8 +290,17 @@ def _time(frame: AudioFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
-def _silence(samples: int, like: AudioFrame) -> Iterator[_Piece]:
-    """Silence in pieces of a bounded size: a damaged time stamp may ask for years of it."""
+def _silence(samples: int, like: AudioFrame, url: str) -> Iterator[_Piece]:
+    """Silence in pieces of a bounded size.
+
+    Raises:
+        MediaError: a damaged time stamp asks for years of it.
+    """
+    if samples > LONGEST_SILENCE * like.sample_rate:
+        hours = samples / like.sample_rate / 3600
+        raise MediaError(
+            f"{url}: the sound has a hole of {hours:.4g} hours; remux the recording to repair its time stamps"
+        )
     for begin in range(0, samples, 4 * BLOCK):
         count = min(4 * BLOCK, samples - begin)
         yield from _pieces([np.zeros([like.layout.nb_channels, count], np.float32)], like)

@@ -81,14 +81,25 @@ class Timeline:
         tick = max(1, round(step / base))
         last = self.last_duration * scale if self.last_duration > 0 else tick
         if whole:
-            return _reduced((raw - origin) * scale, base, int(last))
+            return _reduced(_from_zero((raw - origin) * scale), base, int(last))
         index = np.arange(len(raw))
         if not len(known):
             return _reduced(index * tick, base, tick)
         times = np.interp(index, known, (raw[known] - origin) * scale)
         times += (np.minimum(index - known[0], 0) + np.maximum(index - known[-1], 0)) * tick
         ascending = np.maximum.accumulate(np.rint(times).astype(np.int64) - index) + index
-        return _reduced(ascending, base, int(last))
+        return _reduced(_from_zero(ascending), base, int(last))
+
+
+def _from_zero(times: np.ndarray) -> np.ndarray:
+    """The same times, those before 0 moved behind it: an output would hide their frames.
+
+    Only a damaged beginning has such times: the origin is where the file says that it starts.
+    """
+    if not len(times) or times[0] >= 0:
+        return times
+    index = np.arange(len(times))
+    return np.maximum.accumulate(np.maximum(times, 0) - index) + index
 
 
 def _reduced(times: np.ndarray, base: Fraction, last: int) -> tuple[np.ndarray, Fraction, int]:

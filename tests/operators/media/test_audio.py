@@ -197,6 +197,13 @@ def test_absurd_sample_rates_are_refused(tmp_path: Path, rate: int) -> None:
         load_audio(str(path))
 
 
+def test_a_hole_of_half_a_day_is_refused(zoo: Zoo, tmp_path: Path) -> None:
+    synth.write_rich(tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.tone(2), "flac", "eng")], subtitle=None)
+    synth.shifted(tmp_path / "a.mkv", tmp_path / "late.mkv", [Fraction(0), Fraction(13 * 3600)])
+    with pytest.raises(MediaError, match=r"late\.mkv: the sound has a hole of 13 hours; remux"):
+        next(audio_blocks(str(tmp_path / "late.mkv"), index=1))
+
+
 def test_silence_is_refused(tmp_path: Path) -> None:
     quiet = synth.tone(0.2, 16000, level=0.5e-3)[0]
     with pytest.raises(SilentAudioError, match=r"a\.wav: .*silent"):

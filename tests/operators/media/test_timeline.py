@@ -60,6 +60,16 @@ def test_a_frame_that_lasts_hours_keeps_the_unit_coarse() -> None:
     assert max(np.diff([int(time / base) for time in times])) < 1 << 31
 
 
+def test_frames_before_the_origin_are_shown_all_the_same() -> None:
+    """An output would hide them; all others keep their times."""
+    times = clean([0, 40, 80, 120, 200], origin=100)[0]
+    assert times == [Fraction(t, 1000) for t in (0, 1, 2, 20, 100)]
+    times = clean([NO_TIME, NO_TIME, NO_TIME, 40, 80])[0]
+    assert times[0] == 0
+    assert times[3:] == [Fraction(40, 1000), Fraction(80, 1000)]
+    assert all(np.diff(times) > 0)
+
+
 def test_outlier_is_replaced_and_not_followed() -> None:
     times = clean([40 * i if i != 20 else 900_000 for i in range(50)])[0]
     assert times == [Fraction(40 * i, 1000) for i in range(50)]
