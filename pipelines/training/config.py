@@ -41,6 +41,9 @@ class TrainingConfig(Strict):
     rate: Schedule = Schedule()
     critic_rate: float = Field(default=1e-4, gt=0, description="learning rate of the critic")
     betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(
+        default=1e-8, gt=0, description="Adam's, added to the root of the mean square gradient"
+    )
     clip: float = Field(default=10.0, gt=0, description="norm of the gradient above which it is scaled down")
     average: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the moving average of the weights"

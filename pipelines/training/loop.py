@@ -57,7 +57,7 @@ def optimisers(config: TrainingConfig, trained: nn.ModuleDict) -> dict[str, torc
     for name, network in trained.items():
         parameters = [p for p in network.parameters() if p.requires_grad]
         rate = config.rate.rate if name == "generator" else config.critic_rate
-        found[name] = torch.optim.Adam(parameters, lr=rate, betas=config.betas)
+        found[name] = torch.optim.Adam(parameters, lr=rate, betas=config.betas, eps=config.epsilon)
     return found
 
 
@@ -106,7 +106,7 @@ class Trainer:
             self.module = DistributedDataParallel(
                 self.stepped,
                 device_ids=[torch.device(device)] if device.startswith("cuda") else None,
-                find_unused_parameters=config.kind == "dnet",
+                find_unused_parameters=config.kind == "dnet" and self.step < config.loss_weights.warp_steps,
             )
 
     def state(self) -> dict[str, Any]:
@@ -220,6 +220,7 @@ class Trainer:
             name: float(nn.utils.clip_grad_norm_(network.parameters(), config.clip))
             for name, network in self.stepped.trained.items()
         }
+        sums = self._mean(sums)
         finite = all(map(_is_finite, [*norms.values(), *sums.values()]))
         if self._any(not finite):
             self._skip(before)
@@ -242,6 +243,14 @@ class Trainer:
                 f"{self.run_url}: {self.bad} steps in a row were not finite, up to step {self.step + 1}; nothing of them was saved. "
                 "Lower rate.rate, or look at the data set's sheet.jpg"
             )
+
+    def _mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Means over the workers."""
+        if self.world == 1:
+            return values
+        told = torch.tensor(list(values.values()), device=self.device)
+        dist.all_reduce(told)
+        return dict(zip(values, (told / self.world).tolist(), strict=True))
 
     def _any(self, flag: bool) -> bool:
         """Return whether a flag is set on any worker."""
