@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -209,21 +209,26 @@ class ConvBlock(nn.Module):
         return F.relu(y + x if self.residual else y, inplace=True)
 
 
-def audio_encoder() -> nn.Sequential:
-    """Wav2Lip's encoder of a mel window, used by L-Net too: (B, 1, 80, 16) -> (B, 512, 1, 1)."""
+def audio_encoder(channels: Sequence[int] = (32, 64, 128, 256, 512)) -> nn.Sequential:
+    """Wav2Lip's encoder of a mel window, used by L-Net too: (B, 1, 80, 16) -> (B, 512, 1, 1).
+
+    Args:
+        channels: of the five levels, 80x16 down to 1x1; checkpoints have the default.
+    """
+    first, second, third, fourth, fifth = channels
     residual = {"residual": True}
     return nn.Sequential(
-        ConvBlock(1, 32),
-        ConvBlock(32, 32, **residual),
-        ConvBlock(32, 32, **residual),
-        ConvBlock(32, 64, stride=(3, 1)),
-        ConvBlock(64, 64, **residual),
-        ConvBlock(64, 64, **residual),
-        ConvBlock(64, 128, stride=3),
-        ConvBlock(128, 128, **residual),
-        ConvBlock(128, 128, **residual),
-        ConvBlock(128, 256, stride=(3, 2)),
-        ConvBlock(256, 256, **residual),
-        ConvBlock(256, 512, padding=0),
-        ConvBlock(512, 512, 1, padding=0),
+        ConvBlock(1, first),
+        ConvBlock(first, first, **residual),
+        ConvBlock(first, first, **residual),
+        ConvBlock(first, second, stride=(3, 1)),
+        ConvBlock(second, second, **residual),
+        ConvBlock(second, second, **residual),
+        ConvBlock(second, third, stride=3),
+        ConvBlock(third, third, **residual),
+        ConvBlock(third, third, **residual),
+        ConvBlock(third, fourth, stride=(3, 2)),
+        ConvBlock(fourth, fourth, **residual),
+        ConvBlock(fourth, fifth, padding=0),
+        ConvBlock(fifth, fifth, 1, padding=0),
     )

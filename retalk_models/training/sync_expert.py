@@ -15,11 +15,10 @@ from retalk_models.layers.conv import ConvBlock, audio_encoder
 
 #: Frames that are looked at together, 0.2 s at 25 fps.
 FRAMES = 5
-FEATURES = 512
 
 
 def face_encoder(channels: Sequence[int]) -> nn.Sequential:
-    """Return the tower that sees: (B, 15, 48, 96) -> (B, 512, 1, 1).
+    """Return the tower that sees: (B, 15, 48, 96) -> (B, channels[-1], 1, 1).
 
     Args:
         channels: of five levels, 48x96 down to 3x3.
@@ -36,9 +35,9 @@ def face_encoder(channels: Sequence[int]) -> nn.Sequential:
         *(ConvBlock(fourth, fourth, **same), ConvBlock(fourth, fourth, **same)),
         ConvBlock(fourth, fifth, stride=2),  # 6x6
         *(ConvBlock(fifth, fifth, **same), ConvBlock(fifth, fifth, **same)),
-        ConvBlock(fifth, FEATURES, stride=2),  # 3x3
-        ConvBlock(FEATURES, FEATURES, padding=0),
-        ConvBlock(FEATURES, FEATURES, 1, padding=0),
+        ConvBlock(fifth, fifth, stride=2),  # 3x3
+        ConvBlock(fifth, fifth, padding=0),
+        ConvBlock(fifth, fifth, 1, padding=0),
     )
 
 
@@ -51,20 +50,20 @@ class SyncExpert(nn.Module):
     """Two towers; there is agreement where their features point the same way.
 
     Args:
-        channels: of the tower that sees.
+        channels: of the levels of both towers, the full size first; the last is the number of features.
     """
 
     def __init__(self, channels: Sequence[int] = (32, 64, 128, 256, 512)) -> None:
         super().__init__()
         self.face_encoder = face_encoder(channels)
-        self.audio_encoder = audio_encoder()
+        self.audio_encoder = audio_encoder(channels)
 
     def faces(self, faces: Tensor) -> Tensor:
-        """(B, 5, 3, 96, 96) RGB 0..1 -> (B, 512) of unit length, no value below 0."""
+        """(B, 5, 3, 96, 96) RGB 0..1 -> (B, F) of unit length, no value below 0."""
         return F.normalize(self.face_encoder(lower_halves(faces)).flatten(1).float(), dim=1)
 
     def sound(self, mel: Tensor) -> Tensor:
-        """(B, 1, 80, 16) log-mel window from the first of the five frames on -> (B, 512) of unit length, no value below 0."""
+        """(B, 1, 80, 16) log-mel window from the first of the five frames on -> (B, F) of unit length, no value below 0."""
         return F.normalize(self.audio_encoder(mel).flatten(1).float(), dim=1)
 
     def forward(self, faces: Tensor, mel: Tensor) -> Tensor:
