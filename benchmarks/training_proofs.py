@@ -78,7 +78,14 @@ def lnet(folder: Path, steps: int, video: str) -> dict[str, Any]:
         row["audio"] = str(folder / "talk.wav")
         video = str(manifest(folder / "lnet.csv", [row]))
     settings = Settings(
-        heads=0, faces=size, validation=0.0, test=0.0, sync="off", least_seconds=0.5, most_seconds=2.0
+        heads=0,
+        faces=size,
+        validation=0.0,
+        test=0.0,
+        sync="off",
+        least_seconds=0.5,
+        most_seconds=2.0,
+        least_face=30,
     )
     url = str(folder / "lnet-data")
     prepare(find_sources(video, "", "", "").sources, url, settings, "local", 0, lambda text: None)

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from operators.storage.files import join
 from pipelines.errors import UsageError
+from pipelines.training.agreement import anywhere, first_says, means, place
 from pipelines.training.batches import Items, batches
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, differences
@@ -83,7 +84,7 @@ class Trainer:
         tell: Callable[[str], None] = print,
     ) -> None:
         self.config, self.data, self.run_url, self.device, self.tell = config, data, run, device, tell
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank, self.world = place()
         torch.manual_seed(config.seed)
         self.networks = assemble(config, sources)
         self.networks.trained().to(device)
@@ -106,7 +107,7 @@ class Trainer:
             self.module = DistributedDataParallel(
                 self.stepped,
                 device_ids=[torch.device(device)] if device.startswith("cuda") else None,
-                find_unused_parameters=config.kind == "dnet" and self.step < config.loss_weights.warp_steps,
+                find_unused_parameters=self.step < getattr(config.loss_weights, "warp_steps", 0),
             )
 
     def state(self) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class Trainer:
             if self.step % config.evaluate_every == 0 or ended:
                 result = self._evaluate()
                 ended = ended or self._is_good_enough(result)
-            if self._agreed(ended or time.monotonic() - saved > 60 * config.checkpoint_minutes):
+            if first_says(ended or time.monotonic() - saved > 60 * config.checkpoint_minutes, self.device):
                 self._save()
                 saved = time.monotonic()
             if ended:
@@ -220,9 +221,9 @@ class Trainer:
             name: float(nn.utils.clip_grad_norm_(network.parameters(), config.clip))
             for name, network in self.stepped.trained.items()
         }
-        sums = self._mean(sums)
+        sums = means(sums, self.device)
         finite = all(map(_is_finite, [*norms.values(), *sums.values()]))
-        if self._any(not finite):
+        if anywhere(not finite, self.device):
             self._skip(before)
             return {"skipped": 1.0}
         self.bad = 0
@@ -243,30 +244,6 @@ class Trainer:
                 f"{self.run_url}: {self.bad} steps in a row were not finite, up to step {self.step + 1}; nothing of them was saved. "
                 "Lower rate.rate, or look at the data set's sheet.jpg"
             )
-
-    def _mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Means over the workers."""
-        if self.world == 1:
-            return values
-        told = torch.tensor(list(values.values()), device=self.device)
-        dist.all_reduce(told)
-        return dict(zip(values, (told / self.world).tolist(), strict=True))
-
-    def _any(self, flag: bool) -> bool:
-        """Return whether a flag is set on any worker."""
-        if self.world == 1:
-            return flag
-        told = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        return bool(told > 0)
-
-    def _agreed(self, flag: bool) -> bool:
-        """The first worker's flag."""
-        if self.world == 1:
-            return flag
-        told = torch.tensor(float(flag), device=self.device)
-        dist.broadcast(told, 0)
-        return bool(told > 0)
 
     def _save(self) -> None:
         if self.rank == 0:
