@@ -63,8 +63,8 @@ class RenderMouths(Stage):
 
     ``fault`` is read by the measures alone (`operators.evaluation.watch`).
 
-    Memory: patches (see `PatchStore`), one frame at a time, and up to `BLOCK_FRAMES` where it runs
-        backwards.
+    Memory: patches (see `PatchStore`), what `kept_cuts` holds of the segment, three frames, and up to
+        `BLOCK_FRAMES` where it runs backwards.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded output segment at ``segment["target"]``.

@@ -48,6 +48,12 @@ class KeptCuts:
             wanted: gives the box for landmarks float[68, 2] and the size of the upright picture.
         """
         self._asked[stage] = wanted
+        weakref.finalize(stage, self._forget)
+
+    def _forget(self) -> None:
+        """Drop what is kept if nobody is left who wants it."""
+        if not list(self._asked.keys()):
+            self._clear()
 
     def begin(self, video: str) -> None:
         """Drop what is kept: a segment of a video (a URL) will be read."""

@@ -60,6 +60,7 @@ def test_only_what_was_asked_for_is_kept(zoo: Zoo) -> None:
     assert not dict(kept.take(str(zoo("ten.mp4")), [(1, BOX)]))  # of another video
     del asker
     gc.collect()
+    assert kept.bytes == 0  # nobody is left who wants them
     offered(kept, url)
     assert kept.bytes == 0
 
