@@ -161,7 +161,7 @@ class Campaign:
             return "memory", f"{memory >> 20} MiB in {said['step']}: {text}"
         expected = {inputs.damaged.name, "tmp"}
         if said["step"] == "dub" and not text:
-            expected.add(inputs.output.name)
+            expected |= {inputs.output.name, inputs.output.with_suffix(".c2pa").name}  # its provenance
         if f"work is kept in {inputs.folder}" in text:
             expected.add(f".{inputs.output.name}.retalk")
         left = [path.name for path in inputs.folder.iterdir() if path.name not in expected]
