@@ -40,6 +40,7 @@ from pipelines.cli.options import (
     watermark,
 )
 from pipelines.cli.provenance import add_parser as add_provenance
+from pipelines.cli.provenance import add_provenance_options, provenance
 from pipelines.cli.stages import add_parser as add_stages
 from pipelines.cli.train import add_parser as add_train
 from pipelines.cli.verify import add_parser as add_verify
@@ -174,6 +175,7 @@ def _add_plan(commands: Any) -> None:
     add_title_options(command)
     add_engine_options(command)
     add_guards(command)
+    add_provenance_options(command)
     command.set_defaults(run=_plan)
 
 
@@ -291,7 +293,7 @@ def _plan(args: argparse.Namespace) -> int:
     from pipelines.cli.plan import show_plan
 
     profiles = args.profile or ["laptop"]
-    found = {**guards(args), "rights": rights(args), "label": label(args)}
+    found = {**guards(args), "rights": rights(args), "label": label(args), "provenance": provenance(args)}
     found["watermark"] = watermark(args)
     chosen = settings(args.settings)
     return show_plan(

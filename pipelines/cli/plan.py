@@ -23,6 +23,7 @@ from pipelines.engine.config import (
     load_profile,
     with_label,
     with_limits,
+    with_provenance,
     with_rights,
     with_watermark,
 )
@@ -44,6 +45,7 @@ from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
+from pipelines.provenance.signing import checked_signing
 from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
 from pipelines.rights.licence_clean import check_titles, clean_engine
@@ -107,6 +109,7 @@ def show_plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
     watermark: Mapping[str, Any] | None = None,
 ) -> int:
@@ -125,6 +128,7 @@ def show_plan(
             roots=roots,
             limits=limits,
             rights=rights,
+            provenance=provenance,
             label=label,
             watermark=watermark,
             progress=sys.stderr,
@@ -144,6 +148,7 @@ def plan(
     roots: Sequence[str] = (),
     limits: Mapping[str, Any] | None = None,
     rights: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     label: Mapping[str, Any] | None = None,
     watermark: Mapping[str, Any] | None = None,
     progress: TextIO | None = None,
@@ -174,6 +179,9 @@ def plan(
     built, cleaned = clean_engine(engine, options, chosen[0].rights)
     notice = with_label(chosen[0], label or {}).label
     marks = with_watermark(chosen[0], watermark or {}).watermark
+    signing = with_provenance(chosen[0], provenance or {}).provenance
+    if signing.sign_cert or signing.sign_key:  # of this user's own identity nothing is looked at or made
+        checked_signing(signing, built.config.draws)
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:
         # As the run will have it: its absolute path is part of what decides whether a title is done.

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from operators.evaluation.metric import FinishedDub, title_row
 from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.media.languages import language_tag
-from operators.storage.files import filesystem
+from operators.storage.files import exists, filesystem
 from operators.storage.redact import redact_all
 from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.execution.low_quality import Untouched, refusal_of
@@ -36,7 +36,8 @@ from pipelines.rights.labels import label_note, label_text
 from pipelines.state.content_keys import output_key
 from pipelines.state.ledger import PROVENANCE
 from pipelines.state.outputs import making
-from pipelines.state.run_directory import Record, RunDirectory, sha256_file
+from pipelines.state.run_directory import Record, RunDirectory, remove, sha256_file
+from pipelines.state.sidecars import has_sidecar, sidecar_name
 from pipelines.state.verdict import DEFAULT, Reason, reasons_of
 
 #: Entry of a record in memory that says why it could not be written.
@@ -150,6 +151,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             expect(dub, speech)
             if spec.signing is None:
                 dub.provenance = {"provenance": "off"}
+                _forget_sidecar(asked.output)  # of a signed output that this one replaces
         dub.note(*filter(None, [label_note(asked.options), NAMELESS if asked.aigc == "" else ""]))
         fs, path = filesystem(asked.output)
         dub.seconds["assemble"] = time.perf_counter() - began
@@ -157,6 +159,8 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
         record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
         _write_trace(run, record, measured.trace)
     except Exception as problem:
+        if not exists(asked.output):
+            _forget_sidecar(asked.output)
         if isinstance(problem, HeadersDifferError):
             # Nodes or runs had other versions of the encoder: no later run could join these segments either.
             run.forget(dub.title, segments)
@@ -172,6 +176,13 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     if write_record(run, record) and not spec.keep_segments:
         run.forget(dub.title, segments)
     return record
+
+
+def _forget_sidecar(output: str) -> None:
+    """Delete the manifest beside an output that has none, or has no output."""
+    if has_sidecar(output):
+        with suppress(OSError):
+            remove(sidecar_name(output))
 
 
 def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:

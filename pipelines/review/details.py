@@ -15,6 +15,7 @@ from operators.storage.redact import redact
 from pipelines.manifest.consent import CONSENT_KEYS
 from pipelines.review.verdict import Reason, Verdict
 from pipelines.state.changes import changes
+from pipelines.state.ledger import PROVENANCE
 from pipelines.state.run_directory import Record
 
 #: Points of a curve, and shots, that a page holds at most.
@@ -111,6 +112,11 @@ def options_of(record: Record) -> list[list[str]]:
     ]
     consent = record.get("consent") or {}
     found += [[f"consent.{name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
+    found += [
+        [name.replace("_", " "), str(record[name])]
+        for name in (*PROVENANCE, "watermark_id")
+        if record.get(name)
+    ]
     for stage, values in (made_of.get("options") or {}).items():
         unlabelled = not values.get("label")
         found += [

@@ -28,6 +28,7 @@ from pipelines.state.run_directory import (
     verify_checksum,
     write_checksummed,
 )
+from pipelines.state.sidecars import with_sidecars
 
 FOLDER = "made"
 #: Outputs that an error lists; a folder with more outputs than `FEW` is listed once in place of a question
@@ -47,18 +48,19 @@ def _file(run: RunDirectory, title: str, dub: str) -> str:
 
 @contextmanager
 def making(run: RunDirectory, title: str, dub: str, output: str) -> Iterator[None]:
-    """Note that an output is the run's own, around the code that writes it.
+    """Note that an output, and the manifest beside it, are the run's own, around the code that writes them.
 
     Raises:
         OSError: the note cannot be written; the output has not been touched.
     """
-    url, name = _file(run, title, dub), redact(run.relative(output))
+    url, files = _file(run, title, dub), with_sidecars([output])
+    names = {redact(run.relative(file)): file for file in files}
     earlier = (read_checksummed(url) or {}).get("outputs", {})
 
     def note(outputs: dict[str, int | None]) -> None:
         write_checksummed(url, {"title": title, "dub": dub, "outputs": outputs})
 
-    note({**earlier, name: None})
+    note({**earlier, **dict.fromkeys(names)})
     try:
         yield
     except Exception:
@@ -67,7 +69,8 @@ def making(run: RunDirectory, title: str, dub: str, output: str) -> Iterator[Non
             note(earlier) if earlier else remove(url)
         raise
     with suppress(OSError):  # the output is there, and the first note covers it
-        note({**earlier, name: _sizes([output]).get(output)})
+        sizes = _sizes(files)
+        note({**earlier, **{name: sizes[file] for name, file in names.items() if file in sizes}})
 
 
 def made_by(run: RunDirectory) -> dict[str, set[int | None]]:
@@ -96,15 +99,14 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
     Raises:
         PreflightError: a folder of outputs cannot be looked into.
     """
-    there = _sizes(
-        [
-            dub.output
-            for title in titles
-            if not title.error
-            for dub in title.dubs
-            if dub.output and not dub.error
-        ]
-    )
+    wanted = [
+        dub.output
+        for title in titles
+        if not title.error
+        for dub in title.dubs
+        if dub.output and not dub.error
+    ]
+    there = _sizes(with_sidecars(wanted))
     made = made_by(run) if there else {}
     found = {}
     for output, size in there.items():
@@ -116,7 +118,8 @@ def foreign_outputs(run: RunDirectory, titles: Sequence[Title]) -> dict[str, str
 
 def left_behind(run: RunDirectory, records: Sequence[Record]) -> list[str]:
     """Describe the files that dubs leave behind whose output has got another name: one line, or none."""
-    now = {redact(run.relative(record["output"])) for record in records}
+    files = with_sidecars([record["output"] for record in records])
+    now = {redact(run.relative(file)) for file in files}
     left = []
     for record in records:
         if "output" in (record.get("changed") or ()) and record["state"] == "done":

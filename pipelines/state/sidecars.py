@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: Suffix of a C2PA manifest in a file of its own.
 SIDECAR = ".c2pa"
 #: Outputs that have one.
@@ -13,6 +15,12 @@ def sidecar_name(url: str) -> str:
     folder, slash, name = url.rpartition("/")
     stem = name.rpartition(".")[0] or name
     return f"{folder}{slash}{stem}{SIDECAR}"
+
+
+def with_sidecars(outputs: Iterable[str]) -> list[str]:
+    """Outputs, each followed by the manifest beside it where it has one."""
+    found = ([output, sidecar_name(output)] if has_sidecar(output) else [output] for output in outputs)
+    return [file for files in found for file in files]
 
 
 def has_sidecar(output: str) -> bool:
