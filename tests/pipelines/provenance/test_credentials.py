@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pipelines.cli.main import main
 from pipelines.engine.profile_parts import ProvenanceConfig
 from pipelines.provenance.credentials import CredentialsError, load_signing
-from pipelines.provenance.home import CHAIN, KEY, ROOT, ROOT_KEY, own_roots, provenance_home
+from pipelines.provenance.home import CHAIN, KEY, LOCAL, ROOT, ROOT_KEY, own_roots, provenance_home
 from pipelines.provenance.identity import local_identity, make_identity, new_identity
 from pipelines.provenance.signing import checked_signing
 from pipelines.state.outputs import ExistingOutputError
@@ -164,7 +164,7 @@ def test_a_run_with_a_wrong_key_does_nothing(footage: Path, tmp_path: Path, file
     with pytest.raises(CredentialsError, match="chmod 600"):
         go([row(footage)], tmp_path / "run", provenance=given)
     assert not (tmp_path / "run" / "records").exists()
-    assert not provenance_home().exists()
+    assert not (provenance_home() / LOCAL).exists()
 
 
 def test_a_manifest_of_somebody_else_beside_an_output_is_not_overwritten(
