@@ -77,8 +77,9 @@ def test_an_output_tells_how_it_was_made_and_the_ledger_knows_it(
     assert found["state"] == "Trusted"
     assert found["manifest"] == record["manifest_id"]
     assert [one["action"] for one in found["actions"]] == [
-        *("c2pa.opened", "c2pa.translated", "c2pa.dubbed", "c2pa.transcoded")
+        *("c2pa.opened", "c2pa.translated", "c2pa.dubbed", "c2pa.watermarked.bound", "c2pa.transcoded")
     ]
+    assert [one["value"] for one in found["soft_bindings"]] == [record["watermark_id"]]
     assert found["actions"][2]["digitalSourceType"].endswith(BUNDLED)
     assert [(one["title"], one["relationship"]) for one in found["ingredients"]] == [
         ("a.mp4", "parentOf"),
