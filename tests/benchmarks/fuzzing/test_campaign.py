@@ -124,6 +124,7 @@ def _fuzz(folder: Path, *arguments: str) -> Journal:
     return journal
 
 
+@pytest.mark.timeout(1800)  # a minute on two cores that have nothing else to do
 def test_the_first_300_cases(tmp_path: Path) -> None:
     """The undamaged files are dubbed; 300 damaged ones are probed and planned, and every tenth of them dubbed."""
     found = _fuzz(tmp_path, "--first", "-19", "--count", "319", "--dub-every", "10").verdicts
