@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,7 @@ import av.error
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from operators.media.channel_names import WithoutNames, foreign_order
 from operators.media.reading import reading
 from operators.storage.errors import MediaError
 from operators.storage.files import filesystem, fingerprint, open_media
@@ -71,7 +72,20 @@ def open_input(url: str) -> Iterator[av.container.InputContainer]:
 
 
 def _opened(url: str) -> Iterator[av.container.InputContainer]:
-    source: Any = open_media(url)
+    with ExitStack() as stack:
+        container = stack.enter_context(_source(url, open_media(url)))
+        if order := foreign_order(container):
+            stack.close()
+            container = stack.enter_context(_source(url, WithoutNames(url)))
+            if foreign_order(container):
+                raise MediaError(
+                    f"{url}: the order of its sound's channels cannot be read ({order}); convert the sound"
+                )
+        yield container
+
+
+@contextmanager
+def _source(url: str, source: Any) -> Iterator[av.container.InputContainer]:
     try:
         try:
             container = av.open(source, "r", buffer_size=READ_BLOCK, container_options=_OPENED, **_TOLERANT)

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 Mode = Literal["off", "on", "frame"]
 MODES: tuple[str, ...] = get_args(Mode)
-WEAKEST, STRONGEST = 0.25, 2.0
+#: Factors of the amplitude: least, usual (no pattern is seen), most.
+WEAKEST, USUAL, STRONGEST = 0.25, 0.6, 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Marking:
     """
 
     watermark: Mode = "off"
-    watermark_strength: float = 1.0
+    watermark_strength: float = USUAL
     watermark_key: str = ""
     watermark_of: str = ""
 

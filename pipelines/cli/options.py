@@ -126,7 +126,7 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         "--watermark-strength",
         type=float,
         metavar="FACTOR",
-        help="amplitude of the mark in the picture, 0.25 to 2 (default: 1)",
+        help="amplitude of the mark in the picture, 0.25 to 2 (default: 0.6)",
     )
     group.add_argument(
         "--watermark-key",

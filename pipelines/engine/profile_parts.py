@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.media.label import Position
 from operators.media.limits import MediaLimits
-from operators.watermark.marking import STRONGEST, WEAKEST, Mode
+from operators.watermark.marking import STRONGEST, USUAL, WEAKEST, Mode
 
 
 class Strict(BaseModel):
@@ -216,7 +216,7 @@ class WatermarkConfig(Strict):
         description="on: the speech and what is drawn; frame: the speech and the whole picture; off",
     )
     strength: float = Field(
-        default=1.0, ge=WEAKEST, le=STRONGEST, description="factor of the amplitude in the picture"
+        default=USUAL, ge=WEAKEST, le=STRONGEST, description="factor of the amplitude in the picture"
     )
     key: str = Field(
         default="",
