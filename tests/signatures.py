@@ -17,16 +17,35 @@ def without_signature(path: Path) -> bytes:
 
 
 def without_box(content: bytes) -> bytes:
-    """The content of an MP4 file without its C2PA box."""
+    """The content of an MP4 file without its C2PA box, its samples where they lie without it."""
     if content[4:8] != b"ftyp":
         return content
-    file, kept = io.BytesIO(content), b""
+    file, kept, moved = io.BytesIO(content), b"", 0
     while len(head := file.read(8)) == 8:
         size = int.from_bytes(head[:4], "big")
         if size == 1:
             size = int.from_bytes(content[file.tell() : file.tell() + 8], "big")
         assert size >= 8, "boxes that go to the end of a file are not written here"
         box = head + file.read(size - 8)
-        if not (head[4:] == b"uuid" and box[8:24] == C2PA_BOX):
+        if head[4:] == b"uuid" and box[8:24] == C2PA_BOX:
+            moved = len(box)
+        elif head[4:] == b"moov":
+            kept += earlier(box, moved)
+        else:
             kept += box
     return kept + head
+
+
+def earlier(contents: bytes, bytes_: int) -> bytes:
+    """A table of contents whose samples lie so many bytes earlier."""
+    made = bytearray(contents)
+    for kind, length in ((b"stco", 4), (b"co64", 8)):
+        place = contents.find(kind)
+        while place >= 0:
+            first = place + 12
+            count = int.from_bytes(contents[place + 8 : first], "big")
+            for at in range(first, first + count * length, length):
+                value = int.from_bytes(contents[at : at + length], "big") - bytes_
+                made[at : at + length] = value.to_bytes(length, "big")
+            place = contents.find(kind, place + 4)
+    return bytes(made)

@@ -47,6 +47,8 @@ def start(
     with (at.folder / "said.txt").open("ab") as said:
         # The last runner given counts.
         command += ["--profile", profile, "--quiet", "--runner", "ray", *more]
+        # Marks would differ from the calm run's: their ids depend on the files that a dub is made of.
+        command += ["--watermark", "off"]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
         return subprocess.Popen(command, cwd=ROOT, env=clean, start_new_session=True, **pipes)
 

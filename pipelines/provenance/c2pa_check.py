@@ -179,7 +179,9 @@ def read_manifest(path: Path, name: str, anchors: str = "", sidecar: Path | None
 
 def mime_of(name: str) -> str | None:
     """The type of a file by its name, None for one that carries no manifests."""
-    return MIME.get(Path(name.partition("?")[0] if "://" in name else name).suffix.lower())
+    # Only web addresses have queries; a question mark in a key of an object store is a letter.
+    query = name.lower().startswith(("http://", "https://"))
+    return MIME.get(Path(name.partition("?")[0] if query else name).suffix.lower())
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def go(rows: Any, folder: Path, *between: str, ray: bool = False, pools: int = 2
         engine=engine,
         profile=profile_config(pools, options.pop("frames", 7)),
         runner="ray" if ray else "local",
+        # The id of a mark depends on the files that a dub is made of: copies elsewhere have another one.
+        watermark={"mode": "off"},
         **options,
     )
 

@@ -30,6 +30,7 @@ from operators.retalk.source import standard_points
 from operators.segment import Segment
 from operators.stage import Stage
 from retalk_models import build
+from retalk_models.inference.memory import GPU_BATCH
 from retalk_models.networks.parsenet import LABELS
 from tests.pipelines.conftest import make_speech
 from tests.retalk_home import OPTIONS, made_up, make_home, standard_landmarks
@@ -263,4 +264,4 @@ def test_half_precision_is_for_who_asks() -> None:
     assert Compute.of("cpu").precision == "auto"
     assert Compute.of("cpu", "float16").precision == "auto"  # slower than float32 there
     assert Compute.of("cpu", "bfloat16").precision == "bfloat16"
-    assert Compute.of("cuda:0", "float16") == Compute("cuda:0", batch=16, precision="float16")
+    assert Compute.of("cuda:0", "float16") == Compute("cuda:0", batch=GPU_BATCH, precision="float16")

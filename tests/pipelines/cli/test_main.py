@@ -478,7 +478,7 @@ def test_stages_states_the_memory_of_the_networks(capsys: pytest.CaptureFixture[
     """Of the networks that the options choose."""
     assert cli.main(["stages", "--engine", "retalk", "--options"]) == 0
     shown = capsys.readouterr().out
-    assert "\nlnet: lnet: 488 MiB of weights, and 237 MiB while they run on a GPU, 16 pictures" in shown
+    assert "\nlnet: lnet: 488 MiB of weights, and 474 MiB while they run on a GPU, 32 pictures" in shown
     assert "\nenet: enet, gfpgan, parsenet: 533 MiB" in shown
     settings = ["--set", "enet.restoration=none", "--set", "enet.mask=ellipse"]
     assert cli.main(["stages", "--engine", "retalk", "--options", *settings]) == 0

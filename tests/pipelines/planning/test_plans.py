@@ -36,6 +36,9 @@ DUB = Dub(
     {"level": {"gain": 0.5, "pads": [0, 1]}},
     "wrong",
     "centre",
+    {"who": "Anna"},
+    "we",
+    {"mode": "on"},
 )
 TITLE = Title(
     "epä 1", "v.mp4", (DUB, Dub("fra", "t.wav", "p.mp4")), "left", {"level": {"gain": 2}}, "row 3", "bad"
@@ -58,6 +61,9 @@ def full() -> TitlePlan:
         seconds={"detect": 0.25},
         measured=[{"name": "sharpness", "value": 1.5}],
         reasons=[{"text": "soft", "at": 1.5}],
+        provenance={"signed_by": "we"},
+        mark_id="0f" * 8,
+        mark_speech=6.5,
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
 
