@@ -11,7 +11,7 @@ import dataclasses
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipelines.execution.coordinator_client import NAMESPACE
@@ -21,6 +21,8 @@ from pipelines.provenance.findings import printable
 
 #: Seconds that an assembler waits for a signature.
 SIGNATURE_TIMEOUT = 600.0
+#: Seconds that the end of a run waits for the desk, and for the thread that serves it.
+CLOSE_TIMEOUT = 20.0
 
 
 class DeskError(RuntimeError):
@@ -45,8 +47,12 @@ class Desk:
             self._answers.pop(number, None)
 
     async def request(self) -> tuple[str, bytes]:
-        """Wait for a request: its number, and what is to be signed."""
+        """Wait for a request: its number, and what is to be signed; no number: there are no more."""
         return await self._requests.get()
+
+    async def close(self) -> None:
+        """Tell whoever waits for requests that no more will come."""
+        await self._requests.put(("", b""))
 
     async def answer(self, number: str, signature: bytes, problem: str) -> None:
         """Answer a request; one whose asker is gone is passed over."""
@@ -99,7 +105,11 @@ def signing_desk(signing: Signing | None) -> Iterator[Signing | None]:
         yield dataclasses.replace(signing, sign=AskDesk(name))
     finally:
         if not ray_lost():
-            ray.kill(desk)  # ends the thread, too
+            # The thread must not be inside Ray when Ray is shut down: that ends the process.
+            with suppress(Exception):
+                ray.get(desk.close.remote(), timeout=CLOSE_TIMEOUT)
+                thread.join(CLOSE_TIMEOUT)
+            ray.kill(desk)
 
 
 def _serve(desk: Any, sign: Sign) -> None:
@@ -109,10 +119,12 @@ def _serve(desk: Any, sign: Sign) -> None:
     while True:
         try:
             number, data = ray.get(desk.request.remote())
+            if not number:
+                return
             try:
                 signature, problem = sign(data), ""
             except Exception as error:
                 signature, problem = b"", printable(error)
             ray.get(desk.answer.remote(number, signature, problem))
-        except Exception:  # the run has ended, or Ray has
+        except (Exception, SystemExit):  # the run has ended, or Ray has, which raises the latter
             return

@@ -196,6 +196,8 @@ def sidecar_of(url: str) -> Iterator[Path | None]:
         yield None
         return
     fs, path = filesystem(name)
+    if not fs.isfile(path):  # a pipe or a device would never end
+        raise ManifestError("what lies beside it under the name of its manifest is no file: not read")
     size = int(fs.info(path).get("size") or 0)
     if size > MAX_SIDECAR:
         raise ManifestError(

@@ -89,8 +89,12 @@ class Ledger:
         return ledger
 
     def row(self, findings: Sequence[Finding]) -> Record | None:
-        """Return the row of the dub that findings name, None if there is none."""
-        named = (one for finding in findings for one in finding.ids)
+        """Return the row of the dub that findings name, None if there is none.
+
+        A manifest of an unknown signer, or of a file that was changed, may name what it likes: only a trusted one and a
+        mark that was found count.
+        """
+        named = (one for finding in findings if finding.state in ("trusted", "found") for one in finding.ids)
         return next((self.rows[one] for one in named if one in self.rows), None)
 
 
@@ -124,7 +128,8 @@ def files_of(url: str) -> Iterator[str]:
     if not fs.isdir(path):
         raise UsageError(f"{url}: no such file or folder; check the path")
     own = WORK if fs.isfile(f"{path}/run.json") else ()
-    names = (str(name) for name in fs.find(path))
+    # A pipe or a device would never end.
+    names = (str(name) for name in fs.find(path) if is_url(url) or Path(name).is_file())
     found = sorted(name for name in names if suffix(name) in MIME and not _passed(name[len(path) :], own))
     if not found:
         raise UsageError(f"{url}: holds no media files ({', '.join(sorted(MIME))})")

@@ -18,7 +18,7 @@ from pipelines.provenance.c2pa_check import MAX_SIDECAR
 from pipelines.provenance.findings import Finding, Subject, Trust
 from pipelines.provenance.home import ROOT
 from pipelines.provenance.identity import local_identity, make_identity
-from pipelines.provenance.verify import CHECKS, Verification, verify_file
+from pipelines.provenance.verify import CHECKS, Ledger, Verification, files_of, verify_file
 from tests.pipelines.conftest import make_video
 from tests.pipelines.provenance.signed import sign_file
 
@@ -286,3 +286,22 @@ def test_this_users_own_root_is_trusted(plain: Path, tmp_path: Path) -> None:
     own = {path.name: path.read_bytes() for path in folder.iterdir()}
     sign_file(plain, tmp_path / "own.mp4", own)
     assert main(["verify", str(tmp_path / "own.mp4")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [("trusted", True), ("found", True), ("untrusted", False), ("tampered", False), ("none", False)],
+)
+def test_a_manifest_of_a_stranger_leads_to_no_row(state: Any, found: bool) -> None:
+    ledger = Ledger({"0f0f": {"title": "a"}})  # type: ignore[dict-item]
+    row = ledger.row([Finding("c2pa", state, "", ids=["0f0f"])])
+    assert (row is not None) is found
+
+
+def test_a_pipe_is_not_read(signed: Path, plain: Path) -> None:
+    os.mkfifo(signed.parent / "pipe.mp4")
+    assert list(files_of(str(signed.parent))) == [str(signed)]
+    beside = signed.parent / "beside.mkv"
+    beside.write_bytes(plain.read_bytes())
+    os.mkfifo(beside.with_suffix(".c2pa"))
+    assert checked(beside).state == "unreadable"
