@@ -36,6 +36,7 @@ class Glance:
         chroma_location: H.273's number of the place of chroma samples; 0, left, where nothing is said.
         pix_fmt: FFmpeg's name of their pixel format; "" where none can be decoded.
         transparent: one of them has pixels that are not opaque.
+        unread_alpha: the stream says that it has transparency which FFmpeg's decoder does not read (VP8, VP9).
     """
 
     fields: str
@@ -43,6 +44,7 @@ class Glance:
     chroma_location: int
     pix_fmt: str
     transparent: bool = False
+    unread_alpha: bool = False
 
 
 @kept_by_file(64)
@@ -66,7 +68,9 @@ def glance(url: str) -> Glance:
         location = chroma_location(stream)
         if stream.codec_context.name == "dvvideo" and pix_fmt == "yuv420p":
             location = DV_CHROMA
-    return Glance(fields, frozenset(kinds), location, pix_fmt, transparent)
+        said = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
+        unread = said and stream.codec_context.name in ("vp8", "vp9")
+    return Glance(fields, frozenset(kinds), location, pix_fmt, transparent, unread)
 
 
 def _some(url: str) -> Iterator[VideoFrame]:

@@ -169,6 +169,8 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
             f"the picture: interlaced ({before.fields} field first), written as progressive "
             "(H.264 holds 4:2:0 fields only of heights that divide by 4; HEVC, AV1 and DNxHR are written without fields)"
         )
+    if before.unread_alpha:
+        notes.append("the picture: its transparency is lost: FFmpeg does not read the alpha of VP8 and VP9")
     if still and before.transparent and not after.transparent:
         notes.append("the picture: transparent parts become opaque")
     gone = {text for kind, text in _SIDE_DATA.items() if kind in before.side_data - after.side_data}

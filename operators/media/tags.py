@@ -24,6 +24,7 @@ _FILE_TAGS = {
     "number_of_frames",
     "number_of_bytes",
     "bps",
+    "alpha_mode",
 }
 #: Apple's keys, which are written with small letters; Matroska makes them capitals.
 _APPLE, _ISO6709 = "com.apple.quicktime.", "iso6709"

@@ -169,7 +169,10 @@ def dry_run(
     progress.phase("looking for shots and faces")
     asked = {
         name: options[name]
-        for name in ("engine", "options", "defaults", "roots", "limits", "rights", "label", "watermark")
+        for name in (
+            *("engine", "options", "defaults", "roots", "limits"),
+            *("rights", "label", "watermark", "provenance"),
+        )
     }
     run_dir = directory if has_work(directory) else None
     found = plan([row], run_dir=run_dir, profiles=[options["profile"]], **asked)

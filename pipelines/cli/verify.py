@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 #: Exit codes beside those of all commands: valid, but by a signer who is not trusted, or recognised by a mark alone; nothing found.
 UNKNOWN, NOTHING = 5, 6
 DESCRIPTION = """\
-Look for signed provenance (C2PA) in files and beside them (NAME.c2pa), and say who has signed each one, whether it was changed since,
-and, with --ledger, which row of a run it is. Trusted are this user's own signing root (`retalk provenance init`) and the certificates
-that --trust names. Files of any origin are read, in a process with limits (docs/provenance.md)."""
+Look for signed provenance (C2PA) in files and beside them (NAME.c2pa), and for watermarks, and say who has signed each one, whether it
+was changed since, whose mark it carries, and, with --ledger, which row of a run it is. Trusted are this user's own signing root
+(`retalk provenance init`) and the certificates that --trust names. Files of any origin are read, in a process with limits
+(docs/provenance.md, docs/watermark.md)."""
 EXAMPLES = """\
 Examples:
 
@@ -56,6 +57,12 @@ def add_parser(commands: Any) -> None:
         help="file of root certificates to trust, beside this user's own; may be repeated",
     )
     command.add_argument(
+        "--watermark-key",
+        default="",
+        metavar="FILE",
+        help="key of the watermarks to look for, a file or env:NAME; default: $RETALK_WATERMARK_KEY, else this user's own",
+    )
+    command.add_argument(
         "--remote",
         action="store_true",
         help="fetch a manifest that a file only refers to; without it, no address in a file is ever asked",
@@ -71,7 +78,7 @@ def show_verification(args: argparse.Namespace) -> int:
     from pipelines.provenance.verify import ORDER, Ledger, as_json, files_of, verify_file
 
     anchors = "\n".join([_certificates(path) for path in (*map(str, own_roots()), *args.trust)])
-    trust = Trust(anchors, args.remote)
+    trust = Trust(anchors, args.remote, args.watermark_key)
     ledger = Ledger.read(args.ledger) if args.ledger else None
     done, problems = [], []
     for given in args.files:
@@ -83,7 +90,7 @@ def show_verification(args: argparse.Namespace) -> int:
                 continue
             done.append(found)
             if not args.json:
-                tell("\n".join(_lines(found)))
+                tell("\n".join(_lines(found, ledger is not None)))
     for text in problems:
         tell(f"retalk verify: {text}", sys.stderr)
     states = [one.state for one in done]
@@ -100,13 +107,15 @@ def _exit_code(state: State | None) -> int:
     return {"bad": FAILED, "none": NOTHING, "marked": UNKNOWN, "untrusted": UNKNOWN, "trusted": DONE}[state]
 
 
-def _lines(found: Verification) -> list[str]:
-    """A file's findings for people."""
+def _lines(found: Verification, asked: bool) -> list[str]:
+    """A file's findings for people; ``asked``: a ledger was given."""
     lines = [found.file] + [f"  {finding.check}: {finding.text}" for finding in found.findings]
     if (row := found.row) is not None:
         lines.append(
             f"  ledger: title {row['title']}, dub {row['dub']}, output {row['output']}, {row['finished']}"
         )
+    elif asked:
+        lines.append("  ledger: no row that a trusted manifest or a mark leads to")
     return lines
 
 

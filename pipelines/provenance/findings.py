@@ -21,10 +21,12 @@ class Trust:
     Attributes:
         anchors: PEM certificates of trusted roots, one after the other.
         remote: a manifest that a file only refers to may be fetched.
+        mark_key: of the watermarks to look for, as `pipelines.provenance.watermarks.read_key` takes it.
     """
 
     anchors: str = ""
     remote: bool = False
+    mark_key: str = ""
 
 
 @dataclass(frozen=True)

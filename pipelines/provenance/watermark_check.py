@@ -31,9 +31,9 @@ MOUTH = (0.05, 0.40, 0.95, 1.15)
 
 
 def watermark_check(subject: Subject) -> Finding:
-    """Look for the marks of this user's key (or the one in ``RETALK_WATERMARK_KEY``) in sound and pictures."""
+    """Look for the marks of a key in sound and pictures."""
     try:
-        key = read_key()
+        key = read_key(subject.trust.mark_key)
     except UsageError as problem:
         return Finding("watermark", "skipped", f"not looked for: {problem}")
     readings = {
@@ -64,17 +64,24 @@ def conclude(key: MarkKey, readings: dict[str, Reading]) -> Finding:
         word = decode(key, soft)
         if word.valid and chance < LIKELY:
             where = "speech and picture together" if carrier == "both" else f"the {carrier}"
-            text = f"the id {word.id} stands in {where} (by chance at most {chance:.0e}: {_each(readings)})"
+            text = f"the id {word.id} stands in {where} (by chance at most {_probability(chance)}: {_each(readings)})"
             return Finding("watermark", "found", text, [word.id], {**details, "id": word.id})
     if chance < SURE:
-        text = f"a mark of this key is there, but its id cannot be read (by chance at most {chance:.0e}: {_each(readings)})"
+        text = f"a mark of this key is there, but its id cannot be read (by chance at most {_probability(chance)}: {_each(readings)})"
         return Finding("watermark", "found", text, [], details)
     looked = f" ({_each(readings)})" if readings else ", for there is neither sound nor a picture"
-    return Finding("watermark", "none", f"no mark of this key{looked}", [], details)
+    sure = "no mark of this key"
+    if chance < LIKELY:
+        sure = "signs of a mark of this key, too weak to count as one"
+    return Finding("watermark", "none", f"{sure}{looked}", [], details)
+
+
+def _probability(p: float) -> str:
+    return f"{p:.1e}" if p > 0 else "1e-300"
 
 
 def _each(readings: dict[str, Reading]) -> str:
-    return ", ".join(f"{name} p = {reading.p:.1e}" for name, reading in readings.items())
+    return ", ".join(f"{name} p = {_probability(reading.p)}" for name, reading in readings.items())
 
 
 def _speech(path: str, key: MarkKey) -> Reading | None:
