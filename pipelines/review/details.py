@@ -79,6 +79,7 @@ def detail(
         "money": money,
         "options": options_of(record),
         "models": models_of(record),
+        "provenance": marks_of(record),
         "earlier": _earlier(folder, record, earlier),
         "traced": traced,
     }
@@ -110,13 +111,6 @@ def options_of(record: Record) -> list[list[str]]:
         for name in ("face", "length", "audio", "loudness", "place")
         if made_of.get(name)
     ]
-    consent = record.get("consent") or {}
-    found += [[f"consent.{name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
-    found += [
-        [name.replace("_", " "), str(record[name])]
-        for name in (*PROVENANCE, "watermark_id")
-        if record.get(name)
-    ]
     for stage, values in (made_of.get("options") or {}).items():
         unlabelled = not values.get("label")
         found += [
@@ -124,6 +118,20 @@ def options_of(record: Record) -> list[list[str]]:
             for name, value in values.items()
             if value not in ("", None) and not (unlabelled and name.startswith("label_"))
         ]
+    return [[name, redact(value)[:200]] for name, value in found]
+
+
+def marks_of(record: Record) -> list[list[str]]:
+    """Who made a dub and by what it is recognised: name and value of its signature, its watermark and the consent."""
+    found = [[name.replace("_", " "), str(record[name])] for name in PROVENANCE if record.get(name)]
+    marks = (
+        ("watermark_id", "watermark's id"),
+        ("watermark", "watermark in the picture"),
+        ("watermark_speech", "watermark in the speech, strength"),
+    )
+    found += [[text, str(record[name])] for name, text in marks if record.get(name) is not None]
+    consent = record.get("consent") or {}
+    found += [[f"consent: {name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
     return [[name, redact(value)[:200]] for name, value in found]
 
 

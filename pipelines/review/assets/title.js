@@ -81,6 +81,7 @@ export function title(detail, trace, neighbours, changed) {
     detail.notes.length ? [el("h2", {}, "Notes"), el("ul", {}, detail.notes.map((note) => el("li", {}, note)))] : null,
     el("h2", {}, "Details"),
     el("dl", {}, facts.map(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
+    folded("Provenance: signature, watermark, consent", detail.provenance),
     folded("Options", detail.options),
     folded("Model files and their licences", detail.models),
   );

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from operators.storage.redact import redact
-from pipelines.review.details import POINTS, SHOTS, curves, detail, kept, models_of, options_of
+from pipelines.review.details import POINTS, SHOTS, curves, detail, kept, marks_of, models_of, options_of
 from tests.pipelines.review.records import metric, record
 
 MADE_OF: dict[str, Any] = {
@@ -62,14 +62,27 @@ def test_reasons_are_counted_over_all_shots() -> None:
     assert curves({**trace(4), "shots": many})["kept"] == kept(many)
 
 
-def test_consent_and_labels_are_shown_where_there_are_any() -> None:
+def test_signature_marks_consent_and_labels_are_shown_where_there_are_any() -> None:
     label = {"label": "AI", "label_seconds": "5", "label_position": "top", "label_font": ""}
     made = {"face": "left", "options": {"render": label, "paste": {**label, "label": ""}}}
     consent = {"who": "Ana Lind", "url": "https://rights.example/a?token=secret", "text": None}
+    signed = {
+        "provenance": "embedded",
+        "signed_by": "Studio",
+        "watermark_id": "0f0f",
+        "watermark_speech": 9.5,
+    }
+    assert marks_of({**record("a"), **signed, "consent": consent}) == [
+        ["provenance", "embedded"],
+        ["signed by", "Studio"],
+        ["watermark's id", "0f0f"],
+        ["watermark in the speech, strength", "9.5"],
+        ["consent: who", "Ana Lind"],
+        ["consent: url", redact(consent["url"] or "")],
+    ]
+    assert marks_of(record("a")) == []
     assert options_of({**record("a", ingredients=made), "consent": consent}) == [
         ["face", "left"],
-        ["consent.who", "Ana Lind"],
-        ["consent.url", redact(consent["url"] or "")],
         ["render.label", "AI"],
         ["render.label_seconds", "5"],
         ["render.label_position", "top"],
