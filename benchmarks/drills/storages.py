@@ -119,10 +119,10 @@ def full_outputs(folder: Path, titles: int = 12, ray: bool = True) -> dict[str, 
             if r["state"] == "failed"
         }
         check(at, calm, failed)
-        kept = {key: path.read_bytes() for key, path in at.outputs().items() if key not in failed}
+        kept = {path: path.read_bytes() for path in at.out.rglob("*") if path.is_file()}
     assert 0 < len(failed) < len(at.outputs()), f"{len(failed)} of {len(at.outputs())} have failed"
-    for key, content in kept.items():
-        at.outputs()[key].write_bytes(content)
+    for path, content in kept.items():
+        path.write_bytes(content)
     computed = len(at.written())
     assert _limited(at, files, None, ray) == DONE, processes.said(at)
     assert len(at.written()) == computed, "nothing was computed again: the segments were there"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -157,7 +158,8 @@ class Campaign:
             return "crash", f"{signal.Signals(-status).name} in {said['step']}: {text}"
         if status or said["problem"]:
             return said["problem"] or "traceback", text
-        if memory > MOST_MEMORY:
+        # A fork begins with the memory of this process.
+        if memory > MOST_MEMORY + (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10):
             return "memory", f"{memory >> 20} MiB in {said['step']}: {text}"
         expected = {inputs.damaged.name, "tmp"}
         if said["step"] == "dub" and not text:

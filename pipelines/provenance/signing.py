@@ -125,6 +125,37 @@ def _signed_file(
             return _sign(builder, signing, tsa, mime, source, target)
 
 
+class _Told:
+    """A file whose errors are kept: the library only says that there was one.
+
+    Args:
+        file: to write to.
+        problems: of writing, filled.
+    """
+
+    def __init__(self, file: Any, problems: list[Exception]) -> None:
+        self._file, self._problems = file, problems
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        """As of the file."""
+        try:
+            return int(self._file.write(data))
+        except OSError as problem:
+            self._problems.append(problem)
+            raise
+
+    def flush(self) -> None:
+        """As of the file."""
+        try:
+            self._file.flush()
+        except OSError as problem:
+            self._problems.append(problem)
+            raise
+
+
 def _sign(builder: c2pa.Builder, signing: Signing, tsa: str, mime: str, source: Any, target: Any) -> bytes:
     problems: list[Exception] = []
 
@@ -138,7 +169,7 @@ def _sign(builder: c2pa.Builder, signing: Signing, tsa: str, mime: str, source: 
     try:
         algorithm = c2pa.C2paSigningAlg[signing.algorithm.upper()]
         signer = c2pa.Signer.from_callback(sign, algorithm, signing.chain, tsa or None)
-        return bytes(builder.sign(signer, mime, source, target))
+        return bytes(builder.sign(signer, mime, source, _Told(target, problems)))
     except c2pa.C2paError as problem:
         why = problems[0] if problems else problem
         raise SigningError(f"cannot be signed: {printable(redact(str(why)))}") from why

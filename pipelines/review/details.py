@@ -122,7 +122,7 @@ def options_of(record: Record) -> list[list[str]]:
 
 
 def marks_of(record: Record) -> list[list[str]]:
-    """Who made a dub and by what it is recognised: name and value of its signature, its watermark and the consent."""
+    """Signature, watermark and consent of a dub: name and value."""
     found = [[name.replace("_", " "), str(record[name])] for name in PROVENANCE if record.get(name)]
     marks = (
         ("watermark_id", "watermark's id"),
