@@ -94,7 +94,10 @@ def _on_ray(request: Request) -> dict[str, Any]:
             ),
         )
         metrics = trainer.fit().metrics
-    return dict(metrics or {})
+    # Ray keeps what was reported with a checkpoint only; ours lie in the training's own folder.
+    found = Checkpoints(request.run).latest()
+    assert found is not None, "a training that has ended has written its last step"
+    return {"step": found[1]["step"], "skipped": found[1]["counts"]["skipped"], **(metrics or {})}
 
 
 def _ray_worker(loop_config: dict[str, Any]) -> None:
