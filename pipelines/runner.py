@@ -21,12 +21,7 @@ from pipelines.engine.config import (
     EngineConfig,
     ProfileConfig,
     load_profile,
-    with_label,
-    with_limits,
-    with_provenance,
-    with_review,
-    with_rights,
-    with_watermark,
+    with_sections,
 )
 from pipelines.engine.metrics import REVIEW
 from pipelines.engine.model_files import check_weights, wanted_files
@@ -183,11 +178,15 @@ def run(
     """
     if on_low_quality not in LOW_QUALITY:
         raise UsageError(f"on_low_quality {on_low_quality!r}: choose {', '.join(LOW_QUALITY)}")
-    chosen = with_limits(load_profile(profile) if isinstance(profile, str) else profile, limits or {})
-    chosen = with_review(chosen, (options or {}).get(REVIEW, {}))
-    chosen = with_label(with_rights(chosen, rights or {}), label or {})
-    chosen = with_provenance(chosen, provenance or {})
-    chosen = with_watermark(chosen, watermark or {})
+    chosen = with_sections(
+        load_profile(profile) if isinstance(profile, str) else profile,
+        limits=limits,
+        review=(options or {}).get(REVIEW),
+        rights=rights,
+        label=label,
+        provenance=provenance,
+        watermark=watermark,
+    )
     built, noticed = clean_engine(engine, options, chosen.rights)
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)

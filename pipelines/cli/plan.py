@@ -21,11 +21,7 @@ from pipelines.engine.config import (
     EngineConfig,
     ProfileConfig,
     load_profile,
-    with_label,
-    with_limits,
-    with_provenance,
-    with_rights,
-    with_watermark,
+    with_sections,
 )
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
@@ -175,11 +171,10 @@ def plan(
         >>> print(*found.lines, sep="\\n")  # doctest: +SKIP
     """
     loaded = [load_profile(one) if isinstance(one, str) else one for one in profiles]
-    chosen = [with_rights(with_limits(one, limits or {}), rights or {}) for one in loaded]
+    chosen = [with_sections(one, limits=limits, rights=rights) for one in loaded]
     built, cleaned = clean_engine(engine, options, chosen[0].rights)
-    notice = with_label(chosen[0], label or {}).label
-    marks = with_watermark(chosen[0], watermark or {}).watermark
-    signing = with_provenance(chosen[0], provenance or {}).provenance
+    first = with_sections(chosen[0], label=label, watermark=watermark, provenance=provenance)
+    notice, marks, signing = first.label, first.watermark, first.provenance
     if signing.sign_cert or signing.sign_key:  # of this user's own identity nothing is looked at or made
         checked_signing(signing, built.config.draws)
     work, plans = Work(), list[TitlePlan]()

@@ -189,6 +189,8 @@ class ProfileConfig(Strict):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+#: Options that change sections of a profile, for messages; other sections have their own names.
+SAID = {"limits": "--limit", "review": "--set: review"}
 
 
 def names(kind: Literal["engines", "profiles"]) -> list[str]:
@@ -272,69 +274,23 @@ def load_profile(name_or_path: str) -> ProfileConfig:
     return _load("profiles", name_or_path, ProfileConfig)
 
 
-def with_limits(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with other limits.
+def with_sections(profile: ProfileConfig, **changed: Mapping[str, Any] | None) -> ProfileConfig:
+    """Return a profile with other values in some of its sections.
+
+    Args:
+        profile: is left as it is.
+        changed: by section, such as ``limits``: values by name; None: none.
 
     Raises:
-        ConfigError: an unknown limit or a wrong value.
+        ConfigError: an unknown name or a wrong value.
     """
-    return _with_section(profile, "limits", changed, "--limit")
-
-
-def with_review(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with other thresholds for review.
-
-    Raises:
-        ConfigError: an unknown threshold or a wrong value.
-    """
-    return _with_section(profile, "review", changed, "--set: review")
-
-
-def with_rights(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with other conditions on rights.
-
-    Raises:
-        ConfigError: an unknown condition or a wrong value.
-    """
-    return _with_section(profile, "rights", changed, "rights")
-
-
-def with_label(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with another notice on the picture.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-    """
-    return _with_section(profile, "label", changed, "label")
-
-
-def with_provenance(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with other signing.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-    """
-    return _with_section(profile, "provenance", changed, "provenance")
-
-
-def with_watermark(profile: ProfileConfig, changed: Mapping[str, Any]) -> ProfileConfig:
-    """Return a profile with other watermarks.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-    """
-    return _with_section(profile, "watermark", changed, "watermark")
-
-
-def _with_section(
-    profile: ProfileConfig, section: str, changed: Mapping[str, Any], where: str
-) -> ProfileConfig:
-    """Return a profile with other values in one of its sections; `where` names it in messages."""
-    if not changed:
-        return profile
-    before: BaseModel = getattr(profile, section)
-    try:
-        after = type(before).model_validate({**before.model_dump(), **changed})
-    except ValidationError as error:
-        raise ConfigError(explain(error, where, type(before))) from error
-    return profile.model_copy(update={section: after})
+    for section, values in changed.items():
+        if not values:
+            continue
+        before: BaseModel = getattr(profile, section)
+        try:
+            after = type(before).model_validate({**before.model_dump(), **values})
+        except ValidationError as error:
+            raise ConfigError(explain(error, SAID.get(section, section), type(before))) from error
+        profile = profile.model_copy(update={section: after})
+    return profile

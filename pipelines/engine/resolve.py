@@ -18,7 +18,7 @@ def resolve_engine(
 ) -> Engine:
     """Return an engine by name, path or configuration, with engine-wide options on top of its own and the metrics
     that are measured with it: ``options["metrics"]["on"]``, see `chosen_metrics`. ``options["review"]`` belongs to the profile
-    (`pipelines.engine.config.with_review`) and is left alone.
+    (`pipelines.engine.config.with_sections`) and is left alone.
 
     Raises:
         ConfigError: it is unknown, its stages cannot be imported, or an option is wrong.

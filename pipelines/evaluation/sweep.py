@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from operators.storage.files import join, local_path, normalized
-from pipelines.engine.config import load_profile, with_limits
+from pipelines.engine.config import load_profile, with_sections
 from pipelines.errors import DONE, FAILED, UsageError
 from pipelines.evaluation.about import about_sweep, now
 from pipelines.evaluation.existing import Clip, ScoringSpec, score_existing
@@ -128,8 +128,8 @@ class _SystemSweep:
         for pair in spec.mine:
             self.pairs.setdefault(pair.id, []).append(pair)
         profile = execution.profile
-        self.profile = with_limits(
-            load_profile(profile) if isinstance(profile, str) else profile, execution.limits
+        self.profile = with_sections(
+            load_profile(profile) if isinstance(profile, str) else profile, limits=execution.limits
         )
         files, self.weights = system_digests(system)
         self.measurable = spec.measures.measurable()

@@ -21,7 +21,7 @@ import yaml
 
 from pipelines import runner
 from pipelines.cli import main as cli
-from pipelines.engine.config import load_profile, with_limits
+from pipelines.engine.config import load_profile, with_sections
 from pipelines.errors import ConfigError, UsageError
 from pipelines.manifest.confinement import Roots
 from tests.pipelines.conftest import engine_config, make_speech, make_video, profile_config
@@ -182,10 +182,10 @@ def test_limits_on_the_picture_of_a_face(tree: Path) -> None:
 
 
 def test_limits_of_a_profile() -> None:
-    profile = with_limits(load_profile("laptop"), {"max_hours": "20"})
+    profile = with_sections(load_profile("laptop"), limits={"max_hours": "20"})
     assert (profile.limits.max_hours, profile.limits.max_megapixels) == (20.0, 36.0)
     with pytest.raises(ConfigError, match="--limit: max_hours: must be above 0, got"):
-        with_limits(profile, {"max_hours": -1})
+        with_sections(profile, limits={"max_hours": -1})
 
 
 @pytest.mark.parametrize(

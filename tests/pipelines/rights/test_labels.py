@@ -16,7 +16,7 @@ from operators.media.label_drawing import notice
 from operators.media.label_fonts import BUNDLED, bundled_font, digest_of
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.engine.config import load_profile, names, with_label
+from pipelines.engine.config import load_profile, names, with_sections
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import LabelConfig
 from pipelines.engine.resolve import resolve_engine
@@ -101,7 +101,7 @@ def test_wrong_notices_are_refused_before_anything_runs(
 
 def test_a_wrong_key_is_named() -> None:
     with pytest.raises(ConfigError, match="txt"):
-        with_label(load_profile("laptop"), {"txt": "eu"})
+        with_sections(load_profile("laptop"), label={"txt": "eu"})
 
 
 ROW = {"id": "t", "video": "/v.mp4", "speech": "/s.wav", "output": "t.mp4", "language": "deu"}

@@ -14,7 +14,7 @@ import pytest
 from operators.columns import tensor
 from operators.segment import Segment
 from operators.stage import Stage
-from pipelines.engine.config import load_profile, names, with_rights
+from pipelines.engine.config import load_profile, names, with_sections
 from pipelines.engine.profile_parts import RightsConfig
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
@@ -158,7 +158,7 @@ def test_a_run_starts_nothing(tmp_path: Path) -> None:
     row = {"id": "t", "video": "/no.mp4", "speech": "/no.wav", "output": "t.mp4"}
     for how in (
         {"rights": {"licence_clean": True}},
-        {"profile": with_rights(load_profile("laptop"), {"licence_clean": True})},
+        {"profile": with_sections(load_profile("laptop"), rights={"licence_clean": True})},
     ):
         with pytest.raises(UncleanPartsError):
             run([row], run_dir=tmp_path / "out", engine="exemplar", runner="local", **how)  # type: ignore[arg-type]
