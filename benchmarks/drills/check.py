@@ -12,6 +12,7 @@ import av
 import pyarrow.parquet as pq
 
 from benchmarks.drills.catalogue import Setting, digest
+from pipelines.state.sidecars import with_sidecars
 from tests.drills.faulty import temporary_files
 
 OutputSegment = tuple[str, str]
@@ -123,8 +124,7 @@ def check(
                     f"{outputs[key]} differs from the calm run's"
                 )
     there = {path for path in at.out.rglob("*") if path.is_file()}
-    made = {outputs[key] for key in outputs if key not in failed}
-    made |= {path.with_suffix(".c2pa") for path in made if path.suffix == ".mkv"}
+    made = {Path(name) for name in with_sidecars(str(outputs[key]) for key in outputs if key not in failed)}
     assert there == made, f"nothing else lies beside the outputs: {sorted(there)}"
     assert not temporary_files(at.run, at.out), temporary_files(at.run, at.out)
     assert not (at.run / "lock.json").exists()
