@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import av.container
 
+from operators.media.outer_parts import outer_boxes, outer_chunks
 from operators.storage.files import filesystem
 
 #: How FFmpeg describes an order of its own kind: the names of the channels one by one.
@@ -25,6 +26,8 @@ _BOX = re.compile(rb"chan\0\0\0\0", re.DOTALL)
 _SKIPPED = b"free"
 #: Bytes of a table of contents that are looked through at most.
 _CONTENTS = 1 << 28
+#: Size from which on a chunk of CAF goes to the end of the file.
+_ENDLESS = 1 << 62
 
 
 def foreign_order(container: av.container.InputContainer) -> str:
@@ -88,30 +91,21 @@ class WithoutNames(io.RawIOBase):
 
 def _places(file: BinaryIO) -> Iterator[int]:
     """Where the names of such boxes stand in a QuickTime, CAF or AIFF file."""
-    begin = file.seek(0)
+    file.seek(0)
     head = file.read(12)
-    caf, aiff = head[:4] == b"caff", head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")
-    begin = 8 if caf else 12 if aiff else 0
-    while True:
-        file.seek(begin)
-        box = file.read(16)
-        if len(box) < 8:
+    if head[:4] == b"caff":
+        chunks = outer_chunks(file, 8, "big", 8, padded=False)
+    elif head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+        chunks = outer_chunks(file, 12, "big")
+    else:
+        for box in outer_boxes(file):
+            if box.kind == b"moov":
+                file.seek(box.content)
+                contents = file.read(min(max(box.size, 0) or _CONTENTS, _CONTENTS))
+                yield from (box.content + found.start() for found in _BOX.finditer(contents))
+        return
+    for chunk in chunks:
+        if chunk.kind in (b"chan", b"CHAN"):
+            yield chunk.begin
+        if chunk.size >= _ENDLESS:
             return
-        if caf or aiff:
-            kind, size = box[:4], int.from_bytes(box[4 : 12 if caf else 8], "big")
-            if kind in (b"chan", b"CHAN"):
-                yield begin
-            begin += (12 + size) if caf else (8 + size + size % 2)
-            if kind == b"data" and size >= 1 << 62:
-                return  # as long as the file
-            continue
-        kind, size, header = box[4:8], int.from_bytes(box[:4], "big"), 8
-        if size == 1:
-            size, header = int.from_bytes(box[8:16], "big"), 16
-        if kind == b"moov":
-            file.seek(begin + header)
-            contents = file.read(min(max(size - header, 0) or _CONTENTS, _CONTENTS))
-            yield from (begin + header + found.start() for found in _BOX.finditer(contents))
-        if size < header:
-            return
-        begin += size

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from operators.media.audio import find_audio
 from operators.media.container import open_input
 from operators.media.languages import language_tag
+from operators.media.outer_parts import Part, outer_boxes, outer_chunks
 from operators.storage.errors import MediaError
 from operators.storage.files import filesystem, local_copy
 from pipelines.provenance.c2pa_check import ManifestError, failures_of, mime_of, read_manifest, sidecar_of
@@ -87,38 +89,15 @@ def may_carry(url: str) -> bool:
     with fs.open(path, "rb") as file:
         head = file.read(12)
         if head[4:8] == b"ftyp":
-            return any(kind == b"uuid" and name == C2PA_BOX for kind, name in _boxes(file))
+            return any(_is_c2pa(file, box) for box in islice(outer_boxes(file), PARTS))
         if head[:4] == b"RIFF":
-            return any(kind == b"C2PA" for kind in _chunks(file))
+            return any(chunk.kind == b"C2PA" for chunk in islice(outer_chunks(file, 12, "little"), PARTS))
         file.seek(0)
         return b"jumbf" in (start := file.read(BEGINNING)) or b"jumb" in start
 
 
-def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Types of an MP4 file's outermost boxes, each with the 16 bytes that follow."""
-    place = 0
-    for _ in range(PARTS):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        size, header = int.from_bytes(head[:4], "big"), 8
-        if size == 1:
-            size, header = int.from_bytes(file.read(8), "big"), 16
-        yield head[4:8], file.read(16)
-        if size < header:  # 0: to the end of the file; anything else is damaged
-            return
-        place += size
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Names of a RIFF file's outermost chunks."""
-    place = 12
-    for _ in range(PARTS):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        yield head[:4]
-        size = int.from_bytes(head[4:], "little")
-        place += 8 + size + size % 2
+def _is_c2pa(file: BinaryIO, box: Part) -> bool:
+    if box.kind != b"uuid":
+        return False
+    file.seek(box.content)
+    return file.read(16) == C2PA_BOX
