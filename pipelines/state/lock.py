@@ -9,6 +9,8 @@ import errno
 import fcntl
 import json
 import os
+import select
+import signal
 import socket
 import threading
 import time
@@ -26,6 +28,9 @@ from pipelines.state.run_directory import read_json, remove, write_text
 #: Seconds between two heartbeats, and after which a silent owner counts as dead.
 HEARTBEAT = 5.0
 STALE = 30.0
+
+#: Linux's flag of a process that is on its way out (``PF_EXITING`` in ``/proc/PID/stat``).
+_PF_EXITING = 4
 
 
 class LockedError(UsageError):
@@ -45,10 +50,30 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    try:  # one that has ended and that its parent has not asked about is there, too
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+        # One that has ended and that its parent has not asked about is there, too; one that is being killed
+        # (a run's worker, when the terminal's process was) is there for as long as its memory takes to go.
+        if fields[0] == "Z":
+            return False
+        killed = bool(int(fields[6]) & _PF_EXITING or pending & 1 << (signal.SIGKILL - 1))
+        return not (killed and _gone(pid))
+    except (OSError, LookupError, ValueError):
         return True
+
+
+def _gone(pid: int) -> bool:
+    """Wait for a process that is ending; False if it is still there after 10 s."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 10.0)[0])
+    finally:
+        os.close(descriptor)
 
 
 def _parse(lock: Any) -> dict[str, Any] | None:

@@ -48,6 +48,22 @@ def test_a_dead_process_on_this_machine_is_taken_over_at_once(tmp_path: Path) ->
         assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
 
 
+def test_a_process_that_is_being_killed_is_waited_for_and_taken_over(tmp_path: Path) -> None:
+    """As after ``kill -9`` of the terminal's process: the worker is still giving its memory back."""
+    code = (
+        "import sys, time; from pipelines.state.lock import RunLock; big = bytearray(300_000_000);"
+        f"RunLock({str(tmp_path)!r}).__enter__(); print('here', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"here\n"
+        with pytest.raises(LockedError), RunLock(str(tmp_path)):
+            pass
+        run.kill()
+        with RunLock(str(tmp_path)):
+            assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
+
+
 @pytest.mark.parametrize(
     ("age", "free"), [(0.0, False), (lock_module.STALE - 5, False), (lock_module.STALE + 1, True)]
 )
