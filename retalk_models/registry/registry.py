@@ -24,6 +24,7 @@ from retalk_models.registry.download import Attempts, DownloadProgress, discard,
 from retalk_models.registry.errors import HashMismatchError, WeightsError
 from retalk_models.registry.home import home_url, is_remote, join_url, local_path, node_copy, node_name
 from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive
+from retalk_models.registry.notices import write_licence
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,7 @@ class Registry:
         os.replace(part, path)
         discard(part)
         self.stamps.write(path, found)
+        write_licence(entry, path)
         if digest is None:
             self.trust(entry, found, source, say)
         return path

@@ -33,6 +33,8 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "shape_predictor_68_face_landmarks.dat": (99693937, "fbdc2cb80eb9aa7a"),
     "s3fd-619a316812.pth": (89843225, "619a31681264d3f7"),
     "2DFAN4-11f355bf06.pth.tar": (None, "11f355bf06931202"),
+    "face_landmarker.task": (3758596, "64184e229b263107"),
+    "face_detection_full_range.tflite": (1083984, "99bf9494d84f50ac"),
     "syncnet_v2.model": (54573114, "961e8696f888fce4"),
     "sfd_face.pth": (89844381, "d54a87c2b7543b64"),
     "pt_inception-2015-12-05-6726825d.pth": (95628359, "6726825d0af5f729"),
@@ -45,7 +47,7 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
 
 def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
     assert set(CATALOG.networks) == set(NETWORKS)
-    assert len(CATALOG.files) == 22
+    assert len(CATALOG.files) == 24
     for entry in CATALOG.files.values():
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
         assert entry.commercial in ("yes", "no", "unknown"), entry.file
