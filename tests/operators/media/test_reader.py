@@ -5,6 +5,7 @@ time.
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import shutil
 from collections.abc import Callable
@@ -204,7 +205,7 @@ def test_remote_files_are_read_by_seeking(zoo: Zoo, monkeypatch: pytest.MonkeyPa
 def test_frames_are_streamed(zoo: Zoo) -> None:
     """No more than a few frames of a range exist at a time."""
     alive = 0
-    for frame in read_frames(str(zoo("open.mp4")), 0, 60):
+    for frame in itertools.islice(read_frames(str(zoo("open.mp4")), 0, 60), 5, None, 10):
         del frame
         gc.collect()
         alive = max(alive, sum(type(o).__name__ == "VideoFrame" for o in gc.get_objects()))

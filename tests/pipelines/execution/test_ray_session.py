@@ -97,6 +97,7 @@ def failing_start(folder: Path, footage: Path, *options: str) -> subprocess.Comp
     files = ["run", str(folder / "m.jsonl"), "-o", str(folder / "out")]
     configs = ["--engine", str(engine), "--profile", str(profile)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    kept["RAY_gcs_server_port_wait_time_s"] = "1"  # half a minute otherwise
     return subprocess.run(
         [sys.executable, "-c", code, *files, *configs, *options],
         check=False,
@@ -168,7 +169,8 @@ def test_ray_ends_and_the_run_says_so(
     ]
     command = [sys.executable, "-m", "pipelines", "run", str(manifest), "-o", str(tmp_path / "out"), *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "RAY_AUTH_MODE": "disabled"
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a minute otherwise
     }
     with said.open("wb") as out:
         pipes: dict[str, Any] = {
