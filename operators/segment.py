@@ -139,6 +139,12 @@ class Segment:
         return np.asarray(self._row["out_pts"])
 
     @property
+    def gate(self) -> np.ndarray:
+        """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for."""
+        gate = self._row.get("gate")
+        return np.ones(len(self.source), np.float32) if gate is None else np.asarray(gate)
+
+    @property
     def out_start(self) -> int:
         """Index of this row's first frame in the whole output."""
         return int(self._row["out_start"])
@@ -179,5 +185,6 @@ DUB = pa.schema(
         pa.field("out_start", pa.int64(), nullable=False),
         tensor("source", "int64", "N"),
         tensor("out_pts", "int64", "N"),
+        tensor("gate", "float32", "N"),
     ]
 )

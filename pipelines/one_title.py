@@ -38,6 +38,8 @@ def dub(
     bitrate: str = "",
     preset: str = "",
     consent: str | Mapping[str, str] = "",
+    ranges: Any = "",
+    exclude: Any = "",
     keep_segments: bool = False,
     cache: str | bool | None = None,
     overwrite: bool = False,
@@ -70,6 +72,9 @@ def dub(
         bitrate: mean bits a second such as "8M", in place of a constant quality.
         preset: speed of the encoder, "ultrafast" to "veryslow"; empty: superfast.
         consent: of the person who is dubbed: a text, a URL, or a table of ``who``, ``when``, ``scope``, ``text``, ``url``.
+        ranges: stretches that are dubbed, ``[[start, end], ...]`` in seconds or texts such as "00:01:02:12" or "310f", or one text
+            "0-12.5, 60-"; empty: all of the video. Elsewhere picture and sound stay the video's.
+        exclude: stretches that are not dubbed.
         keep_segments: keep the encoded segments, and with them the directory beside the output.
         cache: fsspec URL of a folder where analysis is kept and looked for; None or False: nowhere.
         overwrite: replace an output that exists already; a call that was interrupted is resumed with what it
@@ -101,6 +106,7 @@ def dub(
     defaults: dict[str, Any] = {"face": face, "length": length, "audio": audio, "language": language}
     defaults |= {"loudness": loudness, "place": place}
     defaults |= {"consent": consent} if consent else {}
+    defaults |= {name: value for name, value in (("ranges", ranges), ("exclude", exclude)) if value}
     defaults |= {name: value for name, value in encoder.items() if value not in ("", None)}
     # The run directory goes with the work: analysis is kept only where it is told to be.
     options = {**options, "cache": cache or False, "keep_segments": keep_segments}

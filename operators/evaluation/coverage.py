@@ -24,8 +24,9 @@ class Dubbed(SegmentMetric):
     every = 5
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
-        """Return 1 for a frame that was drawn on, else 0."""
-        del segment, index
+        """Return 1 for a frame that was drawn on, else 0; NaN for one that was not to be dubbed."""
+        if not segment.gate[index]:
+            return math.nan
         return 0.0 if frame.drawn is None else 1.0
 
 

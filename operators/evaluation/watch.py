@@ -25,7 +25,7 @@ RATE = 8.0
 POSE_EVERY = 4
 #: Shares of a picture's openings are kept as whole numbers of this many an eye distance.
 UNITS = 1000
-DUBBED = "dubbed"
+DUBBED, OUTSIDE = "dubbed", "outside the ranges"
 
 
 class Watch:
@@ -64,14 +64,15 @@ class Watch:
         Returns:
             ``at``: times of the measured mouths, ms from the output's start; ``source`` and ``dub``: their openings in
             thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of
-            the stretches of the output, seconds, the state `DUBBED`, one of `FAULTS`, or "" (the face is usable and was
+            the stretches of the output, seconds, the state `DUBBED`, `OUTSIDE`, one of `FAULTS`, or "" (the face is usable and was
             left alone); ``frames``: `pack_times` of the frames that are shown; ``face``: median eye distance in pixels
             and yaw in degrees, None without a face.
         """
-        states = np.where(self._drawn, -1, faults_of(self._segment))
+        states = np.where(self._drawn, -1, np.where(self._segment.gate > 0, faults_of(self._segment), -2))
+        names = {-1: DUBBED, -2: OUTSIDE, **dict(enumerate(FAULTS))}
         marked = []
         for state in np.unique(states):
-            name = DUBBED if state < 0 else FAULTS[state]
+            name = names[int(state)]
             marked += [(start, stop, name) for start, stop in runs(states == state)]
         times, step = self._times, self._step
         stretches = [

@@ -86,10 +86,10 @@ def with_centre(
     Yields:
         float32[channels, n], n > 0.
     """
-    voice = _Queue(_with_silence(speech, begin, 1))
+    voice = SampleQueue(_with_silence(speech, begin, 1))
     for block in programme:
         mixed = block.copy()
-        mixed[centre] = voice.take(block.shape[1])
+        mixed[centre] = voice.take(block.shape[1])[0]
         yield mixed
     for rest in voice.rest():
         mixed = np.zeros([channels, rest.shape[1]], np.float32)
@@ -97,19 +97,31 @@ def with_centre(
         yield mixed
 
 
-class _Queue:
-    """Samples float32[1, n] that are taken in pieces of any length; silence behind their end."""
+class SampleQueue:
+    """Samples float32[channels, n] that are taken in pieces of any length; silence behind their end.
 
-    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
-        self._blocks, self._left = iter(blocks), np.zeros([1, 0], np.float32)
+    Args:
+        blocks: float32[channels, n] each.
+        channels: of the blocks.
+    """
 
-    def take(self, count: int) -> np.ndarray:
+    def __init__(self, blocks: Iterable[np.ndarray], channels: int = 1) -> None:
+        self._blocks, self._left = iter(blocks), np.zeros([channels, 0], np.float32)
+
+    def ready(self, count: int) -> int:
+        """Number of samples, at most ``count``, that are left."""
         while self._left.shape[1] < count and (block := next(self._blocks, None)) is not None:
             self._left = np.concatenate([self._left, block], axis=1)
-        taken, self._left = self._left[0, :count], self._left[:, count:]
-        return np.pad(taken, (0, count - len(taken)))
+        return min(count, self._left.shape[1])
+
+    def take(self, count: int) -> np.ndarray:
+        """float32[channels, count]."""
+        self.ready(count)
+        taken, self._left = self._left[:, :count], self._left[:, count:]
+        return np.pad(taken, ((0, 0), (0, count - taken.shape[1])))
 
     def rest(self) -> Iterator[np.ndarray]:
+        """Give what has not been taken."""
         if self._left.shape[1]:
             yield self._left
         yield from self._blocks

@@ -95,9 +95,8 @@ class LNetStage(NetworkStage):
         spectrogram = heard(segment.speech, options.silence == "close")
         times = segment.speech_times - options.lag
         valid = np.asarray(segment["valid"], bool)[segment.source - segment.frames[0]]
-        strength = np.where(
-            valid, lasting(times, spectrogram.shape[1], options.ease) * options.strength, 0
-        ).astype(np.float32)
+        asked = lasting(times, spectrogram.shape[1], options.ease) * options.strength * segment.gate
+        strength = np.where(valid, asked, 0).astype(np.float32)
         lips = np.zeros((len(times), LIPS, LIPS, 3), np.float32)
         chosen = np.flatnonzero(strength > 0)
         if len(chosen):

@@ -72,7 +72,7 @@ class Speak(Stage):
         """Columns float32[N] at `Segment.speech_times`; see `operators.speech.predictor.MouthTrack` for their
         ranges.
 
-        ``strength`` is 1 while the speech lasts and 0 where the frame keeps its own mouth.
+        ``strength`` is 1 while the speech lasts and 0 where the frame keeps its own mouth (`Segment.gate`).
 
         Raises:
             ValueError: the speech cannot be read (names the file), or an option is out of range.
@@ -91,7 +91,7 @@ class Speak(Stage):
             "mouth_width": sample_track(track.width, times),
             "closure": np.clip(sample_track(track.closure, times, beyond=0.0), 0.0, 1.0),
             "silence": np.clip(sample_track(track.silence, times, beyond=1.0), 0.0, 1.0),
-            "strength": speech_strength(times, duration, options.ease),
+            "strength": speech_strength(times, duration, options.ease) * segment.gate,
         }
         return columns
 

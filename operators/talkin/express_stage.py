@@ -87,7 +87,7 @@ class Express(Stage):
         return {
             "moved": (options.strength * np.tensordot(sampled, basis, 1)).astype(np.float32),
             "unit": float(np.sqrt((basis**2).sum(0).mean())),
-            "strength": speech_strength(times, duration, options.ease).astype(np.float32),
+            "strength": (speech_strength(times, duration, options.ease) * segment.gate).astype(np.float32),
         }
 
 

@@ -20,7 +20,8 @@ Examples:
 
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV, TSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio,
-language, loudness, codec, crf, bitrate, preset, consent and any option of a stage ("speak.lag": 0.04, see `retalk stages --options`).
+language, loudness, codec, crf, bitrate, preset, consent, ranges, exclude and any option of a stage ("speak.lag": 0.04, see `retalk stages
+--options`).
 Several dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an
 audio stream.
 
@@ -150,6 +151,10 @@ when speech and video differ in length. keep (default): the video's length; long
 s, and after shorter speech the video keeps its own mouth. trim: as long as the shorter of the two. freeze, loop, pingpong: a shorter video
 is extended by holding its last frame, starting again, or playing back and forth. A still picture is always held for the speech"""
 
+RANGES_HELP = (
+    "what is dubbed, such as 0-12.5,00:01:02:00-00:01:30:00 or 310f-450f (seconds, time codes HH:MM:SS:FF or HH:MM:SS.mmm, frames; an end "
+    "that is left out is the title's). Elsewhere picture and sound stay the video's; docs/speakers.md"
+)
 FACE_HELP = """\
 whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
 the person (REFERENCE.jpg)"""

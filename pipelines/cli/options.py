@@ -18,6 +18,7 @@ from pipelines.cli.help_texts import (
     LENGTH_HELP,
     LOUDNESS_HELP,
     NOTIFY_HELP,
+    RANGES_HELP,
     RUNNER_HELP,
 )
 from pipelines.cli.provenance import add_provenance_options, provenance
@@ -31,6 +32,13 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     about = None if command.prog.endswith("dub") else "defaults for rows of the manifest"
     group = command.add_argument_group("title options", about)
     group.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
+    group.add_argument("--ranges", default="", metavar="WHEN", help=RANGES_HELP)
+    group.add_argument(
+        "--exclude",
+        default="",
+        metavar="WHEN",
+        help="what is not dubbed, written as for --ranges; may cut into them",
+    )
     group.add_argument("--length", default="keep", choices=LENGTH_RULES, help=LENGTH_HELP)
     group.add_argument("--audio", default="replace", choices=AUDIO_RULES, help=AUDIO_HELP)
     group.add_argument("--loudness", default="off", metavar="LUFS", help=LOUDNESS_HELP)
@@ -302,7 +310,18 @@ def watermark(args: argparse.Namespace) -> dict[str, Any]:
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_title_options` for `pipelines.runner.run`."""
     encoder = ("codec", "crf", "bitrate", "preset")
-    names = ("face", "length", "audio", "language", "loudness", "place", "consent", *encoder)
+    names = (
+        "face",
+        "length",
+        "audio",
+        "language",
+        "loudness",
+        "place",
+        "consent",
+        "ranges",
+        "exclude",
+        *encoder,
+    )
     return {name: value for name in names if (value := getattr(args, name)) != "" or name == "language"}
 
 

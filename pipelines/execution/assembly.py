@@ -137,7 +137,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             making(run, dub.title, asked.dub, asked.output),
         ):
             dub.notes += assemble(
-                *(asked.output, shown, dub.video, asked.speech),
+                *(asked.output, shown, dub.video, dub.sound or asked.speech),
                 audio=asked.audio,
                 language=asked.language or None,
                 loudness=asked.loudness,
@@ -175,6 +175,8 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
         return record
     if write_record(run, record) and not spec.keep_segments:
         run.forget(dub.title, segments)
+        if dub.sound:
+            remove(dub.sound)
     return record
 
 
@@ -225,7 +227,8 @@ def _measure_output(dub: DubPlan, spec: AssemblySpec, heard: Mapping[str, float]
     found = measure_output(
         spec.metrics,
         FinishedDub(
-            dub.video, asked.speech, asked.output, asked.language, dub.frames, dub.video_seconds, asked.audio
+            *(dub.video, dub.sound or asked.speech, asked.output, asked.language),
+            *(dub.frames, dub.video_seconds, asked.audio),
         ),
     )
     dub.note(*found.notes)

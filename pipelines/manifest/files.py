@@ -34,6 +34,8 @@ DUB_KEYS = (
     "bitrate",
     "preset",
     "consent",
+    "ranges",
+    "exclude",
 )
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30

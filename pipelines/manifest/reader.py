@@ -3,7 +3,8 @@
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
 ``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
 ``audio``, ``language``, ``loudness``, ``place``, ``codec``, ``crf``, ``bitrate``, ``preset``, ``consent`` (see
-`pipelines.manifest.consent`) and any option of the engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
+`pipelines.manifest.consent`), ``ranges`` and ``exclude`` (`pipelines.manifest.ranges`), and any option of the
+engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
 
 A table that is doubtful as a whole (unreadable, unknown columns, two rows with the same id or output) raises
 `ManifestError` before anything runs; a row that cannot be used becomes a title with an error, and the others
@@ -38,6 +39,7 @@ from pipelines.manifest.columns import row_prefix, unknown_columns
 from pipelines.manifest.conflicts import repeated, without_overwritten_inputs
 from pipelines.manifest.consent import consent_of
 from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
+from pipelines.manifest.ranges import ranges_of
 from pipelines.manifest.titles import (
     AUDIO_RULES,
     LENGTH_RULES,
@@ -51,7 +53,10 @@ from pipelines.manifest.titles import (
 )
 
 #: Keys of a row that its dubs take over.
-SHARED_KEYS = ("length", "audio", "loudness", "place", "codec", "crf", "bitrate", "preset", "consent")
+SHARED_KEYS = (
+    *("length", "audio", "loudness", "place", "codec", "crf", "bitrate", "preset", "consent"),
+    *("ranges", "exclude"),
+)
 MAX_PROBLEMS = 20
 
 
@@ -149,6 +154,8 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         loudness_target(defaults)
         encoding(defaults, "")
         consent_of(defaults.get("consent"))
+        for key in ("ranges", "exclude"):
+            ranges_of(defaults.get(key), key)
     except RowError as problem:
         raise ManifestError(str(problem)) from problem
 
@@ -292,6 +299,13 @@ def _dub(
         container = container_of(PurePosixPath(output).suffix.lower())
         encoder = {**encoding(values, container), "container": container}
         options = merged(options, _of_encoder(encoder, engine))
+        length, place = (
+            choice(values, "length", LENGTH_RULES, "keep"),
+            choice(values, "place", PLACE_RULES, "track"),
+        )
+        stretches = {key: ranges_of(values.get(key), key) for key in ("ranges", "exclude")}
+        if any(stretches.values()):
+            _check_beside_ranges(next(key for key in stretches if stretches[key]), length, place)
         return Dub(
             dub=_dub_name(entry, number, of),
             speech=speech,
@@ -301,16 +315,31 @@ def _dub(
             if outputs
             else output,
             language=language,
-            length=choice(values, "length", LENGTH_RULES, "keep"),
+            length=length,
             audio=choice(values, "audio", AUDIO_RULES, "replace"),
             loudness=loudness_target(values),
-            place=choice(values, "place", PLACE_RULES, "track"),
+            place=place,
             consent=consent_of(values.get("consent")),
             options=options,
+            **stretches,
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
     except (RowError, ConfigError) as problem:
         raise RowError(f"{where}: {problem}" if where else str(problem)) from problem
+
+
+def _check_beside_ranges(key: str, length: str, place: str) -> None:
+    """Refuse rules that say nothing of the sound outside a dub's ranges.
+
+    Raises:
+        RowError: naming the rule.
+    """
+    if length not in ("keep", "trim"):
+        raise RowError(
+            f"{key}: goes with length keep or trim, not with {length}: what is added has no place in the title"
+        )
+    if place != "track":
+        raise RowError(f"{key}: goes with place track, not with {place}")
 
 
 def _of_encoder(given: dict[str, Any], engine: Engine) -> dict[str, dict[str, Any]]:

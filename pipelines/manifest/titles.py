@@ -39,7 +39,8 @@ class Dub:
     {option: value}}`` of stages that run once per dub. `error` says why this dub cannot be made, where the
     title's others can. `consent` has the entries of `pipelines.manifest.consent` that are given. `aigc` is the producer
     that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag. `watermark` has ``mode``,
-    ``strength`` and the name of the ``key`` (`pipelines.provenance.watermarks`); empty: no watermark.
+    ``strength`` and the name of the ``key`` (`pipelines.provenance.watermarks`); empty: no watermark. `ranges` are the
+    stretches of the title that are dubbed (none: all of it), `exclude` those that are not (`pipelines.manifest.ranges`).
     """
 
     dub: str
@@ -55,6 +56,8 @@ class Dub:
     consent: dict[str, str] = field(default_factory=dict)
     aigc: str | None = None
     watermark: dict[str, Any] = field(default_factory=dict)
+    ranges: tuple[tuple[str, str], ...] = ()
+    exclude: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

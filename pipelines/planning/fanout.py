@@ -9,16 +9,26 @@ from typing import Any
 import numpy as np
 
 from operators.columns import empty_value
+from operators.numeric.masks import runs
 from operators.segment import DUB
 from operators.storage.files import join
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.planning.length_rules import OutputSegment
 from pipelines.planning.plans import DubTask, OutputSegmentTask, decode
+from pipelines.planning.stretches import fade
 from pipelines.state.run_directory import OutputSegmentId
+
+#: Seconds over which a dub comes and goes at the ends of a range.
+EDGE = 0.12
 
 
 def output_segment_task(
-    output_segment: OutputSegment, number: int, key: str, segment_pts: np.ndarray, segment_start: int
+    output_segment: OutputSegment,
+    number: int,
+    key: str,
+    segment_pts: np.ndarray,
+    segment_start: int,
+    inside: np.ndarray | None = None,
 ) -> OutputSegmentTask:
     """An output segment for the ``dubs`` column.
 
@@ -28,14 +38,17 @@ def output_segment_task(
         key: content key, which stands in the name of its encoded file.
         segment_pts: int64[T], times of the segment's frames from `segment_start` on.
         segment_start: source frame of ``segment_pts[0]``.
+        inside: bool[n] of the title's frames, which are to be dubbed; None: all.
     """
     one = output_segment
+    asked = None if inside is None else inside[one.source()]
     offsets = one.pts - segment_pts[one.source() - segment_start]
     constant = bool((offsets == offsets[0]).all())
     return OutputSegmentTask(
         *(number, key, int(one.start), int(one.step), one.count, int(one.out_start)),
         offset=int(offsets[0]) if constant else None,
         pts=None if constant else one.pts.tolist(),
+        dubbed=None if asked is None or asked.all() else runs(asked),
     )
 
 
@@ -57,6 +70,8 @@ def fan_out(row: Row) -> Iterator[Row]:
     for dub in decode(list[DubTask], row["dubs"]):
         for task in dub.output_segments:
             which = OutputSegmentId(dub.dub, row["segment"], task.output_segment, task.key)
+            out_pts = task.times(row["pts"], row["halo_start"])
+            times = out_pts.astype(np.float64) * (row["time_base_num"] / row["time_base_den"])
             yield {
                 **shared,
                 "segment_id": f"{row['segment_id']}/{dub.dub}/{task.output_segment}",
@@ -68,5 +83,6 @@ def fan_out(row: Row) -> Iterator[Row]:
                 "target": join(row["work"], which.file),
                 "out_start": task.out_start,
                 "source": task.source(),
-                "out_pts": task.times(row["pts"], row["halo_start"]),
+                "out_pts": out_pts,
+                "gate": fade(task.asked(), times, EDGE),
             }

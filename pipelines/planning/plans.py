@@ -96,6 +96,8 @@ class DubPlan:
         provenance: the ledger's columns of that, of an assembled dub; `pipelines.state.ledger.PROVENANCE`.
         mark_id: id of its watermark; empty: it has none.
         mark_speech: expected strength of the speech's mark (docs/watermark.md); None: not marked.
+        sound: URL of the output's speech track where that is made of several sounds (`pipelines.planning.sound`); empty: it is the
+            dub's speech.
     """
 
     title: str
@@ -118,6 +120,7 @@ class DubPlan:
     provenance: dict[str, str] = field(default_factory=dict)
     mark_id: str = ""
     mark_speech: float | None = None
+    sound: str = ""
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""
@@ -216,6 +219,7 @@ class OutputSegmentTask:
         out_start: index of its first frame in the whole output.
         offset: of the output's times from those of the source frames, where that is constant.
         pts: the output's times where it is not.
+        dubbed: [start, stop) of those of its output frames that are to be dubbed; None: all.
     """
 
     output_segment: int
@@ -226,6 +230,14 @@ class OutputSegmentTask:
     out_start: int
     offset: int | None = None
     pts: list[int] | None = None
+    dubbed: list[tuple[int, int]] | None = None
+
+    def asked(self) -> np.ndarray:
+        """bool[count], output frames that are to be dubbed."""
+        frames = np.full(self.count, self.dubbed is None)
+        for start, stop in self.dubbed or ():
+            frames[start:stop] = True
+        return frames
 
     def source(self) -> np.ndarray:
         """int64[count], the source frame under each output frame."""

@@ -33,7 +33,9 @@ from pipelines.planning.plans import (
 )
 from pipelines.planning.segments import Range, cut_segments, halo_range
 from pipelines.planning.shot_cache import Anchor, shots_and_anchors
+from pipelines.planning.sound import make_sound
 from pipelines.planning.speech import length_notes, speech_length
+from pipelines.planning.stretches import dubbed_frames
 from pipelines.state.content_keys import content_key
 from pipelines.state.run_directory import OutputSegmentId
 
@@ -75,13 +77,15 @@ def segment_rows(
         ValueError: of the video or of the person in it; the plan is not completed.
     """
     speech = _speech_lengths(plan, context.spec.limits)
+    inside = _insides(context, plan, info)
     rows: list[Row] = []
     if plan.running:
         shots, anchors = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
         segments = _cut(context, plan, info, shots, anchors)
         tasks: dict[int, list[DubTask]] = defaultdict(list)
         for dub in plan.running:
-            _lay_out(context, plan, dub, speech[dub.dub.dub], info, segments, committed, tasks)
+            name = dub.dub.dub
+            _lay_out(context, plan, dub, speech[name], info, segments, committed, tasks, inside[name])
         rows = [_row(context, plan, info, one, tasks[one.number]) for one in segments if one.number in tasks]
         plan.shots, plan.segments = len(shots), len(segments)
         plan.faceless_shots = sum(a is None for a in anchors) if context.engine.config.find_faces else 0
@@ -96,6 +100,21 @@ def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]
     for dub in plan.running:
         try:
             found[dub.dub.dub] = speech_length(dub.dub.speech, limits)
+        except ValueError as problem:
+            dub.fail(str(problem))
+    return found
+
+
+def _insides(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> dict[str, np.ndarray | None]:
+    """Frames that are to be dubbed, by dub (`dubbed_frames`), and the dubs' sounds where they have to be made; a dub whose ranges
+    or sounds cannot be used fails.
+    """
+    found: dict[str, np.ndarray | None] = {}
+    for dub in plan.running:
+        try:
+            inside = found[dub.dub.dub] = dubbed_frames(dub.dub, plan.title.video, info)
+            dub.sound, notes = make_sound(context.run, plan.title.id, plan.title.video, dub.dub, inside, info)
+            dub.note(*notes)
         except ValueError as problem:
             dub.fail(str(problem))
     return found
@@ -122,6 +141,7 @@ def _lay_out(
     segments: list[_Segment],
     committed: Committed,
     tasks: dict[int, list[DubTask]],
+    inside: np.ndarray | None,
 ) -> None:
     """Plan a dub's output, and add to the `tasks` of segments those of its output segments that are missing."""
     runs = output_runs(info.pts, info.last_duration, info.time_base, speech, dub.dub.length)
@@ -135,7 +155,7 @@ def _lay_out(
         options = merged(options, {last: {"watermark_of": dub.key}})
     parts = split(runs, [one.core for one in segments], _longest(context, info))
     for number, output_segments in _by_segment(parts).items():
-        missing = _missing(dub, segments[number], output_segments, info.pts, committed)
+        missing = _missing(dub, segments[number], output_segments, info.pts, committed, inside)
         if missing:
             tasks[number].append(DubTask(dub.dub.dub, dub.dub.speech, options, missing))
     dub.output_segments.sort(key=lambda one: one.out_start)
@@ -147,11 +167,14 @@ def _missing(
     output_segments: list[OutputSegment],
     pts: np.ndarray,
     committed: Committed,
+    inside: np.ndarray | None,
 ) -> list[OutputSegmentTask]:
     """Output segments of one segment that have no receipt; all are noted in the dub's plan."""
     missing = []
     for index, output_segment in enumerate(output_segments):
-        task = output_segment_task(output_segment, index, "", pts[slice(*segment.halo)], segment.halo[0])
+        task = output_segment_task(
+            *(output_segment, index, "", pts[slice(*segment.halo)], segment.halo[0], inside)
+        )
         key = content_key(dub.key, segment.halo, dataclasses.asdict(task))[:20]
         which = OutputSegmentId(dub.dub.dub, segment.number, index, key)
         receipt = committed.get(which)
@@ -174,7 +197,9 @@ def _longest(context: PlanContext, info: VideoInfo) -> int:
 def _row(
     context: PlanContext, plan: TitlePlan, info: VideoInfo, segment: _Segment, tasks: list[DubTask]
 ) -> Row:
-    title, anchor = plan.title, segment.anchor
+    # Where nothing is to be dubbed, nobody is looked for.
+    asked = any(task.asked().any() for dub in tasks for task in dub.output_segments)
+    title, anchor = plan.title, segment.anchor if asked else None
     return {
         "kind": SEGMENT,
         "segment_id": f"{title.id}/{segment.number}",

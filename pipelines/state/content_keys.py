@@ -196,6 +196,8 @@ def segment_ingredients(
         "libraries": {**provenance.libraries, **({"pillow": _pillow()} if drawn else {})},
         "face": face_identity(title.face),
         "length": dub.length,
+        "ranges": dub.ranges,
+        "exclude": dub.exclude,
         "video": video,
         "speech": fingerprint(dub.speech),
     }

@@ -70,6 +70,23 @@ def test_formats_agree(tmp_path: Path, kind: str) -> None:
     assert second.dubs[0].length == "keep"
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_ranges_of_a_row_and_of_a_dub(tmp_path: Path, kind: str) -> None:
+    text = "1.5-4, 00:01:00:12-"
+    rows = [{**ROWS[1], "ranges": text if kind == "csv" else [["1.5", "4"], ["00:01:00:12", None]]}]
+    (dub,) = read_manifest(write(tmp_path, kind, rows), ENGINE, "/out")[0].dubs
+    assert dub.ranges == (("1.5", "4"), ("00:01:00:12", ""))
+    listed = [
+        {"language": "deu", "speech": "/s/a.wav", "exclude": "3f-9f"},
+        {"language": "fra", "speech": "/s/b.wav"},
+    ]
+    (title,) = parse({"id": "x", "video": "/v/a.mp4", "ranges": "0-2", "dubs": listed})
+    assert [(dub.ranges, dub.exclude) for dub in title.dubs] == [
+        ((("0", "2"),), (("3f", "9f"),)),
+        ((("0", "2"),), ()),
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "read"), [(-23, "-23"), (-23.5, "-23.5"), ("-16", "-16"), ("source", "source"), ("off", "off")]
 )
@@ -314,6 +331,22 @@ def test_what_stops_the_run(rows: list[dict[str, Any]], message: str) -> None:
         (
             {"id": "x", "video": "v", "dubs": [{"speech": "s", "brightness.smooth": 1}]},
             "dubs.1: options: brightness: runs once for all dubs",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "ranges": "9-5"},
+            "ranges: the range 9-5 ends before it starts",
+        ),
+        (
+            {"id": "x", "video": "v", "dubs": [{"speech": "s", "exclude": "1"}]},
+            "dubs.1: exclude: '1' is no range: write START-END",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "exclude": "5-9", "length": "loop"},
+            "exclude: goes with length keep or trim, not with loop",
+        ),
+        (
+            {"id": "x", "video": "v", "speech": "s", "ranges": "5-9", "place": "centre"},
+            "ranges: goes with place track, not with centre",
         ),
         (
             {"id": "x", "video": "v", "speech": "s", "dubs": [{"speech": "s"}]},

@@ -39,6 +39,8 @@ DUB = Dub(
     {"who": "Anna"},
     "we",
     {"mode": "on"},
+    (("0", "1.5"),),
+    (("00:00:01:00", ""),),
 )
 TITLE = Title(
     "epä 1", "v.mp4", (DUB, Dub("fra", "t.wav", "p.mp4")), "left", {"level": {"gain": 2}}, "row 3", "bad"
@@ -64,6 +66,7 @@ def full() -> TitlePlan:
         provenance={"signed_by": "we"},
         mark_id="0f" * 8,
         mark_speech=6.5,
+        sound="/run/sound.wav",
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
 
@@ -92,7 +95,7 @@ def test_every_field_comes_back() -> None:
     assert decode(Decision, encode(decision)) == decision
     tasks = [
         DubTask("deu", "s.wav", {"level": {"gain": 2}}, [OutputSegmentTask(0, "key", 7, -1, 3, 30, 5)]),
-        DubTask("fra", "t.wav", {}, [OutputSegmentTask(1, "key", 4, 1, 2, 0, pts=[5, 9])]),
+        DubTask("fra", "t.wav", {}, [OutputSegmentTask(1, "key", 4, 1, 2, 0, pts=[5, 9], dubbed=[(0, 1)])]),
     ]
     assert decode(list[DubTask], encode(tasks)) == tasks
 

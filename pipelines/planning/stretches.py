@@ -1,0 +1,95 @@
+"""Frames of a title that a dub's ``ranges`` and ``exclude`` leave to be dubbed, and the seconds in which its speech is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from operators.media.probe import VideoInfo
+from operators.numeric.masks import runs, smoothstep
+from pipelines.manifest.ranges import Moment, Ranges, moment
+from pipelines.manifest.titles import Dub
+
+
+class RangeError(ValueError):
+    """A range lies outside its title; the message names the column and the video."""
+
+
+def dubbed_frames(dub: Dub, video: str, info: VideoInfo) -> np.ndarray | None:
+    """bool[n] of the source's frames: inside one of the ranges, and in none that is excluded; None: all, for the dub has
+    neither.
+
+    Args:
+        dub: with its ranges.
+        video: URL, for messages.
+        info: of the video.
+
+    Raises:
+        RangeError: a range begins behind the end of the video, ends before it starts, or nothing is left.
+    """
+    if not dub.ranges and not dub.exclude:
+        return None
+    inside = np.full(info.n_frames, not dub.ranges)
+    for start, stop in _frames(dub.ranges, "ranges", video, info):
+        inside[start:stop] = True
+    for start, stop in _frames(dub.exclude, "exclude", video, info):
+        inside[start:stop] = False
+    if not inside.any():
+        raise RangeError(f"{video}: ranges and exclude leave no frame to be dubbed")
+    return inside
+
+
+def spoken_seconds(inside: np.ndarray, info: VideoInfo) -> list[tuple[float, float]]:
+    """Stretches of the title, in seconds from its first frame, that show frames to be dubbed.
+
+    Args:
+        inside: bool[n] of `dubbed_frames`.
+        info: of the video.
+    """
+    ends = np.append(info.pts, int(info.pts[-1]) + info.last_duration)
+    return [
+        (
+            float((int(ends[start]) - int(ends[0])) * info.time_base),
+            float((int(ends[stop]) - int(ends[0])) * info.time_base),
+        )
+        for start, stop in runs(inside)
+    ]
+
+
+def _frames(ranges: Ranges, key: str, video: str, info: VideoInfo) -> Iterable[tuple[int, int]]:
+    for first, last in ranges:
+        start = _frame(moment(first), info) if first else 0
+        stop = _frame(moment(last), info) if last else info.n_frames
+        told = f"{video}: {key}: {first}-{last}"
+        if start >= info.n_frames:
+            raise RangeError(
+                f"{told} begins behind the end of the video, which has {float(info.duration):.3f} s, {info.n_frames} frames"
+            )
+        if stop <= start:
+            raise RangeError(f"{told} ends before it starts, or shows no frame")
+        yield start, stop
+
+
+def _frame(one: Moment, info: VideoInfo) -> int:
+    """The first frame at or after a moment; a frame's number may lie behind the end."""
+    if one.counted:
+        return int(one.seconds) * max(1, round(info.average_rate)) + one.frames
+    at = one.seconds / info.time_base + int(info.pts[0])
+    return int(np.searchsorted(info.pts, -(-at.numerator // at.denominator)))
+
+
+def fade(frames: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:
+    """float32[N]: 0 where ``frames`` is False, and from there rising to 1 within ``seconds`` where it is True.
+
+    Args:
+        frames: bool[N].
+        times: float64[N], ascending seconds.
+        seconds: of the rise.
+    """
+    outside = times[~frames]
+    if not len(outside):
+        return np.ones(len(frames), np.float32)
+    after = np.clip(np.searchsorted(outside, times), 0, len(outside) - 1)
+    apart = np.minimum(np.abs(outside[after] - times), np.abs(times - outside[np.maximum(after - 1, 0)]))
+    return np.where(frames, smoothstep(apart / max(seconds, 1e-6)), 0).astype(np.float32)

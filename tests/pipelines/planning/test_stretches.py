@@ -1,0 +1,86 @@
+"""Frames that ranges leave to be dubbed, by their own times; fades at the ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from operators.media.probe import VideoInfo, probe_video
+from pipelines.manifest.titles import Dub
+from pipelines.planning.stretches import RangeError, dubbed_frames, fade, spoken_seconds
+from tests.pipelines.conftest import make_video
+
+DUB = Dub("dub", "s.wav", "o.mp4")
+
+
+@pytest.fixture(scope="module")
+def info(tmp_path_factory: pytest.TempPathFactory) -> VideoInfo:
+    """24 frames of 1/12 s, the second half 5 ms late."""
+    times = [100 * k + (6 if k >= 12 else 0) for k in range(24)]
+    return probe_video(str(make_video(tmp_path_factory.mktemp("v") / "v.mp4", times=times, sound=False)))
+
+
+def frames(
+    info: VideoInfo, ranges: tuple[tuple[str, str], ...], exclude: tuple[tuple[str, str], ...] = ()
+) -> list[int]:
+    inside = dubbed_frames(dataclasses.replace(DUB, ranges=ranges, exclude=exclude), "v.mp4", info)
+    assert inside is not None
+    return [int(k) for k in np.flatnonzero(inside)]
+
+
+def test_all_without_ranges(info: VideoInfo) -> None:
+    assert dubbed_frames(DUB, "v.mp4", info) is None
+
+
+def test_seconds_follow_the_frames_own_times(info: VideoInfo) -> None:
+    assert frames(info, (("0.5", "1"),)) == list(range(6, 12))
+    assert frames(info, (("1.0", "1.1"),)) == [12, 13]  # frame 12 begins at 1.005 s, 13 at 1.088 s
+    assert frames(info, (("", "0.1"), ("1.9", ""))) == [0, 1, 23]
+
+
+def test_frames_and_time_codes_count_frames(info: VideoInfo) -> None:
+    assert frames(info, (("3f", "5f"),)) == [3, 4]
+    assert frames(info, (("00:00:01:01", "00:00:01:03"),)) == [13, 14]
+
+
+def test_excluded_frames_are_taken_out(info: VideoInfo) -> None:
+    assert frames(info, (), (("2f", "22f"),)) == [0, 1, 22, 23]
+    assert frames(info, (("0f", "6f"),), (("2f", "4f"),)) == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "exclude", "told"),
+    [
+        ((("9", "10"),), (), "ranges: 9-10 begins behind the end of the video, which has 2.005 s, 24 frames"),
+        ((("5f", "0.1"),), (), "ends before it starts"),
+        ((), (("0", ""),), "leave no frame"),
+        ((), (("30f", ""),), "exclude: 30f- begins behind"),
+    ],
+)
+def test_errors_name_the_video(
+    info: VideoInfo, ranges: tuple[tuple[str, str], ...], exclude: tuple[tuple[str, str], ...], told: str
+) -> None:
+    with pytest.raises(RangeError, match=f"^v.mp4: .*{told}"):
+        frames(info, ranges, exclude)
+
+
+def test_seconds_of_the_speech(info: VideoInfo) -> None:
+    inside = np.zeros(24, bool)
+    inside[6:12] = inside[23:] = True
+    (a, b), (c, d) = spoken_seconds(inside, info)
+    assert (a, b, c, d) == pytest.approx((0.5, 1.005, 1.0 + 11 / 12 + 0.005, float(info.duration)), abs=1e-3)
+
+
+def test_fades_begin_and_end_inside_the_range() -> None:
+    asked = np.array([False, True, True, True, True, True, False, True])
+    gate = fade(asked, np.arange(8) * 0.04, 0.12)
+    assert gate[~asked].max() == 0
+    assert gate[3] == 1
+    assert 0 < gate[1] < gate[2] < 1
+    assert gate[5] == pytest.approx(gate[1])
+    assert 0 < gate[7] < 1
+    assert (fade(np.ones(3, bool), np.arange(3.0), 0.12) == 1).all()
+    assert Fraction(0) == fade(np.zeros(3, bool), np.arange(3.0), 0.12).sum()
