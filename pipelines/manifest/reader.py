@@ -321,7 +321,8 @@ def _dub(
             place=place,
             consent=consent_of(values.get("consent")),
             options=options,
-            **stretches,
+            ranges=stretches["ranges"],
+            exclude=stretches["exclude"],
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
     except (RowError, ConfigError) as problem:
