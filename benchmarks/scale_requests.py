@@ -1,7 +1,8 @@
 """Calls to the storage that a title and its segment cost: part ``requests`` of `benchmarks.scale`.
 
 Runs of one title and of several, all on fsspec's file system in memory; the difference is what one more costs. Calls
-that a file system makes of others count once, so that they are about the requests to an object store.
+that a file system makes of others count once, so that they are about the requests to an object store. Files that are
+written again as time goes by (the lock, the log of the run, the ledger) do not count.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ KINDS = {
     **dict.fromkeys(("mv", "cp_file"), "copy"),
     **dict.fromkeys(("rm", "rm_file", "_rm"), "delete"),
 }
+#: Files of a run that are written again as time goes by.
+PERIODIC = ("lock.json", "ledger.jsonl", "ledger.parquet", "/runs/")
 
 
 @contextmanager
@@ -42,7 +45,8 @@ def counted() -> Iterator[collections.Counter[str]]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal depth
             writes = name == "_open" and "r" not in (args[2] if len(args) > 2 else kwargs.get("mode", "rb"))
-            found["write" if writes else KINDS[name]] += depth == 0
+            periodic = any(name in str(path) for path in args[1:3] for name in PERIODIC)
+            found["write" if writes else KINDS[name]] += depth == 0 and not periodic
             depth += 1
             try:
                 return plain[name](*args, **kwargs)

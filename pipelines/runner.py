@@ -49,6 +49,7 @@ from pipelines.state.listed import write_listed
 from pipelines.state.lock import RunLock
 from pipelines.state.outputs import check_outputs, left_behind
 from pipelines.state.ownership import check_owner, run_metadata
+from pipelines.state.packed_records import SortedRecords
 from pipelines.state.run_directory import Record, RunDirectory, write_text
 
 #: Records that a note lists.
@@ -73,7 +74,7 @@ class Report:
     """
 
     run_dir: str
-    records: list[Record] = field(default_factory=list)
+    records: Sequence[Record] = ()
     computed: int = 0
     reused: int = 0
     noticed: list[str] = field(default_factory=list)
@@ -303,7 +304,7 @@ def _report(collector: Collector) -> Report:
     collector.abort(
         "segments of this title were lost in the graph; run again: what is committed is not computed again"
     )
-    records = [collector.records[key] for key in sorted(collector.records)]
+    records = SortedRecords(collector.records)
     try:
         collector.write_plan()
         collector.write_ledger()

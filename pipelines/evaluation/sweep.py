@@ -179,7 +179,7 @@ class _SystemSweep:
             watermark={"mode": "off"},  # scores are of what the engine draws
         )
         self.noticed += report.noticed
-        return report.records
+        return list(report.records)
 
     def _existing(self) -> list[Record]:
         """Score the sources, or results of others."""

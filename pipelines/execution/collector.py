@@ -8,28 +8,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from operators.storage.files import exists, filesystem, join
 from pipelines.engine.rows import PLAN_ROW, Row
 from pipelines.execution.assembly import UNWRITTEN, record_of, write_record
+from pipelines.execution.plan_table import PlanTable
 from pipelines.manifest.titles import Title
 from pipelines.planning.plans import DubPlan, Receipt, TitlePlan, decode
-from pipelines.state.run_directory import OutputSegmentId, Record, RunDirectory, write_table
+from pipelines.state.packed_records import PackedRecords, SortedRecords
+from pipelines.state.run_directory import OutputSegmentId, Record, RunDirectory
 
 LOGGER = logging.getLogger("retalk")
-#: One row per output segment of the plan, for `retalk status` and for people.
-PLAN_TABLE = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("title", "dub", "name")),
-        *(pa.field(name, pa.int64()) for name in ("segment", "output_segment", "out_start", "frames")),
-        pa.field("committed", pa.bool_()),
-    ]
-)
 #: The plan is written again when it has grown by this factor: few writes, and a reader sees most of it.
 PLAN_GROWTH = 1.5
 #: Seconds between two writings of the ledger while a run lasts, at least.
@@ -63,8 +53,8 @@ class Collector:
         self.titles = {title.id: title for title in titles}
         #: Dubs whose segments are awaited.
         self.waiting: dict[tuple[str, str], DubPlan] = {}
-        self.records: dict[tuple[str, str], Record] = {}
-        self.ledger = {(record["title"], record["dub"]): _slim(record) for record in run.records()}
+        self.records = PackedRecords()
+        self._earlier = PackedRecords(_slim(record) for record in run.records())
         self._ledger_due = time.monotonic() + LEDGER_PERIOD
         self.planned: set[str] = set()
         self.computed = 0
@@ -77,10 +67,13 @@ class Collector:
         self.frames_planned = 0
         self.frames_analysed = 0
         self.frames_done = 0
+        #: Titles with dubs that have ended, and dubs that have failed.
+        self._ended_titles: set[str] = set()
+        self._failed_dubs: set[tuple[str, str]] = set()
         #: Titles that are known to fail.
         self._hopeless = {title.id for title in titles if title.hopeless}
         self._early: dict[str, list[Row]] = {}
-        self._plan: list[dict[str, Any]] = list(plan)
+        self._plan = PlanTable(plan)
         self._plan_written = 0
         self._lock = threading.Lock()
         #: Why the record of a dub could not be written, by title and dub; the run goes on.
@@ -99,10 +92,10 @@ class Collector:
             self._early.setdefault(row["title"], []).append(row)
 
     def _title(self, plan: TitlePlan) -> None:
-        self.planned.add(plan.title.id)
+        self.planned.add(self.titles[plan.title.id].id)
         self.frames_analysed += plan.frames_analysed
         for dub in plan.dubs:
-            self._plan += _table_rows(dub)
+            self._plan.add(dub)
             dub.traceback = plan.traceback
             dub.reused = len(dub.receipts)
             dub.note(*(note for receipt in dub.receipts for note in receipt.notes))
@@ -194,14 +187,23 @@ class Collector:
             if problem := record.pop(UNWRITTEN, ""):
                 self.unwritten[record["title"], record["dub"]] = problem
             self.assembling.discard((record["title"], record["dub"]))
-            kept = _slim(record)
-            self.records[record["title"], record["dub"]] = self.ledger[record["title"], record["dub"]] = kept
+            self._keep(record)
             if time.monotonic() > self._ledger_due:
                 began = time.monotonic()
                 self._written_later(self.write_ledger)
                 # A long ledger is written less often, so that writing it never takes more than a fiftieth of
                 # the time.
                 self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 50 * (time.monotonic() - began))
+
+    def _keep(self, record: Record) -> None:
+        known, key = self.titles.get(record["title"]), (record["title"], record["dub"])
+        title = known.id if known else record["title"]  # the string that is in memory already
+        self.records.put({**_slim(record), "title": title})
+        self._ended_titles.add(title)
+        if record["state"] == "failed":
+            self._failed_dubs.add(key)
+        else:
+            self._failed_dubs.discard(key)
 
     def abort(self, error: str) -> None:
         """Give up on what has not ended: it is in the ledger as failed, and a later run takes it up where it
@@ -221,14 +223,14 @@ class Collector:
     def state(self) -> dict[str, Any]:
         """Counts for the progress display; may be called from any thread."""
         with self._lock:
-            records = list(self.records.values())
+            ended, failed = len(self._ended_titles), len({title for title, _ in self._failed_dubs})
             assembling = len(self.assembling)
         return {
             "titles": len(self.titles),
             "planned_titles": len(self.planned),
             "hopeless": len(self._hopeless - self.planned),
-            "ended": len({record["title"] for record in records}),
-            "failed": len({record["title"] for record in records if record["state"] == "failed"}),
+            "ended": ended,
+            "failed": failed,
             "planned": self.frames_planned,
             "analysed": self.frames_analysed,
             "done": self.frames_done,
@@ -237,12 +239,12 @@ class Collector:
 
     def write_ledger(self) -> None:
         """Write the ledger: this run's records and earlier ones of the same directory."""
-        self.run.write_ledger([self.ledger[key] for key in sorted(self.ledger)])
+        self.run.write_ledger(SortedRecords(self._earlier, self.records))
 
     def write_plan(self) -> None:
         """Write ``plan.parquet``."""
         self._plan_written = len(self._plan)
-        write_table(join(self.run.url, "plan.parquet"), pa.Table.from_pylist(self._plan, schema=PLAN_TABLE))
+        self._plan.write(self.run)
 
 
 def _slim(record: Record) -> Record:
@@ -250,37 +252,6 @@ def _slim(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "ingredients"}
 
 
-def _table_rows(dub: DubPlan) -> list[dict[str, Any]]:
-    """A dub's rows of `PLAN_TABLE`."""
-    return [
-        {
-            "title": dub.title,
-            "dub": dub.dub.dub,
-            "name": one.which.name,
-            "segment": one.which.segment,
-            "output_segment": one.which.output_segment,
-            "out_start": one.out_start,
-            "frames": one.frames,
-            "committed": one.receipt is not None,
-        }
-        for one in dub.output_segments
-    ]
-
-
 def _waits(dub: DubPlan, row: Row) -> bool:
     """True if the dub cannot be made without the row."""
     return bool(row["dub"]) or any(which.segment == row["segment"] for which in dub.left)
-
-
-def earlier_plan(run: RunDirectory, titles: Collection[str]) -> list[dict[str, Any]]:
-    """Rows of a run directory's ``plan.parquet`` for these titles; none where the file is missing or damaged."""
-    url = join(run.url, "plan.parquet")
-    if not exists(url):
-        return []
-    fs, path = filesystem(url)
-    try:
-        with fs.open(path, "rb") as file:
-            rows = pq.read_table(file, schema=PLAN_TABLE).to_pylist()
-    except pa.ArrowInvalid:
-        return []
-    return [row for row in rows if row["title"] in titles]

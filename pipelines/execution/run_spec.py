@@ -11,7 +11,8 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.engine.specs import CacheSpec, GroupSpec, PlanSpec, Provenance
 from pipelines.execution.assembly import AssemblySpec
-from pipelines.execution.collector import Collector, earlier_plan
+from pipelines.execution.collector import Collector
+from pipelines.execution.plan_table import earlier_plan
 from pipelines.manifest.titles import LowQuality, Title, overrides_of
 from pipelines.monitoring.progress_text import StageWords, stage_words
 from pipelines.monitoring.run_log import RunLog

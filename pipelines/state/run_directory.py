@@ -28,7 +28,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,8 @@ from retalk_models.local_files import sha256_of
 Record = dict[str, Any]
 #: Beginning of a note on state that was found and not used.
 REJECTED_STATE = "not trusted: "
+#: Records that are written to the ledger at a time; a row group of its Parquet file.
+LEDGER_GROUP = 4096
 
 
 def write_text(url: str, text: str) -> None:
@@ -302,11 +304,19 @@ class RunDirectory:
                 found.append(record)
         return sorted(found, key=lambda record: (record["title"], record["dub"]))
 
-    def write_ledger(self, records: list[Record]) -> None:
-        """Write the ledger as JSON lines and as Parquet."""
-        rows = [{name: record.get(name) for name in LEDGER.names} for record in records]
-        write_text(join(self.url, "ledger.jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
-        write_table(join(self.url, "ledger.parquet"), pa.Table.from_pylist(rows, schema=LEDGER))
+    def write_ledger(self, records: Sequence[Record]) -> None:
+        """Write the ledger as JSON lines and as Parquet, some thousand records at a time."""
+        with (
+            atomic_write(join(self.url, "ledger.jsonl")) as lines,
+            atomic_write(join(self.url, "ledger.parquet")) as table,
+            lines.open("w", encoding="utf-8") as text,
+            pq.ParquetWriter(table, LEDGER) as writer,
+        ):
+            for start in range(0, max(1, len(records)), LEDGER_GROUP):
+                group = records[start : start + LEDGER_GROUP]
+                rows = [{name: record.get(name) for name in LEDGER.names} for record in group]
+                text.writelines(json.dumps(row) + "\n" for row in rows)
+                writer.write_table(pa.Table.from_pylist(rows, schema=LEDGER))
 
 
 #: What a receipt says, with types.
