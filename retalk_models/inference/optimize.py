@@ -84,6 +84,7 @@ def optimize(module: nn.Module, form: OptimizationConfig | None = None) -> nn.Mo
         if form.channels_last:
             use_channels_last(module)
         if form.dtype == torch.float32 and device.type == "cpu":
+            use_onednn(module)
             for part in form.winograd:
                 use_winograd(module.get_submodule(part))
         if form.dtype != torch.float32:
@@ -183,6 +184,18 @@ def use_winograd(module: nn.Module) -> None:
         )
         if modulated or plain:
             winograd.enable(layer)
+
+
+def use_onednn(module: nn.Module) -> None:
+    """Let oneDNN compute the 1x1 convolutions, on a CPU in float32.
+
+    In a process of one thread torch gives 1x1 convolutions of fewer than 16 pictures to the BLAS library, which has half of
+    oneDNN's speed on some processors (docs/benchmarks.md#networks). It never does so with dilated ones, and the dilation of
+    a single tap means nothing.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d) and (layer.kernel_size, layer.stride) == ((1, 1), (1, 1)):
+            layer.dilation = (2, 2)
 
 
 def use_dtype(module: nn.Module, dtype: torch.dtype, device_type: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch._inductor.config
+from torch import nn
 from torch._dynamo.utils import counters
 
 from retalk_models import build
@@ -133,3 +134,24 @@ def test_optimise_twice_changes_nothing() -> None:
 def test_float16_is_refused_on_the_cpu() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
         optimize(build("wav2lip"), OptimizationConfig(dtype=torch.float16))
+
+
+def test_no_convolution_of_one_tap_is_left_to_the_slow_way() -> None:
+    """torch gives 1x1 convolutions to BLAS where one thread runs; the optimised form keeps the values and takes oneDNN."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(96, 64, 1), nn.ReLU(), nn.Conv2d(64, 96, 1, bias=False)).eval()
+    x = torch.randn(1, 96, 24, 24)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            exact = net(x)
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                fast = optimize(net)(x)
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(fast, exact, rtol=1e-5, atol=1e-5)
+    names = [event.key for event in profile.key_averages()]
+    assert any("conv" in name for name in names)
+    if torch.backends.mkldnn.is_available():
+        assert not [name for name in names if "slow_conv" in name]
