@@ -13,7 +13,9 @@ import io
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from textwrap import shorten
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ from retalk_models.storage_rules import describe, judge
 #: Seconds for which a call is repeated; the environment variable RETALK_STORAGE_PATIENCE, also in the
 #: workers, gives another number.
 PATIENCE = 120.0
+_patience: ContextVar[float] = ContextVar("patience", default=PATIENCE)
 #: First and longest pause in seconds; each is up to twice as long as the one before, less a random half, so
 #: that workers do not return all at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
@@ -93,8 +96,18 @@ def transient(problem: BaseException) -> bool:
 
 
 def retry_seconds() -> float:
-    """Seconds for which a call is repeated."""
-    return float(os.environ.get("RETALK_STORAGE_PATIENCE", PATIENCE))
+    """Seconds for which a call is repeated: of the variable ``RETALK_STORAGE_PATIENCE``, else of `patience`, else `PATIENCE`."""
+    return float(os.environ.get("RETALK_STORAGE_PATIENCE", _patience.get()))
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Repeat calls in this block for so long: somebody is waiting at a terminal."""
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
 
 
 def retry(call: Callable[[], T], what: str) -> T:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from operators.watermark.code import CODE_BITS
 from operators.watermark.keys import MarkKey
@@ -19,6 +20,8 @@ SIDE = CELLS * PIXELS
 BIN = BLOCK / 2
 #: Shares of the original's width and height that a suspect may still show.
 SHARES = (1.0, 0.98, 0.96, 0.95, 0.94, 0.92, 0.9)
+#: Starting times that are looked at closely for each share, those of the highest correlations.
+LOOKED_AT = 4
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
     summed /= level * np.sqrt(np.square(summed / level).mean() + 1e-12)
     summed = np.clip(summed, -3, 3)
     best, tried = none, 0
+    # One size for all shares, of small prime factors, and of single precision.
+    full = tuple(next_fast_len(round(n / SHARES[-1]) + 1, real=True) for n in (height, width))
+    spectra = np.conj(rfft2(summed.astype(np.float32), full)) if cropped else summed
     shares = [(x, y) for x in SHARES for y in SHARES] if cropped else [(1.0, 1.0)]
     hypotheses: list[tuple[int, float, float, float, float]] = []
     for share in shares:
@@ -98,12 +104,14 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
             hypotheses += [(t, *share, 0.0, 0.0) for t in range(len(turns))]
             continue
         whole = _known(layout, width + room[0] - 1, height + room[1] - 1, share, (width, height))
-        surface = _correlate(summed, whole, room)
-        for t in range(len(turns)):
-            top = int(np.argmax(surface[t]))
+        surface = _correlate(spectra, full, whole, room)
+        peaks = surface.reshape(len(turns), -1)
+        for t in np.argsort(peaks.max(axis=1))[-LOOKED_AT:].tolist():
+            top = int(np.argmax(peaks[t]))
             hypotheses.append((t, *share, float(top % room[0]), float(top // room[0])))
+    smooth = [cv2.GaussianBlur(one, (0, 0), 0.6) for one in summed]
     for t, x, y, dx, dy in hypotheses:
-        z, soft = _evidence(layout, summed[t], (x, y), (dx, dy))
+        z, soft = _evidence(layout, smooth[t], (x, y), (dx, dy))
         if z > best.z:
             best = Reading(z, tried, soft, t * BIN)
     return Reading(best.z, tried, best.soft, best.where)
@@ -133,28 +141,27 @@ def _pitch(share: tuple[float, float], size: tuple[int, int]) -> tuple[float, fl
     return side / CELLS, side / CELLS
 
 
-def _correlate(pictures: np.ndarray, whole: np.ndarray, room: tuple[int, int]) -> np.ndarray:
-    """float[starts, room y, room x], correlation with each part of a larger pattern."""
-    full = whole.shape
-    spectra = np.fft.rfft2(pictures, full)
-    found = np.fft.irfft2(np.conj(spectra) * np.fft.rfft2(whole), full)
-    return found[:, : room[1], : room[0]]
+def _correlate(
+    spectra: np.ndarray, full: tuple[int, ...], whole: np.ndarray, room: tuple[int, int]
+) -> np.ndarray:
+    """float32[starts, room y, room x], correlation with each part of a larger pattern; `spectra` are the pictures' conjugate ones."""
+    found = irfft2(spectra * rfft2(whole.astype(np.float32), full), full)
+    return np.asarray(found[:, : room[1], : room[0]])
 
 
 def _evidence(
-    layout: PictureLayout, picture: np.ndarray, share: tuple[float, float], offset: tuple[float, float]
+    layout: PictureLayout, smooth: np.ndarray, share: tuple[float, float], offset: tuple[float, float]
 ) -> tuple[float, np.ndarray]:
     """The normal deviate of the known cells, and evidence for each code bit.
 
     A cell's sign is random and independent of the picture: the sum of signs times values has the variance of the sum of squares.
     """
-    height, width = picture.shape
+    height, width = smooth.shape
     px, py = _pitch(share, (width, height))
     columns, rows = int((width + offset[0]) / px), int((height + offset[1]) / py)
     x = (np.arange(columns) + 0.5) * px - 0.5 - offset[0]
     y = (np.arange(rows) + 0.5) * py - 0.5 - offset[1]
     inside = np.outer((y > 0) & (y < height - 1), (x > 0) & (x < width - 1))
-    smooth = cv2.GaussianBlur(picture, (0, 0), 0.6)
     grid = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     values = cv2.remap(smooth, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * inside
     index = np.ix_(np.arange(rows) % TILE, np.arange(columns) % TILE)

@@ -108,9 +108,8 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
         return 0
-    earlier = (
-        f"; {len(found['earlier_roots'])} earlier roots are trusted too" if found["earlier_roots"] else ""
-    )
+    count = len(found["earlier_roots"])
+    earlier = f"; {count} earlier {'root is' if count == 1 else 'roots are'} trusted too" if count else ""
     tell(
         f"{found['signer']}, valid until {found['until']}, SHA-256 {found['sha256']}\n"
         f"root certificate, for others to trust: {found['root']}{earlier}"

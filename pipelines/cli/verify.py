@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from pipelines.cli.arguments import Parser
     from pipelines.provenance.verify import State, Verification
 
-#: Exit codes beside those of all commands: valid, but by a signer who is not trusted, or recognised by a mark alone; nothing found.
-UNKNOWN, NOTHING = 5, 6
+#: Exit codes beside those of all commands: valid, but by a signer who is not trusted, or recognised by a mark alone; nothing found;
+#: a file without bytes.
+UNKNOWN, NOTHING, EMPTY = 5, 6, 7
 DESCRIPTION = """\
-Look for signed provenance (C2PA) in files and beside them (NAME.c2pa), and for watermarks, and say who has signed each one, whether it
-was changed since, whose mark it carries, and, with --ledger, which row of a run it is. Trusted are this user's own signing root
-(`retalk provenance init`) and the certificates that --trust names. Files of any origin are read, in a process with limits
+Look for signed provenance (C2PA) in files and beside them (NAME.c2pa), and for the watermarks of a key in their speech and pictures, and
+say who has signed each one, whether it was changed since, which id its mark carries and how probable such a mark is by chance, and, with
+--ledger, which row of a run it is. Trusted are this user's own signing root (`retalk provenance init`) and the certificates that --trust
+names; marks are looked for with this user's own key or that of --watermark-key. Files of any origin are read, in a process with limits
 (docs/provenance.md, docs/watermark.md)."""
 EXAMPLES = """\
 Examples:
@@ -28,8 +30,8 @@ Examples:
   retalk verify out/ --ledger out/ --json
   retalk verify https://example.com/clip.mp4 --trust company-root.pem
 
-Exit codes, the worst file decides: 0 trusted; 5 valid, but the signer is unknown, or recognised by a mark alone; 6 nothing found; 3 changed
-after it was signed, signed invalidly, or unreadable; 2 wrong usage."""
+Exit codes, the worst file decides: 0 trusted; 5 valid, but the signer is unknown, or recognised by a mark alone; 6 nothing found; 7
+an empty file; 3 changed after it was signed, signed invalidly, or unreadable; 2 wrong usage, or a file that cannot be reached."""
 
 
 def add_parser(commands: Any) -> None:
@@ -104,7 +106,8 @@ def show_verification(args: argparse.Namespace) -> int:
 def _exit_code(state: State | None) -> int:
     if state is None:
         return USAGE
-    return {"bad": FAILED, "none": NOTHING, "marked": UNKNOWN, "untrusted": UNKNOWN, "trusted": DONE}[state]
+    codes = {"bad": FAILED, "empty": EMPTY, "none": NOTHING, "marked": UNKNOWN, "untrusted": UNKNOWN}
+    return codes.get(state, DONE)
 
 
 def _lines(found: Verification, asked: bool) -> list[str]:

@@ -144,7 +144,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 place=asked.place,
                 heard=heard,
                 whole=asked.length != "trim",
-                tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, dub.key)},
+                tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, output_key(dub.key, asked))},
                 mark=None if speech is None else speech.mark,
                 finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
             )

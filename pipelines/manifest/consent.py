@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.manifest.cells import RowError
-from pipelines.manifest.titles import NO_TEXT, Title, label
+from pipelines.manifest.titles import NO_TEXT, Dub, Title, label
 
 #: Keys of a consent, in the order in which they are shown. Each is a text.
 CONSENT_KEYS = ("who", "when", "scope", "text", "url")
@@ -101,6 +101,12 @@ def _check_date(text: str) -> None:
         raise RowError(f"consent.when: {text!r} is no date such as 2026-11-27") from None
 
 
+def _named(title: Title, dub: Dub) -> str:
+    """The row and the dub, each once."""
+    name = label(title.id, dub.dub)
+    return f"{title.where}: {name}" if title.where and title.where != name else name
+
+
 def check_consent(titles: Sequence[Title]) -> None:
     """Refuse titles without consent. Rows that cannot be used anyway are left out.
 
@@ -108,7 +114,7 @@ def check_consent(titles: Sequence[Title]) -> None:
         MissingConsentError: naming the rows.
     """
     missing = [
-        f"{title.where or title.id}: {label(title.id, dub.dub)} has no consent"
+        f"{_named(title, dub)} has no consent"
         for title in titles
         if not title.error
         for dub in title.dubs

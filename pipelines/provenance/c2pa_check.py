@@ -86,7 +86,10 @@ def _judged(found: Mapping[str, Any], where: str) -> Finding:
     if signature.get("issuer") and signature["issuer"] != signature.get("common_name"):
         issuer = f"{issuer} ({printable(signature['issuer'])})"
     at = printable(signature.get("time") or "")
-    signed = f"signed by {issuer}{f' at {at}' if at else ', no time stamp'}; manifest {where}"
+    stamp = f" at {at}" if at else ", no time stamp"
+    if at and not found["time_trusted"]:
+        stamp += " by a time-stamp authority that is not trusted here"
+    signed = f"signed by {issuer}{stamp}; manifest {where}"
     codes = failures_of(found)
     details = {**found, "where": where, "signer": issuer, "time": at}
     ids = [printable(found["manifest"]), printable(found.get("instance_id") or "")]
@@ -199,12 +202,22 @@ def sidecar_of(url: str) -> Iterator[Path | None]:
     if not fs.isfile(path):  # a pipe or a device would never end
         raise ManifestError("what lies beside it under the name of its manifest is no file: not read")
     size = int(fs.info(path).get("size") or 0)
+    if not size:
+        raise ManifestError("the manifest beside it is an empty file")
     if size > MAX_SIDECAR:
         raise ManifestError(
             f"the manifest beside it is {size >> 20} MiB large, more than {MAX_SIDECAR >> 20}: not read"
         )
     with local_copy(name) as copy:
         yield copy
+
+
+def _reason(problem: Exception) -> str:
+    """Say why an address gave nothing."""
+    if isinstance(problem, FileNotFoundError):
+        told = printable(redact(problem.strerror or ""))
+        return told if "server" in told else "404: the server has no such file"
+    return printable(redact(str(problem)))
 
 
 @contextmanager
@@ -223,7 +236,7 @@ def _fetched(address: str) -> Iterator[Path]:
                 data = file.read(MAX_SIDECAR + 1)
         except (OSError, ValueError, ImportError) as problem:
             raise ManifestError(
-                f"the manifest at {printable(redact(address))} cannot be fetched: {printable(redact(str(problem)))}"
+                f"the manifest at {printable(redact(address))} cannot be fetched ({_reason(problem)})"
             ) from problem
         if len(data) > MAX_SIDECAR:
             raise ManifestError(

@@ -43,6 +43,8 @@ CURVES: dict[str, tuple[str, hashes.HashAlgorithm, int]] = {
     "secp384r1": ("es384", hashes.SHA384(), 48),
     "secp521r1": ("es512", hashes.SHA512(), 66),
 }
+#: Extended key usages with which C2PA accepts a signer: emailProtection, documentSigning, and C2PA's own.
+SIGNING_USAGES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
 Sign = Callable[[bytes], bytes]
 
 
@@ -165,6 +167,41 @@ def _chain(path: str) -> list[x509.Certificate]:
     return found
 
 
+def unfit(chain: str) -> str:
+    """Say why C2PA accepts no signature of the first certificate of a PEM chain; "" for no reason that is known.
+
+    Its certificate profile asks for a leaf with the key usage digitalSignature and an extended key usage that it knows.
+    """
+    certificate = x509.load_pem_x509_certificates(chain.encode())[0]
+    found = []
+    usages = _extension(certificate, x509.ExtendedKeyUsage)
+    if usages is None:
+        found.append(
+            "it has no extended key usage (EKU); C2PA wants one such as emailProtection or documentSigning"
+        )
+    elif not any(usage.dotted_string in SIGNING_USAGES for usage in usages):
+        shown = ", ".join(getattr(usage, "_name", usage.dotted_string) for usage in usages)
+        found.append(
+            f"its extended key usage (EKU) is {shown}; C2PA wants emailProtection or documentSigning"
+        )
+    usage = _extension(certificate, x509.KeyUsage)
+    if usage is None or not usage.digital_signature:
+        found.append("its key usage lacks digitalSignature")
+    constraints = _extension(certificate, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        found.append("it is the certificate of an authority (CA); sign with one that it has issued")
+    elif certificate.subject == certificate.issuer:
+        found.append("it is self-signed; make a root and a certificate that it issues")
+    return "; ".join(found)
+
+
+def _extension(certificate: x509.Certificate, kind: Any) -> Any:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
 def _private_key(where: str) -> PrivateKey:
     """Load the private key of a file, an environment variable (``env:NAME``) or a command (``cmd:...``).
 
@@ -181,6 +218,10 @@ def _private_key(where: str) -> PrivateKey:
             "--sign-key 'cmd:openssl pkey -in key.pem -passin file:password.txt'"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
+        if where.startswith("cmd:"):
+            raise CredentialsError(
+                f"{name}: the command printed no PEM private key; it runs without a shell (for several commands: cmd:sh -c '...')"
+            ) from None
         raise CredentialsError(f"{name}: is no PEM private key") from None
     return PrivateKey(key, name)
 

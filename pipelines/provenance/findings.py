@@ -9,8 +9,9 @@ from typing import Any, Literal
 #: ``trusted``: signed by somebody who is trusted, unchanged since. ``untrusted``: the same, by an unknown signer. ``tampered``: changed
 #: after it was signed. ``invalid``: signed, but not validly (an expired certificate, for one). ``unreadable``: a manifest that cannot
 #: be read. ``found``: a mark without a signature was recognised. ``none``: nothing there. ``skipped``: the check could not be made.
+#: ``empty``: the file has no bytes.
 FindingState = Literal[
-    "trusted", "untrusted", "tampered", "invalid", "unreadable", "found", "none", "skipped"
+    "trusted", "untrusted", "tampered", "invalid", "unreadable", "found", "none", "skipped", "empty"
 ]
 
 

@@ -102,6 +102,7 @@ def summary(store: Any) -> dict[str, Any]:
     found = short(found)
     results = _dict(store.get("validation_results"))
     found["signer_trusted"] = "signingCredential.trusted" in _codes(results, "success")
+    found["time_trusted"] = "timeStamp.trusted" in _codes(results, "success")
     failures = _list(_dict(results.get("activeManifest")).get("failure"))
     for delta in map(_dict, _list(results.get("ingredientDeltas"))):
         failures = failures + _list(_dict(delta.get("validationDeltas")).get("failure"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from operators.storage.redact import redact
 from operators.storage.rewriting import rewritten
 from pipelines.engine.profile_parts import ProvenanceConfig
 from pipelines.provenance.c2pa_check import ManifestError, mime_of
-from pipelines.provenance.credentials import CredentialsError, Signing, load_signing
+from pipelines.provenance.credentials import CredentialsError, Signing, load_signing, unfit
 from pipelines.provenance.dub_manifest import (
     SOURCE,
     SOURCE_TYPES,
@@ -96,7 +97,8 @@ def sign_output(path: Path, facts: DubFacts, signing: Signing) -> Signed:
         manifest = _signed_file(path, facts, signing, "", beside, notes)
         if signing.tsa:
             notes.append(
-                f"no time stamp: {printable(redact(signing.tsa))} gave none ({why}); the signature is valid as long as its certificate"
+                f"no time stamp: {printable(redact(signing.tsa))} gave none ({len(TSA_PAUSES)} tries; the last: {_tsa_problem(why)}); "
+                "the signature is valid as long as its certificate"
             )
     if beside:
         with atomic_write(sidecar_name(facts.output)) as target:
@@ -108,6 +110,12 @@ def sign_output(path: Path, facts: DubFacts, signing: Signing) -> Signed:
         *("sidecar" if beside else "embedded", manifest_id(facts.key), signing.signer, stamp),
         notes=list(dict.fromkeys(notes)),
     )
+
+
+def _tsa_problem(why: str) -> str:
+    """The library's words on a time-stamp authority, without those on the signature."""
+    found = re.search(r"underlying http resolver: (.*?)\)*$", why)
+    return found[1] if found else why.removeprefix("cannot be signed: ").removeprefix("Signature: ")
 
 
 def _signed_file(
@@ -254,14 +262,16 @@ def check_signing(signing: Signing) -> None:
         state, found = reader.get_validation_state(), reader.get_validation_results() or {}
     except (SigningError, c2pa.C2paError) as problem:
         raise CredentialsError(
-            f"nothing can be signed with {signing.signer}: {printable(problem)}"
+            f"nothing can be signed with {signing.signer}: {unfit(signing.chain) or printable(problem)}"
         ) from problem
     if state not in ("Valid", "Trusted"):
         failures = (found.get("activeManifest") or {}).get("failure") or []
         codes = ", ".join(dict.fromkeys(printable(one.get("code")) for one in failures)) or str(state)
+        why = unfit(signing.chain) or (
+            "the certificate must be for digital signatures, with an extended key usage such as emailProtection, and must not be a root"
+        )
         raise CredentialsError(
-            f"C2PA accepts no signature of {signing.signer} ({codes}): the certificate must be for digital signatures, with an "
-            "extended key usage such as emailProtection, and must not be a root; docs/provenance.md"
+            f"C2PA accepts no signature of {signing.signer} ({codes}): {why}; docs/provenance.md"
         )
 
 

@@ -13,20 +13,23 @@ from typing import Any, Literal
 
 from operators.storage.files import filesystem, is_url, join, local_copy, suffix
 from operators.storage.redact import redact
+from operators.storage.retry import patience
 from pipelines.errors import UsageError
 from pipelines.provenance.c2pa_check import MIME, c2pa_check
-from pipelines.provenance.findings import Finding, Subject, Trust
+from pipelines.provenance.findings import Finding, Subject, Trust, printable
 from pipelines.provenance.watermark_check import watermark_check
 from pipelines.state.run_directory import Record, RunDirectory
 
 #: Checks of `retalk verify`, in the order in which they are shown.
 CHECKS: list[Callable[[Subject], Finding]] = [c2pa_check, watermark_check]
 #: What a file's findings come to. ``marked``: no valid signature, but another check has recognised it.
-State = Literal["trusted", "untrusted", "marked", "none", "bad"]
+State = Literal["trusted", "untrusted", "marked", "none", "empty", "bad"]
 #: The worst first.
-ORDER: tuple[State, ...] = ("bad", "none", "marked", "untrusted", "trusted")
+ORDER: tuple[State, ...] = ("bad", "empty", "none", "marked", "untrusted", "trusted")
 
 
+#: Seconds for which a storage or web server that does not answer is asked again: somebody is waiting.
+SECONDS = 8.0
 #: Folders of a run directory that hold no outputs.
 WORK = ("segments", "earlier", "report", "analysis", "plans")
 
@@ -51,6 +54,8 @@ class Verification:
         states = {finding.state for finding in self.findings}
         if states & {"tampered", "invalid", "unreadable"}:
             return "bad"
+        if "empty" in states:
+            return "empty"
         if "trusted" in states:
             return "trusted"
         if "untrusted" in states:
@@ -109,7 +114,9 @@ def verify_file(url: str, trust: Trust, ledger: Ledger | None = None) -> Verific
     Raises:
         OSError, MediaError: it cannot be read.
     """
-    with local_copy(url) as path:
+    with patience(SECONDS), local_copy(url) as path:
+        if not path.stat().st_size:
+            return Verification(redact(url), [Finding("file", "empty", "empty: it has no bytes")])
         subject = Subject(url=url, path=Path(path), trust=trust)
         findings = [check(subject) for check in CHECKS]
     return Verification(redact(url), findings, ledger.row(findings) if ledger else None)
@@ -122,11 +129,18 @@ def files_of(url: str) -> Iterator[str]:
         UsageError: there is no such file or folder, or the folder holds no media files.
     """
     fs, path = filesystem(url)
-    if fs.isfile(path):
+    try:
+        with patience(SECONDS):
+            kind = fs.info(path)["type"]
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise UsageError(f"{redact(url)}: {_absence(url, problem)}") from problem
+    if kind not in ("file", "directory"):
+        raise UsageError(
+            f"{url}: is no regular file (a device, pipe or socket); give a file, a folder or a URL"
+        )
+    if kind == "file":
         yield url
         return
-    if not fs.isdir(path):
-        raise UsageError(f"{url}: no such file or folder; check the path")
     own = WORK if fs.isfile(f"{path}/run.json") else ()
     # A pipe or a device would never end.
     names = (str(name) for name in fs.find(path) if is_url(url) or Path(name).is_file())
@@ -135,6 +149,14 @@ def files_of(url: str) -> Iterator[str]:
         raise UsageError(f"{url}: holds no media files ({', '.join(sorted(MIME))})")
     for name in found:
         yield join(url, name[len(path) :]) if is_url(url) else name
+
+
+def _absence(url: str, problem: OSError) -> str:
+    """Say why there is nothing at an address."""
+    if not is_url(url):
+        return "no such file or folder; check the path"
+    said = printable(redact(str(problem.strerror or problem)))
+    return f"nothing is there ({said}); check the address"
 
 
 def _passed(relative: str, own: Sequence[str]) -> bool:

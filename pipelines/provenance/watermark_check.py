@@ -14,7 +14,7 @@ from operators.media.reader import read_frames
 from operators.storage.errors import MediaError
 from operators.watermark.code import decode
 from operators.watermark.keys import MarkKey
-from operators.watermark.picture_detector import Look, read_picture
+from operators.watermark.picture_detector import Look, Looked, read_picture
 from operators.watermark.speech_detector import RATE, Reading, read_speech
 from pipelines.errors import UsageError
 from pipelines.provenance.findings import Finding, Subject
@@ -24,6 +24,8 @@ from pipelines.provenance.watermarks import read_key
 SOUND, PICTURES = 120, 30
 #: Probability by chance below which a mark is there, and below which an id with right check bits is believed.
 SURE, LIKELY = 1e-6, 1e-2
+#: Smaller p-values than this are not told apart.
+LEAST = 1e-300
 #: Pictures a second in which faces are looked for, and the longer side of those pictures.
 FACES, LONG_SIDE = 2.0, 640
 #: The part of a face's box in which a dub may draw: left, top, right, bottom.
@@ -36,11 +38,11 @@ def watermark_check(subject: Subject) -> Finding:
         key = read_key(subject.trust.mark_key)
     except UsageError as problem:
         return Finding("watermark", "skipped", f"not looked for: {problem}")
-    readings = {
-        carrier: reading
-        for carrier, found in (("speech", _speech), ("picture", _picture))
-        if (reading := found(str(subject.path), key)) is not None
-    }
+    readings: dict[str, Reading] = {}
+    if (samples := heard(str(subject.path))) is not None:
+        readings["speech"] = read_speech(key, samples)
+    if (looks := seen(str(subject.path))) is not None:
+        readings["picture"] = read_seen(key, looks)
     return conclude(key, readings)
 
 
@@ -77,24 +79,28 @@ def conclude(key: MarkKey, readings: dict[str, Reading]) -> Finding:
 
 
 def _probability(p: float) -> str:
-    return f"{p:.1e}" if p > 0 else "1e-300"
+    return f"{p:.1e}" if p > LEAST else f"{LEAST:.0e}"
 
 
 def _each(readings: dict[str, Reading]) -> str:
-    return ", ".join(f"{name} p = {_probability(reading.p)}" for name, reading in readings.items())
+    return ", ".join(
+        f"{name} p {'=' if reading.p > LEAST else '<'} {_probability(reading.p)}"
+        for name, reading in readings.items()
+    )
 
 
-def _speech(path: str, key: MarkKey) -> Reading | None:
+def heard(path: str) -> np.ndarray | None:
+    """The sound of a file that is looked at, float32[n] at `RATE`; None where it has none."""
     try:
         samples = load_audio(path, RATE)
     except MediaError:
         return None
     begin = max(0, (len(samples) - SOUND * RATE) // 2)
-    return read_speech(key, samples[begin : begin + SOUND * RATE])
+    return samples[begin : begin + SOUND * RATE]
 
 
-def _picture(path: str, key: MarkKey) -> Reading | None:
-    """Look for a mark of the whole picture, then for one around mouths, then for either in a part of the original."""
+def seen(path: str) -> tuple[Looked, Looked] | None:
+    """The pictures of a file that are looked at: as a whole, and around mouths; None where it has none."""
     try:
         info = probe_video(path)
         times = [float((pts - int(info.pts[0])) * info.time_base) for pts in info.pts.tolist()]
@@ -107,10 +113,15 @@ def _picture(path: str, key: MarkKey) -> Reading | None:
             mouths.add(luma, seconds, where)
     except MediaError:
         return None
+    return whole.looked, mouths.looked
+
+
+def read_seen(key: MarkKey, looks: tuple[Looked, Looked]) -> Reading:
+    """Look for a mark of the whole picture and for one around mouths, then for either in a part of the original."""
     best = Reading(0.0, 1, np.zeros(0))
     tried = 0
     for cropped in (False, True):
-        for looked in (whole.looked, mouths.looked):
+        for looked in looks:
             reading = read_picture(key, looked, cropped)
             tried += reading.tried
             if not len(best.soft) or reading.z > best.z:

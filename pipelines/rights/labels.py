@@ -141,11 +141,16 @@ def label_text(options: dict[str, dict[str, Any]]) -> str:
     return next((str(values["label"]) for values in options.values() if values.get("label")), "")
 
 
+def _when(seconds: str) -> str:
+    """Say when a notice is shown: a number of seconds, or stretches of them."""
+    return f"in the seconds {seconds}" if "-" in seconds else f"in the first {seconds} s"
+
+
 def label_note(options: dict[str, dict[str, Any]]) -> str:
     """Return the note on a dub that has a notice; "" without one."""
     for values in options.values():
         if text := values.get("label"):
             when = values.get("label_seconds", "all")
-            shown = "all the time" if when == "all" else f"in the seconds {when}"
+            shown = "all the time" if when == "all" else _when(when)
             return f"labelled: {text!r} is drawn into the picture at the {values.get('label_position', 'top-left')}, {shown}"
     return ""

@@ -81,10 +81,10 @@ def test_what_cannot_be_used_is_named(
         ({"key": str(tmp_path / "absent.pem")}, "cannot be read"),
         ({"key": "env:RETALK_ABSENT"}, "RETALK_ABSENT is not set"),
         ({"key": "cmd:false"}, "exit code 1"),
-        ({"key": f"cmd:{sys.executable} -c 'print(1)'"}, "is no PEM private key"),
+        ({"key": f"cmd:{sys.executable} -c 'print(1)'"}, "printed no PEM private key"),
         ({"key": files[KEY].read_text()}, "holds a key itself"),
         ({"tsa": "ftp://tsa"}, "must be the http:// or https:// address"),
-        ({"cert": str(files[ROOT]), "key": str(files[ROOT_KEY])}, "the certificate was self-signed"),
+        ({"cert": str(files[ROOT]), "key": str(files[ROOT_KEY])}, "it has no extended key usage (EKU)"),
     ):
         with pytest.raises(CredentialsError) as problem:
             load(files, **given)
@@ -150,7 +150,7 @@ def test_a_new_identity_needs_force_and_keeps_the_old_root_without_its_keys(
     assert main(["provenance", "init"]) == 2
     assert "--force replaces it" in capsys.readouterr().err
     assert main(["provenance", "init", "--force"]) == 0
-    assert "1 earlier roots are trusted too" in capsys.readouterr().out
+    assert "1 earlier root is trusted too" in capsys.readouterr().out
     now, earlier = own_roots()
     assert (now.read_bytes() != before, earlier.read_bytes()) == (True, before)
     assert [path.name for path in earlier.parent.iterdir()] == [ROOT]
