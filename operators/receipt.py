@@ -15,10 +15,17 @@ RECEIPT = pa.schema(
         scalar("sha256", pa.string()),
         scalar("frames", pa.int64()),
         scalar("bytes", pa.int64()),
+        scalar("mark_power", pa.float64()),
     ]
 )
 
 
 def receipt(url: str, written: EncodedSegment) -> dict[str, Any]:
     """The columns of `RECEIPT` for the file that `encode_segment` has written at a URL."""
-    return {"path": url, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
+    return {
+        "path": url,
+        "sha256": written.sha256,
+        "frames": written.frames,
+        "bytes": written.bytes,
+        "mark_power": written.mark_power,
+    }

@@ -13,6 +13,7 @@ from operators.watermark.keyring import held
 from operators.watermark.keys import dub_id
 from operators.watermark.marking import Marking
 from operators.watermark.picture import CELLS, pattern, picture_change, turn_at
+from operators.watermark.picture_tally import PictureTally
 
 
 class PictureMarker:
@@ -33,6 +34,7 @@ class PictureMarker:
             self._key = held(options.watermark_key)
             self._id = dub_id(self._key, options.watermark_of)
             self._pattern = functools.lru_cache(maxsize=2)(self._cut)
+            self._tally = PictureTally(self._key, self._id, self._size)
 
     def _cut(self, box: Box) -> np.ndarray:
         return pattern(self._key, self._id, self._size, box)
@@ -52,4 +54,11 @@ class PictureMarker:
             self._pattern(box), frame.luma(box), weight, turn, pitch, options.watermark_strength
         )
         marked.change_luma(box, change)
+        around = self._tally.around(box)
+        self._tally.add(marked.luma(around), around, box, weight, seconds)
         return marked
+
+    @property
+    def power(self) -> float:
+        """Square of the expected normal deviate of what was marked so far (`operators.watermark.picture_tally`)."""
+        return 0.0 if self._options.watermark == "off" else self._tally.power

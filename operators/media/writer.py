@@ -41,13 +41,14 @@ SUFFIXES = (".mp4", ".mov")
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSegment:
-    """Receipt of an encoded segment: number of frames, size of the file in bytes, and its SHA-256 in
-    hexadecimal.
+    """Receipt of an encoded segment: number of frames, size of the file in bytes, its SHA-256 in hexadecimal, and the square of
+    the expected normal deviate of its mark (0: not marked).
     """
 
     frames: int
     bytes: int
     sha256: str
+    mark_power: float = 0.0
 
 
 def encode_segment(
@@ -78,7 +79,7 @@ def encode_segment(
         )
     with atomic_write(url) as path:
         try:
-            count = _encode(path, frames, info, options)
+            count, power = _encode(path, frames, info, options)
         except av.error.FFmpegError as error:
             needs = hardware_needs(options.codec)
             needs = f"; it needs {needs}" if needs else ""
@@ -87,7 +88,7 @@ def encode_segment(
             ) from error
         data = path.stat().st_size
         digest = sha256_of(path)
-    return EncodedSegment(count, data, digest)
+    return EncodedSegment(count, data, digest, power)
 
 
 def mp4_options(time_base_denominator: int) -> dict[str, str]:
@@ -101,7 +102,9 @@ def mp4_options(time_base_denominator: int) -> dict[str, str]:
     }
 
 
-def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, options: EncoderOptions) -> int:
+def _encode(
+    path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, options: EncoderOptions
+) -> tuple[int, float]:
     codec = codec_for(info, options)
     name, form = segment_format(codec), encoded_format(codec, info)
     with av.open(
@@ -132,7 +135,7 @@ def _encode(path: Path, frames: Iterable[tuple[Frame, int]], info: VideoInfo, op
                 end = int(pts) + natural_duration(info, frame.index)
         sink.write(stream.encode(None))
         sink.close(end)
-        return sink.frames
+        return sink.frames, marker.power
 
 
 class _Sink:

@@ -88,9 +88,7 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
     bins = looked.bins - looked.bins.mean(0)
     turns = _turns(layout, count)
     summed = np.tensordot(turns, bins, axes=(1, 0))
-    level = np.sqrt(np.maximum(cv2.blur(np.square(summed).mean(0), (7, 7)), 0)) + 1e-3
-    summed /= level * np.sqrt(np.square(summed / level).mean() + 1e-12)
-    summed = np.clip(summed, -3, 3)
+    summed = settled(summed)
     best, tried = none, 0
     # One size for all shares, of small prime factors, and of single precision.
     full = tuple(next_fast_len(round(n / SHARES[-1]) + 1, real=True) for n in (height, width))
@@ -109,12 +107,24 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
         for t in np.argsort(peaks.max(axis=1))[-LOOKED_AT:].tolist():
             top = int(np.argmax(peaks[t]))
             hypotheses.append((t, *share, float(top % room[0]), float(top // room[0])))
-    smooth = [cv2.GaussianBlur(one, (0, 0), 0.6) for one in summed]
+    smooth = [blurred(one) for one in summed]
     for t, x, y, dx, dy in hypotheses:
         z, soft = _evidence(layout, smooth[t], (x, y), (dx, dy))
         if z > best.z:
             best = Reading(z, tried, soft, t * BIN)
     return Reading(best.z, tried, best.soft, best.where)
+
+
+def settled(summed: np.ndarray) -> np.ndarray:
+    """Sums of bins with their signs, float[starts, h, w], brought to one level everywhere and clipped."""
+    level = np.sqrt(np.maximum(cv2.blur(np.square(summed).mean(0), (7, 7)), 0)) + 1e-3
+    summed = summed / (level * np.sqrt(np.square(summed / level).mean() + 1e-12))
+    return np.clip(summed, -3, 3)
+
+
+def blurred(picture: np.ndarray) -> np.ndarray:
+    """A picture of `settled` from which values of cells are taken."""
+    return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.6))
 
 
 def _turns(layout: PictureLayout, count: int) -> np.ndarray:
@@ -158,16 +168,30 @@ def _evidence(
     """
     height, width = smooth.shape
     px, py = _pitch(share, (width, height))
-    columns, rows = int((width + offset[0]) / px), int((height + offset[1]) / py)
-    x = (np.arange(columns) + 0.5) * px - 0.5 - offset[0]
-    y = (np.arange(rows) + 0.5) * py - 0.5 - offset[1]
-    inside = np.outer((y > 0) & (y < height - 1), (x > 0) & (x < width - 1))
-    grid = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    values = cv2.remap(smooth, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * inside
-    index = np.ix_(np.arange(rows) % TILE, np.arange(columns) % TILE)
+    values, index = cell_values(smooth, (px, py), offset)
     signed, bits = values * layout.signs[index], layout.bits[index]
     known = bits < 0
     z = float(signed[known].sum() / np.sqrt(np.square(values[known]).sum() + 1e-12))
     power = np.bincount(bits[~known], np.square(values[~known]), CODE_BITS)
     soft = np.bincount(bits[~known], signed[~known], CODE_BITS)
     return z, soft / np.sqrt(max(float(power.mean()), 1e-12))
+
+
+def cell_values(
+    smooth: np.ndarray, pitch: tuple[float, float], offset: tuple[float, float]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Values of a picture in the middles of cells, float32[rows, columns], and their place in the pattern for `numpy.ix_` indexing.
+
+    Args:
+        smooth: float32[h, w], a picture of `settled`, blurred.
+        pitch: pixels of a cell across and down.
+        offset: pixels of the original left of the picture and above it.
+    """
+    height, width = smooth.shape
+    columns, rows = int((width + offset[0]) / pitch[0]), int((height + offset[1]) / pitch[1])
+    x = (np.arange(columns) + 0.5) * pitch[0] - 0.5 - offset[0]
+    y = (np.arange(rows) + 0.5) * pitch[1] - 0.5 - offset[1]
+    inside = np.outer((y > 0) & (y < height - 1), (x > 0) & (x < width - 1))
+    grid = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    values = cv2.remap(smooth, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * inside
+    return values, np.ix_(np.arange(rows) % TILE, np.arange(columns) % TILE)

@@ -95,6 +95,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "watermark_id": dub.mark_id or None,
         "watermark": dub.dub.watermark.get("mode"),
         "watermark_speech": dub.mark_speech,
+        "watermark_picture": dub.mark_picture,
         "frames": dub.frames,
         "segments": len(dub.output_segments),
         "reused": dub.reused,
@@ -148,7 +149,7 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
                 mark=None if speech is None else speech.mark,
                 finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
             )
-            expect(dub, speech)
+            expect(dub, speech, shown)
             if spec.signing is None:
                 dub.provenance = {"provenance": "off"}
                 _forget_sidecar(asked.output)  # of a signed output that this one replaces

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -38,7 +39,17 @@ def speech_marker(dub: DubPlan, secret: bytes) -> SpeechMarker | None:
     return SpeechMarker(key, dub.mark_id)
 
 
-def expect(dub: DubPlan, marker: SpeechMarker | None) -> None:
-    """Note how strong the mark of a dub's speech should be (nothing where its audio is the source's)."""
-    if marker is not None and dub.dub.audio != "keep":
+def expect(dub: DubPlan, marker: SpeechMarker | None, shown: Sequence[str]) -> None:
+    """Note how strong the marks of a dub should be.
+
+    Args:
+        dub: nothing is noted of its speech where its audio is the source's, or of pictures that are not marked.
+        marker: of its speech; None: the dub has no watermark.
+        shown: paths of the segments that it was put together from; others than its own are not marked.
+    """
+    if marker is None:
+        return
+    if dub.dub.audio != "keep":
         dub.mark_speech = round(marker.tally.expected, 1)
+    own = (receipt.mark_power for receipt in dub.receipts if receipt.path in shown)
+    dub.mark_picture = round(math.sqrt(sum(own)), 1)

@@ -32,6 +32,7 @@ class Receipt:
         bytes: size of the file.
         notes: for the user.
         metrics: what its metrics have given, by name.
+        mark_power: square of the expected normal deviate of its picture's mark; 0: none.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Receipt:
     bytes: int
     notes: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
+    mark_power: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any], **more: Any) -> Receipt:
@@ -50,6 +52,7 @@ class Receipt:
             more: notes and metrics, if they are not among the values.
         """
         known: dict[str, Any] = {name: values[name] for name in ("notes", "metrics") if name in values}
+        known["mark_power"] = float(values.get("mark_power") or 0.0)
         frames, size = int(values["frames"]), int(values["bytes"])
         return cls(values["path"], values["sha256"], frames, size, **{**known, **more})
 
@@ -96,6 +99,7 @@ class DubPlan:
         provenance: the ledger's columns of that, of an assembled dub; `pipelines.state.ledger.PROVENANCE`.
         mark_id: id of its watermark; empty: it has none.
         mark_speech: expected strength of the speech's mark (docs/watermark.md); None: not marked.
+        mark_picture: the same of the picture's.
         sound: URL of the output's speech track where that is made of several sounds (`pipelines.planning.sound`); empty: it is the
             dub's speech.
     """
@@ -120,6 +124,7 @@ class DubPlan:
     provenance: dict[str, str] = field(default_factory=dict)
     mark_id: str = ""
     mark_speech: float | None = None
+    mark_picture: float | None = None
     sound: str = ""
 
     def fail(self, error: str) -> None:

@@ -128,6 +128,7 @@ def marks_of(record: Record) -> list[list[str]]:
         ("watermark_id", "watermark's id"),
         ("watermark", "watermark in the picture"),
         ("watermark_speech", "watermark in the speech, strength"),
+        ("watermark_picture", "watermark in the picture, strength"),
     )
     found += [[text, str(record[name])] for name, text in marks if record.get(name) is not None]
     consent = record.get("consent") or {}

@@ -54,6 +54,7 @@ LEDGER = pa.schema(
         pa.field("watermark_id", pa.string()),
         pa.field("watermark", pa.string()),
         pa.field("watermark_speech", pa.float64()),
+        pa.field("watermark_picture", pa.float64()),
         pa.field("finished", pa.string()),
     ]
 )
