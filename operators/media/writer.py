@@ -88,7 +88,7 @@ def encode_segment(
             ) from error
         data = path.stat().st_size
         digest = sha256_of(path)
-    return EncodedSegment(count, data, digest, power)
+    return EncodedSegment(count, data, digest, round(power, 2))
 
 
 def mp4_options(time_base_denominator: int) -> dict[str, str]:

@@ -291,8 +291,9 @@ class Group:
                 return None
         except OSError:
             return None  # a problem of the run directory is reported when the output segment is committed
-        values = {"path": path, **{name: receipt[name] for name in ("sha256", "frames", "bytes")}}
-        values["mark_power"] = float(receipt.get("mark_power", 0.0))
+        values = {name: receipt.get(name, 0.0) for name in RECEIPT.names} | {
+            "path": path
+        }  # older ones lack marks
         return empty_row(
             FINAL,
             {
@@ -320,7 +321,6 @@ class Group:
             name: row[name] for name in ("title", *OutputSegmentId._fields, *RECEIPT.names)
         }
         receipt["frames"], receipt["bytes"] = int(receipt["frames"]), int(receipt["bytes"])
-        receipt["mark_power"] = round(float(receipt["mark_power"]), 2)
         meta = json.loads(row["meta"])
         receipt["seconds"] = meta.get("seconds", {})
         if meta.get("metrics"):
