@@ -195,3 +195,11 @@ def cell_values(
     grid = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     values = cv2.remap(smooth, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * inside
     return values, np.ix_(np.arange(rows) % TILE, np.arange(columns) % TILE)
+
+
+def first_deviate(key: MarkKey, looked: Looked) -> float:
+    """The normal deviate of the known cells at the first starting time, uncropped: one hypothesis, from N(0, 1) without a mark."""
+    bins = looked.bins - looked.bins.mean(0)
+    layout = picture_layout(key)
+    summed = settled(np.tensordot(_turns(layout, len(bins)), bins, axes=(1, 0)))
+    return _evidence(layout, blurred(summed[0]), (1.0, 1.0), (0.0, 0.0))[0]

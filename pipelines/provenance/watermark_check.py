@@ -108,7 +108,7 @@ def seen(path: str) -> tuple[Looked, Looked] | None:
         start = int(np.searchsorted(times, middle))
         stop = int(np.searchsorted(times, middle + PICTURES))
         whole, mouths = Look(), Look()
-        for luma, seconds, where in _looked_at(path, start, stop, times, make_backend("dlib", "cpu")):
+        for luma, seconds, where in frames_with_mouths(path, start, stop, times, make_backend("dlib", "cpu")):
             whole.add(luma, seconds)
             mouths.add(luma, seconds, where)
     except MediaError:
@@ -131,10 +131,10 @@ def read_seen(key: MarkKey, looks: tuple[Looked, Looked]) -> Reading:
     return Reading(best.z, tried, best.soft, best.where)
 
 
-def _looked_at(
+def frames_with_mouths(
     path: str, start: int, stop: int, times: list[float], faces: FaceBackend
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
-    """Reduced luma of frames with their times and the region of mouths."""
+    """Luma of frames, uint8[h, w], their times from the first one on, and the region of mouths, float32[h, w]."""
     import cv2
 
     last, boxes = -1.0, np.zeros([0, 4])
