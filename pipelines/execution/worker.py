@@ -282,18 +282,15 @@ class Group:
         return {name: row[name] for name in self.output.names}
 
     def _committed(self, row: Row, path: str, frames: int) -> Row | None:
-        """Return the final row of an output segment that another worker has committed, None where there is
-        none.
-        """
+        """Return the final row of an output segment that another worker has committed, None for none."""
         try:
             receipt = self.run.read_receipt(row["title"], OutputSegmentId.of(row))
             if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
                 return None
         except OSError:
             return None  # a problem of the run directory is reported when the output segment is committed
-        values = {name: receipt.get(name, 0.0) for name in RECEIPT.names} | {
-            "path": path
-        }  # older ones lack marks
+        # Older receipts do not tell of marks.
+        values = {**{name: receipt.get(name, 0.0) for name in RECEIPT.names}, "path": path}
         return empty_row(
             FINAL,
             {

@@ -24,7 +24,7 @@ from pipelines.planning.plans import (
 )
 from pipelines.state.run_directory import OutputSegmentId
 
-RECEIPT = Receipt("/run/a.mp4", "5e", 12, 3456, ["a note"], {"sharpness": [1.5, None, 3]})
+RECEIPT = Receipt("/run/a.mp4", "5e", 12, 3456, ["a note"], {"sharpness": [1.5, None, 3]}, 2.5)
 DUB = Dub(
     "deu",
     "s.wav",
@@ -66,6 +66,7 @@ def full() -> TitlePlan:
         provenance={"signed_by": "we"},
         mark_id="0f" * 8,
         mark_speech=6.5,
+        mark_picture=7.5,
         sound="/run/sound.wav",
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
