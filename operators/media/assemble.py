@@ -23,9 +23,9 @@ from av.video.stream import VideoStream
 
 from operators.media.audio import find_audio
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
-from operators.media.clock import clock_joins
+from operators.media.clock import clock_joins, time_origin
 from operators.media.concat import segment_ends, video_packets
-from operators.media.container import clock_origin, describe, find_video, is_picture, open_input, video_stream
+from operators.media.container import describe, find_video, is_picture, open_input, video_stream
 from operators.media.encoders import segment_options
 from operators.media.glance import Glance, glance
 from operators.media.languages import same_language
@@ -168,7 +168,7 @@ def _write(
         if whole is None:
             whole = end >= probe_video(video).end
         sound_end = NEVER if whole else end
-        cut = Cut(clock_origin(source), end, clock_joins(video), sound_end)
+        cut = Cut(time_origin(video), end, clock_joins(video), sound_end)
         carrier = Carrier(container, name, source, video, cut)
         boxes = described(dubbed)
         template = stack.enter_context(template_with(template, boxes))

@@ -1,4 +1,4 @@
-"""Time lines of recordings whose clock starts anew: files that were joined end to end."""
+"""Where time lines begin, and those of recordings whose clock starts anew: files that were joined end to end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from operators.media.container import CLOCK_TIMES, COVER, open_input, video_stream
+from operators.media.container import CLOCK_TIMES, COVER, clock_origin, open_input, video_stream
 from operators.media.decoding import packets
-from operators.media.timeline import NO_TIME, Timeline
+from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
 from operators.storage.files import kept_by_file
 
 #: Seconds: a longer step forwards between two pictures or packets is a break in the clock, and so is a longer
@@ -23,6 +23,36 @@ LONGEST_DISORDER = Fraction(1, 2)
 def is_break(before: Fraction, after: Fraction) -> bool:
     """True if the clock starts anew between two times in seconds that follow each other in the file."""
     return after - before > LONGEST_GAP or before - after > LONGEST_DISORDER
+
+
+@kept_by_file(64)
+def time_origin(url: str) -> Fraction:
+    """Seconds at which a file's time line starts for a player: `clock_origin`, or earlier where Matroska has pictures before
+    its time 0.
+
+    FFmpeg gives such pictures without a time. They precede those that have one, at the usual distance.
+
+    Raises:
+        MediaError: the file cannot be opened or read.
+    """
+    with open_input(url) as container:
+        origin = clock_origin(container)
+        if not container.format.name.startswith("matroska") or not container.streams.video:
+            return origin
+        stream = video_stream(container, url)
+        untimed, times = 0, list[int]()
+        for packet in packets(container, stream, url):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is not None:
+                times.append(time)
+            elif packet.size:
+                untimed += 1
+            if len(times) > LONGEST_REORDERING:
+                break
+        steps = [step for step in np.diff(sorted(times)).tolist() if step > 0]
+        if not untimed or not steps or not stream.time_base:
+            return origin
+        return min(origin, (min(times) - untimed * round(np.median(steps))) * stream.time_base)
 
 
 class Rejoiner:

@@ -161,7 +161,7 @@ def clock_origin(container: av.container.InputContainer) -> Fraction:
     video.
 
     MP4 and QuickTime files say a delay of all tracks by edit lists: it is kept, unless it is so long that it
-    can only be a clock reading.
+    can only be a clock reading; what they have before 0 is hidden.
     """
     starts = [
         s.start_time * s.time_base
@@ -176,4 +176,4 @@ def clock_origin(container: av.container.InputContainer) -> Fraction:
         return earliest
     if container.format.name.startswith("mov,mp4") and earliest <= LONGEST_BLANK:
         return Fraction(0)
-    return earliest if earliest > UNSEEN_BLANK else Fraction(0)
+    return Fraction(0) if 0 <= earliest <= UNSEEN_BLANK else earliest

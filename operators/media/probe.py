@@ -18,9 +18,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from operators.media.clock import LONGEST_GAP, clock_joins, placed, rejoined
+from operators.media.clock import LONGEST_GAP, clock_joins, placed, rejoined, time_origin
 from operators.media.color import UNSPECIFIED, ColorTags
-from operators.media.container import CLOCK_TIMES, clock_origin, is_picture, open_input, video_stream
+from operators.media.container import CLOCK_TIMES, is_picture, open_input, video_stream
 from operators.media.decoding import packet_timeline, pictures, scanned_timeline
 from operators.media.formats import working_format, working_tags
 from operators.media.frames import FrameLayout
@@ -82,7 +82,7 @@ class VideoInfo:
         streams: all streams of the file.
         timeline: where decoding can start; for `read_frames`.
         source_time_base, origin: `pts` is the stream's own time in ``source_time_base`` less ``origin`` (see
-            `container.clock_origin`), in `time_base`; behind a break of the clock it is later (see `clock`).
+            `clock.time_origin`), in `time_base`; behind a break of the clock it is later (see `clock`).
     """
 
     url: str
@@ -191,7 +191,7 @@ def _describe(
 ) -> VideoInfo:
     assert stream.time_base is not None
     clock = bool(container.format.flags & CLOCK_TIMES)
-    origin = math.floor(clock_origin(container) / stream.time_base)
+    origin = math.floor(time_origin(url) / stream.time_base)
     still = is_picture(container) and len(timeline.times) == 1
     rate = STILL_RATE if still else _rate(stream, timeline)
     shown = timeline

@@ -53,6 +53,25 @@ def test_a_late_clock_is_no_blank_beginning(zoo: Zoo, tmp_path: Path, suffix: st
     assert abs(synth.find_burst(output, 0) - synth.find_burst(tmp_path / "a.mkv", 0)) <= 1200
 
 
+@pytest.mark.parametrize(("picture", "sound"), [("-0.3", "-0.3"), ("-0.04", "0"), ("0.5", "-0.7"), ("-1", "0.2")])
+def test_nothing_before_the_time_0_of_matroska_is_hidden(
+    zoo: Zoo, tmp_path: Path, picture: str, sound: str
+) -> None:
+    synth.write_rich(
+        tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.burst(1.6, 1.0), "flac", "eng")], subtitle=None
+    )
+    path, output = tmp_path / "early.mkv", tmp_path / "out.mp4"
+    moved = (Fraction(picture), Fraction(sound))
+    synth.shifted(tmp_path / "a.mkv", path, moved, avoid_negative_ts="disabled")
+    info = probe_video(str(path))
+    assert info.start == pytest.approx(max(0, moved[0] - moved[1]), abs=0.002)
+    assert set(np.diff(info.pts) * info.time_base) == {Fraction(1, 25)}
+    assemble(str(output), segments_of(info, [0, 40]), info.url)
+    assert len(synth.decode_plain(output)) == 40
+    begin = float(moved[1] - min(moved)) * 48000
+    assert abs(synth.find_burst(output, 0) - begin - 48000) <= 100
+
+
 def test_a_delay_that_an_edit_list_says_is_kept(zoo: Zoo, tmp_path: Path) -> None:
     for seconds, kept in ((2, 2), (3600, 0)):
         synth.shifted(zoo("cfr.mp4"), tmp_path / "late.mp4", Fraction(seconds))
