@@ -34,6 +34,8 @@ LONGEST_SILENCE = 12 * 3600
 #: Share of packets that may fail to decode (a tag at the end of an MP3 file, a damaged packet: both become
 #: silence).
 DAMAGE = 0.01
+#: Packets after which a sound of which none decodes is given up.
+HOPELESS = 100
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
 #: Where the sum of all channels is this much quieter than the loudest of them (-9 dB), that one is analysed
@@ -228,7 +230,7 @@ def _time_zero(container: av.container.InputContainer) -> Fraction | None:
 def _decoded(container: av.container.InputContainer, stream: AudioStream, url: str) -> Iterator[AudioFrame]:
     """Decode, passing over single damaged packets."""
     count = damaged = 0
-    last = ""
+    last, codec = "", stream.codec_context.name
     try:
         for packet in container.demux(stream):
             count += 1
@@ -237,10 +239,17 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
             except av.error.FFmpegError as error:
                 damaged += 1
                 last = describe(error)
+                if damaged == count == HOPELESS:
+                    break
     except av.error.FFmpegError as error:
         raise MediaError(
             f"{url}: the audio cannot be read ({describe(error)}); the file is damaged"
         ) from error
+    if damaged == count == HOPELESS:
+        raise MediaError(
+            f"{url}: none of the first {count} packets of its {codec} sound can be decoded ({last}); convert the sound with the "
+            "program that made it"
+        )
     if damaged > max(1, DAMAGE * count):
         raise MediaError(
             f"{url}: {damaged} of {count} audio packets cannot be decoded ({last}); the file is damaged"

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from operators.media.label import Label
 from operators.watermark.marking import Marking, marking_problem
@@ -93,6 +94,18 @@ def bits_of(bitrate: str) -> int:
 def hardware_needs(codec: str) -> str:
     """Return what a hardware encoder needs, in words; empty for encoders that run everywhere."""
     return next((needs for end, needs in HARDWARE.items() if codec.endswith(end)), "")
+
+
+def without_effect(given: Mapping[str, Any]) -> str:
+    """Say which of the options that were given has no effect beside the others; empty where all have one."""
+    if given.get("bitrate") and given.get("crf") is not None:
+        return (
+            f"crf {given['crf']:g} and bitrate {given['bitrate']}: one excludes the other, give one of them"
+        )
+    codec = given.get("codec", "auto")
+    if codec in FIXED and given.get("crf") is not None:
+        return f"crf {given['crf']:g}: {codec} has no choice of quality but its profile's"
+    return ""
 
 
 def encoding_problem(

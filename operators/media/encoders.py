@@ -5,18 +5,27 @@ that do not depend on the content, and the same bytes every time.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 
 import av
+import av.error
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.codec_names import HOLDS, Codec, Encoding, bits_of, hardware_needs
 from operators.media.color import UNSPECIFIED
+from operators.media.container import describe
 from operators.media.formats import DIRECT, converted
 from operators.media.probe import VideoInfo
+
+# Errors only: SVT-AV1 introduces itself on stderr at each start, and looks at this at the first.
+os.environ.setdefault("SVT_LOG", "1")
 
 #: H.273 transfer characteristics of high dynamic range: PQ and HLG.
 HDR_TRANSFERS = (16, 18)
@@ -104,6 +113,15 @@ def dnxhr_problem(info: VideoInfo) -> str:
     return ""
 
 
+def encoder_problem(info: VideoInfo, codec: str) -> str:
+    """Say why a codec, one of `codec_for`, cannot hold a source's pictures; empty where it can."""
+    if codec == "dnxhr" and (problem := dnxhr_problem(info)):
+        return f"{problem}: choose another codec"
+    if codec == "av1" and (info.coded_width % 2 or info.coded_height % 2):
+        return f"AV1 is written with 4:2:0, and {info.coded_width}x{info.coded_height} is no even size: choose h264"
+    return ""
+
+
 def segment_format(codec: str) -> str:
     """FFmpeg's name of the container of encoded segments: times are exact in both."""
     return "mov" if "mp4" not in HOLDS[codec] else "mp4"
@@ -163,12 +181,8 @@ def add_encoder(
         av.error.FFmpegError: it cannot be opened.
     """
     layout = info.layout
-    if codec == "dnxhr" and (problem := dnxhr_problem(info)):
-        raise ValueError(f"{info.url}: {problem}: choose another codec")
-    if codec == "av1" and (info.coded_width % 2 or info.coded_height % 2):
-        raise ValueError(
-            f"{info.url}: AV1 is written with 4:2:0, and {info.coded_width}x{info.coded_height} is no even size: choose h264"
-        )
+    if problem := encoder_problem(info, codec):
+        raise ValueError(f"{info.url}: {problem}")
     settings_of = _videotoolbox if codec.endswith("_videotoolbox") else _nvenc
     encoder, settings = {
         "h264": _x264,
@@ -219,6 +233,26 @@ def missing_encoder(codec: str, encoder: str = "") -> str:
         f"codec {codec}: this build of FFmpeg has no encoder {encoder or codec}"
         f"{f', which needs {needs}' if needs else ''}; choose another codec"
     )
+
+
+@functools.cache
+def unopened_encoder(codec: str) -> str:
+    """Say why a hardware encoder, which this machine's FFmpeg has, cannot be opened here; empty where it can, and for others."""
+    needs = hardware_needs(codec)
+    if not needs:
+        return ""
+    context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height, context.time_base = 640, 360, Fraction(1, 25)
+    context.pix_fmt = "p210le" if codec.startswith("prores") else "yuv420p"
+    try:
+        context.open()
+    except av.error.FFmpegError as error:
+        return (
+            f"codec {codec}: its encoder cannot be opened on this machine ({describe(error)}), it needs {needs}; "
+            "choose another codec"
+        )
+    return ""
 
 
 Settings = tuple[str, Mapping[str, str]]

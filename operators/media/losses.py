@@ -123,6 +123,10 @@ def losses(
             now = properties(written.streams[index])
             if was.language not in ("", "und") and not same_language(was.language, now.language):
                 notes.append(f"{was.label}: {called} cannot name its language {was.language!r}")
+            elif "-" in was.language and "-" not in now.language:
+                notes.append(
+                    f"{was.label}: {called} keeps its language as {now.language!r}, not as {was.language!r}"
+                )
             lost = [flag.name for flag in Disposition if flag & was.flags & ~now.flags]
             if lost:
                 notes.append(f"{was.label}: {called} does not keep its flag {', '.join(map(str, lost))}")

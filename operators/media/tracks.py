@@ -148,7 +148,7 @@ class Carrier:
         }
 
     def _carry(self, stream: Stream) -> None:
-        reason = _refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
+        reason = refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
         if not reason:
             target = _copy(self.container, stream, self.name)
             self._copies[stream.index] = target
@@ -284,7 +284,7 @@ def _copy(container: OutputContainer, stream: Stream, name: str) -> Stream:
     return copy
 
 
-def _refusal(stream: Stream, name: str) -> str:
+def refusal(stream: Stream, name: str) -> str:
     """Reason why a container format cannot hold a copy of a stream; empty where it can.
 
     Found by writing a header with this stream alone: FFmpeg's tables of codecs know less than its muxers.

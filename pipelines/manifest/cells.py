@@ -4,11 +4,12 @@ its kind.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from operators.media.codec_names import encoding_problem, hardware_needs
+from operators.media.codec_names import FIXED, encoding_problem, hardware_needs, without_effect
 from operators.media.languages import language_problem
 from operators.media.loudness_target import loudness_problem
 from operators.storage.files import (
@@ -72,15 +73,43 @@ def encoding(row: Mapping[str, Any], container: str) -> dict[str, Any]:
             given["crf"] = float(row["crf"])
         except (TypeError, ValueError):
             raise RowError(f"crf: must be a number, got {row['crf']!r}") from None
-    if problem := encoding_problem(**given, container=container):
+    if problem := encoding_problem(**given, container=container) or without_effect(given):
         raise RowError(problem)
     if hardware_needs(given.get("codec", "")):
         # Imported here: FFmpeg is not needed for the others, which every build of it has.
-        from operators.media.encoders import missing_encoder
+        from operators.media.encoders import missing_encoder, unopened_encoder
 
-        if problem := missing_encoder(given["codec"]):
+        # Where a Ray is joined, other machines encode.
+        here = not os.environ.get("RAY_ADDRESS")
+        if problem := missing_encoder(given["codec"]) or (unopened_encoder(given["codec"]) if here else ""):
             raise RowError(problem)
     return given
+
+
+#: Values that have no effect beside another one: the more particular of the two counts.
+_INSTEAD_OF = {"crf": ("bitrate",), "bitrate": ("crf",), "keep": ("place", "loudness")}
+_INSTEAD_OF |= dict.fromkeys(FIXED, ("crf",))
+
+
+def in_effect(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a row, from those for all rows to its own: each level replaces what it contradicts."""
+    values: dict[str, Any] = {}
+    for level in levels:
+        for name, value in level.items():
+            if value not in (None, ""):
+                for other in _INSTEAD_OF.get(value if name in ("audio", "codec") else name, ()):
+                    values.pop(other, None)
+        values |= level
+    return values
+
+
+def check_sound(values: Mapping[str, Any]) -> None:
+    """Refuse rules for the sound of a speech that is not written."""
+    if values.get("audio") != "keep":
+        return
+    for name, usual in (("place", "track"), ("loudness", "off")):
+        if (value := values.get(name)) not in (None, "", usual):
+            raise RowError(f"{name} {value}: audio keep writes no speech; choose audio replace or add")
 
 
 def language_code(row: Mapping[str, Any], default: str) -> str:

@@ -26,10 +26,12 @@ from pipelines.errors import ConfigError
 from pipelines.manifest.cells import (
     RowError,
     check_name,
+    check_sound,
     choice,
     encoding,
     face_choice,
     file_path,
+    in_effect,
     language_code,
     loudness_target,
     printable,
@@ -152,6 +154,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
         for key, allowed in (("length", LENGTH_RULES), ("audio", AUDIO_RULES), ("place", PLACE_RULES)):
             choice(defaults, key, allowed, allowed[0])
         loudness_target(defaults)
+        check_sound(defaults)
         encoding(defaults, "")
         consent_of(defaults.get("consent"))
         for key in ("ranges", "exclude"):
@@ -282,11 +285,9 @@ def _dub(
     try:
         speech, missing = file_path(entry, "speech", folder)
         language = language_code(entry, defaults.get("language", ""))
-        values: dict[str, Any] = {
-            **defaults,
-            **{key: row[key] for key in SHARED_KEYS if key in row},
-            **entry,
-        }
+        shared = {key: row[key] for key in SHARED_KEYS if key in row}
+        values = in_effect(defaults, shared, entry)
+        check_sound(values)
         output = word(
             entry, "output", f"{name}.{language}.mp4" if "dubs" in row and language else f"{name}.mp4"
         )

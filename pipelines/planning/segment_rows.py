@@ -12,9 +12,12 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
+from operators.media.codec_names import Encoding, container_of
 from operators.media.limits import MediaLimits
+from operators.media.outlook import check_carried_sound, encoding_outlook
 from operators.media.probe import VideoInfo
 from operators.segment import PLAN
+from operators.storage.files import suffix
 from pipelines.engine.engine import META
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.manifest.titles import merged
@@ -77,6 +80,7 @@ def segment_rows(
         ValueError: of the video or of the person in it; the plan is not completed.
     """
     speech = _speech_lengths(plan, context.spec.limits)
+    _fail_hopeless(context, plan, info)
     inside = _insides(context, plan, info)
     rows: list[Row] = []
     if plan.running:
@@ -118,6 +122,22 @@ def _insides(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> dict[str
         except ValueError as problem:
             dub.fail(str(problem))
     return found
+
+
+def _fail_hopeless(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> None:
+    """Fail the dubs that could not be written when all is drawn."""
+    last = context.engine.stages[-1]
+    for dub in plan.running:
+        given = merged(plan.title.options, dub.dub.options).get(last.name, {})
+        options = type(last.options)(**{**vars(last.options), **given})
+        try:
+            if isinstance(options, Encoding) and (problem := encoding_outlook(info, options)):
+                dub.fail(problem)
+                continue
+            container = container_of(suffix(dub.dub.output))
+            check_carried_sound(plan.title.video, container, dub.dub.audio, dub.dub.place)
+        except ValueError as problem:
+            dub.fail(str(problem))
 
 
 def _cut(

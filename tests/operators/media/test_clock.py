@@ -53,7 +53,9 @@ def test_a_late_clock_is_no_blank_beginning(zoo: Zoo, tmp_path: Path, suffix: st
     assert abs(synth.find_burst(output, 0) - synth.find_burst(tmp_path / "a.mkv", 0)) <= 1200
 
 
-@pytest.mark.parametrize(("picture", "sound"), [("-0.3", "-0.3"), ("-0.04", "0"), ("0.5", "-0.7"), ("-1", "0.2")])
+@pytest.mark.parametrize(
+    ("picture", "sound"), [("-0.3", "-0.3"), ("-0.04", "0"), ("0.5", "-0.7"), ("-1", "0.2")]
+)
 def test_nothing_before_the_time_0_of_matroska_is_hidden(
     zoo: Zoo, tmp_path: Path, picture: str, sound: str
 ) -> None:

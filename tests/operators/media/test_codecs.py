@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +14,14 @@ import pytest
 
 from operators.media.assemble import assemble
 from operators.media.codec_names import CODECS, HOLDS, Encoding, bits_of, encoding_problem, hardware_needs
-from operators.media.encoders import EncoderOptions, add_encoder, codec_for, encoded_format, to_encoded
+from operators.media.encoders import (
+    EncoderOptions,
+    add_encoder,
+    codec_for,
+    encoded_format,
+    to_encoded,
+    unopened_encoder,
+)
 from operators.media.formats import planes
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
@@ -246,6 +256,28 @@ def test_a_hardware_encoder_that_this_build_lacks_is_named(tmp_path: Path, codec
         encode_segment(
             str(tmp_path / "s.mov"), iter(()), probe_video(url), EncoderOptions(codec=codec, container="mov")
         )
+
+
+def test_a_hardware_encoder_without_its_hardware_is_named() -> None:
+    assert unopened_encoder("h264") == ""
+    if "h264_nvenc" not in av.codecs_available or Path("/dev/nvidia0").exists():
+        pytest.skip("this FFmpeg has no h264_nvenc, or this machine a GPU")
+    assert "codec h264_nvenc: its encoder cannot be opened on this machine" in unopened_encoder("h264_nvenc")
+
+
+def test_svt_av1_does_not_introduce_itself(tmp_path: Path) -> None:
+    program = (
+        "import operators.media.encoders, av\n"
+        f"with av.open({str(tmp_path / 'a.mp4')!r}, 'w') as out:\n"
+        "    stream = out.add_stream('libsvtav1', rate=25, width=64, height=64, pix_fmt='yuv420p')\n"
+        "    out.mux(stream.encode(av.VideoFrame(64, 64, 'yuv420p')))\n"
+        "    out.mux(stream.encode(None))\n"
+    )
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": root}
+    environment.pop("SVT_LOG", None)
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert (run.stdout, run.stderr) == (b"", b"")
 
 
 @pytest.mark.parametrize(

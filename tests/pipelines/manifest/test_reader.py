@@ -145,6 +145,11 @@ def test_the_encoding_of_a_row_goes_to_the_last_stage(exemplar: Engine) -> None:
         ({"bitrate": 8}, ""),
         ({"bitrate": "8 Mbit"}, "bitrate '8 Mbit' must be"),
         ({"preset": "placebo"}, "preset 'placebo' must be"),
+        ({"crf": 20, "bitrate": "8M"}, "crf 20 and bitrate 8M: one excludes the other"),
+        ({"codec": "ffv1", "crf": "20"}, "crf 20: ffv1 has no choice of quality but its profile's"),
+        ({"audio": "keep", "place": "centre"}, "place centre: audio keep writes no speech"),
+        ({"audio": "keep", "loudness": -23}, "loudness -23: audio keep writes no speech"),
+        ({"audio": "keep", "place": "track", "loudness": "off", "bitrate": "8M"}, ""),
     ],
 )
 def test_an_encoding_that_cannot_be_fails_its_row(
@@ -154,6 +159,25 @@ def test_an_encoding_that_cannot_be_fails_its_row(
     (title,) = parse_rows([("", row)], exemplar, "/out")
     assert words in title.error
     assert bool(words) == bool(title.error and "no such file" not in title.error)
+
+
+def test_what_a_row_says_replaces_what_it_contradicts(exemplar: Engine) -> None:
+    """Of the command's options and of those that the row gives for all of its dubs."""
+    dubs = [
+        {"language": "deu", "speech": "/s/d.wav", "output": "/o/d.mkv", "bitrate": "2M"},
+        {"language": "fra", "speech": "/s/f.wav", "output": "/o/f.mkv", "audio": "keep", "codec": "ffv1"},
+    ]
+    row = {"id": "a", "video": "/v/a.mp4", "dubs": dubs, "crf": 20}
+    defaults = {"bitrate": "8M", "place": "centre", "loudness": "-23"}
+    (title,) = parse_rows([("", row)], exemplar, "/out", defaults=defaults)
+    assert title.error == ""
+    assert [dub.options["render"] for dub in title.dubs] == [
+        {"bitrate": "2M", "container": "mkv"},
+        {"codec": "ffv1", "container": "mkv"},
+    ]
+    assert [(dub.place, dub.loudness) for dub in title.dubs] == [("centre", "-23"), ("track", "off")]
+    with pytest.raises(ManifestError, match="place centre: audio keep"):
+        parse_rows([("", row)], exemplar, "/out", defaults={"audio": "keep", "place": "centre"})
 
 
 def test_several_dubs_from_jsonl_and_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
