@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 from typing import Any, cast
@@ -35,6 +36,8 @@ _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
 _TEXT_OF = {"mp4": "mov_text", "mov": "mov_text", "matroska": "ass"}
 _PICTURE_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
+#: Seconds by which a packet is moved behind the one before it.
+STEP = Fraction(1, 1000)
 #: An end in seconds that no track reaches.
 NEVER = Fraction(1 << 40)
 
@@ -253,8 +256,10 @@ class Carrier:
             if index in self._texts:
                 yield from self._texts[index].add(packet)
             elif shown[index].keep(packet):
-                _ascend(packet, written)
-                packet.stream = self._copies[index]
+                copy = self._copies[index]
+                rate = copy.codec_context.sample_rate if isinstance(copy, AudioStream) else 0
+                _ascend(packet, written, Fraction(1, rate) if rate else Fraction(0))
+                packet.stream = copy
                 yield packet
         for text in self._texts.values():
             yield from text.rest(self.cut.end)
@@ -320,13 +325,19 @@ def _place(packet: Packet[Any], shift: int, following: int) -> None:
     packet.pts = pts - shift if pts is not None else following
 
 
-def _ascend(packet: Packet[Any], written: dict[int, int]) -> None:
-    """Give a packet a decoding time after its predecessor's: muxers refuse what broken recordings hold."""
+def _ascend(packet: Packet[Any], written: dict[int, int], least: Fraction) -> None:
+    """Give a packet a decoding time after its predecessor's: muxers refuse what broken and joined recordings hold.
+
+    Args:
+        packet: the next of its stream.
+        written: decoding times of the last packets, by stream.
+        least: seconds by which times must differ in the output.
+    """
     assert packet.dts is not None
     assert packet.pts is not None
     last = written.get(packet.stream_index)
-    if last is not None and packet.dts <= last:
-        packet.dts = last + 1
+    if last is not None and packet.dts < last + max(1, math.ceil(least / packet.time_base)):
+        packet.dts = last + max(1, math.ceil(STEP / packet.time_base))
         packet.pts = max(packet.pts, packet.dts)
     written[packet.stream_index] = packet.dts
 

@@ -105,6 +105,14 @@ def test_speech_starts_with_the_first_frame_to_the_sample(
         assert [s.language for s in container.streams.audio] == ["ger" if suffix == ".mov" else "deu"]
 
 
+def test_channels_in_opposite_phase_get_a_note(zoo: Zoo, tmp_path: Path) -> None:
+    voice = synth.burst(1.2, 0.5)
+    synth.write_audio(tmp_path / "a.wav", np.concatenate([voice, -voice]))
+    info = probe_video(str(zoo("cfr.mp4")))
+    notes = assemble(str(tmp_path / "out.mkv"), segments_of(info, [0, 10]), info.url, str(tmp_path / "a.wav"))
+    assert any("a.wav: its two channels cancel each other" in note for note in notes)
+
+
 def test_speech_of_a_video_keeps_its_distance_to_that_video(zoo: Zoo, tmp_path: Path) -> None:
     """A video used as its own speech: what was heard with a frame is heard with it again, though the video
     starts late.

@@ -106,6 +106,23 @@ def test_parts_joined_end_to_end_are_one_recording(zoo: Zoo, tmp_path: Path, nam
     assert len(load_audio(str(path))) / 16000 == pytest.approx(float(info.duration), abs=1.0)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_overlaps_at_a_joint_is_kept(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+    """Part 1 is heard longer than it is seen, and the sound of part 2 begins before its picture."""
+    parts = [tmp_path / f"{i}.ts" for i in (1, 2)]
+    for seed, one in enumerate(parts, 1):
+        synth.write_rich(
+            one, zoo("open.ts"), [(synth.burst(2.5, 1.0, seed=seed), "aac", "eng")], subtitle=None
+        )
+    path, output = tmp_path / "joined.ts", tmp_path / f"out{suffix}"
+    path.write_bytes(b"".join(one.read_bytes() for one in parts))
+    info = probe_video(str(path))
+    notes = assemble(str(output), segments_of(info, [0, info.n_frames]), info.url)
+    assert [note for note in notes if "milliseconds" not in note] == []
+    assert len(synth.audio_packets(output, 0)) == sum(len(synth.audio_packets(one, 0)) for one in parts)
+    assert 0 < synth.find_burst(output, 0, seed=1) < synth.find_burst(output, 0, seed=2)
+
+
 @pytest.mark.parametrize("name", ["mpeg2.ts", "open.ts"])
 def test_ranges_of_joined_parts_begin_at_the_key_frame_before_them(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

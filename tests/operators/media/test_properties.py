@@ -431,7 +431,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     },
     "languages": {
         "audios": [
-            ("aac", language, Disposition(0)) for language in ("deu", "fra", "cze", "dut", "swe", "zul", "zh-Hant")
+            ("aac", language, Disposition(0))
+            for language in ("deu", "fra", "cze", "dut", "swe", "zul", "zh-Hant")
         ]
     },
     "flags": {
@@ -557,7 +558,11 @@ def test_every_property_is_kept_or_noted_in_each_codec(
         ("alpha", ".mkv", "alpha is dropped"),
         ("rgb", ".mp4", "R'G'B' becomes Y'CbCr"),
         ("languages", ".mov", "audio track 6 (aac, zul): QuickTime cannot name its language 'zul'"),
-        ("languages", ".mp4", "audio track 7 (aac, zh-Hant): MP4 keeps its language as 'zho', not as 'zh-Hant'"),
+        (
+            "languages",
+            ".mp4",
+            "audio track 7 (aac, zh-Hant): MP4 keeps its language as 'zho', not as 'zh-Hant'",
+        ),
         ("flags", ".mov", "audio track 1 (aac, eng): QuickTime does not keep its flag comment"),
         ("pcm", ".mp4", "audio track 1 (pcm_s16le, eng): kept as PCM"),
         ("surround", ".mkv", "does not keep the names of its channels (7.1), only their order"),
