@@ -310,6 +310,8 @@ def _add_video(
     if name != "matroska" or template.codec_context.name == "prores":
         # The first tag that a codec may have is not the right one for all of its profiles.
         stream.codec_context.codec_tag = template.codec_context.codec_tag
+    if shape := dubbed.sample_aspect_ratio:
+        stream.codec_context.sample_aspect_ratio = shape  # ProRes and DNxHR leave it to the container
     stream.metadata.update(tags)
     stream.disposition = dubbed.disposition | Disposition.default
     return stream

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.codec_names import HOLDS, Codec, Encoding, bits_of, hardware_needs
-from operators.media.color import UNSPECIFIED
+from operators.media.color import LIMITED_RANGE, UNSPECIFIED
 from operators.media.container import describe
 from operators.media.formats import DIRECT, converted
 from operators.media.probe import VideoInfo
@@ -162,11 +162,18 @@ def encoded_format(codec: str, info: VideoInfo) -> str:
     return "yuv420p10le" if deep else "yuv420p"
 
 
-def to_encoded(picture: VideoFrame, name: str) -> VideoFrame:
-    """A picture in the encoder's format; chroma samples are repeated or averaged, others keep their values."""
-    if picture.format.name == name or DIRECT.get(picture.format.name) == name:
+def encoded_range(codec: str, info: VideoInfo) -> int:
+    """H.273's number of the range of encoded samples: the source's; ProRes knows the limited one only."""
+    return LIMITED_RANGE if codec.startswith("prores") else info.layout.tags.range
+
+
+def to_encoded(picture: VideoFrame, name: str, limited: bool = False) -> VideoFrame:
+    """A picture in the encoder's format; chroma samples are repeated or averaged, others keep their values unless those of the
+    full range are to become `limited`.
+    """
+    if not limited and (picture.format.name == name or DIRECT.get(picture.format.name) == name):
         return picture
-    return converted(picture, name)
+    return converted(picture, name, limited)
 
 
 def add_encoder(
@@ -211,7 +218,7 @@ def add_encoder(
     if codec.startswith("hevc"):
         context.codec_tag = "hvc1"  # Apple's players take no other
     context.sample_aspect_ratio = info.sample_aspect_ratio
-    context.color_range = layout.tags.range
+    context.color_range = encoded_range(codec, info)
     context.colorspace = layout.tags.matrix
     context.color_primaries = layout.tags.primaries
     context.color_trc = layout.tags.transfer

@@ -161,15 +161,18 @@ def to_working(picture: VideoFrame, working: WorkingFormat) -> VideoFrame:
     return converted
 
 
-def converted(picture: VideoFrame, name: str) -> VideoFrame:
+def converted(picture: VideoFrame, name: str, limited: bool = False) -> VideoFrame:
     """A picture in another planar format, for an encoder: chroma is repeated where it gets finer and averaged where it
-    gets coarser; deeper samples are shifted, alpha is left out where the format has none.
+    gets coarser; deeper samples are shifted, alpha is left out where the format has none. If `limited`, samples of the full
+    range become those of the limited one.
     """
     target = av.VideoFormat(name, 16, 16)
     finer = target.chroma_height(16) > picture.format.chroma_height(16) or target.chroma_width(
         16
     ) > picture.format.chroma_width(16)
-    made = reformatted(picture, format=name, interpolation=_EXACT | (_POINT if finer else _AREA), threads=1)
+    ranges: dict[str, Any] = {"src_color_range": "JPEG", "dst_color_range": "MPEG"} if limited else {}
+    scaler = _EXACT | (_POINT if finer else _AREA)
+    made = reformatted(picture, format=name, interpolation=scaler, threads=1, **ranges)
     made.pts, made.time_base = picture.pts, picture.time_base
     return made
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import av.error
 from av.video.frame import VideoFrame
 
+from operators.media.color import FULL_RANGE
 from operators.media.container import open_input, video_stream
 from operators.media.decoding import pictures
 from operators.media.formats import is_transparent
@@ -36,6 +37,7 @@ class Glance:
         chroma_location: H.273's number of the place of chroma samples; 0, left, where nothing is said.
         pix_fmt: FFmpeg's name of their pixel format; "" where none can be decoded.
         transparent: one of them has pixels that are not opaque.
+        full_range: the pictures say that their Y'CbCr has the full range.
         unread_alpha: the stream says that it has transparency which FFmpeg's decoder does not read (VP8, VP9).
     """
 
@@ -45,6 +47,7 @@ class Glance:
     pix_fmt: str
     transparent: bool = False
     unread_alpha: bool = False
+    full_range: bool = False
 
 
 @kept_by_file(64)
@@ -56,13 +59,14 @@ def glance(url: str) -> Glance:
     """
     fields, pix_fmt = "", ""
     kinds: set[str] = set()
-    transparent = False
+    transparent = full = False
     for number, picture in enumerate(_some(url)):
         fields = fields or first_field(picture)
         # The time code of a recording is that of its first picture.
         kinds |= side_data_kinds(picture) - (COUNTED if number else set())
         pix_fmt = pix_fmt or picture.format.name
         transparent = transparent or is_transparent(picture)
+        full = full or picture.format.name.startswith("yuvj") or int(picture.color_range) == FULL_RANGE
     with open_input(url) as container:
         stream = video_stream(container, url)
         location = chroma_location(stream)
@@ -70,7 +74,7 @@ def glance(url: str) -> Glance:
             location = DV_CHROMA
         said = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
         unread = said and stream.codec_context.name in ("vp8", "vp9")
-    return Glance(fields, frozenset(kinds), location, pix_fmt, transparent, unread)
+    return Glance(fields, frozenset(kinds), location, pix_fmt, transparent, unread, full)
 
 
 def _some(url: str) -> Iterator[VideoFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -39,6 +40,8 @@ _OWN = {
 }
 #: Layouts of channels without names.
 _UNNAMED = re.compile(r"\d+ channels")
+#: Share by which the shape of pixels may differ where a display size is in whole pixels.
+SHAPE_ROUNDING = Fraction(1, 50)
 #: Names of what boxes hold.
 _BOXES = {
     "sv3d": "projection (360° video)",
@@ -62,6 +65,8 @@ class Properties:
     #: FFmpeg's name of the layout of three or more channels, "" where they have no names.
     layout: str = ""
     channels: int = 0
+    #: Width of a pixel of a picture divided by its height.
+    shape: Fraction = Fraction(1)
 
 
 def properties(stream: Stream, label: str = "") -> Properties:
@@ -74,7 +79,8 @@ def properties(stream: Stream, label: str = "") -> Properties:
         return Properties(
             label, stream.language or "", _tags(stream.metadata), flags, boxes, named, layout.nb_channels
         )
-    return Properties(label, stream.language or "", _tags(stream.metadata), flags, boxes)
+    shape = (stream.sample_aspect_ratio if isinstance(stream, VideoStream) else None) or Fraction(1)
+    return Properties(label, stream.language or "", _tags(stream.metadata), flags, boxes, shape=shape)
 
 
 def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -136,6 +142,10 @@ def losses(
                 notes.append(
                     f"{was.label}: {called} does not keep the names of its channels ({was.layout}), only their order"
                 )
+            if abs(now.shape / was.shape - 1) > SHAPE_ROUNDING:
+                notes.append(
+                    f"{was.label}: {called} does not keep its shape of pixels, {was.shape.numerator}:{was.shape.denominator}"
+                )
             gone = [text for kind, text in _BOXES.items() if kind in was.boxes - now.boxes]
             if gone:
                 notes.append(f"{was.label}: {called} does not keep its {', '.join(gone)}")
@@ -194,6 +204,7 @@ def picture_losses(before: Glance, after: Glance, still: bool) -> list[str]:
         changes += [f"{bits[0]} bits become {bits[1]}"] if bits[1] < bits[0] and not was.has_palette else []
         changes += ["R'G'B' becomes Y'CbCr"] if was.is_rgb and not now.is_rgb else []
         changes += ["colour gets coarser"] if _coarser(was, now) else []
+        changes += ["full range becomes limited"] if _full(was, before) and not _full(now, after) else []
         if changes:
             notes.append(f"the picture: {before.pix_fmt} is written as {after.pix_fmt}: {', '.join(changes)}")
     return notes
@@ -208,6 +219,10 @@ _CHROMA_PLACES = {
     4: "bottom left",
     5: "at the bottom",
 }
+
+
+def _full(form: av.VideoFormat, seen: Glance) -> bool:
+    return seen.full_range and not form.is_rgb
 
 
 def _alpha(form: av.VideoFormat) -> bool:

@@ -19,6 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
 
 from operators.media.audio import audio_blocks, audio_channels
 from operators.media.clock import Rejoiner
@@ -286,6 +287,8 @@ def _copy(container: OutputContainer, stream: Stream, name: str) -> Stream:
         usual = USUAL_LAYOUTS.get(copy.codec_context.layout.name)
         if usual is not None:
             copy.codec_context.layout = usual
+    if isinstance(copy, VideoStream) and isinstance(stream, VideoStream) and stream.sample_aspect_ratio:
+        copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
     return copy
 
 

@@ -14,12 +14,14 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from operators.media.codec_names import hardware_needs
+from operators.media.color import LIMITED_RANGE
 from operators.media.container import describe
 from operators.media.encoders import (
     EncoderOptions,
     add_encoder,
     codec_for,
     encoded_format,
+    encoded_range,
     reordering,
     segment_format,
     segment_options,
@@ -107,6 +109,7 @@ def _encode(
 ) -> tuple[int, float]:
     codec = codec_for(info, options)
     name, form = segment_format(codec), encoded_format(codec, info)
+    limited = info.layout.tags.full_range and encoded_range(codec, info) == LIMITED_RANGE
     with av.open(
         f"file:{path}",
         "w",
@@ -118,7 +121,7 @@ def _encode(
         end, marker, labeller = 0, PictureMarker(info, options), Labeller(info, options)
 
         def encode(picture: VideoFrame, pts: int) -> None:
-            picture = to_encoded(picture, form)
+            picture = to_encoded(picture, form, limited)
             picture.pts, picture.time_base, picture.pict_type = pts, info.time_base, PictureType.NONE
             sink.expect(pts)
             sink.write(stream.encode(picture))

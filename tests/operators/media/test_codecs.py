@@ -87,6 +87,26 @@ def test_each_codec_in_each_container_that_holds_it(tmp_path: Path, codec: str) 
 
 
 @pytest.mark.parametrize("codec", SOFTWARE)
+def test_each_codec_keeps_the_shape_of_pixels_and_looks_the_same_with_full_range(
+    tmp_path: Path, codec: str
+) -> None:
+    path = tmp_path / "full.mp4"
+    attributes = {**TAGS, "sample_aspect_ratio": Fraction(16, 11), "color_range": 2}
+    synth.write_video(path, 3, SIZE, pix_fmt="yuvj420p", attributes=attributes)
+    info = probe_video(str(path))
+    for container in HOLDS[codec]:
+        options = EncoderOptions(codec=codec, container=container, crf=12)
+        output = str(tmp_path / f"out.{container}")
+        segments = segments_of(info, [0, 3], name=f"full-{codec}-{container}", options=options)
+        notes = assemble(output, segments, info.url)
+        made = probe_video(output)
+        assert made.sample_aspect_ratio == pytest.approx(16 / 11, rel=0.02), container
+        assert made.color.full_range == (codec != "prores"), container
+        assert any("full range becomes limited" in note for note in notes) == (codec == "prores"), notes
+        assert least_psnr(output, info) >= LEAST[codec] - 1, container
+
+
+@pytest.mark.parametrize("codec", SOFTWARE)
 def test_the_same_frames_give_the_same_bytes_and_one_header(tmp_path: Path, codec: str) -> None:
     info = probe_video(str(source(tmp_path, "ten")))
     options = EncoderOptions(codec=codec, keyint=9)
