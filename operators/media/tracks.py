@@ -31,6 +31,7 @@ from operators.media.loudness import levelling
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac
 from operators.media.tags import track_tags
 from operators.media.texts import TIME_BASE, TextConverter
+from operators.media.timeline import LONGEST_REORDERING
 
 #: Subtitles that are text, and what they become in a container that cannot hold their format.
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
@@ -244,7 +245,8 @@ class Carrier:
         written: dict[int, int] = {}
         clocks = {index: Rejoiner(self.cut.joins) for index in wanted}
         shown = {index: Shown(self.name != "matroska") for index in self._copies}
-        for packet in packets(self.source, [s for s in self.source.streams if s.index in wanted], self.url):
+        streams = [s for s in self.source.streams if s.index in wanted]
+        for packet in _dated(packets(self.source, streams, self.url)):
             if not packet.size:
                 continue
             index = packet.stream_index
@@ -318,6 +320,27 @@ def refusal(stream: Stream, name: str) -> str:
 def _label(stream: Stream) -> str:
     codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
     return f"{stream.type} track {stream.index} ({', '.join(filter(None, [codec, stream.language]))})"
+
+
+def _dated(packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """Packets with decoding times: Matroska stores none, and FFmpeg gives none to the first of pictures that are reordered."""
+    held: dict[int, list[Packet[Any]]] = {}
+    begun: set[int] = set()
+    for packet in packets:
+        index = packet.stream_index
+        if packet.stream.type == "video" and packet.size and index not in begun:
+            waiting = held.setdefault(index, [])
+            if packet.dts is None and len(waiting) < LONGEST_REORDERING:
+                waiting.append(packet)
+                continue
+            for places, one in enumerate(reversed(waiting), 1):
+                if packet.dts is not None and one.pts is not None:
+                    one.dts = min(one.pts, packet.dts - places * (packet.duration or 1))
+            begun.add(index)
+            yield from held.pop(index)
+        yield packet
+    for waiting in held.values():
+        yield from waiting
 
 
 def _place(packet: Packet[Any], shift: int, following: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.packet import Packet
 
 from operators.media.assemble import assemble
 from operators.media.probe import probe_video
@@ -80,3 +81,27 @@ def test_tracks_of_which_nothing_is_played_are_noted(zoo: Zoo, tmp_path: Path, s
     with av.open(str(output)) as written:
         languages = [stream.language for stream in written.streams.audio]
     assert languages == (["eng", "fra"] if suffix == ".mkv" else ["fra"])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_reordered_pictures_of_a_second_track_keep_their_times(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+    """Matroska stores no decoding times: the first pictures would come out late."""
+    path, output = tmp_path / "two.mkv", tmp_path / f"out{suffix}"
+    with av.open(str(zoo("open.mp4"))) as source, av.open(str(path), "w") as out:
+        template = source.streams.video[0]
+        copies = [out.add_stream_from_template(template, opaque=True) for _ in range(2)]
+        for packet in source.demux(template):
+            for copy in copies if packet.size else ():
+                again = Packet(bytes(packet))
+                again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+                again.time_base, again.stream, again.is_keyframe = packet.time_base, copy, packet.is_keyframe
+                out.mux(again)
+    info = probe_video(str(path))
+    assert assemble(str(output), segments_of(info, [0, info.n_frames]), info.url) == []
+
+    def times(file: Path) -> list[float]:
+        with av.open(str(file)) as container:
+            stream = container.streams.video[1]
+            return sorted(float((p.pts or 0) * p.time_base) for p in container.demux(stream) if p.size)
+
+    assert times(output) == pytest.approx(times(path), abs=0.0006)
