@@ -45,7 +45,9 @@ class Items(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def __init__(self, url: str, split: str, config: TrainingConfig) -> None:
         self.kind, self.seed, self.side = config.kind, config.seed, config.side
-        self.clips = ClipSet(url, split, COLUMNS[config.kind], LEAST_FRAMES)
+        self.windows = config.windows if config.kind == "sync" else 1
+        least = max(LEAST_FRAMES, APART * (self.windows - 1) + FRAMES)
+        self.clips = ClipSet(url, split, COLUMNS[config.kind], least)
         self.pictures = "heads" if config.kind == "dnet" else "faces"
         settings = self.clips.data.settings()
         there = getattr(settings, self.pictures) if settings else 0
@@ -70,6 +72,8 @@ class Items(torch.utils.data.Dataset[dict[str, Tensor]]):
         return int(random.integers(self.clips.frames[number] - FRAMES + 1))
 
     def _sync(self, number: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+        if self.windows > 1:
+            return self._windows(number, random)
         start, heard = self._start(number, random), -1
         clip = self.clips.read(number, start, FRAMES)
         in_sync = bool(random.integers(2))
@@ -83,6 +87,17 @@ class Items(torch.utils.data.Dataset[dict[str, Tensor]]):
             "faces": planes(clip["faces"]),
             "mel": mel[:1],
             "in_sync": np.float32(in_sync).reshape(()),
+        }
+
+    def _windows(self, number: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Windows of a clip, their starts `APART` frames apart or more, in order of time."""
+        gaps = (APART - 1) * np.arange(self.windows)
+        free = self.clips.frames[number] - FRAMES + 1 - gaps[-1]
+        starts = np.sort(random.choice(free, self.windows, replace=False)) + gaps
+        rows = [self.clips.read(number, int(start), FRAMES) for start in starts]
+        return {
+            "faces": np.stack([planes(row["faces"]) for row in rows]),
+            "mel": np.stack([row["mel_chunks"][:1] for row in rows]),
         }
 
     def _dnet(self, number: int, random: np.random.Generator) -> dict[str, np.ndarray]:

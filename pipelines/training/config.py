@@ -36,6 +36,11 @@ class TrainingConfig(Strict):
     description: str = ""
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(ge=1, description="items of a batch; of lnet and enet an item is five frames")
+    windows: int = Field(
+        default=1,
+        ge=1,
+        description="of sync: windows of an item, all of one clip, each with every sound of them; 1: one pair, right or wrong",
+    )
     accumulate: int = Field(default=1, ge=1, description="batches of a step")
     precision: Literal["float32", "bfloat16"] = "float32"
     rate: Schedule = Schedule()

@@ -282,7 +282,7 @@ class Trainer:
 
     def _is_good_enough(self, result: dict[str, Any]) -> bool:
         """Return whether to stop early."""
-        loss = result.get("loss")
+        loss = result.get("sync" if self.config.kind == "sync" else "loss")
         if loss is None:
             return False
         if loss < self.best:

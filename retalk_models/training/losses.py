@@ -91,6 +91,33 @@ def sync(agreement: Tensor, in_sync: Tensor) -> Tensor:
     return -(wanted * likely.log() + (1 - wanted) * (1 - likely).log()).mean()
 
 
+def sync_of_pairs(agreement: Tensor) -> Tensor:
+    """Return `sync` of all pairs of a clip's windows; right and wrong pairs weigh the same.
+
+    Args:
+        agreement: (B, K, K) 0..1, picture i with sound k; they belong together where i = k. K is 2 or more.
+    """
+    wanted = torch.eye(agreement.shape[-1], device=agreement.device).expand_as(agreement)
+    right = wanted.bool()
+    both = sync(agreement[right], wanted[right]) + sync(agreement[~right], wanted[~right])
+    return both / 2
+
+
+def matching(agreement: Tensor, sharpness: float) -> Tensor:
+    """Return the cross-entropy of choosing each picture's sound, and each sound's picture, among a clip's windows.
+
+    After Chung et al. (2019), "Perfect match".
+
+    Args:
+        agreement: (B, K, K), picture i with sound k; they belong together where i = k.
+        sharpness: by which it is multiplied before the softmax.
+    """
+    scores = agreement.float() * sharpness
+    wanted = torch.arange(scores.shape[-1], device=scores.device).expand(scores.shape[:2])
+    choices = F.cross_entropy(scores.transpose(1, 2), wanted) + F.cross_entropy(scores, wanted)
+    return choices / 2
+
+
 def flow_smoothness(flow: Tensor) -> Tensor:
     """Mean absolute difference of a flow (B, 2, h, w) to its right and lower neighbours, in the flow's pixels."""
     flow = flow.float()

@@ -11,9 +11,20 @@ STRICT: dict[str, Any] = {"extra": "forbid"}
 
 @dataclasses.dataclass(frozen=True)
 class SyncLosses:
-    """Losses of the sync expert: cosine and binary cross-entropy, nothing to weigh."""
+    """Losses of the sync expert.
+
+    Attributes:
+        sync: binary cross-entropy of the cosine.
+        matching: each window's sound among those of the other windows of its clip, and the reverse; needs items of
+            several windows.
+        sharpness: by which cosines are multiplied before the softmax of `matching`.
+    """
 
     __pydantic_config__: ClassVar = STRICT
+
+    sync: float = 1.0
+    matching: float = 1.0
+    sharpness: float = 10.0
 
 
 @dataclasses.dataclass(frozen=True)

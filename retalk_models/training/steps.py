@@ -4,7 +4,8 @@ Axes of a batch: B items, T consecutive frames (`sync_expert.FRAMES` where an ex
 
 | kind | batch |
 |---|---|
-| sync | ``faces`` (B, 5, 3, 96, 96) RGB 0..1, ``mel`` (B, 1, 80, 16), ``in_sync`` (B,) 0 or 1 |
+| sync | ``faces`` (B, 5, 3, 96, 96) RGB 0..1, ``mel`` (B, 1, 80, 16), ``in_sync`` (B,) 0 or 1; or |
+| | K windows of each clip: ``faces`` (B, K, 5, 3, 96, 96), ``mel`` (B, K, 1, 80, 16) |
 | dnet | ``source``, ``target`` (B, 3, 256, 256) RGB -1..1, ``coeff`` (B, 73, 26) of the target |
 | lnet | ``target``, ``reference`` (B, T, 3, 96, 96) RGB 0..1, ``mel`` (B, T, 1, 80, 16) |
 | enet | the same at 384 pixels |
@@ -26,7 +27,7 @@ from retalk_models.networks.enet import LOW_SIZE, resize
 from retalk_models.training import losses
 from retalk_models.training.critics import PatchCritic, frozen_call
 from retalk_models.training.initial import initial, initialise
-from retalk_models.training.settings import DNetLosses, ENetLosses, LNetLosses, Losses
+from retalk_models.training.settings import DNetLosses, ENetLosses, LNetLosses, Losses, SyncLosses
 from retalk_models.training.sync_expert import FRAMES, SyncExpert
 
 Batch = Mapping[str, Tensor]
@@ -135,12 +136,30 @@ def training_step(
     return STEPS[kind](networks, batch, config, step, sync_on)
 
 
-def _sync(networks: Networks, batch: Batch, config: Any, step: int, sync_on: bool) -> Step:
+def _sync(networks: Networks, batch: Batch, config: SyncLosses, step: int, sync_on: bool) -> Step:
+    if batch["faces"].ndim == 6:
+        return _windows(networks, batch, config)
     agreement = networks.generator(batch["faces"], batch["mel"])
     loss = losses.sync(agreement, batch["in_sync"])
     right = ((agreement > 0.5) == (batch["in_sync"] > 0.5)).float().mean()
     parts = {"sync": loss.detach(), "accuracy": right.detach()}
-    return Step(loss, None, parts, {"middle": batch["faces"][:, FRAMES // 2]})
+    return Step(config.sync * loss, None, parts, {"middle": batch["faces"][:, FRAMES // 2]})
+
+
+def _windows(networks: Networks, batch: Batch, config: SyncLosses) -> Step:
+    """Losses of the expert on all pairs of the windows of each clip, which share face and voice."""
+    count, expert = batch["faces"].shape[:2], cast(SyncExpert, networks.generator)
+    seen = expert.faces(batch["faces"].flatten(0, 1)).unflatten(0, count)
+    heard = expert.sound(batch["mel"].flatten(0, 1)).unflatten(0, count)
+    agreement = (seen[:, :, None] * heard[:, None]).sum(-1)  # (B, K, K)
+    parts = {
+        "sync": losses.sync_of_pairs(agreement),
+        "matching": losses.matching(agreement, config.sharpness),
+        # Of wrong sounds of the same clip only one has to agree better than the right one for an error.
+        "matched": (agreement.argmax(2) == torch.arange(count[1], device=agreement.device)).float().mean(),
+    }
+    total = config.sync * parts["sync"] + config.matching * parts["matching"]
+    return _finished(total, None, parts, {"middle": batch["faces"][:, 0, FRAMES // 2]})
 
 
 def _dnet(networks: Networks, batch: Batch, config: DNetLosses, step: int, sync_on: bool) -> Step:
