@@ -23,7 +23,7 @@ from operators.retalk.mel import SAMPLE_RATE
 from operators.speech.predictor import predict_mouth
 from operators.speech.sampling import sample_track
 from pipelines.cli.speech_synthesis import speak
-from pipelines.training.data.clips import sound_at
+from pipelines.training.data.clips import signature, sound_at
 from pipelines.training.data.finish import finish
 from pipelines.training.data.reader import encoded
 from pipelines.training.data.schema import COEFFICIENTS, RATE
@@ -206,7 +206,7 @@ def talker(name: str, seed: int, clips: int, folder: Path) -> Iterator[dict[str,
             "sync_by": "",
             "sync_offset": 0.0,
             "sync_confidence": 0.0,
-            "signature": f"{seed:016x}{first:016x}",
+            "signature": signature(faces[first : first + CLIP], mel),
             "heads": [],
             "faces": encoded(np.array(faces[first : first + CLIP]), 92),
             "head_boxes": np.zeros((CLIP, 4), np.float32),

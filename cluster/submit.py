@@ -1,4 +1,4 @@
-"""`retalk submit`: `retalk run` or a sweep of `retalk eval` as a job of a Ray cluster. A thin layer on Ray's
+"""`retalk submit`: `retalk run`, a sweep of `retalk eval` or a training of `retalk train` as a job of a Ray cluster. A thin layer on Ray's
 JobSubmissionClient.
 
 The command line finds it through the entry-point group ``retalk.commands``, since imports point left only.
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cluster.submit_texts import EVAL_EXAMPLES, EVAL_TEXT, EXAMPLES, TEXT, TRAIN_EXAMPLES, TRAIN_TEXT
 from operators.storage.files import CLOUD_PACKAGES
 from operators.storage.redact import has_secret
 from pipelines.cli.arguments import Parser
@@ -27,36 +28,16 @@ from pipelines.cli.eval_sweeps import add_sweep_arguments
 from pipelines.cli.eval_texts import SUMMARY
 from pipelines.cli.help_texts import MANIFEST_HELP
 from pipelines.cli.main import add_run_arguments
+from pipelines.cli.train_network import SUMMARY as TRAININGS
+from pipelines.cli.train_network import add_training_arguments
+from pipelines.cli.train_talkin import SUMMARY as TALKIN
+from pipelines.cli.train_talkin import add_talkin_arguments
 from pipelines.errors import INTERRUPTED, UsageError
 from retalk_models.installation import install_hint
 
-TEXT = """\
-Dub a catalogue on a Ray cluster. The job is `retalk run` on the head node, with the options given here; its workers are the cluster's. Its
-log is shown while it runs, and its exit code becomes this command's. Submit the same command again to resume. Ctrl-C leaves the job running
-and prints how to follow and how to stop it.
-
-Files named by a relative path (MANIFEST, a REFERENCE picture, .yaml files of --engine and --profile) are sent along. Absolute paths and
-URLs stay as they are: the nodes of the cluster must see them, and so must the inputs of the manifest's rows, unless they lie in
---working-dir. The default of --profile is autoscaling.
-
-`retalk submit eval lrs2 ...` submits a sweep, with the arguments of `retalk eval lrs2` (`retalk submit eval --help`)."""
-EVAL_TEXT = """\
-Run a sweep over a data set on a Ray cluster: the job is `retalk eval` on the head node, with the options given here. Lists and
-manifests named by a relative path are sent along; data must lie where all nodes see it. Submit the same command again to resume."""
-EVAL_EXAMPLES = """\
-Examples:
-
-  retalk submit eval lrs2 --root /data/lrs2 --list lrs2.txt -o /shared/lrs2 --systems retalk,source --address http://HEAD:8265
-  retalk submit eval pairs s3://bucket/pairs.csv -o s3://bucket/sweep --dry-run"""
-EXAMPLES = """\
-Examples:
-
-  retalk submit catalogue.jsonl -o s3://bucket/out --address http://HEAD:8265
-  retalk submit catalogue.jsonl -o /shared/out --working-dir . --no-wait
-  retalk submit eval lrs2 --root /data/lrs2 --list lrs2.txt -o /shared/lrs2 --systems retalk,source
-
-Exit codes: those of `retalk run` (0 done, 3 some titles failed, 2 wrong usage and nothing has run), and 1 if the cluster could not run the
-job or was lost."""
+#: Options of a training that name a file of the cluster, and words that name none.
+TRAINING_FILES = ("data", "features", "expert", "identity", "speaker", "begin")
+NO_FILES = ("", "official", "random")
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -75,13 +56,10 @@ def add_parser(commands: Any) -> Parser:
     )
     add_run_arguments(command)
     _add_cluster_options(command)
-    command.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show the job's command and the files that would be sent; submit nothing",
-    )
-    command.set_defaults(run=submit, profile="autoscaling")
+    _add_dry_run(command)
+    command.set_defaults(run=submit, profile="autoscaling", job=("run",))
     command.instead["eval"] = _eval_parser(f"{command.prog} eval")
+    command.instead["train"] = _train_parser(f"{command.prog} train")
     return command
 
 
@@ -93,8 +71,47 @@ def _eval_parser(prog: str) -> Parser:
         command: Parser = parts.add_parser(data, help=summary, description=EVAL_TEXT, epilog=EVAL_EXAMPLES)
         add_sweep_arguments(command, data)
         _add_cluster_options(command)
-        command.set_defaults(run=submit, profile="autoscaling")
+        command.set_defaults(run=submit, profile="autoscaling", job=("eval", data))
     return top
+
+
+def _train_parser(prog: str) -> Parser:
+    """The parser of trainings that are submitted."""
+    top = Parser(prog=prog, description=TRAIN_TEXT, epilog=TRAIN_EXAMPLES)
+    parts = top.add_subparsers(dest="network", metavar="NETWORK", title="networks", prog=prog, required=True)
+    for kind, summary in {**TRAININGS, "talkin": TALKIN}.items():
+        command: Parser = parts.add_parser(kind, help=summary, description=TRAIN_TEXT, epilog=TRAIN_EXAMPLES)
+        _add_job_arguments(command, ("train", kind))
+        _add_cluster_options(command)
+        if not any("--dry-run" in action.option_strings for action in command._actions):
+            _add_dry_run(command)
+        command.set_defaults(run=submit, runner="ray", job=("train", kind))
+    return top
+
+
+def _add_job_arguments(command: argparse.ArgumentParser, job: Sequence[str]) -> None:
+    """Add the arguments of the command that a job runs.
+
+    Args:
+        command: a parser.
+        job: ("run",), ("eval", DATA) or ("train", NETWORK).
+    """
+    if job[0] == "run":
+        add_run_arguments(command)
+    elif job[0] == "eval":
+        add_sweep_arguments(command, job[1])
+    elif job[1] == "talkin":
+        add_talkin_arguments(command)
+    else:
+        add_training_arguments(command, job[1])
+
+
+def _add_dry_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the job's command and the files that would be sent; submit nothing",
+    )
 
 
 def _add_cluster_options(command: Parser) -> None:
@@ -141,9 +158,9 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265"
         )
-    if args.runner == "local":
+    if getattr(args, "runner", "") == "local":
         raise UsageError(
-            "--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk run`"
+            f"--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk {args.job[0]}`"
         )
     if "://" not in args.output and not os.path.isabs(args.output):
         raise UsageError(
@@ -181,13 +198,15 @@ def _urls(args: argparse.Namespace) -> list[str]:
     """Paths and URLs among the arguments that the job reads or writes.
 
     Raises:
-        UsageError: a sweep's data lies at a relative path, and no folder is sent along.
+        UsageError: data of a sweep or training lie at a relative path, and no folder is sent along.
     """
+    if args.job[0] == "train":
+        return _training_urls(args)
     named = [
         getattr(args, name, None) for name in ("manifest", "list_file", "annotations", "output", "notify")
     ]
     roots = args.root if isinstance(getattr(args, "root", None), list) else [getattr(args, "root", None)]
-    if _is_sweep(args) and args.working_dir is None:
+    if args.job[0] == "eval" and args.working_dir is None:
         systems = [
             name for name in getattr(args, "systems", "").split(",") if name.endswith((".yaml", ".yml"))
         ]
@@ -205,8 +224,15 @@ def _urls(args: argparse.Namespace) -> list[str]:
     return [url for url in (*named, *roots) if url]
 
 
-def _is_sweep(args: argparse.Namespace) -> bool:
-    return hasattr(args, "data")
+def _training_urls(args: argparse.Namespace) -> list[str]:
+    """Paths and URLs that a training reads or writes."""
+    files = {name: getattr(args, name, "") for name in TRAINING_FILES}
+    for name, path in files.items():
+        # A folder that is sent along lies in another place on each node.
+        if path not in NO_FILES and "://" not in path and not os.path.isabs(path):
+            option = "--from" if name == "begin" else f"--{name}"
+            raise UsageError(f"{option} {path}: must be a URL or an absolute path that all nodes see")
+    return [url for url in (*files.values(), args.output) if url not in NO_FILES]
 
 
 def _dry_run(args: argparse.Namespace) -> int:
@@ -266,7 +292,7 @@ def variables(texts: Sequence[str]) -> dict[str, str]:
 def _named_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the options whose value names a file, with that value."""
     wanted = {name: getattr(args, name) for name in ("manifest", "list_file") if hasattr(args, name)}
-    for name in ("engine", "profile"):
+    for name in ("engine", "profile", "config"):
         if getattr(args, name, "").endswith((".yaml", ".yml")):
             wanted[name] = getattr(args, name)
     if getattr(args, "face", "").lower().endswith(PICTURES):
@@ -315,19 +341,15 @@ def files_to_send(args: argparse.Namespace) -> Iterator[tuple[str | None, dict[s
 
 
 def entrypoint(args: argparse.Namespace, names: dict[str, str]) -> str:
-    """Return the job's command: `retalk run`, or a sweep of `retalk eval`, with every option that differs from its default, quoted
-    for a shell.
+    """Return the job's command, such as `retalk run`, with every option that differs from its default, quoted for a shell.
 
     Args:
         args: parsed `retalk submit`.
         names: values in place of those in `args`, see `files_to_send`.
     """
-    words = ["retalk", "eval", args.data] if _is_sweep(args) else ["retalk", "run"]
+    words = ["retalk", *args.job]
     run = argparse.ArgumentParser(add_help=False)
-    if _is_sweep(args):
-        add_sweep_arguments(run, args.data)
-    else:
-        add_run_arguments(run)
+    _add_job_arguments(run, args.job)
     for action in run._actions:
         if action.help == argparse.SUPPRESS or action.dest == "dry_run":  # an alias; what shows this command
             continue

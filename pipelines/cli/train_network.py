@@ -136,6 +136,15 @@ def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
         metavar="RANK",
         help="train low-rank additions to the weights, not the weights",
     )
+    group = add_execution(command)
+    group.add_argument("--gpu", action="store_true", help="a GPU for each worker")
+    group.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
+    )
+
+
+def add_execution(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add how many workers train, and where."""
     group = command.add_argument_group("execution")
     group.add_argument(
         "--workers",
@@ -144,16 +153,29 @@ def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
         metavar="N",
         help="processes that share the work (default: 1); two or more run on Ray",
     )
-    group.add_argument("--gpu", action="store_true", help="a GPU for each worker")
     group.add_argument(
         "--runner",
         choices=("auto", "local", "ray"),
         default="auto",
         help="local (this process), ray, or auto (default): Ray for several workers",
     )
-    group.add_argument(
-        "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
-    )
+    return group
+
+
+def workers_on_ray(args: argparse.Namespace) -> int:
+    """Number of workers on Ray; 0: this process.
+
+    Raises:
+        UsageError: the options contradict each other.
+    """
+    workers: int = args.workers
+    if workers < 1:
+        raise UsageError("--workers: must be 1 or more")
+    if args.runner == "local" and workers > 1:
+        raise UsageError(
+            f"--runner local --workers {workers}: this process is one worker; leave --runner out"
+        )
+    return workers if args.runner == "ray" or workers > 1 else 0
 
 
 def train_command(args: argparse.Namespace) -> int:
@@ -162,15 +184,9 @@ def train_command(args: argparse.Namespace) -> int:
     from pipelines.training.frozen import Sources
     from pipelines.training.launch import Request, absolute, launch
 
-    if args.workers < 1:
-        raise UsageError("--workers: must be 1 or more")
+    runner = "ray" if workers_on_ray(args) else "local"
     if args.lora < 0:
         raise UsageError("--lora: must be 1 or more, or 0 for none")
-    runner = args.runner if args.runner != "auto" else "ray" if args.workers > 1 else "local"
-    if runner == "local" and args.workers > 1:
-        raise UsageError(
-            f"--runner local --workers {args.workers}: this process is one worker; leave --runner out"
-        )
     files = {name: getattr(args, name, "") for name in ("features", "expert", "identity", "speaker", "begin")}
     found = {
         name: file if file in ("", "random", "official") else absolute(file) for name, file in files.items()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from pipelines.cli.arguments import Parser
 from pipelines.cli.options import add_messages
+from pipelines.cli.train_network import add_execution, workers_on_ray
 from pipelines.errors import DONE, UsageError
 
 SUMMARY = "train Everybody's Talkin': sound to expression, and a rendering network"
@@ -30,6 +32,12 @@ Examples:
 def add_talkin(parts: Any) -> None:
     """Add the command to the subparsers of `retalk train`."""
     command: Parser = parts.add_parser("talkin", help=SUMMARY, description=TEXT, epilog=EXAMPLES)
+    add_talkin_arguments(command)
+    command.set_defaults(run=talkin_command)
+
+
+def add_talkin_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `retalk train talkin`."""
     command.add_argument("--data", required=True, metavar="DIR", help="the data set, any fsspec URL")
     command.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder of the run, any fsspec URL"
@@ -50,15 +58,15 @@ def add_talkin(parts: Any) -> None:
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="auto (default): cuda where torch sees a GPU",
+        help="auto (default): cuda where torch, or Ray, sees a GPU for each worker",
     )
+    add_execution(command)
     output = command.add_argument_group("messages")
     output.add_argument(
         "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
     )
     output.add_argument("--log-file", metavar="FILE", help="append a full log to FILE")
     add_messages(output, "also show where an error comes from")
-    command.set_defaults(run=talkin_command)
 
 
 def talkin_command(args: argparse.Namespace) -> int:
@@ -72,17 +80,29 @@ def talkin_command(args: argparse.Namespace) -> int:
 
         from operators.storage.files import is_url, join, local_path
         from pipelines.training.talkin.config import load_config
-        from pipelines.training.talkin.loop import train
+        from pipelines.training.talkin.run import train
 
-        if args.device == "cuda" and not torch.cuda.is_available():
+        workers = workers_on_ray(args)
+        if not workers and args.device == "cuda" and not torch.cuda.is_available():
             raise UsageError("--device cuda: torch sees no GPU here")
         device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        if workers:
+            from pipelines.execution.ray_session import ray_session
+
+            session: Any = ray_session(None, verbose=True)
+        else:
+            session = nullcontext()
         config = load_config(args.config, args.settings)
         data, run = (
             one if is_url(one) else str(local_path(one).absolute())  # type: ignore[union-attr]
             for one in (args.data, args.output)
         )
-        figures = train(config, data, run, args.resume, device, shown.phase)
+        with session:
+            if workers and args.device == "auto":
+                import ray
+
+                device = "cuda" if ray.cluster_resources().get("GPU", 0) >= workers else "cpu"
+            figures = train(config, data, run, args.resume, device, shown.phase, workers)
         shown.close()
     if args.json:
         print(json.dumps({"exit_code": DONE, "figures": figures, "engine": join(run, "talkin.yaml")}))

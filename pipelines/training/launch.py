@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import tempfile
+import secrets
 from collections.abc import Callable
 from typing import Any
 
-from operators.storage.files import is_url, local_path
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from operators.storage.files import filesystem, is_url, join, local_path
 from pipelines.errors import UsageError
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig
@@ -62,7 +65,11 @@ def launch(request: Request, runner: str, resume: bool, tell: Callable[[str], No
         raise UsageError(f"--resume: {request.run} holds no checkpoint; leave it out to begin")
     if runner == "local":
         return train_worker(request, tell)
-    return _on_ray(request)
+    metrics = on_ray(_ray_worker, {"request": request}, request.run, request.workers, request.gpus)
+    # Ray keeps what was reported with a checkpoint only; ours lie in the training's own folder.
+    found = Checkpoints(request.run).latest()
+    assert found is not None, "a training that has ended has written its last step"
+    return {"step": found[1]["step"], "skipped": found[1]["counts"]["skipped"], **metrics}
 
 
 def train_worker(request: Request, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -79,25 +86,41 @@ def train_worker(request: Request, tell: Callable[[str], None]) -> dict[str, Any
     return Trainer(request.config, request.sources, request.data, request.run, device, tell).train()
 
 
-def _on_ray(request: Request) -> dict[str, Any]:
-    """Train with the workers of a TorchTrainer on the connected Ray."""
+def on_ray(
+    work: Callable[[dict[str, Any]], None], about: dict[str, Any], run: str, workers: int, gpus: bool
+) -> dict[str, Any]:
+    """Run a function in the workers of a TorchTrainer on the connected Ray; returns what was reported last.
+
+    Args:
+        work: called in each worker with ``about``; lost workers are replaced, and all begin again with it.
+        about: what it is called with.
+        run: URL of the run's folder, which all nodes see.
+        workers: their number.
+        gpus: a GPU for each.
+    """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    with tempfile.TemporaryDirectory(prefix="retalk-train-") as folder:
-        trainer = TorchTrainer(
-            _ray_worker,
-            train_loop_config={"request": request},
-            scaling_config=ScalingConfig(num_workers=request.workers, use_gpu=request.gpus),
-            run_config=RunConfig(
-                name="training", storage_path=folder, failure_config=FailureConfig(max_failures=RESTARTS)
-            ),
-        )
-        metrics = trainer.fit().metrics
-    # Ray keeps what was reported with a checkpoint only; ours lie in the training's own folder.
-    found = Checkpoints(request.run).latest()
-    assert found is not None, "a training that has ended has written its last step"
-    return {"step": found[1]["step"], "skipped": found[1]["counts"]["skipped"], **(metrics or {})}
+    # Ray's own notes must lie where all nodes see them; nothing in them is needed after the end.
+    notes = join(run, f"ray-{secrets.token_hex(4)}")
+    fs, path = filesystem(notes)
+    storage = {"storage_filesystem": PyFileSystem(FSSpecHandler(fs))} if is_url(notes) else {}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config=about,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
+        run_config=RunConfig(
+            name="training",
+            storage_path=path,
+            failure_config=FailureConfig(max_failures=RESTARTS),
+            **storage,
+        ),
+    )
+    try:
+        return trainer.fit().metrics or {}
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
 
 
 def _ray_worker(loop_config: dict[str, Any]) -> None:

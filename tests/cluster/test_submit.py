@@ -289,3 +289,57 @@ def test_an_unknown_option_of_a_sweep_is_told_by_its_own_parser(capsys: pytest.C
         "retalk submit eval pairs: unknown option --sistems (did you mean --systems?)"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments"),
+    [
+        ("sync", []),
+        ("lnet", ["--features=/w/vgg.pth", "--expert=s3://b/e.pth", "--config=mine.yaml", "--set=steps=9"]),
+        (
+            "dnet",
+            ["--features=random", "--from=official", "--lora=8", "--freeze=a.*", "--freeze=b.*", "--gpu"],
+        ),
+        ("talkin", ["--set=renderer.steps=9", "--resume"]),
+    ],
+)
+def test_a_training_is_run_with_the_same_options(
+    network: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("steps: 5\n")
+    arguments = ["--data=/shared/data", "--output=s3://b/run", "--workers=4", *arguments]
+    args = parse("train", network, *arguments, "--address", "http://h:8265", "--env", "A=b")
+    with files_to_send(args) as (folder, names):
+        sent = [path.name for path in Path(folder).iterdir()] if folder else []
+        words = shlex.split(entrypoint(args, names))
+    assert sent == (["mine.yaml"] if "--config=mine.yaml" in arguments else [])
+    assert words[:3] == ["retalk", "train", network]
+    again = cli.parser().parse_args(words[1:])
+    asked = cli.parser().parse_args(["train", network, *arguments, "--runner=ray"])
+    assert vars(again) == vars(asked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sync", "--data", "data", "-o", "/out"], "--data data: must be a URL"),
+        (["sync", "--data", "/data", "-o", "out"], "-o out: must be a URL"),
+        (["lnet", "--data", "/d", "-o", "/out", "--expert", "e.pth", "--working-dir", "."], "--expert e.pth"),
+        (["lnet", "--data", "/d", "-o", "/out", "--from", "s3://k:secret@b/m"], "carries credentials"),
+        (["sync", "--data", "/data", "-o", "/out", "--runner", "local"], "use `retalk train`"),
+        (["sync", "--data", "/data", "-o", "/out", "--config", "no.yaml"], "no.yaml: no such file"),
+    ],
+)
+def test_trainings_that_no_cluster_could_run_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["submit", "train", *arguments, "--address", "http://127.0.0.1:1", "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_of_a_training_shows_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["submit", "train", "sync", "--data", "/d", "-o", "/out", "--gpu", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "would submit: retalk train sync --data=/d --output=/out --runner=ray --gpu" in out
+    assert "would send nothing" in out

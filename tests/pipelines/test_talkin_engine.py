@@ -15,7 +15,7 @@ from operators.talkin.factors import Factors
 from operators.talkin.model import TalkinModel, shared_model
 from operators.talkin.render_stage import window_indices
 from pipelines.errors import PreflightError
-from pipelines.training.talkin.loop import engine_file
+from pipelines.training.talkin.run import engine_file
 from retalk_models.talkin.expression import ExpressionNet
 from retalk_models.talkin.renderer import Renderer
 from tests.pipelines.conftest import make_speech

@@ -101,18 +101,23 @@ class Voices:
         ]
         self.speakers = sorted({one.identity for one in self.utterances})
 
-    def batch(self, seed: int, step: int, size: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return sound float32[B, N, 80, 16], expression float32[B, N, E] and speakers int64[B] of a step.
+    def batch(
+        self, seed: int, step: int, size: int, frames: int, rank: int = 0, world: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a worker's part of a step, ``size`` of ``size * world`` windows.
 
+        These are sound float32[B, N, 80, 16], expression float32[B, N, E] and speakers int64[B].
         N is ``frames``, or that of the shortest clip drawn.
         """
         random = np.random.default_rng([seed, 1, step])
-        drawn = random.integers(0, len(self.utterances), size)
+        drawn = random.integers(0, len(self.utterances), size * world)
         count = min(frames, *(len(self.utterances[k].frontal) for k in drawn))
         sound, wanted, speakers = [], [], []
-        for k in drawn.tolist():
+        for place, k in enumerate(drawn.tolist()):
             one = self.utterances[k]
             start = int(random.integers(0, len(one.frontal) - count + 1))
+            if place // size != rank:
+                continue
             sound.append(self.sound(k)[start : start + count])
             wanted.append(self.expressions[k][start : start + count])
             speakers.append(self.speakers.index(one.identity))
@@ -154,19 +159,22 @@ class Faces:
     def __init__(self, clips: ClipSet, side: int, window: int) -> None:
         self.clips, self.side, self.window = clips, side, window
 
-    def batch(self, seed: int, step: int, size: int) -> dict[str, Tensor]:
-        """Return the pictures of a step, float32 0 ... 1: two consecutive windows of each clip, so that time can be judged.
+    def batch(self, seed: int, step: int, size: int, rank: int = 0, world: int = 1) -> dict[str, Tensor]:
+        """Return a worker's pictures of a step, ``size`` of ``size * world``, float32 0 ... 1.
 
+        Of each clip there are two consecutive windows, so that time can be judged:
         ``frames`` [B, 2, F, 3, S, S], ``sketches`` [B, 2, F, 2, S, S], ``reference`` [B, 3, S, S], ``reference_sketch`` [B, 2, S, S].
         """
         random = np.random.default_rng([seed, 2, step])
         rows = []
-        for number in random.integers(0, len(self.clips), size).tolist():
+        for place, number in enumerate(random.integers(0, len(self.clips), size * world).tolist()):
             count = int(self.clips.frames[number])
             start = int(random.integers(0, count - self.window))
             middle = start + self.window // 2
             others = [t for t in range(count) if abs(t - middle) >= min(APART, count // 3)]
-            rows.append(self.item(number, start, int(random.choice(others))))
+            reference = int(random.choice(others))
+            if place // size == rank:
+                rows.append(self.item(number, start, reference))
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def item(self, number: int, start: int, reference: int) -> dict[str, Tensor]:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 
@@ -26,8 +22,8 @@ from operators.talkin.crops import hole
 from operators.talkin.factors import Factors
 from operators.talkin.model import FILE, TalkinModel
 from pipelines.errors import UsageError
-from pipelines.state.lock import RunLock
-from pipelines.state.run_directory import read_json, remove, write_text
+from pipelines.state.run_directory import remove, write_text
+from pipelines.training.agreement import anywhere, place, shared_gradients
 from pipelines.training.data.reader import ClipSet
 from pipelines.training.talkin.batches import Faces, Voices, choose_kind, learn_factors, read_utterances
 from pipelines.training.talkin.config import TalkinConfig, plain
@@ -99,7 +95,10 @@ class Training:
     def __init__(
         self, config: TalkinConfig, data: str, url: str, device: str, say: Callable[[str], None]
     ) -> None:
-        self.config, self.data, self.url, self.device, self.say = config, data, url, device, say
+        self.rank, self.world = place()
+        self.config, self.data, self.url, self.device = config, data, url, device
+        self.say = say if self.rank == 0 else lambda text: None
+        say = self.say
         say("reading sound and landmarks")
         clips = ClipSet(data, "train", SPOKEN, least_frames=20)
         spoken = read_utterances(clips)
@@ -172,7 +171,9 @@ class Training:
         config = self.config.expression
         sound, wanted, speakers = (
             one.to(self.device)
-            for one in self.voices.batch(self.config.seed, step, config.batch, config.frames)
+            for one in self.voices.batch(
+                self.config.seed, step, config.batch, config.frames, self.rank, self.world
+            )
         )
         predicted, features = self.state.networks["expression"](sound)
         loss, parts = expression_loss(predicted, wanted, self.basis, config.motion, config.points)
@@ -186,7 +187,9 @@ class Training:
         config, networks = self.config.renderer, self.state.networks
         batch = {
             name: one.to(self.device)
-            for name, one in self.faces.batch(self.config.seed, step, config.batch).items()
+            for name, one in self.faces.batch(
+                self.config.seed, step, config.batch, self.rank, self.world
+            ).items()
         }
         middle = config.num_frames // 2
         true, drawn = batch["frames"][:, :, middle], batch["sketches"][:, :, middle]
@@ -225,7 +228,7 @@ class Training:
         """One step of an optimiser; a loss that is not finite changes nothing."""
         for optimizer in self.state.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        if not bool(torch.isfinite(loss)):
+        if anywhere(not bool(torch.isfinite(loss)), self.device):
             self.state.broken += 1
             if self.state.broken >= MOST_BROKEN:
                 raise UsageError(
@@ -236,13 +239,16 @@ class Training:
         self.state.broken = 0
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for group in self.state.optimizers[name].param_groups for p in group["params"]]
+        shared_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, CLIP)
         if math.isfinite(float(norm)):
             self.state.optimizers[name].step()
 
     # --- files ----------------------------------------------------------------------------------------------
     def save(self) -> None:
-        """Write the checkpoint, whole."""
+        """Write the checkpoint, whole; of several workers the first does."""
+        if self.rank:
+            return
         with atomic_write(join(self.url, "checkpoint.pt")) as path:
             torch.save(self.state.content(), path)
 
@@ -258,7 +264,7 @@ class Training:
 
     def release(self) -> dict[str, float]:
         """Evaluate on held-out identities (without any: on the training's), and write the model, the engine's file, a strip and
-        the figures.
+        the figures. Of several workers the first calls it.
 
         Returns:
             The figures.
@@ -303,94 +309,3 @@ def _near_mouth(inside: Tensor) -> Tensor:
     """Pixels of the mouth and beside it, float[B, 1, S, S] 0 ... 1, of drawings of its inside float[B, 1, S, S]."""
     reach = 2 * (inside.shape[-1] // 16) + 1
     return F.avg_pool2d(F.max_pool2d(inside, reach, 1, reach // 2), reach, 1, reach // 2)
-
-
-def train(
-    config: TalkinConfig,
-    data: str,
-    url: str,
-    resume: bool = False,
-    device: str = "cpu",
-    say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
-    """Train talkin, or go on with it.
-
-    Args:
-        config: of the run.
-        data: URL of a prepared data set.
-        url: fsspec URL of the run's folder: ``checkpoint.pt``, ``log.jsonl`` and in the end ``models/talkin.pt``, ``talkin.yaml``
-            (the engine), ``figures.json``, ``strip.png``.
-        resume: go on from the checkpoint.
-        device: torch device.
-        say: is told how it stands.
-
-    Returns:
-        The figures of the release.
-
-    Raises:
-        UsageError: the data set cannot be used, the folder holds another run, or the loss is not finite for long.
-    """
-    wanted = {"config": plain(config), "data": data}
-    with RunLock(url):
-        there = read_json(join(url, "run.json"))
-        if there is not None and not resume:
-            raise UsageError(f"{url}: holds a training already; go on with --resume, or give another folder")
-        if there is not None and there != json.loads(json.dumps(wanted)):
-            raise UsageError(
-                f"{url}: holds a training with another configuration or data set; give the same, or another folder"
-            )
-        training = Training(config, data, url, device, say)
-        write_text(join(url, "run.json"), json.dumps(wanted, indent=1))
-        if resume and training.resume():
-            say(f"goes on at step {training.state.step} of {PHASES[min(training.state.phase, 1)]}")
-        _run(training, config, say)
-        say("evaluating")
-        figures = training.release()
-        write_text(join(url, "talkin.yaml"), engine_file(url, config.renderer.side))
-    return figures
-
-
-def _run(training: Training, config: TalkinConfig, say: Callable[[str], None]) -> None:
-    """All steps, with the log and checkpoints."""
-    saved, sums = time.monotonic(), dict[str, list[float]]()
-    lines: list[str] = []
-    for parts in training.steps():
-        phase = PHASES[training.state.phase]
-        for name, value in parts.items():
-            sums.setdefault(name, []).append(value)
-        step = int(parts["step"])
-        if step % LOG_EVERY == 0:
-            means = {
-                name: round(float(np.mean(values)), 6) for name, values in sums.items() if name != "step"
-            }
-            lines.append(json.dumps({"phase": phase, "step": step, **means}))
-            say(f"{phase} {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
-            sums = {}
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-            _keep(training, lines)
-            saved = time.monotonic()
-    _keep(training, lines)
-
-
-def _keep(training: Training, lines: list[str]) -> None:
-    """Write the checkpoint, and the lines of the log since the last one: a run that goes on repeats no line."""
-    training.save()
-    url = join(training.url, "log.jsonl")
-    fs, path = filesystem(url)
-    before = fs.cat_file(path).decode() if fs.exists(path) else ""
-    write_text(url, before + "".join(f"{line}\n" for line in lines))
-    lines.clear()
-
-
-def engine_file(url: str, side: int) -> str:
-    """The engine talkin with the weights of a run, as YAML for ``--engine``."""
-    shipped = yaml.safe_load(resources.files("configs").joinpath("engines", "talkin.yaml").read_text())
-    for stage in shipped["stages"]:
-        own = stage["stage"].rpartition(":")[2]
-        options: dict[str, Any] = {"weights": url} if own in ("Express", "PaintMouths") else {}
-        if own in ("PaintMouths", "BlendMouths"):
-            options["side"] = side
-        if options:
-            stage["options"] = options
-    text: str = yaml.safe_dump(shipped, sort_keys=False)
-    return text

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import yaml
 
 from operators.talkin.model import read_model, shared_model
@@ -41,6 +43,9 @@ SMALL = [
     *("renderer.channels=8", "renderer.num_levels=2", "renderer.steps=6", "renderer.batch=2"),
     *("renderer.critic_from=3", "renderer.rate=0.001", "expression.rate=0.003"),
 ]
+
+#: Half the batch of `SMALL`.
+SHARED = [*SMALL, "expression.batch=3"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -175,6 +180,62 @@ def test_a_batch_is_a_function_of_seed_and_step(data: str) -> None:
     batch = faces.batch(0, 1, 2)
     assert batch["frames"].shape == (2, 2, 3, 3, 32, 32)
     torch.testing.assert_close(batch["frames"][:, 0, 1:], batch["frames"][:, 1, :-1])
+
+
+def test_parts_of_workers_are_one_larger_batch(data: str) -> None:
+    spoken = read_utterances(ClipSet(data, "train", SPOKEN))
+    voices = Voices(spoken, learn_factors(spoken, "landmarks", 2))
+    faces = Faces(ClipSet(data, "train", SEEN), 32, 3)
+    whole = voices.batch(0, 1, 4, 20)
+    parts = [voices.batch(0, 1, 2, 20, rank, 2) for rank in (0, 1)]
+    assert all(torch.equal(one, torch.cat(two)) for one, two in zip(whole, zip(*parts)))
+    pictures = faces.batch(0, 1, 2)
+    halves = [faces.batch(0, 1, 1, rank, 2) for rank in (0, 1)]
+    assert all(torch.equal(one, torch.cat([half[name] for half in halves])) for name, one in pictures.items())
+
+
+def _worker(rank: int, data: str, folder: str, meeting: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
+    training = Training(load_config("", SHARED), data, folder, "cpu", lambda text: None)
+    steps = training.steps()
+    for _ in range(3):
+        next(steps)
+    if rank == 0:
+        torch.save(training.state.networks["expression"].state_dict(), f"{folder}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_workers_take_the_steps_of_one_with_twice_the_batch(data: str, tmp_path: Path) -> None:
+    mp.spawn(_worker, (data, str(tmp_path / "two"), str(tmp_path / "meeting")), nprocs=2)
+    one = Training(
+        load_config("", [*SHARED, "expression.batch=6"]), data, str(tmp_path), "cpu", lambda text: None
+    )
+    network = one.state.networks["expression"]
+    first = {key: value.clone() for key, value in network.state_dict().items()}
+    steps = one.steps()
+    for _ in range(3):
+        next(steps)
+    two = torch.load(tmp_path / "two.pt", weights_only=True)
+    moved = sum(float((value - first[key]).square().sum()) for key, value in network.state_dict().items())
+    differ = sum(float((value - two[key]).square().sum()) for key, value in network.state_dict().items())
+    assert differ < 1e-4 * moved
+
+
+@pytest.mark.slow
+def test_workers_on_ray_train_write_an_engine(data: str, tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+    command = [sys.executable, "-m", "pipelines", *arguments(data, folder, "--workers", "2", "--json")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout.strip().splitlines()[-1])["figures"]["opening_r"] > 0.6
+    assert read_model(folder / "models" / "talkin.pt").side == 32
+    assert not list(folder.glob("ray-*"))
 
 
 def test_expression_is_what_the_made_up_voice_says(data: str) -> None:
