@@ -92,7 +92,8 @@ def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
             "--features",
             default="",
             metavar="FILE",
-            help="VGG19 of torchvision (vgg19-dcbb9e9d.pth), which pictures are compared with; random: random weights, for trials",
+            help="VGG19 of torchvision, which pictures are compared with (default: that of `retalk models pull --select train`); "
+            "random: random weights, for trials",
         )
     if kind in ("lnet", "enet"):
         group.add_argument(
@@ -106,7 +107,7 @@ def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
             "--identity",
             default="",
             metavar="FILE",
-            help="arcface_resnet18.pth of GFPGAN (default: no identity loss)",
+            help="ArcFace of GFPGAN; official: that of `retalk models pull --select train` (default: no identity loss)",
         )
         group.add_argument(
             "--speaker",

@@ -14,6 +14,7 @@ from pipelines.errors import UsageError
 from pipelines.training.checkpoints import read
 from pipelines.training.config import TrainingConfig
 from retalk_models.registry.errors import WeightsError
+from retalk_models.registry.registry import require
 from retalk_models.training.arcface import arcface
 from retalk_models.training.features import random_features, vgg19
 from retalk_models.training.lora import add_lora
@@ -21,15 +22,18 @@ from retalk_models.training.steps import Networks, networks_for
 from retalk_models.training.sync_expert import SyncExpert
 from retalk_models.weights.load import load, load_into
 
+#: Model files of the losses.
+FEATURES, IDENTITY = "vgg19-dcbb9e9d.pth", "arcface_resnet18.pth"
+
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
     """Files that a training reads beside its data.
 
     Attributes:
-        features: VGG19 of torchvision ("vgg19-dcbb9e9d.pth"), or "random".
+        features: VGG19 of torchvision: a file; "": the registry's; or "random".
         expert: checkpoint or export of `retalk train sync`; "": no lip-sync loss.
-        identity: ArcFace of GFPGAN ("arcface_resnet18.pth"); "": no identity loss.
+        identity: ArcFace of GFPGAN: a file, or "official": the registry's; "": no identity loss.
         speaker: of E-Net: L-Net whose output it reads: "official", an export of `retalk train lnet`; "": the target, made small.
         begin: weights to begin from: "official", an export or a checkpoint; "": random ones.
         freeze: patterns (``encoder.*``) of parameters that stay as they are.
@@ -71,7 +75,7 @@ def assemble(config: TrainingConfig, sources: Sources) -> Networks:
         networks.expert = made.requires_grad_(False).eval()
     if config.kind == "enet":
         if sources.identity:
-            networks.identity = _of_state(arcface, sources.identity)
+            networks.identity = _of_state(arcface, listed(sources.identity, IDENTITY, "--identity"))
         if sources.speaker:
             networks.speaker = _speaker(sources.speaker)
     return networks
@@ -136,12 +140,20 @@ def _freeze(network: nn.Module, patterns: Sequence[str]) -> None:
 def _features(file: str) -> nn.Module:
     if file == "random":
         return random_features()
-    if not file:
-        raise UsageError(
-            "--features is missing: torchvision's vgg19-dcbb9e9d.pth, with which faces are compared; "
-            "--features random does without, for trials"
-        )
-    return _of_state(vgg19, file)
+    return _of_state(vgg19, listed(file or "official", FEATURES, "--features"))
+
+
+def listed(file: str, name: str, option: str) -> str:
+    """Path of a file, or of the registry's file of that name where it is "official".
+
+    Raises:
+        UsageError: it is not here; says how to fetch it.
+    """
+    try:
+        return str(require([name])[name]) if file == "official" else file
+    except WeightsError as error:
+        trials = "; --features random does without, for trials" if option == "--features" else ""
+        raise UsageError(f"{option}: give a file, or install {name}: {error}{trials}") from error
 
 
 def _of_state(build: Any, url: str) -> nn.Module:

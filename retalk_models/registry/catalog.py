@@ -25,11 +25,11 @@ from retalk_models.registry.wheels import WheelMember
 CATALOG = Path(__file__).with_name("catalog.yaml")
 LICENCES = Path(__file__).with_name("licences")
 #: Selections of `retalk models pull --select`.
-SELECTIONS = ("retalk", "eval", "open-licence", "licence-clean", "all")
+SELECTIONS = ("retalk", "eval", "train", "open-licence", "licence-clean", "all")
 #: A size that a page rounds ("180 MB", of either kind of mega) may be off by this share.
 ABOUT_TOLERANCE = 0.15
 Commercial = Literal["yes", "no", "unknown"]
-GROUPS = {"retalk", "option", "eval"}
+GROUPS = {"retalk", "option", "eval", "train"}
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -160,7 +160,8 @@ class Catalog:
 
         ``open-licence`` keeps the files whose publisher's licence allows commercial use, ``licence-clean`` those of them
         whose training data is not known to exclude it; the others are left out of ``among`` (default: all files).
-        ``retalk``: what the retalk engine needs with its default options. ``eval``: evaluation nets.
+        ``retalk``: what the retalk engine needs with its default options. ``eval``: evaluation nets;
+        ``train``: nets of the losses of `retalk train`.
         """
         if selection not in SELECTIONS:
             raise WeightsError(f"no selection is called {selection!r}: known are {', '.join(SELECTIONS)}")

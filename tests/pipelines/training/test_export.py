@@ -15,7 +15,7 @@ from pipelines.cli.main import main
 from pipelines.errors import UsageError
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.export import NESTING, export, released, safetensors
-from pipelines.training.frozen import Sources, assemble
+from pipelines.training.frozen import IDENTITY, Sources, assemble, listed
 from pipelines.training.loop import Trainer
 from retalk_models.networks.lnet import LNet
 from retalk_models.registry.catalog import Part
@@ -129,6 +129,14 @@ def test_nothing_to_export(tmp_path: Path) -> None:
         export(str(tmp_path), str(tmp_path / "x.pth"))
 
 
-def test_features_are_asked_for() -> None:
-    with pytest.raises(UsageError, match="--features is missing"):
+def test_models_of_the_losses_are_those_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"--features: .*vgg19-dcbb9e9d.pth(.|\n)*models pull(.|\n)*random"):
         assemble(narrow(), Sources())
+    place = tmp_path / "models" / IDENTITY
+    place.parent.mkdir(exist_ok=True)
+    torch.save({"bias": torch.zeros(1)}, place)
+    assert listed("official", IDENTITY, "--identity") == str(place)
+    assert listed("/mine.pth", IDENTITY, "--identity") == "/mine.pth"

@@ -40,6 +40,8 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "pt_inception-2015-12-05-6726825d.pth": (95628359, "6726825d0af5f729"),
     "alexnet-owt-7be5be79.pth": (244000000, ""),
     "lpips-alex.pth": (6009, "df73285e35b22355"),
+    "vgg19-dcbb9e9d.pth": (574673361, "dcbb9e9dad569fff"),
+    "arcface_resnet18.pth": (None, ""),
     "wav2lip_gan.pth": (None, ""),
     "talkin.pt": (None, ""),
 }
@@ -47,11 +49,11 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
 
 def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
     assert set(CATALOG.networks) == set(NETWORKS)
-    assert len(CATALOG.files) == 24
+    assert len(CATALOG.files) == 26
     for entry in CATALOG.files.values():
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
         assert entry.commercial in ("yes", "no", "unknown"), entry.file
-        assert set(entry.groups) <= {"retalk", "option", "eval"}, entry.file
+        assert set(entry.groups) <= {"retalk", "option", "eval", "train"}, entry.file
         assert not (entry.size and entry.about), entry.file
         assert all(url.startswith(("https://", "http://")) for url in entry.urls), entry.file
     # torch hub's naming: these names carry the first digits of their digest
@@ -75,6 +77,8 @@ def test_digests_that_are_not_certain_say_so() -> None:
         "LNet.pth": "verify",
         "expression.mat": "unknown",
         "alexnet-owt-7be5be79.pth": "unknown",
+        "vgg19-dcbb9e9d.pth": "verify",
+        "arcface_resnet18.pth": "unknown",
         "wav2lip_gan.pth": "unknown",
         "talkin.pt": "unknown",
     }
