@@ -34,7 +34,7 @@ def gram(maps: Tensor) -> Tensor:
 
 
 def perceptual_and_style(
-    features: Features, drawn: Tensor, real: Tensor, scales: int = 1
+    features: Features, drawn: Tensor, real: Tensor, scales: int = 1, *, style: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return the perceptual and the style (gram) loss: L1 of the features and of their gram matrices.
 
@@ -45,9 +45,10 @@ def perceptual_and_style(
         drawn: (B, 3, H, W) RGB 0..1.
         real: the same; no gradient reaches it.
         scales: sizes at which pictures are compared: full, half, quarter, ...
+        style: without it the style loss is 0 and not computed.
     """
     drawn, real = drawn.float(), real.float()
-    perceptual = style = drawn.new_zeros(())
+    perceptual = grams = drawn.new_zeros(())
     for scale in range(scales):
         if scale:
             drawn, real = F.avg_pool2d(drawn, 2), F.avg_pool2d(real, 2)
@@ -55,13 +56,14 @@ def perceptual_and_style(
             wanted = features(real)
         for one, other in zip(features(drawn), wanted, strict=True):
             perceptual = perceptual + l1(one, other)
-            style = style + l1(gram(one), gram(other))
-    return perceptual / scales, style / scales
+            if style:
+                grams = grams + l1(gram(one), gram(other))
+    return perceptual / scales, grams / scales
 
 
 def perceptual(features: Features, drawn: Tensor, real: Tensor, scales: int = 1) -> Tensor:
     """Return the perceptual loss alone, see `perceptual_and_style`."""
-    return perceptual_and_style(features, drawn, real, scales)[0]
+    return perceptual_and_style(features, drawn, real, scales, style=False)[0]
 
 
 def hinge_critic(real: Tensor, drawn: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 
 from pipelines.errors import UsageError
 from pipelines.training import loop
-from pipelines.training.batches import Items, batches
+from pipelines.training.batches import Items, batches, planes
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, load_config
 from pipelines.training.frozen import Sources
@@ -49,6 +49,26 @@ def narrow(**changes: Any) -> TrainingConfig:
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     settings = dataclasses.replace(TINY, heads=0, faces=32)
     return made_set(tmp_path_factory.mktemp("train") / "data", clips=1, frames=20, settings=settings).url
+
+
+def test_windows_of_a_clip_are_apart_and_hear_their_own_sound(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, heads=0, faces=96, validation=0.0)
+    data = made_set(tmp_path / "data", "ab", clips=1, frames=18, settings=settings)
+    items = Items(data.url, "train", TrainingConfig(kind="sync", steps=1, batch=1, windows=4))
+    item, clips = items[5], items.clips
+    assert (item["faces"].shape, item["mel"].shape) == ((4, 5, 3, 96, 96), (4, 1, 80, 16))
+    found = []
+    for faces, mel in zip(item["faces"].numpy(), item["mel"].numpy(), strict=True):
+        places = [
+            (n, s) for n in range(2) for s in range(14) if (clips.read(n, s, 1)["mel_chunks"] == mel).all()
+        ]
+        assert len(places) == 1
+        found += places
+        assert np.array_equal(planes(clips.read(*places[0], 5)["faces"]), faces)
+    assert len({number for number, _ in found}) == 1
+    assert np.diff([start for _, start in found]).min() >= 3
+    with pytest.raises(UsageError, match="no clip of 23 frames"):
+        Items(data.url, "train", TrainingConfig(kind="sync", steps=1, batch=1, windows=7))
 
 
 def weights(run: Path) -> dict[str, Any]:

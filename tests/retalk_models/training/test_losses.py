@@ -85,6 +85,17 @@ def test_sync_is_the_cross_entropy_of_cosines() -> None:
     check_gradient(lambda x: losses.sync(x, in_sync), agreement)
 
 
+def test_pairs_of_windows_by_hand() -> None:
+    agreement = double(0.9, 0.2, 0.4, 0.7).reshape(1, 2, 2)
+    right, wrong = -(math.log(0.9) + math.log(0.7)) / 2, -(math.log(0.8) + math.log(0.6)) / 2
+    assert losses.sync_of_pairs(agreement).item() == pytest.approx((right + wrong) / 2)
+    scores = [(0.9, 0.2), (0.7, 0.4), (0.9, 0.4), (0.7, 0.2)]  # right and wrong, by rows, then by columns
+    chosen = [-math.log(math.exp(5 * a) / (math.exp(5 * a) + math.exp(5 * b))) for a, b in scores]
+    assert losses.matching(agreement, 5.0).item() == pytest.approx(sum(chosen) / 4)
+    check_gradient(losses.sync_of_pairs, agreement)
+    check_gradient(lambda x: losses.matching(x, 5.0), agreement)
+
+
 def test_flow_smoothness_is_the_mean_step_between_neighbours() -> None:
     flow = torch.tensor([[[[0.0, 1.0], [0.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]]])
     assert losses.flow_smoothness(flow).item() == pytest.approx((1 + 3) / 4 + (0 + 2) / 4)
