@@ -38,10 +38,11 @@ from retalk_models.training.steps import networks_for, training_step
 from tests.pipelines.training.footage import manifest, openings, sound_of, write_sound
 
 SYNC = (
-    "network.channels=[8, 16, 24, 32, 64]",
+    "network={channels: [8, 16, 24, 32, 64], motion: true}",
+    "losses={sync: 0.3, matching: 1.0}",
     "batch=4",
     "average=0.98",
-    "rate={rate: 1.5e-3, warmup: 20, kind: cosine}",
+    "rate={rate: 2.0e-3, warmup: 20, kind: cosine}",
     "evaluate_batches=4",
     "checkpoint_minutes=2",
 )

@@ -15,8 +15,8 @@ class SyncLosses:
 
     Attributes:
         sync: binary cross-entropy of the cosine.
-        matching: each window's sound among those of the other windows of its clip, and the reverse; needs items of
-            several windows.
+        matching: each window's sound among those of the other windows of its clip, and the reverse, by features less their
+            mean over the clip; needs items of several windows.
         sharpness: by which cosines are multiplied before the softmax of `matching`.
     """
 
@@ -24,7 +24,7 @@ class SyncLosses:
 
     sync: float = 1.0
     matching: float = 1.0
-    sharpness: float = 10.0
+    sharpness: float = 6.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,9 +152,11 @@ def _windows(networks: Networks, batch: Batch, config: SyncLosses) -> Step:
     seen = expert.faces(batch["faces"].flatten(0, 1)).unflatten(0, count)
     heard = expert.sound(batch["mel"].flatten(0, 1)).unflatten(0, count)
     agreement = (seen[:, :, None] * heard[:, None]).sum(-1)  # (B, K, K)
+    # What all windows of a clip share, such as face and voice, does not tell which sound belongs to which picture.
+    apart, other = (F.normalize(one - one.mean(1, keepdim=True), dim=2) for one in (seen, heard))
     parts = {
         "sync": losses.sync_of_pairs(agreement),
-        "matching": losses.matching(agreement, config.sharpness),
+        "matching": losses.matching((apart[:, :, None] * other[:, None]).sum(-1), config.sharpness),
         # Of wrong sounds of the same clip only one has to agree better than the right one for an error.
         "matched": (agreement.argmax(2) == torch.arange(count[1], device=agreement.device)).float().mean(),
     }

@@ -51,15 +51,20 @@ class SyncExpert(nn.Module):
 
     Args:
         channels: of the levels of both towers, the full size first; the last is the number of features.
+        motion: see what moves within the five frames alone (their mean is taken out). Little data suffices then: whose face
+            it is need not be learned to be ignored.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 128, 256, 512)) -> None:
+    def __init__(self, channels: Sequence[int] = (32, 64, 128, 256, 512), motion: bool = False) -> None:
         super().__init__()
+        self.motion = motion
         self.face_encoder = face_encoder(channels)
         self.audio_encoder = audio_encoder(channels)
 
     def faces(self, faces: Tensor) -> Tensor:
         """(B, 5, 3, 96, 96) RGB 0..1 -> (B, F) of unit length, no value below 0."""
+        if self.motion:
+            faces = faces - faces.mean(1, keepdim=True)
         return F.normalize(self.face_encoder(lower_halves(faces)).flatten(1).float(), dim=1)
 
     def sound(self, mel: Tensor) -> Tensor:

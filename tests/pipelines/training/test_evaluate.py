@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipelines.training.data.reader import ClipSet
 from pipelines.training.evaluate import REACH, offset_accuracy, psnr, sheet
-from pipelines.training.log import curves
+from pipelines.training.log import Log, curves
 from retalk_models.training.sync_expert import FRAMES, SyncExpert
 from tests.pipelines.training.made import TINY, made_set
 
@@ -52,6 +52,20 @@ def test_a_sheet_has_a_row_for_each_item() -> None:
     found = sheet(pictures, most=2)
     assert found.shape == (8 + 4 + 8, 8 + 2 + 8, 3)
     assert np.all(found[:8, :8] == 0)
+
+
+def test_tensorboard_gets_both_curves(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = Log(str(tmp_path))
+    log.add({"step": 1, "loss": 0.5})
+    log.add({"step": 1, "held_out": True, "loss": 0.25})
+    log.close()
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [(s.step, s.value) for s in found.Scalars("held_out/loss")] == [(1, 0.25)]
+    assert [(s.step, s.value) for s in found.Scalars("train/loss")] == [(1, 0.5)]
 
 
 def test_curves_show_training_and_held_out(tmp_path: Path) -> None:

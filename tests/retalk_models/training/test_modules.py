@@ -99,6 +99,14 @@ def test_spectral_norm_has_the_gradient_of_torchs_own() -> None:
     torch.testing.assert_close(ours.weight_u, theirs.weight_u)
 
 
+def test_an_expert_of_motion_sees_no_still_picture() -> None:
+    torch.manual_seed(0)
+    expert, faces = SyncExpert((4, 4, 8, 8, 8), motion=True).eval(), torch.rand(2, 5, 3, 96, 96)
+    seen = expert.faces(faces)
+    torch.testing.assert_close(expert.faces(faces + torch.rand(2, 1, 3, 96, 96)), seen)
+    assert not torch.allclose(expert.faces(faces.flip(1)), seen)
+
+
 def test_the_expert_compares_lower_halves_with_sound() -> None:
     torch.manual_seed(0)
     expert = SyncExpert((4, 4, 8, 8, 8)).eval()
