@@ -1,9 +1,10 @@
-"""Captions and other letters in front of a face: lines of bright or of dark letters, which do not move with the head and must not be
-bent with it.
+"""Captions and other letters in front of a face: lines of bright, dark or coloured letters, which do not move with the head and must
+not be bent with it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import cv2
@@ -14,23 +15,56 @@ from operators.faces.geometry import EYES, OUTER_LIPS
 
 #: Luma of a bright letter at least, how far it stands above what surrounds it, and the share of its box that it fills at least.
 BRIGHT, ABOVE, FILLED = 190, 70, 0.12
-#: The same of a dark letter, counted from white. Faces hold more that is dark: lashes, nostrils, beards.
-DARK, BELOW, DARK_FILLED = 205, 90, 0.2
+#: The same of a dark letter, counted from white. Faces hold more that is dark: lashes, nostrils, beards. Below a chin letters stand in
+#: shadow.
+DARK, BELOW, DARK_FILLED = 205, 35, 0.2
+#: How far one of the two chroma channels of a coloured letter differs from what surrounds it, and the share of its box that it fills.
+COLOURED, COLOUR_FILLED = 18, 0.15
+#: Chroma channels of the letters of one line differ by this much at most (standard deviation).
+ONE_COLOUR = 14.0
+#: Coloured letters run together, because chroma is coarse: one is taken to be so many heights wide, a line is so many long at least,
+#: and alternates between letter and gap so many times over a height's length at least.
+RUN_WIDTH, RUN_LENGTH, ALTERNATES = 0.65, 2.5, 0.9
 #: Strokes are thinner than this share of the face's unit, and than so many pixels at most.
 STROKE, WIDEST = 0.2, 41
 #: Heights of letters: pixels at least, share of the face's unit at most.
 LEAST, TALLEST = 6, 0.8
 #: Letters of a line at least, the length of a line and the widest gap in it, in heights of its letters.
-LETTERS, LENGTH, GAP = 5, 3.0, 1.2
+LETTERS, LENGTH, GAP = 5, 3.0, 1.6
 #: Margin around a line: share of its letters' height, and of the face's unit.
 MARGIN, SOFT = 0.3, 0.08
+#: Lines that stand still are remembered up to this number; the letters of one are still there where their pixels differ by so many
+#: grey levels at most, in the mean of the three channels.
+KNOWN, SAME = 24, 20.0
 
 
-def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Box]:
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of letters.
+
+    Attributes:
+        box: x1, y1, x2, y2 with margins.
+        letters: bool[h, w] of the box, pixels of the letters.
+    """
+
+    box: Box
+    letters: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shapes:
+    """Boxes float64[n, 4] of what may be letters, how many letters each holds (float64[n]), and the mask they are seen in."""
+
+    boxes: np.ndarray
+    counts: np.ndarray
+    seen: np.ndarray
+
+
+def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Line]:
     """Find lines of letters in a crop of a face.
 
-    A line is a row of thin shapes of about one height, all bright or all dark. What lies on the lips is left out: teeth are bright, and
-    the mouth is dark as well.
+    A line is a row of thin shapes of about one height, all bright, all dark or all of one colour. What lies on the lips is left out:
+    teeth are bright, the mouth is dark, and lips are red.
 
     Args:
         rgb: uint8[h, w, 3], the crop.
@@ -38,32 +72,48 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
         unit: the face's size in pixels (`operators.exemplar.warp.face_unit`).
 
     Returns:
-        Boxes x1, y1, x2, y2 of lines in the crop, margins included.
+        Lines in pixels of the crop.
     """
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    bright = _lines(_letters(luma, landmarks, unit, (BRIGHT, ABOVE, FILLED)), luma.shape)
+    found = _lines(_standing_out(luma, landmarks, unit, (BRIGHT, ABOVE, FILLED)), landmarks)
     # Only where mouths are drawn: below the eyes.
     top = int(np.clip(landmarks[EYES, 1].max(), 0, luma.shape[0] - 1))
-    below = _letters(255 - luma[top:], landmarks - [0, top], unit, (DARK, BELOW, DARK_FILLED))
-    dark = _lines(below + np.array([0, top, 0, top]), luma.shape)
-    # The outlines of bright letters are dark.
-    return bright + [line for line in dark if not any(_overlap(line, other) for other in bright)]
+    below = _standing_out(255 - luma[top:], landmarks - [0, top], unit, (DARK, BELOW, DARK_FILLED))
+    dark = _moved(_lines(below, landmarks - [0, top]), top)
+    coloured = _moved(_coloured_lines(rgb[top:], landmarks - [0, top], unit), top)
+    # The outlines of bright letters are dark, and coloured letters are partly bright or dark as well.
+    return _joined([*found, *dark, *coloured])
 
 
 def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _letters(
-    luma: np.ndarray, landmarks: np.ndarray, unit: float, limits: tuple[int, int, float]
-) -> np.ndarray:
-    """Boxes float64[n, 4] of what may be letters that are brighter than what surrounds them; ``limits`` as the constants above."""
-    least, above, filled = limits
-    none = np.zeros((0, 4))
+def _moved(lines: list[Line], down: int) -> list[Line]:
+    return [
+        dataclasses.replace(one, box=(one.box[0], one.box[1] + down, one.box[2], one.box[3] + down))
+        for one in lines
+    ]
+
+
+def _kernel(unit: float) -> np.ndarray:
     side = int(np.clip(STROKE * unit, 7, WIDEST)) | 1
-    kernel = np.ones((side, side), np.uint8)
-    standing = cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, kernel)
+    return np.ones((side, side), np.uint8)
+
+
+def _standing_out(
+    luma: np.ndarray, landmarks: np.ndarray, unit: float, limits: tuple[int, int, float]
+) -> _Shapes:
+    """What may be letters that are brighter than what surrounds them; ``limits`` as the constants above."""
+    least, above, filled = limits
+    standing = cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, _kernel(unit))
     seen = ((standing > above) & (luma > least)).astype(np.uint8)
+    return _shapes(seen, landmarks, unit, filled, 4.0)
+
+
+def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float, broadest: float) -> _Shapes:
+    """Parts of a mask uint8[h, w] that may be letters: of a letter's height, at most ``broadest`` times as wide, not on the lips."""
+    none = _Shapes(np.zeros((0, 4)), np.zeros(0), seen)
     if np.count_nonzero(seen) < LETTERS * LEAST:
         return none
     # Labelling costs by the pixel: only where anything was seen.
@@ -73,11 +123,11 @@ def _letters(
     )
     tall = stats[1:, cv2.CC_STAT_HEIGHT]
     broad, area = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_AREA]
-    shaped = (tall >= LEAST) & (tall <= TALLEST * unit) & (broad <= 4 * tall)
+    shaped = (tall >= LEAST) & (tall <= TALLEST * unit) & (broad <= broadest * tall)
     shaped &= area >= filled * broad * tall
-    if np.count_nonzero(shaped) < LETTERS:
+    if not shaped.any():
         return none
-    lips = np.zeros(luma.shape, np.uint8)
+    lips = np.zeros(seen.shape, np.uint8)
     cv2.fillPoly(lips, [np.round(landmarks[OUTER_LIPS]).astype(np.int32)], 1)
     letters = []
     for number in np.flatnonzero(shaped) + 1:
@@ -85,16 +135,112 @@ def _letters(
         cx, cy = centres[number]
         if not lips[int(cy + top), int(cx + left)]:
             letters.append((x + left, y + top, x + left + width, y + top + height))
-    return np.array(letters, np.float64).reshape(-1, 4)
+    boxes = np.array(letters, np.float64).reshape(-1, 4)
+    return _Shapes(boxes, np.ones(len(boxes)), seen)
 
 
-def _lines(letters: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
-    """Rows of letters float64[n, 4] as boxes with margins, inside a picture of that shape."""
-    found: list[Box] = []
-    if len(letters) < LETTERS:
+def _coloured_lines(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Line]:
+    """Lines of letters that differ in chroma from what surrounds them, however bright they are."""
+    # Video carries chroma at half size; luma of skin, folds and shadows does not come in.
+    half = cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    chroma = cv2.split(cv2.cvtColor(half, cv2.COLOR_RGB2YCrCb))[1:]
+    kernel = _kernel(max(unit / 2, 25.0))
+    found: list[Line] = []
+    for channel in chroma:
+        for side in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
+            apart = cv2.morphologyEx(channel, side, kernel)
+            seen = (apart > COLOURED).view(np.uint8)
+            if np.count_nonzero(seen) < LETTERS * LEAST:
+                continue
+            shapes = _shapes(seen, landmarks / 2, unit / 2, COLOUR_FILLED, np.inf)
+            size = shapes.boxes[:, 2:] - shapes.boxes[:, :2]
+            counts = np.maximum(1, np.round(size[:, 0] / (RUN_WIDTH * size[:, 1])))
+            for line in _lines(dataclasses.replace(shapes, counts=counts), landmarks / 2, RUN_LENGTH):
+                x1, y1, x2, y2 = line.box
+                part = np.s_[y1:y2, x1:x2]
+                if _alternates(apart[part], line.letters) and _one_colour(
+                    apart[part], [channel[part] for channel in chroma], line.letters
+                ):
+                    found.append(line)
+    return [_doubled(line, rgb.shape) for line in _joined(found)]
+
+
+def _joined(lines: list[Line]) -> list[Line]:
+    """Lines of which none overlap: letters are seen by several of their properties, and by each some are missed."""
+    result: list[Line] = []
+    for line in lines:
+        joined = line
+        for other in [other for other in result if _overlap(line.box, other.box)]:
+            result.remove(other)
+            joined = _union(joined, other)
+        result.append(joined)
+    return result
+
+
+def _union(one: Line, two: Line) -> Line:
+    box = (
+        *(min(a, b) for a, b in zip(one.box[:2], two.box[:2])),
+        *(max(a, b) for a, b in zip(one.box[2:], two.box[2:])),
+    )
+    letters = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
+    for line in (one, two):
+        x1, y1, x2, y2 = line.box
+        letters[y1 - box[1] : y2 - box[1], x1 - box[0] : x2 - box[0]] |= line.letters
+    return Line(box, letters)
+
+
+def _doubled(line: Line, shape: tuple[int, ...]) -> Line:
+    """A line in a picture of twice the size, of that shape."""
+    x1, y1, x2, y2 = line.box
+    box = (2 * x1, 2 * y1, min(2 * x2, shape[1]), min(2 * y2, shape[0]))
+    letters = line.letters.repeat(2, 0).repeat(2, 1)
+    return Line(box, letters[: box[3] - box[1], : box[2] - box[0]])
+
+
+def _alternates(apart: np.ndarray, letters: np.ndarray) -> bool:
+    """The strength of colour uint8[h, w] goes up and down along the line as strokes do."""
+    rows = np.flatnonzero(letters.any(1))
+    columns = np.flatnonzero(letters.any(0))
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    height = last - first
+    line = apart[first:last, columns[0] : columns[-1] + 1].astype(np.float32)
+    times = []
+    for share in (0.3, 0.5, 0.7):
+        at = first + int(share * height) - first
+        values = line[at : at + 1].mean(0)
+        level = cv2.blur(values[None], (2 * height + 1, 1), borderType=cv2.BORDER_REPLICATE)[0]
+        # Hysteresis: noise around the level is no stroke.
+        state = np.where(values > level + 4, 1, np.where(values < level - 4, -1, 0))
+        state = state[state != 0]
+        times.append(np.count_nonzero(np.diff(state)))
+    return float(np.median(times)) >= ALTERNATES * line.shape[1] / max(height, 1)
+
+
+def _one_colour(apart: np.ndarray, chroma: Sequence[np.ndarray], letters: np.ndarray) -> bool:
+    """The letters of a line have one colour; clothes and jewellery seldom do over such a length."""
+    # Thin strokes take on some of what is behind them: only the middle of strokes counts.
+    core = letters & (apart >= np.median(apart[letters]))
+    columns = np.flatnonzero(core.any(0))
+    for channel in chroma:
+        parts = [
+            np.median(channel[:, some][core[:, some]])
+            for some in np.array_split(columns, 6)
+            if core[:, some].any()
+        ]
+        if np.std(np.sort(parts)[1:-1]) > ONE_COLOUR:
+            return False
+    return True
+
+
+def _lines(shapes: _Shapes, landmarks: np.ndarray, length: float = LENGTH) -> list[Line]:
+    """Rows of letters, with margins, inside the picture they were seen in."""
+    found: list[Line] = []
+    letters, counts, seen = shapes.boxes, shapes.counts, shapes.seen
+    if counts.sum() < LETTERS:
         return found
     left = np.ones(len(letters), bool)
     heights = letters[:, 3] - letters[:, 1]
+    lips = np.concatenate([landmarks[OUTER_LIPS].min(0), landmarks[OUTER_LIPS].max(0)])
     for number in np.argsort(-heights, kind="stable").tolist():
         if not left[number]:
             continue
@@ -102,35 +248,83 @@ def _lines(letters: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
         middle = letters[number, [1, 3]].mean()
         apart = np.abs(letters[:, [1, 3]].mean(1) - middle)
         row = left & (apart < 0.5 * tall) & (heights > 0.4 * tall)
-        row &= _chained(letters, row, number, GAP * tall)
-        if row.sum() < LETTERS:
+        row &= _chained(letters, row, number, GAP * tall, lips)
+        if counts[row].sum() < LETTERS:
             continue
         x1, y1 = letters[row, :2].min(0)
         x2, y2 = letters[row, 2:].max(0)
-        if x2 - x1 < LENGTH * tall:
+        if x2 - x1 < length * tall:
             continue
         left &= ~row
         margin = MARGIN * tall
-        found.append(
-            (
-                int(max(0, x1 - margin)),
-                int(max(0, y1 - margin)),
-                int(min(shape[1], x2 + margin + 1)),
-                int(min(shape[0], y2 + margin + 1)),
-            )
+        box = (
+            int(max(0, x1 - margin)),
+            int(max(0, y1 - margin)),
+            int(min(seen.shape[1], x2 + margin + 1)),
+            int(min(seen.shape[0], y2 + margin + 1)),
         )
+        mask = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
+        for a, b, c, d in letters[row].astype(int).tolist():
+            mask[b - box[1] : d - box[1], a - box[0] : c - box[0]] |= seen[b:d, a:c] > 0
+        found.append(Line(box, mask))
     return found
 
 
-def _chained(letters: np.ndarray, row: np.ndarray, seed: int, gap: float) -> np.ndarray:
-    """bool[n]: those of a row that are joined to the letter `seed` by gaps of a width at most."""
+def _chained(letters: np.ndarray, row: np.ndarray, seed: int, gap: float, lips: np.ndarray) -> np.ndarray:
+    """bool[n]: those of a row that are joined to the letter `seed` by gaps of a width at most; lips (float[4], their box) do not
+    count, because no letter is looked for on them.
+    """
     members = np.flatnonzero(row)
     members = members[np.argsort(letters[members, 0], kind="stable")]
     ends = np.maximum.accumulate(letters[members, 2])
-    parts = np.concatenate([[0], np.cumsum(letters[members[1:], 0] - ends[:-1] > gap)])
+    first, last = ends[:-1], letters[members[1:], 0]
+    middle = letters[seed, [1, 3]].mean()
+    on_lips = (
+        np.maximum(np.minimum(last, lips[2]) - np.maximum(first, lips[0]), 0)
+        if lips[1] < middle < lips[3]
+        else 0
+    )
+    parts = np.concatenate([[0], np.cumsum(last - first - on_lips > gap)])
     chained = np.zeros(len(letters), bool)
     chained[members[parts == parts[members == seed][0]]] = True
     return chained
+
+
+class StandingLines:
+    """Lines of letters that were seen somewhere in a shot and that stand still in the picture: where their pixels are seen again,
+    they are there, however badly they stand out from what is behind them in that frame.
+    """
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Box, np.ndarray, np.ndarray]] = []
+
+    def learn(self, lines: Sequence[Line], rgb: np.ndarray, origin: tuple[int, int]) -> None:
+        """Remember lines of a crop uint8[h, w, 3] whose first pixel lies at ``origin`` in the picture."""
+        standing = self.seen(rgb, origin)
+        for line in lines:
+            if len(self._known) >= KNOWN:
+                return
+            x1, y1, x2, y2 = line.box
+            if any(a <= x1 and b <= y1 and x2 <= c and y2 <= d for a, b, c, d in standing):
+                continue
+            box = (x1 + origin[0], y1 + origin[1], x2 + origin[0], y2 + origin[1])
+            self._known.append((box, rgb[y1:y2, x1:x2].copy(), line.letters))
+
+    def seen(self, rgb: np.ndarray, origin: tuple[int, int]) -> list[Box]:
+        """Boxes in a crop of the lines that are there, cut at its border."""
+        found: list[Box] = []
+        for (x1, y1, x2, y2), pixels, letters in self._known:
+            a, b = max(x1 - origin[0], 0), max(y1 - origin[1], 0)
+            c, d = min(x2 - origin[0], rgb.shape[1]), min(y2 - origin[1], rgb.shape[0])
+            if c <= a or d <= b:
+                continue
+            part = np.s_[b + origin[1] - y1 : d + origin[1] - y1, a + origin[0] - x1 : c + origin[0] - x1]
+            there = letters[part]
+            if np.count_nonzero(there) < 0.3 * np.count_nonzero(letters):
+                continue
+            if cv2.absdiff(rgb[b:d, a:c], pixels[part])[there].mean() < SAME:
+                found.append((a, b, c, d))
+        return found
 
 
 def kept_in_place(lines: Sequence[Box], box: Box, unit: float) -> np.ndarray:

@@ -97,6 +97,11 @@ class PatchStore:
         """The patches lie in a temporary file."""
         return self._file is not None
 
+    @property
+    def frames(self) -> list[int]:
+        """Frames that have been added, ascending."""
+        return sorted(self._added)
+
     def box(self, frame: int) -> Box:
         """Box to cut out of the frame for `add`, upright pixels."""
         return self._boxes[frame]

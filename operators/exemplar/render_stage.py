@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
-from operators.exemplar.graphics import kept_in_place, lines_of_letters
+from operators.exemplar.graphics import StandingLines, kept_in_place, lines_of_letters
 from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import Box, MaskOptions
 from operators.exemplar.patches import Patch, PatchStore, generous_box
@@ -158,6 +158,8 @@ class Painter:
         self._segment, self._hidden = segment, dict[int, np.ndarray | None]()
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
+        self._standing = StandingLines()
+        self._found = {frame: self._look_at(patches[frame]) for frame in patches.frames}
         self.rest()
 
     def rest(self) -> None:
@@ -186,21 +188,36 @@ class Painter:
             )
             self._memory, self._last = result.memory, exemplar
         unit = face_unit(landmarks)
-        origin = np.array(box[:2])
-        found = lines_of_letters(rgb, landmarks - origin, unit)
-        self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in found])
+        found = lines_of_letters(rgb, landmarks - np.array(box[:2]), unit)
+        self._standing.learn(found, rgb, box[:2])
+        boxes = [line.box for line in found] + self._standing.seen(rgb, box[:2])
+        self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in boxes])
         alpha = result.alpha
         if lines := [line for held in self._lines for line in held]:
             alpha = alpha * (1 - kept_in_place(lines, box, unit))
             self._segment.note(NOTE)
         frame.paste(box, result.rgb, alpha)
 
+    def _look_at(self, patch: Patch) -> list[Box]:
+        """Boxes of an exemplar's own lines, in the patch; those of whole patches are remembered where they stand."""
+        landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
+        lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
+        if patch.scale == 1:
+            self._standing.learn(lines, patch.rgb, _corner(patch))
+        return [line.box for line in lines]
+
     def _letters_of(self, exemplar: int, patch: Patch) -> np.ndarray | None:
         """Where letters hide an exemplar's face, as `composite` takes it."""
         if exemplar not in self._hidden:
-            landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
-            unit = face_unit(landmarks)
-            lines = lines_of_letters(patch.rgb, landmarks, unit)
+            lines = list(self._found.get(exemplar, ()))
+            if patch.scale == 1:
+                lines += self._standing.seen(patch.rgb, _corner(patch))
             whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
+            unit = face_unit(patch.landmarks) * patch.scale
             self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None
         return self._hidden[exemplar]
+
+
+def _corner(patch: Patch) -> tuple[int, int]:
+    """Upright pixel of a whole patch's first one."""
+    return round(patch.origin[0]), round(patch.origin[1])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from operators.exemplar import render_stage
-from operators.exemplar.graphics import kept_in_place, lines_of_letters
+from operators.exemplar.graphics import StandingLines, kept_in_place, lines_of_letters
 from operators.exemplar.render_stage import RenderMouths, RenderOptions
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
@@ -19,13 +19,19 @@ from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from tests.operators.exemplar.footage import astronaut, carphone, put_mouth, row
 
+LOOKS = {
+    "white": (((0, 0, 0), 5), ((255, 255, 255), 2)),
+    "orange": (((255, 140, 0), 2),),
+    "orange on red": (((255, 40, 0), 4), ((255, 165, 0), 2)),
+    "green": (((20, 200, 60), 2),),
+}
 WORDS = ("HELLO OUT THERE", "another line", "AND A THIRD ONE", "more words 123")
 
 
 def written(
     picture: np.ndarray, text: str, centre: tuple[float, float], height: float, look: str = "white"
 ) -> np.ndarray:
-    """A picture with letters around a place: white and outlined, black, or black on a white ground."""
+    """A picture with letters around a place: white and outlined, black, black on a white ground, or of a colour, also outlined."""
     scale = height / 22
     (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 2)
     at = (round(centre[0] - width / 2), round(centre[1] + tall / 2))
@@ -33,9 +39,15 @@ def written(
     if look == "boxed":
         low, high = (at[0] - 8, at[1] - tall - 8), (at[0] + width + 8, at[1] + 10)
         cv2.rectangle(result, low, high, (255, 255, 255), -1)
-    for colour, thickness in ((0, 5), (255, 2)) if look == "white" else ((0, 2),):
-        cv2.putText(result, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, (colour,) * 3, thickness, cv2.LINE_AA)
+    for colour, thickness in LOOKS.get(look, (((0, 0, 0), 2),)):
+        cv2.putText(result, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, colour, thickness, cv2.LINE_AA)
     return result
+
+
+def coded(picture: np.ndarray) -> np.ndarray:
+    """A picture as most video carries it: chroma at half size, and compressed."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 @pytest.mark.parametrize("look", ["white", "black", "boxed"])
@@ -46,10 +58,43 @@ def test_a_caption_over_the_chin_is_one_line(text: str, look: str) -> None:
     chin = landmarks[10][CHIN]
     picture = written(frames[10], text, (chin[0], chin[1] - 8), 20, look)
     (line,) = lines_of_letters(picture, landmarks[10], unit)
-    x1, y1, x2, y2 = line
+    x1, y1, x2, y2 = line.box
     assert y1 < chin[1] - 8 < y2
     assert 15 < y2 - y1 < 50
     assert x1 < chin[0] < x2
+
+
+@pytest.mark.parametrize("look", ["orange", "orange on red", "green"])
+@pytest.mark.parametrize("text", WORDS)
+def test_letters_of_a_colour_as_bright_as_skin_are_found(text: str, look: str) -> None:
+    frames, landmarks, _ = carphone()
+    chin = landmarks[10][CHIN]
+    picture = coded(written(frames[10], text, (chin[0], chin[1] - 8), 24, look))
+    boxes = [line.box for line in lines_of_letters(picture, landmarks[10], face_unit(landmarks[10]))]
+    assert len(boxes) == 1, boxes
+    x1, y1, x2, y2 = boxes[0]
+    assert y1 < chin[1] - 8 < y2 < y1 + 60
+    assert x1 < chin[0] < x2
+
+
+def test_a_line_that_stands_still_is_seen_again_where_it_is_hard_to_see() -> None:
+    frames, landmarks, _ = carphone()
+    chin = landmarks[10][CHIN]
+    place = (chin[0], chin[1] - 8)
+    picture = written(frames[10], WORDS[0], place, 20)
+    (line,) = lines_of_letters(picture, landmarks[10], face_unit(landmarks[10]))
+    standing = StandingLines()
+    standing.learn([line], picture, (100, 50))
+    assert standing.seen(picture, (100, 50)) == [line.box]
+    bright = np.maximum(picture, 225)
+    assert lines_of_letters(bright, landmarks[10], face_unit(landmarks[10])) == []
+    pale = written(np.full_like(picture, 225), WORDS[0], place, 20)
+    assert standing.seen(pale, (100, 50)) == [line.box]
+    assert standing.seen(frames[10], (100, 50)) == [], "nothing is written there"
+    assert standing.seen(written(frames[10], WORDS[3], place, 20), (100, 50)) == [], "other words"
+    assert standing.seen(picture, (112, 50)) == [], "the words have moved"
+    x1, y1, x2, _ = line.box
+    assert standing.seen(picture[: y1 + 15], (100, 50)) == [(x1, y1, x2, y1 + 15)], "cut at the border"
 
 
 def test_faces_teeth_and_jewellery_are_no_letters() -> None:
