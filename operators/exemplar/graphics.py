@@ -20,11 +20,13 @@ BRIGHT, ABOVE, FILLED = 190, 70, 0.12
 DARK, BELOW, DARK_FILLED = 205, 35, 0.2
 #: How far one of the two chroma channels of a coloured letter differs from what surrounds it, and the share of its box that it fills.
 COLOURED, COLOUR_FILLED = 18, 0.15
+#: The same of the middle of its strokes: four fifths of all of a line's pixels differ by less.
+STRONG = 27
 #: Chroma channels of the letters of one line differ by this much at most (standard deviation).
 ONE_COLOUR = 14.0
 #: Coloured letters run together, because chroma is coarse: one is taken to be so many heights wide, a line is so many long at least,
 #: and alternates between letter and gap so many times over a height's length at least.
-RUN_WIDTH, RUN_LENGTH, ALTERNATES = 0.65, 2.5, 0.9
+RUN_WIDTH, RUN_LENGTH, ALTERNATES = 0.65, 2.5, 1.6
 #: Strokes are thinner than this share of the face's unit, and than so many pixels at most.
 STROKE, WIDEST = 0.2, 41
 #: Heights of letters: pixels at least, share of the face's unit at most.
@@ -198,16 +200,17 @@ def _doubled(line: Line, shape: tuple[int, ...]) -> Line:
 
 
 def _alternates(apart: np.ndarray, letters: np.ndarray) -> bool:
-    """The strength of colour uint8[h, w] goes up and down along the line as strokes do."""
+    """Tell whether the strength of colour uint8[h, w] is that of letters, and goes up and down along the line as strokes do."""
     rows = np.flatnonzero(letters.any(1))
     columns = np.flatnonzero(letters.any(0))
+    if np.percentile(apart[letters], 80) < STRONG:
+        return False
     first, last = int(rows[0]), int(rows[-1]) + 1
     height = last - first
     line = apart[first:last, columns[0] : columns[-1] + 1].astype(np.float32)
     times = []
     for share in (0.3, 0.5, 0.7):
-        at = first + int(share * height) - first
-        values = line[at : at + 1].mean(0)
+        values = line[int(share * height)]
         level = cv2.blur(values[None], (2 * height + 1, 1), borderType=cv2.BORDER_REPLICATE)[0]
         # Hysteresis: noise around the level is no stroke.
         state = np.where(values > level + 4, 1, np.where(values < level - 4, -1, 0))
