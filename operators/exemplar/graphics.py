@@ -106,7 +106,7 @@ def _kernel(unit: float) -> np.ndarray:
 def _standing_out(
     luma: np.ndarray, landmarks: np.ndarray, unit: float, limits: tuple[int, int, float]
 ) -> _Shapes:
-    """What may be letters that are brighter than what surrounds them; ``limits`` as the constants above."""
+    """Possible letters, brighter than what surrounds them; ``limits`` as the constants above."""
     least, above, filled = limits
     standing = cv2.morphologyEx(luma, cv2.MORPH_TOPHAT, _kernel(unit))
     seen = ((standing > above) & (luma > least)).astype(np.uint8)
