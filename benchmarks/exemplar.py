@@ -1,13 +1,17 @@
 """Quality of the exemplar engine on real clips: agreement with the mouth of the person who really spoke,
-flicker, and cost.
+closures, flicker, and cost.
 
     python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
+    python -m benchmarks.exemplar --list FILE [--out DIR]
 
-Every clip of FOLDER with sound speaks for other clips. For each pair: Pearson r of the inner-lip opening of
-the result with that of the real speaker at lag 0, the lag of the best r (frames of 25 fps), the same r for
-the undubbed video (the baseline: chance), flicker of the result over that of the source, and CPU
-seconds per second of output after start-up. Openings are measured by plain dlib on the decoded files
-(`operators.evaluation.landmark_tracks`), not taken from the engine. ``--late`` names clips whose own sound is late.
+Every clip of FOLDER with sound speaks for other clips; a list (`benchmarks.mouths.read_pairs`) names pairs anywhere.
+For each pair: Pearson r of the inner-lip opening of the result with that of the real speaker at lag 0, the lag of
+the best r (frames of 25 fps), the same r for the undubbed video (the baseline: chance); share of B, P and M with
+the lips seen shut, in the result and in the real speaker; amplitude of the opening over the real speaker's; flicker
+of landmarks and of the teeth's area, result over source; opening and its change per frame in silence, per cent of
+the eye distance; seam as the run measures it; and CPU seconds per second of output after start-up. Openings are
+measured by plain dlib on the decoded files (`operators.evaluation.landmark_tracks`), not taken from the engine.
+``--late`` names clips whose own sound is late.
 """
 
 from __future__ import annotations
@@ -23,11 +27,25 @@ import av
 import cv2
 import numpy as np
 
+from benchmarks.mouths import (
+    Pair,
+    amplitude,
+    closure_recall,
+    read_pairs,
+    shut_level,
+    stillness,
+    teeth_track,
+    tooth_flicker,
+)
 from operators.evaluation.contact_sheet import compare, mouth_box
 from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
+from operators.evaluation.lip_leak import silent_at
 from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
+from operators.media.audio import load_audio
 from operators.media.reader import read_frames
+from operators.speech.predictor import predict_mouth
 from pipelines import runner
+from pipelines.evaluation.scores import measured_in
 
 SUFFIXES = (".mp4", ".mpg", ".mov", ".mkv")
 
@@ -38,12 +56,12 @@ def has_sound(path: Path) -> bool:
         return bool(container.streams.audio)
 
 
-def neighbours(clips: list[Path], distances: tuple[int, ...] = (1, 3)) -> list[tuple[Path, Path]]:
+def neighbours(clips: list[Path], distances: tuple[int, ...] = (1, 3)) -> list[Pair]:
     """(video, speech) pairs: every clip with sound speaks for the clips that stand some places further on."""
     pairs = []
     for i, speech in enumerate(clips):
         if has_sound(speech):
-            pairs += [(clips[(i + d) % len(clips)], speech) for d in distances]
+            pairs += [Pair(clips[(i + d) % len(clips)], speech) for d in distances]
     return pairs
 
 
@@ -71,11 +89,72 @@ def sheet(original: Path, result: Path, mouths: LandmarkTrack, path: Path, frame
     cv2.imwrite(str(path), compare(before, after, boxes)[..., ::-1])
 
 
+COLUMNS = {
+    "r": "6.3f",
+    "best": "6.3f",
+    "lag": "4.0f",
+    "own r": "6.3f",
+    "shut": "5.2f",
+    "truth": "5.2f",
+    "ampl": "5.2f",
+    "flicker": "7.2f",
+    "teeth": "6.2f",
+    "rest": "5.1f",
+    "moves": "6.2f",
+    "seam": "5.2f",
+    "CPU s/s": "7.2f",
+    "wall s/s": "8.2f",
+}
+
+
+def written(values: dict[str, float]) -> str:
+    """A row of the table, `COLUMNS` in their order."""
+    return " ".join(f"{values[name]:{form}}" for name, form in COLUMNS.items())
+
+
+def heading() -> str:
+    """Names of the columns, each as wide as its figures."""
+    return " ".join(f"{name:>{form.partition('.')[0]}}" for name, form in COLUMNS.items())
+
+
+def measured(
+    pair: Pair, result: Path, source: LandmarkTrack, dubbed: LandmarkTrack, speaker: LandmarkTrack
+) -> dict[str, float]:
+    """Figures of a dub that are measured on files: all of `COLUMNS` but the seam and the cost."""
+    spoken, shown = longest_run(speaker.found), longest_run(dubbed.found)
+    truth, reference = opening_track(speaker.landmarks[spoken]), speaker.times[spoken] + pair.late / 25.0
+    openings, times = opening_track(dubbed.landmarks[shown]), dubbed.times[shown]
+    own = opening_track(source.landmarks[longest_run(source.found)])
+    score = lag_correlation(reference, truth, times, openings)
+    chance = lag_correlation(reference, truth, source.times[shown], opening_track(source.landmarks[shown]))
+    samples = load_audio(str(pair.speech), rate=16000)
+    phones = predict_mouth(samples).phones
+    rest, moves = stillness(times, openings, silent_at(samples, times))
+    shown_teeth, own_teeth = (
+        tooth_flicker(teeth_track(str(path), track.landmarks, shown))
+        for path, track in ((result, dubbed), (pair.video, source))
+    )
+    return {
+        "r": score.r,
+        "best": score.best_r,
+        "lag": score.best_lag,
+        "own r": chance.r,
+        "shut": closure_recall(phones, times, openings, shut_level(own)),
+        "truth": closure_recall(phones, reference, truth, shut_level(truth)),
+        "ampl": amplitude(openings) / amplitude(truth),
+        "flicker": flicker(dubbed.landmarks[shown]) / flicker(source.landmarks[shown]),
+        "teeth": shown_teeth / own_teeth,
+        "rest": 100 * rest,
+        "moves": 100 * moves,
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="folder of talking clips")
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of talking clips")
+    parser.add_argument("--list", type=Path, default=None, metavar="FILE", help="pairs in place of a folder")
     parser.add_argument("--out", type=Path, default=None, help="keep results and contact sheets here")
     parser.add_argument(
         "--pairs",
@@ -96,14 +175,18 @@ def main() -> int:
     args = parser.parse_args()
     out = args.out or Path(tempfile.mkdtemp(prefix="retalk-bench-"))
     out.mkdir(parents=True, exist_ok=True)
-    clips = sorted(p for p in args.folder.iterdir() if p.suffix in SUFFIXES)
-    if args.pairs:
+    if (args.folder is None) == (args.list is None):
+        parser.error("give either a folder or --list")
+    late = {name: int(frames) for name, _, frames in (item.partition("=") for item in args.late)}
+    if args.list is not None:
+        pairs = read_pairs(args.list)
+    elif args.pairs:
         pairs = [
-            (args.folder / a, args.folder / b) for a, _, b in (pair.partition(":") for pair in args.pairs)
+            Pair(args.folder / a, args.folder / b) for a, _, b in (pair.partition(":") for pair in args.pairs)
         ]
     else:
-        pairs = neighbours(clips)
-    late = {name: int(frames) for name, _, frames in (item.partition("=") for item in args.late)}
+        pairs = neighbours(sorted(p for p in args.folder.iterdir() if p.suffix in SUFFIXES))
+    pairs = [pair._replace(late=late.get(pair.speech.stem, pair.late)) for pair in pairs]
     options: dict[str, dict[str, object]] = {}
     for item in args.overrides:
         key, _, value = item.partition("=")
@@ -111,22 +194,21 @@ def main() -> int:
         options.setdefault(stage, {})[option] = (
             float(value) if value.replace(".", "", 1).lstrip("-").isdigit() else value
         )
-    measured: dict[Path, LandmarkTrack] = {}
+    tracks: dict[Path, LandmarkTrack] = {}
 
     def mouths(path: Path) -> LandmarkTrack:
-        if path not in measured:
-            measured[path] = track_landmarks(str(path), describe=False)
-        return measured[path]
+        if path not in tracks:
+            tracks[path] = track_landmarks(str(path), describe=False)
+        return tracks[path]
 
     print(
         f"# {platform.processor() or platform.machine()}, {platform.system()}, Python {platform.python_version()}, OpenCV {cv2.__version__}"
     )
-    print(
-        f"{'video':>16} {'speech':>16} {'r':>6} {'best':>6} {'lag':>4} {'own r':>6} {'flicker':>8} {'CPU s/s':>8} {'wall s/s':>8}"
-    )
-    rows = []
+    print(f"{'video':>16} {'speech':>16} {heading()}")
+    rows: list[dict[str, float]] = []
     warm = False
-    for video, speech in pairs:
+    for pair in pairs:
+        video, speech = pair.video, pair.speech
         result = out / f"{video.stem}__{speech.stem}.mp4"
         row = {"video": str(video), "speech": str(speech), "output": str(result)}
         for measured_run in (
@@ -148,28 +230,19 @@ def main() -> int:
         if report.failed:
             print(f"{video.stem:>16} {speech.stem:>16} failed: {report.failed[0]['error']}")
             continue
-        source, dubbed, speaker = mouths(video), mouths(result), mouths(speech)
-        shift = late.get(speech.stem, 0) / 25.0
-        spoken = longest_run(speaker.found)
-        reference = speaker.times[spoken] + shift, opening_track(speaker.landmarks[spoken])
-        shown = longest_run(dubbed.found)
-        score = lag_correlation(*reference, dubbed.times[shown], opening_track(dubbed.landmarks[shown]))
-        chance = lag_correlation(*reference, source.times[shown], opening_track(source.landmarks[shown]))
-        ratio = flicker(dubbed.landmarks[shown]) / flicker(source.landmarks[shown])
+        source, dubbed = mouths(video), mouths(result)
+        figures = measured(pair, result, source, dubbed, mouths(speech))
         seconds = float(dubbed.times[-1])
-        rows.append((score.r, score.best_r, score.best_lag, chance.r, ratio, cpu / seconds, wall / seconds))
-        mouth = f"{score.r:6.3f} {score.best_r:6.3f} {score.best_lag:4.0f} {chance.r:6.3f} {ratio:8.2f}"
-        print(
-            f"{video.stem:>16} {speech.stem:>16} {mouth} {cpu / seconds:8.2f} {wall / seconds:8.2f}",
-            flush=True,
-        )
+        figures["seam"] = measured_in(report.records[0])[0].get("seam", float("nan"))
+        figures |= {"CPU s/s": cpu / seconds, "wall s/s": wall / seconds}
+        rows.append(figures)
+        print(f"{video.stem:>16} {speech.stem:>16} {written(figures)}", flush=True)
         sheet(video, result, source, out / f"{video.stem}__{speech.stem}.png")
     if not rows:
         return 3
-    mean = np.nanmean(np.array(rows), axis=0)
-    print(
-        f"{'mean':>33} {mean[0]:6.3f} {mean[1]:6.3f} {mean[2]:4.1f} {mean[3]:6.3f} {mean[4]:8.2f} {mean[5]:8.2f} {mean[6]:8.2f}"
-    )
+    columns = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+    mean = {name: np.nanmean(v) if np.isfinite(v).any() else float("nan") for name, v in columns.items()}
+    print(f"{'mean':>33} {written(mean)}")
     print(f"results and contact sheets: {out}")
     return 0
 
