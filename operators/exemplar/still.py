@@ -35,6 +35,10 @@ from operators.numeric.masks import smoothstep
 #: heights around the landmarks.
 COLUMNS, HEIGHTS = 48, 25
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+#: Colour of the tongue beside the lips', how much paler it is, and its height in face units (sigma of its upper edge).
+TONGUE, PALE, TONGUE_HEIGHT = 0.54, 0.25, 0.13
+#: Softness of the edges of lips and teeth beside the gap, face units.
+SOFT_EDGE = 0.008
 UPPER_LIP = np.array([48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64])
 OUTER_UPPER = np.array([48, 49, 50, 51, 52, 53, 54])
 
@@ -128,9 +132,9 @@ def best_path(cost: np.ndarray, stiffness: float = 0.8) -> np.ndarray:
     return np.array(path[::-1])
 
 
-def below_line(points: np.ndarray, box: Box, right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """float32[h, w] of a crop: 1 below a line (float[K, 2], extended straight beyond its ends), 0 above, one
-    soft pixel between.
+def below_line(points: np.ndarray, box: Box, right: np.ndarray, down: np.ndarray, soft: float) -> np.ndarray:
+    """float32[h, w] of a crop: 1 below a line (float[K, 2], extended straight beyond its ends), 0 above, with an
+    edge that is ``soft`` pixels wide (sigma).
     """
     width, height = box[2] - box[0], box[3] - box[1]
     far = 2.0 * (width + height)
@@ -142,7 +146,7 @@ def below_line(points: np.ndarray, box: Box, right: np.ndarray, down: np.ndarray
             [last + far * right, last + far * (right + down), first + far * (down - right)],
         ]
     )
-    return fill(outline - np.array(box[:2]), (width, height), 0.6)
+    return fill(outline - np.array(box[:2]), (width, height), soft)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,15 +203,25 @@ def split_face(
     return Split(
         unfold(Field(upper.grid * window, crop), hidden=hidden),
         unfold(Field(rest.grid * window, crop), hidden=hidden),
-        below_line(lip_edge + margin, box, right, down),
-        below_line(teeth_edge - margin, box, right, down),
+        below_line(lip_edge + margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
+        below_line(teeth_edge - margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
     )
 
 
-def cavity(rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box) -> np.ndarray:
-    """The inside of an open mouth, float32[h, w, 3]: as dark as the darkest of the mouth itself, a little
-    lighter towards the lower lip.
+def cavity(
+    rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, lip: np.ndarray, box: Box
+) -> np.ndarray:
+    """The inside of an open mouth, float32[h, w, 3]: a tongue in the shade lies along the lower lip, and above it, it is as dark as
+    the darkest of the mouth itself.
+
+    Args:
+        rgb: uint8[h, w, 3], the crop.
+        landmarks: float32[68, 2], as they are in it.
+        shape: float32[68, 2], wanted there.
+        lip: float32[h, w], `Split.lip`.
+        box: of the crop.
     """
+    unit = face_unit(landmarks)
     mouth = np.round(landmarks[48:68] - np.array(box[:2])).astype(np.int32)
     inside = cv2.fillConvexPoly(np.zeros(rgb.shape[:2], np.uint8), cv2.convexHull(mouth), 1)
     pixels = rgb[inside > 0].astype(np.float32)
@@ -217,13 +231,15 @@ def cavity(rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, box: Box) 
     lips = np.median(pixels[luma <= np.percentile(luma, 60)], 0)
     dark = min(float(np.percentile(luma, 2)), 0.22 * float(np.median(luma)))
     tint = np.array([1.35, 0.82, 0.8], np.float32)
-    _, down = face_axes(shape)
-    top, bottom = float(shape[UPPER_INNER].mean(0) @ down), float(shape[LOWER_INNER].mean(0) @ down)
-    x, y = np.arange(rgb.shape[1]) + box[0], np.arange(rgb.shape[0]) + box[1]
-    depth = smoothstep(((x * down[0] + (y * down[1])[:, None]) - top) / max(bottom - top, 1.0)).astype(
-        np.float32
+    # Lips may be painted; a tongue is paler than they are.
+    tongue = TONGUE * ((1 - PALE) * lips + PALE * float(lips @ LUMA) * tint)
+    # A mouth that opens a little shows next to nothing but tongue: how near the lower lip is counts, not how deep the gap.
+    # Two box filters are a wide blur whose cost does not grow with its width.
+    size = (max(1, round(2.45 * TONGUE_HEIGHT * unit)),) * 2
+    near = np.minimum(2 * cv2.blur(cv2.blur(lip, size), size), 1) * between_corners(
+        shape, box, rgb.shape[1::-1]
     )
-    return dark * tint + depth[..., None] ** 2 * 0.2 * lips
+    return dark * tint + near[..., None] * (tongue - dark * tint)
 
 
 def between_corners(shape: np.ndarray, box: Box, crop: tuple[int, int]) -> np.ndarray:
@@ -271,7 +287,7 @@ def still_composite(
     # Where both layers move alike there is no gap to see through, whatever the soft edges of the masks say.
     apart = smoothstep(np.hypot(rest[0] - upper[0], rest[1] - upper[1]) - 0.25)
     hole = (split.teeth * apart * between_corners(shape, box, crop))[..., None]
-    inside = kept + (cavity(rgb, landmarks, shape, box) - kept) * hole
+    inside = kept + (cavity(rgb, landmarks, shape, split.lip, box) - kept) * hole
     outline = np.concatenate([shape[OUTER_UPPER], shape[[64, *LOWER_INNER[::-1], 60]] + 0.25 * unit * down])
     mouth = fill(outline - np.array(box[:2]), crop, 0.012 * unit) * (1 - split.lip)
     result = moved + (inside - moved) * mouth[..., None]
