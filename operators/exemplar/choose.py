@@ -17,6 +17,8 @@ import numpy as np
 #: second is mirrored): on, hold, skip one. Running backwards costs a little each frame, turning round more: a
 #: mouth must not tremble between two frames.
 STEPS = ((1, 0.0), (0, 0.7), (2, 0.4))
+#: The same prices where nobody speaks: a mouth rests, so that holding is free.
+RESTING = (0.5, 0.0, 1.0)
 BACKWARDS, TURN = 0.1, 1.2
 #: A join costs this much at least; costs of frames are per 40 ms, so that a run of good frames pays for one.
 JOIN = 1.6
@@ -120,6 +122,7 @@ def best_path(
     unary_penalty: np.ndarray,
     seconds: float,
     costs: Costs | None = None,
+    quiet: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cheapest sequence of candidates: int64[N], indices into the M candidates.
 
@@ -133,8 +136,10 @@ def best_path(
         seconds: duration of an output frame; costs of frames count by it, so that runs last as long at any
             frame rate.
         costs: scales and weights.
+        quiet: float[N], 0..1, how far the mouth rests (`RESTING`); None: nowhere.
     """
     costs = costs or Costs()
+    quiet = np.zeros(len(wanted.opening)) if quiet is None else quiet
     count, candidates = len(wanted.opening), len(frames)
     assert candidates > 0, "no candidates to choose from"
     steps = _steps(frames)
@@ -154,7 +159,9 @@ def best_path(
         chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, unary_penalty, costs)
         for row, own in enumerate(chunk):
             if start + row:
-                best = _advance(best, steps, features, after, power, back[start + row])
+                best = _advance(
+                    best, steps, float(quiet[start + row]), features, after, power, back[start + row]
+                )
             best = best + np.tile(own, 2)
     path = np.zeros(count, np.int64)
     path[-1] = int(best.argmin())
@@ -163,7 +170,7 @@ def best_path(
     return path % candidates
 
 
-def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
+def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, float, float]]:
     """Ways into each of the 2M states without a join: int64[2M], the state it is reached from (-1: none), and
     the price.
     """
@@ -177,18 +184,21 @@ def _steps(frames: np.ndarray) -> list[tuple[np.ndarray, np.float32]]:
         return np.where(candidate >= 0, candidate + direction * count, -1)
 
     found = []
-    for step, price in STEPS:
+    for (step, price), resting in zip(STEPS, RESTING):
         on, off = earlier(step), earlier(-step)
-        found.append((np.concatenate([state(on, 0), np.full(count, -1)]), np.float32(price)))
-        found.append((np.concatenate([np.full(count, -1), state(off, 1)]), np.float32(price + BACKWARDS)))
+        found.append((np.concatenate([state(on, 0), np.full(count, -1)]), price, resting))
+        found.append(
+            (np.concatenate([np.full(count, -1), state(off, 1)]), price + BACKWARDS, resting + BACKWARDS)
+        )
     turned = np.concatenate([state(earlier(1), 1), state(earlier(-1), 0)])
-    found.append((turned, np.float32(TURN)))
+    found.append((turned, TURN, TURN))
     return found
 
 
 def _advance(
     best: np.ndarray,
-    steps: list[tuple[np.ndarray, np.float32]],
+    steps: list[tuple[np.ndarray, float, float]],
+    quiet: float,
     features: np.ndarray,
     after: np.ndarray,
     power: np.ndarray,
@@ -207,7 +217,8 @@ def _advance(
     arrive = np.maximum(joins[pick, np.arange(len(pick))] + power, best[beam[pick]] + np.float32(JOIN))
     arrive = np.tile(arrive, 2)
     back[:] = np.tile(beam[pick], 2)
-    for origin, price in steps:
+    for origin, speaking, resting in steps:
+        price = np.float32(speaking + quiet * (resting - speaking))
         reach = np.where(origin >= 0, best[origin] + price, np.float32(np.inf))
         better = reach < arrive
         arrive[better] = reach[better]

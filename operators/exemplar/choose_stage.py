@@ -119,7 +119,7 @@ class ChooseMouths(Stage):
         shown = np.full(len(target), -1, np.int64)
         shape = own.copy()
         for run in itertools.starmap(slice, runs(blend > 0)):
-            part = Wanted(wanted.opening[run], wanted.width[run], wanted.closure[run])
+            part = wanted.take(run)
             chosen = analysis.choose(target[run], part, times[run])
             part = analysis.within_reach(chosen, part, times[run])
             shape[run] = analysis.shapes(target[run], chosen, part, blend[run], times[run])
@@ -171,7 +171,7 @@ class SegmentAnalysis:
         ask = MouthFeatures(
             wanted.opening,
             wanted.width,
-            wanted.closure,
+            wanted.closure if wanted.quiet is None else np.maximum(wanted.closure, wanted.quiet),
             _speed(wanted.opening, step),
             angles[target],
             zoom[target],
@@ -184,7 +184,10 @@ class SegmentAnalysis:
             mouths.opening, mouths.width, shut, _speed(mouths.opening, self.seconds), angles, zoom, self.times
         )
         features, unary_penalty = self.appearance_features()[candidates], self.unary_penalty()[candidates]
-        return candidates[best_path(ask, offer.take(candidates), candidates, features, unary_penalty, step)]
+        chosen = best_path(
+            ask, offer.take(candidates), candidates, features, unary_penalty, step, quiet=wanted.quiet
+        )
+        return candidates[chosen]
 
     def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
         """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is

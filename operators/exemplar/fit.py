@@ -136,7 +136,7 @@ def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> S
     # A smallest opening somewhat above zero may be shut lips in small pictures or lips that never met: half
     # way.
     meet = float(np.clip(low, 0.0, LIPS_MEET) + 0.4 * np.clip(low - LIPS_MEET, 0.0, 0.05))
-    rest = float(np.clip(np.quantile(opening[reliable], 0.1), meet, max(curve[3], meet)))
+    rest = float(np.clip(np.quantile(opening[reliable], 0.04), meet, max(curve[3], meet)))
     slope, spread_left = _width_law(opening[talking], width[talking])
     middle = float(np.median(width[talking if moves else reliable]))
     second = np.abs(np.convolve(opening, [1, -2, 1], "same")) * (0.04 / frame_seconds) ** 2
@@ -168,13 +168,19 @@ def _width_law(opening: np.ndarray, width: np.ndarray) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The mouth that each of N output frames should have: opening and width over eye distance, and how far
-    the lips must meet, 0..1.
+    """The mouth that each of N output frames should have: opening and width over eye distance, how far the
+    lips must meet, 0..1, and how far it rests, 0..1 (None: nowhere).
     """
 
     opening: np.ndarray
     width: np.ndarray
     closure: np.ndarray
+    quiet: np.ndarray | None = None
+
+    def take(self, part: slice) -> Wanted:
+        """The same of some of the frames."""
+        quiet = None if self.quiet is None else self.quiet[part]
+        return Wanted(self.opening[part], self.width[part], self.closure[part], quiet)
 
 
 def wanted_mouths(
@@ -198,7 +204,7 @@ def wanted_mouths(
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
     opening = speaker.opening(np.asarray(level, np.float64))
     quiet = long_silence(np.asarray(silence, np.float64), times)
-    opening = opening + quiet * (np.minimum(opening, speaker.rest) - opening)
+    opening = opening + quiet * (speaker.rest - opening)
     shut = scipy.ndimage.gaussian_filter1d(
         np.clip(np.asarray(closure, np.float64), 0, 1), CLOSURE_SIGMA * 0.04 / step, mode="nearest"
     )
@@ -207,7 +213,10 @@ def wanted_mouths(
     wide = 0.6 * speaker.width_spread * np.clip(np.asarray(width, np.float64), -2, 2)
     middle = speaker.openings[3]
     return Wanted(
-        opening, speaker.width + speaker.width_slope * (opening - middle) + wide * (1 - quiet), shut
+        opening,
+        speaker.width + speaker.width_slope * (opening - middle) + wide * (1 - quiet),
+        shut,
+        quiet,
     )
 
 

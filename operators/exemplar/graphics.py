@@ -180,10 +180,8 @@ def _joined(lines: list[Line]) -> list[Line]:
 
 
 def _union(one: Line, two: Line) -> Line:
-    box = (
-        *(min(a, b) for a, b in zip(one.box[:2], two.box[:2])),
-        *(max(a, b) for a, b in zip(one.box[2:], two.box[2:])),
-    )
+    (a, b, c, d), (e, f, g, h) = one.box, two.box
+    box = (min(a, e), min(b, f), max(c, g), max(d, h))
     letters = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
     for line in (one, two):
         x1, y1, x2, y2 = line.box
