@@ -147,3 +147,15 @@ def test_one_candidate_and_one_frame() -> None:
         best_path(mouths(np.full(4, 0.1)), one, np.array([7]), np.zeros([1, 1]), np.zeros(1), 0.04).tolist()
         == [0] * 4
     )
+
+
+def test_a_silent_mouth_is_held() -> None:
+    opening = 0.02 + 0.004 * np.sin(np.arange(120) * 0.9)
+    source, wanted = mouths(opening), mouths(np.full(60, 0.02))
+    arguments = (wanted, source, np.arange(120), opening[:, None] / 0.03, np.zeros(120), 0.04)
+    quiet = np.zeros(60)
+    quiet[20:50] = 1
+    changes = np.diff(best_path(*arguments, quiet=quiet)) != 0
+    assert not changes[22:49].any(), "one picture stays"
+    assert changes[:18].sum() >= 15, "while somebody speaks, the footage runs"
+    assert (np.diff(best_path(*arguments)) != 0)[22:49].any(), "it would run on in silence as well"

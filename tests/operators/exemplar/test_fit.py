@@ -87,6 +87,19 @@ def test_short_pauses_do_nothing_and_long_silence_closes_softly() -> None:
     assert np.abs(np.diff(wanted)).max() < 0.6 * (wanted[0] - wanted[37]), "over several frames"
 
 
+def test_a_silent_mouth_stays_where_it_is_whatever_the_predictor_says() -> None:
+    speaker, times = speaker_of(talking()), np.arange(80) / 25
+    silence = np.zeros(80)
+    silence[20:60] = 1
+    level = speech_like(80, 3)
+    wanted = wanted_mouths(speaker, level, level, np.zeros(80), silence, times)
+    assert np.ptp(wanted.opening[28:52]) < 1e-3
+    assert wanted.opening[40] <= np.quantile(talking(), 0.06) + 1e-6, "as far closed as this mouth closes"
+    assert wanted.quiet is not None
+    assert wanted.take(slice(28, 52)).quiet.min() > 0.99
+    assert wanted.quiet[:15].max() == 0
+
+
 def test_silence_leaves_a_mouth_open_that_is_open_at_rest() -> None:
     own = np.maximum(0.12 + 0.04 * speech_like(500, 6), 0.07)
     speaker, silent = speaker_of(own), np.ones(50)
