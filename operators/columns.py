@@ -11,6 +11,8 @@ import pyarrow as pa
 #: Names of time axes in a tensor's declared shape: T = decoded source frames of a segment, halo included; C =
 #: its core frames; N = frames of the output.
 TIME_AXES = ("T", "C", "N")
+#: Type of a column that holds further rows (of the same columns): a tuple of them in a worker, Arrow's stream of them outside.
+OTHERS = pa.large_binary()
 
 
 def tensor(name: str, dtype: str, *shape: int | str) -> pa.Field:
@@ -58,6 +60,8 @@ def empty_value(field: pa.Field) -> Any:
         return np.zeros([0, *shape[1:]], dtype)
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
         return ""
+    if field.type == OTHERS:
+        return ()
     return False if pa.types.is_boolean(field.type) else 0.0 if pa.types.is_floating(field.type) else 0
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import tensor
+from operators.columns import OTHERS, tensor
 
 
 class Segment:
@@ -27,6 +27,11 @@ class Segment:
         self._row = row
         #: What the user should know of this row's dubs: see `note`.
         self.notes: list[str] = []
+        #: The same frames for the other people who are dubbed in them, each with its own columns. All stages but the last of an
+        #: engine see one person at a time; the last one draws all of them.
+        self.others: tuple[Segment, ...] = tuple(Segment(one) for one in row.get("others", ()))
+        for one in self.others:
+            one.notes = self.notes
 
     def note(self, text: str) -> None:
         """Tell the user something that is no error; it stands once in the title's record, however many
@@ -127,6 +132,11 @@ class Segment:
         return str(self._row["speech"])
 
     @property
+    def speaker(self) -> int:
+        """Number of the dub's speaker whose face and speech these are; 0 where the dub has one."""
+        return int(self._row.get("speaker", 0))
+
+    @property
     def source(self) -> np.ndarray:
         """int64[N], for each output frame of this row the source frame under it (inside `core`; runs
         backwards in a ping-pong).
@@ -174,6 +184,7 @@ PLAN = pa.schema(
         ),
         tensor("pts", "int64", "T"),
         tensor("anchor", "float32", 4),
+        pa.field("others", OTHERS, nullable=False),
     ]
 )
 
@@ -181,7 +192,7 @@ PLAN = pa.schema(
 DUB = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("dub", "key", "speech", "target")),
-        pa.field("output_segment", pa.int32(), nullable=False),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("output_segment", "speaker")),
         pa.field("out_start", pa.int64(), nullable=False),
         tensor("source", "int64", "N"),
         tensor("out_pts", "int64", "N"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ from operators.media.codec_names import container_of
 from operators.storage.files import filesystem, is_url, join, normalized
 from pipelines.errors import DONE, PreflightError, UsageError
 from pipelines.manifest.cells import RowError, encoding
+from pipelines.manifest.speakers import speakers_of
 from pipelines.manifest.titles import AudioRule, LengthRule, PlaceRule
 from pipelines.preflight.checks import MAX_NAME_BYTES, check_dub
 from pipelines.runner import Report, run
@@ -24,9 +25,11 @@ NAME_BYTES_KEPT = 120
 
 def dub(
     video: str | Path,
-    speech: str | Path,
+    speech: str | Path | None,
     output: str | Path,
     *,
+    speakers: Sequence[Mapping[str, str | Path]] = (),
+    mix: str | Path = "",
     face: str = "largest",
     length: LengthRule = "keep",
     audio: AudioRule = "replace",
@@ -52,10 +55,13 @@ def dub(
 
     Args:
         video: path or fsspec URL of the video, or of a still picture.
-        speech: the new speech: any file with an audio stream.
+        speech: the new speech: any file with an audio stream; None where there are speakers.
         output: the file to write: .mp4, .m4v, .mkv or .mov.
-        face: whom to dub: "largest", "left", "right", a number counted from the left ("0" is the first), or a
-            picture of the person.
+        speakers: several people and what each says, ``{"face": ..., "speech": ...}``; ``face`` as below. All of them are dubbed, and
+            the sum of their speeches is heard.
+        mix: what is heard in place of that sum.
+        face: whom to dub: "largest", "left", "right", "speaking" (whoever speaks in the video), a number counted from the left
+            ("0" is the first), or a picture of the person.
         length: when speech and video differ in length: "keep" the video's, "trim" to the shorter, or extend a
             shorter video by "freeze", "loop" or "pingpong".
         audio: "replace" the video's first audio track, "add" one, or "keep" the video's audio.
@@ -94,7 +100,9 @@ def dub(
         >>> report.failed[0]["error"] if report.failed else "done"  # doctest: +SKIP
         'done'
     """
-    check_dub(str(video), str(speech), str(output), face)
+    row = row_of(str(video), speech, absolute(str(output)), speakers, mix)
+    check_speakers(row)
+    check_dub(str(video), speeches_of(row), str(output), faces_of(row, face))
     encoder = {"codec": "" if codec == "auto" else codec, "crf": crf, "bitrate": bitrate, "preset": preset}
     try:
         encoding(encoder, container_of(PurePosixPath(str(output)).suffix.lower()))
@@ -102,7 +110,6 @@ def dub(
         raise UsageError(str(problem)) from problem
     target = absolute(str(output))
     directory = side_directory(target)
-    row = row_of(str(video), str(speech), target)
     defaults: dict[str, Any] = {"face": face, "length": length, "audio": audio, "language": language}
     defaults |= {"loudness": loudness, "place": place}
     defaults |= {"consent": consent} if consent else {}
@@ -124,15 +131,50 @@ def dub(
     return report
 
 
-def row_of(video: str, speech: str, output: str) -> dict[str, Any]:
+def row_of(
+    video: str,
+    speech: str | Path | None,
+    output: str,
+    speakers: Sequence[Mapping[str, str | Path]] = (),
+    mix: str | Path = "",
+) -> dict[str, Any]:
     """Return the manifest row of one dub."""
     target = absolute(output)
-    return {
+    row: dict[str, Any] = {
         "id": target.rsplit("/", 1)[-1].rsplit(".", 1)[0].strip() or "title",
         "video": video,
-        "speech": speech,
         "output": target,
     }
+    if speech is not None:
+        row["speech"] = str(speech)
+    if speakers:
+        row["speakers"] = [{name: str(value) for name, value in one.items()} for one in speakers]
+    return row | ({"mix": str(mix)} if mix else {})
+
+
+def check_speakers(row: Mapping[str, Any]) -> None:
+    """Refuse a row of `row_of` without anybody who speaks, or with speakers that cannot be.
+
+    Raises:
+        UsageError: saying so.
+    """
+    try:
+        found, _ = speakers_of(row, "")
+    except RowError as problem:
+        raise UsageError(str(problem)) from problem
+    if not found and "speech" not in row:
+        raise UsageError("the speech is missing: give SPEECH, or --speaker FACE=SPEECH for each who speaks")
+
+
+def speeches_of(row: Mapping[str, Any]) -> list[str]:
+    """Return all speeches of a row of `row_of`, and its mix."""
+    own = [one["speech"] for one in row.get("speakers", ())] or [row["speech"]]
+    return [*own, *([row["mix"]] if "mix" in row else [])]
+
+
+def faces_of(row: Mapping[str, Any], face: str) -> list[str]:
+    """Return the faces of a row's speakers; the one that is given where it has none."""
+    return [one["face"] for one in row.get("speakers", ())] or [face]
 
 
 def absolute(output: str) -> str:

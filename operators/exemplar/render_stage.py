@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,16 +99,24 @@ class RenderMouths(Stage):
     def process(self, segment: Segment) -> dict[str, Any]:
         options: RenderOptions = self.options_for(segment)
         info = probe_video(segment.video)
-        drawn = drawn_frames(segment)
-        needed = (
-            np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
-        )
-        landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
-        with PatchStore(needed.tolist(), landmarks, segment.size, options.patches_mib << 20) as patches:
-            add_patches(patches, needed, segment.video, info)
-            frames = self.counted(self.shown(rendered_frames(segment, info, drawn, patches, options)))
+        with ExitStack() as stack:
+            people = [painter_of(one, info, options, stack) for one in (segment, *segment.others)]
+            frames = self.counted(self.shown(rendered_frames(segment, info, people)))
             written = encode_segment(segment["target"], frames, info, EncoderOptions.of(options))
         return receipt(segment["target"], written)
+
+
+def painter_of(
+    segment: Segment, info: VideoInfo, options: RenderOptions, stack: ExitStack
+) -> tuple[Painter, np.ndarray]:
+    """Prepare one person's painter, with the patches it needs, and the output frames bool[N] that it draws; the stack closes it."""
+    drawn = drawn_frames(segment)
+    needed = np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
+    landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
+    room = (options.patches_mib << 20) // (1 + len(segment.others))
+    patches = stack.enter_context(PatchStore(needed.tolist(), landmarks, segment.size, room))
+    add_patches(patches, needed, segment.video, info)
+    return Painter(segment, patches, options), drawn
 
 
 def add_patches(patches: PatchStore, needed: np.ndarray, video: str, info: VideoInfo) -> None:
@@ -134,18 +143,24 @@ def drawn_frames(segment: Segment) -> np.ndarray:
 
 
 def rendered_frames(
-    segment: Segment, info: VideoInfo, drawn: np.ndarray, patches: PatchStore, options: RenderOptions
+    segment: Segment, info: VideoInfo, people: Sequence[tuple[Painter, np.ndarray]]
 ) -> Iterator[tuple[Frame, int]]:
-    """The output frames of a row with their presentation times, in order."""
+    """The output frames of a row with their presentation times, in order.
+
+    Args:
+        segment: the row.
+        info: of the video.
+        people: of each who is dubbed the painter, and bool[N] of the output frames that it draws.
+    """
     width, height = segment.size
     block = int(np.clip(BLOCK_BYTES // (3 * width * height), 4, BLOCK_FRAMES))
-    painter = Painter(segment, patches, options)
     frames = ahead(source_frames(segment.video, segment.source, info, block))
     for index, (frame, pts) in enumerate(zip(frames, segment.out_pts.tolist(), strict=True)):
-        if drawn[index]:
-            painter.draw(frame, index)
-        else:
-            painter.rest()
+        for painter, drawn in people:
+            if drawn[index]:
+                painter.draw(frame, index)
+            else:
+                painter.rest()
         yield frame, pts
 
 

@@ -1,26 +1,26 @@
 """Choice of the person to dub: one box for each shot of a title, by the rule of ``--face``. The planner uses
 `AnchorSearch`.
 
-Faces are found in samples of each shot (`samples`), and faces of one shot gathered into people by where they
-are. A rule then picks a person in each shot by itself (largest, left, right, a number), or one and the same
-person everywhere (a reference picture).
+Faces are found in samples of each shot, and gathered into people (`people`). A rule then picks one and the same person
+throughout a scene (largest, left, right, a number) or everywhere (a reference picture).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from operators.faces.backend import FaceBackend, make_backend
 from operators.faces.canonical import transform_of_box
-from operators.faces.frame_sampler import LEAST, ShotFrameSampler
+from operators.faces.frame_sampler import ShotFrameSampler
 from operators.faces.identity import SAME, Recogniser, distance
-from operators.faces.search import LONG_SIDES, find_anywhere, separation
+from operators.faces.people import Person, Seen, cast_of, describe, identify, people_of_shot, scenes
+from operators.faces.search import LONG_SIDES, find_anywhere
 from operators.faces.seed import look
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
@@ -28,45 +28,14 @@ from operators.storage.files import exists, local_copy, suffix
 
 logger = logging.getLogger(__name__)
 
+Placed = TypeVar("Placed", Person, Seen)
+
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-RULES = "largest, left, right, a number (0 is the leftmost face), or the path of a picture of the person"
+RULES = "largest, left, right, speaking, a number (0 is the leftmost face), or the path of a picture of the person"
 
 
 class FaceError(ValueError):
     """There is no face where one is needed; the message names the file and what to do."""
-
-
-@dataclasses.dataclass
-class Person:
-    """A face seen in one place in several samples of a shot.
-
-    Attributes:
-        boxes: float32[4] each.
-        frames: index of the sample's frame, for each box.
-        scores: the detector's, for each box.
-        distance: from the reference picture (`identity.distance`), where there is one.
-    """
-
-    boxes: list[np.ndarray]
-    frames: list[int]
-    scores: list[float]
-    distance: float = float("inf")
-
-    @property
-    def area(self) -> float:
-        """Summed over the samples: who is long in the picture counts as large."""
-        return float(sum(np.prod(box[2:] - box[:2]) for box in self.boxes))
-
-    @property
-    def centre(self) -> float:
-        """Median horizontal position."""
-        return float(np.median([(box[0] + box[2]) / 2 for box in self.boxes]))
-
-    @property
-    def anchor(self) -> np.ndarray:
-        """float32[4]: the seen box that is nearest to the median of all."""
-        median = np.median(self.boxes, axis=0)
-        return self.boxes[int(np.argmin(separation(np.array(self.boxes), median)))]
 
 
 def find_anchors(
@@ -82,8 +51,9 @@ def find_anchors(
         url: video.
         info: what `probe_video` said of it.
         shots: source frames [start, stop) of each.
-        face: "largest" (summed over the shot's samples), "left", "right", a number counted from the left
-            beginning with 0, or the path or URL of a picture of the person.
+        face: "largest" (summed over the samples), "left", "right", a number counted from the left beginning with 0, or the path or
+            URL of a picture of the person. Words and numbers mean one person throughout a scene (`people.scenes`), who is not in
+            all of its shots; "largest" then takes the largest of the shot.
         backend: finds faces; dlib if None.
 
     Returns:
@@ -100,31 +70,43 @@ def find_anchors(
         for frame in read_frames(url, start, stop, info):
             samples.add(frame)
         search.add(samples.take(stop))
-    return search.anchors()
+    (anchors,) = search.anchors().values()
+    return anchors
 
 
 class AnchorSearch:
-    """`find_anchors`, shot by shot.
+    """`find_anchors`, shot by shot, for one or several faces.
 
     Args:
         url: video.
-        face: see `find_anchors`.
+        faces: one or several, see `find_anchors`.
         backend: finds faces; dlib if None.
 
     Raises:
-        FaceError: the reference picture cannot be used.
-        ValueError: ``face`` is no rule.
+        FaceError: a reference picture cannot be used.
+        ValueError: one is no rule.
     """
 
-    def __init__(self, url: str, face: str = "largest", backend: FaceBackend | None = None) -> None:
-        self._url, self._face, self._rule = url, face, parse_rule(face)
-        self._backend = backend or make_backend("dlib", "cpu")
-        self._wanted = (
-            (_describe_picture(face, self._backend), Recogniser()) if self._rule == "reference" else None
-        )
+    def __init__(
+        self, url: str, faces: str | Sequence[str] = "largest", backend: FaceBackend | None = None
+    ) -> None:
+        self._url, self._backend = url, backend or make_backend("dlib", "cpu")
+        named = [faces] if isinstance(faces, str) else list(dict.fromkeys(faces))
+        self._rules = {face: parse_rule(face) for face in named}
+        self._references = {
+            face: _describe_picture(face, self._backend)
+            for face, rule in self._rules.items()
+            if rule == "reference"
+        }
         # The largest face is found first; by all other rules the small ones count as well.
-        self._sides = LONG_SIDES if self._rule == "largest" else LONG_SIDES[1:]
-        self._people: list[list[Person]] = []
+        self._sides = LONG_SIDES if list(self._rules.values()) == ["largest"] else LONG_SIDES[1:]
+        self._recogniser: Recogniser | None = None
+        #: The people of each shot that was searched.
+        self.people: list[list[Person]] = []
+        #: The number of pictures that were looked at for each.
+        self.samples: list[int] = []
+        #: What the user should know: faces that were not found where others were.
+        self.notes: list[str] = []
 
     @property
     def colour(self) -> bool:
@@ -134,49 +116,92 @@ class AnchorSearch:
     def add(self, pictures: Mapping[int, np.ndarray]) -> None:
         """Search the samples of the next shot (`ShotFrameSampler.take`)."""
         people = people_of_shot(pictures, self._backend, self._sides)
-        self._people.append(people)
-        if self._wanted is not None:
-            reference, recogniser = self._wanted
+        # A title that never shows two people needs nobody recognised, unless a picture or a place is asked for.
+        if self._recogniser is None and (len(people) > 1 or list(self._rules.values()) != ["largest"]):
+            self._recogniser = Recogniser()
+        if self._recogniser is not None:
             for person in people:
-                person.distance = distance(reference, _describe(person, pictures, recogniser, self._backend))
+                person.descriptors = describe(person, pictures, self._recogniser, self._backend)
+        self.people.append(people)
+        self.samples.append(len(pictures))
 
-    def anchors(self) -> list[np.ndarray | None]:
-        """The anchor of each shot; see `find_anchors`."""
-        if not any(self._people):
-            shots = len(self._people)
+    def anchors(self) -> dict[str, list[np.ndarray | None]]:
+        """The anchor of each shot, by face; see `find_anchors`. Where several faces are asked for, one that is not found has no
+        anchors, and there is a note; `FaceError` where none is found.
+        """
+        if not any(self.people):
+            shots = len(self.people)
             raise FaceError(
                 f"{self._url}: no face found in any of the {shots} shots; a face must be seen from the front, 20 pixels wide or more"
             )
-        if self._wanted is not None:
-            return self._matching()
-        chosen = [_by_place(people, self._rule) for people in self._people]
-        if all(person is None for person in chosen):
-            most = max(len(people) for people in self._people)
-            raise FaceError(
-                f"{self._url}: --face {self._face}: no shot shows that many faces (at most {most}); numbers begin with 0"
-            )
-        return [None if person is None else person.anchor for person in chosen]
+        identify(self.people)
+        found: dict[str, list[np.ndarray | None]] = {}
+        problems: list[FaceError] = []
+        for face, rule in self._rules.items():
+            try:
+                chosen = (
+                    self._matching(face, self._references[face])
+                    if rule == "reference"
+                    else self._placed(face, rule)
+                )
+            except FaceError as problem:
+                problems.append(problem)
+                chosen = [None] * len(self.people)
+            found[face] = [None if person is None else person.anchor for person in chosen]
+        if len(problems) == len(found):
+            raise problems[0]
+        self.notes = [f"{problem}; that speech moves no mouth" for problem in problems]
+        return found
 
-    def _matching(self) -> list[np.ndarray | None]:
-        """Anchors of the people that the reference picture shows."""
-        nearest = [min(people, key=lambda person: person.distance, default=None) for people in self._people]
-        found = [person if person is not None and person.distance < SAME else None for person in nearest]
-        matched = [
-            f"{shot} ({person.distance:.2f})" for shot, person in enumerate(found) if person is not None
-        ]
+    def _placed(self, face: str, rule: str | int) -> list[Person | None]:
+        """The person of a rule by place or size in each shot."""
+        # Who speaks is found where the lips are followed; until then, shots with anybody in them count.
+        rule = "largest" if rule == "speaking" else rule
+        chosen: list[Person | None] = []
+        most = 0
+        for start, stop in scenes(self.people):
+            shots = self.people[start:stop]
+            cast = cast_of(shots)
+            most = max(most, len(cast), *(len(people) for people in shots))
+            wanted = _by_place(cast, rule)
+            for people in shots:
+                person = next(
+                    (p for p in people if wanted is not None and p.identity == wanted.identity), None
+                )
+                if person is None and (rule == "largest" or not cast):
+                    person = _by_place(people, rule)
+                chosen.append(person)
+        if all(person is None for person in chosen):
+            raise FaceError(
+                f"{self._url}: --face {face}: no shot shows that many faces (at most {most}); numbers begin with 0"
+            )
+        return chosen
+
+    def _matching(self, face: str, reference: np.ndarray) -> list[Person | None]:
+        """The person that a reference picture shows, in each shot: who is near to it, or the same as one who is."""
+        apart = [[distance(reference, person.descriptors) for person in people] for people in self.people]
+        whole: dict[int, list[float]] = {}
+        for people, distances in zip(self.people, apart, strict=True):
+            for person, value in zip(people, distances, strict=True):
+                whole.setdefault(person.identity, []).append(value)
+        found: list[tuple[Person, float] | None] = []
+        for people, distances in zip(self.people, apart, strict=True):
+            near = [
+                (person, value)
+                for person, value in zip(people, distances, strict=True)
+                if value < SAME or np.median(whole[person.identity]) < SAME
+            ]
+            found.append(min(near, key=lambda pair: pair[1], default=None))
+        matched = [f"{shot} ({pair[1]:.2f})" for shot, pair in enumerate(found) if pair is not None]
         if not matched:
-            least = min(person.distance for person in nearest if person is not None)
+            least = min(value for distances in apart for value in distances)
             limit = f"the nearest face is {least:.2f} away, {SAME} would be the same person"
-            raise FaceError(f"{self._url}: nobody in it looks like {self._face}: {limit}")
+            raise FaceError(f"{self._url}: nobody in it looks like {face}: {limit}")
         shots = f"{', '.join(matched)} of {len(found)}"
         logger.info(
-            "%s: the person of %s is in shots %s (distance; %.1f is the limit)",
-            self._url,
-            self._face,
-            shots,
-            SAME,
+            "%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, face, shots, SAME
         )
-        return [None if person is None else person.anchor for person in found]
+        return [None if pair is None else pair[0] for pair in found]
 
 
 def parse_rule(face: str) -> str | int:
@@ -185,7 +210,7 @@ def parse_rule(face: str) -> str | int:
     Raises:
         ValueError: none of these; lists them.
     """
-    if face in ("largest", "left", "right"):
+    if face in ("largest", "left", "right", "speaking"):
         return face
     if face.isdigit():
         return int(face)
@@ -194,47 +219,8 @@ def parse_rule(face: str) -> str | int:
     raise ValueError(f"--face {face!r}: use {RULES}")
 
 
-def people_of_shot(
-    pictures: Mapping[int, np.ndarray], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
-) -> list[Person]:
-    """The people of one shot, left to right.
-
-    Args:
-        pictures: luma uint8[h, w] (RGB for backends with colour) of its samples by frame, ascending.
-        backend: finds faces.
-        sides: as in `find_anywhere`.
-    """
-    people: list[Person] = []
-    for index, picture in pictures.items():
-        _assign(people, index, *find_anywhere(backend, picture, sides))
-    # A single weak detection among many samples is a pattern on a wall.
-    seen = [p for p in people if len(p.boxes) >= 2 or len(pictures) < LEAST or max(p.scores) > 0.8]
-    return sorted(seen, key=lambda person: person.centre)
-
-
-def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Give each face of a sample to the person last seen nearest to it, each person one at most; the others
-    are new.
-    """
-    pairs = sorted(
-        (float(separation(boxes[[i]], person.boxes[-1])[0]), i, p)
-        for i in range(len(boxes))
-        for p, person in enumerate(people)
-    )
-    taken: dict[int, int] = {}
-    for apart, i, p in pairs:
-        if apart < 1.0 and i not in taken and p not in taken.values():
-            taken[i] = p
-    for i, box in enumerate(boxes):
-        if i not in taken:
-            people.append(Person([], [], []))
-        person = people[taken[i]] if i in taken else people[-1]
-        person.boxes.append(box)
-        person.frames.append(index)
-        person.scores.append(float(scores[i]))
-
-
-def _by_place(people: list[Person], rule: str | int) -> Person | None:
+def _by_place(people: Sequence[Placed], rule: str | int) -> Placed | None:
+    """The one of some people from left to right that a rule means."""
     if not people:
         return None
     if isinstance(rule, int):
@@ -263,15 +249,3 @@ def _describe_picture(path: str, backend: FaceBackend) -> np.ndarray:
     return Recogniser().describe(
         picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks
     )
-
-
-def _describe(
-    person: Person, pictures: Mapping[int, np.ndarray], recogniser: Recogniser, backend: FaceBackend
-) -> np.ndarray:
-    """float64[n, 128] of the person in the three samples where the detector was surest."""
-    out = []
-    for i in sorted(np.argsort(person.scores)[-3:], key=lambda i: person.frames[i]):
-        picture = pictures[person.frames[i]]
-        seen = look(backend, picture, transform_of_box(person.boxes[i]), person.scores[i], guesses=2)
-        out.append(recogniser.describe(picture, seen.landmarks))
-    return np.array(out)

@@ -80,14 +80,12 @@ class BlendStage(Stage):
         return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo, levels: int) -> Iterator[tuple[Frame, int]]:
-        strength = np.asarray(segment["strength"])
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
-            if strength[k] > 0:
-                box: Any = tuple(int(v) for v in segment["face_boxes"][frame.index - segment.core[0]])
-                rgb, alpha = composite(
-                    frame.rgb(box), segment["face"][k], segment["mask"][k], float(strength[k]), levels
-                )
-                frame.paste(box, rgb, alpha)
+            for one in (segment, *segment.others):
+                if (strength := float(one["strength"][k])) > 0:
+                    box: Any = tuple(int(v) for v in one["face_boxes"][frame.index - one.core[0]])
+                    rgb, alpha = composite(frame.rgb(box), one["face"][k], one["mask"][k], strength, levels)
+                    frame.paste(box, rgb, alpha)
             yield frame, int(segment.out_pts[k])
 
 

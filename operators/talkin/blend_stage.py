@@ -82,13 +82,21 @@ class BlendMouths(Stage):
         return receipt(segment["target"], made)
 
     def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:
-        drawn, start = drawn_frames(segment), segment.frames[0]
-        landmarks, shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
-        blend = np.asarray(segment["blend"])
+        people = [(one, drawn_frames(one)) for one in (segment, *segment.others)]
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
-            if drawn[k]:
-                own = landmarks[frame.index - start]
-                lay_in(frame, np.asarray(segment["painted"][k]), own, shape[k], float(min(1.0, 2 * blend[k])))
+            for one, drawn in people:
+                if drawn[k]:
+                    own, share = (
+                        one["landmarks"][frame.index - one.frames[0]],
+                        float(min(1.0, 2 * one["blend"][k])),
+                    )
+                    lay_in(
+                        frame,
+                        np.asarray(one["painted"][k]),
+                        np.asarray(own),
+                        np.asarray(one["shape"][k]),
+                        share,
+                    )
             yield frame, int(segment.out_pts[k])
 
 

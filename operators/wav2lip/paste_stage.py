@@ -67,9 +67,10 @@ class PasteStage(Stage):
 
     def _frames(self, segment: Segment, info: VideoInfo) -> Iterator[tuple[Frame, int]]:
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
-            if segment["speaks"][k]:
-                box: Any = tuple(int(v) for v in segment["face_boxes"][frame.index - segment.core[0]])
-                size = box[2] - box[0], box[3] - box[1]
-                face = cv2.resize(np.asarray(segment["face"][k]), size)
-                frame.paste(box, face, np.ones((size[1], size[0]), np.float32))
+            for one in (segment, *segment.others):
+                if one["speaks"][k]:
+                    box: Any = tuple(int(v) for v in one["face_boxes"][frame.index - one.core[0]])
+                    size = box[2] - box[0], box[3] - box[1]
+                    face = cv2.resize(np.asarray(one["face"][k]), size)
+                    frame.paste(box, face, np.ones((size[1], size[0]), np.float32))
             yield frame, int(segment.out_pts[k])

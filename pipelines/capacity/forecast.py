@@ -71,7 +71,8 @@ class Work:
             self.dubs += 1
             self.segments += len(dub.left)
             self.video_seconds += dub.video_seconds
-            self.dub.add(dub.frames_left, megapixels)
+            # Each speaker's mouths are computed; only drawing and encoding are done once.
+            self.dub.add(dub.frames_left * max(1, len(dub.dub.speakers)), megapixels)
 
 
 def rates_of_runs(

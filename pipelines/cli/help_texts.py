@@ -21,9 +21,8 @@ Examples:
 MANIFEST_HELP = """\
 A manifest is JSON lines, CSV, TSV or Parquet with one row per title: id, video, speech, output, and optionally face, length, audio,
 language, loudness, codec, crf, bitrate, preset, consent, ranges, exclude and any option of a stage ("speak.lag": 0.04, see `retalk stages
---options`).
-Several dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file with an
-audio stream.
+--options`). Several dubs of one video share a row and its analysis: id, video, dubs: [{language, speech, output}, ...]. speech is any file
+with an audio stream; in its place there may be speakers: [{face, speech}, ...] and mix (docs/speakers.md).
 
 Relative inputs are looked up in the manifest's folder and in the working directory; relative outputs are written to DIR. A title that
 cannot be dubbed (a missing or damaged file, no face, silent speech) is recorded as failed in DIR/ledger.jsonl, and the others finish."""
@@ -38,6 +37,7 @@ Examples:
 
   retalk dub talk.mp4 german.wav -o talk.de.mp4 --language de
   retalk dub panel.mp4 new.wav -o out.mp4 --face left --length freeze
+  retalk dub panel.mp4 --speaker anna.jpg=anna.wav --speaker right=bob.wav -o out.mp4
   retalk dub talk.mp4 german.wav -o talk.de.mp4 --dry-run
 
 {EXIT_CODES}"""
@@ -156,8 +156,8 @@ RANGES_HELP = (
     "that is left out is the title's). Elsewhere picture and sound stay the video's; docs/speakers.md"
 )
 FACE_HELP = """\
-whom to dub where several people are seen: largest (default), left, right, a number counted from the left (0 is the first), or a picture of
-the person (REFERENCE.jpg)"""
+whom to dub where several people are seen: largest (default), left, right, speaking (whoever speaks in the video), a number counted from
+the left (0 is the first), or a picture of the person (REFERENCE.jpg); docs/speakers.md"""
 
 AUDIO_HELP = """\
 replace (default): the speech takes the place of the video's first audio track; add: it becomes a further track; keep: the video's audio

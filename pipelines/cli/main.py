@@ -23,6 +23,7 @@ from pipelines.cli.bom import add_parser as add_bom
 from pipelines.cli.completion import add_parser as add_completion
 from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.eval import add_parser as add_eval
+from pipelines.cli.faces import add_parser as add_faces
 from pipelines.cli.foreign_commands import add_foreign_commands
 from pipelines.cli.interruption import Interruption, say_interrupted
 from pipelines.cli.options import (
@@ -30,6 +31,7 @@ from pipelines.cli.options import (
     add_guards,
     add_messages,
     add_run_options,
+    add_speech,
     add_title_options,
     defaults,
     guards,
@@ -37,6 +39,7 @@ from pipelines.cli.options import (
     rights,
     run_options,
     settings,
+    speakers,
     watermark,
 )
 from pipelines.cli.provenance import add_parser as add_provenance
@@ -66,6 +69,7 @@ def parser() -> Parser:
     add_verify(commands)
     add_provenance(commands)
     add_eval(commands)
+    add_faces(commands)
     add_bom(commands)
     add_train(commands)
     _add_profile(commands)
@@ -86,9 +90,7 @@ def _command(commands: Any, name: str, summary: str, text: str, examples: str) -
 def _add_dub(commands: Any) -> None:
     command = _command(commands, "dub", "dub one video", help_texts.DUB_HELP, help_texts.DUB_EXAMPLES)
     command.add_argument("video", metavar="VIDEO", help="the video (any format that FFmpeg reads)")
-    command.add_argument(
-        "speech", metavar="SPEECH", help="the new speech: any file with an audio stream, a video included"
-    )
+    add_speech(command)
     command.add_argument(
         "-o",
         "--output",
@@ -262,7 +264,7 @@ def _dub(args: argparse.Namespace) -> int:
         shown.phase("loading")
         from pipelines.cli.run import dry_run, dub_one
 
-        options = {**run_options(args), "progress": shown}
+        options = {**run_options(args), "progress": shown, **speakers(args)}
         if args.dry_run:
             return dry_run(args.video, args.speech, args.output, as_json=args.json, **options)
         return dub_one(args.video, args.speech, args.output, as_json=args.json, notify=args.notify, **options)

@@ -29,7 +29,16 @@ from pipelines.monitoring.formatting import count, duration
 from pipelines.monitoring.grouping import grouped
 from pipelines.monitoring.progress import Progress
 from pipelines.monitoring.terminal import columns_of, table, tell, wide_table
-from pipelines.one_title import absolute, dub, has_work, row_of, side_directory
+from pipelines.one_title import (
+    absolute,
+    check_speakers,
+    dub,
+    faces_of,
+    has_work,
+    row_of,
+    side_directory,
+    speeches_of,
+)
 from pipelines.preflight.checks import check_dub
 from pipelines.runner import Report, run
 from pipelines.state.changes import RECOMPUTED
@@ -122,9 +131,11 @@ def notified(url: str | None, command: str, directory: str) -> Iterator[dict[str
 
 def dub_one(
     video: str,
-    speech: str,
+    speech: str | None,
     output: str,
     *,
+    speakers: Sequence[Mapping[str, str]] = (),
+    mix: str = "",
     defaults: Mapping[str, Any],
     as_json: bool = False,
     notify: str | None = None,
@@ -134,7 +145,7 @@ def dub_one(
     directory, began = side_directory(output), time.monotonic()
     with notified(notify, "dub", directory) as summary:
         try:
-            report = dub(video, speech, output, **defaults, **options)
+            report = dub(video, speech, output, speakers=speakers, mix=mix, **defaults, **options)
         except KeyboardInterrupt:
             kept = f" (work is kept in {directory})" if has_work(directory) else ""
             say(f"{RESUME}{kept}")
@@ -155,16 +166,26 @@ def dub_one(
 
 
 def dry_run(
-    video: str, speech: str, output: str, *, progress: Progress, as_json: bool = False, **options: Any
+    video: str,
+    speech: str | None,
+    output: str,
+    *,
+    progress: Progress,
+    speakers: Sequence[Mapping[str, str]] = (),
+    mix: str = "",
+    as_json: bool = False,
+    **options: Any,
 ) -> int:
     """`retalk dub --dry-run`: what would be done, and whether it would fail. Nothing is dubbed."""
     from pipelines.cli.plan import plan
 
-    check_dub(video, speech, output, options["defaults"]["face"])
-    directory, row = side_directory(output), row_of(video, speech, output)
+    directory, row = side_directory(output), row_of(video, speech, output, speakers, mix)
+    check_speakers(row)
+    check_dub(video, speeches_of(row), output, faces_of(row, options["defaults"]["face"]))
     if not (options["overwrite"] or (read_run_metadata(directory) or {}).get("overwrite")):
         check_outputs(
-            RunDirectory(directory), [Title(row["id"], video, (Dub("dub", speech, row["output"]),))]
+            RunDirectory(directory),
+            [Title(row["id"], video, (Dub("dub", speeches_of(row)[0], row["output"]),))],
         )
     progress.phase("looking for shots and faces")
     asked = {

@@ -8,13 +8,13 @@ empty list of a failed row like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import empty_value, tensor_spec
+from operators.columns import OTHERS, empty_value, tensor_spec
 
 Row = dict[str, Any]
 #: Values of the column ``kind``: a title's plan for the driver, a sign of life of its planner, a segment (or an
@@ -27,7 +27,9 @@ def to_table(row: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     arrays = []
     for field in schema:
         spec = tensor_spec(field)
-        if spec is None:
+        if field.type == OTHERS:
+            arrays.append(pa.array([_stream(row.get(field.name, ()), schema)], OTHERS))
+        elif spec is None:
             arrays.append(pa.array([row[field.name]], field.type))
         else:
             flat = np.ascontiguousarray(row[field.name], spec[0]).reshape(-1)
@@ -42,7 +44,9 @@ def from_table(table: pa.Table, schema: pa.Schema, index: int = 0) -> Row:
     row: Row = {}
     for field in schema:
         value, spec = table.column(field.name)[index], tensor_spec(field)
-        if spec is None:
+        if field.type == OTHERS:
+            row[field.name] = _rows(value.as_buffer(), schema)
+        elif spec is None:
             row[field.name] = value.as_py()
         else:
             flat = (
@@ -54,6 +58,25 @@ def from_table(table: pa.Table, schema: pa.Schema, index: int = 0) -> Row:
             shape = (-1, *spec[1][1:]) if time_axis or flat.size == 0 else spec[1]
             row[field.name] = flat.reshape(shape) if flat.size else np.zeros((0, *spec[1][1:]), spec[0])
     return row
+
+
+def _stream(rows: Sequence[Row], schema: pa.Schema) -> bytes:
+    """Rows as Arrow's stream; nothing for none."""
+    if not rows:
+        return b""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for row in rows:
+            writer.write_table(to_table(row, schema))
+    return bytes(sink.getvalue())
+
+
+def _rows(stream: pa.Buffer | None, schema: pa.Schema) -> tuple[Row, ...]:
+    """Return what `_stream` was given; tensors are views."""
+    if stream is None or not stream.size:
+        return ()
+    table = pa.ipc.open_stream(stream).read_all()
+    return tuple(from_table(table.slice(k, 1).combine_chunks(), schema) for k in range(table.num_rows))
 
 
 def empty_row(schema: pa.Schema, values: Mapping[str, Any]) -> Row:

@@ -86,6 +86,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "error": error,
         "video": dub.video,
         "speech": dub.dub.speech,
+        "speakers": [{"face": one.face, "speech": one.speech} for one in dub.dub.speakers] or None,
         "output": dub.dub.output,
         "language": dub.dub.language,
         "consent": dub.dub.consent or None,
@@ -195,7 +196,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
     signed = sign_output(
         path,
         DubFacts(
-            *(output_key(dub.key, asked), asked.output, dub.video, asked.speech),
+            *(output_key(dub.key, asked), asked.output, dub.video, asked.speeches),
             language=language_tag(asked.language),
             source_language=spoken_language(dub.video) if asked.language else "",
             engine=spec.engine,
@@ -215,7 +216,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
 def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     """Measure a dub by what its output segments say."""
     measured = [receipt.metrics for receipt in dub.receipts]
-    found = measure_segments(spec.metrics, measured, dub.dub.speech, dub.video_seconds)
+    found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds)
     dub.note(*found.notes)
     dub.measured = found.rows
     dub.reasons = [dataclasses.asdict(reason) for reason in reasons_of(found.rows, spec.review)]

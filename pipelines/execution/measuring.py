@@ -37,13 +37,15 @@ class DubMeasures:
     notes: list[str] = field(default_factory=list)
 
 
-def measure_segments(places: Iterable[str], measured: Measured, speech: str, seconds: float) -> DubMeasures:
+def measure_segments(
+    places: Iterable[str], measured: Measured, speeches: Sequence[str], seconds: float
+) -> DubMeasures:
     """Return a dub's measures as far as they come from its output segments, so that they are known before it is put together.
 
     Args:
         places: of the metrics' classes.
         measured: of each output segment in order, what its worker has measured ({}: nothing).
-        speech: fsspec URL.
+        speeches: fsspec URLs, of each of the dub's speakers. A segment is compared with what the first one in it says.
         seconds: length of the output.
     """
     metrics, notes = load_metrics(places)
@@ -62,8 +64,9 @@ def measure_segments(places: Iterable[str], measured: Measured, speech: str, sec
             from operators.evaluation.shot_measures import measure_shot, title_rows
             from operators.evaluation.trace import dub_trace, shot_groups
 
-            heard = hear(speech)
-            shots = [measure_shot(group, heard) for group in shot_groups(measured)]
+            heard = hear(speeches[0])
+            groups = shot_groups(measured)
+            shots = [measure_shot(group, hear(speeches[group[0].get("speaker", 0)])) for group in groups]
             rows += title_rows(shots, heard, seconds)
             trace = dub_trace(inside, measured, shots, heard, seconds)
         except Exception as problem:  # a measure fails no title

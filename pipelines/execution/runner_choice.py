@@ -106,7 +106,7 @@ def _cost(title: Title, dub: Dub, limits: MediaLimits) -> float:
                 length = max(length, _seconds(container))
     except ValueError:
         return 0.0
-    return length * max(1.0, size / MEGAPIXELS_720P)
+    return length * max(1.0, size / MEGAPIXELS_720P) * max(1, len(dub.speakers))
 
 
 def _seconds(container: InputContainer) -> float:

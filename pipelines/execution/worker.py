@@ -13,7 +13,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from operators.columns import check_columns, tensor_spec
 from operators.evaluation.metric import Meter, SegmentMetric
 from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
+from operators.stage import Stage
 from operators.threads import single_thread
 from operators.watermark.keyring import hold
 from operators.watermark.keys import MarkKey
@@ -229,24 +230,22 @@ class Group:
         meter = Meter(self._metrics, segment, watch=True) if measured else None
         if meter is not None:
             stage.observe = meter.frame
-        cache = self.cache if stage.per == "segment" and len(stage.writes) else None
         try:
-            kept = cache.load(index, row, segment.notes) if cache is not None else None
-            columns = stage.process(segment) if kept is None else kept
-            check_columns(stage.name, stage.writes, columns, sizes)
+            others: tuple[Row, ...] = row.get("others", ()) if index + 1 < len(self.engine.stages) else ()
+            row = {**row, "others": ()} if others else row
+            columns = _computed(stage, index, row, segment, sizes, self.cache)
             if meter is not None:
                 meta["metrics"] = {**meter.result(), **_encoder(stage.options_for(segment))}
+                if segment.speaker:
+                    meta["metrics"]["speaker"] = segment.speaker
                 segment.notes.extend((*self._unmeasured, *meter.notes))
-            to_table(
-                columns, stage.writes
-            )  # a value that Arrow refuses is this stage's error, not the worker's end
-            if cache is not None and kept is None:
-                cache.save(index, row, columns, segment.notes)
-            row = {
-                name: value
-                for name, value in {**row, **columns}.items()
-                if name in keep.names or name in (*PLAN.names, "dub")
-            }
+            stage.tick = lambda frames: None
+            made = []
+            for other in others:
+                seen = Segment(other)
+                made.append(_kept(other, _computed(stage, index, other, seen, sizes, self.cache), keep))
+                segment.notes.extend(seen.notes)
+            row = {**_kept(row, columns, keep), "others": tuple(made)}
         except Exception as problem:
             error = (
                 f"{stage.name}: {problem}"
@@ -258,6 +257,7 @@ class Group:
                 **empty_row(keep, row),
                 **{name: row[name] for name in ("dubs",) if name in row},
                 "error": error,
+                "others": (),
             }
         seconds = time.perf_counter() - start
         ticker.end()
@@ -332,6 +332,33 @@ class Group:
                 "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written",
             }
         return row
+
+
+def _computed(
+    stage: Stage,
+    index: int,
+    row: Row,
+    segment: Segment,
+    sizes: Mapping[str, int],
+    cache: AnalysisCache | None,
+) -> dict[str, Any]:
+    """A stage's columns for one person of a row, from the analysis cache or computed."""
+    if stage.per != "segment" or not len(stage.writes):
+        cache = None
+    kept = cache.load(index, row, segment.notes) if cache is not None else None
+    columns = stage.process(segment) if kept is None else kept
+    check_columns(stage.name, stage.writes, columns, sizes)
+    # A value that Arrow refuses is this stage's error, not the worker's end.
+    to_table(columns, stage.writes)
+    if cache is not None and kept is None:
+        cache.save(index, row, columns, segment.notes)
+    return columns
+
+
+def _kept(row: Row, columns: Mapping[str, Any], keep: pa.Schema) -> Row:
+    """A row with a stage's columns, without those that no later stage reads."""
+    names = {*keep.names, *PLAN.names, "dub"}
+    return {name: value for name, value in {**row, **columns}.items() if name in names}
 
 
 def _encoder(options: Any) -> dict[str, Any]:

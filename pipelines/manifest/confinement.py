@@ -132,8 +132,9 @@ def forbidden_host(url: str) -> str:
 
 
 def _guarded(title: Title) -> Title:
-    named = [("video", title.video), ("face", title.face if is_picture(title.face) else "")]
-    named += [part for dub in title.dubs for part in (("speech", dub.speech), ("output", dub.output))]
+    named = [("video", title.video), *(("face", face) for face in title.faces if is_picture(face))]
+    for dub in title.dubs:
+        named += [*(("speech", speech) for speech in dub.speeches), ("output", dub.output)]
     for what, url in named if not title.error else ():
         if host := forbidden_host(url):
             return _refused(title, f"{what} {url}: {host} {REASON}")
@@ -152,8 +153,7 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
     if title.error:
         return title
     named = [("video", title.video, inside)]
-    if is_picture(title.face):
-        named.append(("face", title.face, inside))
+    named += [("face", face, inside) for face in title.faces if is_picture(face)]
     free = [title.options, *(dub.options for dub in title.dubs)]
     # A stage's option that is a free text may be a path: the home of its weights.
     texts = [
@@ -169,7 +169,7 @@ def _confined(title: Title, inside: Roots, outputs: Roots) -> Title:
         if "/" in value or "\\" in value or "::" in value or value.startswith("~")
     ]
     for dub in title.dubs:
-        named += [("speech", dub.speech, inside), ("output", dub.output, outputs)]
+        named += [*(("speech", speech, inside) for speech in dub.speeches), ("output", dub.output, outputs)]
     for what, url, roots in named:
         if not roots.allow(url):
             return _refused(title, f"{what} {url} lies outside {', '.join(roots.urls)} (--root)")

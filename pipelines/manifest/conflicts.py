@@ -48,7 +48,11 @@ def _inputs(title: Title) -> Iterator[tuple[str, tuple[str, str]]]:
     if is_picture(title.face):
         yield title.face, ("picture of the face", title.where)
     for dub in title.dubs:
-        yield dub.speech, ("speech", title.where)
+        for speech in dub.speeches:
+            yield speech, ("speech", title.where)
+        for one in dub.speakers:
+            if is_picture(one.face):
+                yield one.face, ("picture of the face", title.where)
 
 
 def _without_overwritten(title: Title, inputs: FileMap[tuple[str, str]]) -> Title:

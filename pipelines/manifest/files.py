@@ -36,6 +36,8 @@ DUB_KEYS = (
     "consent",
     "ranges",
     "exclude",
+    "speakers",
+    "mix",
 )
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30

@@ -1,7 +1,8 @@
 """The manifest: JSON lines, CSV, TSV or Parquet from any fsspec URL, to titles.
 
 A row is ``id``, ``video``, ``speech``, ``output`` and optional overrides; or, for several dubs of one video,
-``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. Overrides are ``face``, ``length``,
+``id``, ``video`` and ``dubs``, a list of ``{language, speech, output}``. In place of ``speech`` a row or a dub may have
+``speakers`` and ``mix`` (`pipelines.manifest.speakers`). Overrides are ``face``, ``length``,
 ``audio``, ``language``, ``loudness``, ``place``, ``codec``, ``crf``, ``bitrate``, ``preset``, ``consent`` (see
 `pipelines.manifest.consent`), ``ranges`` and ``exclude`` (`pipelines.manifest.ranges`), and any option of the
 engine's stages, as ``"speak.lag": 0.04`` or ``"speak": {"lag": 0.04}``.
@@ -42,12 +43,15 @@ from pipelines.manifest.conflicts import repeated, without_overwritten_inputs
 from pipelines.manifest.consent import consent_of
 from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
 from pipelines.manifest.ranges import ranges_of
+from pipelines.manifest.speakers import speakers_of
 from pipelines.manifest.titles import (
     AUDIO_RULES,
     LENGTH_RULES,
     PLACE_RULES,
+    SPEAKING,
     UNNAMED,
     Dub,
+    Speaker,
     Title,
     is_picture,
     merged,
@@ -197,6 +201,10 @@ def _title(
             face, missing = file_path({"face": face}, "face", folder)
             if missing:
                 raise RowError(missing)
+        if face == SPEAKING and "landmarks" not in engine.edges[engine.fan_out].names:
+            raise RowError(
+                f"face: engine {engine.name} does not follow lips, so it cannot tell who is {SPEAKING}"
+            )
         options = engine.check_overrides(_stage_options(row, engine), where or "options")
         return Title(name, video, tuple(dubs), face, options, where)
     except (RowError, ConfigError) as problem:
@@ -242,7 +250,7 @@ def _dubs(
     if listed is None:
         # Options of the one dub stand beside id and video, and belong to the title.
         listed = [{key: row[key] for key in DUB_KEYS if key in row}]
-    elif clash := [key for key in ("speech", "output", "language") if key in row]:
+    elif clash := [key for key in ("speech", "speakers", "output", "language") if key in row]:
         raise RowError(f"{clash[0]}: give it either in dubs or beside id and video, not in both")
     if not isinstance(listed, list) or not listed or not all(isinstance(entry, dict) for entry in listed):
         raise RowError("dubs: must be a list of {language, speech, output}")
@@ -283,7 +291,11 @@ def _dub(
 ) -> Dub:
     """One dub of `of` in a row; `at` is where the row stands, `where` the dub in it."""
     try:
-        speech, missing = file_path(entry, "speech", folder)
+        speakers, missing = speakers_of(entry, folder)
+        speech, unheard = _heard(entry, speakers, folder)
+        missing = missing or unheard
+        if speakers and not engine.config.find_faces:
+            raise RowError(f"speakers: engine {engine.name} looks for one face by itself")
         language = language_code(entry, defaults.get("language", ""))
         shared = {key: row[key] for key in SHARED_KEYS if key in row}
         values = in_effect(defaults, shared, entry)
@@ -324,10 +336,18 @@ def _dub(
             options=options,
             ranges=stretches["ranges"],
             exclude=stretches["exclude"],
+            speakers=speakers,
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
     except (RowError, ConfigError) as problem:
         raise RowError(f"{where}: {problem}" if where else str(problem)) from problem
+
+
+def _heard(entry: Mapping[str, Any], speakers: Sequence[Speaker], folder: str) -> tuple[str, str]:
+    """The file of a dub's sound, and what is wrong where it is missing; the first speaker's where their sum is to be heard."""
+    if not speakers:
+        return file_path(entry, "speech", folder)
+    return file_path(entry, "mix", folder) if entry.get("mix") else (speakers[0].speech, "")
 
 
 def _check_beside_ranges(key: str, length: str, place: str) -> None:

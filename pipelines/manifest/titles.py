@@ -22,13 +22,23 @@ PLACE_RULES: tuple[str, ...] = get_args(PlaceRule)
 #: Containers that the encoded segments can be copied into.
 SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov")
 #: Choices of a face by word; numbers count from the left; anything else is the path of a reference picture.
-FACES = ("largest", "left", "right")
+FACES = ("largest", "left", "right", "speaking")
+#: Whoever speaks in the source.
+SPEAKING = "speaking"
 #: Name of a title's only dub where no language is given.
 UNNAMED = "dub"
 #: Characters of a path or URL.
 MAX_NAME = 8192
 #: What no text holds: halves of surrogate pairs.
 NO_TEXT = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Somebody who is dubbed: the choice of a face, and the URL of what it says."""
+
+    face: str
+    speech: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Dub:
     that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag. `watermark` has ``mode``,
     ``strength`` and the name of the ``key`` (`pipelines.provenance.watermarks`); empty: no watermark. `ranges` are the
     stretches of the title that are dubbed (none: all of it), `exclude` those that are not (`pipelines.manifest.ranges`).
+    `speakers` say who is dubbed with what, in place of the title's `face`; `speech` is then the sound of the output, if there is such
+    a file (`is_mixed`).
     """
 
     dub: str
@@ -58,6 +70,22 @@ class Dub:
     watermark: dict[str, Any] = field(default_factory=dict)
     ranges: tuple[tuple[str, str], ...] = ()
     exclude: tuple[tuple[str, str], ...] = ()
+    speakers: tuple[Speaker, ...] = ()
+
+    @property
+    def speeches(self) -> tuple[str, ...]:
+        """URLs of all speeches, each once: those of its speakers, and what is heard."""
+        return tuple(dict.fromkeys([*(one.speech for one in self.speakers), self.speech]))
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """URL of what each speaker says; the speech where the dub names none."""
+        return tuple(one.speech for one in self.speakers) or (self.speech,)
+
+    @property
+    def is_mixed(self) -> bool:
+        """True if what is heard is the sum of what its speakers say: `speech` is then the first one's."""
+        return len(self.speakers) > 1 and self.speech == self.speakers[0].speech
 
 
 @dataclass(frozen=True)
@@ -73,6 +101,12 @@ class Title:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     where: str = ""
     error: str = ""
+
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Choices of all faces that its dubs ask for, each once."""
+        named = [[one.face for one in dub.speakers] or [self.face] for dub in self.dubs]
+        return tuple(dict.fromkeys(face for one in named for face in one))
 
     @property
     def hopeless(self) -> bool:

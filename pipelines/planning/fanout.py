@@ -14,8 +14,9 @@ from operators.segment import DUB
 from operators.storage.files import join
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.planning.length_rules import OutputSegment
-from pipelines.planning.plans import DubTask, OutputSegmentTask, decode
+from pipelines.planning.plans import DubTask, OutputSegmentTask, SpeakerTask, decode
 from pipelines.planning.stretches import fade
+from pipelines.planning.turns import turns_in
 from pipelines.state.run_directory import OutputSegmentId
 
 #: Seconds over which a dub comes and goes at the ends of a range.
@@ -52,6 +53,12 @@ def output_segment_task(
     )
 
 
+def _with_notes(meta: str, notes: list[str]) -> str:
+    """A row's column ``meta`` with further notes."""
+    known = json.loads(meta) if meta else {}
+    return json.dumps({**known, "notes": [*known.get("notes", []), *notes]}) if notes else meta
+
+
 def options_text(options: Mapping[str, Any]) -> str:
     """Overrides of stages' options as they stand in the column ``options``."""
     return json.dumps(options, sort_keys=True) if options else ""
@@ -63,26 +70,48 @@ def fan_out(row: Row) -> Iterator[Row]:
 
     Columns of the segment are shared between the rows, not copied.
     """
-    shared = {name: value for name, value in row.items() if name != "dubs"}
+    shared = {name: value for name, value in row.items() if name not in ("dubs", "others")}
     if row["error"] or row["kind"] != SEGMENT:
-        yield {**shared, **{field.name: empty_value(field) for field in DUB}}
+        yield {**shared, "others": (), **{field.name: empty_value(field) for field in DUB}}
         return
-    for dub in decode(list[DubTask], row["dubs"]):
+    people = [shared, *row.get("others", ())]
+    dubs = decode(list[DubTask], row["dubs"])
+    turns = None
+    if any(dub.speaking and dub.speakers for dub in dubs):
+        turns, notes = turns_in(row, people)
+        shared["meta"] = _with_notes(row["meta"], notes)
+    for dub in dubs:
         for task in dub.output_segments:
             which = OutputSegmentId(dub.dub, row["segment"], task.output_segment, task.key)
             out_pts = task.times(row["pts"], row["halo_start"])
             times = out_pts.astype(np.float64) * (row["time_base_num"] / row["time_base_den"])
-            yield {
-                **shared,
+            asked = task.asked() if dub.speakers is None or dub.speakers else np.zeros(task.count, bool)
+            columns = {
                 "segment_id": f"{row['segment_id']}/{dub.dub}/{task.output_segment}",
                 "options": options_text(dub.options),
                 "dub": dub.dub,
-                "speech": dub.speech,
                 "output_segment": task.output_segment,
                 "key": task.key,
                 "target": join(row["work"], which.file),
                 "out_start": task.out_start,
                 "source": task.source(),
                 "out_pts": out_pts,
-                "gate": fade(task.asked(), times, EDGE),
+                "meta": shared["meta"],
             }
+            at = columns["source"] - row["halo_start"]
+            made = [
+                {
+                    **{name: value for name, value in people[one.person].items() if name != "dubs"},
+                    **columns,
+                    "speech": one.speech,
+                    "speaker": one.speaker,
+                    "gate": fade(
+                        asked & turns[one.person][at] if dub.speaking and turns is not None else asked,
+                        times,
+                        EDGE,
+                    ),
+                    "others": (),
+                }
+                for one in dub.speakers or [SpeakerTask(0, 0, dub.speech)]
+            ]
+            yield {**made[0], "others": tuple(made[1:])}

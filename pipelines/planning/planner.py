@@ -90,11 +90,14 @@ class Planner:
         is left, or another one has killed them since.
         """
         culprit = self.coordinator.last_read(key)
-        spared = [dub for dub in title.dubs if dub.speech != culprit]
+        spared = [dub for dub in title.dubs if culprit not in dub.speeches]
         if attempts > MAX_ATTEMPTS + 1 or not spared or len(spared) == len(title.dubs):
             return None
         error = self._death(title, key)
-        dubs = (dub if dub.speech != culprit else dataclasses.replace(dub, error=error) for dub in title.dubs)
+        dubs = (
+            dub if culprit not in dub.speeches else dataclasses.replace(dub, error=error)
+            for dub in title.dubs
+        )
         return dataclasses.replace(title, dubs=tuple(dubs))
 
     def _planned(
@@ -113,8 +116,9 @@ class Planner:
         if not plan.running:
             return []
         info = probe_video(title.video, limits)
-        if is_picture(title.face):
-            probe_video(title.face, limits)  # a picture is a file like others
+        for face in title.faces:
+            if is_picture(face):
+                probe_video(face, limits)  # a picture is a file like others
         if heartbeats_of(info.n_frames) != heartbeats.total:
             heartbeats.total = decision.heartbeats = heartbeats_of(info.n_frames)
             self.coordinator.decide(title.id, encode(decision))

@@ -261,6 +261,21 @@ class OutputSegmentTask:
 
 
 @dataclass(frozen=True)
+class SpeakerTask:
+    """A speaker of a dub in one segment.
+
+    Attributes:
+        speaker: number in the dub.
+        person: number of the row's person: 0 is the row's own, the others are counted in its column ``others`` from 1 on.
+        speech: URL.
+    """
+
+    speaker: int
+    person: int
+    speech: str
+
+
+@dataclass(frozen=True)
 class DubTask:
     """A dub's work in one segment.
 
@@ -269,12 +284,16 @@ class DubTask:
         speech: URL.
         options: overrides ``{stage: {option: value}}`` of the title and the dub.
         output_segments: those that are not committed.
+        speakers: who is dubbed in the segment; None: the row's one person, with the dub's speech.
+        speaking: of the speakers, only who speaks in the source is dubbed (`pipelines.planning.turns`).
     """
 
     dub: str
     speech: str
     options: dict[str, dict[str, Any]]
     output_segments: list[OutputSegmentTask]
+    speakers: list[SpeakerTask] | None = None
+    speaking: bool = False
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from operators.segment import PLAN
 from operators.storage.files import suffix
 from pipelines.engine.engine import META
 from pipelines.engine.rows import SEGMENT, Row
-from pipelines.manifest.titles import merged
+from pipelines.manifest.titles import SPEAKING, merged
 from pipelines.planning.context import PlanContext
 from pipelines.planning.fanout import options_text, output_segment_task
 from pipelines.planning.heartbeat import Heartbeats
@@ -35,8 +35,10 @@ from pipelines.planning.plans import (
     encode,
 )
 from pipelines.planning.segments import Range, cut_segments, halo_range
-from pipelines.planning.shot_cache import Anchor, shots_and_anchors
+from pipelines.planning.shot_cache import shots_and_anchors
+from pipelines.planning.shots import Looked
 from pipelines.planning.sound import make_sound
+from pipelines.planning.speakers import Seen, people_in, speakers_in
 from pipelines.planning.speech import length_notes, speech_length
 from pipelines.planning.stretches import dubbed_frames
 from pipelines.state.content_keys import content_key
@@ -49,13 +51,13 @@ Committed = Mapping[OutputSegmentId, Receipt]
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment of the video: [start, stop) of its frames, of those with the halo, and of its shot."""
+    """A segment of the video: [start, stop) of its frames, of those with the halo, and of its shot; and who is in it."""
 
     number: int
     core: Range
     halo: Range
     shot: Range
-    anchor: Anchor
+    people: tuple[Seen, ...]  # those who are asked for and seen in the shot
 
 
 def segment_rows(
@@ -84,15 +86,19 @@ def segment_rows(
     inside = _insides(context, plan, info)
     rows: list[Row] = []
     if plan.running:
-        shots, anchors = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
-        segments = _cut(context, plan, info, shots, anchors)
+        looked = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
+        segments = _cut(context, plan, info, looked)
         tasks: dict[int, list[DubTask]] = defaultdict(list)
         for dub in plan.running:
             name = dub.dub.dub
             _lay_out(context, plan, dub, speech[name], info, segments, committed, tasks, inside[name])
         rows = [_row(context, plan, info, one, tasks[one.number]) for one in segments if one.number in tasks]
-        plan.shots, plan.segments = len(shots), len(segments)
-        plan.faceless_shots = sum(a is None for a in anchors) if context.engine.config.find_faces else 0
+        plan.shots, plan.segments = len(looked.shots), len(segments)
+        seen = [any(a is not None for a in found) for found in zip(*looked.anchors.values())]
+        plan.faceless_shots = seen.count(False)
+        for dub in plan.running:
+            if dub.dub.speakers:
+                dub.note(*looked.notes)
     plan.frames, plan.video_seconds = info.n_frames, float(info.duration)
     plan.width, plan.height = info.width, info.height
     return rows
@@ -103,7 +109,7 @@ def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]
     found = {}
     for dub in plan.running:
         try:
-            found[dub.dub.dub] = speech_length(dub.dub.speech, limits)
+            found[dub.dub.dub] = max(speech_length(speech, limits) for speech in dub.dub.speeches)
         except ValueError as problem:
             dub.fail(str(problem))
     return found
@@ -140,14 +146,14 @@ def _fail_hopeless(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> No
             dub.fail(str(problem))
 
 
-def _cut(
-    context: PlanContext, plan: TitlePlan, info: VideoInfo, shots: list[Range], anchors: list[Anchor]
-) -> list[_Segment]:
+def _cut(context: PlanContext, plan: TitlePlan, info: VideoInfo, looked: Looked) -> list[_Segment]:
+    shots = looked.shots
+    people = [people_in(looked, shot) for shot in range(len(shots))]
     engine, length = context.engine, context.spec.segment_frames
     bounds, shot_of = cut_segments(shots, info, engine.config.segments, length)
     halo = engine.halo(plan.title.options)
     return [
-        _Segment(number, core, halo_range(core, shots[shot], halo), shots[shot], anchors[shot])
+        _Segment(number, core, halo_range(core, shots[shot], halo), shots[shot], people[shot])
         for number, (core, shot) in enumerate(zip(bounds, shot_of, strict=True))
     ]
 
@@ -177,7 +183,9 @@ def _lay_out(
     for number, output_segments in _by_segment(parts).items():
         missing = _missing(dub, segments[number], output_segments, info.pts, committed, inside)
         if missing:
-            tasks[number].append(DubTask(dub.dub.dub, dub.dub.speech, options, missing))
+            speakers = speakers_in(plan.title, dub.dub, segments[number].people)
+            speaking = not dub.dub.speakers and plan.title.face == SPEAKING
+            tasks[number].append(DubTask(dub.dub.dub, dub.dub.speech, options, missing, speakers, speaking))
     dub.output_segments.sort(key=lambda one: one.out_start)
 
 
@@ -219,8 +227,8 @@ def _row(
 ) -> Row:
     # Where nothing is to be dubbed, nobody is looked for.
     asked = any(task.asked().any() for dub in tasks for task in dub.output_segments)
-    title, anchor = plan.title, segment.anchor if asked else None
-    return {
+    title, people = plan.title, [anchor for _, anchor in segment.people] if asked else []
+    row = {
         "kind": SEGMENT,
         "segment_id": f"{title.id}/{segment.number}",
         "title": title.id,
@@ -243,9 +251,12 @@ def _row(
         "time_base_den": info.time_base.denominator,
         "out_origin": int(info.pts[0]),
         "pts": info.pts[slice(*segment.halo)],
-        "anchor": np.full(4, math.nan, np.float32) if anchor is None else np.asarray(anchor, np.float32),
+        "anchor": np.asarray(people[0] if people else [math.nan] * 4, np.float32),
+        "others": (),
         "meta": "",
     }
+    others = [{**row, "dubs": "", "anchor": np.asarray(anchor, np.float32)} for anchor in people[1:]]
+    return {**row, "others": tuple(others)}
 
 
 def _by_segment(output_segments: Iterator[OutputSegment]) -> dict[int, list[OutputSegment]]:

@@ -1,30 +1,31 @@
-"""Shots of a title and its person in each, from the cache where an earlier run has found them."""
+"""Shots of a title and its people in each, from the cache where an earlier run has found them."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import numpy as np
 
 from operators.media.probe import VideoInfo
 from operators.storage.files import exists, fingerprint, join
-from operators.storage.redact import redact
+from operators.storage.redact import redact, redact_all
 from pipelines.engine.rows import Row
 from pipelines.manifest.titles import Title
 from pipelines.planning.context import PlanContext
 from pipelines.planning.heartbeat import Heartbeats
-from pipelines.planning.segments import Range
+from pipelines.planning.shots import Looked, look_through
 from pipelines.state.content_keys import content_key, shot_ingredients
 from pipelines.state.run_directory import read_checksummed, write_checksummed
 
-#: Box of the person's face in a shot, float32[4]; None: the person is not seen.
+#: Box of a person's face in a shot, float32[4]; None: the person is not seen.
 Anchor = np.ndarray | None
 
 
 def shots_and_anchors(
     context: PlanContext, title: Title, info: VideoInfo, heartbeats: Heartbeats, rejected: list[str]
-) -> Generator[Row, None, tuple[list[Range], list[Anchor]]]:
-    """Find the shots of a title and an anchor for each; yields heartbeats.
+) -> Generator[Row, None, Looked]:
+    """Find the shots of a title and the anchors of its faces in each; yields heartbeats.
 
     Args:
         context: of the run.
@@ -34,7 +35,7 @@ def shots_and_anchors(
         rejected: descriptions of state that was found and is not used are added here.
 
     Raises:
-        FaceError: the person is in no shot.
+        FaceError: none of the faces is in any shot.
     """
     key = content_key(shot_ingredients(context.engine, title, fingerprint(title.video), context.provenance))
     cache = join(context.spec.cache or context.run.url, "plans", f"{key}.json")
@@ -42,21 +43,30 @@ def shots_and_anchors(
     if known is None and exists(cache):
         rejected.append("shots and anchors: damaged")
     if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
-        shots = [(int(a), int(b)) for a, b in known["shots"]]
-        return shots, [None if a is None else np.array(a, np.float32) for a in known["anchors"]]
-    from pipelines.planning.shots import look_through  # with OpenCV
-
+        return _read(known, title)
     config = context.engine.config
-    face = title.face if config.find_faces else None
-    shots, anchors = yield from heartbeats.following(
-        look_through(title.video, info, config.detect_shots, face)
+    looked = yield from heartbeats.following(
+        look_through(title.video, info, config.detect_shots, title.faces if config.find_faces else ())
     )
     content = {
         "key": key,
         "video": redact(title.video),
         "n_frames": info.n_frames,
-        "shots": shots,
-        "anchors": [None if a is None else [float(v) for v in a] for a in anchors],
+        "shots": looked.shots,
+        # In the title's order: a face's name may hold a secret.
+        "anchors": [
+            [None if a is None else [float(v) for v in a] for a in found] for found in looked.anchors.values()
+        ],
+        "people": [[[who, *(float(v) for v in box)] for who, box in found] for found in looked.people],
+        "notes": redact_all(looked.notes),
     }
     write_checksummed(cache, content)
-    return shots, anchors
+    return looked
+
+
+def _read(known: Mapping[str, Any], title: Title) -> Looked:
+    """Return what `shots_and_anchors` has kept."""
+    anchors = [[None if a is None else np.array(a, np.float32) for a in found] for found in known["anchors"]]
+    people = [[(int(who), np.array(box, np.float32)) for who, *box in found] for found in known["people"]]
+    shots = [(int(a), int(b)) for a, b in known["shots"]]
+    return Looked(shots, dict(zip(title.faces, anchors)), people, list(known["notes"]))

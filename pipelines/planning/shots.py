@@ -6,9 +6,10 @@ Used by the planner. A segment never crosses a cut, and each shot has its own an
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scenedetect import FrameTimecode
 
     from operators.faces.anchors import AnchorSearch
+    from operators.faces.people import Person
 
 #: Long side of the pictures that the detector compares.
 LONG_SIDE = 320
@@ -34,28 +36,47 @@ SHORTEST = 5
 RATE = 25.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """Shots of a title and the faces in them.
+
+    Attributes:
+        shots: [start, stop) frame numbers, covering the title without gaps.
+        anchors: by face that was asked for, float32[4] of each shot; None where it is not seen.
+        people: of each shot all who are seen, left to right: number of the person in the title (-1: not known) and float32[4].
+        notes: what the user should know.
+        seen: behind `people`, not kept in the cache; samples: pictures of each shot that were looked at, likewise.
+    """
+
+    shots: list[tuple[int, int]]
+    anchors: dict[str, list[np.ndarray | None]]
+    people: list[list[tuple[int, np.ndarray]]]
+    notes: list[str]
+    seen: list[list[Person]] = dataclasses.field(default_factory=list)
+    samples: list[int] = dataclasses.field(default_factory=list)
+
+
 def look_through(
-    url: str, info: VideoInfo, cuts: bool = True, face: str | None = None
-) -> Generator[int, None, tuple[list[tuple[int, int]], list[np.ndarray | None]]]:
-    """Find the shots of a title and the face in each, decoding it once; yields the numbers of the frames as
+    url: str, info: VideoInfo, cuts: bool = True, faces: Sequence[str] = ()
+) -> Generator[int, None, Looked]:
+    """Find the shots of a title and the faces in each, decoding it once; yields the numbers of the frames as
     they pass.
 
     Args:
         url: video.
         info: what `probe_video` said of it.
         cuts: False: it is one shot.
-        face: whose, see `operators.faces.anchors.find_anchors`; None: nobody's.
+        faces: whose, see `operators.faces.anchors.find_anchors`; none: nobody is looked for.
 
     Returns:
-        [start, stop) frame numbers of the shots, covering the title without gaps, and the anchor of each
-        (None without ``face``).
+        What was found.
 
     Raises:
         FaceError: see `find_anchors`.
         DecodeError: a frame cannot be decoded.
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
-    search = _search(url, face)
+    search = _search(url, faces)
     samples, edges = ShotFrameSampler(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
@@ -73,16 +94,20 @@ def look_through(
             yield frame.index
     ended([*(finder.rest() if finder is not None else []), info.n_frames])
     shots = list(itertools.pairwise(edges))
-    return shots, [None] * len(shots) if search is None else search.anchors()
+    if search is None:
+        return Looked(shots, {}, [[] for _ in shots], [])
+    anchors = search.anchors()
+    people = [[(person.identity, person.anchor) for person in found] for found in search.people]
+    return Looked(shots, anchors, people, search.notes, search.people, search.samples)
 
 
-def _search(url: str, face: str | None) -> AnchorSearch | None:
+def _search(url: str, faces: Sequence[str]) -> AnchorSearch | None:
     """Engines that look for no faces need none of their libraries."""
-    if face is None:
+    if not faces:
         return None
     from operators.faces.anchors import AnchorSearch
 
-    return AnchorSearch(url, face)
+    return AnchorSearch(url, faces)
 
 
 @functools.cache

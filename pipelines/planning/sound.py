@@ -33,11 +33,14 @@ def make_sound(
     Raises:
         MediaError: a sound cannot be read.
     """
-    if dub.audio == "keep" or inside is None:
+    if dub.audio == "keep" or (inside is None and not dub.is_mixed):
         return "", []
     url = run.sound(title, dub.dub)
+    speeches = [one.speech for one in dub.speakers] if dub.is_mixed else [dub.speech]
+    if inside is None:
+        return url, write_mix(url, speeches)
     spans, seconds = spoken_seconds(inside, info), float(info.duration)
-    return url, write_mix(url, [dub.speech], video if _has_sound(video) else None, spans, seconds)
+    return url, write_mix(url, speeches, video if _has_sound(video) else None, spans, seconds)
 
 
 def _has_sound(video: str) -> bool:

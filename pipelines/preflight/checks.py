@@ -191,7 +191,7 @@ def with_missing_files(titles: Sequence[Title]) -> list[Title]:
 
 def _with_missing_files(title: Title) -> Title:
     try:
-        for url in (title.video, *([title.face] if is_picture(title.face) else [])):
+        for url in (title.video, *(face for face in title.faces if is_picture(face))):
             _check_here(url)
     except ValueError as problem:
         return dataclasses.replace(title, error=str(problem))
@@ -199,7 +199,8 @@ def _with_missing_files(title: Title) -> Title:
     for dub in title.dubs:
         try:
             if not dub.error:
-                _check_here(dub.speech)
+                for speech in dub.speeches:
+                    _check_here(speech)
                 if wrong := output_problem(dub.output):
                     raise ValueError(f"{dub.output[:200]}: {wrong}")
             dubs.append(dub)
@@ -228,19 +229,20 @@ def _check_here(url: str) -> None:
         fingerprint(url)
 
 
-def check_dub(video: str, speech: str, output: str, face: str = "largest") -> None:
+def check_dub(video: str, speeches: Sequence[str], output: str, faces: Sequence[str] = ("largest",)) -> None:
     """Look for the files of `retalk dub`, wherever they are, and at their headers, before anything is started.
 
     Raises:
         UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's
             name, or that the output is one of the inputs.
     """
-    if wrong := face_problem(face):
-        raise UsageError(f"--face: {wrong}")
+    for face in faces:
+        if wrong := face_problem(face):
+            raise UsageError(f"--face: {wrong}")
     named = [
         ("the video", video),
-        ("the speech", speech),
-        *([("the picture of --face", face)] if is_picture(face) else []),
+        *(("the speech", speech) for speech in speeches),
+        *(("the picture of --face", face) for face in faces if is_picture(face)),
     ]
     for what, url in named:
         if not url.strip():
@@ -261,7 +263,8 @@ def check_dub(video: str, speech: str, output: str, face: str = "largest") -> No
         raise UsageError(f"-o {output[:200]}: {wrong}")
     if overwritten := FileMap((url, what) for what, url in named).find(output):
         raise UsageError(f"-o {output}: is {overwritten} itself; choose another name")
-    _check_streams(video, speech)
+    for speech in speeches:
+        _check_streams(video, speech)
 
 
 def _check_streams(video: str, speech: str) -> None:
@@ -314,7 +317,7 @@ def check_inputs(titles: Sequence[Title]) -> None:
     """
     stores: dict[str, str] = {}
     for title in titles:
-        for url in (title.video, *(dub.speech for dub in title.dubs)):
+        for url in (title.video, *(speech for dub in title.dubs for speech in dub.speeches)):
             if url and not title.error:
                 stores.setdefault("/".join(url.split("/", 3)[:3]) if "://" in url else "", url)
     problems = {}
@@ -347,7 +350,7 @@ def check_shared_urls(run: str, titles: Sequence[Title]) -> None:
     """
     urls: list[Any] = [
         run,
-        *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (d.speech, d.output)))),
+        *(u for t in titles for u in (t.video, *(x for d in t.dubs for x in (*d.speeches, d.output)))),
     ]
     for url in urls:
         if any(part.startswith("memory://") for part in url.split("::")):

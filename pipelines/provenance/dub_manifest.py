@@ -29,7 +29,7 @@ class DubFacts:
     Attributes:
         key: content key of the output; the manifest's identity is derived from it.
         output: URL of the output.
-        video, speech: URLs of what it was made of. Only the last part of a name is told.
+        video, speeches: URLs of what it was made of. Only the last part of a name is told.
         language: of the speech, "" where it is not known.
         source_language: of the video, likewise.
         engine: its name.
@@ -43,7 +43,7 @@ class DubFacts:
     key: str
     output: str
     video: str
-    speech: str
+    speeches: tuple[str, ...]
     language: str = ""
     source_language: str = ""
     engine: str = ""
@@ -83,9 +83,15 @@ def soft_binding(watermark_id: str) -> dict[str, Any] | None:
     return {"label": "c2pa.soft-binding", "data": {"alg": WATERMARK, "blocks": blocks, "pad": ""}}
 
 
+def ingredients(facts: DubFacts) -> dict[str, str]:
+    """URLs of all that a dub was made of, by label: the source, the speech, and further speeches as ``speech2`` and so on."""
+    labels = [SPEECH, *(f"{SPEECH}{number}" for number in range(2, len(facts.speeches) + 1))]
+    return {SOURCE: facts.video, **dict(zip(labels, facts.speeches, strict=True))}
+
+
 def ingredient(facts: DubFacts, label: str) -> dict[str, Any]:
-    """Entry of the manifest for the source or the speech."""
-    url, relationship = (facts.video, "parentOf") if label == SOURCE else (facts.speech, "componentOf")
+    """Entry of the manifest for the source or a speech."""
+    url, relationship = ingredients(facts)[label], "parentOf" if label == SOURCE else "componentOf"
     return {
         "title": base_name(url),
         "relationship": relationship,
@@ -108,7 +114,7 @@ def actions(facts: DubFacts) -> list[dict[str, Any]]:
             "digitalSourceType": SOURCE_TYPES + facts.source_type,
             "description": f"mouth movements made to fit the new speech by the engine {facts.engine}",
             "changes": [{"region": [{"type": "identified", "item": lips}], "description": "the mouth"}],
-            "parameters": {"ingredientIds": [SPEECH]},
+            "parameters": {"ingredientIds": [label for label in ingredients(facts) if label != SOURCE]},
         }
     )
     if facts.notice:

@@ -21,12 +21,11 @@ from pipelines.engine.profile_parts import ProvenanceConfig
 from pipelines.provenance.c2pa_check import ManifestError, mime_of
 from pipelines.provenance.credentials import CredentialsError, Signing, load_signing, unfit
 from pipelines.provenance.dub_manifest import (
-    SOURCE,
     SOURCE_TYPES,
-    SPEECH,
     DubFacts,
     dub_manifest,
     ingredient,
+    ingredients,
     manifest_id,
 )
 from pipelines.provenance.findings import printable
@@ -187,7 +186,7 @@ def _builder(manifest: dict[str, Any], facts: DubFacts, notes: list[str], stack:
     """The builder of a manifest with its ingredients: the source and the speech, with the manifests that they carry."""
     plain: list[dict[str, Any]] = []
     carriers: list[tuple[dict[str, Any], Carried]] = []
-    for label, url in ((SOURCE, facts.video), (SPEECH, facts.speech)):
+    for label, url in ingredients(facts).items():
         told = ingredient(facts, label)
         try:
             carried = stack.enter_context(carried_manifest(url))

@@ -194,7 +194,8 @@ def segment_ingredients(
         "code": provenance.code,
         # Pillow draws notices, and nothing else that a dub shows.
         "libraries": {**provenance.libraries, **({"pillow": _pillow()} if drawn else {})},
-        "face": face_identity(title.face),
+        "face": [face_identity(one.face) for one in dub.speakers] or face_identity(title.face),
+        "speakers": [fingerprint(one.speech) for one in dub.speakers],
         "length": dub.length,
         "ranges": dub.ranges,
         "exclude": dub.exclude,
@@ -262,7 +263,7 @@ def shot_ingredients(
         "detect_shots": engine.config.detect_shots,
         "find_faces": engine.config.find_faces,
         "video": video,
-        "face": face_identity(title.face),
+        "faces": [face_identity(face) for face in title.faces],
     }
 
 

@@ -19,6 +19,9 @@ REASON = pa.struct([pa.field("text", pa.string()), pa.field("at", pa.float64())]
 #: Consent of the person who is dubbed: the entries that the manifest gives (null: none).
 CONSENT = pa.struct([pa.field(name, pa.string()) for name in ("who", "when", "scope", "text", "url")])
 
+#: Who was dubbed with what, where a dub has several speakers (null: it has one).
+SPEAKER = pa.struct([pa.field(name, pa.string()) for name in ("face", "speech")])
+
 #: Columns on signed provenance: ``embedded``, ``sidecar`` or ``off``; the manifest's name; the signer's; when a time-stamp
 #: authority has seen the signature (``none``: it did not answer; empty: none was asked).
 PROVENANCE = ("provenance", "manifest_id", "signed_by", "time_stamp")
@@ -50,6 +53,7 @@ LEDGER = pa.schema(
         pa.field("reasons", pa.list_(REASON)),
         pa.field("notes", pa.list_(pa.string())),
         pa.field("consent", CONSENT),
+        pa.field("speakers", pa.list_(SPEAKER)),
         *(pa.field(name, pa.string()) for name in PROVENANCE),
         pa.field("watermark_id", pa.string()),
         pa.field("watermark", pa.string()),

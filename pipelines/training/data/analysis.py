@@ -111,9 +111,10 @@ class Analyst:
         sound_url = source.sound or source.url
         sound = load_audio(sound_url, SAMPLE_RATE)
         check_audible(sound, sound_url)
-        shots, anchors = _finished(look_through(source.url, info, face="largest"))
+        looked = _finished(look_through(source.url, info, faces=["largest"]))
         found, faceless = [], 0.0
-        for number, ((start, stop), anchor) in enumerate(zip(shots, anchors, strict=True)):
+        largest = zip(looked.shots, looked.anchors["largest"], strict=True)
+        for number, ((start, stop), anchor) in enumerate(largest):
             if anchor is None:
                 faceless += (stop - start) / float(info.average_rate or 25)
             else:

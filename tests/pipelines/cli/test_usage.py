@@ -76,7 +76,7 @@ def manifest(footage: Path, tmp_path: Path) -> str:
             "sftp:// needs the package paramiko, which is not installed: pip install",
         ),
         ({"video": "D:\\films\\a.mp4"}, "D:\\films\\a.mp4: looks like a Windows path"),
-        ({"more": ["--face", "upper"]}, "face: must be largest, left, right, a number"),
+        ({"more": ["--face", "upper"]}, "face: must be largest, left, right, speaking, a number"),
         ({"more": ["--face", "/no/face.jpg"]}, "the picture of --face: /no/face.jpg: no such file"),
         (
             {"more": ["--language", "german"]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import scalar, tensor
+from operators.columns import OTHERS, scalar, tensor
 from pipelines.engine.rows import empty_row, from_table, row_bytes, to_table
 
 SCHEMA = pa.schema(
@@ -54,6 +54,23 @@ def test_rows_of_any_length_survive_side_by_side() -> None:
                 assert after[name] == value
     sliced = from_table(table.slice(3, 1), SCHEMA)
     assert (sliced["crops"] == rows[3]["crops"]).all()
+
+
+def test_rows_inside_a_row_survive() -> None:
+    schema = SCHEMA.append(pa.field("others", OTHERS, nullable=False))
+    inner = [{**row(frames), "others": ()} for frames in (5, 0, 3)]
+    before = {**row(4), "others": tuple(inner)}
+    table = pa.concat_tables([to_table(row(2), schema), to_table(before, schema)])
+    assert from_table(table, schema)["others"] == ()
+    after = from_table(table, schema, 1)
+    assert (after["crops"] == before["crops"]).all()
+    assert len(after["others"]) == 3
+    for one, other in zip(after["others"], inner, strict=True):
+        assert one["others"] == ()
+        assert one["half"].shape == other["half"].shape
+        assert (one["half"] == other["half"]).all()
+        assert (one["flags"] == other["flags"]).all()
+    assert empty_row(schema, {"name": "bad"})["others"] == ()
 
 
 def test_tensors_are_views_on_both_sides() -> None:

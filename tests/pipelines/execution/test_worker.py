@@ -4,6 +4,7 @@ receipts behind the last stage.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pipelines.execution.batching import pack, unpack
 from pipelines.execution.worker import Group
 from pipelines.planning.fanout import output_segment_task
 from pipelines.planning.length_rules import OutputSegment
-from pipelines.planning.plans import DubTask, encode
+from pipelines.planning.plans import DubTask, SpeakerTask, decode, encode
 from pipelines.planning.segment_rows import PLANNED
 from pipelines.state.coordinator import MAX_ATTEMPTS, Coordinator, WorkKey, noted_reads
 from pipelines.state.run_directory import OutputSegmentId, RunDirectory
@@ -289,3 +290,30 @@ def test_counted_frames_of_a_stage() -> None:
     stage.stage.tick = heard.append
     assert list(stage.stage.counted("abc")) == ["a", "b", "c"]
     assert heard == [1, 1, 1]
+
+
+@pytest.mark.parametrize("groups", [[("brightness", "level")], [("brightness",), ("level",)]], ids=str)
+def test_each_person_of_a_row_has_its_own_columns(
+    footage: Path, tmp_path: Path, groups: list[tuple[str, ...]]
+) -> None:
+    """Of three people in the picture two speak; the one who is named first comes first, and all have the row's frames."""
+    row = planned_row(footage / "a.mp4", tmp_path, ("de",))
+    (task,) = decode(list[DubTask], row["dubs"])
+    speakers = [SpeakerTask(1, 2, "bob.wav"), SpeakerTask(2, 0, "anna.wav")]
+    row["dubs"] = encode([dataclasses.replace(task, speakers=speakers)])
+    boxes = [np.full(4, k, np.float32) for k in (1, 2)]
+    row["others"] = tuple({**row, "dubs": "", "others": (), "anchor": box} for box in boxes)
+    found = run_groups(engine_config(), groups, row, tmp_path)
+    assert [one["segment_id"] for one in found] == ["t/0/de/0", "t/0/de/1"]
+    for one in found:
+        (other,) = one["others"]
+        assert (one["speech"], one["speaker"], one["anchor"][0]) == ("bob.wav", 1, 2)
+        assert (other["speech"], other["speaker"], len(other["others"])) == ("anna.wav", 2, 0)
+        assert np.isnan(other["anchor"]).all()
+        assert (other["source"] == one["source"]).all()
+        assert other["level"].shape == one["level"].shape == one["source"].shape
+        assert (one["gate"] == 1).all()
+    row["dubs"] = encode([dataclasses.replace(task, speakers=[])])
+    for one in run_groups(engine_config(), groups, row, tmp_path):
+        assert not one["gate"].any()
+        assert one["others"] == ()

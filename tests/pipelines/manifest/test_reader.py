@@ -305,8 +305,8 @@ def test_what_stops_the_run(rows: list[dict[str, Any]], message: str) -> None:
         ),
         (
             {"id": "x", "video": "v", "speech": "s", "face": "upper"},
-            "face: must be largest, left, right, a number counted from the left (0 is the first), or the path of a picture such as "
-            "face.jpg; got 'upper'",
+            "face: must be largest, left, right, speaking, a number counted from the left (0 is the first), or the path of a picture "
+            "such as face.jpg; got 'upper'",
         ),
         ({"id": "x", "video": "v", "speech": "s", "face": "rigth"}, "got 'rigth' (did you mean 'right'?)"),
         (
@@ -496,7 +496,7 @@ def test_a_missing_file_names_both_places(tmp_path: Path, monkeypatch: pytest.Mo
     ("defaults", "message"),
     [
         ({"language": "german"}, "language: 'german' is an unknown language: did you mean 'deu'"),
-        ({"face": "upper"}, "face: must be largest, left, right"),
+        ({"face": "upper"}, "face: must be largest, left, right, speaking"),
         ({"length": "longest"}, "length: must be one of keep, trim"),
     ],
 )

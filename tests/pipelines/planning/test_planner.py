@@ -340,7 +340,7 @@ def test_shots_are_found_once(footage: Path, tmp_path: Path) -> None:
     plan(title_of(footage, tmp_path), tmp_path)
     (cache,) = (tmp_path / "plans").iterdir()
     known = read_checksummed(str(cache)) or {}
-    write_checksummed(str(cache), {**known, "shots": [[0, 24]], "anchors": [None]})
+    write_checksummed(str(cache), {**known, "shots": [[0, 24]], "people": [[]]})
     assert plan(title_of(footage, tmp_path), tmp_path)[0].shots == 1
     good = cache.read_text()
     for damaged in ("{", good.replace("24", "23"), "[]"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.manifest.titles import Dub, Title
+from pipelines.manifest.titles import Dub, Speaker, Title
 from pipelines.planning.plans import (
     Decision,
     DubPlan,
@@ -18,6 +18,7 @@ from pipelines.planning.plans import (
     OutputSegmentPlan,
     OutputSegmentTask,
     Receipt,
+    SpeakerTask,
     TitlePlan,
     decode,
     encode,
@@ -41,6 +42,7 @@ DUB = Dub(
     {"mode": "on"},
     (("0", "1.5"),),
     (("00:00:01:00", ""),),
+    (Speaker("left", "s.wav"),),
 )
 TITLE = Title(
     "epä 1", "v.mp4", (DUB, Dub("fra", "t.wav", "p.mp4")), "left", {"level": {"gain": 2}}, "row 3", "bad"
@@ -96,6 +98,7 @@ def test_every_field_comes_back() -> None:
     assert decode(Decision, encode(decision)) == decision
     tasks = [
         DubTask("deu", "s.wav", {"level": {"gain": 2}}, [OutputSegmentTask(0, "key", 7, -1, 3, 30, 5)]),
+        DubTask("ita", "u.wav", {}, [], [SpeakerTask(1, 0, "v.wav")], True),
         DubTask("fra", "t.wav", {}, [OutputSegmentTask(1, "key", 4, 1, 2, 0, pts=[5, 9], dubbed=[(0, 1)])]),
     ]
     assert decode(list[DubTask], encode(tasks)) == tasks

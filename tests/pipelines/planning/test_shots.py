@@ -12,7 +12,7 @@ import pytest
 
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from pipelines.planning.shots import look_through
+from pipelines.planning.shots import Looked, look_through
 from tests.pipelines.conftest import make_video
 
 
@@ -20,7 +20,7 @@ def looked_through(
     path: Path, face: str | None = None
 ) -> tuple[list[tuple[int, int]], list[np.ndarray | None]]:
     info = probe_video(str(path))
-    looking, frames = look_through(str(path), info, face=face), []
+    looking, frames = look_through(str(path), info, faces=[face] if face else []), []
     while True:
         try:
             frames.append(next(looking))
@@ -28,7 +28,8 @@ def looked_through(
             assert frames == (list(range(info.n_frames)) if info.n_frames > 1 or face else []), (
                 "each frame is decoded once"
             )
-            return end.value
+            looked: Looked = end.value
+            return looked.shots, looked.anchors[face] if face else [None] * len(looked.shots)
 
 
 def shots_of(path: Path) -> list[tuple[int, int]]:

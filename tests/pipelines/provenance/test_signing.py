@@ -216,7 +216,7 @@ def test_the_manifest_beside_an_output_is_there_before_it(
 
 
 def test_a_watermark_is_bound_to_the_manifest() -> None:
-    facts = DubFacts("k", "o.mp4", "v.mp4", "s.wav", watermark_id="00112233aabbccdd")
+    facts = DubFacts("k", "o.mp4", "v.mp4", ("s.wav",), watermark_id="00112233aabbccdd")
     told = dub_manifest(facts, "video/mp4")
     bound = soft_binding("00112233aabbccdd")
     assert bound in told["assertions"]
@@ -232,7 +232,11 @@ def test_a_watermarked_file_validates_and_verify_finds_the_id(footage: Path, tmp
     target = tmp_path / "w.mp4"
     target.write_bytes((footage / "a.mp4").read_bytes())
     facts = DubFacts(
-        "k", str(target), str(footage / "a.mp4"), str(footage / "exact.wav"), watermark_id="00112233aabbccdd"
+        "k",
+        str(target),
+        str(footage / "a.mp4"),
+        (str(footage / "exact.wav"),),
+        watermark_id="00112233aabbccdd",
     )
     signed = sign_output(target, facts, made)
     assert signed.manifest_id == manifest_id("k")

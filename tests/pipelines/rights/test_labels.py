@@ -247,12 +247,12 @@ def test_another_notice_is_another_dub(footage: Path, tmp_path: Path) -> None:
 def test_the_signed_actions_tell_of_it() -> None:
     """The dubbing changes the lips alone; a notice is an action of its own."""
     facts = DubFacts(
-        "k", "o.mp4", "v.mp4", "s.wav", notice=label_text({"render": {"crf": 1}, "paste": {"label": "AI"}})
+        "k", "o.mp4", "v.mp4", ("s.wav",), notice=label_text({"render": {"crf": 1}, "paste": {"label": "AI"}})
     )
     told = {action["action"]: action for action in actions(facts)}
     assert told["c2pa.addedText"]["description"] == "the notice 'AI'"
     assert "c2pa.addedText" not in [
-        one["action"] for one in actions(DubFacts("k", "o.mp4", "v.mp4", "s.wav"))
+        one["action"] for one in actions(DubFacts("k", "o.mp4", "v.mp4", ("s.wav",)))
     ]
 
 

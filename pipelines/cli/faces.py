@@ -1,0 +1,83 @@
+"""`retalk faces`: who is in a video."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.arguments import Parser
+from pipelines.errors import DONE, UsageError
+
+DESCRIPTION = """\
+Show who is in a video: a picture of each person, how long they are seen and how long they speak. The pictures can be given as --face, or as
+the faces of speakers.
+
+Written into DIR: person-1.jpg and so on, by the time that people are seen; faces.jpg, some pictures of each in a row; faces.json; and
+index.html, which shows all of it."""
+EXAMPLES = """\
+Examples:
+
+  retalk faces panel.mp4 -o people/
+  retalk dub panel.mp4 --speaker people/person-1.jpg=anna.wav --speaker people/person-2.jpg=bob.wav -o out.mp4
+
+Exit codes: 0 done; 2 wrong usage, or no face is seen."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `faces` to the subparsers of `retalk`."""
+    command: Parser = commands.add_parser(
+        "faces", help="show who is in a video", description=DESCRIPTION, epilog=EXAMPLES
+    )
+    command.add_argument("video", metavar="VIDEO", help="the video, any fsspec URL")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder for the pictures and the page"
+    )
+    command.add_argument(
+        "--no-speaking",
+        action="store_true",
+        help="do not find out who speaks, for which all faces are followed through the whole video",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print the content of faces.json, and nothing else"
+    )
+    command.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    command.set_defaults(run=show_faces)
+
+
+def show_faces(args: argparse.Namespace) -> int:
+    """Write and print the people of a video.
+
+    Raises:
+        UsageError: the video cannot be read, shows nobody, or the folder cannot be written.
+    """
+    from pipelines.monitoring.formatting import duration
+    from pipelines.monitoring.progress import Progress
+    from pipelines.monitoring.terminal import table
+    from pipelines.review.faces import list_faces
+
+    with Progress(None if args.quiet else sys.stderr) as shown:
+        try:
+            found = list_faces(args.video, Path(args.output), not args.no_speaking, shown.phase)
+        except (ValueError, OSError) as problem:
+            raise UsageError(str(problem)) from problem
+    if args.json:
+        print(json.dumps(found))
+        return DONE
+    rows = [["person", "picture", "seen", "share", "shots", "first seen", "speaks"]]
+    for one in found["people"]:
+        rows.append(
+            [
+                str(one["person"]),
+                str(Path(args.output, one["face"])),
+                duration(one["seconds"]),
+                f"{100 * one['share']:.0f} %",
+                str(one["shots"]),
+                duration(one["first"]),
+                "" if one["speaking"] is None else f"{one['speaking']:.1f} s",
+            ]
+        )
+    print("\n".join(table(rows)))
+    return DONE

@@ -1,0 +1,70 @@
+"""Finding the speaker: drawn mouths that follow a sound, another one, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from operators.faces.speaking import NOBODY, find_turns
+
+RATE = 25
+
+
+def talk(seed: int, seconds: float = 12.0) -> np.ndarray:
+    """float64[T] of standard deviation 1: syllables come and go about four times a second."""
+    noise = np.random.default_rng(seed).normal(size=round(seconds * RATE))
+    track = gaussian_filter1d(noise, 1.6, mode="wrap")
+    return (track - track.mean()) / track.std()
+
+
+def mouth(track: np.ndarray, seed: int, lag: int = 0) -> np.ndarray:
+    """An opening in eye distances that follows a track with as much noise as landmarks have."""
+    noise = gaussian_filter1d(np.random.default_rng(seed).normal(size=len(track)), 1, mode="wrap")
+    return 0.1 + 0.04 * np.roll(track, lag) + 0.04 * noise
+
+
+SOUND, OTHER = talk(1), talk(2)
+TIMES = np.arange(len(SOUND)) / RATE
+SPEECH = np.zeros(len(SOUND))
+STILL = 0.02 + 0.002 * talk(3)
+
+
+@pytest.mark.parametrize("lag", [-7, 0, 2])
+def test_the_mouth_that_follows_the_sound_speaks_whatever_the_others_do(lag: int) -> None:
+    mouths = np.array([mouth(OTHER, 10), mouth(SOUND, 11, lag), STILL])
+    turns = find_turns(mouths, SOUND, SPEECH, TIMES)
+    assert (turns.speaker == 1).mean() > 0.95
+
+
+def test_a_voice_from_off_screen_moves_nobody() -> None:
+    turns = find_turns(np.array([mouth(OTHER, 10), mouth(talk(4), 12), STILL]), SOUND, SPEECH, TIMES)
+    assert (turns.speaker == NOBODY).all()
+
+
+def test_one_mouth_that_talks_about_something_else_is_left_alone() -> None:
+    assert (find_turns(mouth(OTHER, 10)[None], SOUND, SPEECH, TIMES).speaker == NOBODY).all()
+    assert (find_turns(mouth(SOUND, 10)[None], SOUND, SPEECH, TIMES).speaker == 0).mean() > 0.95
+
+
+def test_turns_change_where_the_speaker_does() -> None:
+    half = len(SOUND) // 2
+    first, second = np.array([mouth(SOUND, 13), STILL]), np.array([STILL, mouth(SOUND, 14)])
+    mouths = np.concatenate([first[:, :half], second[:, half:]], axis=1)
+    speaker = find_turns(mouths, SOUND, SPEECH, TIMES).speaker
+    assert (speaker[: half - RATE] == 0).all()
+    assert (speaker[half + RATE :] == 1).all()
+
+
+def test_two_mouths_that_follow_one_sound_are_not_told_apart() -> None:
+    """Wrong is worse than none."""
+    turns = find_turns(np.array([mouth(SOUND, 15), mouth(SOUND, 16)]), SOUND, SPEECH, TIMES)
+    assert (turns.speaker == NOBODY).all()
+    assert turns.unsure.mean() > 0.9
+
+
+def test_nobody_speaks_in_silence_or_unseen() -> None:
+    mouths = np.array([mouth(SOUND, 11), np.full(len(SOUND), np.nan)])
+    assert (find_turns(mouths, SOUND, np.ones(len(SOUND)), TIMES).speaker == NOBODY).all()
+    assert (find_turns(mouths[1:], SOUND, SPEECH, TIMES).speaker == NOBODY).all()
+    assert find_turns(np.zeros((0, 5)), SOUND[:5], SPEECH[:5], TIMES[:5]).speaker.tolist() == [NOBODY] * 5

@@ -1,0 +1,36 @@
+"""Speakers of a segment and their speeches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.manifest.titles import Dub, Speaker, Title
+from pipelines.planning.plans import SpeakerTask
+from pipelines.planning.speakers import speakers_in
+
+ANNA, BOB = np.arange(4, dtype=np.float32), np.arange(4, 8, dtype=np.float32)
+DUB = Dub("deu", "mix.wav", "o.mp4", speakers=(Speaker("anna.jpg", "anna.wav"), Speaker("left", "bob.wav")))
+TITLE = Title("t", "v.mp4", (DUB, Dub("fra", "f.wav", "p.mp4")), face="right")
+
+
+def test_each_face_has_its_speech() -> None:
+    both = [("anna.jpg", ANNA), ("left", BOB), ("right", ANNA)]
+    assert speakers_in(TITLE, DUB, both) == [SpeakerTask(0, 0, "anna.wav"), SpeakerTask(1, 1, "bob.wav")]
+    assert speakers_in(TITLE, TITLE.dubs[1], both) == [SpeakerTask(0, 2, "f.wav")]
+
+
+def test_who_is_not_in_the_shot_is_left_out() -> None:
+    assert speakers_in(TITLE, DUB, [("left", BOB)]) == [SpeakerTask(1, 0, "bob.wav")]
+    assert speakers_in(TITLE, DUB, []) == []
+    assert speakers_in(TITLE, TITLE.dubs[1], [("left", BOB)]) == []
+
+
+def test_one_face_speaks_once() -> None:
+    assert speakers_in(TITLE, DUB, [("anna.jpg", ANNA), ("left", ANNA.copy())]) == [
+        SpeakerTask(0, 0, "anna.wav")
+    ]
+
+
+def test_a_title_with_one_face_is_as_ever() -> None:
+    title = Title("t", "v.mp4", (TITLE.dubs[1],))
+    assert speakers_in(title, title.dubs[0], [("largest", ANNA)]) is None

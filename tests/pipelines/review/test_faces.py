@@ -1,0 +1,48 @@
+"""The people of a title: pictures that are choices of a face, seconds, and who speaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from operators.faces.anchors import FaceError
+from pipelines.cli import main as cli
+from pipelines.review.faces import list_faces
+from tests.operators.faces.footage import astronaut, carphone, encode
+from tests.pipelines.conftest import make_video
+
+
+@pytest.fixture(scope="module")
+def title(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twelve frames of a man and a woman, eighteen of the woman alone; no sound."""
+    lady = cv2.resize(astronaut()[0:300, 70:370], (288, 288), interpolation=cv2.INTER_AREA)
+    men = [cv2.resize(frame, (352, 288), interpolation=cv2.INTER_AREA) for frame in carphone()[:12]]
+    both = [np.hstack([man, lady]) for man in men]
+    alone = [np.hstack([np.full_like(men[0], 90), lady])] * 18
+    return encode(tmp_path_factory.mktemp("faces") / "two.mp4", [*both, *alone], rate=12)
+
+
+def test_each_person_has_a_picture_and_seconds(
+    title: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["faces", title, "-o", str(tmp_path / "people"), "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((tmp_path / "people" / "faces.json").read_text())
+    woman, man = found["people"]
+    assert (woman["seconds"], man["seconds"]) == pytest.approx((2.5, 1.0), abs=0.1)
+    assert (woman["shots"], man["shots"]) == (2, 1)
+    assert "nobody_speaks" not in found, "there is no sound"
+    names = sorted(path.name for path in (tmp_path / "people").iterdir())
+    assert names == ["faces.jpg", "faces.json", "index.html", "person-1.jpg", "person-2.jpg"]
+    page = (tmp_path / "people" / "index.html").read_text()
+    assert page.count("person-2.jpg") == 2
+
+
+def test_nobody_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match=r"v\.mp4: no face found"):
+        list_faces(str(make_video(tmp_path / "v.mp4", frames=6)), tmp_path / "people")
+    assert not (tmp_path / "people").exists()
