@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
 from operators.faces.dlib_backend import MODELS
 
-BackendName = Literal["auto", "dlib", "face-alignment"]
+if TYPE_CHECKING:
+    from operators.faces.mesh_backend import MeshLook
+
+BackendName = Literal["auto", "dlib", "face-alignment", "mesh"]
 
 
 class FaceBackend(Protocol):
@@ -37,6 +40,16 @@ class FaceBackend(Protocol):
         """Score, as `detect`'s, of the face that should fill a canonical crop; -1: none."""
 
 
+@runtime_checkable
+class PictureBackend(FaceBackend, Protocol):
+    """A backend that crops pictures itself and gives a dense mesh (`mesh_backend.MeshBackend`)."""
+
+    def look(
+        self, picture: np.ndarray, transform: np.ndarray, mesh: np.ndarray | None, guesses: int
+    ) -> MeshLook:
+        """The face in an RGB picture, where a transform to the canonical crop or a mesh says it is."""
+
+
 def make_backend(name: BackendName, device: str) -> FaceBackend:
     """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a
     GPU is there, else dlib.
@@ -47,8 +60,10 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     """
     from operators.faces.fan_backend import FaceAlignmentBackend, is_installed, missing_weights
 
-    if name not in ("auto", "dlib", "face-alignment"):
-        raise ValueError(f"face backend {name!r} is unknown: use auto, dlib or face-alignment")
+    if name not in get_args(BackendName):
+        raise ValueError(f"face backend {name!r} is unknown: use one of {', '.join(get_args(BackendName))}")
+    if name == "mesh":
+        return _shared_mesh(device)
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
     if name == "face-alignment" or (
         name == "auto" and device.startswith("cuda") and is_installed() and not missing_weights()
@@ -64,7 +79,24 @@ def backend_models(name: BackendName) -> tuple[str, ...]:
     fan = (DETECTOR_FILE, LANDMARKS_FILE)
     if name == "face-alignment":
         return fan
+    if name == "mesh":
+        return ()
     return (*MODELS, *(fan if name == "auto" and is_installed() and not missing_weights() else ()))
+
+
+def backend_files(name: BackendName) -> tuple[str, ...]:
+    """Files of the weights' catalogue without which a backend cannot be made."""
+    from operators.faces.mesh_backend import FILES
+
+    return FILES if name == "mesh" else ()
+
+
+@functools.cache
+def _shared_mesh(device: str) -> FaceBackend:
+    """One for the process and device; it keeps no state."""
+    from operators.faces.mesh_backend import MeshBackend
+
+    return MeshBackend(device)
 
 
 @functools.cache

@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
-from operators.faces.backend import FaceBackend
+from operators.faces.backend import FaceBackend, PictureBackend
 from operators.faces.canonical import transform_of_box, transform_of_landmarks, warp
+from operators.faces.mesh_backend import to_68
 from operators.faces.search import find_at_scale, separation
 from operators.numeric.affine import apply, invert
 
@@ -34,7 +36,8 @@ class Look:
         spread: float64[68], uncertainty in eye distances.
         score: the detector's.
         transform: float64[2, 3], picture -> crop.
-        crop: uint8[SIDE, SIDE(, 3)].
+        crop: uint8[SIDE, SIDE(, 3)]; luma where there is a mesh.
+        mesh: float64[478, 3] of a backend that gives one (`backend.PictureBackend`), picture pixels.
     """
 
     landmarks: np.ndarray
@@ -42,14 +45,33 @@ class Look:
     score: float
     transform: np.ndarray
     crop: np.ndarray
+    mesh: np.ndarray | None = None
+
+
+def crop_of(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Canonical crop of a picture as `Look.crop` is."""
+    crop = warp(picture, transform)
+    return cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if isinstance(backend, PictureBackend) else crop
 
 
 def look(
-    backend: FaceBackend, picture: np.ndarray, transform: np.ndarray, score: float, guesses: int = 0
+    backend: FaceBackend,
+    picture: np.ndarray,
+    transform: np.ndarray,
+    score: float,
+    guesses: int = 0,
+    mesh: np.ndarray | None = None,
 ) -> Look:
-    """Landmarks of the face that a transform points at; each guess first moves the crop to where the
-    landmarks say the face is.
+    """Landmarks of the face that a transform, or the mesh that is expected, points at; each guess first moves the crop to where
+    the landmarks say the face is. A backend that judges faces itself puts its own in the place of ``score``.
     """
+    if isinstance(backend, PictureBackend):
+        seen = backend.look(picture, transform, mesh, guesses)
+        points = to_68(seen.mesh)
+        transform = transform_of_landmarks(points)
+        return Look(
+            points, seen.spread, seen.score, transform, crop_of(backend, picture, transform), seen.mesh
+        )
     for _ in range(guesses):
         points, _ = backend.landmarks(warp(picture, transform), exact=False)
         transform = transform_of_landmarks(apply(invert(transform), points))
@@ -84,10 +106,16 @@ class Seeder:
             apart = separation(boxes, self.anchor)
             if (apart < NEAR).any():
                 best = int(np.argmin(apart - 0.2 * scores))
-                return look(
+                seen = look(
                     self.backend, picture, transform_of_box(boxes[best], turn), float(scores[best]), guesses=2
                 )
+                if self._confirmed(seen):
+                    return seen
         return None
+
+    def _confirmed(self, seen: Look) -> bool:
+        """A mesh tells a face from a pattern better than any detector does."""
+        return seen.mesh is None or seen.score > 0
 
     def anywhere(self, picture: np.ndarray) -> Look | None:
         """The face at the anchor, or else the nearest elsewhere that is recognised."""
@@ -100,6 +128,6 @@ class Seeder:
             seen = look(
                 self.backend, picture, transform_of_box(boxes[index]), float(scores[index]), guesses=2
             )
-            if self.recognise(picture, seen.landmarks):
+            if self._confirmed(seen) and self.recognise(picture, seen.landmarks):
                 return seen
         return None

@@ -14,7 +14,7 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.faces import smoothing, tracking, validity
 from operators.faces.appearance import COLUMNS, ROWS
-from operators.faces.backend import BackendName, FaceBackend, backend_models, make_backend
+from operators.faces.backend import BackendName, FaceBackend, backend_files, backend_models, make_backend
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
 from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
@@ -34,7 +34,8 @@ class DetectOptions:
     """Options of the stage "detect".
 
     Attributes:
-        backend: "dlib", "face-alignment", or "auto" (`backend.make_backend`).
+        backend: "dlib", "face-alignment", "mesh" (`retalk models pull face_landmarker.task face_detection_full_range.tflite`), or
+            "auto": face-alignment where it is installed and a GPU is there, else dlib.
         crops: also write `crop_box` of every frame.
         max_yaw: degrees; faces turned further are not usable.
         references: frames of the shot that show what the free face looks like.
@@ -110,6 +111,10 @@ class DetectFaces(Stage):
     def bundled_models(self, options: DetectOptions) -> tuple[str, ...]:
         """See `Stage.bundled_models`."""
         return backend_models(options.backend)
+
+    def model_files(self, options: DetectOptions) -> tuple[str, ...]:
+        """See `Stage.model_files`."""
+        return backend_files(options.backend)
 
     def setup(self, device: str) -> None:
         """Load the backend."""

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from operators.faces.appearance import patch_of
-from operators.faces.canonical import EYE, STABLE, transform_of_landmarks, warp
+from operators.faces.canonical import EYE, STABLE, transform_of_landmarks
 from operators.faces.geometry import MOUTH, eye_distance
-from operators.faces.seed import Look, Seeder, look
+from operators.faces.seed import Look, Seeder, crop_of, look
 from operators.numeric.affine import apply, compose, invert, robust_similarity
 
 #: Frames between grid frames.
@@ -141,24 +141,29 @@ class Tracker:
         return self._sighting(before, motion, picture)
 
     def _motion(self, before: Look, picture: np.ndarray) -> np.ndarray | None:
-        motion = head_motion(
-            before.crop, warp(picture, before.transform), apply(before.transform, before.landmarks)
-        )
+        crop = crop_of(self._seeder.backend, picture, before.transform)
+        motion = head_motion(before.crop, crop, apply(before.transform, before.landmarks))
         return (
             None if motion is None else compose(invert(before.transform), compose(motion, before.transform))
         )
 
     def _follow(self, before: Look, motion: np.ndarray | None, index: int, picture: np.ndarray) -> None:
         expected = before.landmarks if motion is None else apply(motion, before.landmarks)
+        mesh = before.mesh
+        if mesh is not None and motion is not None:
+            mesh = apply(motion, mesh[:, :2])
         seen = look(
             self._seeder.backend,
             picture,
             transform_of_landmarks(expected),
             float("nan"),
             guesses=int(motion is None),
+            mesh=mesh,
         )
-        if index % CONFIRM == 0 or motion is None:
-            seen.score = self._seeder.backend.confirm(seen.crop)
+        judged = not np.isnan(seen.score)
+        if index % CONFIRM == 0 or motion is None or judged:
+            if not judged:
+                seen.score = self._seeder.backend.confirm(seen.crop)
             if seen.score < LOST and (self._doubtful or motion is None):
                 self._look = None
                 return
@@ -187,7 +192,8 @@ class Tracker:
             return None
         lost, left = self._ghost
         self._ghost = (lost, left - 1) if left > 1 else None
-        patch = patch_of(warp(picture, lost.transform), apply(lost.transform, lost.landmarks))
+        crop = crop_of(self._seeder.backend, picture, lost.transform)
+        patch = patch_of(crop, apply(lost.transform, lost.landmarks))
         return Sighting(np.full((68, 2), np.nan), float("nan"), float("nan"), None, True, True, patch)
 
 

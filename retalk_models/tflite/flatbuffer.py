@@ -42,7 +42,12 @@ OPERATORS = {
 #: Names of the options of an operator, each with its field and its format: "b" an enumeration or truth value, "i" a number.
 OPTIONS: dict[str, tuple[tuple[str, int, str], ...]] = {
     "CONV_2D": (("valid", 0, "b"), ("stride_w", 1, "i"), ("stride_h", 2, "i"), ("activation", 3, "b")),
-    "DEPTHWISE_CONV_2D": (("valid", 0, "b"), ("stride_w", 1, "i"), ("stride_h", 2, "i"), ("activation", 4, "b")),
+    "DEPTHWISE_CONV_2D": (
+        ("valid", 0, "b"),
+        ("stride_w", 1, "i"),
+        ("stride_h", 2, "i"),
+        ("activation", 4, "b"),
+    ),
     "MAX_POOL_2D": (
         ("valid", 0, "b"),
         ("stride_w", 1, "i"),
@@ -189,7 +194,9 @@ def _kind(code: _Table) -> str:
     # Old files have the number in the first field, a byte; new ones in the fourth, and 127 or the number in the first.
     number = max(code.number(0, "b"), code.number(3, "i"))
     if number not in OPERATORS:
-        raise ValueError(f"TensorFlow Lite operator {number} is not supported; known: {', '.join(OPERATORS.values())}")
+        raise ValueError(
+            f"TensorFlow Lite operator {number} is not supported; known: {', '.join(OPERATORS.values())}"
+        )
     return OPERATORS[number]
 
 
@@ -207,6 +214,8 @@ def _tensor(tensor: _Table, buffers: list[_Table]) -> TensorInfo:
 def _operator(operator: _Table, kinds: list[str]) -> Operator:
     kind = kinds[operator.number(0, "I")]
     table = operator.table(4)
-    number: Callable[..., int] = table.number if table is not None else lambda field, form="i", default=0: default
+    number: Callable[..., int] = (
+        table.number if table is not None else lambda field, form="i", default=0: default
+    )
     options = {name: number(field, form) for name, field, form in OPTIONS.get(kind, ())}
     return Operator(kind, _numbers(operator.array(1, "<i4")), _numbers(operator.array(2, "<i4")), options)

@@ -111,7 +111,11 @@ class TFLiteNetwork(nn.Module):
         weight = torch.from_numpy(np.array(kernel, np.float32)).permute(axes)
         bias = self._buffer(self._constant(op.inputs[2])) if len(op.inputs) > 2 and op.inputs[2] >= 0 else ""
         groups = weight.shape[0] if depthwise else 1
-        if weight.shape[2:] == (1, 1) and not depthwise and op.options["stride_h"] == op.options["stride_w"] == 1:
+        if (
+            weight.shape[2:] == (1, 1)
+            and not depthwise
+            and op.options["stride_h"] == op.options["stride_w"] == 1
+        ):
             return self._pointwise(op, self._buffer(weight[:, :, 0, 0].contiguous()), bias)
         name = self._buffer(weight.contiguous(memory_format=torch.channels_last))
         stride = (op.options["stride_h"], op.options["stride_w"])

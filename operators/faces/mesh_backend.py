@@ -1,0 +1,196 @@
+"""The second generation of Google's face mesh: 478 points, their presence, and the full-range face detector (docs/face-mesh.md).
+
+The mesh wants a crop of its own out of the picture, in colour, fitted to the mesh of the frame before; so this backend looks at
+pictures (`backend.PictureBackend`) and not at canonical crops. What the rest of the code needs is the 68 points of `to_68`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from operators.faces.canonical import BOX_EYES, EYE, TEMPLATE, warp
+from operators.faces.geometry import EYES, eye_distance
+from operators.numeric.affine import apply, compose, invert, similarity
+from retalk_models.registry.registry import default_registry
+
+#: Names in the weights' catalogue: mesh, detector.
+MESH_FILE, DETECTOR_FILE = "face_landmarker.task", "face_detection_full_range.tflite"
+FILES = (MESH_FILE, DETECTOR_FILE)
+#: Vertices of the points 17-67, in the order of the 68 points; where two are given the point lies between them.
+_DIRECT: tuple[int | tuple[int, int], ...] = (
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
+    *(168, 6, 195, 4, 240, 97, 2, 326, 460),  # nose
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
+    *(61, (39, 40), 37, 0, 267, (269, 270), 291, (405, 321), 314, 17, 84, (181, 91)),  # outer lips
+    *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
+)
+_FIRST = np.array([v if isinstance(v, int) else v[0] for v in _DIRECT])
+_SECOND = np.array([v if isinstance(v, int) else v[1] for v in _DIRECT])
+#: Outline of the face below the eyes, from ear to chin and from chin to ear: points slide along it, so that the seventeen of the
+#: jaw are put on it at equal distances.
+_LEFT_OUTLINE = np.array([127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152])
+_RIGHT_OUTLINE = np.array([152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356])
+#: Presence is a logit: a score of 0, as likely a face as not, is 5; a lost face (`tracking.LOST`) is 0, a clear one 21 or more.
+PRESENT, PRESENCE_UNIT = 5.0, 16.0
+#: Logits of the detector for one unit of score: sure faces are near 1.
+DETECTOR_UNIT = 2.5
+#: Its boxes are this many eye distances wide.
+DETECTOR_EYES = 2.47
+#: Two crops whose answers are averaged: shifts in crop sides, enlargement and turn in degrees, balanced.
+_VARIANTS = ((0.03, 0.015, 0.03, 1.7), (-0.03, -0.015, -0.03, -1.7))
+#: Turns tried where a face lies on its side, degrees.
+_TURNS = (-35.0, 35.0, -70.0, 70.0)
+
+
+def missing_files() -> list[str]:
+    """Model files of this backend that are not here."""
+    return default_registry().missing(FILES)
+
+
+def to_68(mesh: np.ndarray) -> np.ndarray:
+    """The 68 points float64[..., 68, 2] of meshes float64[..., 478, 2 or more], by index and, for the jaw, along the outline."""
+    xy = np.asarray(mesh, np.float64)[..., :2]
+    jaw = [_along(xy[..., line, :], 9) for line in (_LEFT_OUTLINE, _RIGHT_OUTLINE)]
+    rest = (xy[..., _FIRST, :] + xy[..., _SECOND, :]) / 2
+    return np.concatenate([jaw[0], jaw[1][..., 1:, :], rest], -2)
+
+
+def _along(line: np.ndarray, count: int) -> np.ndarray:
+    """float64[..., count, 2]: points at equal distances along polylines float64[..., n, 2], ends included."""
+    flat = line.reshape(-1, *line.shape[-2:])
+    out = np.empty((len(flat), count, 2))
+    for i, points in enumerate(flat):
+        length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        wanted = np.linspace(0, length[-1], count)
+        out[i] = np.stack([np.interp(wanted, length, points[:, axis]) for axis in (0, 1)], -1)
+    return out.reshape(*line.shape[:-2], count, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshLook:
+    """What the networks say of a face.
+
+    Attributes:
+        mesh: float64[478, 3], x and y in pixels of the picture, z on their scale, smaller is nearer.
+        spread: float64[68], how far the answers for two crops are apart, eye distances; 0 for a single crop.
+        score: of the presence; 0 is as likely a face as not, clear ones are near 1.
+    """
+
+    mesh: np.ndarray
+    spread: np.ndarray
+    score: float
+
+
+class MeshBackend:
+    """Detector and mesh on RGB pictures.
+
+    Args:
+        device: torch device.
+
+    Raises:
+        WeightsError: model files are missing; the message has the command that brings them.
+    """
+
+    name = "mesh"
+    colour = True
+
+    def __init__(self, device: str) -> None:
+        from retalk_models.tflite.face import STABLE, FaceDetector, FaceLandmarker
+
+        paths = default_registry().require(FILES)
+        self.networks = FaceLandmarker(paths[MESH_FILE], device)
+        self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device)
+        self._stable, self._template = STABLE, self.networks.template
+        self._side = self.networks.side
+        # Canonical crop to the mesh's: eyes to eyes.
+        # The canonical face has no irises, and the 68 points need none.
+        front = to_68(np.concatenate([self._template, np.zeros((10, 2))]))
+        zoom = float(eye_distance(front)) / EYE
+        here, there = TEMPLATE[EYES].mean(0), front[EYES].mean(0)
+        self._of_canonical = np.array(
+            [[zoom, 0, there[0] - zoom * here[0]], [0, zoom, there[1] - zoom * here[1]]]
+        )
+
+    def detect(self, picture: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Faces in RGB uint8[h, w, 3]: squares as the dlib detector's, float32[n, 4], and scores float32[n], best first.
+
+        Where full range finds nothing, short range has a look: it sees faces that lie on their side.
+        """
+        found = self._detector(picture, threshold * DETECTOR_UNIT)
+        if not len(found.scores):
+            found = self.networks.detector(picture, threshold * DETECTOR_UNIT)
+        middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+        half = (
+            (found.boxes[:, 2:] - found.boxes[:, :2]).mean(1, keepdims=True) / 2 * (BOX_EYES / DETECTOR_EYES)
+        )
+        boxes = np.concatenate([middle - half, middle + half], 1)
+        return boxes.reshape(-1, 4).astype(np.float32), found.scores / np.float32(DETECTOR_UNIT)
+
+    def landmarks(self, crop: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Points float64[68, 2] in a canonical RGB crop, a little less exact than `look`, for the crop cuts the mesh's off at the
+        edges; and their spread float64[68].
+        """
+        seen = self._see(crop, self._of_canonical, exact)
+        return to_68(seen.mesh), seen.spread
+
+    def confirm(self, crop: np.ndarray) -> float:
+        """Score of the face that fills a canonical RGB crop."""
+        return self._see(crop, self._of_canonical, exact=False).score
+
+    def look(
+        self, picture: np.ndarray, transform: np.ndarray, mesh: np.ndarray | None, guesses: int
+    ) -> MeshLook:
+        """The face in a picture.
+
+        Args:
+            picture: uint8[h, w, 3], RGB.
+            transform: float64[2, 3], picture to canonical crop: about where the face is, if no mesh is known.
+            mesh: float64[478, 2 or more], where it is expected in the picture; None: not known.
+            guesses: how often to look with a single crop first, each time with the crop where the last look says the face is.
+        """
+        place = compose(self._of_canonical, transform) if mesh is None else self._fit(mesh)
+        if guesses:
+            first = self._see(picture, place, exact=False)
+            if first.score < 0:
+                turned = [self._see(picture, self._turned(place, turn), exact=False) for turn in _TURNS]
+                first = max([first, *turned], key=lambda seen: seen.score)
+            place = self._fit(first.mesh)
+        for _ in range(guesses - 1):
+            place = self._fit(self._see(picture, place, exact=False).mesh)
+        return self._see(picture, place, exact=True)
+
+    def _fit(self, mesh: np.ndarray) -> np.ndarray:
+        """Picture to crop, by the points that move least: a box around all of them would breathe with the mouth."""
+        return similarity(mesh[self._stable, :2], self._template[self._stable])
+
+    def _turned(self, place: np.ndarray, degrees: float) -> np.ndarray:
+        middle = (self._side - 1) / 2
+        turn = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)
+        return compose(turn, place)
+
+    def _see(self, picture: np.ndarray, place: np.ndarray, exact: bool) -> MeshLook:
+        places = [place]
+        if exact:
+            middle = (self._side - 1) / 2
+            places = []
+            for x, y, larger, degrees in _VARIANTS:
+                moved = cv2.getRotationMatrix2D((middle, middle), degrees, 1 + larger)
+                moved[:, 2] += np.array([x, y]) * self._side
+                places.append(compose(moved, place))
+        crops = np.stack([warp(picture, one, self._side) for one in places])
+        answers, presence = self.networks.mesh(crops)
+        meshes = []
+        for answer, one in zip(answers, places, strict=True):
+            back = invert(one)
+            depth = answer[:, 2:] * float(np.hypot(back[0, 0], back[1, 0]))
+            meshes.append(np.concatenate([apply(back, answer[:, :2]), depth], 1))
+        mesh = np.mean(meshes, 0)
+        points = to_68(mesh)
+        spread = np.zeros(68)
+        if exact:
+            scatter = np.stack([to_68(one) for one in meshes]).var(0).sum(-1)
+            spread = np.sqrt(scatter) / max(float(eye_distance(points)), 1e-6)
+        return MeshLook(mesh, spread, float(presence.mean() - PRESENT) / PRESENCE_UNIT)
