@@ -45,9 +45,16 @@ class PictureBackend(FaceBackend, Protocol):
     """A backend that crops pictures itself and gives a dense mesh (`mesh_backend.MeshBackend`)."""
 
     def look(
-        self, picture: np.ndarray, transform: np.ndarray, mesh: np.ndarray | None, guesses: int
+        self,
+        picture: np.ndarray,
+        transform: np.ndarray,
+        mesh: np.ndarray | None,
+        guesses: int,
+        exact: bool,
     ) -> MeshLook:
-        """The face in an RGB picture, where a transform to the canonical crop or a mesh says it is."""
+        """The face in an RGB picture, where a transform to the canonical crop or a mesh says it is; ``exact=False`` is quicker and
+        gives no spread.
+        """
 
 
 def make_backend(name: BackendName, device: str) -> FaceBackend:

@@ -141,7 +141,12 @@ class MeshBackend:
         return self._see(crop, self._of_canonical, exact=False).score
 
     def look(
-        self, picture: np.ndarray, transform: np.ndarray, mesh: np.ndarray | None, guesses: int
+        self,
+        picture: np.ndarray,
+        transform: np.ndarray,
+        mesh: np.ndarray | None,
+        guesses: int,
+        exact: bool,
     ) -> MeshLook:
         """The face in a picture.
 
@@ -150,6 +155,7 @@ class MeshBackend:
             transform: float64[2, 3], picture to canonical crop: about where the face is, if no mesh is known.
             mesh: float64[478, 2 or more], where it is expected in the picture; None: not known.
             guesses: how often to look with a single crop first, each time with the crop where the last look says the face is.
+            exact: two crops, for points with less noise and a spread.
         """
         place = compose(self._of_canonical, transform) if mesh is None else self._fit(mesh)
         if guesses:
@@ -160,7 +166,7 @@ class MeshBackend:
             place = self._fit(first.mesh)
         for _ in range(guesses - 1):
             place = self._fit(self._see(picture, place, exact=False).mesh)
-        return self._see(picture, place, exact=True)
+        return self._see(picture, place, exact)
 
     def _fit(self, mesh: np.ndarray) -> np.ndarray:
         """Picture to crop, by the points that move least: a box around all of them would breathe with the mouth."""

@@ -60,18 +60,32 @@ def look(
     transform: np.ndarray,
     score: float,
     guesses: int = 0,
-    mesh: np.ndarray | None = None,
+    before: Look | None = None,
+    motion: np.ndarray | None = None,
+    exact: bool = True,
 ) -> Look:
-    """Landmarks of the face that a transform, or the mesh that is expected, points at; each guess first moves the crop to where
-    the landmarks say the face is. A backend that judges faces itself puts its own in the place of ``score``.
+    """Landmarks of the face that a transform points at; each guess first moves the crop to where the landmarks say the face is.
+
+    Args:
+        backend: that looks.
+        picture: uint8[h, w] or [h, w, 3].
+        transform: float64[2, 3], to the canonical crop.
+        score: of the face. A backend that gives a mesh puts its own in its place.
+        guesses: looks beforehand.
+        before: the face in the frame before; a mesh in it is where the crop is put, moved by ``motion``.
+        motion: float64[2, 3], of the head since then; None: not known.
+        exact: False: a mesh is looked at once only and has the spread of ``before``.
     """
     if isinstance(backend, PictureBackend):
-        seen = backend.look(picture, transform, mesh, guesses)
+        mesh = None if before is None else before.mesh
+        if mesh is not None and motion is not None:
+            mesh = apply(motion, mesh[:, :2])
+        # Its first guess is as good as the second of others.
+        seen = backend.look(picture, transform, mesh, min(guesses, 1), exact or before is None)
+        spread = seen.spread if before is None or exact else before.spread
         points = to_68(seen.mesh)
         transform = transform_of_landmarks(points)
-        return Look(
-            points, seen.spread, seen.score, transform, crop_of(backend, picture, transform), seen.mesh
-        )
+        return Look(points, spread, seen.score, transform, crop_of(backend, picture, transform), seen.mesh)
     for _ in range(guesses):
         points, _ = backend.landmarks(warp(picture, transform), exact=False)
         transform = transform_of_landmarks(apply(invert(transform), points))

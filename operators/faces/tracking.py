@@ -149,16 +149,15 @@ class Tracker:
 
     def _follow(self, before: Look, motion: np.ndarray | None, index: int, picture: np.ndarray) -> None:
         expected = before.landmarks if motion is None else apply(motion, before.landmarks)
-        mesh = before.mesh
-        if mesh is not None and motion is not None:
-            mesh = apply(motion, mesh[:, :2])
         seen = look(
             self._seeder.backend,
             picture,
             transform_of_landmarks(expected),
             float("nan"),
             guesses=int(motion is None),
-            mesh=mesh,
+            before=before,
+            motion=motion,
+            exact=index % CONFIRM == 0,
         )
         judged = not np.isnan(seen.score)
         if index % CONFIRM == 0 or motion is None or judged:
