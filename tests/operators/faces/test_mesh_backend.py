@@ -1,0 +1,118 @@
+"""The face mesh as a backend: the 68 points, faces that are turned, absent or covered, and the stage with it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from operators.faces.backend import PictureBackend, make_backend
+from operators.faces.canonical import transform_of_box
+from operators.faces.dlib_backend import DlibBackend
+from operators.faces.geometry import MIRROR, eye_distance, lip_opening
+from operators.faces.mesh_backend import MeshBackend, missing_files, to_68
+from operators.faces.seed import look
+from operators.faces.stage import DetectFaces, DetectOptions
+from operators.numeric.affine import apply
+from retalk_models.registry.errors import WeightsError
+from tests.operators.faces.footage import astronaut, carphone, encode, luma, segment
+
+
+@pytest.fixture(scope="module")
+def mesh(face_mesh: Path) -> MeshBackend:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETALK_HOME", str(face_mesh.parent))
+        return MeshBackend("cpu")
+
+
+def at_face(backend: MeshBackend | DlibBackend, picture: np.ndarray) -> np.ndarray:
+    boxes, scores = backend.detect(picture if backend.colour else luma(picture))
+    return look(
+        backend, picture if backend.colour else luma(picture), transform_of_box(boxes[0]), float(scores[0]), 2
+    ).landmarks
+
+
+def test_the_68_points_lie_where_dlibs_do(mesh: MeshBackend, backend: DlibBackend) -> None:
+    assert isinstance(mesh, PictureBackend)
+    assert not isinstance(backend, PictureBackend)
+    for picture in (astronaut(), carphone()[20]):
+        ours, theirs = at_face(mesh, picture), at_face(backend, picture)
+        apart = np.linalg.norm(ours - theirs, axis=1) / eye_distance(theirs)
+        assert np.median(apart) < 0.05
+        assert apart[17:].max() < 0.2
+        assert apart[8] < 0.15
+
+
+def test_a_turned_picture_gives_the_turned_points(mesh: MeshBackend) -> None:
+    picture = astronaut()
+    upright = at_face(mesh, picture)
+    for degrees in (20, 50):
+        turn = cv2.getRotationMatrix2D((226, 120), degrees, 1.0)
+        turned = cv2.warpAffine(picture, turn, (512, 512), borderMode=cv2.BORDER_REFLECT)
+        apart = np.linalg.norm(at_face(mesh, turned) - apply(turn, upright), axis=1) / eye_distance(upright)
+        assert apart[36:].max() < 0.05, degrees
+
+
+def test_the_mirrored_picture_gives_the_mirrored_points(mesh: MeshBackend) -> None:
+    picture = astronaut()
+    width = picture.shape[1]
+    points = at_face(mesh, picture)
+    mirrored = at_face(mesh, np.ascontiguousarray(picture[:, ::-1]))[MIRROR]
+    mirrored[:, 0] = width - 1 - mirrored[:, 0]
+    shift = (mirrored - points)[36:].mean(0) / eye_distance(points)
+    assert np.abs(shift).max() < 0.006  # half a pixel of the network's crop would be 0.014 between the two
+
+
+def test_what_is_no_face_has_no_presence(mesh: MeshBackend) -> None:
+    rng = np.random.default_rng(1)
+    noise = cv2.GaussianBlur(rng.integers(0, 256, (300, 300, 3)).astype(np.uint8), (0, 0), 3)
+    box = np.array([50, 50, 250, 250], np.float32)
+    assert look(mesh, noise, transform_of_box(box), 1.0, guesses=2).score < -0.3
+    seen = look(mesh, carphone()[0], transform_of_box(mesh.detect(carphone()[0])[0][0]), 0.0, guesses=2)
+    assert 0.6 < seen.score < 1.6
+    assert seen.mesh is not None
+    assert seen.mesh.shape == (478, 3)
+    assert 0 < seen.spread[48:].mean() < 0.02
+
+
+def test_to_68_spreads_the_jaw_evenly_and_takes_stacks() -> None:
+    rng = np.random.default_rng(3)
+    meshes = rng.normal(size=(2, 3, 478, 3))
+    points = to_68(meshes)
+    assert points.shape == (2, 3, 68, 2)
+    np.testing.assert_array_equal(points[1, 2], to_68(meshes[1, 2]))
+    np.testing.assert_allclose(points[..., [0, 8, 16], :], meshes[..., [127, 152, 356], :2])
+    np.testing.assert_allclose(points[..., 49, :], meshes[..., [39, 40], :2].mean(-2))
+
+
+def test_the_stage_follows_a_face_with_the_mesh(
+    mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says of a core frame the same wherever its segment begins, which dlib's tests hold the tracker to as well."""
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    frames = list(carphone()[:45])
+    grey = np.full_like(frames[0], 90)
+    url = encode(tmp_path / "talk.mp4", [*frames[:28], *[grey] * 8, *frames[36:]])
+    stage = DetectFaces(DetectOptions(backend="mesh"))
+    assert stage.model_files(stage.options) == ("face_landmarker.task", "face_detection_full_range.tflite")
+    assert not stage.bundled_models(stage.options)
+    stage.setup("cpu")
+    anchor = mesh.detect(frames[0])[0][0]
+    whole = stage.process(segment(url, (0, 45), (0, 45), anchor))
+    assert whole["valid"][:28].all()
+    assert not whole["valid"][28:36].any()
+    assert whole["valid"][36:].all()
+    opening = lip_opening(whole["landmarks"][:28].astype(float))
+    assert opening.min() > -0.005
+    assert opening.max() > 0.05
+    part = stage.process(segment(url, (40, 45), (0, 45), anchor, stage.halo(stage.options)))
+    np.testing.assert_array_equal(part["landmarks"][-5:], whole["landmarks"][-5:])
+
+
+def test_without_its_files_the_error_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path))
+    assert missing_files() == ["face_landmarker.task", "face_detection_full_range.tflite"]
+    make_backend("dlib", "cpu")
+    with pytest.raises(WeightsError, match=r"2 model files missing") as caught:
+        MeshBackend("cpu")
+    assert "retalk models pull face_landmarker.task face_detection_full_range.tflite" in str(caught.value)
