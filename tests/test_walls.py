@@ -21,7 +21,7 @@ FLOORS = {
     "retalk_models": [
         {"installation", "layers", "local_files", "plugins", "retrying"},
         {"storage_rules"},
-        {"registry", "networks", "talkin"},
+        {"registry", "networks", "talkin", "tflite"},
         {"build"},
         {"weights", "inference", "training"},
     ],

@@ -8,6 +8,7 @@ needs `pkg_resources`, which current setuptools no longer has. The 68-point pred
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import cv2
 import numpy as np
 
 from operators.faces.canonical import BOX, EYE, SIDE
-from operators.faces.shape_predictor import load_trees
+from operators.faces.shape_predictor import Trees, load_trees
 
 #: Models of this backend by their names in `retalk_models.registry.bundled`: detector, landmarks.
 MODELS = ("dlib/frontal_face_detector", "dlib/shape_predictor_68_face_landmarks.dat")
+DETECTOR = MODELS[0]
 
 
 def bundled_model(name: str) -> Path:
@@ -61,7 +63,11 @@ class DlibBackend:
         import dlib
 
         self._detector = dlib.get_frontal_face_detector()
-        self._trees = load_trees(bundled_model("shape_predictor_68_face_landmarks.dat"))
+
+    @functools.cached_property
+    def _trees(self) -> Trees:
+        """Loaded when landmarks are asked for: who looks for faces only needs neither the file nor the right to use it."""
+        return load_trees(bundled_model("shape_predictor_68_face_landmarks.dat"))
 
     def detect(self, picture: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Faces of at least 80 pixels in uint8[h, w]: boxes float32[n, 4], scores float32[n], best first."""

@@ -48,15 +48,18 @@ class ShotModel:
         shot: source frames [start, stop).
         count: frames to sample.
         fetch: pictures of the frames named, in ascending order.
+        recognise: False: a face far from the anchor is nobody's, and no descriptor is loaded.
     """
 
-    def __init__(self, seeder: Seeder, shot: tuple[int, int], count: int, fetch: Fetch) -> None:
+    def __init__(
+        self, seeder: Seeder, shot: tuple[int, int], count: int, fetch: Fetch, recognise: bool = True
+    ) -> None:
         self.samples = sample_frames(shot, count)
         self.seeder = seeder
         self._fetch = fetch
         self._seen: dict[int, tuple[np.ndarray, float, float] | None] = {}
         self._references: References | None = None
-        seeder.recognise = self.recognise
+        seeder.recognise = self.recognise if recognise else lambda picture, landmarks: False
 
     def note(self, index: int, seed: Look | None) -> None:
         """Keep what a grid frame showed, if it is a sample."""

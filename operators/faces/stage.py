@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from operators.faces import smoothing, tracking, validity
 from operators.faces.appearance import COLUMNS, ROWS
 from operators.faces.backend import BackendName, FaceBackend, backend_files, backend_models, make_backend
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
+from operators.faces.identity import MODEL as IDENTITY
 from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
 from operators.faces.tracking import Sighting, Tracker
@@ -39,12 +40,15 @@ class DetectOptions:
         crops: also write `crop_box` of every frame.
         max_yaw: degrees; faces turned further are not usable.
         references: frames of the shot that show what the free face looks like.
+        recognise: whether a face far from where the person was is that person: "auto" by dlib's descriptor, which is loaded for
+            that; "never": it is not.
     """
 
     backend: BackendName = "auto"
     crops: bool = False
     max_yaw: float = 50.0
     references: int = 10
+    recognise: Literal["auto", "never"] = "auto"
 
 
 def crop_box(anchor: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -110,7 +114,7 @@ class DetectFaces(Stage):
 
     def bundled_models(self, options: DetectOptions) -> tuple[str, ...]:
         """See `Stage.bundled_models`."""
-        return backend_models(options.backend)
+        return (*backend_models(options.backend), *((IDENTITY,) if options.recognise == "auto" else ()))
 
     def model_files(self, options: DetectOptions) -> tuple[str, ...]:
         """See `Stage.model_files`."""
@@ -132,7 +136,7 @@ class DetectFaces(Stage):
             return self._columns(
                 np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), nobody, crops
             )
-        model, seeder = self._model(segment, anchor, options.references)
+        model, seeder = self._model(segment, anchor, options)
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
@@ -158,9 +162,12 @@ class DetectFaces(Stage):
     def _picture(self, frame: Frame) -> np.ndarray:
         return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
 
-    def _model(self, segment: Segment, anchor: np.ndarray, count: int) -> tuple[ShotModel, Seeder]:
+    def _model(
+        self, segment: Segment, anchor: np.ndarray, options: DetectOptions
+    ) -> tuple[ShotModel, Seeder]:
         """The shot's model; the last few are kept, since a worker often gets several segments of a shot."""
-        key = (segment.video, segment.shot, anchor.tobytes(), count)
+        count, recognise = options.references, options.recognise
+        key = (segment.video, segment.shot, anchor.tobytes(), count, recognise)
         if key not in self._models:
             seeder = Seeder(self._backend, anchor, lambda picture, landmarks: False)
 
@@ -169,7 +176,7 @@ class DetectFaces(Stage):
                     for frame in read_frames(segment.video, index, index + 1):
                         yield index, self._picture(frame)
 
-            self._models[key] = ShotModel(seeder, segment.shot, count, fetch)
+            self._models[key] = ShotModel(seeder, segment.shot, count, fetch, recognise == "auto")
             while len(self._models) > 4:
                 self._models.popitem(last=False)
         model = self._models[key]

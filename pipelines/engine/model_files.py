@@ -45,6 +45,9 @@ def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, 
         try:
             check_files(files, home)
         except ValueError as problem:
-            raise PreflightError(
-                f"engine {engine.name}: {problem}\nor use --engine exemplar, which needs no weights"
-            ) from problem
+            other = (
+                "the face backend dlib (--set detect.backend=dlib)"
+                if engine.name == "exemplar"
+                else "--engine exemplar, which needs no weights"
+            )
+            raise PreflightError(f"engine {engine.name}: {problem}\nor use {other}") from problem

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from operators.evaluation.mouth_probe import MODELS as PROBE_MODELS
-from operators.faces.dlib_backend import MODELS as SEARCH_MODELS
+from operators.faces.dlib_backend import DETECTOR
+from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.identity import MODEL as PERSON_MODEL
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine, StageSpec
@@ -48,10 +49,10 @@ def planning_uses(config: EngineConfig, titles: Iterable[Title] = ()) -> Uses:
     """Models of the planner: of its search for faces, and of its look for the person of a picture."""
     found: Uses = {}
     if config.find_faces:
-        for name in SEARCH_MODELS:
-            _add(found, name, SEARCH)
+        _add(found, DETECTOR, SEARCH)
         if any(is_picture(title.face) for title in titles):
-            _add(found, PERSON_MODEL, PERSON)
+            for name in (*DLIB_MODELS, PERSON_MODEL):
+                _add(found, name, PERSON)
     return found
 
 
