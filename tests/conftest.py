@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def face_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"{name} is not in {users}: retalk models pull {name}")
         shutil.copy(users / name, folder)
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch, as in a worker: more only wait for each other in small networks on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

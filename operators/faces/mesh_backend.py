@@ -69,6 +69,18 @@ def _along(line: np.ndarray, count: int) -> np.ndarray:
     return out.reshape(*line.shape[:-2], count, 2)
 
 
+def _fitted(picture: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture made to fit a grey square uint8[side, side, 3], and how to come back: (place - offset) * scale."""
+    height, width = picture.shape[:2]
+    zoom = side / max(height, width)
+    size = max(round(width * zoom), 1), max(round(height * zoom), 1)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    square = np.full((side, side, 3), 127, np.uint8)
+    square[top : top + size[1], left : left + size[0]] = small
+    return square, np.array([width / size[0], height / size[1]]), np.array([left, top])
+
+
 @dataclasses.dataclass(frozen=True)
 class MeshLook:
     """What the networks say of a face.
@@ -98,7 +110,8 @@ class MeshBackend:
     colour = True
 
     def __init__(self, device: str) -> None:
-        from retalk_models.tflite.face import STABLE, FaceDetector, FaceLandmarker
+        from retalk_models.tflite.detector import FaceDetector
+        from retalk_models.tflite.face import STABLE, FaceLandmarker
 
         paths = default_registry().require(FILES)
         self.networks = FaceLandmarker(paths[MESH_FILE], device)
@@ -119,15 +132,16 @@ class MeshBackend:
 
         Where full range finds nothing, short range has a look: it sees faces that lie on their side.
         """
-        found = self._detector(picture, threshold * DETECTOR_UNIT)
-        if not len(found.scores):
-            found = self.networks.detector(picture, threshold * DETECTOR_UNIT)
-        middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-        half = (
-            (found.boxes[:, 2:] - found.boxes[:, :2]).mean(1, keepdims=True) / 2 * (BOX_EYES / DETECTOR_EYES)
-        )
+        for detector in (self._detector, self.networks.detector):
+            square, scale, offset = _fitted(picture, detector.side)
+            found = detector(square, threshold * DETECTOR_UNIT)
+            if len(found.scores):
+                break
+        corners = (found.boxes.reshape(-1, 2, 2) - offset) * scale
+        middle = corners.mean(1)
+        half = (corners[:, 1] - corners[:, 0]).mean(1, keepdims=True) / 2 * (BOX_EYES / DETECTOR_EYES)
         boxes = np.concatenate([middle - half, middle + half], 1)
-        return boxes.reshape(-1, 4).astype(np.float32), found.scores / np.float32(DETECTOR_UNIT)
+        return boxes.astype(np.float32), found.scores / np.float32(DETECTOR_UNIT)
 
     def landmarks(self, crop: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Points float64[68, 2] in a canonical RGB crop, a little less exact than `look`, for the crop cuts the mesh's off at the

@@ -1,4 +1,4 @@
-"""Google's face networks over `network`: the second generation of the face mesh, its blendshapes, its detectors, and the canonical
+"""Google's face networks over `network`: the second generation of the face mesh, its blendshapes, its detector, and the canonical
 face (`face_landmarker.task`, `face_detection_full_range.tflite`; docs/face-mesh.md).
 
 Pictures are RGB, uint8. The networks know nothing of video; `operators.faces.mesh_backend` follows faces with them.
@@ -13,12 +13,11 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
 
+from retalk_models.tflite.detector import FaceDetector
 from retalk_models.tflite.network import TFLiteNetwork
 
 #: Side of the mesh's crop and number of its points; the last ten are the irises, each with its centre first.
@@ -32,247 +31,11 @@ LEFT_EYE = np.array([33, 160, 158, 133, 153, 144])
 RIGHT_EYE = np.array([362, 385, 387, 263, 373, 380])
 #: Points that the blendshapes are computed from, in the network's order.
 BLENDSHAPE_POINTS = np.array(
-    [
-        *(
-            0,
-            1,
-            4,
-            5,
-            6,
-            7,
-            8,
-            10,
-            13,
-            14,
-            17,
-            21,
-            33,
-            37,
-            39,
-            40,
-            46,
-            52,
-            53,
-            54,
-            55,
-            58,
-            61,
-            63,
-            65,
-            66,
-            67,
-            70,
-            78,
-            80,
-            81,
-            82,
-        ),
-        *(
-            84,
-            87,
-            88,
-            91,
-            93,
-            95,
-            103,
-            105,
-            107,
-            109,
-            127,
-            132,
-            133,
-            136,
-            144,
-            145,
-            146,
-            148,
-            149,
-            150,
-            152,
-            153,
-            154,
-            155,
-            157,
-        ),
-        *(
-            158,
-            159,
-            160,
-            161,
-            162,
-            163,
-            168,
-            172,
-            173,
-            176,
-            178,
-            181,
-            185,
-            191,
-            195,
-            197,
-            234,
-            246,
-            249,
-            251,
-            263,
-            267,
-            269,
-            270,
-        ),
-        *(
-            276,
-            282,
-            283,
-            284,
-            285,
-            288,
-            291,
-            293,
-            295,
-            296,
-            297,
-            300,
-            308,
-            310,
-            311,
-            312,
-            314,
-            317,
-            318,
-            321,
-            323,
-            324,
-            332,
-            334,
-        ),
-        *(
-            336,
-            338,
-            356,
-            361,
-            362,
-            365,
-            373,
-            374,
-            375,
-            377,
-            378,
-            379,
-            380,
-            381,
-            382,
-            384,
-            385,
-            386,
-            387,
-            388,
-            389,
-            390,
-            397,
-            398,
-        ),
-        *(400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477),
-    ]
+    ["0", "1", "4", "5", "6", "7", "8", "10", "13", "14", "17", "21", "33", "37", "39", "40", "46", "52", "53", "54", "55", "58", "61", "63", "65", "66", "67", "70", "78", "80", "81", "82", "84", "87", "88", "91", "93", "95", "103", "105", "107", "109", "127", "132", "133", "136", "144", "145", "146", "148", "149", "150", "152", "153", "154", "155", "157", "158", "159", "160", "161", "162", "163", "168", "172", "173", "176", "178", "181", "185", "191", "195", "197", "234", "246", "249", "251", "263", "267", "269", "270", "276", "282", "283", "284", "285", "288", "291", "293", "295", "296", "297", "300", "308", "310", "311", "312", "314", "317", "318", "321", "323", "324", "332", "334", "336", "338", "356", "361", "362", "365", "373", "374", "375", "377", "378", "379", "380", "381", "382", "384", "385", "386", "387", "388", "389", "390", "397", "398", "400", "402", "405", "409", "415", "454", "466", "468", "469", "470", "471", "472", "473", "474", "475", "476", "477"],
+    int,
 )
 #: Blendshapes of the mouth by name, among the 52 that the network gives.
 MOUTH_SHAPES = {"jawOpen": 25, "mouthClose": 27, "mouthFunnel": 32, "mouthPucker": 38}
-
-
-@dataclasses.dataclass(frozen=True)
-class Detections:
-    """Faces of one picture, best first.
-
-    Attributes:
-        boxes: float32[n, 4], x1 y1 x2 y2 in pixels of the picture: from the forehead to the chin.
-        points: float32[n, 6, 2], eyes (the viewer's left first), nose, mouth, ears, in pixels.
-        scores: float32[n], logits: 0 is as likely a face as not.
-    """
-
-    boxes: np.ndarray
-    points: np.ndarray
-    scores: np.ndarray
-
-
-def _anchors(side: int, strides: tuple[int, ...]) -> np.ndarray:
-    """Centres float32[n, 2] of a detector's cells, 0..1: each of ``strides`` puts one anchor into each of its cells, twice
-    where there are several.
-    """
-    found = []
-    for stride in dict.fromkeys(strides):
-        count, each = side // stride, strides.count(stride) * (2 if len(strides) > 1 else 1)
-        rows, columns = np.mgrid[:count, :count]
-        cells = np.stack([columns, rows], -1).reshape(-1, 2)
-        found.append(np.repeat((cells + 0.5) / count, each, axis=0))
-    return np.concatenate(found).astype(np.float32)
-
-
-class FaceDetector:
-    """A detector of the BlazeFace family.
-
-    Args:
-        data: TensorFlow Lite file, short range (128 pixels) or full range (192).
-        device: torch device.
-
-    Raises:
-        ValueError: it is another network.
-    """
-
-    #: Strides by the side of the input.
-    STRIDES: ClassVar = {128: (8, 16, 16, 16), 192: (4,)}
-    #: Boxes that overlap more are one face.
-    OVERLAP = 0.3
-
-    def __init__(self, data: bytes, device: str = "cpu") -> None:
-        self._network = TFLiteNetwork(data).eval().to(device)
-        self._device = device
-        self.side = self._network.input_shape[1]
-        if self.side not in self.STRIDES:
-            raise ValueError(
-                f"a face detector has an input of {' or '.join(map(str, self.STRIDES))} pixels, not {self.side}"
-            )
-        self._anchors = _anchors(self.side, self.STRIDES[self.side])
-
-    def __call__(self, picture: np.ndarray, threshold: float = 0.0) -> Detections:
-        """Faces in a picture uint8[h, w, 3] with a score of ``threshold`` or more.
-
-        The picture is made to fit the network's square input; what counts is the share of it that a face fills: full range
-        finds faces from a twentieth of the long side on, short range from a tenth.
-        """
-        height, width = picture.shape[:2]
-        zoom = self.side / max(height, width)
-        size = max(round(width * zoom), 1), max(round(height * zoom), 1)
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-        left, top = (self.side - size[0]) // 2, (self.side - size[1]) // 2
-        square = np.zeros((self.side, self.side, 3), np.float32)
-        square[top : top + size[1], left : left + size[0]] = small / np.float32(127.5) - 1
-        with torch.inference_mode():
-            raw, logits = self._network(torch.from_numpy(square[None]).to(self._device))
-        values, scores = raw[0].cpu().numpy().reshape(-1, 8, 2) / self.side, logits[0, :, 0].cpu().numpy()
-        kept = np.flatnonzero(scores >= threshold)
-        kept = kept[np.argsort(-scores[kept], kind="stable")][:200]
-        values, scores, anchors = values[kept], np.clip(scores[kept], -80, 80), self._anchors[kept]
-        middles, halves = values[:, 0] + anchors, values[:, 1] / 2
-        scale = self.side * np.array([width / size[0], height / size[1]], np.float32)
-        offset = np.array([left, top], np.float32) / self.side
-        boxes = np.concatenate([(middles - halves - offset) * scale, (middles + halves - offset) * scale], 1)
-        points = (values[:, 2:] + anchors[:, None] - offset) * scale
-        best = _suppressed(boxes, self.OVERLAP)
-        return Detections(boxes[best].astype(np.float32), points[best].astype(np.float32), scores[best])
-
-
-def _suppressed(boxes: np.ndarray, overlap: float) -> list[int]:
-    """Boxes of float[n, 4], best first, that overlap no better one by more than this share."""
-    kept: list[int] = []
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
-    for i, box in enumerate(boxes):
-        others = boxes[kept]
-        inner = np.clip(
-            np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2]), 0, None
-        ).prod(1)
-        if areas[i] > 0 and not (inner > overlap * (areas[kept] + areas[i] - inner)).any():
-            kept.append(i)
-    return kept
 
 
 @dataclasses.dataclass(frozen=True)

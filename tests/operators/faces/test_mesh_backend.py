@@ -17,6 +17,8 @@ from operators.numeric.affine import apply
 from retalk_models.registry.errors import WeightsError
 from tests.operators.faces.footage import astronaut, carphone, encode, luma, segment
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def mesh(face_mesh: Path) -> MeshBackend:
@@ -41,6 +43,17 @@ def test_the_68_points_lie_where_dlibs_do(mesh: MeshBackend, backend: DlibBacken
         assert np.median(apart) < 0.05
         assert apart[17:].max() < 0.2
         assert apart[8] < 0.15
+
+
+def test_faces_are_found_in_wide_and_high_pictures(mesh: MeshBackend) -> None:
+    picture = astronaut()
+    black = np.zeros_like(picture)
+    (alone, *_), _ = mesh.detect(picture)
+    for both, shift in (((black, picture), (512, 0)), ((black, black, picture), (0, 1024))):
+        boxes, scores = mesh.detect(np.concatenate(both, 1 if shift[0] else 0))
+        assert scores[0] > 0
+        np.testing.assert_allclose(boxes[0], alone + np.array([*shift, *shift]), atol=20)
+    assert mesh.detect(black)[0].shape == (0, 4)
 
 
 def test_a_turned_picture_gives_the_turned_points(mesh: MeshBackend) -> None:
@@ -93,7 +106,7 @@ def test_the_stage_follows_a_face_with_the_mesh(
     frames = list(carphone()[:45])
     grey = np.full_like(frames[0], 90)
     url = encode(tmp_path / "talk.mp4", [*frames[:28], *[grey] * 8, *frames[36:]])
-    stage = DetectFaces(DetectOptions(backend="mesh"))
+    stage = DetectFaces(DetectOptions(backend="mesh", recognise="never"))
     assert stage.model_files(stage.options) == ("face_landmarker.task", "face_detection_full_range.tflite")
     assert not stage.bundled_models(stage.options)
     stage.setup("cpu")

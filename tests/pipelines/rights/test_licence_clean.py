@@ -103,7 +103,7 @@ def test_exemplar_does_without_research_only_data_by_the_face_mesh(
     # The files are not here: whoever asks for the engine is told the command, and so is "auto".
     monkeypatch.setenv("RETALK_HOME", str(tmp_path))
     for check in (lambda: check_weights(built), lambda: clean_engine("auto", None, CLEAN)):
-        with pytest.raises(UsageError, match=r"retalk models pull face_landmarker\.task"):
+        with pytest.raises(UsageError, match=r"retalk models pull face_detection_full_range\.tflite face"):
             check()
 
 
