@@ -1,4 +1,4 @@
-"""The second generation of Google's face mesh: 478 points, their presence, and the full-range face detector (docs/face-mesh.md).
+"""The second generation of Google's face mesh: 478 points, their presence, and the full-range face detector (docs/mesh.md).
 
 The mesh wants a crop of its own out of the picture, in colour, fitted to the mesh of the frame before; so this backend looks at
 pictures (`backend.PictureBackend`) and not at canonical crops. What the rest of the code needs is the 68 points of `to_68`.
@@ -83,7 +83,7 @@ def _fitted(picture: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.
 
 @dataclasses.dataclass(frozen=True)
 class MeshLook:
-    """What the networks say of a face.
+    """Answer of the networks for a face.
 
     Attributes:
         mesh: float64[478, 3], x and y in pixels of the picture, z on their scale, smaller is nearer.

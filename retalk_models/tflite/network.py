@@ -17,8 +17,13 @@ from retalk_models.tflite.flatbuffer import Graph, Operator, read_graph
 
 #: Numbers of fused activations: none, ReLU, ReLU6.
 ACTIVATIONS: dict[int, Callable[[Tensor], Tensor] | None] = {0: None, 1: torch.relu, 3: F.relu6}
-BINARY = {"ADD": torch.add, "SUB": torch.sub, "MUL": torch.mul, "DIV": torch.div}
-UNARY = {
+BINARY: dict[str, Callable[..., Tensor]] = {
+    "ADD": torch.add,
+    "SUB": torch.sub,
+    "MUL": torch.mul,
+    "DIV": torch.div,
+}
+UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "RELU": torch.relu,
     "LOGISTIC": torch.sigmoid,
     "NEG": torch.neg,

@@ -52,7 +52,7 @@ def test_faces_are_found_in_wide_and_high_pictures(mesh: MeshBackend) -> None:
     for both, shift in (((black, picture), (512, 0)), ((black, black, picture), (0, 1024))):
         boxes, scores = mesh.detect(np.concatenate(both, 1 if shift[0] else 0))
         assert scores[0] > 0
-        np.testing.assert_allclose(boxes[0], alone + np.array([*shift, *shift]), atol=20)
+        np.testing.assert_allclose(boxes[0], alone + np.array([*shift, *shift]), atol=35)
     assert mesh.detect(black)[0].shape == (0, 4)
 
 
