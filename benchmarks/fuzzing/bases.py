@@ -46,7 +46,8 @@ _X265 = {
     "preset": "ultrafast",
     "x265-params": f"keyint={GROUP}:bframes=2:log-level=none:pools=none:frame-threads=1",
 }
-_VPX = {"deadline": "realtime", "cpu-used": "8"}
+# A positive speed lets VP8 trade quality for speed by the clock.
+_VPX = {"deadline": "realtime", "cpu-used": "-8"}
 _PLAIN = {"g": str(GROUP)}
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 

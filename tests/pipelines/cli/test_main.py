@@ -512,13 +512,13 @@ def test_killed_anywhere_the_same_command_goes_on(
         f"paint.wait={tmp_path / 'go'}",
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not log.exists() or len(log.read_text().split()) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(how)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     if how == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
@@ -527,7 +527,7 @@ def test_killed_anywhere_the_same_command_goes_on(
     assert not output.exists()
     before = len(log.read_text().split())
     (tmp_path / "go").touch()
-    assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0
+    assert subprocess.run(command, check=False, capture_output=True, timeout=500).returncode == 0
     assert [path.name for path in output.parent.iterdir()] == ["x.mp4"]
     # The third segment had been written when the process was ended, without a receipt.
     assert len(log.read_text().split()) - before <= 4 - 1
