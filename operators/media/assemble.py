@@ -206,9 +206,9 @@ def _write(
             first = Disposition(0) if source.streams.audio else Disposition.default
             stream = add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
-            tap = None if heard is None else LoudnessTap(RATE, track.layout)
+            tap = LoudnessTap(RATE, track.layout)
             last = end if track.programme is None else sound_end
-            packets.append(track.packets(stream, begin, last, tap.take if tap else None))
+            packets.append(track.packets(stream, begin, last, tap.take))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         all_tags = container_tags(tags)
@@ -229,8 +229,11 @@ def _write(
                 if not carrier.lose(packet):
                     raise
         carrier.settle(filled)
-        if heard is not None and speech is not None and tap is not None:
-            heard["loudness"] = tap.lufs
+        if speech is not None:
+            if heard is not None:
+                heard["loudness"] = tap.lufs
+            if tap.overs:
+                carrier.warnings.append(f"{speech}: {tap.overs}; --loudness with a number limits them")
         if rounded and name == "matroska":
             carrier.warnings.append(
                 "Matroska stores whole milliseconds: frame times are rounded to them, MP4 would keep them"

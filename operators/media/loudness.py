@@ -19,6 +19,8 @@ from operators.media.samples import Chain, filtered, filtered_samples
 
 #: dBTP that samples raised here never exceed between the samples (EBU R 128).
 TRUE_PEAK = -1.0
+#: dBFS of peaks from which clipping is worth a note: lossy codecs exceed full scale by less.
+HEARD_OVERS = 2.0
 #: LUFS that ebur128 gives where no block of 400 ms is loud enough to count.
 UNMEASURED = -70.0
 #: dB by which a mix may lie below its channels before they count as cancelling each other.
@@ -78,13 +80,21 @@ class LoudnessTap:
 
     def __init__(self, rate: int, layout: str) -> None:
         self._meter, self._last = _Meter(), dict[str, str]()
+        self._peak = 0.0
         self._filter = Chain(rate, layout, [("ebur128", "metadata=1:framelog=quiet")])
 
     def take(self, block: np.ndarray) -> None:
         """Measure float32[channels, n]."""
         self._meter.add(block)
+        self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
         for frame in self._filter.push(block):
             self._last = frame.metadata
+
+    @property
+    def overs(self) -> str:
+        """Say by how much samples of what has passed exceed full scale; empty where no player is heard to clip them."""
+        peak = _decibels(self._peak, 20)
+        return f"peaks of {peak:+.1f} dBFS, which players clip" if peak > HEARD_OVERS else ""
 
     @property
     def lufs(self) -> float:

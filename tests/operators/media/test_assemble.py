@@ -105,6 +105,16 @@ def test_speech_starts_with_the_first_frame_to_the_sample(
         assert [s.language for s in container.streams.audio] == ["ger" if suffix == ".mov" else "deu"]
 
 
+@pytest.mark.parametrize(("level", "noted"), [(1.1, False), (3.0, True)])
+def test_speech_that_exceeds_full_scale_gets_a_note(
+    zoo: Zoo, tmp_path: Path, level: float, noted: bool
+) -> None:
+    synth.write_audio(tmp_path / "a.wav", synth.tone(0.4, level=level), codec="pcm_f32le")
+    info = probe_video(str(zoo("cfr.mp4")))
+    notes = assemble(str(tmp_path / "out.mkv"), segments_of(info, [0, 10]), info.url, str(tmp_path / "a.wav"))
+    assert any("a.wav: peaks of +9.5 dBFS, which players clip" in note for note in notes) == noted
+
+
 def test_channels_in_opposite_phase_get_a_note(zoo: Zoo, tmp_path: Path) -> None:
     voice = synth.burst(1.2, 0.5)
     synth.write_audio(tmp_path / "a.wav", np.concatenate([voice, -voice]))
