@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from av.packet import Packet
 
 from operators.media.container import CLOCK_TIMES, COVER, clock_origin, open_input, video_stream
 from operators.media.decoding import packets
@@ -27,32 +30,35 @@ def is_break(before: Fraction, after: Fraction) -> bool:
 
 @kept_by_file(64)
 def time_origin(url: str) -> Fraction:
-    """Seconds at which a file's time line starts for a player: `clock_origin`, or earlier where Matroska has pictures before
-    its time 0.
+    """Seconds at which a video's time line starts for a player, in whole units of its picture's time base so that sound and
+    picture move by the same: `clock_origin`, or earlier where Matroska has pictures before its time 0.
 
     FFmpeg gives such pictures without a time. They precede those that have one, at the usual distance.
 
     Raises:
-        MediaError: the file cannot be opened or read.
+        MediaError: the file cannot be opened or read, or has no video.
     """
     with open_input(url) as container:
-        origin = clock_origin(container)
-        if not container.format.name.startswith("matroska") or not container.streams.video:
-            return origin
-        stream = video_stream(container, url)
-        untimed, times = 0, list[int]()
-        for packet in packets(container, stream, url):
-            time = packet.pts if packet.pts is not None else packet.dts
-            if time is not None:
-                times.append(time)
-            elif packet.size:
-                untimed += 1
-            if len(times) > LONGEST_REORDERING:
-                break
-        steps = [step for step in np.diff(sorted(times)).tolist() if step > 0]
-        if not untimed or not steps or not stream.time_base:
-            return origin
-        return min(origin, (min(times) - untimed * round(np.median(steps))) * stream.time_base)
+        origin, stream = clock_origin(container), video_stream(container, url)
+        base = stream.time_base or Fraction(1, 1000)
+        if container.format.name.startswith("matroska"):
+            origin = min(origin, _first_untimed(packets(container, stream, url)) * base)
+        return math.floor(origin / base) * base
+
+
+def _first_untimed(packets: Iterable[Packet[Any]]) -> int:
+    """Time of the first of the pictures without a time, 0 without any; looks at no more packets than it must."""
+    untimed, times = 0, list[int]()
+    for packet in packets:
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            times.append(time)
+        elif packet.size:
+            untimed += 1
+        if len(times) > LONGEST_REORDERING:
+            break
+    steps = [step for step in np.diff(sorted(times)).tolist() if step > 0]
+    return min(times) - untimed * round(np.median(steps)) if untimed and steps else 0
 
 
 class Rejoiner:

@@ -8,7 +8,6 @@ are missing or repeated, the file is decoded once from end to end.
 from __future__ import annotations
 
 import dataclasses
-import math
 from fractions import Fraction
 
 import av.container
@@ -191,7 +190,7 @@ def _describe(
 ) -> VideoInfo:
     assert stream.time_base is not None
     clock = bool(container.format.flags & CLOCK_TIMES)
-    origin = math.floor(time_origin(url) / stream.time_base)
+    origin = int(time_origin(url) / stream.time_base)
     still = is_picture(container) and len(timeline.times) == 1
     rate = STILL_RATE if still else _rate(stream, timeline)
     shown = timeline

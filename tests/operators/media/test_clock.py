@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -72,6 +73,26 @@ def test_nothing_before_the_time_0_of_matroska_is_hidden(
     assert len(synth.decode_plain(output)) == 40
     begin = float(moved[1] - min(moved)) * 48000
     assert abs(synth.find_burst(output, 0) - begin - 48000) <= 100
+
+
+def test_sound_and_picture_move_by_the_same_where_a_unit_of_time_is_a_whole_picture(tmp_path: Path) -> None:
+    """Ogg counts pictures: its clock begins with a sound between two of them."""
+    path, output, late = tmp_path / "late.ogg", tmp_path / "out.mov", Fraction(80)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libvpx", rate=25, width=96, height=64, pix_fmt="yuv420p")
+        sound = out.add_stream("libopus", rate=48000, layout="mono")
+        for i in range(25):
+            frame = synth.picture(i, 96, 64)
+            frame.pts, frame.time_base = i + 25 * late, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        out.mux(sound.encode(synth.packed(synth.burst(1.2, 0.5), 48000, "mono", int(48000 * late) - 144)))
+        out.mux(sound.encode(None))
+    info = probe_video(str(path))
+    assert (info.source_time_base, info.origin) == (Fraction(1, 25), 1999)
+    assemble(str(output), segments_of(info, [0, info.n_frames]), info.url)
+    found = synth.find_burst(output, 0) - float(probe_video(str(output)).start) * 48000
+    assert abs(found - 24000 + 144) <= 48
 
 
 def test_a_delay_that_an_edit_list_says_is_kept(zoo: Zoo, tmp_path: Path) -> None:
