@@ -252,8 +252,7 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
         ) from error
     if damaged == count == HOPELESS:
         raise MediaError(
-            f"{url}: none of the first {count} packets of its {codec} sound can be decoded ({last}); convert the sound with the "
-            "program that made it"
+            f"{url}: this build of FFmpeg decodes none of the first {count} packets of its {codec} sound ({last}); convert it first"
         )
     if damaged > max(1, DAMAGE * count):
         raise MediaError(
