@@ -42,12 +42,13 @@ def time_origin(url: str) -> Fraction:
         origin, stream = clock_origin(container), video_stream(container, url)
         base = stream.time_base or Fraction(1, 1000)
         if container.format.name.startswith("matroska"):
-            origin = min(origin, _first_untimed(packets(container, stream, url)) * base)
+            first = _first_untimed(packets(container, stream, url))
+            origin = origin if first is None else min(origin, first * base)
         return math.floor(origin / base) * base
 
 
-def _first_untimed(packets: Iterable[Packet[Any]]) -> int:
-    """Time of the first of the pictures without a time, 0 without any; looks at no more packets than it must."""
+def _first_untimed(packets: Iterable[Packet[Any]]) -> int | None:
+    """Time of the first of the pictures without a time, None without any; looks at no more packets than it must."""
     untimed, times = 0, list[int]()
     for packet in packets:
         time = packet.pts if packet.pts is not None else packet.dts
@@ -58,7 +59,7 @@ def _first_untimed(packets: Iterable[Packet[Any]]) -> int:
         if len(times) > LONGEST_REORDERING:
             break
     steps = [step for step in np.diff(sorted(times)).tolist() if step > 0]
-    return min(times) - untimed * round(np.median(steps)) if untimed and steps else 0
+    return min(times) - untimed * round(np.median(steps)) if untimed and steps else None
 
 
 class Rejoiner:
