@@ -96,42 +96,43 @@ def _patched(data: bytearray, width: int, height: int, shape: Fraction) -> bytea
     room, tracks = top[_VOID], top[_TRACKS]
     entry = _find(data, tracks.content, tracks.end, _ENTRY)
     video = _find(data, entry.content, entry.end, _VIDEO) if entry else None
-    # Nine bytes are the room's own head.
-    if video is None or entry is None or room.end - room.at < len(extra) + 9 or tracks.end > len(data):
+    if video is None or entry is None or tracks.end > len(data) or not room.end <= top[_INFO].at < tracks.at:
         return None
-    if not room.end <= top[_INFO].at < tracks.at:
-        return None
-    for element in (tracks, entry, video):
-        if not _grow(data, element, len(extra)):
-            return None
     unit = _find(data, video.content, video.end, _DISPLAY_UNIT)
     if unit is not None:
         # The muxer has written that the size is unknown; 0 says that it is in pixels.
         data[unit.content : unit.end] = bytes(unit.end - unit.content)
-    data[room.at : room.end] = _void(room.end - room.at - len(extra))
-    data[video.end - len(extra) : video.end - len(extra)] = extra
+    growth, parts, end = len(extra), [extra], video.end
+    for element in (video, entry, tracks):
+        parts = [_head(element, growth), bytes(data[element.content : end]), *parts]
+        growth += len(parts[0]) - (element.content - element.at)
+        end = element.at
+    head = len(parts[0])
+    # Nine bytes are the room's own head.
+    if room.end - room.at < growth + 9:
+        return None
+    parts = [_void(room.end - room.at - growth), bytes(data[room.end : end]), *parts]
+    data[room.at : video.end] = b"".join(parts)
     moved = {element.at - segment.content for element in top.values() if room.end <= element.at <= tracks.at}
     for seek in _elements(data, top[_SEEK_HEAD].content, top[_SEEK_HEAD].end):
         position = _find(data, seek.content, seek.end, _SEEK_POSITION) if seek.kind == _SEEK else None
         if position is not None:
             value = int.from_bytes(data[position.content : position.end], "big")
             if value in moved:
-                new = (value - len(extra)).to_bytes(position.end - position.content, "big")
+                new = (value - growth).to_bytes(position.end - position.content, "big")
                 data[position.content : position.end] = new
     _check(data, top[_SEEK_HEAD].content, top[_SEEK_HEAD].end)
-    _check(data, tracks.content - len(extra), tracks.end)
+    _check(data, tracks.at - growth + head, tracks.end)
     return data
 
 
-def _grow(data: bytearray, element: _Element, by: int) -> bool:
-    """Make an element's size larger in the bytes that it has."""
-    at = element.at + len(_identifier(element.kind))
-    length = element.content - at
+def _head(element: _Element, by: int) -> bytes:
+    """Identifier and size of an element that gets larger by so many bytes."""
+    identifier = _identifier(element.kind)
+    length = element.content - element.at - len(identifier)
     size = element.end - element.content + by
-    if size >= (1 << 7 * length) - 1:
-        return False
-    data[at : element.content] = (size | 1 << 7 * length).to_bytes(length, "big")
-    return True
+    length += size >= (1 << 7 * length) - 1
+    return identifier + (size | 1 << 7 * length).to_bytes(length, "big")
 
 
 def _void(size: int) -> bytes:
