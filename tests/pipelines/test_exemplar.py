@@ -18,10 +18,11 @@ from pipelines.cli import main as cli
 from pipelines.cli.speech_synthesis import speak
 from pipelines.runner import Report, run
 from pipelines.state.run_directory import RunDirectory
+from tests.operators.faces.footage import encode
 from tests.pipelines.conftest import make_video, profile_config
 from tests.signatures import without_signature
 
-FRAMES = 45
+FRAMES, PAIR = 45, 24
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,14 @@ def inputs(carphone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             image = cv2.resize(frame.rgb(), (528, 432), interpolation=cv2.INTER_CUBIC)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode(None))
+    one, two = (
+        [
+            cv2.resize(f.rgb(), (352, 288), interpolation=cv2.INTER_CUBIC)
+            for f in read_frames(str(carphone), k, k + PAIR)
+        ]
+        for k in (0, 60)
+    )
+    encode(folder / "pair.mp4", [np.hstack([a, b[:, ::-1]]) for a, b in zip(one, two, strict=True)], rate=30)
     make_video(folder / "faceless.mp4", frames=12)
     speak("Bob may buy a big apple.", folder / "en.wav", words_per_minute=180)
     speak("Wir machen das.", folder / "de.wav", voice="de")
@@ -60,6 +69,16 @@ def manifest(inputs: Path) -> list[dict[str, Any]]:
             "speech": str(inputs / "en.wav"),
             "output": "nobody.mp4",
         },
+        {
+            "id": "pair",
+            "video": str(inputs / "pair.mp4"),
+            "speakers": [
+                {"face": face, "speech": str(inputs / speech)}
+                for face, speech in (("left", "en.wav"), ("right", "de.wav"))
+            ],
+            "ranges": [["0", "10f"], ["14f", ""]],
+            "output": "pair.mp4",
+        },
     ]
 
 
@@ -77,7 +96,8 @@ def plain(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def digests(folder: Path) -> dict[str, str]:
     return {
-        name: hashlib.sha256(without_signature(folder / name)).hexdigest() for name in ("eng.mp4", "deu.mkv")
+        name: hashlib.sha256(without_signature(folder / name)).hexdigest()
+        for name in ("eng.mp4", "deu.mkv", "pair.mp4")
     }
 
 
@@ -97,6 +117,26 @@ def test_the_mouth_moves_and_the_rest_stays(plain: tuple[Path, Report], inputs: 
     outside = np.ones(difference.shape, bool)
     outside[max(0, top - 16) : bottom + 16, max(0, left - 16) : right + 16] = False
     assert difference[outside].mean() < 2, "nothing but the encoder's noise elsewhere"
+
+
+def test_each_of_two_faces_gets_its_own_mouth_inside_the_ranges(
+    plain: tuple[Path, Report], inputs: Path
+) -> None:
+    folder, report = plain
+    (record,) = [record for record in report.records if record["title"] == "pair"]
+    assert record["error"] == ""
+    assert [one["face"] for one in record["speakers"]] == ["left", "right"]
+    source, result = (
+        [f.luma().astype(int) for f in read_frames(str(path), 0, PAIR)]
+        for path in (inputs / "pair.mp4", folder / "pair.mp4")
+    )
+    difference = np.abs(np.array(source) - np.array(result))
+    shown = np.r_[2:8, 17:PAIR]
+    changed = cv2.boxFilter(difference[shown].mean(0), -1, (9, 9)) > 4
+    assert changed[:, :352].sum() > 150
+    assert changed[:, 352:].sum() > 150
+    assert difference[10:14].mean(0).max() < 25, "the encoder's noise alone"
+    assert not (folder / "sound").exists() or not list((folder / "sound").rglob("*.wav"))
 
 
 def test_a_title_without_a_face_fails_alone(plain: tuple[Path, Report]) -> None:
