@@ -109,6 +109,11 @@ def options_of(record: Record) -> list[list[str]]:
     found = [
         [name, str(made_of[name])]
         for name in ("face", "length", "audio", "loudness", "place")
+        if made_of.get(name) and not isinstance(made_of[name], list)
+    ]
+    found += [
+        [name, ", ".join(f"{start}-{end}" for start, end in made_of[name])]
+        for name in ("ranges", "exclude")
         if made_of.get(name)
     ]
     for stage, values in (made_of.get("options") or {}).items():
@@ -122,7 +127,7 @@ def options_of(record: Record) -> list[list[str]]:
 
 
 def marks_of(record: Record) -> list[list[str]]:
-    """Signature, watermark and consent of a dub: name and value."""
+    """Signature, watermark, speakers and consent of a dub: name and value."""
     found = [[name.replace("_", " "), str(record[name])] for name in PROVENANCE if record.get(name)]
     marks = (
         ("watermark_id", "watermark's id"),
@@ -131,6 +136,8 @@ def marks_of(record: Record) -> list[list[str]]:
         ("watermark_picture", "watermark in the picture, strength"),
     )
     found += [[text, str(record[name])] for name, text in marks if record.get(name) is not None]
+    for number, one in enumerate(record.get("speakers") or (), 1):
+        found.append([f"speaker {number}", f"{one['face']}: {one['speech']}"])
     consent = record.get("consent") or {}
     found += [[f"consent: {name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
     return [[name, redact(value)[:200]] for name, value in found]

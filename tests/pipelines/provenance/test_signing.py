@@ -19,7 +19,15 @@ from pipelines.execution.signing_desk import AskDesk
 from pipelines.provenance import signing
 from pipelines.provenance.c2pa_check import read_manifest
 from pipelines.provenance.credentials import load_signing
-from pipelines.provenance.dub_manifest import DubFacts, dub_manifest, manifest_id, soft_binding
+from pipelines.provenance.dub_manifest import (
+    DubFacts,
+    actions,
+    dub_manifest,
+    ingredient,
+    ingredients,
+    manifest_id,
+    soft_binding,
+)
 from pipelines.provenance.findings import Trust
 from pipelines.provenance.home import ROOT, own_roots
 from pipelines.provenance.identity import make_identity
@@ -224,6 +232,21 @@ def test_a_watermark_is_bound_to_the_manifest() -> None:
     assert bound["data"]["blocks"][0]["value"] == "00112233aabbccdd"
     assert "c2pa.watermarked.bound" in [one["action"] for one in told["assertions"][0]["data"]["actions"]]
     assert soft_binding("") is None
+
+
+def test_every_speech_is_an_ingredient() -> None:
+    facts = DubFacts("k", "o.mp4", "v.mp4", ("a/anna.wav", "bob.wav", "final.wav"))
+    assert ingredients(facts) == {
+        "source": "v.mp4",
+        "speech": "a/anna.wav",
+        "speech2": "bob.wav",
+        "speech3": "final.wav",
+    }
+    (dubbed,) = [one for one in actions(facts) if one["action"] == "c2pa.dubbed"]
+    assert dubbed["parameters"]["ingredientIds"] == ["speech", "speech2", "speech3"]
+    told = [ingredient(facts, label) for label in ingredients(facts)]
+    assert [one["relationship"] for one in told] == ["parentOf", *["componentOf"] * 3]
+    assert len({one["instance_id"] for one in told}) == 4
 
 
 def test_a_watermarked_file_validates_and_verify_finds_the_id(footage: Path, tmp_path: Path) -> None:
