@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.faces.anchors import FaceError, find_anchors, parse_rule
+from operators.faces.anchors import AnchorSearch, FaceError, find_anchors, parse_rule
 from operators.faces.dlib_backend import DlibBackend
+from operators.faces.frame_sampler import ShotFrameSampler
 from operators.media.probe import VideoInfo, probe_video
+from operators.media.reader import read_frames
 from tests.operators.faces.footage import astronaut, carphone, encode, swaying
 
 SHOTS = [(0, 40), (40, 70), (70, 90)]
@@ -117,3 +119,21 @@ def test_rules_are_listed_in_the_error() -> None:
     assert parse_rule("some/where.PNG") == "reference"
     with pytest.raises(ValueError, match=r"middle.*use largest, left, right, speaking, a number"):
         parse_rule("middle")
+
+
+def test_of_several_faces_one_that_nobody_looks_like_is_a_note(
+    title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path
+) -> None:
+    he = tmp_path / "he.jpg"
+    cv2.imwrite(str(he), carphone()[100][..., ::-1])
+    search = AnchorSearch(title, ["largest", str(he)], backend)
+    samples = ShotFrameSampler(info, 40, search.colour)
+    for frame in read_frames(title, 40, 70, info):
+        samples.add(frame)
+    search.add(samples.take(70))
+    found = search.anchors()
+    assert found[str(he)] == [None]
+    assert centres(found["largest"]) == [pytest.approx(ALONE, abs=45)]
+    (note,) = search.notes
+    assert "he.jpg" in note
+    assert note.endswith("that speech moves no mouth")
