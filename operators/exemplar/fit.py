@@ -40,6 +40,8 @@ SMOOTHING, MORE_SMOOTHING = 0.6, (0.0, 0.5, 0.7, 0.85, 1.0, 1.2)
 #: How far the sounds that need shut lips pull to the closed level at most, and the width (frames of 40 ms)
 #: that such a closure is given so that the smoothing leaves it.
 CLOSURE_PULL, CLOSURE_SIGMA = 0.9, 0.7
+#: Share of that pull after the smoothing.
+CLOSURE_AGAIN = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +239,8 @@ def calm(opening: np.ndarray, pull: np.ndarray, speaker: Speaker, step: float) -
         smooth = scipy.ndimage.gaussian_filter1d(opening, sigma * frame, mode="nearest") if sigma else opening
         closed = smooth + pull * (np.minimum(smooth, speaker.meet) - smooth)
         closed = scipy.ndimage.gaussian_filter1d(closed, SMOOTHING * frame, mode="nearest")
+        # Smoothing parts lips again that meet for a frame or two.
+        closed = closed + CLOSURE_AGAIN * pull * (np.minimum(closed, speaker.meet) - closed)
         if np.abs(np.diff(closed, 2)).sum() <= allowed * max(len(closed) - 2, 0):
             break
     return closed

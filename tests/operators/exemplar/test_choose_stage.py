@@ -168,7 +168,8 @@ def test_a_still_picture_speaks_with_its_own_mouth(opening: float) -> None:
     assert out["still"] is True
     assert (out["exemplar"] == 0).all()
     got = lip_opening(out["shape"].astype(np.float64))
-    assert np.corrcoef(got, columns["opening"])[0, 1] > 0.85
+    free = np.r_[:47, 56:100]
+    assert np.corrcoef(got[free], columns["opening"][free])[0, 1] > 0.85, "beside the closure"
     assert 0.02 < got.std() < 0.08
     assert got.max() < 0.3
     assert got[51] < 0.5 * got.mean() + 0.02

@@ -72,7 +72,7 @@ def test_lips_meet_where_they_must() -> None:
     speaker, level = speaker_of(talking()), np.full(9, 0.5)
     closure = np.array([0, 0, 0, 0.5, 1, 0.5, 0, 0, 0])
     wanted = wanted_mouths(speaker, level, level, closure, np.zeros(9), np.arange(9) / 25).opening
-    assert wanted[4] < speaker.meet + 0.3 * (wanted[0] - speaker.meet)
+    assert wanted[4] < speaker.meet + 0.08 * (wanted[0] - speaker.meet)
     assert wanted[4] < wanted[3] < wanted[2] <= wanted[0]
     assert wanted[0] > 0.95 * speaker.opening(level)[0]
 
