@@ -207,8 +207,7 @@ def _write(
             stream = add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
             tap = LoudnessTap(RATE, track.layout)
-            last = end if track.programme is None else sound_end
-            packets.append(track.packets(stream, begin, last, tap.take))
+            packets.append(track.packets(stream, begin, end, sound_end, tap.take))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         all_tags = container_tags(tags)

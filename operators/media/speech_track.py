@@ -55,9 +55,10 @@ class SpeechTrack:
         stream: AudioStream,
         begin: Fraction,
         end: Fraction,
+        programme_end: Fraction,
         heard: Callable[[np.ndarray], None] | None = None,
     ) -> Iterator[Packet[Any]]:
-        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``; ``heard`` as of `aac_packets`."""
+        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``, and a programme at its own; ``heard`` as of `aac_packets`."""
         voice = self.level.blocks(self.speech, RATE)
         if self.mark is not None:
             voice = self.mark(voice, RATE)
@@ -65,8 +66,18 @@ class SpeechTrack:
             return aac_packets(stream, voice, begin, end, heard)
         url, index = self.programme
         bed = (block for block, _ in audio_blocks(url, RATE, index=index, zero=self.origin))
+        voice = _first(voice, round((end - begin) * RATE))
         whole = with_centre(bed, voice, max(0, round(begin * RATE)), self.centre, self.channels)
-        return aac_packets(stream, whole, Fraction(0), end, heard)
+        return aac_packets(stream, whole, Fraction(0), programme_end, heard)
+
+
+def _first(blocks: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """The first samples of float32[channels, n] blocks."""
+    for block in blocks:
+        if count <= 0:
+            return
+        yield block[:, :count]
+        count -= block.shape[1]
 
 
 def in_the_centre(

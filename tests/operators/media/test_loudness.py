@@ -209,6 +209,20 @@ def test_the_speech_in_the_centre_of_a_programme(
     assert centre == pytest.approx(loudness_of(str(speech)).lufs, abs=0.5)
 
 
+def test_speech_in_the_centre_ends_with_the_picture_where_the_programme_goes_on(tmp_path: Path) -> None:
+    source, speech, output = tmp_path / "source.mkv", tmp_path / "speech.wav", str(tmp_path / "out.mp4")
+    synth.write_title(source, np.stack([synth.tone(2, hertz=200.0 + 100 * i)[0] for i in range(6)]), "5.1")
+    synth.write_audio(speech, synth.tone(1.8, hertz=1000))
+    info = probe_video(str(source))
+    segments = segments_of(info, [0, 25], name="longer")
+    assemble(output, segments, str(source), str(speech), place="centre", whole=True)
+    heard = np.concatenate([block for block, _ in audio_blocks(output)], axis=1)
+    assert heard.shape[1] == pytest.approx(2 * RATE, abs=0.05 * RATE)
+    assert amplitude(heard[2, : round(0.9 * RATE)], 1000) > 0.2
+    assert np.abs(heard[2, round(1.1 * RATE) :]).max() < 0.02
+    assert amplitude(heard[0, round(1.1 * RATE) :], 200) > 0.2
+
+
 def amplitude(samples: np.ndarray, hertz: float) -> float:
     """Amplitude of one sine in float32[n]."""
     wave = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
