@@ -19,8 +19,8 @@ from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.stream import Discard, Disposition
 
-from operators.media.clock import Rejoiner, clock_joins
-from operators.media.container import COVER, describe, open_input
+from operators.media.clock import Rejoiner, clock_joins, picture_start
+from operators.media.container import describe, open_input
 from operators.media.integrity import check_complete
 from operators.media.mixdown import Target, mix_weights
 from operators.media.samples import Converter, sound_frame
@@ -224,14 +224,6 @@ def _opened_stream(container: av.container.InputContainer, url: str, index: int 
     return stream
 
 
-def _time_zero(container: av.container.InputContainer) -> Fraction | None:
-    """Time of the first frame of the file's video, None for a file without one."""
-    for stream in container.streams.video:
-        if not stream.disposition & COVER and stream.start_time is not None and stream.time_base:
-            return stream.start_time * stream.time_base
-    return None
-
-
 def _decoded(container: av.container.InputContainer, stream: AudioStream, url: str) -> Iterator[AudioFrame]:
     """Decode, passing over single damaged packets."""
     count = damaged = 0
@@ -264,7 +256,7 @@ def _continuous(
     container: av.container.InputContainer, stream: AudioStream, url: str, zero: Fraction | None
 ) -> Iterator[_Piece]:
     """Samples without holes from time 0 on, in pieces of a bounded size."""
-    zero = _time_zero(container) if zero is None else zero
+    zero = picture_start(url) if zero is None else zero
     held: list[np.ndarray] = []
     position = 0
     first: AudioFrame | None = None

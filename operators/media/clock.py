@@ -1,4 +1,4 @@
-"""Where time lines begin, and those of recordings whose clock starts anew: files that were joined end to end."""
+"""Beginnings of time lines, and time lines of recordings whose clock starts anew: files that were joined end to end."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ def time_origin(url: str) -> Fraction:
             first = _first_untimed(packets(container, stream, url))
             origin = origin if first is None else min(origin, first * base)
         return math.floor(origin / base) * base
+
+
+@kept_by_file(64)
+def picture_start(url: str) -> Fraction | None:
+    """Time in seconds of the first frame of a file's video, None for a file without one.
+
+    Raises:
+        MediaError: the file cannot be opened or read.
+    """
+    with open_input(url) as container:
+        for stream in container.streams.video:
+            if not stream.disposition & COVER and stream.start_time is not None and stream.time_base:
+                start, first = stream.start_time, None
+                if container.format.name.startswith("matroska"):
+                    first = _first_untimed(packets(container, stream, url))
+                return (start if first is None else min(start, first)) * stream.time_base
+    return None
 
 
 def _first_untimed(packets: Iterable[Packet[Any]]) -> int | None:

@@ -73,6 +73,10 @@ def test_nothing_before_the_time_0_of_matroska_is_hidden(
     assert len(synth.decode_plain(output)) == 40
     begin = float(moved[1] - min(moved)) * 48000
     assert abs(synth.find_burst(output, 0) - begin - 48000) <= 100
+    # As the speech of another video it keeps its distance to its own picture; what was heard before that is cut.
+    distance = float(1 + moved[1] - moved[0]) * 48000
+    heard = np.correlate(load_audio(str(path), 48000), synth.burst(0.1, 0)[0], "valid")
+    assert abs(int(np.argmax(heard)) - distance) <= 100 or distance < 0
 
 
 def test_sound_and_picture_move_by_the_same_where_a_unit_of_time_is_a_whole_picture(tmp_path: Path) -> None:
