@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -151,7 +151,9 @@ class Source:
             file.mux(track.encode(None))
 
 
-def attack_dub(dub: Path, mark_id: str, key: MarkKey, other: MarkKey, seed: int) -> list[dict[str, Any]]:
+def attack_dub(
+    dub: Path, mark_id: str, key: MarkKey, other: MarkKey, seed: int, done: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Attack a dub in every way and read its marks; pictures and sound are attacked apart, as neither decoder sees the other.
 
     Args:
@@ -160,15 +162,18 @@ def attack_dub(dub: Path, mark_id: str, key: MarkKey, other: MarkKey, seed: int)
         key: that it was marked with.
         other: a key that it was not marked with: its readings are those of files without a mark.
         seed: decides where cuts begin.
+        done: names of attacks that are left out.
 
-    Returns:
+    Yields:
         A row for each attack: p-values of both keys, and the carriers that the id was read from.
     """
-    source, rows = Source(dub, seed), []
+    source = Source(dub, seed)
     sounds: dict[tuple[Any, bool], dict[str, Reading]] = {}
     plain: dict[str, Reading] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, attack in ATTACKS.items():
+            if name in done:
+                continue
             path = Path(folder) / "attacked.mp4"
             if (attack.sound, attack.cut) not in sounds:
                 if attack.sound is not None:
@@ -200,8 +205,7 @@ def attack_dub(dub: Path, mark_id: str, key: MarkKey, other: MarkKey, seed: int)
                 }
             softs = {"speech": speech["own"].soft, "picture": pictures["own"].soft}
             row["read"] = [carrier for carrier, soft in softs.items() if decode(key, soft).id == mark_id]
-            rows.append(row)
-    return rows
+            yield row
 
 
 def auc(marked: Sequence[float], unmarked: Sequence[float]) -> float:

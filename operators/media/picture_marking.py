@@ -11,7 +11,8 @@ from operators.media.orientation import Box
 from operators.media.probe import VideoInfo
 from operators.watermark.keyring import held
 from operators.watermark.keys import dub_id
-from operators.watermark.marking import Marking
+from operators.watermark.learned import VIDEOSEAL, VideoSealMarker
+from operators.watermark.marking import USUAL, Marking
 from operators.watermark.picture import CELLS, pattern, picture_change, turn_at
 from operators.watermark.picture_tally import PictureTally
 
@@ -33,6 +34,8 @@ class PictureMarker:
         if self._options.watermark != "off":
             self._key = held(options.watermark_key)
             self._id = dub_id(self._key, options.watermark_of)
+            if options.watermark_by == VIDEOSEAL:
+                self._learned = VideoSealMarker(self._key, self._id, options.watermark_strength / USUAL)
             self._pattern = functools.lru_cache(maxsize=2)(self._cut)
             self._tally = PictureTally(self._key, self._id, self._size)
 
@@ -50,6 +53,9 @@ class PictureMarker:
         seconds = float((pts - int(self._info.pts[0])) * self._info.time_base)
         turn, pitch = turn_at(self._key, seconds), min(self._size) / CELLS
         marked = frame.copy()
+        if options.watermark_by == VIDEOSEAL:
+            marked.change_luma(box, self._learned.change(frame.rgb(box), weight))
+            return marked
         change = picture_change(
             self._pattern(box), frame.luma(box), weight, turn, pitch, options.watermark_strength
         )

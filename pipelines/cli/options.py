@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from operators.media.label import POSITIONS
-from operators.watermark.marking import MODES
+from operators.watermark.marking import LEARNED, MODES
 from pipelines.cli.help_texts import (
     AUDIO_HELP,
     CODEC_HELP,
@@ -140,6 +140,13 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         "--watermark-key",
         metavar="FILE",
         help="file of the key (64 hexadecimal digits, readable by you alone), or env:NAME; default: a key of your own that is made once",
+    )
+    group.add_argument(
+        "--watermark-by",
+        action="append",
+        choices=LEARNED,
+        help="a learned mark in the place of retalk's own, where its model files are installed: audioseal in the speech, videoseal in the "
+        "picture; may be given for both",
     )
 
 
@@ -339,6 +346,7 @@ def label(args: argparse.Namespace) -> dict[str, Any]:
 def watermark(args: argparse.Namespace) -> dict[str, Any]:
     """The watermarks that are asked for, for `pipelines.runner.run`."""
     given = {"mode": args.watermark, "strength": args.watermark_strength, "key": args.watermark_key}
+    given |= {LEARNED[name]: name for name in args.watermark_by or ()}
     return {name: value for name, value in given.items() if value is not None}
 
 

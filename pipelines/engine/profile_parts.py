@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.media.label import Position
 from operators.media.limits import MediaLimits
-from operators.watermark.marking import STRONGEST, USUAL, WEAKEST, Mode
+from operators.watermark.marking import STRONGEST, USUAL, WEAKEST, Mode, PictureMark, SpeechMark
 
 
 class Strict(BaseModel):
@@ -221,6 +221,12 @@ class WatermarkConfig(Strict):
     key: str = Field(
         default="",
         description="file of a key (64 hexadecimal digits, mode 0600), or env:NAME; empty: this user's own",
+    )
+    speech: SpeechMark = Field(
+        default="builtin", description="builtin, or audioseal: the learned mark in its place"
+    )
+    picture: PictureMark = Field(
+        default="builtin", description="builtin, or videoseal: the learned mark in its place"
     )
 
 

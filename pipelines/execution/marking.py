@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from operators.watermark.keys import MarkKey, dub_id
+from operators.watermark.learned import AUDIOSEAL, AudioSealMarker
 from operators.watermark.speech import SpeechTally, marked_speech
 from pipelines.planning.plans import DubPlan
 
@@ -22,24 +23,31 @@ class SpeechMarker:
 
     def __init__(self, key: MarkKey, mark_id: str) -> None:
         self._key, self._id = key, mark_id
-        self.tally = SpeechTally()
+        self._tally = SpeechTally()
+
+    @property
+    def expected(self) -> float | None:
+        """Expected strength of what was written; None: not known."""
+        return self._tally.expected
 
     def mark(self, blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
         """Mark float32[channels, n] blocks."""
-        return marked_speech(self._key, self._id, blocks, rate, tally=self.tally)
+        return marked_speech(self._key, self._id, blocks, rate, tally=self._tally)
 
 
-def speech_marker(dub: DubPlan, secret: bytes) -> SpeechMarker | None:
+def speech_marker(dub: DubPlan, secret: bytes) -> SpeechMarker | AudioSealMarker | None:
     """Return what marks a dub's speech, None for a dub without a watermark; its id is noted in the dub."""
     asked = dub.dub.watermark
     if not asked or not secret:
         return None
     key = MarkKey(secret)
     dub.mark_id = dub_id(key, dub.key)
+    if asked.get("speech") == AUDIOSEAL:
+        return AudioSealMarker(dub.mark_id)
     return SpeechMarker(key, dub.mark_id)
 
 
-def expect(dub: DubPlan, marker: SpeechMarker | None, shown: Sequence[str]) -> None:
+def expect(dub: DubPlan, marker: SpeechMarker | AudioSealMarker | None, shown: Sequence[str]) -> None:
     """Note how strong the marks of a dub should be.
 
     Args:
@@ -49,7 +57,9 @@ def expect(dub: DubPlan, marker: SpeechMarker | None, shown: Sequence[str]) -> N
     """
     if marker is None:
         return
-    if dub.dub.audio != "keep":
-        dub.mark_speech = round(marker.tally.expected, 1)
+    if dub.dub.audio != "keep" and marker.expected is not None:
+        dub.mark_speech = round(marker.expected, 1)
+    if dub.dub.watermark.get("picture", "builtin") != "builtin":
+        return  # how strong a learned mark should be is not known
     own = (receipt.mark_power for receipt in dub.receipts if receipt.path in shown)
     dub.mark_picture = round(math.sqrt(sum(own)), 1)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from operators.storage.files import filesystem, is_url, join, local_copy, suffix
 from operators.storage.redact import redact
 from operators.storage.retry import patience
+from operators.watermark.learned import tag_of
 from pipelines.errors import UsageError
 from pipelines.provenance.c2pa_check import MIME, c2pa_check
 from pipelines.provenance.findings import Finding, Subject, Trust, printable
@@ -100,7 +101,18 @@ class Ledger:
         mark that was found count.
         """
         named = (one for finding in findings if finding.state in ("trusted", "found") for one in finding.ids)
-        return next((self.rows[one] for one in named if one in self.rows), None)
+        return next((row for one in named if (row := self._named(one)) is not None), None)
+
+    def _named(self, one: str) -> Record | None:
+        """The row of an id; of the 16 bits that AudioSeal carries, if no two rows share them."""
+        if len(one) != len(tag_of(16 * "0")):
+            return self.rows.get(one)
+        found = [
+            row
+            for known, row in self.rows.items()
+            if known == row.get("watermark_id") and tag_of(known) == one
+        ]
+        return found[0] if len(found) == 1 else None
 
 
 def verify_file(url: str, trust: Trust, ledger: Ledger | None = None) -> Verification:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from operators.media.reader import read_frames
 from operators.storage.errors import MediaError
 from operators.watermark.code import decode
 from operators.watermark.keys import MarkKey
+from operators.watermark.learned import LearnedMarkError
 from operators.watermark.picture_detector import Look, Looked, read_picture
 from operators.watermark.speech_detector import RATE, Reading, read_speech
 from pipelines.errors import UsageError
 from pipelines.provenance.findings import Finding, Subject
+from pipelines.provenance.learned_check import MOUTH, learned_readings, with_learned
 from pipelines.provenance.watermarks import read_key
+from retalk_models.registry.errors import WeightsError
 
 #: Seconds of a file that are looked at, from its middle: of sound, and of pictures.
 SOUND, PICTURES = 120, 30
@@ -28,8 +32,6 @@ SURE, LIKELY = 1e-6, 1e-2
 LEAST = 1e-300
 #: Pictures a second in which faces are looked for, and the longer side of those pictures.
 FACES, LONG_SIDE = 2.0, 640
-#: The part of a face's box in which a dub may draw: left, top, right, bottom.
-MOUTH = (0.05, 0.40, 0.95, 1.15)
 
 
 def watermark_check(subject: Subject) -> Finding:
@@ -39,11 +41,16 @@ def watermark_check(subject: Subject) -> Finding:
     except UsageError as problem:
         return Finding("watermark", "skipped", f"not looked for: {problem}")
     readings: dict[str, Reading] = {}
-    if (samples := heard(str(subject.path))) is not None:
+    samples = heard(str(subject.path))
+    if samples is not None:
         readings["speech"] = read_speech(key, samples)
     if (looks := seen(str(subject.path))) is not None:
         readings["picture"] = read_seen(key, looks)
-    return conclude(key, readings)
+    finding = conclude(key, readings)
+    try:
+        return with_learned(finding, learned_readings(subject.path, key, samples))
+    except (LearnedMarkError, WeightsError) as problem:
+        return replace(finding, text=f"{finding.text}; learned marks were not looked for: {problem}")
 
 
 def conclude(key: MarkKey, readings: dict[str, Reading]) -> Finding:

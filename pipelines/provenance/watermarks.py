@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import secrets
 import stat
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from operators.watermark.keys import KEY_BYTES, MarkKey
+from operators.watermark.learned import AUDIOSEAL, FILES
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import WatermarkConfig
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Title, merged
 from pipelines.provenance.home import provenance_home
+from retalk_models.registry.errors import WeightsError
+from retalk_models.registry.registry import check_files
 
 #: The user's own key, in the folder of the signing identity; and the variable that takes its place.
 OWN, VARIABLE = "watermark.key", "RETALK_WATERMARK_KEY"
@@ -87,6 +91,21 @@ def _make(path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_learned(names: Sequence[Any]) -> None:
+    """Look for the package and the model files of learned marks.
+
+    Raises:
+        UsageError: some are missing.
+    """
+    for name in FILES.keys() & set(names):
+        try:
+            check_files([FILES[name][0]])
+        except WeightsError as problem:
+            raise UsageError(f"watermark {name}: {problem}") from problem
+        if name == AUDIOSEAL and importlib.util.find_spec(name) is None:
+            raise UsageError(f"watermark {name}: needs the package {name}; run: pip install {name}")
+
+
 def watermarked(
     titles: Sequence[Title], engine: Engine, config: WatermarkConfig, key: MarkKey | None
 ) -> list[Title]:
@@ -100,14 +119,20 @@ def watermarked(
         key: to mark with; None: nothing is marked.
 
     Raises:
-        UsageError: the whole picture is asked for, and the engine cannot mark pictures.
+        UsageError: the whole picture is asked for, and the engine cannot mark pictures; or what a learned mark needs is not here.
     """
     if key is None:
         return list(titles)
     last, asked = engine.stages[-1], {"mode": config.mode, "strength": config.strength, "key": key.name}
+    # Entries for what is not the usual way only: dubs that are done keep their keys.
+    learned = {name: getattr(config, name) for name in ("speech", "picture")}
+    asked |= {name: value for name, value in learned.items() if value != "builtin"}
+    check_learned(list(asked.values()))
     options: dict[str, dict[str, Any]] = {}
     if "watermark" in type(last.options).__dataclass_fields__:
         values = {f"watermark_{name}": asked[name] for name in ("strength", "key")}
+        if config.picture != "builtin":
+            values["watermark_by"] = config.picture
         options = engine.check_overrides({last.name: {"watermark": config.mode, **values}}, "watermark")
     elif config.mode == "frame":
         raise UsageError(f"watermark frame: engine {engine.name} encodes without marks; use on or off")
