@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from operators.watermark.speech_detector import RATE, evidence, read_speech
 from pipelines.provenance.watermark_check import frames_with_mouths, read_seen
 
 #: Seconds of a window and from one to the next, of sound and of pictures.
-SOUND, PICTURES = (5.0, 2.5), (3.0, 1.0)
+SOUND, PICTURES = (5.0, 2.5), (3.0, 2.0)
 #: Levels of the tables.
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)
 
@@ -38,20 +38,17 @@ def sounds(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 
 
 def pictures(paths: Sequence[Path]) -> Iterator[tuple[Looked, Looked]]:
-    """Windows of videos as they are, mirrored, upside down, and both: whole and around mouths."""
-    flips = (slice(None), slice(None, None, -1))
+    """Windows of videos as they are and mirrored: whole and around mouths."""
     for path in paths:
         info = probe_video(str(path))
         times = [float((pts - int(info.pts[0])) * info.time_base) for pts in info.pts.tolist()]
         starts = np.arange(0, max(0.1, times[-1] - PICTURES[0] + 0.1), PICTURES[1])
-        looks = {
-            (start, y, x): (Look(), Look()) for start in starts.tolist() for y in range(2) for x in range(2)
-        }
+        looks = {(start, step): (Look(), Look()) for start in starts.tolist() for step in (1, -1)}
         frames = frames_with_mouths(str(path), 0, len(times), times, make_backend("dlib", "cpu"))
         for luma, seconds, where in frames:
-            for (start, y, x), (whole, mouths) in looks.items():
+            for (start, step), (whole, mouths) in looks.items():
                 if start <= seconds < start + PICTURES[0]:
-                    turned, there = (np.ascontiguousarray(one[flips[y], flips[x]]) for one in (luma, where))
+                    turned, there = (np.ascontiguousarray(one[:, ::step]) for one in (luma, where))
                     whole.add(turned, seconds - start)
                     mouths.add(turned, seconds - start, there)
         yield from ((whole.looked, mouths.looked) for whole, mouths in looks.values())
@@ -69,32 +66,32 @@ def first_of_speech(key: MarkKey, samples: np.ndarray) -> float:
     return float((values.reshape(-1)[known] * layout.pilots).sum() / max(float(spread), 1e-9))
 
 
-def look(folder: Path) -> dict[str, list[tuple[float, float]]]:
+def look(folder: Path) -> Iterator[tuple[str, float, float]]:
     """Read every window with a key of its own.
 
-    Returns:
-        By carrier, of each window: the p-value of one starting point, and the one that `retalk verify` goes by.
+    Yields:
+        The carrier, the p-value of one starting point, and the one that `retalk verify` goes by.
     """
     clips = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     heard = [path for path in clips if has_sound(path)] + sorted(folder.rglob("*.wav"))
-    found: dict[str, list[tuple[float, float]]] = {"speech": [], "picture": []}
     for number, samples in enumerate(sounds(heard)):
         key = MarkKey(number.to_bytes(32, "big"))
-        one = float(norm.sf(first_of_speech(key, samples)))
-        found["speech"].append((one, read_speech(key, samples).p))
+        yield "speech", float(norm.sf(first_of_speech(key, samples))), read_speech(key, samples).p
     for number, looks in enumerate(pictures(clips)):
         key = MarkKey((1 << 20 | number).to_bytes(32, "big"))
-        found["picture"].append((float(norm.sf(first_deviate(key, looks[0]))), read_seen(key, looks).p))
-    return found
+        yield "picture", float(norm.sf(first_deviate(key, looks[0]))), read_seen(key, looks).p
 
 
-def table(found: dict[str, list[tuple[float, float]]]) -> list[str]:
-    """Shares of p-values below levels, as Markdown."""
+def table(found: Iterable[tuple[str, float, float]]) -> list[str]:
+    """Shares of p-values below levels, as Markdown, of what `look` gives."""
+    by: dict[str, list[tuple[float, float]]] = {}
+    for carrier, one, whole in found:
+        by.setdefault(carrier, []).append((one, whole))
     lines = [
         f"| p-value | windows | {' | '.join(f'below {level:g}' for level in LEVELS)} | least | Kolmogorov-Smirnov |",
         "|---|---|" + "---|" * (len(LEVELS) + 2),
     ]
-    for carrier, values in found.items():
+    for carrier, values in by.items():
         for index, name in enumerate(("at one starting point", "of `verify` (all starting points)")):
             own = np.array([value[index] for value in values])
             shares = " | ".join(f"{np.mean(own < level):.3f}" for level in LEVELS)
