@@ -305,3 +305,25 @@ def test_a_pipe_is_not_read(signed: Path, plain: Path) -> None:
     beside.write_bytes(plain.read_bytes())
     os.mkfifo(beside.with_suffix(".c2pa"))
     assert checked(beside).state == "unreadable"
+
+
+def test_an_empty_file_says_so_with_a_code_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    assert main(["verify", str(tmp_path / "empty.mp4")]) == 7
+    assert "file: empty: it has no bytes" in capsys.readouterr().out
+
+
+def test_a_device_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", os.devnull]) == 2
+    assert "no regular file" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_given_up_soon(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RETALK_STORAGE_PATIENCE", raising=False)
+    monkeypatch.setattr("pipelines.provenance.verify.SECONDS", 0.3)
+    assert main(["verify", "http://127.0.0.1:9/x.mp4"]) == 2
+    assert "does not answer" in capsys.readouterr().err

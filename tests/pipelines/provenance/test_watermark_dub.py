@@ -8,8 +8,11 @@ from scipy.io import wavfile
 
 import retalk
 from operators.watermark.keys import MarkKey
+from operators.watermark.learned import LearnedReading
 from operators.watermark.speech_detector import Reading
 from pipelines.provenance.findings import Subject, Trust
+from pipelines.provenance.learned_check import with_learned
+from pipelines.provenance.verify import Ledger
 from pipelines.provenance.watermark_check import conclude, watermark_check
 from tests.operators.watermark.test_speech import vowels
 
@@ -59,3 +62,21 @@ def test_a_mark_without_a_readable_id_is_found_only_if_it_is_sure() -> None:
     assert conclude(KEY, {"picture": Reading(9.0, 32, noise)}).state == "found"
     assert conclude(KEY, {"picture": Reading(4.0, 32, noise)}).state == "none"
     assert conclude(KEY, {}).state == "none"
+
+
+def test_very_small_p_values_are_not_said_to_be_zero() -> None:
+    finding = conclude(KEY, {"picture": Reading(60.0, 32, np.zeros(264))})
+    assert "picture p < 1e-300" in finding.text
+    assert "0e+00" not in finding.text
+
+
+def test_a_learned_mark_alone_is_found_and_leads_to_the_one_row_of_its_bits() -> None:
+    nothing = conclude(KEY, {})
+    found = with_learned(nothing, [LearnedReading("audioseal", 0.9, True, ("0123",))])
+    assert (found.state, found.ids) == ("found", ["0123"])
+    assert "the first 16 bits of an id, 0123" in found.text
+    rows = {one: {"watermark_id": one} for one in ("0123456789abcdef", "fedcba9876543210")}
+    assert Ledger(rows).row([found]) == rows["0123456789abcdef"]  # type: ignore[arg-type]
+    twice = rows | {"0123000000000000": {"watermark_id": "0123000000000000"}}
+    assert Ledger(twice).row([found]) is None, "two rows share the bits"  # type: ignore[arg-type]
+    assert with_learned(nothing, [LearnedReading("audioseal", 0.1, False)]).state == "none"

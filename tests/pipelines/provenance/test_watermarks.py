@@ -11,6 +11,7 @@ from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import WatermarkConfig
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Dub, Title
+from pipelines.provenance import watermarks
 from pipelines.provenance.watermarks import OWN, read_key, watermark_key, watermarked
 
 KEY = MarkKey(b"k" * 32)
@@ -72,6 +73,20 @@ def test_the_last_stage_of_every_engine_marks(engine: str, last: str) -> None:
     assert dub.options[last]["watermark"] == "on"
     assert dub.options[last]["watermark_key"] == KEY.name
     assert KEY.secret.hex() not in repr(title)
+
+
+def test_a_learned_mark_is_asked_of_the_stage_and_its_weights_are_looked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path / "models"))
+    engine, config = Engine(load_engine("exemplar")), WatermarkConfig(picture="videoseal")
+    with pytest.raises(UsageError, match=r"watermark videoseal: .*videoseal_y_256b_img.jit"):
+        watermarked([TITLE], engine, config, KEY)
+    monkeypatch.setattr(watermarks, "check_files", lambda names: None)
+    (title,) = watermarked([TITLE], engine, config, KEY)
+    assert title.dubs[0].watermark["picture"] == "videoseal"
+    assert title.dubs[0].options["render"]["watermark_by"] == "videoseal"
+    assert "speech" not in title.dubs[0].watermark
 
 
 def test_off_leaves_titles_as_they_are() -> None:
