@@ -44,12 +44,15 @@ PUBLISHED: dict[str, tuple[int | None, str]] = {
     "arcface_resnet18.pth": (None, ""),
     "wav2lip_gan.pth": (None, ""),
     "talkin.pt": (None, ""),
+    "audioseal_generator_base.pth": (None, ""),
+    "audioseal_detector_base.pth": (None, ""),
+    "videoseal_y_256b_img.jit": (None, ""),
 }
 
 
 def test_every_digest_is_a_digest_and_every_network_has_files() -> None:
     assert set(CATALOG.networks) == set(NETWORKS)
-    assert len(CATALOG.files) == 26
+    assert len(CATALOG.files) == 29
     for entry in CATALOG.files.values():
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256), entry.file
         assert entry.commercial in ("yes", "no", "unknown"), entry.file
@@ -81,6 +84,9 @@ def test_digests_that_are_not_certain_say_so() -> None:
         "arcface_resnet18.pth": "unknown",
         "wav2lip_gan.pth": "unknown",
         "talkin.pt": "unknown",
+        "audioseal_generator_base.pth": "unknown",
+        "audioseal_detector_base.pth": "unknown",
+        "videoseal_y_256b_img.jit": "unknown",
     }
 
 
