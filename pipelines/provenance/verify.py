@@ -105,7 +105,7 @@ class Ledger:
 
     def _named(self, one: str) -> Record | None:
         """The row of an id; of the 16 bits that AudioSeal carries, if no two rows share them."""
-        if len(one) != len(tag_of(16 * "0")):
+        if one in self.rows or len(one) != len(tag_of(16 * "0")):
             return self.rows.get(one)
         found = [
             row

@@ -80,7 +80,7 @@ def test_a_learned_mark_is_asked_of_the_stage_and_its_weights_are_looked_for_fir
 ) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path / "models"))
     engine, config = Engine(load_engine("exemplar")), WatermarkConfig(picture="videoseal")
-    with pytest.raises(UsageError, match=r"watermark videoseal: .*videoseal_y_256b_img.jit"):
+    with pytest.raises(UsageError, match=r"(?s)watermark videoseal: .*videoseal_y_256b_img.jit"):
         watermarked([TITLE], engine, config, KEY)
     monkeypatch.setattr(watermarks, "check_files", lambda names: None)
     (title,) = watermarked([TITLE], engine, config, KEY)
