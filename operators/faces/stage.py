@@ -14,7 +14,14 @@ import pyarrow as pa
 from operators.columns import tensor
 from operators.faces import smoothing, tracking, validity
 from operators.faces.appearance import COLUMNS, ROWS
-from operators.faces.backend import BackendName, FaceBackend, backend_files, backend_models, make_backend
+from operators.faces.backend import (
+    BackendName,
+    FaceBackend,
+    PictureBackend,
+    backend_files,
+    backend_models,
+    make_backend,
+)
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
 from operators.faces.identity import MODEL as IDENTITY
 from operators.faces.seed import Seeder
@@ -153,7 +160,8 @@ class DetectFaces(Stage):
                     frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA
                 )
         seen = observations(sightings)
-        evidence = validity.occlusion(seen, model.references())
+        signs = validity.MESH if isinstance(self._backend, PictureBackend) else validity.BOXES
+        evidence = validity.occlusion(seen, model.references(), signs)
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
         fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw)

@@ -27,9 +27,26 @@ MARGIN = 2
 CONTEXT = 3 + 2 + CLOSING + MARGIN + GAP
 #: Residual of frames without a face.
 ABSENT = 9.0
-#: Values that reach the limit alone: share of covered skin, doublings of the landmarks' scatter, loss of the
-#: detector's score (beyond 0.2).
-COVERED, SCATTER, DOUBT = 0.15, 2.6, 1.4
+#: Share of covered skin that reaches the limit alone.
+COVERED = 0.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Signs:
+    """Values that reach the limit alone.
+
+    Attributes:
+        scatter: doublings of the landmarks' scatter.
+        doubt: loss of the score beyond 0.2.
+    """
+
+    scatter: float
+    doubt: float
+
+
+#: Of landmarks on four boxes and a detector's score; of two crops of the mesh, whose scatter says less, and its presence, which
+#: says more.
+BOXES, MESH = Signs(2.6, 1.4), Signs(5.2, 0.7)
 #: Uncertainty of the mouth's points, in eye distances, that no free mouth shows.
 SCATTERED = 0.04
 MAX_POSE_ERROR = 0.14
@@ -68,13 +85,13 @@ class Observations:
         return ~np.isnan(self.landmarks[:, 0, 0])
 
 
-def occlusion(seen: Observations, references: References) -> np.ndarray:
+def occlusion(seen: Observations, references: References, signs: Signs = BOXES) -> np.ndarray:
     """float64[T]: how much speaks for something in front of the mouth; 1 is the limit. `ABSENT` where there
     is no face.
 
     Three signs add up: covered skin, landmarks that scatter more than in the references, and a detector that
     doubts more. With these weights a hand and a microphone painted into ten clips are found in 91 % of the
-    frames where they hide the mouth; 0.2 % false alarms.
+    frames where they hide the mouth; 0.2 % false alarms (dlib).
     """
     evidence = np.full(len(seen.landmarks), ABSENT)
     score, spread = _nearest(seen.score), _median(seen.spread)
@@ -83,9 +100,9 @@ def occlusion(seen: Observations, references: References) -> np.ndarray:
         if seen.ghost[t]:
             continue
         if references.count:
-            evidence[t] += np.log2(max(spread[t] / references.spread, 1.0)) / SCATTER
+            evidence[t] += np.log2(max(spread[t] / references.spread, 1.0)) / signs.scatter
             evidence[t] += (
-                max(references.score - np.nan_to_num(score[t], nan=references.score) - 0.2, 0.0) / DOUBT
+                max(references.score - np.nan_to_num(score[t], nan=references.score) - 0.2, 0.0) / signs.doubt
             )
         evidence[t] = max(evidence[t], spread[t] / SCATTERED)
     return evidence

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.faces import validity
 from operators.faces.backend import PictureBackend, make_backend
 from operators.faces.canonical import transform_of_box
 from operators.faces.dlib_backend import DlibBackend
@@ -15,7 +16,7 @@ from operators.faces.seed import look
 from operators.faces.stage import DetectFaces, DetectOptions
 from operators.numeric.affine import apply
 from retalk_models.registry.errors import WeightsError
-from tests.operators.faces.footage import astronaut, carphone, encode, luma, segment
+from tests.operators.faces.footage import astronaut, carphone, cover_mouth, encode, luma, segment
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,6 +121,23 @@ def test_the_stage_follows_a_face_with_the_mesh(
     assert opening.max() > 0.05
     part = stage.process(segment(url, (40, 45), (0, 45), anchor, stage.halo(stage.options)))
     np.testing.assert_array_equal(part["landmarks"][-5:], whole["landmarks"][-5:])
+
+
+def test_a_covered_mouth_is_noticed_and_a_free_one_is_not(
+    mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    frames = list(carphone()[:54])
+    for t in range(30, 40):
+        frames[t] = cover_mouth(frames[t], at_face(mesh, frames[t]), 1.0)
+    stage = DetectFaces(DetectOptions(backend="mesh", recognise="never"))
+    stage.setup("cpu")
+    url = encode(tmp_path / "covered.mp4", frames)
+    seen = stage.process(segment(url, (0, 54), (0, 54), mesh.detect(frames[0])[0][0]))
+    assert (seen["residual"][30:40] > 2).all()
+    assert (seen["fault"][31:39] == validity.COVERED_MOUTH).all()
+    assert seen["valid"][:26].all()
+    assert seen["valid"][44:].all()
 
 
 def test_without_its_files_the_error_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
