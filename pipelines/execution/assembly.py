@@ -25,6 +25,7 @@ from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.execution.low_quality import Untouched, refusal_of
 from pipelines.execution.marking import expect, speech_marker
 from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
+from pipelines.execution.sound import sound_of
 from pipelines.manifest.titles import LowQuality
 from pipelines.planning.plans import DubPlan, OutputSegmentPlan
 from pipelines.provenance.credentials import Signing
@@ -40,6 +41,8 @@ from pipelines.state.run_directory import Record, RunDirectory, remove, sha256_f
 from pipelines.state.sidecars import has_sidecar, sidecar_name
 from pipelines.state.verdict import DEFAULT, Reason, reasons_of
 
+#: Name of a sound that was made for the output, in notes.
+NEW_SOUND = "the new sound"
 #: Entry of a record in memory that says why it could not be written.
 UNWRITTEN = "unwritten"
 
@@ -134,32 +137,38 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
         paths = [_checked(run, dub, one) for one in dub.output_segments]
         measured, heard = _measure_segments(dub, spec), dict[str, float]()
         speech = speech_marker(dub, spec.mark_secret)
-        with (
-            _acceptable(run, dub, spec, paths, measured.trace) as shown,
-            making(run, dub.title, asked.dub, asked.output),
-        ):
-            dub.notes += assemble(
-                *(asked.output, shown, dub.video, dub.sound or asked.speech),
-                audio=asked.audio,
-                language=asked.language or None,
-                loudness=asked.loudness,
-                place=asked.place,
-                heard=heard,
-                whole=asked.length != "trim",
-                tags={} if asked.aigc is None else {TAG: aigc_tag(asked.aigc, output_key(dub.key, asked))},
-                mark=None if speech is None else speech.mark,
-                finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
-            )
-            expect(dub, speech, shown)
-            if spec.signing is None:
-                dub.provenance = {"provenance": "off"}
-                _forget_sidecar(asked.output)  # of a signed output that this one replaces
-        dub.note(*filter(None, [label_note(asked.options), NAMELESS if asked.aigc == "" else ""]))
-        fs, path = filesystem(asked.output)
-        dub.seconds["assemble"] = time.perf_counter() - began
-        _measure_output(dub, spec, heard)
-        record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
-        _write_trace(run, record, measured.trace)
+        with sound_of(dub) as sound:
+            with (
+                _acceptable(run, dub, spec, paths, measured.trace) as shown,
+                making(run, dub.title, asked.dub, asked.output),
+            ):
+                notes = assemble(
+                    *(asked.output, shown, dub.video, sound),
+                    audio=asked.audio,
+                    language=asked.language or None,
+                    loudness=asked.loudness,
+                    place=asked.place,
+                    heard=heard,
+                    whole=asked.length != "trim",
+                    tags={}
+                    if asked.aigc is None
+                    else {TAG: aigc_tag(asked.aigc, output_key(dub.key, asked))},
+                    mark=None if speech is None else speech.mark,
+                    finish=None if spec.signing is None else lambda path: _sign(path, dub, spec),
+                )
+                dub.notes += [
+                    note.replace(sound, NEW_SOUND) if sound != asked.speech else note for note in notes
+                ]
+                expect(dub, speech, shown)
+                if spec.signing is None:
+                    dub.provenance = {"provenance": "off"}
+                    _forget_sidecar(asked.output)  # of a signed output that this one replaces
+            dub.note(*filter(None, [label_note(asked.options), NAMELESS if asked.aigc == "" else ""]))
+            fs, path = filesystem(asked.output)
+            dub.seconds["assemble"] = time.perf_counter() - began
+            _measure_output(dub, spec, heard, sound)
+            record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
+            _write_trace(run, record, measured.trace)
     except Exception as problem:
         if not exists(asked.output):
             _forget_sidecar(asked.output)
@@ -177,8 +186,6 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
         return record
     if write_record(run, record) and not spec.keep_segments:
         run.forget(dub.title, segments)
-        if dub.sound:
-            remove(dub.sound)
     return record
 
 
@@ -223,13 +230,13 @@ def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     return found
 
 
-def _measure_output(dub: DubPlan, spec: AssemblySpec, heard: Mapping[str, float]) -> None:
-    """Measure a dub whose output is written, too; ``heard`` as of `assemble`."""
+def _measure_output(dub: DubPlan, spec: AssemblySpec, heard: Mapping[str, float], sound: str) -> None:
+    """Measure a dub whose output is written, too; ``heard`` as of `assemble`, ``sound`` is what it was given."""
     asked = dub.dub
     found = measure_output(
         spec.metrics,
         FinishedDub(
-            *(dub.video, dub.sound or asked.speech, asked.output, asked.language),
+            *(dub.video, sound, asked.output, asked.language),
             *(dub.frames, dub.video_seconds, asked.audio),
         ),
     )

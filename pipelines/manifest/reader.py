@@ -337,6 +337,7 @@ def _dub(
             ranges=stretches["ranges"],
             exclude=stretches["exclude"],
             speakers=speakers,
+            mixed=len(speakers) > 1 and not entry.get("mix"),
             error=f"{row_prefix(at)}{row_prefix(where)}{missing}" if missing else "",
         )
     except (RowError, ConfigError) as problem:

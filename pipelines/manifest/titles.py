@@ -51,8 +51,8 @@ class Dub:
     that the output's tag AIGC names (`pipelines.rights.aigc`); None: no tag. `watermark` has ``mode``,
     ``strength`` and the name of the ``key`` (`pipelines.provenance.watermarks`); empty: no watermark. `ranges` are the
     stretches of the title that are dubbed (none: all of it), `exclude` those that are not (`pipelines.manifest.ranges`).
-    `speakers` say who is dubbed with what, in place of the title's `face`; `speech` is then the sound of the output, if there is such
-    a file (`is_mixed`).
+    `speakers` say who is dubbed with what, in place of the title's `face`; `speech` is then the sound of the output. Where the sum of what
+    they say is heard, it is `mixed`, and `speech` the first one's.
     """
 
     dub: str
@@ -71,6 +71,7 @@ class Dub:
     ranges: tuple[tuple[str, str], ...] = ()
     exclude: tuple[tuple[str, str], ...] = ()
     speakers: tuple[Speaker, ...] = ()
+    mixed: bool = False
 
     @property
     def speeches(self) -> tuple[str, ...]:
@@ -81,11 +82,6 @@ class Dub:
     def spoken(self) -> tuple[str, ...]:
         """URL of what each speaker says; the speech where the dub names none."""
         return tuple(one.speech for one in self.speakers) or (self.speech,)
-
-    @property
-    def is_mixed(self) -> bool:
-        """True if what is heard is the sum of what its speakers say: `speech` is then the first one's."""
-        return len(self.speakers) > 1 and self.speech == self.speakers[0].speech
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,6 @@ class DubPlan:
         mark_id: id of its watermark; empty: it has none.
         mark_speech: expected strength of the speech's mark (docs/watermark.md); None: not marked.
         mark_picture: the same of the picture's.
-        sound: URL of the output's speech track where that is made of several sounds (`pipelines.planning.sound`); empty: it is the
-            dub's speech.
     """
 
     title: str
@@ -125,7 +123,6 @@ class DubPlan:
     mark_id: str = ""
     mark_speech: float | None = None
     mark_picture: float | None = None
-    sound: str = ""
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""

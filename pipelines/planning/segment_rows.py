@@ -37,7 +37,6 @@ from pipelines.planning.plans import (
 from pipelines.planning.segments import Range, cut_segments, halo_range
 from pipelines.planning.shot_cache import shots_and_anchors
 from pipelines.planning.shots import Looked
-from pipelines.planning.sound import make_sound
 from pipelines.planning.speakers import Seen, people_in, speakers_in
 from pipelines.planning.speech import length_notes, speech_length
 from pipelines.planning.stretches import dubbed_frames
@@ -83,7 +82,7 @@ def segment_rows(
     """
     speech = _speech_lengths(plan, context.spec.limits)
     _fail_hopeless(context, plan, info)
-    inside = _insides(context, plan, info)
+    inside = _insides(plan, info)
     rows: list[Row] = []
     if plan.running:
         looked = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
@@ -115,16 +114,12 @@ def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]
     return found
 
 
-def _insides(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> dict[str, np.ndarray | None]:
-    """Frames that are to be dubbed, by dub (`dubbed_frames`), and the dubs' sounds where they have to be made; a dub whose ranges
-    or sounds cannot be used fails.
-    """
+def _insides(plan: TitlePlan, info: VideoInfo) -> dict[str, np.ndarray | None]:
+    """Frames that are to be dubbed, by dub (`dubbed_frames`); a dub whose ranges cannot be used fails."""
     found: dict[str, np.ndarray | None] = {}
     for dub in plan.running:
         try:
-            inside = found[dub.dub.dub] = dubbed_frames(dub.dub, plan.title.video, info)
-            dub.sound, notes = make_sound(context.run, plan.title.id, plan.title.video, dub.dub, inside, info)
-            dub.note(*notes)
+            found[dub.dub.dub] = dubbed_frames(dub.dub, plan.title.video, info)
         except ValueError as problem:
             dub.fail(str(problem))
     return found

@@ -196,6 +196,7 @@ def segment_ingredients(
         "libraries": {**provenance.libraries, **({"pillow": _pillow()} if drawn else {})},
         "face": [face_identity(one.face) for one in dub.speakers] or face_identity(title.face),
         "speakers": [fingerprint(one.speech) for one in dub.speakers],
+        "mixed": dub.mixed,
         "length": dub.length,
         "ranges": dub.ranges,
         "exclude": dub.exclude,

@@ -166,10 +166,6 @@ class RunDirectory:
         """File of a dub's trace."""
         return join(self.url, "traces", slug(title), f"{slug(dub)}.json")
 
-    def sound(self, title: str, dub: str) -> str:
-        """File of a dub's speech track that is made of several sounds, until the dub is done."""
-        return join(self.url, "sound", slug(title), f"{slug(dub)}.wav")
-
     def relative(self, url: str) -> str:
         """A path below the run directory without the directory, so that it holds where the directory is
         moved; others as they are.
@@ -235,7 +231,7 @@ class RunDirectory:
             URLs of the files of killed writers.
         """
         left = sweep(self.url)
-        for kind in ("receipts", "segments", "sound"):
+        for kind in ("receipts", "segments"):
             local = local_path(join(self.url, kind))
             if local is not None:
                 remove_empty(local)

@@ -41,13 +41,13 @@ def test_formats_agree(tmp_path: Path, kind: str) -> None:
     (dub,) = title.dubs
     assert dub.speakers == (Speaker("/f/anna.jpg", "/s/anna.wav"), Speaker("left", "/b/bob.wav"))
     assert title.faces == ("/f/anna.jpg", "left")
-    assert dub.is_mixed
+    assert dub.mixed
     assert dub.speeches == dub.spoken == ("/s/anna.wav", "/b/bob.wav")
 
 
 def test_a_mix_is_heard_in_place_of_the_sum() -> None:
     (dub,) = parse({**ROW, "mix": "/s/final.wav"}).dubs
-    assert (dub.speech, dub.is_mixed) == ("/s/final.wav", False)
+    assert (dub.speech, dub.mixed) == ("/s/final.wav", False)
     assert dub.speeches == ("/s/anna.wav", "/b/bob.wav", "/s/final.wav")
 
 

@@ -43,6 +43,7 @@ DUB = Dub(
     (("0", "1.5"),),
     (("00:00:01:00", ""),),
     (Speaker("left", "s.wav"),),
+    True,
 )
 TITLE = Title(
     "epä 1", "v.mp4", (DUB, Dub("fra", "t.wav", "p.mp4")), "left", {"level": {"gain": 2}}, "row 3", "bad"
@@ -69,7 +70,6 @@ def full() -> TitlePlan:
         mark_id="0f" * 8,
         mark_speech=6.5,
         mark_picture=7.5,
-        sound="/run/sound.wav",
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
 
