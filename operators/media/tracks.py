@@ -101,6 +101,8 @@ class Carrier:
         self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
         self._lost: dict[int, list[float]] = {}
+        self._said: dict[int, tuple[int, int]] = {}
+        self._changed: set[int] = set()
 
     def add(self, streams: Sequence[Stream]) -> None:
         """Add these streams of the source to the output; before its header is written."""
@@ -259,6 +261,7 @@ class Carrier:
             if index in self._texts:
                 yield from self._texts[index].add(packet)
             elif shown[index].keep(packet):
+                self._watch(packet)
                 copy = self._copies[index]
                 rate = copy.codec_context.sample_rate if isinstance(copy, AudioStream) else 0
                 _ascend(packet, written, Fraction(1, rate) if rate else Fraction(0))
@@ -266,6 +269,21 @@ class Carrier:
                 yield packet
         for text in self._texts.values():
             yield from text.rest(self.cut.end)
+
+    def _watch(self, packet: Packet[Any]) -> None:
+        """Note where AAC of transport streams changes its rate or channels: a copy has one description."""
+        index = packet.stream_index
+        header = memoryview(packet)[:4].tobytes() if packet.stream.type == "audio" else b""
+        if (
+            len(header) == 4 and header[0] == 0xFF and header[1] & 0xF6 == 0xF0
+        ):  # ADTS (ISO/IEC 14496-3, 1.A.2.2)
+            said = (header[2] & 0x3D, header[3] & 0xC0)
+            if self._said.setdefault(index, said) != said and index not in self._changed:
+                self._changed.add(index)
+                label, time = _label(self.source.streams[index]), float((packet.pts or 0) * packet.time_base)
+                self.warnings.append(
+                    f"{label}: its rate or channels change at {time:.3f} s, its copy says the first; convert the sound first"
+                )
 
     def _beyond(self, packet: Packet[Any]) -> bool:
         """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is

@@ -148,6 +148,18 @@ def test_sound_that_overlaps_at_a_joint_is_kept(zoo: Zoo, tmp_path: Path, suffix
     assert 0 < synth.find_burst(output, 0, seed=1) < synth.find_burst(output, 0, seed=2)
 
 
+def test_sound_that_becomes_another_at_a_joint_gets_a_note(zoo: Zoo, tmp_path: Path) -> None:
+    parts = [tmp_path / f"{i}.ts" for i in (1, 2)]
+    for channels, one in enumerate(parts, 1):
+        synth.write_rich(
+            one, zoo("open.ts"), [(synth.tone(2.4, channels=channels), "aac", "eng")], subtitle=None
+        )
+    (tmp_path / "joined.ts").write_bytes(b"".join(one.read_bytes() for one in parts))
+    info = probe_video(str(tmp_path / "joined.ts"))
+    notes = assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, info.n_frames]), info.url)
+    assert any("audio track 1 (aac, eng): its rate or channels change at 2." in note for note in notes), notes
+
+
 @pytest.mark.parametrize("name", ["mpeg2.ts", "open.ts"])
 def test_ranges_of_joined_parts_begin_at_the_key_frame_before_them(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
