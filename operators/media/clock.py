@@ -14,6 +14,7 @@ from av.packet import Packet
 
 from operators.media.container import CLOCK_TIMES, COVER, clock_origin, open_input, video_stream
 from operators.media.decoding import packets
+from operators.media.matroska import is_joined
 from operators.media.timeline import LONGEST_REORDERING, NO_TIME, Timeline
 from operators.storage.files import kept_by_file
 
@@ -139,7 +140,8 @@ def clock_joins(url: str) -> tuple[Fraction, ...]:
         MediaError: the file cannot be opened or read.
     """
     with open_input(url) as container:
-        if not container.format.flags & CLOCK_TIMES or not any(
+        matroska = container.format.name.startswith("matroska")
+        if not (container.format.flags & CLOCK_TIMES or (matroska and is_joined(url))) or not any(
             not stream.disposition & COVER and stream.width for stream in container.streams.video
         ):
             return ()
@@ -147,12 +149,12 @@ def clock_joins(url: str) -> tuple[Fraction, ...]:
         base = stream.time_base or Fraction(1, 90000)
         found = [
             (
-                packet.dts * base,
+                (packet.dts if packet.dts is not None else packet.pts) * base,
                 (packet.pts if packet.pts is not None else packet.dts) * base,
                 packet.is_keyframe,
             )
             for packet in packets(container, stream, url)
-            if packet.size and packet.dts is not None
+            if packet.size and (packet.dts if packet.dts is not None else packet.pts) is not None
         ]
     bounds = [i for i in range(1, len(found)) if is_break(found[i - 1][0], found[i][0])]
     if not bounds:

@@ -18,6 +18,8 @@ import av
 import av.error
 from av.video.stream import VideoStream
 
+from operators.storage.files import filesystem
+
 #: Element identifiers.
 _SEGMENT, _SEEK_HEAD, _VOID, _INFO, _TRACKS, _CLUSTER = (
     *(0x18538067, 0x114D9B74, 0xEC, 0x1549A966, 0x1654AE6B),
@@ -28,6 +30,8 @@ _COLOUR, _SITING = 0x55B0, (0x55B7, 0x55B8)
 #: H.273's places of chroma samples by Matroska's horizontal and vertical siting.
 _LOCATIONS = {(1, 2): 0, (2, 2): 1, (1, 1): 2, (2, 1): 3, (1, 3): 4, (2, 3): 5}
 _DISPLAY, _DISPLAY_UNIT = ((0x54B0, 2), (0x54BA, 2)), 0x54B2
+#: How a file begins, and bytes in which the heads of its first two elements are.
+_EBML, _HEADS = b"\x1a\x45\xdf\xa3", 256
 #: Bytes at the file's beginning that hold the tracks.
 _REACH = 1 << 20
 
@@ -60,6 +64,22 @@ def chroma_location(stream: VideoStream) -> int:
     found = (_find(data, element.content, element.end, kind) for kind in _SITING)
     horizontal, vertical = (int.from_bytes(data[e.content : e.end], "big") if e else 0 for e in found)
     return _LOCATIONS.get((horizontal, vertical), 0)
+
+
+def is_joined(url: str) -> bool:
+    """True if another file follows the first in a Matroska file, as `cat` puts them together.
+
+    Raises:
+        MediaError: the file cannot be read.
+    """
+    fs, path = filesystem(url)
+    data = bytearray(fs.cat_file(path, start=0, end=_HEADS))
+    size, content = _number(data, len(_EBML), keep_marker=False)
+    begin = content + size
+    size, content = _number(data, begin + 4, keep_marker=False)
+    if content > len(data) or data[begin : begin + 4] != _identifier(_SEGMENT):
+        return False
+    return bool(fs.cat_file(path, start=content + size, end=content + size + 4) == _EBML)
 
 
 def set_display_size(path: Path, width: int, height: int, shape: Fraction) -> bool:

@@ -196,7 +196,7 @@ def _describe(
     shown = timeline
     if joins := clock_joins(url):
         shown = rejoined(timeline, joins, stream.time_base)
-        timeline = placed(timeline, url)
+        timeline = placed(timeline, url) if clock else timeline  # others are not read from a place in bytes
     pts, time_base, last_duration = shown.clean(stream.time_base, 1 / rate, origin)
     _check_times(url, pts, last_duration, time_base)
     if clock:

@@ -148,6 +148,24 @@ def test_sound_that_overlaps_at_a_joint_is_kept(zoo: Zoo, tmp_path: Path, suffix
     assert 0 < synth.find_burst(output, 0, seed=1) < synth.find_burst(output, 0, seed=2)
 
 
+def test_joined_matroska_files_are_one_recording(zoo: Zoo, tmp_path: Path) -> None:
+    parts = [tmp_path / f"{i}.mkv" for i in (1, 2)]
+    for seed, one in enumerate(parts, 1):
+        synth.write_rich(
+            one, zoo("open.mp4"), [(synth.burst(2.4, 1.0, seed=seed), "flac", "eng")], subtitle=None
+        )
+    path, output = tmp_path / "joined.mkv", tmp_path / "out.mp4"
+    path.write_bytes(b"".join(one.read_bytes() for one in parts))
+    assert [clock_joins(str(one)) for one in (*parts, path)] == [(), (), (Fraction(12, 5),)]
+    info = probe_video(str(path))
+    whole = [synth.digest(f.picture) for f in read_frames(str(path), 0, info.n_frames, info)]
+    assert whole == 2 * [digest for _, digest in synth.decode_plain(parts[0])]
+    assert set(np.diff(info.pts) * info.time_base) == {Fraction(1, 25)}
+    assemble(str(output), segments_of(info, [0, info.n_frames]), info.url)
+    for seed, second in ((1, 1.0), (2, 3.4)):
+        assert abs(synth.find_burst(output, 0, seed=seed) - second * 48000) <= 100
+
+
 def test_sound_that_becomes_another_at_a_joint_gets_a_note(zoo: Zoo, tmp_path: Path) -> None:
     parts = [tmp_path / f"{i}.ts" for i in (1, 2)]
     for channels, one in enumerate(parts, 1):
