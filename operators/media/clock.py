@@ -148,13 +148,11 @@ def clock_joins(url: str) -> tuple[Fraction, ...]:
         stream = video_stream(container, url)
         base = stream.time_base or Fraction(1, 90000)
         found = [
-            (
-                (packet.dts if packet.dts is not None else packet.pts) * base,
-                (packet.pts if packet.pts is not None else packet.dts) * base,
-                packet.is_keyframe,
-            )
+            (decoded * base, shown * base, packet.is_keyframe)
             for packet in packets(container, stream, url)
-            if packet.size and (packet.dts if packet.dts is not None else packet.pts) is not None
+            if packet.size
+            and (decoded := packet.dts if packet.dts is not None else packet.pts) is not None
+            and (shown := packet.pts if packet.pts is not None else packet.dts) is not None
         ]
     bounds = [i for i in range(1, len(found)) if is_break(found[i - 1][0], found[i][0])]
     if not bounds:
