@@ -10,7 +10,7 @@ A network says as attributes of its class what a faster form must know of it:
         convolutions.
     HALF: True if its error in float16 on a GPU stays below what 8-bit pictures show (docs/benchmarks.md#on-a-gpu).
     COMPILES: False if `torch.compile` takes minutes for it and gains nothing.
-    WINOGRAD: parts whose layers know of `layers.winograd` and take it ("" all of it).
+    WINOGRAD: parts that gain from `layers.winograd` ("" all of it).
     CONV_NORM: pairs of a convolution and the batch norm behind it that are no neighbours in a `Sequential`.
     KEEP_FLOAT32: parts that stay out of autocast.
 """
@@ -47,7 +47,7 @@ class OptimizationConfig:
         dtype: ``torch.float32``, or ``torch.bfloat16``/``torch.float16`` for convolutions and linear layers
             under autocast; norms, spectra, warps, RGB sums and outputs stay float32.
         winograd: parts of the network ("" all of it) whose 3x3 convolutions of large maps take half the
-            products (`layers.winograd`), where their layers know of it; CPU and float32 only.
+            products (`layers.winograd`); CPU and float32 only.
         compile: `torch.compile`; needs a C++ compiler on the CPU, Triton on a GPU. Each new input shape
             compiles again.
     """
@@ -184,6 +184,8 @@ def use_winograd(module: nn.Module) -> None:
         )
         if modulated or plain:
             winograd.enable(layer)
+        if plain and layer.padding_mode == "zeros":
+            layer.__class__ = winograd.WinogradConv2d  # where it is called as a module
 
 
 def use_onednn(module: nn.Module) -> None:

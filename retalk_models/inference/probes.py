@@ -38,8 +38,8 @@ Put = Callable[[Tensor], Tensor]
 
 
 def _enet(net: Any, put: Put, whole: bool) -> Any:
-    # The code is read from a picture of 256 px, whatever is given: without half precision nothing in it changes.
-    code = net.style_code(put(picture(1, 3, 64, 64))) if whole else put(numbers(1, 512))
+    del whole
+    code = net.style_code(put(picture(1, 3, 64, 64)))  # read at 256 px, whatever is given
     return code, net.draw(put(picture(1, 3, 16, 16)), code)
 
 

@@ -55,9 +55,7 @@ class ENet(nn.Module):
 
     HALF: ClassVar = True
     ENTRIES: ClassVar = ("forward", "lowres", "enhance", "style_code", "draw")
-    #: `conv_body_down`, which reads who a face is, could take it too: that saves half a second of a source frame at
-    #: most, costs 146 MB more of a worker, and makes further languages costlier relative to the first.
-    WINOGRAD: ClassVar = ("style_convs",)
+    WINOGRAD: ClassVar = ("conv_body_down", "style_convs")
 
     def __init__(
         self,

@@ -61,10 +61,8 @@ class CountedNetworks(Networks):
         return Counted(shapes_only(name, **options), self.counts)
 
 
-def test_a_further_language_costs_less_than_six_tenths_of_the_first(folder: Any) -> None:
-    """1 + 0.6 (N - 1) for N languages: what is asked of the networks for a dub, against all that is asked for
-    a single one.
-    """
+def test_a_further_language_costs_less_than_two_thirds_of_the_first(folder: Any) -> None:
+    """Products that are asked of the networks for a dub, against all that are asked for a single one."""
     networks = CountedNetworks(str(folder / "home"))
     face = Face(folder, networks)
     for stage in (Recon3d(Recon3dOptions(weights=str(folder / "home"))), DNetStage()):
@@ -76,6 +74,7 @@ def test_a_further_language_costs_less_than_six_tenths_of_the_first(folder: Any)
         face.row.update(face.ask(dub))
     dubbed = sum(networks.counts.values()) - shared
     assert set(networks.counts) >= {"LNet.__call__", "ENet.draw", "GFPGAN.__call__", "ParseNet.logits"}
-    assert dubbed / (shared + dubbed) <= 0.55, networks.counts
+    assert dubbed / (shared + dubbed) <= 0.64, networks.counts
     # Nor is it so because the first costs more.
-    assert shared + dubbed <= 260, networks.counts
+    assert dubbed <= 132, networks.counts
+    assert shared + dubbed <= 212, networks.counts

@@ -25,7 +25,7 @@ from retalk_models.layers import winograd
 from tests.retalk_models.inference.parsenets import HALF, Counted, another_process, kept, parsenet
 
 BOLD = OptimizationConfig(channels_last=True, dtype=torch.bfloat16)
-WINOGRAD_FORM = {name: default_optimization(name, "cpu") for name in ("enet", "gfpgan", "parsenet")}
+WINOGRAD_FORM = {name: default_optimization(name, "cpu") for name in ("dnet", "enet", "gfpgan", "parsenet")}
 
 
 def innermost(conv: nn.Conv2d) -> bool:
@@ -168,7 +168,7 @@ def test_a_float32_error_above_the_expected_only_warns(
     assert "used instead" in warnings[1]
 
 
-@pytest.mark.parametrize("name", ["enet", "gfpgan", "parsenet"])
+@pytest.mark.parametrize("name", ["dnet", "enet", "gfpgan", "parsenet"])
 def test_the_smaller_input_runs_by_winograds_algorithm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check runs the form that differs."""
     net = optimize(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from retalk_models.inference.optimize import use_winograd
 from retalk_models.layers import winograd
 from tests.parity import assert_close
 
@@ -33,8 +34,8 @@ def test_rows_made_four_at_a_time_are_those_of_a_convolution(
 @torch.inference_mode()
 def test_layers_with_many_channels_and_large_pictures_take_half_the_products() -> None:
     torch.manual_seed(0)
-    conv, thin = nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
-    large, small = torch.randn(1, 64, 32, 40), torch.randn(1, 64, 7, 7)
+    conv, thin = nn.Conv2d(96, 96, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+    large, small = torch.randn(1, 96, 32, 40), torch.randn(1, 96, 7, 7)
 
     def products(layer: nn.Conv2d, x: torch.Tensor) -> int:
         winograd.run(layer, x, (1, 1))  # filters are made once
@@ -47,5 +48,24 @@ def test_layers_with_many_channels_and_large_pictures_take_half_the_products() -
     for layer in (conv, thin):
         winograd.enable(layer)
     assert products(conv, large) == before / 2
-    assert products(conv, small) == 2 * 64 * 64 * 9 * 49
+    assert products(conv, small) == 2 * 96 * 96 * 9 * 49
     assert products(thin, torch.randn(1, 16, 32, 40)) == 2 * 16 * 16 * 9 * 32 * 40
+
+
+@torch.inference_mode()
+def test_layers_that_are_called_as_modules_take_it_too() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(96, 96, 3, padding=1), nn.ReLU(), nn.Conv2d(96, 96, 3, padding=1, padding_mode="reflect")
+    )
+    x = torch.randn(1, 96, 16, 20)
+
+    def products() -> int:
+        with FlopCounterMode(display=False) as counter:
+            net(x)
+        return counter.get_total_flops()
+
+    exact, before = net(x), products()
+    use_winograd(net)
+    assert_close("modules", net(x).numpy(), exact.numpy(), 1e-5)
+    assert products() == 0.75 * before, "zeros around: half; reflected: all of them"
