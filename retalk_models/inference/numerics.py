@@ -168,7 +168,7 @@ def safest(
     module = make()
     if not needs_check(form):
         return optimize(module, form), None
-    check = _Check(name, module, whole=form.dtype != torch.float32, files=files)
+    check = _Check(name, module, files)
     forms = list(safer_forms(name, form, check.device))
     fresh: nn.Module | None = module
     for candidate, following in zip(forms, [*forms[1:], None]):
@@ -196,16 +196,15 @@ class _Check:
     Args:
         name: of the network.
         module: as built.
-        whole: as in `probe`.
         files: as in `safest`.
     """
 
-    def __init__(self, name: str, module: nn.Module, whole: bool = True, files: str = "") -> None:
-        self.name, self.whole, self.files = name, whole, files
+    def __init__(self, name: str, module: nn.Module, files: str = "") -> None:
+        self.name, self.files = name, files
         self.device = str(next(module.parameters()).device)
         self.verdicts = Verdicts()
         self._identity = {
-            **{"network": name, "weights": weights_digest(module), "whole": whole},
+            **{"network": name, "weights": weights_digest(module)},
             **device_identity(self.device),
             **{"torch": torch.__version__, "source": source_digest()},
         }
@@ -228,7 +227,7 @@ class _Check:
     def exact(self, module: nn.Module) -> list[Tensor]:
         """Outputs of the network as built."""
         if self._exact is None:
-            self._exact = _exact(self.name, module, self.device, self.whole, self.files)
+            self._exact = _exact(self.name, module, self.device, self.files)
         return self._exact
 
     def measured(self, fresh: nn.Module, form: OptimizationConfig) -> Accuracy:
@@ -241,7 +240,7 @@ class _Check:
                 optimize(fresh, form)
                 return known
             exact = self.exact(fresh)
-            return self.keep(accuracy(self.name, optimize(fresh, form), form, exact, self.whole))
+            return self.keep(accuracy(self.name, optimize(fresh, form), form, exact))
 
     def keep(self, found: Accuracy) -> Accuracy:
         """Remember the accuracy of a form, here and for other workers."""
@@ -254,13 +253,13 @@ class _Check:
         return found
 
 
-def _exact(name: str, module: nn.Module, device: str, whole: bool = True, files: str = "") -> list[Tensor]:
+def _exact(name: str, module: nn.Module, device: str, files: str = "") -> list[Tensor]:
     """Outputs of the network as built.
 
     Raises:
         NumericsError: they are not finite.
     """
-    outputs, _ = probe(name, module, whole)
+    outputs, _ = probe(name, module)
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         raise NumericsError(
             f"{name} on {device_name(device)} gives values that are not finite (inf or nan) as built, in float32: its weights "
@@ -270,11 +269,9 @@ def _exact(name: str, module: nn.Module, device: str, whole: bool = True, files:
     return outputs
 
 
-def accuracy(
-    name: str, module: nn.Module, form: OptimizationConfig | None, exact: list[Tensor], whole: bool = True
-) -> Accuracy:
+def accuracy(name: str, module: nn.Module, form: OptimizationConfig | None, exact: list[Tensor]) -> Accuracy:
     """Accuracy of a network in a form against what its exact form has given for the same input (`probe`)."""
-    outputs, seconds = probe(name, module, whole)
+    outputs, seconds = probe(name, module)
     device = device_name(next(module.parameters()).device)
     return Accuracy(name, form, device, *differences(outputs, exact), seconds)
 
@@ -304,7 +301,7 @@ def accuracies(name: str, make: Callable[[], nn.Module], device: str, files: str
         NumericsError: it gives infinities or no numbers as built.
     """
     module = make().to(device)
-    check = _Check(name, module, files=files)
+    check = _Check(name, module, files)
     exact = check.exact(module)
     for form in forms_of(name, device):
         yield check.keep(accuracy(name, optimize(make().to(device), form), form, exact))

@@ -26,6 +26,8 @@ _FILTERS = (
 )
 #: Channels and samples of the result from which it is faster than a direct convolution (measured).
 CHANNELS, SAMPLES = 96, 200
+#: Numbers in each of the six sums below which torch would give a single picture's convolution to BLAS instead of oneDNN.
+SMALL = 20480
 #: Bytes of a band of the picture that is worked on at a time: its six sums stay in the cache.
 BAND = 8 << 20
 
@@ -86,7 +88,8 @@ class WinogradConv2d(nn.Conv2d):
 def fits(x: Tensor, padding: tuple[int, int]) -> bool:
     """True if a picture (B, C, H, W) is large enough to gain."""
     rows, columns = x.shape[-2] + 2 * padding[0] - 2, x.shape[-1] + 2 * padding[1] - 2
-    return rows >= 2 * TILE and rows * columns >= SAMPLES
+    sums = x.shape[0] * x.shape[1] * (rows // TILE) * (columns + 2)
+    return rows >= 2 * TILE and rows * columns >= SAMPLES and sums > SMALL
 
 
 def convolve(x: Tensor, filters: Tensor, bias: Tensor | None, padding: tuple[int, int] = (0, 0)) -> Tensor:

@@ -22,7 +22,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Calls of `Counted`; ParseNet is checked with a picture of 32 px, which takes no time."""
     small = probes.picture(1, 3, 32, 32, low=-1)
-    monkeypatch.setitem(probes.PROBES, "parsenet", lambda net, put, whole: net.logits(put(small)))
+    monkeypatch.setitem(probes.PROBES, "parsenet", lambda net, put: net.logits(put(small)))
     Counted.calls.clear()
     yield Counted.calls
     Counted.calls.clear()

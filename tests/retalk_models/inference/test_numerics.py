@@ -155,7 +155,7 @@ def test_a_float32_error_above_the_expected_only_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = default_optimization("parsenet", "cpu")
-    check = numerics._Check("parsenet", parsenet(nn.Conv2d), whole=False)
+    check = numerics._Check("parsenet", parsenet(nn.Conv2d))
     warnings: list[str] = []
     for error, taken, count in ((0.04, form, 0), (0.1, form, 1), (0.3, OptimizationConfig(), 2)):
         another_process(monkeypatch)
@@ -181,7 +181,7 @@ def test_the_smaller_input_runs_by_winograds_algorithm(name: str, monkeypatch: p
         return convolve(*args, **kwargs)
 
     monkeypatch.setattr(winograd, "convolve", counted)
-    probe(name, net, whole=False)
+    probe(name, net)
     assert len(runs) >= 3
 
 

@@ -49,6 +49,8 @@ def test_layers_with_many_channels_and_large_pictures_take_half_the_products() -
         winograd.enable(layer)
     assert products(conv, large) == before / 2
     assert products(conv, small) == 2 * 96 * 96 * 9 * 49
+    few = torch.randn(1, 96, 16, 20)  # torch would not give the sums to oneDNN
+    assert products(conv, few) == 2 * 96 * 96 * 9 * 16 * 20
     assert products(thin, torch.randn(1, 16, 32, 40)) == 2 * 16 * 16 * 9 * 32 * 40
 
 
@@ -58,7 +60,7 @@ def test_layers_that_are_called_as_modules_take_it_too() -> None:
     net = nn.Sequential(
         nn.Conv2d(96, 96, 3, padding=1), nn.ReLU(), nn.Conv2d(96, 96, 3, padding=1, padding_mode="reflect")
     )
-    x = torch.randn(1, 96, 16, 20)
+    x = torch.randn(1, 96, 32, 40)
 
     def products() -> int:
         with FlopCounterMode(display=False) as counter:
