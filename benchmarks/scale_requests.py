@@ -74,8 +74,9 @@ def calls_of(folder: Path, count: int) -> collections.Counter[str]:
     video, speech = short_title(folder)
     stored = encoded_segment(folder, video)
     store = fsspec.filesystem("memory")
-    for path in (video, speech):
-        store.put_file(str(path), f"/requests/in/{path.name}")
+    for n in range(count):
+        store.put_file(str(video), f"/requests/in/{n}.mp4")
+        store.put_file(str(speech), f"/requests/in/{n}.wav")
     stages = [
         {"stage": "benchmarks.scale_stages:Look"},
         {"stage": "benchmarks.scale_stages:Store", "options": {"stored": str(stored)}},
@@ -90,8 +91,8 @@ def calls_of(folder: Path, count: int) -> collections.Counter[str]:
     rows = [
         {
             "id": f"title-{n}",
-            "video": f"{source}/{video.name}",
-            "speech": f"{source}/{speech.name}",
+            "video": f"{source}/{n}.mp4",
+            "speech": f"{source}/{n}.wav",
             "output": f"out/{n}.mp4",
             "audio": "keep",
         }

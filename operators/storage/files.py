@@ -30,6 +30,7 @@ from operators.storage.errors import (
     refusal,
     unanswered,
 )
+from operators.storage.looks import forget, looked_at
 from operators.storage.objects import abort_uploads, is_object_store, protocols, upload_options
 from operators.storage.retry import RetryingFileSystem
 from operators.storage.scratch import scratch_folder
@@ -209,6 +210,12 @@ def fingerprint(url: str) -> tuple[str, int, str]:
         MediaError: the file is missing, a directory or empty.
         StorageError: it cannot be looked at.
     """
+    url = str(url)
+    return _fingerprint(url) if local_path(url) is not None else looked_at(url, lambda: _fingerprint(url))
+
+
+def _fingerprint(url: str) -> tuple[str, int, str]:
+    """`fingerprint`, by asking the storage."""
     fs, path = filesystem(url)
     try:
         info = fs.info(path)
@@ -217,19 +224,16 @@ def fingerprint(url: str) -> tuple[str, int, str]:
             raise StorageError(f"{url}: cannot be reached ({silent}); check the address") from error
         raise MediaError(f"{url}: no such file; check the path") from error
     except PermissionError as error:
-        raise StorageError(
-            f"{url}: cannot be read ({refusal(error)}); check the rights of its folder"
-        ) from error
+        rights = f"({refusal(error)}); check the rights of its folder"
+        raise StorageError(f"{url}: cannot be read {rights}") from error
     if info["type"] == "directory":
         raise MediaError(f"{url}: is a directory; name a media file inside it")
     # A web server need not say how long a file is.
     size = -1 if info.get("size", 0) is None else int(info["size"])
     if size == 0:
         raise MediaError(f"{url}: the file is empty (0 bytes); copy it again")
-    stamp = next(
-        (info[key] for key in ("mtime", "ETag", "etag", "LastModified", "created") if info.get(key)), ""
-    )
-    return str(url), size, str(stamp)
+    stamps = ("mtime", "ETag", "etag", "LastModified", "created")
+    return url, size, str(next((info[key] for key in stamps if info.get(key)), ""))
 
 
 def kept_by_file(
@@ -310,6 +314,7 @@ def atomic_write(url: str) -> Iterator[Path]:
         temporary = folder / f"upload{suffix(url)}"
         yield temporary
         _upload(temporary, url)
+        forget(url)
 
 
 def _upload(source: Path, url: str) -> None:

@@ -20,6 +20,7 @@ from operators.media.assemble import assemble
 from operators.media.concat import HeadersDifferError
 from operators.media.languages import language_tag
 from operators.storage.files import exists, filesystem
+from operators.storage.looks import one_look_per_file
 from operators.storage.redact import redact_all
 from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.execution.low_quality import Untouched, refusal_of
@@ -121,6 +122,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
     return {name: redact_all(value) for name, value in record.items()}
 
 
+@one_look_per_file()
 def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
     """Check a complete dub's segments against their receipts, put them together, record it, and only then delete the
     segments.

@@ -24,6 +24,7 @@ from operators.evaluation.metric import Meter, SegmentMetric
 from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
 from operators.stage import Stage
+from operators.storage.looks import one_look_per_file
 from operators.threads import single_thread
 from operators.watermark.keyring import hold
 from operators.watermark.keys import MarkKey
@@ -202,7 +203,7 @@ class Group:
                         yield from self._guarded(part, index)
                 return
             if index < self.after and not row["error"]:
-                with noted():
+                with noted(), one_look_per_file():
                     row = self._stage(row, index)
         if self._counted:
             self.coordinator.end(key)

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Generator, Iterator
 
 from operators.media.probe import probe_video
+from operators.storage.looks import one_look_per_file
 from operators.threads import single_thread
 from pipelines.engine.rows import HEARTBEAT, PLAN_ROW, Row, empty_row
 from pipelines.engine.specs import PlanSpec
@@ -59,7 +60,8 @@ class Planner:
                     error = "" if spared else self._death(title, key)
                     plan.title = spared or title
                 if not error:
-                    rows = yield from self._planned(plan, decision, heartbeats, rejected)
+                    with one_look_per_file():
+                        rows = yield from self._planned(plan, decision, heartbeats, rejected)
         except Exception as problem:
             expected = isinstance(problem, ValueError)
             error = str(problem) if expected else f"plan: {type(problem).__name__}: {problem}"
