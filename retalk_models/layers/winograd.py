@@ -81,8 +81,8 @@ class WinogradConv2d(nn.Conv2d):
     """A 3x3 convolution with zeros around that goes through `run` where it is called as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        above, left = self.padding
-        return run(self, x, (int(above), int(left)))
+        assert not isinstance(self.padding, str)
+        return run(self, x, (self.padding[0], self.padding[1]))
 
 
 def fits(x: Tensor, padding: tuple[int, int]) -> bool:
