@@ -215,9 +215,13 @@ def make_models(folder: Path) -> Path:
 
 def detector(name: str, networks: Networks) -> torch.nn.Module:
     """A detector with made-up weights, in the form of `networks`."""
-    net = build(name)
-    net.load_state_dict(made_up(name))
-    return net if networks.compute.exact else fast(net, name, networks.compute)
+
+    def make() -> torch.nn.Module:
+        net = build(name)
+        net.load_state_dict(made_up(name))
+        return net
+
+    return make() if networks.compute.exact else fast(make, name, networks.compute, print)
 
 
 def cut_clip(folder: Path, video: str, frames: int) -> Path:
