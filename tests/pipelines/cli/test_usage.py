@@ -78,6 +78,10 @@ def manifest(footage: Path, tmp_path: Path) -> str:
         ({"video": "D:\\films\\a.mp4"}, "D:\\films\\a.mp4: looks like a Windows path"),
         ({"more": ["--face", "upper"]}, "face: must be largest, left, right, speaking, a number"),
         ({"more": ["--face", "/no/face.jpg"]}, "the picture of --face: /no/face.jpg: no such file"),
+        ({"more": ["--speaker", "left"]}, "--speaker left: must be FACE=SPEECH"),
+        ({"more": ["--speaker", "left=bob.wav"]}, "speech: each of the speakers has its own"),
+        ({"more": ["--mix", "final.wav"]}, "mix: goes with speakers"),
+        ({"more": ["--ranges", "9-5"]}, "ranges: the range 9-5 ends before it starts"),
         (
             {"more": ["--language", "german"]},
             "language: 'german' is an unknown language: did you mean 'deu' (German)?",
