@@ -67,19 +67,23 @@ def chroma_location(stream: VideoStream) -> int:
 
 
 def is_joined(url: str) -> bool:
-    """True if another file follows the first in a Matroska file, as `cat` puts them together.
-
-    Raises:
-        MediaError: the file cannot be read.
-    """
+    """True if another file follows the first in a Matroska file, as `cat` puts them together; False where that cannot be told."""
     fs, path = filesystem(url)
-    data = bytearray(fs.cat_file(path, start=0, end=_HEADS))
-    size, content = _number(data, len(_EBML), keep_marker=False)
-    begin = content + size
-    size, content = _number(data, begin + 4, keep_marker=False)
-    if content > len(data) or data[begin : begin + 4] != _identifier(_SEGMENT):
-        return False
-    return bool(fs.cat_file(path, start=content + size, end=content + size + 4) == _EBML)
+    try:
+        data = bytearray(fs.cat_file(path, start=0, end=_HEADS))
+        size, content = _number(data, len(_EBML), keep_marker=False)
+        begin = content + size
+        size, content = _number(data, begin + 4, keep_marker=False)
+        if content > len(data) or data[begin : begin + 4] != _identifier(_SEGMENT):
+            return False
+        end = content + size
+        if end + 4 > (fs.size(path) or 0):  # also where the size is unknown, as of live recordings
+            return False
+        return bool(fs.cat_file(path, start=end, end=end + 4) == _EBML)
+    except (OSError, ValueError, NotImplementedError):
+        return (
+            False  # such as a web server without ranges; who reads the file next says what is wrong with it
+        )
 
 
 def set_display_size(path: Path, width: int, height: int, shape: Fraction) -> bool:

@@ -166,6 +166,12 @@ def test_joined_matroska_files_are_one_recording(zoo: Zoo, tmp_path: Path) -> No
         assert abs(synth.find_burst(output, 0, seed=seed) - second * 48000) <= 100
 
 
+def test_a_live_recording_of_unknown_size_is_no_joined_one(zoo: Zoo, tmp_path: Path) -> None:
+    synth.shifted(zoo("open.mp4"), tmp_path / "live.mkv", Fraction(0), live="1")
+    assert bytes.fromhex("1853806701ffffffffffffff") in (tmp_path / "live.mkv").read_bytes()[:200]
+    assert clock_joins(str(tmp_path / "live.mkv")) == ()
+
+
 def test_sound_that_becomes_another_at_a_joint_gets_a_note(zoo: Zoo, tmp_path: Path) -> None:
     parts = [tmp_path / f"{i}.ts" for i in (1, 2)]
     for channels, one in enumerate(parts, 1):
