@@ -15,9 +15,10 @@ from operators.faces.geometry import EYES, OUTER_LIPS
 
 #: Luma of a bright letter at least, how far it stands above what surrounds it, and the share of its box that it fills at least.
 BRIGHT, ABOVE, FILLED = 190, 70, 0.12
-#: The same of a dark letter, counted from white. Faces hold more that is dark: lashes, nostrils, beards. Below a chin letters stand in
-#: shadow.
-DARK, BELOW, DARK_FILLED = 205, 35, 0.2
+#: The same of a dark letter, counted from white. Faces hold more that is dark: lashes, nostrils, beards.
+DARK, BELOW, DARK_FILLED = 205, 90, 0.2
+#: How far a dark letter stands below its surroundings at half size: those below a chin stand in its shadow.
+SHADED = 35
 #: How far one of the two chroma channels of a coloured letter differs from what surrounds it, and the share of its box that it fills.
 COLOURED, COLOUR_FILLED = 18, 0.15
 #: The same of the middle of its strokes: four fifths of all of a line's pixels differ by less.
@@ -33,6 +34,8 @@ STROKE, WIDEST = 0.2, 41
 LEAST, TALLEST = 6, 0.8
 #: Letters of a line at least, the length of a line and the widest gap in it, in heights of its letters.
 LETTERS, LENGTH, GAP = 5, 3.0, 1.6
+#: Faces of more than so many pixels are looked at in half the size: what their captions are written in is large as well.
+LARGE = 160.0
 #: Margin around a line: share of its letters' height, and of the face's unit.
 MARGIN, SOFT = 0.3, 0.08
 #: Lines that stand still are remembered up to this number; the letters of one are still there where their pixels differ by so many
@@ -76,15 +79,23 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
     Returns:
         Lines in pixels of the crop.
     """
+    if unit > LARGE:
+        small = cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return [_doubled(line, rgb.shape) for line in lines_of_letters(small, landmarks / 2, unit / 2)]
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     found = _lines(_standing_out(luma, landmarks, unit, (BRIGHT, ABOVE, FILLED)), landmarks)
     # Only where mouths are drawn: below the eyes.
     top = int(np.clip(landmarks[EYES, 1].max(), 0, luma.shape[0] - 1))
-    below = _standing_out(255 - luma[top:], landmarks - [0, top], unit, (DARK, BELOW, DARK_FILLED))
-    dark = _moved(_lines(below, landmarks - [0, top]), top)
-    coloured = _moved(_coloured_lines(rgb[top:], landmarks - [0, top], unit), top)
+    places = landmarks - [0, top]
+    below = _standing_out(255 - luma[top:], places, unit, (DARK, BELOW, DARK_FILLED))
+    dark = _lines(below, places)
+    half = cv2.resize(rgb[top:], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    channels = cv2.split(cv2.cvtColor(half, cv2.COLOR_RGB2YCrCb))
+    shaded = _standing_out(255 - channels[0], places / 2, unit / 2, (DARK, SHADED, DARK_FILLED))
+    small = _lines(shaded, places / 2) + _coloured_lines(channels[1:], places / 2, unit / 2)
+    found += _moved([*dark, *(_doubled(line, rgb[top:].shape) for line in small)], top)
     # The outlines of bright letters are dark, and coloured letters are partly bright or dark as well.
-    return _joined([*found, *dark, *coloured])
+    return _joined(found)
 
 
 def _overlap(one: Box, other: Box) -> bool:
@@ -131,22 +142,19 @@ def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float,
         return none
     lips = np.zeros(seen.shape, np.uint8)
     cv2.fillPoly(lips, [np.round(landmarks[OUTER_LIPS]).astype(np.int32)], 1)
-    letters = []
-    for number in np.flatnonzero(shaped) + 1:
-        x, y, width, height, _ = stats[number].tolist()
-        cx, cy = centres[number]
-        if not lips[int(cy + top), int(cx + left)]:
-            letters.append((x + left, y + top, x + left + width, y + top + height))
-    boxes = np.array(letters, np.float64).reshape(-1, 4)
+    numbers = np.flatnonzero(shaped) + 1
+    middles = centres[numbers].astype(int)
+    numbers = numbers[lips[middles[:, 1] + top, middles[:, 0] + left] == 0]
+    corners = stats[numbers][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] + [left, top]
+    sizes = stats[numbers][:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    boxes = np.concatenate([corners, corners + sizes], 1).astype(np.float64)
     return _Shapes(boxes, np.ones(len(boxes)), seen)
 
 
-def _coloured_lines(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Line]:
-    """Lines of letters that differ in chroma from what surrounds them, however bright they are."""
+def _coloured_lines(chroma: Sequence[np.ndarray], landmarks: np.ndarray, unit: float) -> list[Line]:
+    """Lines of letters that differ in one of two chroma channels from what surrounds them, however bright they are."""
     # Video carries chroma at half size; luma of skin, folds and shadows does not come in.
-    half = cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    chroma = cv2.split(cv2.cvtColor(half, cv2.COLOR_RGB2YCrCb))[1:]
-    kernel = _kernel(max(unit / 2, 25.0))
+    kernel = _kernel(max(unit, 25.0))
     found: list[Line] = []
     for channel in chroma:
         for side in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
@@ -154,17 +162,17 @@ def _coloured_lines(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list
             seen = (apart > COLOURED).view(np.uint8)
             if np.count_nonzero(seen) < LETTERS * LEAST:
                 continue
-            shapes = _shapes(seen, landmarks / 2, unit / 2, COLOUR_FILLED, np.inf)
+            shapes = _shapes(seen, landmarks, unit, COLOUR_FILLED, np.inf)
             size = shapes.boxes[:, 2:] - shapes.boxes[:, :2]
             counts = np.maximum(1, np.round(size[:, 0] / (RUN_WIDTH * size[:, 1])))
-            for line in _lines(dataclasses.replace(shapes, counts=counts), landmarks / 2, RUN_LENGTH):
+            for line in _lines(dataclasses.replace(shapes, counts=counts), landmarks, RUN_LENGTH):
                 x1, y1, x2, y2 = line.box
                 part = np.s_[y1:y2, x1:x2]
                 if _alternates(apart[part], line.letters) and _one_colour(
                     apart[part], [channel[part] for channel in chroma], line.letters
                 ):
                     found.append(line)
-    return [_doubled(line, rgb.shape) for line in _joined(found)]
+    return _joined(found)
 
 
 def _joined(lines: list[Line]) -> list[Line]:
@@ -242,13 +250,16 @@ def _lines(shapes: _Shapes, landmarks: np.ndarray, length: float = LENGTH) -> li
     left = np.ones(len(letters), bool)
     heights = letters[:, 3] - letters[:, 1]
     lips = np.concatenate([landmarks[OUTER_LIPS].min(0), landmarks[OUTER_LIPS].max(0)])
-    for number in np.argsort(-heights, kind="stable").tolist():
+    middles = letters[:, [1, 3]].mean(1)
+    beside = np.abs(middles - middles[:, None]) < 0.5 * heights[:, None]
+    beside &= heights > 0.4 * heights[:, None]
+    # Most shapes are no letters, and few lie in rows.
+    seeds = np.flatnonzero(beside @ counts >= LETTERS)
+    for number in seeds[np.argsort(-heights[seeds], kind="stable")].tolist():
         if not left[number]:
             continue
         tall = heights[number]
-        middle = letters[number, [1, 3]].mean()
-        apart = np.abs(letters[:, [1, 3]].mean(1) - middle)
-        row = left & (apart < 0.5 * tall) & (heights > 0.4 * tall)
+        row = left & beside[number]
         row &= _chained(letters, row, number, GAP * tall, lips)
         if counts[row].sum() < LETTERS:
             continue

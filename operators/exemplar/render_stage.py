@@ -174,7 +174,7 @@ class Painter:
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
         self._standing = StandingLines()
-        self._found = {frame: self._look_at(patches[frame]) for frame in patches.frames}
+        self._found = self._look_at(patches.frames)
         self.rest()
 
     def rest(self) -> None:
@@ -213,24 +213,43 @@ class Painter:
             self._segment.note(NOTE)
         frame.paste(box, result.rgb, alpha)
 
-    def _look_at(self, patch: Patch) -> list[Box]:
-        """Boxes of an exemplar's own lines, in the patch; those of whole patches are remembered where they stand."""
-        landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
-        lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
-        if patch.scale == 1:
-            self._standing.learn(lines, patch.rgb, _corner(patch))
-        return [line.box for line in lines]
+    def _look_at(self, frames: list[int]) -> dict[int, list[Box]]:
+        """Lines in the picture that stand in front of exemplars; those of whole patches are remembered where they stand.
+
+        In a run of frames every second one is looked at: letters that move are where they were before or will be after.
+        """
+        found: dict[int, list[Box]] = {}
+        skipped = []
+        for before, frame, after in zip([-2, *frames], frames, [*frames[1:], -2]):
+            if before in found and before == frame - 1 and after == frame + 1:
+                skipped.append(frame)
+                continue
+            patch = self._patches[frame]
+            landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
+            lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
+            if patch.scale == 1:
+                self._standing.learn(lines, patch.rgb, _corner(patch))
+            found[frame] = [_moved(line.box, patch.origin, 1 / patch.scale) for line in lines]
+        return found | {frame: found[frame - 1] + found[frame + 1] for frame in skipped}
 
     def _letters_of(self, exemplar: int, patch: Patch) -> np.ndarray | None:
         """Where letters hide an exemplar's face, as `composite` takes it."""
         if exemplar not in self._hidden:
-            lines = list(self._found.get(exemplar, ()))
+            x, y = patch.origin
+            away = (-x * patch.scale, -y * patch.scale)
+            lines = [_moved(line, away, patch.scale) for line in self._found.get(exemplar, ())]
             if patch.scale == 1:
                 lines += self._standing.seen(patch.rgb, _corner(patch))
             whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
             unit = face_unit(patch.landmarks) * patch.scale
             self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None
         return self._hidden[exemplar]
+
+
+def _moved(box: Box, by: tuple[float, float], scale: float) -> Box:
+    """A box scaled and then moved, to the nearest pixels."""
+    x1, y1, x2, y2 = (round(value * scale + by[i % 2]) for i, value in enumerate(box))
+    return x1, y1, x2, y2
 
 
 def _corner(patch: Patch) -> tuple[int, int]:

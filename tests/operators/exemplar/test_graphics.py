@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from operators.exemplar import render_stage
-from operators.exemplar.graphics import StandingLines, kept_in_place, lines_of_letters
+from operators.exemplar.graphics import LARGE, StandingLines, kept_in_place, lines_of_letters
 from operators.exemplar.render_stage import RenderMouths, RenderOptions
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
@@ -75,6 +75,20 @@ def test_letters_of_a_colour_as_bright_as_skin_are_found(text: str, look: str) -
     x1, y1, x2, y2 = boxes[0]
     assert y1 < chin[1] - 8 < y2 < y1 + 75
     assert x1 < chin[0] < x2
+
+
+@pytest.mark.parametrize("look", ["white", "black", "orange"])
+def test_letters_before_a_large_face_are_found_in_its_own_pixels(look: str) -> None:
+    frames, landmarks, _ = carphone()
+    chin = landmarks[10][CHIN]
+    small = written(frames[10], WORDS[0], (chin[0], chin[1] - 8), 24, look)
+    picture, marks = cv2.resize(small, None, fx=2, fy=2), 2 * landmarks[10]
+    assert face_unit(marks) > LARGE >= face_unit(landmarks[10])
+    (line,) = lines_of_letters(picture, marks, face_unit(marks))
+    (half,) = lines_of_letters(small, landmarks[10], face_unit(landmarks[10]))
+    assert np.abs(np.array(line.box) - 2 * np.array(half.box)).max() <= 12
+    x1, y1, x2, y2 = line.box
+    assert line.letters.shape == (y2 - y1, x2 - x1)
 
 
 def test_a_line_that_stands_still_is_seen_again_where_it_is_hard_to_see() -> None:
