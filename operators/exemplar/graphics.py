@@ -80,8 +80,8 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
         Lines in pixels of the crop.
     """
     if unit > LARGE:
-        small = cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        return [_doubled(line, rgb.shape) for line in lines_of_letters(small, landmarks / 2, unit / 2)]
+        reduced = cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return [_doubled(line, rgb.shape) for line in lines_of_letters(reduced, landmarks / 2, unit / 2)]
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     found = _lines(_standing_out(luma, landmarks, unit, (BRIGHT, ABOVE, FILLED)), landmarks)
     # Only where mouths are drawn: below the eyes.
