@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from operators.media.audio import cancels_itself, find_audio
+from operators.media.audio import find_audio
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins, time_origin
 from operators.media.concat import segment_ends, video_packets
@@ -188,10 +188,6 @@ def _write(
             reference = (video, find_audio(source, video).index) if source.streams.audio else None
             level = levelling(speech, loudness, reference)
             carrier.warnings += level.notes
-            if cancels_itself(speech):
-                carrier.warnings.append(
-                    f"{speech}: its two channels cancel each other, players with one loudspeaker are next to silent"
-                )
             track = SpeechTrack(speech, level, mark=mark)
             if place == "centre":
                 track = in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
@@ -231,6 +227,10 @@ def _write(
         if speech is not None:
             if heard is not None:
                 heard["loudness"] = tap.lufs
+            if tap.cancels:
+                carrier.warnings.append(
+                    f"{speech}: its two channels cancel each other, players with one loudspeaker are next to silent"
+                )
             if tap.overs:
                 carrier.warnings.append(f"{speech}: {tap.overs}; --loudness with a number limits them")
         if rounded and name == "matroska":

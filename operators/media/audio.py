@@ -66,11 +66,6 @@ def load_audio(url: str, rate: int = 16000) -> np.ndarray:
     return np.clip(np.concatenate([block[0] for block, _ in blocks]), -1, 1)
 
 
-def cancels_itself(url: str) -> bool:
-    """True for a sound of two channels that are in opposite phase: one loudspeaker plays next to nothing of it."""
-    return len(audio_channels(url)[1]) == 2 and _channel_to_analyse(url) is not None
-
-
 @kept_by_file(64)
 def _channel_to_analyse(url: str) -> int | None:
     """Number of the channel that stands for all, None where their mean does."""

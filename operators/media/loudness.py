@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 from av.audio.layout import AudioLayout
 
+from operators.media.audio import CANCELLED as QUIET_MEAN
 from operators.media.audio import audio_blocks, audio_channels
 from operators.media.loudness_target import loudness_problem
 from operators.media.samples import Chain, filtered, filtered_samples
@@ -80,15 +81,23 @@ class LoudnessTap:
 
     def __init__(self, rate: int, layout: str) -> None:
         self._meter, self._last = _Meter(), dict[str, str]()
-        self._peak = 0.0
+        self._peak, self._mean, self._sides = 0.0, 0.0, np.zeros(2)
         self._filter = Chain(rate, layout, [("ebur128", "metadata=1:framelog=quiet")])
 
     def take(self, block: np.ndarray) -> None:
         """Measure float32[channels, n]."""
         self._meter.add(block)
         self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
+        if len(block) == 2:
+            self._sides += np.square(block, dtype=np.float64).sum(axis=1)
+            self._mean += float(np.square(block.mean(axis=0), dtype=np.float64).sum())
         for frame in self._filter.push(block):
             self._last = frame.metadata
+
+    @property
+    def cancels(self) -> bool:
+        """True where two channels have passed that are in opposite phase: their mean is much quieter than the louder one."""
+        return bool(self._mean < QUIET_MEAN**2 * self._sides.max())
 
     @property
     def overs(self) -> str:

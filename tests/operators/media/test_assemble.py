@@ -115,12 +115,13 @@ def test_speech_that_exceeds_full_scale_gets_a_note(
     assert any("a.wav: peaks of +9.5 dBFS, which players clip" in note for note in notes) == noted
 
 
-def test_channels_in_opposite_phase_get_a_note(zoo: Zoo, tmp_path: Path) -> None:
-    voice = synth.burst(1.2, 0.5)
-    synth.write_audio(tmp_path / "a.wav", np.concatenate([voice, -voice]))
+@pytest.mark.parametrize(("right", "noted"), [(-1.0, True), (0.0, False), (1.0, False)])
+def test_channels_in_opposite_phase_get_a_note(zoo: Zoo, tmp_path: Path, right: float, noted: bool) -> None:
+    voice = synth.burst(1.2, 0.1)
+    synth.write_audio(tmp_path / "a.wav", np.concatenate([voice, right * voice]))
     info = probe_video(str(zoo("cfr.mp4")))
     notes = assemble(str(tmp_path / "out.mkv"), segments_of(info, [0, 10]), info.url, str(tmp_path / "a.wav"))
-    assert any("a.wav: its two channels cancel each other" in note for note in notes)
+    assert any("a.wav: its two channels cancel each other" in note for note in notes) == noted
 
 
 def test_speech_of_a_video_keeps_its_distance_to_that_video(zoo: Zoo, tmp_path: Path) -> None:
