@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from operators.columns import scalar, tensor
+from operators.columns import tensor
 from operators.media.encoders import EncoderOptions
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
-from operators.media.writer import encode_segment
+from operators.media.writer import EncodedSegment, encode_segment
+from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
 from operators.stage import Stage
 from operators.storage.files import atomic_write
@@ -63,10 +64,7 @@ class Store(Stage):
     per = "dub"
     Options = StoreOptions
     reads = pa.schema([tensor("seen", "float32", "T")])
-    writes = pa.schema(
-        [scalar(name, pa.string()) for name in ("path", "sha256")]
-        + [scalar(name, pa.int64()) for name in ("frames", "bytes")]
-    )
+    writes = RECEIPT
 
     def setup(self, device: str) -> None:
         self._content = Path(self.options.stored).read_bytes()
@@ -75,12 +73,8 @@ class Store(Stage):
     def process(self, segment: Segment) -> dict[str, Any]:
         with noted(self.options, "store", len(segment.source)), atomic_write(segment["target"]) as path:
             path.write_bytes(self._content)
-        return {
-            "path": segment["target"],
-            "sha256": self._digest,
-            "frames": len(segment.source),
-            "bytes": len(self._content),
-        }
+        written = EncodedSegment(len(segment.source), len(self._content), self._digest)
+        return receipt(segment["target"], written)
 
 
 @contextmanager
@@ -121,7 +115,7 @@ class Paint(Stage):
     per = "dub"
     Options = LookOptions
     reads = pa.schema([tensor("level", "float32", "T"), tensor("crops", "uint8", "T", 256, 256, 3)])
-    writes = Store.writes
+    writes = RECEIPT
 
     def process(self, segment: Segment) -> dict[str, Any]:
         info, first = probe_video(segment.video), segment.frames[0]
@@ -139,9 +133,4 @@ class Paint(Stage):
             written = encode_segment(
                 segment["target"], painted(), info, EncoderOptions(crf=30, preset="ultrafast")
             )
-        return {
-            "path": segment["target"],
-            "sha256": written.sha256,
-            "frames": written.frames,
-            "bytes": written.bytes,
-        }
+        return receipt(segment["target"], written)
