@@ -84,11 +84,13 @@ def _make(path: Path) -> None:
             os.link(temporary, path)
     except OSError as problem:
         raise UsageError(
-            f"{path}: the watermark's key cannot be written ({problem.strerror}); name one with --watermark-key, or use "
-            "--watermark off"
+            f"{path}: the watermark's key cannot be written ({problem.strerror}). Set XDG_CONFIG_HOME to a folder that can be "
+            "written (the signing keys lie there too), or name your own with --watermark-key, --sign-cert and --sign-key, or run with "
+            "--watermark off --provenance off"
         ) from problem
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def check_learned(names: Sequence[Any]) -> None:

@@ -32,6 +32,15 @@ def test_the_own_key_is_made_once_and_for_its_user_alone(home: Path) -> None:
     assert [path.name for path in home.iterdir()] == [OWN]
 
 
+def test_a_folder_that_cannot_be_written_is_told_with_all_that_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"XDG_CONFIG_HOME.*--watermark off --provenance off"):
+        watermark_key(WatermarkConfig())
+
+
 def test_no_key_is_made_to_read_or_for_no_watermark(home: Path) -> None:
     assert watermark_key(WatermarkConfig(mode="off")) is None
     with pytest.raises(UsageError, match="cannot be read"):
