@@ -152,7 +152,7 @@ class Segment:
     def gate(self) -> np.ndarray:
         """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for."""
         gate = self._row.get("gate")
-        return np.ones(len(self.source), np.float32) if gate is None else np.asarray(gate)
+        return np.ones(len(self.out_pts), np.float32) if gate is None else np.asarray(gate)
 
     @property
     def out_start(self) -> int:
