@@ -152,7 +152,9 @@ class Segment:
     def gate(self) -> np.ndarray:
         """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for."""
         gate = self._row.get("gate")
-        return np.ones(len(self.out_pts), np.float32) if gate is None else np.asarray(gate)
+        if gate is None:  # a row made by hand is dubbed as a whole
+            return np.ones(len(self._row["source"] if "source" in self._row else self.out_pts), np.float32)
+        return np.asarray(gate)
 
     @property
     def out_start(self) -> int:
