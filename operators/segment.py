@@ -153,7 +153,8 @@ class Segment:
         """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for."""
         gate = self._row.get("gate")
         if gate is None:  # a row made by hand is dubbed as a whole
-            return np.ones(len(self._row["source"] if "source" in self._row else self.out_pts), np.float32)
+            frames = next(self._row[name] for name in ("source", "out_pts") if name in self._row)
+            return np.ones(len(frames), np.float32)
         return np.asarray(gate)
 
     @property
