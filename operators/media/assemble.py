@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from operators.media.audio import find_audio
+from operators.media.audio import find_audio, mended_note
 from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
 from operators.media.clock import clock_joins, time_origin
 from operators.media.concat import segment_ends, video_packets
@@ -203,7 +203,8 @@ def _write(
             stream = add_speech(container, name, track, language, first, carrier.warnings)
         if speech is not None:
             tap = LoudnessTap(RATE, track.layout)
-            packets.append(track.packets(stream, begin, end, sound_end, tap.take))
+            mended: list[int] = []
+            packets.append(track.packets(stream, begin, end, sound_end, tap.take, mended.append))
         is_still = is_picture(source) or source.format.name in ("gif", "apng")
         chapters = copy_chapters(source, container, carrier.cut)
         all_tags = container_tags(tags)
@@ -227,6 +228,7 @@ def _write(
         if speech is not None:
             if heard is not None:
                 heard["loudness"] = tap.lufs
+            carrier.warnings += mended_note(speech, mended)
             if tap.cancels:
                 carrier.warnings.append(
                     f"{speech}: its two channels cancel each other, players with one loudspeaker are next to silent"

@@ -7,7 +7,7 @@ speech of such a file stay together when it is used as the speech of another vid
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -43,6 +43,8 @@ SILENCE_PEAK = 1e-3
 CANCELLED = 10 ** (-9 / 20)
 #: Samples per second that a sound may have; beyond them a header is wrong.
 RATES = 1000, 1_000_000
+#: Samples of floating-point sound that are not below this (+120 dBFS) are damaged, as are those that are not numbers.
+ABSURD = 1e6
 #: Samples handed on at a time at least.
 BLOCK = 1 << 15
 
@@ -117,6 +119,7 @@ def audio_blocks(
     index: int | None = None,
     alone: int | None = None,
     zero: Fraction | None = None,
+    mended: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Decode an audio stream piece by piece, with silence where it has holes, resampled.
 
@@ -128,9 +131,10 @@ def audio_blocks(
         alone: number of the channel that is mixed down alone; all of them if None.
         zero: time in the file, in seconds, that becomes 0; that of the first frame of its video, else of the
             first sample, if None.
+        mended: called with the number of samples that became silence because they are not numbers or exceed `ABSURD`.
 
     Yields:
-        float32[channels, n], n > 0, and the rate.
+        float32[channels, n], n > 0, finite, and the rate.
 
     Raises:
         MediaError: the file cannot be opened or decoded.
@@ -140,7 +144,7 @@ def audio_blocks(
     with open_input(url) as container:
         stream = _opened_stream(container, url, index)
         check_complete(url, container, stream)
-        pieces = _continuous(container, stream, url, zero)
+        pieces = _continuous(container, stream, url, zero, mended)
         try:
             for block, own in _resampled(pieces, rate, layout, alone):
                 some = True
@@ -248,7 +252,11 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
 
 
 def _continuous(
-    container: av.container.InputContainer, stream: AudioStream, url: str, zero: Fraction | None
+    container: av.container.InputContainer,
+    stream: AudioStream,
+    url: str,
+    zero: Fraction | None,
+    mended: Callable[[int], None] | None,
 ) -> Iterator[_Piece]:
     """Samples without holes from time 0 on, in pieces of a bounded size."""
     zero = picture_start(url) if zero is None else zero
@@ -276,7 +284,8 @@ def _continuous(
             held = []
             yield from _silence(at - position, first, url)
             position = at
-        for samples in convert.convert(decoded):
+        for converted in convert.convert(decoded):
+            samples = _mended(converted, mended)
             held.append(samples[:, max(0, -position) :])
             position += samples.shape[1]
         if sum(h.shape[1] for h in held) >= BLOCK:
@@ -284,6 +293,22 @@ def _continuous(
             held = []
     if first is not None:
         yield from _pieces(held, first)
+
+
+def _mended(samples: np.ndarray, mended: Callable[[int], None] | None) -> np.ndarray:
+    """Samples with silence in the place of those that are damaged: encoders and filters fail on them."""
+    sound = np.abs(samples) < ABSURD  # False for NaN
+    if sound.all():
+        return samples
+    if mended is not None:
+        mended(int(np.sum(~sound)))
+    return np.where(sound, samples, np.float32(0))
+
+
+def mended_note(url: str, counts: Sequence[int]) -> list[str]:
+    """Notes on samples that `audio_blocks` counted as ``mended``: one, or none."""
+    damaged = f"{sum(counts)} samples are damaged (not finite, or far beyond full scale)"
+    return [f"{url}: {damaged}; they became silence"] if counts else []
 
 
 def _time(frame: AudioFrame) -> Fraction | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -160,13 +160,18 @@ class Levelling:
     notes: tuple[str, ...] = ()
 
     def blocks(
-        self, url: str, rate: int, index: int | None = None, zero: Fraction | None = None
+        self,
+        url: str,
+        rate: int,
+        index: int | None = None,
+        zero: Fraction | None = None,
+        mended: Callable[[int], None] | None = None,
     ) -> Iterator[np.ndarray]:
-        """The sound as float32[channels, n] blocks; ``zero`` as of `audio_blocks`."""
+        """The sound as float32[channels, n] blocks; ``zero`` and ``mended`` as of `audio_blocks`."""
         layout = "mono" if self.channels == 1 else "stereo"
         blocks = (
             block
-            for block, _ in audio_blocks(url, rate, layout, index, self.alone, zero)  # type: ignore[arg-type]
+            for block, _ in audio_blocks(url, rate, layout, index, self.alone, zero, mended)  # type: ignore[arg-type]
         )
         if not self.gain:
             return blocks

@@ -57,9 +57,12 @@ class SpeechTrack:
         end: Fraction,
         programme_end: Fraction,
         heard: Callable[[np.ndarray], None] | None = None,
+        mended: Callable[[int], None] | None = None,
     ) -> Iterator[Packet[Any]]:
-        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``, and a programme at its own; ``heard`` as of `aac_packets`."""
-        voice = self.level.blocks(self.speech, RATE)
+        """Encode it, with the speech's time 0 at ``begin``, cut at ``end``, and a programme at its own; ``heard`` as of `aac_packets`,
+        ``mended`` of the speech as of `audio_blocks`.
+        """
+        voice = self.level.blocks(self.speech, RATE, mended=mended)
         if self.mark is not None:
             voice = self.mark(voice, RATE)
         if self.programme is None:

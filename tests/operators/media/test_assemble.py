@@ -115,6 +115,20 @@ def test_speech_that_exceeds_full_scale_gets_a_note(
     assert any("a.wav: peaks of +9.5 dBFS, which players clip" in note for note in notes) == noted
 
 
+@pytest.mark.parametrize("damage", [np.nan, np.inf, -1e20])
+def test_damaged_samples_of_the_speech_become_silence_with_a_note(
+    zoo: Zoo, tmp_path: Path, damage: float
+) -> None:
+    samples = synth.tone(0.4)
+    samples[0, 1000:1500] = damage
+    synth.write_audio(tmp_path / "a.wav", samples, codec="pcm_f32le")
+    info = probe_video(str(zoo("cfr.mp4")))
+    notes = assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, 10]), info.url, str(tmp_path / "a.wav"))
+    assert any("a.wav: 500 samples are damaged" in note for note in notes)
+    written, _ = synth.samples_of(tmp_path / "out.mp4", 0)
+    assert 0.3 < np.abs(written).max() < 0.6
+
+
 @pytest.mark.parametrize(("right", "noted"), [(-1.0, True), (0.0, False), (1.0, False)])
 def test_channels_in_opposite_phase_get_a_note(zoo: Zoo, tmp_path: Path, right: float, noted: bool) -> None:
     voice = synth.burst(1.2, 0.1)

@@ -204,6 +204,19 @@ def test_a_hole_of_half_a_day_is_refused(zoo: Zoo, tmp_path: Path) -> None:
         next(audio_blocks(str(tmp_path / "late.mkv"), index=1))
 
 
+def test_damaged_floating_point_becomes_silence(tmp_path: Path) -> None:
+    """A channel of NaN, infinite samples and absurd ones: all others stay, and they are counted."""
+    samples = synth.tone(0.5, channels=6)
+    samples[3], samples[2, 100:120], samples[2, 200] = np.nan, np.inf, -1e20
+    synth.write_audio(tmp_path / "a.wav", samples, codec="pcm_f32le", layout="5.1")
+    counts: list[int] = []
+    blocks = [block for block, _ in audio_blocks(str(tmp_path / "a.wav"), mended=counts.append)]
+    samples[3], samples[2, 100:120], samples[2, 200] = 0, 0, 0
+    assert np.array_equal(np.concatenate(blocks, axis=1), samples)
+    assert sum(counts) == samples.shape[1] + 21
+    assert np.isfinite(load_audio(str(tmp_path / "a.wav"))).all()
+
+
 def test_silence_is_refused(tmp_path: Path) -> None:
     quiet = synth.tone(0.2, 16000, level=0.5e-3)[0]
     with pytest.raises(SilentAudioError, match=r"a\.wav: .*silent"):
