@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from operators.watermark.code import CODE_BITS, decode, encode
 from operators.watermark.keys import MarkKey
@@ -109,6 +108,7 @@ class AudioSealMarker:
     def _change(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """float32[n], what to add to a mono sound."""
         import torch
+        from scipy.signal import resample_poly
 
         common = np.gcd(rate, RATE)
         small = resample_poly(samples, RATE // common, rate // common).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from operators.watermark.code import CODE_BITS
 from operators.watermark.keys import MarkKey
@@ -48,7 +48,7 @@ class Reading:
     @property
     def p(self) -> float:
         """Probability that a carrier without a mark of this key looks as marked as this one, at most."""
-        return float(min(1.0, norm.sf(self.z) * self.tried))
+        return float(min(1.0, ndtr(-self.z) * self.tried))
 
 
 def read_speech(key: MarkKey, samples: np.ndarray, strength: float = 1.0) -> Reading:
