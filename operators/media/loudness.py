@@ -114,14 +114,26 @@ class LoudnessTap:
 
 def measured(blocks: Iterable[np.ndarray], rate: int, layout: AudioLayout | str) -> Loudness:
     """Measure float32[channels, n] blocks."""
-    meter, last = _Meter(), {}
-    for frame in filtered(
-        meter.watched(blocks), rate, layout, [("ebur128", "metadata=1:peak=true:framelog=quiet")]
-    ):
-        last = frame.metadata
-    lufs = float(last.get("lavfi.r128.I", UNMEASURED))
+    meter, last, whole = _Meter(), dict[str, str](), dict[str, str]()
+    at = 0
+    watched = _with_silence_behind(meter.watched(blocks), rate // 5)
+    for frame in filtered(watched, rate, layout, [("ebur128", "metadata=1:peak=true:framelog=quiet")]):
+        at += frame.samples
+        # The filter measures frames of 100 ms, says nothing of a shorter one at the end, and sees peaks a little later.
+        last = frame.metadata or last
+        whole = last if at <= meter.count else whole
+    lufs = float(whole.get("lavfi.r128.I", UNMEASURED))
     peak = _decibels(float(last.get("lavfi.r128.true_peak", 0)), 20)
     return Loudness(lufs if lufs > UNMEASURED else meter.level, peak)
+
+
+def _with_silence_behind(blocks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+    channels = 0
+    for block in blocks:
+        channels = len(block)
+        yield block
+    if channels:
+        yield np.zeros([channels, samples], np.float32)
 
 
 def loudness_of(url: str, index: int | None = None) -> Loudness:
@@ -181,10 +193,10 @@ class Levelling:
 
 
 def centred(level: Levelling, url: str, index: int | None = None) -> Levelling:
-    """A levelling with one channel that is as loud as the given one, for a centre loudspeaker."""
+    """A levelling with one channel that is as loud as the given one, for a centre loudspeaker; its notes are new ones."""
     if level.channels == 1:
-        return level
-    alone = dataclasses.replace(level, channels=1)
+        return dataclasses.replace(level, notes=())
+    alone = dataclasses.replace(level, channels=1, notes=())
     before, after = (
         measured(one.blocks(url, LIMITED_RATE, index), LIMITED_RATE, "mono" if one is alone else "stereo")
         for one in (level, alone)
@@ -192,9 +204,16 @@ def centred(level: Levelling, url: str, index: int | None = None) -> Levelling:
     more = before.lufs - after.lufs
     if not math.isfinite(more):
         return alone
-    return dataclasses.replace(
+    raised = dataclasses.replace(
         alone, gain=level.gain + more, limited=level.limited or after.peak + more > TRUE_PEAK
     )
+    if not raised.limited:
+        return raised
+    raised, reached = _made_up(raised, url, index, before.lufs)
+    notes = [] if level.limited else [f"{url}: peaks limited to {TRUE_PEAK:g} dBTP"]
+    if before.lufs - reached >= TOLERANCE:
+        notes.append(f"{url}: loudness {before.lufs:.1f} LUFS made {reached:.1f} LUFS in one channel")
+    return dataclasses.replace(raised, notes=tuple(notes))
 
 
 def limited(blocks: Iterable[np.ndarray], rate: int, layout: str) -> Iterator[np.ndarray]:

@@ -99,6 +99,7 @@ def in_the_centre(
         f"{track.speech}: stands in the place of the centre channel of the video's sound ({layout}), encoded as AAC"
     )
     level = centred(track.level, track.speech)
+    warnings += level.notes
     centre = names.index("FC")
     return SpeechTrack(
         *(track.speech, level, programme, origin, AAC_LAYOUTS[layout], centre, len(names), track.mark)

@@ -10,7 +10,7 @@ import pytest
 
 from operators.media.assemble import assemble
 from operators.media.audio import audio_blocks, audio_channels
-from operators.media.loudness import Levelling, levelling, limited, loudness_of, measured
+from operators.media.loudness import Levelling, centred, levelling, limited, loudness_of, measured
 from operators.media.loudness_target import loudness_problem
 from operators.media.probe import probe_video
 from operators.media.soundtrack import with_centre
@@ -57,6 +57,16 @@ def test_known_sines(level: float, channels: int, expected: float) -> None:
     found = measured(blocks(samples), RATE, "mono" if channels == 1 else "stereo")
     assert found.lufs == pytest.approx(expected, abs=0.1)
     assert found.peak == pytest.approx(level, abs=0.2)
+
+
+@pytest.mark.parametrize("samples", [1, 384, 4799])
+def test_a_sound_that_does_not_last_whole_tenths_of_a_second(samples: int) -> None:
+    """The gate works, and what is loudest at the very end counts for the peak."""
+    quiet, rest = np.concatenate([sine(-23, 4), sine(-60, 4)], axis=1), sine(-40, samples / RATE)
+    rest[0, -1] = 0.9
+    found = measured(blocks(np.concatenate([quiet, rest], axis=1)), RATE, "mono")
+    assert found.lufs == pytest.approx(-26.01, abs=0.2)
+    assert found.peak > -2
 
 
 def test_the_gate_leaves_silence_out() -> None:
@@ -207,6 +217,20 @@ def test_the_speech_in_the_centre_of_a_programme(
     assert amplitude(heard[2], 400.0) < 0.005
     centre = measured(blocks(heard[2:3, : round(1.6 * RATE)]), RATE, "mono").lufs
     assert centre == pytest.approx(loudness_of(str(speech)).lufs, abs=0.5)
+
+
+def test_peaks_in_the_centre_are_limited(tmp_path: Path) -> None:
+    """Two loudspeakers are 3 dB louder than one: the gain that makes up for it may exceed full scale."""
+    path = str(tmp_path / "speech.wav")
+    sound = voice(2.03) * np.float32(0.8 / np.abs(voice(2.03)).max())
+    synth.write_audio(Path(path), np.repeat(sound, 2, axis=0))
+    level = centred(levelling(path), path)
+    found = measured(level.blocks(path, RATE), RATE, "mono")
+    assert (level.limited, level.channels) == (True, 1)
+    assert found.peak <= -1
+    assert level.notes[0] == f"{path}: peaks limited to -1 dBTP"
+    short = loudness_of(path).lufs - found.lufs
+    assert (short >= 0.5) == (len(level.notes) == 2), short
 
 
 def test_speech_in_the_centre_ends_with_the_picture_where_the_programme_goes_on(tmp_path: Path) -> None:
