@@ -22,7 +22,14 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.audio import find_audio, mended_note
-from operators.media.boxes import UNOFFICIAL, described, stereo_mode, template_with
+from operators.media.boxes import (
+    UNOFFICIAL,
+    described,
+    has_pose,
+    hide_repetitions,
+    stereo_mode,
+    template_with,
+)
 from operators.media.clock import clock_joins, time_origin
 from operators.media.concat import segment_ends, video_packets
 from operators.media.container import describe, find_video, is_picture, open_input, video_stream
@@ -243,6 +250,8 @@ def _write(
         carrier.warnings.append(
             f"Matroska: no room for the shape of pixels, {shape.numerator}:{shape.denominator}"
         )
+    if name == "mp4" and (has_pose(boxes) or stereo_mode(boxes)):
+        hide_repetitions(path)
     carrier.warnings += picture_losses(seen, _seen(segments, seen), is_still)
     carrier.warnings += losses(path, name, all_tags, carrier.carried, chapters, carrier.covers)
     if name == "mov" and speech is not None and language and not _tagged(path, language):

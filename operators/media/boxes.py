@@ -9,10 +9,12 @@ side data into what their container has for it.
 from __future__ import annotations
 
 import io
+import mmap
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -27,6 +29,8 @@ CARRIED = ("sv3d", "st3d", "vexu", "clap", "amve", "mdcv", "clli")
 _WAY = (("moov", 0), ("trak", 0), ("mdia", 0), ("minf", 0), ("stbl", 0), ("stsd", 8))
 #: Matroska's element CodecID with its content.
 _VP8, _VP9 = b"\x86\x85V_VP8", b"\x86\x85V_VP9"
+#: Bytes of Apple's box of two views that says no more than which views there are.
+_ONLY_EYES = 21
 #: Bytes of a visual sample entry in front of its boxes.
 _ENTRY = 78
 #: Muxer options without which sv3d and st3d are not written.
@@ -46,12 +50,50 @@ def described(stream: VideoStream) -> list[bytes]:
         except (av.error.FFmpegError, ValueError):
             continue
         *_, (begin, end) = _way(data)
-        return [
+        found = [
             data[at : at + size]
             for kind, at, size in _boxes(data, begin + 8 + _ENTRY, end)
             if kind in CARRIED and not (kind == "clap" and _is_whole(data[at : at + size], stream))
         ]
+        return _unambiguous(found)
     return []
+
+
+def _unambiguous(boxes: list[bytes]) -> list[bytes]:
+    """Boxes without Apple's, where that one only repeats Google's: FFmpeg reads it last, and forgets what it does not
+    repeat, the pose and the arrangement.
+    """
+    kinds = {box[4:8].decode() for box in boxes}
+
+    def repeats(vexu: bytes) -> bool:
+        return all(_repeated(kind, size, kinds) for kind, _, size in _boxes(vexu, 8, len(vexu)))
+
+    return [box for box in boxes if box[4:8] != b"vexu" or not repeats(box)]
+
+
+def _repeated(kind: str, size: int, kinds: Set[str]) -> bool:
+    """True for a box in Apple's that says no more than Google's, of which there are these."""
+    return (kind == "proj" and "sv3d" in kinds) or (kind == "eyes" and "st3d" in kinds and size == _ONLY_EYES)
+
+
+def has_pose(boxes: Sequence[bytes]) -> bool:
+    """True if boxes turn the projection of a picture."""
+    places = [(box, box.find(b"prhd")) for box in boxes if box[4:8] == b"sv3d"]
+    return any(at > 0 and any(box[at + 8 : at + 20]) for box, at in places)
+
+
+def hide_repetitions(path: Path) -> None:
+    """Make what Apple's box repeats of Google's in the first track of an MP4 file free space, so that FFmpeg reads pose and
+    arrangement, which only Google's tell. QuickTime files have Apple's alone.
+    """
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        *_, (begin, end) = _way(data)
+        boxes = list(_boxes(data, begin + 8 + _ENTRY, end))
+        kinds = {kind for kind, _, _ in boxes}
+        for kind, at, size in boxes:
+            for inner, place, length in _boxes(data, at + 8, at + size) if kind == "vexu" else ():
+                if _repeated(inner, length, kinds):
+                    data[place + 4 : place + 8] = b"free"
 
 
 def _is_whole(clap: bytes, stream: VideoStream) -> bool:
@@ -61,12 +103,13 @@ def _is_whole(clap: bytes, stream: VideoStream) -> bool:
 
 
 def box_kinds(stream: VideoStream) -> frozenset[str]:
-    """Kinds of `described`; stereo, for which there are two boxes, under the name of one."""
+    """Kinds of `described`; stereo, for which there are two boxes, under the name of one; "pose" where `has_pose`."""
     boxes = described(stream)
     # Apple's box repeats the projection too; "eyes" are two views.
     stereo = any(box[4:8] == b"vexu" and b"eyes" in box for box in boxes)
     kinds = {box[4:8].decode() for box in boxes} - {"vexu"}
-    return frozenset(kinds | ({"st3d"} if stereo else set()))
+    turned = {"pose"} if has_pose(boxes) else set()
+    return frozenset(kinds | turned | ({"st3d"} if stereo else set()))
 
 
 def stereo_mode(boxes: Sequence[bytes]) -> str:
@@ -126,7 +169,7 @@ def _header(stream: VideoStream, name: str) -> bytes:
     return file.getvalue()
 
 
-def _way(data: bytes) -> Iterator[tuple[int, int]]:
+def _way(data: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
     """Begin and end of each box on the way to the first sample entry, and of that entry."""
     begin, end = 0, len(data)
     for wanted, skipped in _WAY:
@@ -137,7 +180,7 @@ def _way(data: bytes) -> Iterator[tuple[int, int]]:
     yield at, at + size
 
 
-def _boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[str, int, int]]:
+def _boxes(data: bytes | mmap.mmap, begin: int, end: int) -> Iterator[tuple[str, int, int]]:
     """Kind, place and size of each box."""
     while begin + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, begin)

@@ -45,6 +45,7 @@ SHAPE_ROUNDING = Fraction(1, 50)
 #: Names of what boxes hold.
 _BOXES = {
     "sv3d": "projection (360° video)",
+    "pose": "pose of its projection",
     "st3d": "stereo arrangement",
     "clap": "cropping",
     "amve": "ambient viewing environment",
