@@ -12,8 +12,12 @@ from typing import BinaryIO
 import av.container
 from av.stream import Stream
 
+from operators.media.transport import picture_pids
 from operators.storage.errors import MediaError
 from operators.storage.files import filesystem, fingerprint
+
+#: Bytes at the end of a transport stream in which its tables are found: they come ten times a second.
+TAIL = 1 << 20
 
 
 def check_complete(url: str, container: av.container.InputContainer, stream: Stream) -> None:
@@ -26,7 +30,7 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
 
     Raises:
         MediaError: the file is shorter than it says; the message tells the time from which frames are missing
-            where the index does.
+            where the index does. Or the pictures of a transport stream go on in another one.
     """
     name = container.format.name
     _, size, _ = fingerprint(url)
@@ -43,6 +47,9 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
                 f"{url}: truncated, the {stream.type} is missing from {time:.3f} s on ({share}); copy the file again"
             )
         readers = _iso_end if not len(stream.index_entries) else None
+    elif name == "mpegts" and stream.type == "video":
+        _check_programme(url, stream.id, size)
+        return
     else:
         readers = {"matroska,webm": _ebml_end, "avi": _riff_end}.get(name)
     if readers is None:
@@ -52,6 +59,20 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
         end = readers(file, size)
     if end is not None and end > size:
         raise MediaError(f"{url}: truncated, the file should have {end} bytes and has {size}; copy it again")
+
+
+def _check_programme(url: str, pid: int, size: int) -> None:
+    """Refuse a transport stream whose picture goes on under another PID: FFmpeg takes that for one beside the first, or, in a
+    long file, never sees it.
+    """
+    fs, path = filesystem(url)
+    there = picture_pids(fs.cat_file(path, start=max(0, size - TAIL), end=size))
+    if there and pid not in there:
+        last = ", ".join(f"0x{other:x}" for other in sorted(there))
+        raise MediaError(
+            f"{url}: its picture begins as PID 0x{pid:x}, and the end of the file has {last} in its place: it was joined from "
+            "recordings with other PIDs; remux each of them to the same, or dub them one by one"
+        )
 
 
 def _iso_end(file: BinaryIO, size: int) -> int | None:
