@@ -158,6 +158,14 @@ def audio_blocks(
 
 
 @dataclasses.dataclass(frozen=True)
+class _Kind:
+    """Rate and channels of a sound."""
+
+    sample_rate: int
+    layout: AudioLayout
+
+
+@dataclasses.dataclass(frozen=True)
 class _Piece:
     """Samples float32[channels, n] with what is known of them."""
 
@@ -258,24 +266,24 @@ def _continuous(
     zero: Fraction | None,
     mended: Callable[[int], None] | None,
 ) -> Iterator[_Piece]:
-    """Samples without holes from time 0 on, in pieces of a bounded size."""
+    """Samples without holes from time 0 on, in pieces of a bounded size; all have the stream's channels and the first one's rate,
+    also where parts of a recording have others.
+    """
     zero = picture_start(url) if zero is None else zero
     held: list[np.ndarray] = []
     position = 0
-    first: AudioFrame | None = None
-    convert, clock = Converter(), Rejoiner(clock_joins(url))
+    first: _Kind | None = None
+    channels = stream.codec_context.layout
+    convert, clock = Converter(layout=channels), Rejoiner(clock_joins(url))
     for decoded in _decoded(container, stream, url):
         if first is None:
-            first = decoded
+            same = decoded.layout.nb_channels == channels.nb_channels
+            first = _Kind(decoded.sample_rate, decoded.layout if same else channels)
             start = _time(decoded)
             zero = start if zero is None else zero
             position = 0 if start is None or zero is None else round((start - zero) * decoded.sample_rate)
             if position > 0:
                 yield from _silence(position, first, url)
-        elif (decoded.sample_rate, decoded.layout.name) != (first.sample_rate, first.layout.name):
-            raise MediaError(
-                f"{url}: sample rate or channels of the audio change at {decoded.time or 0:.3f} s; convert it first"
-            )
         time = _time(decoded)
         time = None if time is None else time + clock.offset(time)
         at = position if time is None or zero is None else round((time - zero) * first.sample_rate)
@@ -292,7 +300,7 @@ def _continuous(
             yield from _pieces(held, first)
             held = []
     if first is not None:
-        yield from _pieces(held, first)
+        yield from _pieces([*held, *(_mended(rest, mended) for rest in convert.convert(None))], first)
 
 
 def _mended(samples: np.ndarray, mended: Callable[[int], None] | None) -> np.ndarray:
@@ -307,15 +315,15 @@ def _mended(samples: np.ndarray, mended: Callable[[int], None] | None) -> np.nda
 
 def mended_note(url: str, counts: Sequence[int]) -> list[str]:
     """Notes on samples that `audio_blocks` counted as ``mended``: one, or none."""
-    damaged = f"{sum(counts)} samples are damaged (not finite, or far beyond full scale)"
-    return [f"{url}: {damaged}; they became silence"] if counts else []
+    damaged = "damaged samples (not finite, or far beyond full scale) became silence"
+    return [f"{url}: {damaged}, {sum(counts)} of them"] if counts else []
 
 
 def _time(frame: AudioFrame) -> Fraction | None:
     return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
-def _silence(samples: int, like: AudioFrame, url: str) -> Iterator[_Piece]:
+def _silence(samples: int, like: _Kind, url: str) -> Iterator[_Piece]:
     """Silence in pieces of a bounded size.
 
     Raises:
@@ -331,7 +339,7 @@ def _silence(samples: int, like: AudioFrame, url: str) -> Iterator[_Piece]:
         yield from _pieces([np.zeros([like.layout.nb_channels, count], np.float32)], like)
 
 
-def _pieces(held: list[np.ndarray], like: AudioFrame) -> Iterator[_Piece]:
+def _pieces(held: list[np.ndarray], like: _Kind) -> Iterator[_Piece]:
     """Arrays of float32[channels, n] as one, in pieces of a bounded size."""
     if not held:
         return

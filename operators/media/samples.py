@@ -16,6 +16,8 @@ from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.filter import Graph
 
+from operators.media.mixdown import mix_weights
+
 
 def sound_frame(
     samples: np.ndarray, rate: int, layout: AudioLayout | str, position: int | None = None
@@ -32,21 +34,50 @@ def sound_frame(
 class Converter:
     """Decoded frames of one stream to float32[channels, n] arrays, resampled.
 
+    Frames may change their rate and channels: the arrays go on as they began.
+
     Args:
-        rate: samples per second of the arrays; the frames' own if None.
+        rate: samples per second of the arrays; those of the first frame if None.
+        layout: of the arrays, where frames have another number of channels; that of the first frame if None.
     """
 
-    def __init__(self, rate: int | None = None) -> None:
-        self._rate = rate
+    def __init__(self, rate: int | None = None, layout: AudioLayout | None = None) -> None:
+        self._rate, self._layout = rate, layout
         self._resampler: AudioResampler | None = None
+        self._weights: np.ndarray | None = None
+        self._kind: tuple[str, int, str] | None = None
 
     def convert(self, frame: AudioFrame | None) -> list[np.ndarray]:
         """Arrays of the next frame; None flushes what the resampler still holds."""
+        if frame is None:
+            return self._resampled(None)
+        rest: list[np.ndarray] = []
+        kind = (frame.format.name, frame.sample_rate, frame.layout.name)
+        if kind != self._kind:
+            rest = self._resampled(None)
+            self._kind = kind
+            self._rate, self._layout = self._rate or frame.sample_rate, self._layout or frame.layout
+            self._weights, layout = _towards(frame.layout, self._layout)
+            self._resampler = AudioResampler("flt", layout, self._rate)
+        return rest + self._resampled(frame)
+
+    def _resampled(self, frame: AudioFrame | None) -> list[np.ndarray]:
         if self._resampler is None:
-            if frame is None:
-                return []
-            self._resampler = AudioResampler("flt", frame.layout, self._rate or frame.sample_rate)
-        return [_view(out) for out in self._resampler.resample(frame) if out is not None and out.samples]
+            return []
+        arrays = [_view(out) for out in self._resampler.resample(frame) if out is not None and out.samples]
+        return arrays if self._weights is None else [self._weights @ array for array in arrays]
+
+
+def _towards(layout: AudioLayout, wanted: AudioLayout) -> tuple[np.ndarray | None, AudioLayout]:
+    """Weights that lead from one layout to another behind the resampler, and the layout that the resampler makes."""
+    if layout.nb_channels == wanted.nb_channels:
+        return None, layout
+    if wanted.nb_channels > 2:
+        return None, wanted
+    if layout.nb_channels == 1:
+        return np.ones([2, 1], np.float32), layout
+    names = [channel.name for channel in layout.channels]
+    return mix_weights(names, "mono" if wanted.nb_channels == 1 else "stereo"), layout
 
 
 def _view(frame: AudioFrame) -> np.ndarray:

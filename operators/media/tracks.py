@@ -28,6 +28,7 @@ from operators.media.decoding import packets
 from operators.media.languages import container_language
 from operators.media.losses import Properties, properties
 from operators.media.loudness import levelling
+from operators.media.sound_changes import change
 from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_packets, add_aac
 from operators.media.tags import track_tags
 from operators.media.texts import TIME_BASE, TextConverter
@@ -101,8 +102,6 @@ class Carrier:
         self._texts: dict[int, TextConverter] = {}
         self._encoded: dict[int, AudioStream] = {}
         self._lost: dict[int, list[float]] = {}
-        self._said: dict[int, tuple[int, int]] = {}
-        self._changed: set[int] = set()
 
     def add(self, streams: Sequence[Stream]) -> None:
         """Add these streams of the source to the output; before its header is written."""
@@ -155,7 +154,9 @@ class Carrier:
         }
 
     def _carry(self, stream: Stream) -> None:
-        reason = refusal(stream, self.name) if stream.codec_context is not None else "its codec is unknown"
+        reason = "its codec is unknown"
+        if stream.codec_context is not None:
+            reason = refusal(stream, self.name) or change(stream, self.source, self.url)
         if not reason:
             target = _copy(self.container, stream, self.name)
             self._copies[stream.index] = target
@@ -261,7 +262,6 @@ class Carrier:
             if index in self._texts:
                 yield from self._texts[index].add(packet)
             elif shown[index].keep(packet):
-                self._watch(packet)
                 copy = self._copies[index]
                 rate = copy.codec_context.sample_rate if isinstance(copy, AudioStream) else 0
                 _ascend(packet, written, Fraction(1, rate) if rate else Fraction(0))
@@ -269,21 +269,6 @@ class Carrier:
                 yield packet
         for text in self._texts.values():
             yield from text.rest(self.cut.end)
-
-    def _watch(self, packet: Packet[Any]) -> None:
-        """Note where AAC of transport streams changes its rate or channels: a copy has one description."""
-        index = packet.stream_index
-        header = memoryview(packet)[:4].tobytes() if packet.stream.type == "audio" else b""
-        if (
-            len(header) == 4 and header[0] == 0xFF and header[1] & 0xF6 == 0xF0
-        ):  # ADTS (ISO/IEC 14496-3, 1.A.2.2)
-            said = (header[2] & 0x3D, header[3] & 0xC0)
-            if self._said.setdefault(index, said) != said and index not in self._changed:
-                self._changed.add(index)
-                label, time = _label(self.source.streams[index]), float((packet.pts or 0) * packet.time_base)
-                self.warnings.append(
-                    f"{label}: its rate or channels change at {time:.3f} s, its copy says the first; convert the sound first"
-                )
 
     def _beyond(self, packet: Packet[Any]) -> bool:
         """True if a packet begins at the output's end or later; a subtitle that lasts beyond the end is

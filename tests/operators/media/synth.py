@@ -249,8 +249,9 @@ def write_rich(
     audios: Sequence[tuple[np.ndarray, str, str]],
     subtitle: str | None = "mov_text",
     late: int = 0,
+    rate: int = 48000,
 ) -> None:
-    """A title as it comes: the video of a file, audio tracks (samples at 48 kHz, codec, language), a subtitle
+    """A title as it comes: the video of a file, audio tracks (samples at `rate`, codec, language), a subtitle
     track, chapters, metadata.
 
     Args:
@@ -269,7 +270,8 @@ def write_rich(
         out.metadata.update({"title": "A title", "comment": "kept"})
         tracks = []
         for samples, codec, language in audios:
-            stream = out.add_stream(codec, rate=48000, layout="mono" if len(samples) == 1 else "stereo")
+            layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
+            stream = out.add_stream(codec, rate=rate, layout=layout)
             stream.metadata["language"] = language
             tracks.append((stream, samples))
         text = out.add_stream(subtitle, time_base=Fraction(1, 1000)) if subtitle else None
@@ -296,7 +298,7 @@ def write_rich(
             frame = AudioFrame.from_ndarray(
                 np.ascontiguousarray(samples), format="fltp", layout=stream.layout.name
             )
-            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
             out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
         if text is not None:

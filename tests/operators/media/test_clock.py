@@ -172,16 +172,28 @@ def test_a_live_recording_of_unknown_size_is_no_joined_one(zoo: Zoo, tmp_path: P
     assert clock_joins(str(tmp_path / "live.mkv")) == ()
 
 
-def test_sound_that_becomes_another_at_a_joint_gets_a_note(zoo: Zoo, tmp_path: Path) -> None:
-    parts = [tmp_path / f"{i}.ts" for i in (1, 2)]
-    for channels, one in enumerate(parts, 1):
-        synth.write_rich(
-            one, zoo("open.ts"), [(synth.tone(2.4, channels=channels), "aac", "eng")], subtitle=None
-        )
-    (tmp_path / "joined.ts").write_bytes(b"".join(one.read_bytes() for one in parts))
-    info = probe_video(str(tmp_path / "joined.ts"))
-    notes = assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, info.n_frames]), info.url)
-    assert any("audio track 1 (aac, eng): its rate or channels change at 2." in note for note in notes), notes
+@pytest.mark.parametrize(
+    ("suffix", "channels", "rate"), [(".mp4", 1, 44100), (".mkv", 2, 44100), (".mp4", 6, 48000)]
+)
+def test_sound_that_becomes_another_at_a_joint_is_encoded(
+    zoo: Zoo, tmp_path: Path, suffix: str, channels: int, rate: int
+) -> None:
+    """As a copy it would play at a wrong speed, or not at all."""
+    parts, output = [tmp_path / f"{i}.ts" for i in (1, 2)], tmp_path / f"out{suffix}"
+    for seed, (one, count, hertz) in enumerate(zip(parts, (2, channels), (48000, rate), strict=True), 1):
+        sound = np.repeat(synth.burst(2.4, 1.0, rate=hertz, seed=seed), count, axis=0)
+        synth.write_rich(one, zoo("open.ts"), [(sound, "aac", "eng")], subtitle=None, rate=hertz)
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(one.read_bytes() for one in parts))
+    info = probe_video(str(path))
+    notes = assemble(str(output), segments_of(info, [0, info.n_frames]), info.url)
+    assert any("encoded as AAC" in n and "its rate or channels change at 2." in n for n in notes), notes
+    samples, start = synth.samples_of(output, 0)
+    assert len(samples) / 48000 + float(start) == pytest.approx(4.8, abs=0.1)
+    loud = np.flatnonzero(np.abs(samples) > 0.1) / 48000
+    for second in (1.02, 3.42):  # transport streams do not hide the encoder's delay
+        near = loud[abs(loud - second) < 0.5]
+        assert (near.min(), near.max()) == pytest.approx((second, second + 0.1), abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["mpeg2.ts", "open.ts"])

@@ -38,6 +38,28 @@ def test_frames_of_every_sample_format_and_count(count: int, kind: str) -> None:
     assert np.abs(found - samples).max() < 1e-4
 
 
+@pytest.mark.parametrize("wanted", [1, 2, 6, 8])
+def test_frames_that_change_go_on_as_they_began(wanted: int) -> None:
+    """Another rate, another sample format and other channels in the middle, at the same level."""
+    converter, arrays = Converter(), list[np.ndarray]()
+    for count, rate, kind in (
+        (wanted, 48000, "fltp"),
+        (1, 44100, "s16"),
+        (2, 48000, "flt"),
+        (6, 32000, "fltp"),
+    ):
+        sound = synth.tone(0.1, rate=rate, channels=count)
+        for frame in AudioResampler(kind, name(count), rate).resample(sound_frame(sound, rate, name(count))):
+            arrays += converter.convert(frame)
+    arrays += converter.convert(None)
+    found = np.concatenate(arrays, axis=1)
+    assert found.shape[0] == wanted
+    assert abs(found.shape[1] - 4 * 4800) < 100
+    assert all(np.abs(part).max() > 0.2 for part in np.split(found[:, :19100], 4, axis=1))
+    if wanted <= 2:
+        assert np.abs(found).max() < 0.45
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "count", "layout"),
     [
