@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import av.container
@@ -47,6 +48,8 @@ def check_complete(url: str, container: av.container.InputContainer, stream: Str
                 f"{url}: truncated, the {stream.type} is missing from {time:.3f} s on ({share}); copy the file again"
             )
         readers = _iso_end if not len(stream.index_entries) else None
+        if stream.frames < len(stream.index_entries):  # in fragments: the header counts no frames of theirs
+            readers = _fragments_end
     elif name == "mpegts" and stream.type == "video":
         _check_programme(url, stream.id, size)
         return
@@ -76,7 +79,24 @@ def _check_programme(url: str, pid: int, size: int) -> None:
 
 
 def _iso_end(file: BinaryIO, size: int) -> int | None:
-    """End of the last box of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
+    """End of the last box of an ISO base media file."""
+    boxes = list(_boxes(file, size))
+    return boxes[-1][1] if boxes else None
+
+
+def _fragments_end(file: BinaryIO, size: int) -> int | None:
+    """End of the last box of a file in fragments: its index tells only of those that have been read. None of any other file, and
+    where the last box holds no samples.
+    """
+    boxes = list(_boxes(file, size))
+    fragments = any(kind == b"moof" for kind, _ in boxes)
+    return boxes[-1][1] if fragments and boxes[-1][0] in (b"moof", b"mdat") else None
+
+
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int | None]]:
+    """Kinds and ends of the outermost boxes of an ISO base media file (ISO/IEC 14496-12, 4.2); the end of one that does not
+    tell its length is None, and nothing follows it.
+    """
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -84,12 +104,11 @@ def _iso_end(file: BinaryIO, size: int) -> int | None:
         length = struct.unpack(">I", header[:4])[0]
         if length == 1 and len(header) == 16:
             length = struct.unpack(">Q", header[8:])[0]
-        if length == 0:
-            return None
         if length < 8:
-            return None
+            yield header[4:8], None
+            return
         position += length
-    return position
+        yield header[4:8], position
 
 
 def _ebml_end(file: BinaryIO, size: int) -> int | None:

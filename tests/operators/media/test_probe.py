@@ -235,6 +235,25 @@ def test_truncated_files_are_refused_wherever_the_cut_falls(zoo: Zoo, tmp_path: 
             probe_video(str(path))
 
 
+def test_missing_fragments_are_truncation_though_all_indexed_pictures_are_there(
+    zoo: Zoo, tmp_path: Path
+) -> None:
+    """FFmpeg's index tells of the first fragments, whose pictures lie in front of the sound that is cut."""
+    synth.write_rich(tmp_path / "a.mp4", zoo("cfr.mp4"), [(synth.tone(1.6), "aac", "eng")], subtitle=None)
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    synth.shifted(tmp_path / "a.mp4", tmp_path / "whole.mp4", Fraction(0), **options)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    assert probe_video(str(tmp_path / "whole.mp4")).n_frames == 40
+    (tmp_path / "longer.mp4").write_bytes(whole + b"\0\0\1\0junk")  # appended by some transfer
+    assert probe_video(str(tmp_path / "longer.mp4")).n_frames == 40
+    second = whole.index(b"moof", whole.index(b"moof") + 4)
+    third = whole.index(b"moof", second + 4) - 4
+    for end in (third - 4, second + 20):
+        (tmp_path / "cut.mp4").write_bytes(whole[:end])
+        with pytest.raises(MediaError, match="truncated"):
+            probe_video(str(tmp_path / "cut.mp4"))
+
+
 @pytest.mark.parametrize("name", ["mpeg1.mpg", "mpeg4.avi"])
 def test_damaged_frame_of_a_scanned_stream_is_refused_with_its_time(
     zoo: Zoo, tmp_path: Path, name: str
