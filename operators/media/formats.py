@@ -5,8 +5,8 @@ decoded picture in one of them is used as it is. Others are converted once, righ
 
 * semi-planar and packed Y'CbCr of 8 or 10 bits: the same samples, rearranged (nothing is lost);
 * more than 10 bits: reduced to 10, the most that x264 encodes;
-* 4:1:0, 4:1:1, 4:4:0, and 4:2:0 or 4:2:2 of an odd size: chroma samples repeated to 4:4:4. H.264 cannot crop
-  a chroma sample in half, so an odd size exists in 4:4:4 only; repeating keeps every luma and chroma value;
+* 4:1:1 becomes 4:2:2, 4:1:0 becomes 4:2:0, 4:4:0 and all of an odd size become 4:4:4, by repeating chroma samples, which keeps
+  every luma and chroma value. H.264 cannot crop a chroma sample in half, so an odd size exists in 4:4:4 only;
 * R'G'B' and palettes: Y'CbCr 4:4:4 (still pictures: 4:2:0), BT.709, limited range.
 
 Alpha, except that of still and animated pictures, stays beside the other planes, as deep as they are; encoders that have no
@@ -111,10 +111,10 @@ def working_format(decoded: str, width: int, height: int, still: bool = False) -
     )
     family = next(name for name in ("yuvj", "yuva", "yuv") if decoded.startswith(name) or name == "yuv")
     planar = f"{family}{_SAMPLING[shift]}p{tail}"
-    odd = width % (1 << shift[0]) or height % (1 << shift[1])
-    if odd or planar not in WORKING:
-        return WorkingFormat(f"{family}444p{tail}", (0, 0), depth, planar)
-    return WorkingFormat(planar, shift, depth, planar)
+    kept = (min(shift[0], 1), min(shift[1], 1)) if shift[0] else (0, 0)
+    if width % (1 << kept[0]) or height % (1 << kept[1]):
+        kept = (0, 0)
+    return WorkingFormat(f"{family}{_SAMPLING[kept]}p{tail}", kept, depth, planar)
 
 
 def working_tags(decoded: str, tags: ColorTags) -> ColorTags:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from operators.media.color import rgb_to_yuv
+from operators.media.formats import working_format
 from operators.media.frames import Frame
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
@@ -62,16 +63,32 @@ def blob(height: int, width: int) -> np.ndarray:
             ("nv12.nut", "yuv420p"),
             ("rgb.mkv", "yuv444p"),
         ),
-        *(("dv411.mkv", "yuv444p"), ("vp9odd.webm", "yuv444p"), ("twelve.mkv", "yuv420p10le")),
+        *(("dv411.mkv", "yuv422p"), ("vp9odd.webm", "yuv444p"), ("twelve.mkv", "yuv420p10le")),
     ],
 )
 def test_working_formats(zoo: Zoo, name: str, working: str) -> None:
     assert frame_of(zoo(name)).picture.format.name == working
 
 
+@pytest.mark.parametrize(
+    ("decoded", "size", "working"),
+    [
+        *(("yuv411p", (720, 480), "yuv422p"), ("yuv411p", (722, 480), "yuv422p")),
+        *(("yuv411p", (721, 480), "yuv444p"), ("yuv410p", (720, 480), "yuv420p")),
+        *(("yuv410p", (720, 481), "yuv444p"), ("yuv440p", (720, 480), "yuv444p")),
+        *(("yuvj411p", (720, 480), "yuvj422p"), ("yuv440p10le", (720, 480), "yuv444p10le")),
+        *(("yuva422p", (720, 481), "yuva422p"), ("yuv420p12le", (720, 480), "yuv420p10le")),
+    ],
+)
+def test_subsampling_becomes_the_next_that_loses_nothing(
+    decoded: str, size: tuple[int, int], working: str
+) -> None:
+    assert working_format(decoded, *size).name == working
+
+
 def test_rearranged_and_repeated_samples_are_the_decoded_ones(zoo: Zoo) -> None:
-    """NV12 becomes planar, odd 4:2:0 and 4:1:1 become 4:4:4: no value changes."""
-    for name, across, down in (("nv12.nut", 1, 1), ("vp9odd.webm", 2, 2), ("dv411.mkv", 4, 1)):
+    """NV12 becomes planar, odd 4:2:0 becomes 4:4:4 and 4:1:1 becomes 4:2:2: no value changes."""
+    for name, across, down in (("nv12.nut", 1, 1), ("vp9odd.webm", 2, 2), ("dv411.mkv", 2, 1)):
         with av.open(str(zoo(name))) as container:
             source = list(container.decode(video=0))[2]
         rows = [
