@@ -55,9 +55,10 @@ def packets(
             yield packet
     except av.error.FFmpegError as error:
         after = "its beginning" if time is None else f"{float(time):.3f} s"
-        raise DecodeError(
-            f"{url}: cannot be read on after {after} ({describe(error)}); the file is damaged"
-        ) from error
+        # Several recordings in one Ogg file are allowed, and not read by FFmpeg.
+        unknown = isinstance(error, av.error.PatchWelcomeError)
+        cause = "FFmpeg does not read such files: convert it" if unknown else "the file is damaged"
+        raise DecodeError(f"{url}: cannot be read on after {after} ({describe(error)}); {cause}") from error
 
 
 def pictures(container: av.container.InputContainer, stream: VideoStream, url: str) -> Iterator[VideoFrame]:
@@ -156,16 +157,21 @@ def _last_duration(stream: VideoStream, last: int, said: int) -> int:
     end = None
     if stream.start_time is not None and stream.duration:
         end = stream.start_time + stream.duration
-    elif (
-        not said
-        and stream.time_base
-        and (tag := _TAGGED_DURATION.fullmatch(stream.metadata.get("DURATION", "")))
-    ):
-        # Matroska has durations of video frames in a tag at best.
-        hours, minutes, seconds_ = (Fraction(part) for part in tag.groups())
-        end = round((3600 * hours + 60 * minutes + seconds_) / stream.time_base)
+    elif not said and stream.time_base and (tagged := said_end(stream)) is not None:
+        end = round(tagged / stream.time_base)
     rest = 0 if end is None else end - last
     return rest if stream.time_base and 0 < rest * stream.time_base < LONGEST_LAST else said
+
+
+def said_end(stream: Stream) -> Fraction | None:
+    """Time in seconds at which a stream says that it ends: by its header, or by a tag of Matroska's; None where it says nothing."""
+    if stream.start_time is not None and stream.duration and stream.time_base:
+        return (stream.start_time + stream.duration) * stream.time_base
+    tag = _TAGGED_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    hours, minutes, rest = (Fraction(part) for part in tag.groups())
+    return 3600 * hours + 60 * minutes + rest
 
 
 def scanned_timeline(container: av.container.InputContainer, stream: VideoStream, url: str) -> Timeline:

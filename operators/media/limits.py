@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import av.container
 
+from operators.media.decoding import said_end
 from operators.storage.errors import MediaError
 from operators.storage.files import fingerprint
 
@@ -37,7 +38,12 @@ class MediaLimits:
         for stream in container.streams.video:
             if stream.codec_context is not None:  # else there is no decoder for it, and nothing to say
                 self.check_size(url, stream.width or 0, stream.height or 0)
-        if container.duration:
+        # A subtitle without an end may make a file last for weeks: what pictures and sound say comes first.
+        said = [said_end(stream) for stream in (*container.streams.video, *container.streams.audio)]
+        known = [float(end) for end in said if end is not None]
+        if known and len(known) == len(said):
+            self.check_seconds(url, max(known))
+        elif container.duration:
             self.check_seconds(url, container.duration / 1_000_000)
 
     def check_size(self, url: str, width: int, height: int) -> None:
