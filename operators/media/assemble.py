@@ -36,7 +36,7 @@ from operators.media.container import describe, find_video, is_picture, open_inp
 from operators.media.encoders import segment_options
 from operators.media.glance import Glance, glance
 from operators.media.languages import same_language
-from operators.media.losses import container_tags, losses, picture_losses, properties
+from operators.media.losses import container_tags, losses, names_not_read, picture_losses, properties
 from operators.media.loudness import LoudnessTap, levelling
 from operators.media.matroska import set_display_size
 from operators.media.probe import probe_video
@@ -199,6 +199,7 @@ def _write(
             if place == "centre":
                 track = in_the_centre(track, reference, carrier.cut.origin, carrier.warnings)
         rest = [s for s in source.streams if s.index not in (dubbed.index, replaced)]
+        carrier.warnings += names_not_read(video, rest)
         if speech is None:
             carrier.add(rest)
         elif audio == "replace":

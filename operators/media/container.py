@@ -84,6 +84,12 @@ def _opened(url: str) -> Iterator[av.container.InputContainer]:
         yield container
 
 
+def unread_names(url: str) -> str:
+    """Channels of a file's first sound whose names `open_input` leaves out because PyAV cannot read their order; "" where it reads all."""
+    with _source(url, open_media(url)) as container:
+        return foreign_order(container)
+
+
 @contextmanager
 def _source(url: str, source: Any) -> Iterator[av.container.InputContainer]:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from operators.media.boxes import box_kinds
+from operators.media.container import unread_names
 from operators.media.glance import Glance
 from operators.media.languages import same_language
 from operators.media.tags import FORMAT_NAMES, content_tags, track_tags
@@ -40,6 +41,8 @@ _OWN = {
 }
 #: Layouts of channels without names.
 _UNNAMED = re.compile(r"\d+ channels")
+#: Numbers of a place on earth (ISO 6709), and how far they may differ where a muxer rounds them.
+_DEGREES, _NEAR = re.compile(r"[+-]\d+(?:\.\d+)?"), 0.001
 #: Share by which the shape of pixels may differ where a display size is in whole pixels.
 SHAPE_ROUNDING = Fraction(1, 50)
 #: Names of what boxes hold.
@@ -82,6 +85,22 @@ def properties(stream: Stream, label: str = "") -> Properties:
         )
     shape = (stream.sample_aspect_ratio if isinstance(stream, VideoStream) else None) or Fraction(1)
     return Properties(label, stream.language or "", _tags(stream.metadata), flags, boxes, shape=shape)
+
+
+def names_not_read(url: str, tracks: Iterable[Stream]) -> list[str]:
+    """Note that channels of these tracks of a file have names that are not read (see `operators.media.channel_names`)."""
+    nameless = any(
+        isinstance(track, AudioStream)
+        and track.codec_context is not None
+        and _UNNAMED.fullmatch(track.codec_context.layout.name)
+        for track in tracks
+    )
+    order = unread_names(url) if nameless else ""
+    return (
+        [f"{url}: the names of its sound's channels are not read ({order}), only their order is kept"]
+        if order
+        else []
+    )
 
 
 def container_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -239,4 +258,15 @@ def _coarser(was: av.VideoFormat, now: av.VideoFormat) -> bool:
 
 
 def _missing(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in before.items() if after.get(key) != value)
+    return ", ".join(
+        f"{key}={value!r}"
+        for key, value in before.items()
+        if after.get(key) != value
+        and not (key.startswith("location") and _same_place(value, after.get(key, "")))
+    )
+
+
+def _same_place(first: str, second: str) -> bool:
+    """True for two places on earth that differ in how they are written (``+52.5-13.4/``, ``+52.5000-013.4000/``)."""
+    one, other = ([float(number) for number in _DEGREES.findall(place)] for place in (first, second))
+    return len(one) == len(other) >= 2 and all(abs(a - b) < _NEAR for a, b in zip(one, other, strict=True))
