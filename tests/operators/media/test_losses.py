@@ -1,4 +1,4 @@
-"""What a written file lacks of its source, and what only looks like it."""
+"""Comparison of a written file with its source."""
 
 from __future__ import annotations
 
