@@ -34,8 +34,8 @@ LONGEST_SILENCE = 12 * 3600
 #: Share of packets that may fail to decode (a tag at the end of an MP3 file, a damaged packet: both become
 #: silence).
 DAMAGE = 0.01
-#: Packets after which a sound of which none decodes is given up.
-HOPELESS = 100
+#: Packets after which a sound is given up if more than this share of them do not decode.
+HOPELESS, UNDECODABLE = 100, 0.9
 #: Peak below which speech counts as silent: -60 dB of full scale.
 SILENCE_PEAK = 1e-3
 #: Where the sum of all channels is this much quieter than the loudest of them (-9 dB), that one is analysed
@@ -243,15 +243,15 @@ def _decoded(container: av.container.InputContainer, stream: AudioStream, url: s
             except av.error.FFmpegError as error:
                 damaged += 1
                 last = describe(error)
-                if damaged == count == HOPELESS:
+                if count == HOPELESS and damaged > UNDECODABLE * HOPELESS:
                     break
     except av.error.FFmpegError as error:
         raise MediaError(
             f"{url}: the audio cannot be read ({describe(error)}); the file is damaged"
         ) from error
-    if damaged == count == HOPELESS:
+    if count == HOPELESS and damaged > UNDECODABLE * HOPELESS:
         raise MediaError(
-            f"{url}: this build of FFmpeg decodes none of the first {count} packets of its {codec} sound ({last}); convert it first"
+            f"{url}: this build of FFmpeg decodes next to none of the first {count} packets of its {codec} sound ({last}); convert it first"
         )
     if damaged > max(1, DAMAGE * count):
         raise MediaError(
