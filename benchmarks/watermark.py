@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import watermark_attacks, watermark_null
-from benchmarks.watermark_dubs import make, segmental_snr
+from benchmarks.watermark_dubs import make, snr_of_speech
 from operators.watermark.keys import MarkKey
 from pipelines.provenance.watermarks import read_key
 
@@ -33,7 +33,7 @@ def show_dubs(rows: Iterable[dict[str, Any]], out: Path) -> None:
     print("| dub | s | PSNR of the region, dB | pixels | segmental SNR, dB | expected: speech, picture |")
     print("|---|---|---|---|---|---|")
     for row in rows:
-        snr = segmental_snr(key, out / f"{row['dub']}.wav")
+        snr = snr_of_speech(key, out / f"{row['dub']}.wav")
         expected = ", ".join(str(row["expected"][name]) for name in ("speech", "picture"))
         print(
             f"| {row['dub']} | {row['seconds']} | {row.get('psnr', '')} | {row.get('pixels', '')} | {snr:.1f} | {expected} |",

@@ -21,7 +21,7 @@ from operators.media.audio import load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.watermark.keys import MarkKey, dub_id
-from operators.watermark.speech import marked_speech
+from operators.watermark.speech import marked_speech, segmental_snr
 from pipelines.one_title import dub as dub_one
 
 #: Seconds of a dub at least, and pixels of the shorter side of its picture at most.
@@ -157,17 +157,10 @@ def picture_change_of(video: Path, speech: Path, stem: Path, common: dict[str, A
     return {"psnr": round(float(10 * np.log10(255**2 * pixels / squared)), 2), "pixels": pixels // frames}
 
 
-def segmental_snr(key: MarkKey, speech: Path) -> float:
-    """Segmental SNR of the mark of a speech, dB: the mean over frames of 20 ms that are within 40 dB of the loudest."""
+def snr_of_speech(key: MarkKey, speech: Path) -> float:
+    """Segmental SNR of the mark of a speech, dB."""
     samples = load_audio(str(speech), RATE)
     marked = np.concatenate(
         list(marked_speech(key, dub_id(key, speech.name), iter([samples[None]]), RATE)), 1
     )[0]
-    size = RATE // 50
-    count = len(samples) // size
-    own, noise = (
-        np.square(part[: count * size].reshape(count, size).astype(float)).sum(1)
-        for part in (samples, marked - samples)
-    )
-    loud = (own > own.max() * 1e-4) & (noise > 0)
-    return float(np.clip(10 * np.log10(own[loud] / noise[loud]), -10, 60).mean())
+    return segmental_snr(samples, marked - samples, RATE)

@@ -189,6 +189,8 @@ def cell_values(
     """
     height, width = smooth.shape
     columns, rows = int((width + offset[0]) / pitch[0]), int((height + offset[1]) / pitch[1])
+    # A cell of a very wide picture that repeats an earlier one has the same sign: its evidence would not be independent.
+    columns, rows = min(columns, TILE), min(rows, TILE)
     x = (np.arange(columns) + 0.5) * pitch[0] - 0.5 - offset[0]
     y = (np.arange(rows) + 0.5) * pitch[1] - 0.5 - offset[1]
     inside = np.outer((y > 0) & (y < height - 1), (x > 0) & (x < width - 1))

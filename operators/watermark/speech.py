@@ -34,6 +34,8 @@ MOST = 4.0
 #: Level below the loudest tile of a group at which a tile counts as silent, dB.
 SILENT = 45.0
 ROUNDS = 5
+#: Segmental SNR that each chunk of a sound keeps at least, dB: the mean over frames of 20 ms within `ACTIVE` dB of the loudest.
+LEAST_SNR, ACTIVE = 25.3, 40.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class SpeechTally:
     """Room that a sound has for its mark.
 
     Attributes:
-        power: sum of squared weights of the projections.
+        power: sum of squared weights of the projections, each times its mean cosine.
     """
 
     power: float = 0.0
@@ -203,6 +205,52 @@ class SpeechTally:
     def expected(self) -> float:
         """Normal deviate that all bits of the id together have before anything happens to the sound."""
         return float(np.sqrt(2 * self.power))
+
+
+def segmental_snr(own: np.ndarray, change: np.ndarray, rate: int) -> float:
+    """Segmental SNR of a change, dB: the mean over frames of 20 ms within `ACTIVE` dB of the loudest; infinite where none changes.
+
+    Args:
+        own: float[n], a sound.
+        change: float[n], what is added to it.
+        rate: samples a second.
+    """
+    power = _powers(own, rate)
+    return _mean_snr(power, _powers(change, rate), power.max(initial=0))
+
+
+def _powers(samples: np.ndarray, rate: int) -> np.ndarray:
+    """float64[frames], energies of frames of 20 ms."""
+    size = rate // 50
+    count = len(samples) // size
+    return np.square(samples[: count * size].reshape(count, size).astype(np.float64)).sum(1)
+
+
+def _mean_snr(power: np.ndarray, noise: np.ndarray, loudest: float) -> float:
+    active = (power > loudest * 10 ** (-ACTIVE / 10)) & (noise > 0)
+    if not active.any():
+        return np.inf
+    return float(np.clip(10 * np.log10(power[active] / noise[active]), -10, 60).mean())
+
+
+def _affordable(mono: np.ndarray, gains: np.ndarray, rate: int, loudest: float) -> float:
+    """Share of the gains of a chunk, 0 to 1, at which it keeps `LEAST_SNR`.
+
+    Args:
+        mono, gains: the chunk with a group of context before and after it.
+        rate: samples a second.
+        loudest: energy of the loudest frame of 20 ms so far.
+    """
+    hop, share = hop_of(rate), 1.0
+    inner = slice(GROUP * hop, -(GROUP + 1) * hop)
+    power = _powers(mono[inner], rate)
+    for _ in range(3):
+        change = _apply(mono[None], gains * np.float32(share), rate)[0] - mono
+        missing = LEAST_SNR - _mean_snr(power, _powers(change[inner], rate), loudest)
+        if missing <= 0:
+            break
+        share *= 10 ** (-missing / 20)
+    return share
 
 
 #: Groups that are solved together; one group before and after them is context.
@@ -217,8 +265,12 @@ def _gains(
     bits: np.ndarray,
     rate: int,
     strength: float,
+    loudest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gains that write the bits of groups, float32[frames, BANDS] in dB, and the weights of their projections.
+    """Gains that write the bits of groups, float32[frames, BANDS] in dB, and what their projections add to the mark.
+
+    Where the gains would change more than `LEAST_SNR` allows, all are reduced alike: projections then stay short of the lattice,
+    by up to (1 - share) / 2 of its distance, and their cosines are sinc(1 - share) in the mean.
 
     Args:
         mono: float32[(frames + 1) hops].
@@ -227,6 +279,7 @@ def _gains(
         key, bits: as of `wanted_bits`.
         rate: samples a second.
         strength: scales the lattice.
+        loudest: energy of the loudest frame of 20 ms so far.
     """
     hop, layout = hop_of(rate), speech_layout(key)
     count = len(mono) // hop // GROUP
@@ -248,7 +301,9 @@ def _gains(
         change[0] = 0
         more = np.take_along_axis(gains, where, axis=1) + change
         np.put_along_axis(gains, where, np.clip(more, -MOST, MOST).astype(np.float32), axis=1)
-    return gains.reshape(-1, BANDS), worth
+    gains = gains.reshape(-1, BANDS)
+    share = _affordable(mono, gains, rate, loudest)
+    return gains * np.float32(share), worth * np.sinc(1 - share)
 
 
 def marked_speech(
@@ -278,7 +333,7 @@ def marked_speech(
     held: np.ndarray | None = None
     fixed = np.zeros([GROUP, BANDS], np.float32)
     spill: np.ndarray | None = None
-    first, total, given = -1, 0, 0
+    first, total, given, loudest = -1, 0, 0, 0.0
     for block in _with_end(blocks):
         if block is not None:
             if held is None:
@@ -291,7 +346,9 @@ def marked_speech(
             return
         while held.shape[1] >= need or (block is None and given < total):
             part = np.pad(held[:, :need], ((0, 0), (0, max(0, need - held.shape[1]))))
-            gains, worth = _gains(part.mean(axis=0), fixed, first, key, bits, rate, strength)
+            mono = part.mean(axis=0)
+            loudest = max(loudest, float(_powers(mono, rate).max()))
+            gains, worth = _gains(mono, fixed, first, key, bits, rate, strength, loudest)
             own = gains[GROUP:-GROUP]
             if tally is not None:
                 tally.power += float(np.square(worth[1:-1]).sum())
