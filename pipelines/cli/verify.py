@@ -117,6 +117,15 @@ def _lines(found: Verification, asked: bool) -> list[str]:
         lines.append(
             f"  ledger: title {row['title']}, dub {row['dub']}, output {row['output']}, {row['finished']}"
         )
+        written = [
+            f"{name} {row[column]:.1f}"
+            for name, column in (("speech", "watermark_speech"), ("picture", "watermark_picture"))
+            if row.get(column) is not None
+        ]
+        if written:
+            lines.append(
+                f"  ledger: strength of the marks as written (normal deviates): {', '.join(written)}"
+            )
     elif asked:
         lines.append("  ledger: no row that a trusted manifest or a mark leads to")
     return lines

@@ -10,9 +10,10 @@ import retalk
 from operators.watermark.keys import MarkKey
 from operators.watermark.learned import LearnedReading
 from operators.watermark.speech_detector import Reading
+from pipelines.cli.verify import _lines
 from pipelines.provenance.findings import Subject, Trust
 from pipelines.provenance.learned_check import with_learned
-from pipelines.provenance.verify import Ledger
+from pipelines.provenance.verify import Ledger, Verification
 from pipelines.provenance.watermark_check import conclude, watermark_check
 from tests.operators.watermark.test_speech import vowels
 
@@ -62,6 +63,13 @@ def test_a_mark_without_a_readable_id_is_found_only_if_it_is_sure() -> None:
     assert conclude(KEY, {"picture": Reading(9.0, 32, noise)}).state == "found"
     assert conclude(KEY, {"picture": Reading(4.0, 32, noise)}).state == "none"
     assert conclude(KEY, {}).state == "none"
+
+
+def test_the_ledger_says_how_strong_the_marks_were_written() -> None:
+    row = {"title": "a", "dub": "a", "output": "a.mp4", "finished": "now", "watermark_speech": 21.74}
+    lines = _lines(Verification("a.mp4", [], row), True)
+    assert lines[-1] == "  ledger: strength of the marks as written (normal deviates): speech 21.7"
+    assert len(_lines(Verification("a.mp4", [], {**row, "watermark_speech": None}), True)) == 2
 
 
 def test_very_small_p_values_are_not_said_to_be_zero() -> None:
