@@ -10,6 +10,7 @@ from operators.evaluation.mouth_probe import MODELS as PROBE_MODELS
 from operators.faces.dlib_backend import DETECTOR
 from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.identity import MODEL as PERSON_MODEL
+from operators.watermark.learned import FILES
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine, StageSpec
 from pipelines.engine.metrics import load_metric
@@ -31,6 +32,8 @@ def stage_models(spec: StageSpec, overrides: Mapping[str, Any] | None = None) ->
     names = [entry.file for entry in load_catalog().files_of(spec.stage.model_files(options))]
     if getattr(options, "label", "") and not options.label_font:
         names.append(LABEL_FONTS)
+    if getattr(options, "watermark_by", "builtin") in FILES:
+        names.append(FILES[options.watermark_by][0])
     return list(dict.fromkeys([*names, *spec.stage.bundled_models(options)]))
 
 

@@ -21,7 +21,7 @@ from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.manifest.reader import parse_rows
 from pipelines.rights.licence_clean import UncleanPartsError, check_titles, clean_engine
-from pipelines.rights.parts import SEARCH, problem_of, terms_of, uses_of
+from pipelines.rights.parts import SEARCH, problem_of, stage_models, terms_of, uses_of
 from pipelines.runner import run
 from tests.pipelines.conftest import STAGES, engine_config, profile_config
 
@@ -152,6 +152,14 @@ def test_auto_takes_what_is_clean() -> None:
 def test_an_unknown_name_is_not_accepted() -> None:
     with pytest.raises(UsageError, match=r"no model is called 'shape': known are .*pocketsphinx/en-us"):
         clean_engine("exemplar", None, accepting("shape"))
+
+
+def test_a_learned_mark_of_pictures_is_among_the_models() -> None:
+    render = resolve_engine("exemplar", None).stages[-1]
+    assert "videoseal_y_256b_img.jit" in stage_models(
+        render, {"watermark": "on", "watermark_by": "videoseal"}
+    )
+    assert not any("seal" in name for name in stage_models(render, {"watermark": "on"}))
 
 
 def test_rows_that_ask_for_such_models_are_named() -> None:
