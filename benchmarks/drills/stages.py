@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operators.receipt import receipt
 from operators.segment import Segment
 from tests.drills import faulty
 from tests.pipelines.stages import Brightness, Level, MisbehaveOptions, Paint, misbehave
@@ -102,6 +103,4 @@ class Write(Paint):
         begin(options, self.name, segment.title, segment["target"].rsplit("/", 1)[-1].rsplit(".", 2)[0])
         while options.hang == segment.title and not Path(options.until).exists():
             time.sleep(0.05)
-        target = segment["target"]
-        written = self.encode(segment)
-        return {"path": target, "sha256": written.sha256, "frames": written.frames, "bytes": written.bytes}
+        return receipt(segment["target"], self.encode(segment))

@@ -41,6 +41,7 @@ from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
+from pipelines.provenance.credentials import check_options
 from pipelines.provenance.signing import checked_signing
 from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
@@ -175,6 +176,8 @@ def plan(
     built, cleaned = clean_engine(engine, options, chosen[0].rights)
     first = with_sections(chosen[0], label=label, watermark=watermark, provenance=provenance)
     notice, marks, signing = first.label, first.watermark, first.provenance
+    if signing.on:
+        check_options(signing)
     if signing.sign_cert or signing.sign_key:  # of this user's own identity nothing is looked at or made
         checked_signing(signing, built.config.draws)
     work, plans = Work(), list[TitlePlan]()

@@ -40,6 +40,8 @@ MAX_SIDECAR = 64 << 20
 SECONDS, RATE = 60, 10 << 20
 #: Failures that say that the content or the manifest was changed.
 CHANGED = re.compile(r"\.mismatch|\.missing|\.inaccessible|\.undeclared")
+#: A file that is not of the kind that its name says.
+UNPARSED = re.compile(r"expected box type \"ftyp\"")
 #: Names of the library's errors.
 NOTHING, UNSUPPORTED, REMOTE = "ManifestNotFound", "NotSupported", "Remote"
 
@@ -73,7 +75,7 @@ def c2pa_check(subject: Subject) -> Finding:
         address = printable(redact(_address(answer)))
         text = f"no C2PA manifest here; the file refers to one at {address}, which was not fetched (--remote fetches it)"
         return Finding("c2pa", "none", text, details={"remote": address})
-    if kind in ("Io", "OSError"):
+    if kind in ("Io", "OSError") or UNPARSED.search(answer.get("error") or ""):
         return Finding("c2pa", "unreadable", f"cannot be read: {printable(answer.get('error', ''))}")
     text = f"tampered: its C2PA manifest is damaged ({printable(answer.get('error') or kind)})"
     return Finding("c2pa", "tampered", text)

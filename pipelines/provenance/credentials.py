@@ -102,6 +102,24 @@ class PrivateKey:
         return f"PrivateKey({self.algorithm})"
 
 
+def check_options(config: ProvenanceConfig) -> None:
+    """Check the options of a run that signs, as far as that needs no key.
+
+    Raises:
+        CredentialsError: half of a signer, or an address that is none.
+    """
+    cert, key = config.sign_cert, config.sign_key
+    if bool(cert) != bool(key):
+        given, missing = ("sign-cert", "sign-key") if cert else ("sign-key", "sign-cert")
+        raise CredentialsError(f"--{given} is given without --{missing}: a signer needs both")
+    if config.tsa and (
+        urlsplit(config.tsa).scheme not in ("http", "https") or not urlsplit(config.tsa).netloc
+    ):
+        raise CredentialsError(
+            f"--tsa {config.tsa}: must be the http:// or https:// address of a time-stamp authority"
+        )
+
+
 def load_signing(config: ProvenanceConfig, source_type: str) -> Signing | None:
     """Load and check what a run signs with, None where it does not sign.
 
@@ -116,16 +134,8 @@ def load_signing(config: ProvenanceConfig, source_type: str) -> Signing | None:
     """
     if not config.on:
         return None
+    check_options(config)
     cert, key = config.sign_cert, config.sign_key
-    if bool(cert) != bool(key):
-        given, missing = ("sign-cert", "sign-key") if cert else ("sign-key", "sign-cert")
-        raise CredentialsError(f"--{given} is given without --{missing}: a signer needs both")
-    if config.tsa and (
-        urlsplit(config.tsa).scheme not in ("http", "https") or not urlsplit(config.tsa).netloc
-    ):
-        raise CredentialsError(
-            f"--tsa {config.tsa}: must be the http:// or https:// address of a time-stamp authority"
-        )
     if not cert:
         folder = local_identity()
         cert, key = str(folder / CHAIN), str(folder / KEY)

@@ -32,7 +32,7 @@ def test_missing_weights_are_named_and_not_fetched(hub: Path) -> None:
     (hub / DETECTOR_FILE).touch()
     assert [path.name for path in missing_weights()] == [LANDMARKS_FILE]
     assert isinstance(make_backend("auto", "cuda"), DlibBackend)
-    with pytest.raises(ValueError, match="auto, dlib or face-alignment"):
+    with pytest.raises(ValueError, match="auto, dlib, face-alignment, mesh"):
         make_backend("mtcnn", "cpu")  # type: ignore[arg-type]
 
 

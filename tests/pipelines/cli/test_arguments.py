@@ -86,7 +86,7 @@ def test_one_line_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(["run"], capsys)[1] == "usage: retalk run MANIFEST -o DIR [options]; see retalk run --help"
     assert (
         refused(["dub"], capsys)[1]
-        == "usage: retalk dub VIDEO SPEECH -o OUT [options]; see retalk dub --help"
+        == "usage: retalk dub VIDEO [SPEECH] -o OUT [options]; see retalk dub --help"
     )
 
 

@@ -167,6 +167,14 @@ def test_a_run_with_a_wrong_key_does_nothing(footage: Path, tmp_path: Path, file
     assert not (provenance_home() / LOCAL).exists()
 
 
+def test_a_dry_run_looks_at_the_address_of_the_authority(
+    footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(footage / "one.mp4"), str(footage / "short.wav"), "-o", str(tmp_path / "o.mp4")]
+    assert main(["dub", *files, "--dry-run", "--tsa", "notaurl"]) == 2
+    assert "--tsa notaurl: must be" in capsys.readouterr().err
+
+
 def test_a_manifest_of_somebody_else_beside_an_output_is_not_overwritten(
     footage: Path, tmp_path: Path
 ) -> None:

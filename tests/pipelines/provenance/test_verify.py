@@ -315,6 +315,11 @@ def test_an_empty_file_says_so_with_a_code_of_its_own(
     assert "file: empty: it has no bytes" in capsys.readouterr().out
 
 
+def test_what_is_no_video_is_not_called_tampered(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("hello there\n")
+    assert checked(tmp_path / "text.mp4").state == "unreadable"
+
+
 def test_a_device_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", os.devnull]) == 2
     assert "no regular file" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_float32_by_the_originals_algorithms_needs_no_check(calls: list[int], tm
         assert innermost(net.get_submodule("body.0.conv1.conv2d")) == form.channels_last  # type: ignore[arg-type]
     assert (calls, kept(tmp_path)) == ([], [])
     unchecked = {name for name in NETWORKS if not numerics.needs_check(default_optimization(name, "cpu"))}
-    assert unchecked == set(NETWORKS) - {"enet", "gfpgan", "parsenet"}
+    assert unchecked == set(NETWORKS) - {"dnet", "enet", "gfpgan", "parsenet"}
 
 
 def test_a_float32_error_above_the_expected_only_warns(
