@@ -114,4 +114,6 @@ def fan_out(row: Row) -> Iterator[Row]:
                 }
                 for one in dub.speakers or [SpeakerTask(0, 0, dub.speech)]
             ]
+            if dub.speaking:  # whoever speaks longest here stands in front: measures look at that mouth
+                made.sort(key=lambda one: -float(one["gate"].sum()))
             yield {**made[0], "others": tuple(made[1:])}
