@@ -95,6 +95,11 @@ def audio_channels(url: str, index: int | None = None) -> tuple[str, list[str]]:
         return layout.name, [channel.name for channel in layout.channels]
 
 
+def is_audible(samples: np.ndarray) -> bool:
+    """Return whether a sample of float32[n] reaches -60 dB of full scale."""
+    return bool(samples.size) and float(np.abs(samples).max()) >= SILENCE_PEAK
+
+
 def check_audible(samples: np.ndarray, url: str) -> None:
     """Refuse silent speech.
 
@@ -106,7 +111,7 @@ def check_audible(samples: np.ndarray, url: str) -> None:
         SilentAudioError: no sample reaches -60 dB of full scale.
     """
     peak = float(np.abs(samples).max()) if samples.size else 0.0
-    if peak < SILENCE_PEAK:
+    if not is_audible(samples):
         raise SilentAudioError(
             f"{url}: the audio is silent throughout (peak {peak:.6f}, below -60 dBFS); give a file with speech in it"
         )

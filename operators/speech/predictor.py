@@ -112,6 +112,13 @@ def predict_mouth(
     return MouthTrack(opening, width, shut, silence, tuple(found))
 
 
+def resting_mouth(count: int) -> MouthTrack:
+    """The closed mouth of somebody who says nothing, for a recording of ``count`` samples at 16 kHz."""
+    n_frames = 1 + count * TRACK_RATE // SAMPLE_RATE
+    still = np.zeros(n_frames, np.float32)
+    return MouthTrack(np.full_like(still, REST), still, still, np.ones_like(still), ())
+
+
 def standardise(track: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Track with mean 0 and standard deviation 1 over ``where`` (bool[n]), limited to +-4; a constant track
     becomes 0.

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import tensor
-from operators.media.audio import check_audible, load_audio
+from operators.media.audio import is_audible, load_audio
 from operators.segment import Segment
 from operators.speech.phones import MODEL
-from operators.speech.predictor import MouthTrack, predict_mouth
+from operators.speech.predictor import MouthTrack, predict_mouth, resting_mouth
 from operators.speech.sampling import sample_track, speech_strength
 from operators.speech.spectrum import SAMPLE_RATE
 from operators.stage import Stage
@@ -98,7 +98,11 @@ class Speak(Stage):
 
 @kept_by_file(KEPT_TRACKS)
 def mouth_of(speech: str, closure: float, phones: Literal["auto", "off"]) -> tuple[MouthTrack, float]:
-    """The track of a whole speech file and its duration in seconds, kept for the next row of the same speech."""
+    """The track of a whole speech file and its duration in seconds, kept for the next row of the same speech. In a silent file (the
+    stem of somebody who only listens) the mouth rests.
+    """
     samples = load_audio(speech, rate=SAMPLE_RATE)
-    check_audible(samples, speech)
-    return predict_mouth(samples, SAMPLE_RATE, closure=closure, phones=phones), len(samples) / SAMPLE_RATE
+    duration = len(samples) / SAMPLE_RATE
+    if not is_audible(samples):
+        return resting_mouth(len(samples)), duration
+    return predict_mouth(samples, SAMPLE_RATE, closure=closure, phones=phones), duration

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from operators.columns import scalar, tensor
-from operators.media.audio import check_audible, load_audio
+from operators.media.audio import load_audio
 from operators.retalk.mel import COLUMNS_PER_SECOND, SAMPLE_RATE, mel_spectrogram
 from operators.segment import Segment
 from operators.speech.sampling import speech_strength
@@ -73,7 +73,7 @@ class Express(Stage):
         """Listen to the speech.
 
         Raises:
-            ValueError: the speech cannot be read or is silent; names the file.
+            ValueError: the speech cannot be read; names the file.
         """
         options: ExpressOptions = self.options_for(segment)
         model = shared_model(self._device, options.weights)
@@ -95,7 +95,6 @@ class Express(Stage):
 def expression_of(speech: str, device: str, weights: str) -> tuple[np.ndarray, float]:
     """Expression float64[N, E] of a whole speech at 25 frames a second, and its duration in seconds."""
     samples = load_audio(speech, rate=SAMPLE_RATE)
-    check_audible(samples, speech)
     mel = mel_spectrogram(samples).T
     frames = max(1, int(np.ceil(len(mel) * RATE / COLUMNS_PER_SECOND)))
     model = shared_model(device, weights)

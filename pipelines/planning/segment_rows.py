@@ -38,7 +38,7 @@ from pipelines.planning.segments import Range, cut_segments, halo_range
 from pipelines.planning.shot_cache import shots_and_anchors
 from pipelines.planning.shots import Looked
 from pipelines.planning.speakers import Seen, people_in, speakers_in
-from pipelines.planning.speech import length_notes, speech_length
+from pipelines.planning.speech import length_notes, speeches_of
 from pipelines.planning.stretches import dubbed_frames
 from pipelines.state.content_keys import content_key
 from pipelines.state.run_directory import OutputSegmentId
@@ -108,7 +108,9 @@ def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]
     found = {}
     for dub in plan.running:
         try:
-            found[dub.dub.dub] = max(speech_length(speech, limits) for speech in dub.dub.speeches)
+            speeches = speeches_of(dub.dub, limits)
+            found[dub.dub.dub] = speeches.seconds
+            dub.note(*speeches.notes)
         except ValueError as problem:
             dub.fail(str(problem))
     return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from operators.media.audio import audio_blocks, check_audible
+from operators.media.audio import audio_blocks, check_audible, is_audible
 from operators.media.limits import DEFAULT_LIMITS, MediaLimits
 from operators.media.probe import VideoInfo
+from operators.storage.errors import SilentAudioError
 from operators.storage.files import kept_by_file
 from pipelines.manifest.titles import Dub
 
@@ -16,26 +19,63 @@ from pipelines.manifest.titles import Dub
 SPEECH_RATE = 16000
 
 
-def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
-    """Length of a speech in seconds, once it is known to be readable and not silent.
+@dataclass(frozen=True)
+class Speeches:
+    """What is known of a dub's speeches.
+
+    Attributes:
+        seconds: of the longest of them.
+        notes: for the user.
+        lengths: seconds of each, by URL.
+    """
+
+    seconds: Fraction
+    notes: list[str]
+    lengths: Mapping[str, Fraction]
+
+
+def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
+    """Listen to a dub's speeches. A speaker's stem may be silent where something else is heard: that mouth stays closed.
 
     Raises:
-        LimitError: the file is larger or the speech longer than allowed.
-        MediaError: missing, unreadable, without an audio stream, or silent.
+        LimitError: a file is larger or a speech longer than allowed.
+        MediaError: one is missing, unreadable or without an audio stream, or nothing is to be heard.
     """
-    limits.check_file(url)
-    return _speech_length(url, limits)
+    found = {}
+    for url in dub.speeches:
+        limits.check_file(url)
+        found[url] = _listen(url, limits)
+    heard = dub.spoken if dub.mixed else (dub.speech,)
+    if not any(is_audible(found[url][1]) for url in heard):
+        if len(heard) > 1:
+            names = ", ".join(dict.fromkeys(heard))
+            raise SilentAudioError(
+                f"the stems of all speakers are silent throughout; one needs speech: {names}"
+            )
+        check_audible(found[heard[0]][1], heard[0])
+    notes = [
+        f"{one.speech}: the stem of {one.face} is silent throughout: that mouth stays closed"
+        for one in dub.speakers
+        if not is_audible(found[one.speech][1])
+    ]
+    lengths = {url: length for url, (length, _) in found.items()}
+    return Speeches(max(lengths.values()), notes, lengths)
+
+
+def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
+    """Length of a lone speech in seconds, once it is known to be readable and not silent; raises as `speeches_of` does."""
+    return speeches_of(Dub("", url, ""), limits).seconds
 
 
 @kept_by_file(256)
-def _speech_length(url: str, limits: MediaLimits) -> Fraction:
+def _listen(url: str, limits: MediaLimits) -> tuple[Fraction, np.ndarray]:
+    """Seconds of a speech, and its peak as float32[1]."""
     samples, peak = 0, 0.0
     # Channel by channel: those in opposite phase would cancel each other.
     for block, _ in audio_blocks(url, SPEECH_RATE):
         samples, peak = samples + block.shape[1], max(peak, float(np.abs(block).max()))
         limits.check_seconds(url, samples / SPEECH_RATE)
-    check_audible(np.array([peak], np.float32), url)
-    return Fraction(samples, SPEECH_RATE)
+    return Fraction(samples, SPEECH_RATE), np.array([peak], np.float32)
 
 
 def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.storage.errors import NoAudioError, SilentAudioError
+from operators.storage.errors import NoAudioError
 from pipelines.engine.rows import Row
 
 UNSURE = "in places it could not be said for certain who speaks: the mouths there stay as they are (docs/speakers.md)"
@@ -35,10 +35,13 @@ def turns_in(row: Mapping[str, Any], people: Sequence[Row]) -> tuple[np.ndarray,
 
     pts = np.asarray(row["pts"], np.int64)
     times = (pts - int(row["out_origin"])) * (row["time_base_num"] / row["time_base_den"])
+    nobody = np.zeros((len(people), len(pts)), bool), [NOBODY_SPEAKS]
     try:
         track, _ = mouth_of(row["video"], 0.6, "auto")
-    except (NoAudioError, SilentAudioError):
-        return np.zeros((len(people), len(pts)), bool), [NOBODY_SPEAKS]
+    except NoAudioError:
+        return nobody
+    if (track.silence >= 1).all():
+        return nobody
     openings = np.full((len(people), len(pts)), np.nan)
     for number, person in enumerate(people):
         valid = np.asarray(person["valid"], bool)

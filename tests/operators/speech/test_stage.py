@@ -15,7 +15,7 @@ from operators.segment import Segment
 from operators.speech.predictor import predict_mouth
 from operators.speech.sampling import sample_track
 from operators.speech.stage import Speak
-from operators.storage.errors import MediaError, SilentAudioError
+from operators.storage.errors import MediaError
 from tests.operators.speech.espeak import speak
 
 TEXT = "My mother made a map of the moon, and she showed it to everybody."
@@ -133,10 +133,23 @@ def test_options_of_the_title_override_the_engine(speech: str) -> None:
         Speak().process(segment(speech, times, phones="maybe"))
 
 
+@pytest.mark.parametrize("level", [0.0, 5e-4])
+def test_the_mouth_of_a_silent_stem_rests(tmp_path: Path, speech: str, level: float) -> None:
+    times = np.arange(25) / 25
+    noise = level * np.random.default_rng(0).uniform(-1, 1, 16000)
+    columns = run(Speak(), segment(write_wav(tmp_path / "silent.wav", noise), times))
+    assert (columns["silence"] == 1).all()
+    assert (columns["strength"] == 1).all()
+    assert not columns["closure"].any()
+    assert not columns["mouth_width"].any()
+    # As closed as between the words of a speaker, or more.
+    assert np.ptp(columns["opening"]) == 0
+    assert columns["opening"][0] <= np.percentile(
+        run(Speak(), segment(speech, np.arange(80) / 25))["opening"], 20
+    )
+
+
 def test_files_without_speech_are_named(tmp_path: Path) -> None:
-    silent = write_wav(tmp_path / "silent.wav", np.zeros(16000))
-    with pytest.raises(SilentAudioError, match=r"silent\.wav"):
-        Speak().process(segment(silent, np.arange(10) / 25))
     with pytest.raises(MediaError, match=r"absent\.wav"):
         Speak().process(segment(str(tmp_path / "absent.wav"), np.arange(10) / 25))
     (tmp_path / "text.wav").write_text("not a sound")

@@ -1,0 +1,52 @@
+"""Speeches of a dub: which may be silent, and what is said of their lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import pytest
+
+from operators.storage.errors import SilentAudioError
+from pipelines.manifest.titles import Dub, Speaker
+from pipelines.planning.speech import speeches_of
+from tests.pipelines.conftest import make_speech
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("speech")
+    lengths = {"anna": (2.0, 0.3), "bob": (0.5, 0.3), "silent": (1.0, 0.0), "mix": (3.0, 0.3)}
+    return {name: str(make_speech(folder / f"{name}.wav", *values)) for name, values in lengths.items()}
+
+
+def dub_of(sounds: dict[str, str], anna: str, bob: str, mix: str = "") -> Dub:
+    speakers = (Speaker("anna.jpg", sounds[anna]), Speaker("left", sounds[bob]))
+    heard = sounds[mix or anna]
+    return Dub("dub", heard, "o.mp4", speakers=speakers, mixed=not mix)
+
+
+@pytest.mark.parametrize("order", [("anna", "silent"), ("silent", "anna")])
+def test_the_stem_of_a_listener_may_be_silent(sounds: dict[str, str], order: tuple[str, str]) -> None:
+    found = speeches_of(dub_of(sounds, *order))
+    assert found.seconds == Fraction(2)
+    face = ("anna.jpg", "left")[order.index("silent")]
+    assert found.notes == [
+        f"{sounds['silent']}: the stem of {face} is silent throughout: that mouth stays closed"
+    ]
+
+
+def test_stems_may_be_silent_where_the_mix_is_heard(sounds: dict[str, str]) -> None:
+    found = speeches_of(dub_of(sounds, "silent", "silent", "mix"))
+    assert found.seconds == Fraction(3)
+    assert len(found.notes) == 2
+
+
+def test_something_must_be_heard(sounds: dict[str, str]) -> None:
+    with pytest.raises(SilentAudioError, match="the stems of all speakers are silent throughout"):
+        speeches_of(dub_of(sounds, "silent", "silent"))
+    with pytest.raises(SilentAudioError, match=r"silent\.wav: the audio is silent throughout"):
+        speeches_of(dub_of(sounds, "anna", "bob", "silent"))
+    alone = dub_of(sounds, "silent", "anna")
+    with pytest.raises(SilentAudioError, match=r"silent\.wav: the audio is silent throughout"):
+        speeches_of(dataclasses.replace(alone, speakers=(), mixed=False))
