@@ -93,11 +93,12 @@ class AnchorSearch:
         self._url, self._backend = url, backend or make_backend("dlib", "cpu")
         named = [faces] if isinstance(faces, str) else list(dict.fromkeys(faces))
         self._rules = {face: parse_rule(face) for face in named}
-        self._references = {
-            face: _describe_picture(face, self._backend)
-            for face, rule in self._rules.items()
-            if rule == "reference"
-        }
+        #: What the user should know: pictures of several people, faces that were not found where others were.
+        self.notes: list[str] = []
+        self._references: dict[str, np.ndarray] = {}
+        for face in (face for face, rule in self._rules.items() if rule == "reference"):
+            self._references[face], notes = _describe_picture(face, self._backend)
+            self.notes += notes
         # The largest face is found first; by all other rules the small ones count as well.
         self._sides = LONG_SIDES if list(self._rules.values()) == ["largest"] else LONG_SIDES[1:]
         self._recogniser: Recogniser | None = None
@@ -105,8 +106,6 @@ class AnchorSearch:
         self.people: list[list[Person]] = []
         #: The number of pictures that were looked at for each.
         self.samples: list[int] = []
-        #: What the user should know: faces that were not found where others were.
-        self.notes: list[str] = []
 
     @property
     def colour(self) -> bool:
@@ -150,7 +149,7 @@ class AnchorSearch:
             found[face] = [None if person is None else person.anchor for person in chosen]
         if len(problems) == len(found):
             raise problems[0]
-        self.notes = [f"{problem}; that speech moves no mouth" for problem in problems]
+        self.notes += [f"{problem}; that speech moves no mouth" for problem in problems]
         return found
 
     def _placed(self, face: str, rule: str | int) -> list[Person | None]:
@@ -173,7 +172,7 @@ class AnchorSearch:
                 chosen.append(person)
         if all(person is None for person in chosen):
             raise FaceError(
-                f"{self._url}: --face {face}: no shot shows that many faces (at most {most}); numbers begin with 0"
+                f"{self._url}: face {face}: no shot shows that many faces (at most {most}); numbers begin with 0"
             )
         return chosen
 
@@ -216,7 +215,7 @@ def parse_rule(face: str) -> str | int:
         return int(face)
     if suffix(face).lower() in PICTURES or exists(face):
         return "reference"
-    raise ValueError(f"--face {face!r}: use {RULES}")
+    raise ValueError(f"face {face!r}: use {RULES}")
 
 
 def _by_place(people: Sequence[Placed], rule: str | int) -> Placed | None:
@@ -230,22 +229,28 @@ def _by_place(people: Sequence[Placed], rule: str | int) -> Placed | None:
     return people[0] if rule == "left" else people[-1]
 
 
-def _describe_picture(path: str, backend: FaceBackend) -> np.ndarray:
-    """float64[128] of the largest face in a picture file."""
+def _describe_picture(path: str, backend: FaceBackend) -> tuple[np.ndarray, list[str]]:
+    """float64[128] of the largest face in a picture file, and a note where it shows several."""
     if not exists(path):
-        raise FaceError(f"--face {path}: there is no such file; use {RULES}")
+        raise FaceError(f"face: {path}: there is no such file; use {RULES}")
     with local_copy(path) as local:
         data = np.frombuffer(Path(local).read_bytes(), np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if decoded is None:
-        raise FaceError(f"--face {path}: cannot be read as a picture")
+        raise FaceError(f"face: {path}: cannot be read as a picture")
     picture = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB if backend.colour else cv2.COLOR_BGR2GRAY)
     boxes, _ = find_anywhere(backend, picture)
     if not len(boxes):
         raise FaceError(
-            f"--face {path}: no face found in the picture; use one that shows the person from the front"
+            f"face: {path}: no face found in the picture; use one that shows the person from the front"
         )
     largest = boxes[int(np.argmax(boxes[:, 2] - boxes[:, 0]))]
-    return Recogniser().describe(
-        picture, look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks
-    )
+    notes = []
+    if len(boxes) > 1:
+        place = int((boxes[:, 0] + boxes[:, 2] < largest[0] + largest[2]).sum())
+        notes = [
+            f"face: {path}: {len(boxes)} faces in the picture: number {place} from the left (0 is the first), the largest, is meant; "
+            "crop it to the person"
+        ]
+    landmarks = look(backend, picture, transform_of_box(largest), 0.0, guesses=2).landmarks
+    return Recogniser().describe(picture, landmarks), notes

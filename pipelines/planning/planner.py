@@ -12,7 +12,9 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 
+from operators.media.limits import LimitError, MediaLimits
 from operators.media.probe import probe_video
+from operators.storage.errors import MediaError
 from operators.storage.looks import one_look_per_file
 from operators.threads import single_thread
 from pipelines.engine.rows import HEARTBEAT, PLAN_ROW, Row, empty_row
@@ -120,7 +122,7 @@ class Planner:
         info = probe_video(title.video, limits)
         for face in title.faces:
             if is_picture(face):
-                probe_video(face, limits)  # a picture is a file like others
+                _check_picture(face, limits)
         if heartbeats_of(info.n_frames) != heartbeats.total:
             heartbeats.total = decision.heartbeats = heartbeats_of(info.n_frames)
             self.coordinator.decide(title.id, encode(decision))
@@ -137,6 +139,16 @@ class Planner:
             return [plan.dub for plan in dub_plans(self.context, title, None, []) if plan.state == "run"]
         except ValueError:
             return []  # it fails as soon as it is planned
+
+
+def _check_picture(face: str, limits: MediaLimits) -> None:
+    """Look at the picture of a face as at other files; `MediaError` says that it is one."""
+    try:
+        probe_video(face, limits)
+    except LimitError:
+        raise
+    except MediaError as problem:
+        raise MediaError(f"the picture of the face: {problem}") from problem
 
 
 def _rejected_note(rejected: list[str]) -> str:

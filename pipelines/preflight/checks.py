@@ -238,11 +238,11 @@ def check_dub(video: str, speeches: Sequence[str], output: str, faces: Sequence[
     """
     for face in faces:
         if wrong := face_problem(face):
-            raise UsageError(f"--face: {wrong}")
+            raise UsageError(f"face: {wrong}")
     named = [
         ("the video", video),
         *(("the speech", speech) for speech in speeches),
-        *(("the picture of --face", face) for face in faces if is_picture(face)),
+        *(("the picture of the face", face) for face in faces if is_picture(face)),
     ]
     for what, url in named:
         if not url.strip():

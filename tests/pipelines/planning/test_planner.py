@@ -246,6 +246,12 @@ def test_one_bad_speech_leaves_the_other_dubs(footage: Path, tmp_path: Path) -> 
     assert all([task.dub for task in decode(list[DubTask], row["dubs"])] == ["dub"] for row in rows)
 
 
+def test_a_picture_of_a_face_is_named_as_such(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "who.jpg").write_text("no picture")
+    made, _ = plan(title_of(footage, tmp_path, face=str(tmp_path / "who.jpg")), tmp_path)
+    assert made.dubs[0].error.startswith(f"the picture of the face: {tmp_path / 'who.jpg'}: ")
+
+
 def test_wrong_container_is_an_error(footage: Path, tmp_path: Path) -> None:
     base = title_of(footage, tmp_path)
     dubs: Sequence[Dub] = [dataclasses.replace(base.dubs[0], output="out.gif")]
