@@ -102,6 +102,8 @@ def dub(
     """
     row = row_of(str(video), speech, absolute(str(output)), speakers, mix)
     check_speakers(row)
+    if speakers and face != "largest":
+        raise UsageError("face: goes with one speech; each of the speakers names its own")
     check_dub(str(video), speeches_of(row), str(output), faces_of(row, face))
     encoder = {"codec": "" if codec == "auto" else codec, "crf": crf, "bitrate": bitrate, "preset": preset}
     try:

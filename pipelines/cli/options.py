@@ -31,11 +31,10 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
     """Add the options that a row of a manifest may set too."""
     about = None if command.prog.endswith("dub") else "defaults for rows of the manifest"
     group = command.add_argument_group("title options", about)
-    group.add_argument("--face", default="largest", metavar="WHO", help=FACE_HELP)
-    group.add_argument("--ranges", default="", metavar="WHEN", help=RANGES_HELP)
+    group.add_argument("--face", default="", metavar="WHO", help=FACE_HELP)
+    group.add_argument("--ranges", metavar="WHEN", help=RANGES_HELP)
     group.add_argument(
         "--exclude",
-        default="",
         metavar="WHEN",
         help="what is not dubbed, written as for --ranges; may cut into them",
     )
@@ -174,8 +173,10 @@ def speakers(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_speech` for `pipelines.cli.run.dub_one`.
 
     Raises:
-        UsageError: a speaker has another form.
+        UsageError: a speaker has another form, or there is ``--face``.
     """
+    if args.speakers and args.face:
+        raise UsageError("--face goes with one SPEECH; each --speaker FACE=SPEECH names its own face")
     found = []
     for text in args.speakers:
         face, equals, speech = text.partition("=")
@@ -351,7 +352,7 @@ def watermark(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_title_options` for `pipelines.runner.run`."""
+    """The arguments of `add_title_options` for `pipelines.runner.run`; `UsageError` where stretches are empty."""
     encoder = ("codec", "crf", "bitrate", "preset")
     names = (
         "face",
@@ -365,7 +366,11 @@ def defaults(args: argparse.Namespace) -> dict[str, Any]:
         "exclude",
         *encoder,
     )
-    return {name: value for name in names if (value := getattr(args, name)) != "" or name == "language"}
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    for name in ("ranges", "exclude"):
+        if not given.get(name, "-").strip():
+            raise UsageError(f"--{name} is empty: write START-END, such as 12.5-60, or leave it out")
+    return {name: value for name, value in given.items() if value != "" or name == "language"}
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -83,5 +83,8 @@ def test_wrong_usage_is_one_kind_of_error(footage: Path, tmp_path: Path) -> None
         retalk.dub(footage / "a.mp4", footage / "short.wav", tmp_path / "out.mp4", engine="no-such-engine")
     with pytest.raises(retalk.UsageError, match=r"none\.jsonl"):
         retalk.run(tmp_path / "none.jsonl", run_dir=tmp_path / "out", engine=engine_config())
+    speakers = [{"face": "left", "speech": footage / "short.wav"}]
+    with pytest.raises(retalk.UsageError, match="face: goes with one speech"):
+        retalk.dub(footage / "a.mp4", None, tmp_path / "out.mp4", speakers=speakers, face="right")
     with pytest.raises(TypeError):
         retalk.dub(footage / "a.mp4", footage / "short.wav", tmp_path / "out.mp4", no_such_option=1)
