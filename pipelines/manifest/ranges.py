@@ -62,11 +62,11 @@ def ranges_of(value: Any, key: str) -> Ranges:
     out is the title's.
 
     Args:
-        value: of the cell; None or empty: no ranges.
+        value: of the cell; None or an empty text or list: no ranges.
         key: the column, for messages.
 
     Raises:
-        RowError: it is neither, or a range ends before it starts.
+        RowError: it is neither, holds blanks alone, or a range ends before it starts.
     """
     if value is None or value in ("", []):
         return ()
@@ -74,6 +74,10 @@ def ranges_of(value: Any, key: str) -> Ranges:
         if _DROP_FRAME.search(value):
             raise RowError(f"{key}: {value!r} holds a drop-frame time code; write seconds or frames")
         parts: Sequence[Any] = [part for part in re.split(r"[,;]", value) if part.strip()]
+        if not parts:
+            raise RowError(
+                f"{key}: {value!r} holds no range: write START-END, such as 12.5-60, or leave it out"
+            )
     elif isinstance(value, (list, tuple)):
         # One range may stand without the outer brackets.
         alone = len(value) == 2 and not any(
@@ -106,7 +110,10 @@ def _range(part: Any, key: str) -> tuple[str, str]:
         raise RowError(f"{key}: a range without start and end is the whole title; leave it out")
     same = last is not None and first is not None and first.counted == last.counted
     if same and first is not None and last is not None and _order(first) >= _order(last):
-        raise RowError(f"{key}: the range {'-'.join(ends)} ends before it starts")
+        told = (
+            "is empty: it ends where it starts" if _order(first) == _order(last) else "ends before it starts"
+        )
+        raise RowError(f"{key}: the range {'-'.join(ends)} {told}")
     return ends[0], ends[1]
 
 

@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from operators.media.outlook import check_carried_sound, encoding_outlook
 from operators.media.probe import VideoInfo
 from operators.segment import PLAN
 from operators.storage.files import suffix
+from operators.storage.redact import redact_all
 from pipelines.engine.engine import META
 from pipelines.engine.rows import SEGMENT, Row
 from pipelines.manifest.titles import SPEAKING, merged
@@ -37,9 +37,9 @@ from pipelines.planning.plans import (
 from pipelines.planning.segments import Range, cut_segments, halo_range
 from pipelines.planning.shot_cache import shots_and_anchors
 from pipelines.planning.shots import Looked
-from pipelines.planning.speakers import Seen, people_in, speakers_in
-from pipelines.planning.speech import length_notes, speeches_of
-from pipelines.planning.stretches import dubbed_frames
+from pipelines.planning.speakers import Seen, people_in, shared_faces, speakers_in
+from pipelines.planning.speech import Speeches, length_notes, speeches_of
+from pipelines.planning.stretches import dubbed_frames, range_notes
 from pipelines.state.content_keys import content_key
 from pipelines.state.run_directory import OutputSegmentId
 
@@ -80,7 +80,7 @@ def segment_rows(
     Raises:
         ValueError: of the video or of the person in it; the plan is not completed.
     """
-    speech = _speech_lengths(plan, context.spec.limits)
+    speech = _speeches(plan, context.spec.limits)
     _fail_hopeless(context, plan, info)
     inside = _insides(plan, info)
     rows: list[Row] = []
@@ -96,21 +96,22 @@ def segment_rows(
         seen = [any(a is not None for a in found) for found in zip(*looked.anchors.values())]
         plan.faceless_shots = seen.count(False)
         for dub in plan.running:
-            if dub.dub.speakers:
+            if dub.dub.speakers or plan.title.faces == (plan.title.face,):
                 dub.note(*looked.notes)
+            dub.note(
+                *redact_all(shared_faces(dub.dub, [people_in(looked, shot) for shot in range(plan.shots)]))
+            )
     plan.frames, plan.video_seconds = info.n_frames, float(info.duration)
     plan.width, plan.height = info.width, info.height
     return rows
 
 
-def _speech_lengths(plan: TitlePlan, limits: MediaLimits) -> dict[str, Fraction]:
-    """Seconds of speech by dub; a dub without any fails."""
+def _speeches(plan: TitlePlan, limits: MediaLimits) -> dict[str, Speeches]:
+    """Speeches by dub; a dub without any fails."""
     found = {}
     for dub in plan.running:
         try:
-            speeches = speeches_of(dub.dub, limits)
-            found[dub.dub.dub] = speeches.seconds
-            dub.note(*speeches.notes)
+            found[dub.dub.dub] = speeches_of(dub.dub, limits)
         except ValueError as problem:
             dub.fail(str(problem))
     return found
@@ -159,7 +160,7 @@ def _lay_out(
     context: PlanContext,
     plan: TitlePlan,
     dub: DubPlan,
-    speech: Fraction,
+    speech: Speeches,
     info: VideoInfo,
     segments: list[_Segment],
     committed: Committed,
@@ -167,8 +168,8 @@ def _lay_out(
     inside: np.ndarray | None,
 ) -> None:
     """Plan a dub's output, and add to the `tasks` of segments those of its output segments that are missing."""
-    runs = output_runs(info.pts, info.last_duration, info.time_base, speech, dub.dub.length)
-    dub.notes += length_notes(dub.dub, speech, info)
+    runs = output_runs(info.pts, info.last_duration, info.time_base, speech.seconds, dub.dub.length)
+    dub.note(*redact_all([*speech.notes, *length_notes(dub.dub, speech, info), *range_notes(dub.dub, info)]))
     dub.frames = sum(run.count for run in runs)
     dub.video_seconds = _shown_seconds(runs[-1].pts, info)
     options = merged(plan.title.options, dub.dub.options)

@@ -42,6 +42,31 @@ def speakers_in(title: Title, dub: Dub, people: Sequence[Seen]) -> list[SpeakerT
     return found
 
 
+def shared_faces(dub: Dub, shots: Sequence[Sequence[Seen]]) -> list[str]:
+    """Return a note on each two of a dub's speakers who are one person in some of the shots.
+
+    Args:
+        dub: with its speakers.
+        shots: those who are seen in each (`people_in`).
+    """
+    notes = []
+    for number, second in enumerate(dub.speakers):
+        for first in dub.speakers[:number]:
+            boxes = [dict(people) for people in shots]
+            same = sum(
+                first.face in seen
+                and second.face in seen
+                and np.array_equal(seen[first.face], seen[second.face])
+                for seen in boxes
+            )
+            if same:
+                notes.append(
+                    f"{first.face} and {second.face} are the same person in {same} of {len(shots)} shots: there the mouth says "
+                    f"{first.speech}, and {second.speech} moves none"
+                )
+    return notes
+
+
 def people_in(looked: Looked, shot: int) -> tuple[Seen, ...]:
     """Return those who are asked for and seen in a shot; for ``speaking`` all of the shot, left to right."""
     found: list[Seen] = []

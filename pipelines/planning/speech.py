@@ -15,13 +15,15 @@ from operators.storage.errors import SilentAudioError
 from operators.storage.files import kept_by_file
 from pipelines.manifest.titles import Dub
 
+#: Seconds by which a speech and its video may differ without a note.
+MUCH = 0.25
 #: Samples per second at which speech is looked through.
 SPEECH_RATE = 16000
 
 
 @dataclass(frozen=True)
 class Speeches:
-    """What is known of a dub's speeches.
+    """Lengths of a dub's speeches, and what is to be said of them.
 
     Attributes:
         seconds: of the longest of them.
@@ -78,18 +80,29 @@ def _listen(url: str, limits: MediaLimits) -> tuple[Fraction, np.ndarray]:
     return Fraction(samples, SPEECH_RATE), np.array([peak], np.float32)
 
 
-def length_notes(dub: Dub, speech: Fraction, info: VideoInfo) -> list[str]:
-    """Return the note on a speech that is longer or shorter than the video."""
-    difference = float(speech - info.duration)
+def length_notes(dub: Dub, speeches: Speeches, info: VideoInfo) -> list[str]:
+    """Return notes on speeches that are longer or shorter than the video, which name them where there are several."""
+    difference = float(speeches.seconds - info.duration)
     if info.n_frames == 1:
         return []
-    if dub.length in ("keep", "trim") and difference > 0.25:
-        return [
-            f"the speech is {difference:.1f} s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"
-        ]
-    if dub.length == "keep" and difference < -0.25:
-        return [
-            f"the speech ends {-difference:.1f} s before the video; from there the video keeps its own mouth "
-            "(--length trim would end the video there)"
-        ]
-    return []
+    longest = max(speeches.lengths, key=lambda url: speeches.lengths[url])
+    told = f"the speech{f' {longest}' if len(speeches.lengths) > 1 else ''}"
+    notes = []
+    if dub.length in ("keep", "trim") and difference > MUCH:
+        kept = "" if dub.ranges or dub.exclude else "; length freeze, loop or pingpong keeps all of it"
+        notes.append(f"{told} is {difference:.1f} s longer than the video and is cut{kept}")
+    if dub.length == "keep" and difference < -MUCH:
+        trim = "" if dub.ranges or dub.exclude else " (--length trim would end the video there)"
+        notes.append(
+            f"{told} ends {-difference:.1f} s before the video; from there the video keeps its own mouth{trim}"
+        )
+    shown = {"keep": info.duration, "trim": min(info.duration, speeches.seconds)}.get(
+        dub.length, max(info.duration, speeches.seconds)
+    )
+    for one in dub.speakers:
+        early = float(shown - speeches.lengths[one.speech])
+        if one.speech != longest and early > MUCH:
+            notes.append(
+                f"the stem {one.speech} of {one.face} ends {early:.1f} s before the output; from there the video keeps that mouth"
+            )
+    return notes

@@ -11,6 +11,9 @@ from operators.numeric.masks import runs, smoothstep
 from pipelines.manifest.ranges import Moment, Ranges, moment
 from pipelines.manifest.titles import Dub
 
+#: Seconds by which a range may end behind its video without a note.
+MUCH = 0.25
+
 
 class RangeError(ValueError):
     """A range lies outside its title; the message names the column and the video."""
@@ -26,7 +29,8 @@ def dubbed_frames(dub: Dub, video: str, info: VideoInfo) -> np.ndarray | None:
         info: of the video.
 
     Raises:
-        RangeError: a range begins behind the end of the video, ends before it starts, or nothing is left.
+        RangeError: a range begins behind the end of the video, ends before it starts or has a time code that counts more frames than
+            a second has, or nothing is left.
     """
     if not dub.ranges and not dub.exclude:
         return None
@@ -59,22 +63,60 @@ def spoken_seconds(inside: np.ndarray, info: VideoInfo) -> list[tuple[float, flo
 
 def _frames(ranges: Ranges, key: str, video: str, info: VideoInfo) -> Iterable[tuple[int, int]]:
     for first, last in ranges:
+        told = f"{video}: {key}: {first}-{last}"
+        for end in (first, last):
+            _check_time_code(end, told, info)
         start = _frame(moment(first), info) if first else 0
         stop = _frame(moment(last), info) if last else info.n_frames
-        told = f"{video}: {key}: {first}-{last}"
         if start >= info.n_frames:
-            raise RangeError(
-                f"{told} begins behind the end of the video, which has {float(info.duration):.3f} s, {info.n_frames} frames"
-            )
+            if _beyond(moment(first), info) < 0:
+                begins = float((int(info.pts[-1]) - int(info.pts[0])) * info.time_base)
+                raise RangeError(f"{told} shows no frame: the last one of the video begins at {begins:.3f} s")
+            raise RangeError(f"{told} begins behind the end of the video, which has {_length(info)}")
         if stop <= start:
             raise RangeError(f"{told} ends before it starts, or shows no frame")
         yield start, stop
 
 
+def range_notes(dub: Dub, info: VideoInfo) -> list[str]:
+    """Return notes on ranges that end behind the end of the video."""
+    return [
+        f"{key}: {first}-{last} ends behind the end of the video, which has {_length(info)}"
+        for key, ranges in (("ranges", dub.ranges), ("exclude", dub.exclude))
+        for first, last in ranges
+        if last and _beyond(moment(last), info) > MUCH
+    ]
+
+
+def _length(info: VideoInfo) -> str:
+    return f"{float(info.duration):.3f} s, {info.n_frames} frames"
+
+
+def _nominal_rate(info: VideoInfo) -> int:
+    return max(1, round(info.average_rate))
+
+
+def _check_time_code(text: str, told: str, info: VideoInfo) -> None:
+    """Refuse a time code that counts more frames than a second of the video has: it is one of another rate."""
+    rate = _nominal_rate(info)
+    if ":" in text and (one := moment(text)).frames >= rate:
+        raise RangeError(
+            f"{told}: {text} counts {one.frames} frames, and the video has {rate} in a second ({float(info.average_rate):.6g} fps), "
+            f"of which the last is {rate - 1}: a time code of another rate? Write seconds"
+        )
+
+
+def _beyond(one: Moment, info: VideoInfo) -> float:
+    """Seconds by which a moment lies behind the end of the video; negative: inside it."""
+    if one.counted:
+        return float((_frame(one, info) - info.n_frames) / info.average_rate)
+    return float(one.seconds - info.duration)
+
+
 def _frame(one: Moment, info: VideoInfo) -> int:
     """The first frame at or after a moment; a frame's number may lie behind the end."""
     if one.counted:
-        return int(one.seconds) * max(1, round(info.average_rate)) + one.frames
+        return int(one.seconds) * _nominal_rate(info) + one.frames
     at = one.seconds / info.time_base + int(info.pts[0])
     return int(np.searchsorted(info.pts, -(-at.numerator // at.denominator)))
 

@@ -47,7 +47,10 @@ def test_cells(value: Any, meant: Any) -> None:
     [
         ("10", "no range"),
         ("10-5", "ends before it starts"),
-        ("00:00:01:05-00:00:01:05", "ends before it starts"),
+        ("00:00:01:05-00:00:01:05", "is empty: it ends where it starts"),
+        ("2-2", "is empty: it ends where it starts"),
+        (" ", "holds no range"),
+        (", ;", "holds no range"),
         ("0-00:61:00", "'00:61:00' is no moment: write seconds"),
         ("00:00:01;05-9", "drop-frame"),
         ("-", "the whole title"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.manifest.titles import Dub, Speaker, Title
 from pipelines.planning.plans import SpeakerTask
-from pipelines.planning.speakers import speakers_in
+from pipelines.planning.speakers import shared_faces, speakers_in
 
 ANNA, BOB = np.arange(4, dtype=np.float32), np.arange(4, 8, dtype=np.float32)
 DUB = Dub("deu", "mix.wav", "o.mp4", speakers=(Speaker("anna.jpg", "anna.wav"), Speaker("left", "bob.wav")))
@@ -29,6 +29,15 @@ def test_one_face_speaks_once() -> None:
     assert speakers_in(TITLE, DUB, [("anna.jpg", ANNA), ("left", ANNA.copy())]) == [
         SpeakerTask(0, 0, "anna.wav")
     ]
+
+
+def test_the_same_person_by_two_choices_is_a_note() -> None:
+    both, one = [("anna.jpg", ANNA), ("left", BOB)], [("anna.jpg", ANNA), ("left", ANNA.copy())]
+    assert shared_faces(DUB, [both, [], both]) == []
+    assert shared_faces(DUB, [both, one]) == [
+        "anna.jpg and left are the same person in 1 of 2 shots: there the mouth says anna.wav, and bob.wav moves none"
+    ]
+    assert shared_faces(TITLE.dubs[1], [one]) == []
 
 
 def test_a_title_with_one_face_is_as_ever() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from operators.media.probe import probe_video
 from operators.storage.errors import SilentAudioError
 from pipelines.manifest.titles import Dub, Speaker
-from pipelines.planning.speech import speeches_of
+from pipelines.planning.speech import length_notes, speeches_of
 from tests.pipelines.conftest import make_speech
 
 
@@ -50,3 +52,16 @@ def test_something_must_be_heard(sounds: dict[str, str]) -> None:
     alone = dub_of(sounds, "silent", "anna")
     with pytest.raises(SilentAudioError, match=r"silent\.wav: the audio is silent throughout"):
         speeches_of(dataclasses.replace(alone, speakers=(), mixed=False))
+
+
+def test_notes_on_lengths_name_the_speech(footage: Path, sounds: dict[str, str]) -> None:
+    info = probe_video(str(footage / "a.mp4"))  # two seconds
+    assert info.duration == 2
+    dub = dub_of(sounds, "anna", "bob", "mix")
+    cut, early = length_notes(dub, speeches_of(dub), info)
+    assert cut == (
+        f"the speech {sounds['mix']} is 1.0 s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"
+    )
+    assert early.startswith(f"the stem {sounds['bob']} of left ends 1.5 s before the output")
+    ranged = dataclasses.replace(dub, ranges=(("0", "1"),))
+    assert length_notes(ranged, speeches_of(ranged), info)[0].endswith("longer than the video and is cut")

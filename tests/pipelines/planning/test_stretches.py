@@ -10,7 +10,7 @@ import pytest
 
 from operators.media.probe import VideoInfo, probe_video
 from pipelines.manifest.titles import Dub
-from pipelines.planning.stretches import RangeError, dubbed_frames, fade, spoken_seconds
+from pipelines.planning.stretches import RangeError, dubbed_frames, fade, range_notes, spoken_seconds
 from tests.pipelines.conftest import make_video
 
 DUB = Dub("dub", "s.wav", "o.mp4")
@@ -55,6 +55,13 @@ def test_excluded_frames_are_taken_out(info: VideoInfo) -> None:
     ("ranges", "exclude", "told"),
     [
         ((("9", "10"),), (), "ranges: 9-10 begins behind the end of the video, which has 2.005 s, 24 frames"),
+        ((("1.95", ""),), (), "ranges: 1.95- shows no frame: the last one of the video begins at 1.92"),
+        (
+            (("00:00:01:12", "2"),),
+            (),
+            r"ranges: 00:00:01:12-2: 00:00:01:12 counts 12 frames, and the video has 12 in a second \(11.9701 fps\)",
+        ),
+        ((), (("", "00:00:00:25"),), "exclude: -00:00:00:25: 00:00:00:25 counts 25 frames"),
         ((("5f", "0.1"),), (), "ends before it starts"),
         ((), (("0", ""),), "leave no frame"),
         ((), (("30f", ""),), "exclude: 30f- begins behind"),
@@ -65,6 +72,14 @@ def test_errors_name_the_video(
 ) -> None:
     with pytest.raises(RangeError, match=f"^v.mp4: .*{told}"):
         frames(info, ranges, exclude)
+
+
+def test_an_end_behind_the_video_is_a_note(info: VideoInfo) -> None:
+    asked = dataclasses.replace(DUB, ranges=(("0", "2.1"), ("1", "9")), exclude=(("5f", "90f"),))
+    assert range_notes(asked, info) == [
+        "ranges: 1-9 ends behind the end of the video, which has 2.005 s, 24 frames",
+        "exclude: 5f-90f ends behind the end of the video, which has 2.005 s, 24 frames",
+    ]
 
 
 def test_seconds_of_the_speech(info: VideoInfo) -> None:
