@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 Placed = TypeVar("Placed", Person, Seen)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+#: Score of what is a face for certain: in a picture with one, what scores less does not count.
+CERTAIN = 0.5
 RULES = "largest, left, right, speaking, a number (0 is the leftmost face), or the path of a picture of the person"
 
 
@@ -239,11 +241,13 @@ def _describe_picture(path: str, backend: FaceBackend) -> tuple[np.ndarray, list
     if decoded is None:
         raise FaceError(f"face: {path}: cannot be read as a picture")
     picture = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB if backend.colour else cv2.COLOR_BGR2GRAY)
-    boxes, _ = find_anywhere(backend, picture)
+    boxes, scores = find_anywhere(backend, picture)
     if not len(boxes):
         raise FaceError(
             f"face: {path}: no face found in the picture; use one that shows the person from the front"
         )
+    if (scores > CERTAIN).any():
+        boxes = boxes[scores > CERTAIN]
     largest = boxes[int(np.argmax(boxes[:, 2] - boxes[:, 0]))]
     notes = []
     if len(boxes) > 1:
