@@ -37,8 +37,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Three processes on two cores: much of the time is waiting for Ray. A file's tests stay together.
-PYTEST := RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -n 3 --dist loadfile
+# Two processes: much of the time is waiting for Ray. A file's tests stay together.
+PYTEST := RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: lint
 	$(PYTEST)
