@@ -29,9 +29,9 @@ class Running(dict[str, servers.Store]):
         return self[kind]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The servers of this session."""
+    """The servers of a module: they do not outlive its tests, for one of them keeps a core busy as long as it runs."""
     with ExitStack() as stack:
         yield Running(stack, tmp_path_factory.mktemp("servers"))
 
