@@ -23,7 +23,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
@@ -41,7 +40,7 @@ from operators.evaluation.contact_sheet import compare, mouth_box
 from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
 from operators.evaluation.lip_leak import silent_at
 from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
-from operators.media.audio import load_audio
+from operators.media.audio import has_sound, load_audio
 from operators.media.reader import read_frames
 from operators.speech.predictor import predict_mouth
 from pipelines import runner
@@ -50,17 +49,11 @@ from pipelines.evaluation.scores import measured_in
 SUFFIXES = (".mp4", ".mpg", ".mov", ".mkv")
 
 
-def has_sound(path: Path) -> bool:
-    """Return whether a media file has an audio stream."""
-    with av.open(str(path)) as container:
-        return bool(container.streams.audio)
-
-
 def neighbours(clips: list[Path], distances: tuple[int, ...] = (1, 3)) -> list[Pair]:
     """(video, speech) pairs: every clip with sound speaks for the clips that stand some places further on."""
     pairs = []
     for i, speech in enumerate(clips):
-        if has_sound(speech):
+        if has_sound(str(speech)):
             pairs += [Pair(clips[(i + d) % len(clips)], speech) for d in distances]
     return pairs
 

@@ -23,7 +23,7 @@ import torch
 from benchmarks.drawn_talkers import drawn_set
 from benchmarks.training_gpu import made_up
 from pipelines.cli.demo_footage import package_file
-from pipelines.training.batches import Items, batches
+from pipelines.training.batches import batches
 from pipelines.training.config import load_config
 from pipelines.training.data.prepare import prepare
 from pipelines.training.data.reader import ClipSet
@@ -118,7 +118,7 @@ def lnet(folder: Path, steps: int, video: str) -> dict[str, Any]:
     prepare(find_sources(video, "", "", "").sources, url, settings, "local", 0, lambda text: None)
     config = load_config("lnet", changes=LNET).model_copy(update={"steps": steps})
     trainer = Trainer(config, Sources(features="random"), url, str(folder / "lnet"))
-    items, stream = Items(url, "train", config), batches(trainer.items, config, 0)
+    items, stream = trainer.items, batches(trainer.items, config, 0)
     found: dict[str, float] = {}
     while trainer.step < steps:
         parts = trainer._one_step(stream)

@@ -41,10 +41,10 @@ def show_dubs(rows: Iterable[dict[str, Any]], out: Path) -> None:
         )
         if "off" in row["cpu"]:
             shares.append(row["cpu"]["on"] / row["cpu"]["off"] - 1)
-    # The first dub of a process pays for what it imports.
-    print(
-        f"\nmore time with marks than without, in pairs: median {np.median(shares[1:]):+.1%} ({len(shares) - 1} pairs)"
-    )
+    if len(shares) > 1:  # the first dub of a process pays for what it imports
+        print(
+            f"\nmore time with marks than without, in pairs: median {np.median(shares[1:]):+.1%} ({len(shares) - 1} pairs)"
+        )
 
 
 def attack(out: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from operators.watermark.speech_detector import Reading, read_speech
 from pipelines.provenance.watermark_check import SURE, conclude, heard, read_seen, seen
 
 RATE = 48000
-#: Bits of a code that are read, by carrier, and what `retalk verify` goes by.
+#: What carries a mark.
 CARRIERS = ("speech", "picture")
 
 
@@ -183,15 +183,16 @@ def attack_dub(
                 sounds[attack.sound, attack.cut] = {
                     "own": read_speech(key, samples), "other": read_speech(other, samples)
                 }  # fmt: skip
-            if attack.pictures is not None or not plain:
+            if attack.pictures is None and plain:
+                pictures = plain
+            else:
                 if attack.pictures is not None:
                     source.attacked_pictures(attack, path)
                 looks = seen(str(path if attack.pictures else dub))
                 assert looks is not None
                 pictures = {"own": read_seen(key, looks), "other": read_seen(other, looks)}
-                plain = plain or pictures
-            else:
-                pictures = plain
+                if attack.pictures is None:
+                    plain = pictures
             speech = sounds[attack.sound, attack.cut]
             row: dict[str, Any] = {"dub": dub.stem, "attack": name}
             for which, used in (("own", key), ("other", other)):

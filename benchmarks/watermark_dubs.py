@@ -16,13 +16,15 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
-from benchmarks.exemplar import SUFFIXES, has_sound
-from operators.media.audio import load_audio
+from benchmarks.exemplar import SUFFIXES
+from benchmarks.watermark_attacks import read_rows
+from operators.media.audio import has_sound, load_audio
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.watermark.keys import MarkKey, dub_id
 from operators.watermark.speech import marked_speech, segmental_snr
 from pipelines.one_title import dub as dub_one
+from pipelines.state.sidecars import with_sidecars
 
 #: Seconds of a dub at least, and pixels of the shorter side of its picture at most.
 SECONDS, SIDE = 11.0, 540
@@ -78,10 +80,10 @@ def make(folder: Path, out: Path, rounds: int, paired: int) -> Iterator[dict[str
     """
     clips = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     sounds = sorted(path for path in folder.iterdir() if path.suffix == ".wav")
-    sounds += [path for path in clips if has_sound(path)]
+    sounds += [path for path in clips if has_sound(str(path))]
     out.mkdir(parents=True, exist_ok=True)
     told = out / "dubs.jsonl"
-    rows = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+    rows = read_rows(told)
     for number, (index, clip) in itertools.product(range(rounds), enumerate(clips)):
         name = f"{clip.stem}_{number}"
         if known := [row for row in rows if row["dub"] == name]:
@@ -149,9 +151,8 @@ def picture_change_of(video: Path, speech: Path, stem: Path, common: dict[str, A
                 pixels + int(region.sum()),
                 frames + 1,
             )
-    for path in paths:
-        Path(path).unlink()
-        Path(path).with_suffix(".c2pa").unlink(missing_ok=True)
+    for name in with_sidecars(paths):
+        Path(name).unlink(missing_ok=True)
     if not pixels:
         return {"psnr": float("nan"), "pixels": 0}
     return {"psnr": round(float(10 * np.log10(255**2 * pixels / squared)), 2), "pixels": pixels // frames}

@@ -10,15 +10,14 @@ import numpy as np
 from scipy.signal import resample_poly
 from scipy.stats import kstest, norm
 
-from benchmarks.exemplar import SUFFIXES, has_sound
+from benchmarks.exemplar import SUFFIXES
 from operators.faces.backend import make_backend
-from operators.media.audio import load_audio
+from operators.media.audio import has_sound, load_audio
 from operators.media.probe import probe_video
-from operators.watermark.code import CODE_BITS
 from operators.watermark.keys import MarkKey
 from operators.watermark.picture_detector import Look, Looked, first_deviate
 from operators.watermark.speech import BANDS, GROUP, STEP, band_energies, hop_of, speech_layout
-from operators.watermark.speech_detector import RATE, evidence, read_speech
+from operators.watermark.speech_detector import RATE, deviate, evidence, read_speech
 from pipelines.provenance.watermark_check import frames_with_mouths, read_seen
 
 #: Seconds of a window and from one to the next, of sound and of pictures.
@@ -60,10 +59,7 @@ def first_of_speech(key: MarkKey, samples: np.ndarray) -> float:
     loud = float(np.percentile(energies.max(axis=1), 95))
     tiles = energies[: len(energies) // GROUP * GROUP].reshape(-1, GROUP * BANDS)
     values, weights = evidence(tiles, key, 0, STEP, loud)
-    layout = speech_layout(key)
-    known = layout.place[CODE_BITS:]
-    spread = np.sqrt(weights.reshape(-1)[known].sum() / 2)
-    return float((values.reshape(-1)[known] * layout.pilots).sum() / max(float(spread), 1e-9))
+    return deviate(values, weights, speech_layout(key))
 
 
 def look(folder: Path) -> Iterator[tuple[str, float, float]]:
@@ -73,7 +69,7 @@ def look(folder: Path) -> Iterator[tuple[str, float, float]]:
         The carrier, the p-value of one starting point, and the one that `retalk verify` goes by.
     """
     clips = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
-    heard = [path for path in clips if has_sound(path)] + sorted(folder.rglob("*.wav"))
+    heard = [path for path in clips if has_sound(str(path))] + sorted(folder.rglob("*.wav"))
     for number, samples in enumerate(sounds(heard)):
         key = MarkKey(number.to_bytes(32, "big"))
         yield "speech", float(norm.sf(first_of_speech(key, samples))), read_speech(key, samples).p

@@ -54,7 +54,7 @@ def add_parser(commands: Any) -> Parser:
         description=f"{TEXT}\n\n{MANIFEST_HELP}",
         epilog=EXAMPLES,
     )
-    add_run_arguments(command)
+    _add_job_arguments(command, ("run",))
     _add_cluster_options(command)
     _add_dry_run(command)
     command.set_defaults(run=submit, profile="autoscaling", job=("run",))
@@ -69,7 +69,7 @@ def _eval_parser(prog: str) -> Parser:
     parts = top.add_subparsers(dest="data", metavar="DATA", title="data", prog=prog, required=True)
     for data, summary in SUMMARY.items():
         command: Parser = parts.add_parser(data, help=summary, description=EVAL_TEXT, epilog=EVAL_EXAMPLES)
-        add_sweep_arguments(command, data)
+        _add_job_arguments(command, ("eval", data))
         _add_cluster_options(command)
         command.set_defaults(run=submit, profile="autoscaling", job=("eval", data))
     return top
@@ -83,8 +83,7 @@ def _train_parser(prog: str) -> Parser:
         command: Parser = parts.add_parser(kind, help=summary, description=TRAIN_TEXT, epilog=TRAIN_EXAMPLES)
         _add_job_arguments(command, ("train", kind))
         _add_cluster_options(command)
-        if not any("--dry-run" in action.option_strings for action in command._actions):
-            _add_dry_run(command)
+        _add_dry_run(command)
         command.set_defaults(run=submit, runner="ray", job=("train", kind))
     return top
 
@@ -158,7 +157,7 @@ def submit(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--address {args.address}: must be the URL of the cluster's dashboard, such as http://HEAD:8265"
         )
-    if getattr(args, "runner", "") == "local":
+    if args.runner == "local":
         raise UsageError(
             f"--runner local: a submitted job runs on the cluster's Ray; leave it out, or use `retalk {args.job[0]}`"
         )

@@ -24,7 +24,7 @@ Examples:
 TRAIN_TEXT = """\
 Train a network on a Ray cluster: the job is `retalk train` on the head node, with the options given here; its workers are the cluster's.
 A .yaml of --config at a relative path is sent along; data and other files must lie where all nodes see them. Submit the same command again
-to go on from the last checkpoint."""
+(of talkin: with --resume) to go on from the last checkpoint."""
 TRAIN_EXAMPLES = """\
 Examples:
 

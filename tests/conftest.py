@@ -73,9 +73,11 @@ def face_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """One thread for torch, as in a worker: more only wait for each other in small networks on a busy machine."""
+    """One thread for torch, as in a worker: more only wait for each other in small networks on a busy machine, and bits may depend
+    on their number.
+    """
     import torch
 
     threads = torch.get_num_threads()

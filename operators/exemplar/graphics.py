@@ -5,6 +5,7 @@ not be bent with it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -154,7 +155,7 @@ def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float,
 def _coloured_lines(chroma: Sequence[np.ndarray], landmarks: np.ndarray, unit: float) -> list[Line]:
     """Lines of letters that differ in one of two chroma channels from what surrounds them, however bright they are."""
     # Video carries chroma at half size; luma of skin, folds and shadows does not come in.
-    kernel = _kernel(max(unit, 25.0))
+    kernel = _kernel(unit)
     found: list[Line] = []
     for channel in chroma:
         for side in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
@@ -180,9 +181,9 @@ def _joined(lines: list[Line]) -> list[Line]:
     result: list[Line] = []
     for line in lines:
         joined = line
-        for other in [other for other in result if _overlap(line.box, other.box)]:
-            result.remove(other)
-            joined = _union(joined, other)
+        while touching := [other for other in result if _overlap(joined.box, other.box)]:
+            result = [other for other in result if not _overlap(joined.box, other.box)]
+            joined = functools.reduce(_union, touching, joined)
         result.append(joined)
     return result
 
@@ -310,17 +311,20 @@ class StandingLines:
     def __init__(self) -> None:
         self._known: list[tuple[Box, np.ndarray, np.ndarray]] = []
 
-    def learn(self, lines: Sequence[Line], rgb: np.ndarray, origin: tuple[int, int]) -> None:
-        """Remember lines of a crop uint8[h, w, 3] whose first pixel lies at ``origin`` in the picture."""
+    def learn(self, lines: Sequence[Line], rgb: np.ndarray, origin: tuple[int, int]) -> list[Box]:
+        """Remember lines of a crop uint8[h, w, 3] whose first pixel lies at ``origin`` in the picture; returns what of the earlier
+        ones is `seen` in it.
+        """
         standing = self.seen(rgb, origin)
         for line in lines:
             if len(self._known) >= KNOWN:
-                return
+                break
             x1, y1, x2, y2 = line.box
             if any(a <= x1 and b <= y1 and x2 <= c and y2 <= d for a, b, c, d in standing):
                 continue
             box = (x1 + origin[0], y1 + origin[1], x2 + origin[0], y2 + origin[1])
             self._known.append((box, rgb[y1:y2, x1:x2].copy(), line.letters))
+        return standing
 
     def seen(self, rgb: np.ndarray, origin: tuple[int, int]) -> list[Box]:
         """Boxes in a crop of the lines that are there, cut at its border."""

@@ -100,34 +100,42 @@ class RenderMouths(Stage):
         options: RenderOptions = self.options_for(segment)
         info = probe_video(segment.video)
         with ExitStack() as stack:
-            people = [painter_of(one, info, options, stack) for one in (segment, *segment.others)]
+            people = painters_of([segment, *segment.others], info, options, stack)
             frames = self.counted(self.shown(rendered_frames(segment, info, people)))
             written = encode_segment(segment["target"], frames, info, EncoderOptions.of(options))
         return receipt(segment["target"], written)
 
 
-def painter_of(
-    segment: Segment, info: VideoInfo, options: RenderOptions, stack: ExitStack
-) -> tuple[Painter, np.ndarray]:
-    """Prepare one person's painter, with the patches it needs, and the output frames bool[N] that it draws; the stack closes it."""
-    drawn = drawn_frames(segment)
-    needed = np.zeros(0, np.int64) if segment["still"] else np.unique(np.asarray(segment["exemplar"])[drawn])
-    landmarks = np.asarray(segment["landmarks"])[needed - segment.frames[0]]
-    room = (options.patches_mib << 20) // (1 + len(segment.others))
-    patches = stack.enter_context(PatchStore(needed.tolist(), landmarks, segment.size, room))
-    add_patches(patches, needed, segment.video, info)
-    return Painter(segment, patches, options), drawn
+def painters_of(
+    people: Sequence[Segment], info: VideoInfo, options: RenderOptions, stack: ExitStack
+) -> list[tuple[Painter, np.ndarray]]:
+    """Prepare each person's painter, with the patches it needs, and the output frames bool[N] that it draws; the stack closes them."""
+    prepared, wanted = [], []
+    for one in people:
+        drawn = drawn_frames(one)
+        needed = np.zeros(0, np.int64) if one["still"] else np.unique(np.asarray(one["exemplar"])[drawn])
+        landmarks = np.asarray(one["landmarks"])[needed - one.frames[0]]
+        room = (options.patches_mib << 20) // len(people)
+        patches = stack.enter_context(PatchStore(needed.tolist(), landmarks, one.size, room))
+        prepared.append((one, patches, drawn))
+        wanted.append((patches, needed))
+    add_patches(wanted, people[0].video, info)
+    return [(Painter(one, patches, options), drawn) for one, patches, drawn in prepared]
 
 
-def add_patches(patches: PatchStore, needed: np.ndarray, video: str, info: VideoInfo) -> None:
-    """Fill a store with the patches of frames int64[K] of a video, decoding those that are not kept."""
-    wanted = ((index, patches.box(index)) for index in needed.tolist())
-    found = []
-    for index, rgb in KEPT.take(video, wanted):
-        patches.add(index, rgb)
-        found.append(index)
-    for frame in chosen_frames(video, np.setdiff1d(needed, found), info):
-        patches.add(frame.index, frame.rgb(patches.box(frame.index)))
+def add_patches(wanted: Sequence[tuple[PatchStore, np.ndarray]], video: str, info: VideoInfo) -> None:
+    """Fill stores with the patches of their frames int64[K] of a video, decoding those that are not kept, once for all."""
+    left: list[set[int]] = []
+    for patches, needed in wanted:
+        found = []
+        for index, rgb in KEPT.take(video, ((index, patches.box(index)) for index in needed.tolist())):
+            patches.add(index, rgb)
+            found.append(index)
+        left.append(set(needed.tolist()).difference(found))
+    for frame in chosen_frames(video, np.array(sorted(set[int]().union(*left)), np.int64), info):
+        for (patches, _), lacking in zip(wanted, left, strict=True):
+            if frame.index in lacking:
+                patches.add(frame.index, frame.rgb(patches.box(frame.index)))
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:
@@ -204,8 +212,7 @@ class Painter:
             self._memory, self._last = result.memory, exemplar
         unit = face_unit(landmarks)
         found = lines_of_letters(rgb, landmarks - np.array(box[:2]), unit)
-        self._standing.learn(found, rgb, box[:2])
-        boxes = [line.box for line in found] + self._standing.seen(rgb, box[:2])
+        boxes = [line.box for line in found] + self._standing.learn(found, rgb, box[:2])
         self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in boxes])
         alpha = result.alpha
         if lines := [line for held in self._lines for line in held]:
@@ -227,7 +234,7 @@ class Painter:
             patch = self._patches[frame]
             landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
             lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
-            if patch.scale == 1:
+            if lines and patch.scale == 1:
                 self._standing.learn(lines, patch.rgb, _corner(patch))
             found[frame] = [_moved(line.box, patch.origin, 1 / patch.scale) for line in lines]
         return found | {frame: found[frame - 1] + found[frame + 1] for frame in skipped}

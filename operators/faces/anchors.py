@@ -7,6 +7,7 @@ throughout a scene (largest, left, right, a number) or everywhere (a reference p
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def find_anchors(
         shots: source frames [start, stop) of each.
         face: "largest" (summed over the samples), "left", "right", a number counted from the left beginning with 0, or the path or
             URL of a picture of the person. Words and numbers mean one person throughout a scene (`people.scenes`), who is not in
-            all of its shots; "largest" then takes the largest of the shot.
+            all of its shots; "largest" then takes the largest of the shot. "speaking" as "largest": who speaks is found later.
         backend: finds faces; dlib if None.
 
     Returns:
@@ -180,27 +181,25 @@ class AnchorSearch:
 
     def _matching(self, face: str, reference: np.ndarray) -> list[Person | None]:
         """The person that a reference picture shows, in each shot: who is near to it, or the same as one who is."""
-        apart = [[distance(reference, person.descriptors) for person in people] for people in self.people]
+        shots = [
+            [(person, distance(reference, person.descriptors)) for person in people] for people in self.people
+        ]
         whole: dict[int, list[float]] = {}
-        for people, distances in zip(self.people, apart, strict=True):
-            for person, value in zip(people, distances, strict=True):
-                whole.setdefault(person.identity, []).append(value)
+        for person, value in itertools.chain.from_iterable(shots):
+            whole.setdefault(person.identity, []).append(value)
+        same = {identity for identity, values in whole.items() if np.median(values) < SAME}
         found: list[tuple[Person, float] | None] = []
-        for people, distances in zip(self.people, apart, strict=True):
-            near = [
-                (person, value)
-                for person, value in zip(people, distances, strict=True)
-                if value < SAME or np.median(whole[person.identity]) < SAME
-            ]
+        for pairs in shots:
+            near = [(person, value) for person, value in pairs if value < SAME or person.identity in same]
             found.append(min(near, key=lambda pair: pair[1], default=None))
         matched = [f"{shot} ({pair[1]:.2f})" for shot, pair in enumerate(found) if pair is not None]
         if not matched:
-            least = min(value for distances in apart for value in distances)
+            least = min(value for _, value in itertools.chain.from_iterable(shots))
             limit = f"the nearest face is {least:.2f} away, {SAME} would be the same person"
             raise FaceError(f"{self._url}: nobody in it looks like {face}: {limit}")
-        shots = f"{', '.join(matched)} of {len(found)}"
+        seen = f"{', '.join(matched)} of {len(found)}"
         logger.info(
-            "%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, face, shots, SAME
+            "%s: the person of %s is in shots %s (distance; %.1f is the limit)", self._url, face, seen, SAME
         )
         return [None if pair is None else pair[0] for pair in found]
 

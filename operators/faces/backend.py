@@ -49,7 +49,7 @@ class PictureBackend(FaceBackend, Protocol):
         picture: np.ndarray,
         transform: np.ndarray,
         mesh: np.ndarray | None,
-        guesses: int,
+        guess: bool,
         exact: bool,
     ) -> MeshLook:
         """The face in an RGB picture, where a transform to the canonical crop or a mesh says it is; ``exact=False`` is quicker and
@@ -62,7 +62,7 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     GPU is there, else dlib.
 
     Raises:
-        FileNotFoundError: the model files of the backend asked for are missing; names them.
+        FileNotFoundError, WeightsError: the model files of the backend asked for are missing; names them.
         ValueError: unknown name.
     """
     from operators.faces.fan_backend import FaceAlignmentBackend, is_installed, missing_weights

@@ -159,7 +159,7 @@ class MeshBackend:
         picture: np.ndarray,
         transform: np.ndarray,
         mesh: np.ndarray | None,
-        guesses: int,
+        guess: bool,
         exact: bool,
     ) -> MeshLook:
         """The face in a picture.
@@ -168,18 +168,16 @@ class MeshBackend:
             picture: uint8[h, w, 3], RGB.
             transform: float64[2, 3], picture to canonical crop: about where the face is, if no mesh is known.
             mesh: float64[478, 2 or more], where it is expected in the picture; None: not known.
-            guesses: how often to look with a single crop first, each time with the crop where the last look says the face is.
+            guess: look with a single crop first, and put the crops where it says the face is.
             exact: two crops, for points with less noise and a spread.
         """
         place = compose(self._of_canonical, transform) if mesh is None else self._fit(mesh)
-        if guesses:
+        if guess:
             first = self._see(picture, place, exact=False)
             if first.score < 0:
                 turned = [self._see(picture, self._turned(place, turn), exact=False) for turn in _TURNS]
                 first = max([first, *turned], key=lambda seen: seen.score)
             place = self._fit(first.mesh)
-        for _ in range(guesses - 1):
-            place = self._fit(self._see(picture, place, exact=False).mesh)
         return self._see(picture, place, exact)
 
     def _fit(self, mesh: np.ndarray) -> np.ndarray:
@@ -208,9 +206,8 @@ class MeshBackend:
             depth = answer[:, 2:] * float(np.hypot(back[0, 0], back[1, 0]))
             meshes.append(np.concatenate([apply(back, answer[:, :2]), depth], 1))
         mesh = np.mean(meshes, 0)
-        points = to_68(mesh)
         spread = np.zeros(68)
         if exact:
             scatter = np.stack([to_68(one) for one in meshes]).var(0).sum(-1)
-            spread = np.sqrt(scatter) / max(float(eye_distance(points)), 1e-6)
+            spread = np.sqrt(scatter) / max(float(eye_distance(to_68(mesh))), 1e-6)
         return MeshLook(mesh, spread, float(presence.mean() - PRESENT) / PRESENCE_UNIT)

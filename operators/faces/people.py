@@ -118,12 +118,11 @@ def describe(
     return np.array(out)
 
 
-def identify(shots: Sequence[Sequence[Person]], same: float = SAME_MEAN) -> int:
+def identify(shots: Sequence[Sequence[Person]]) -> int:
     """Number the people of a title: sets the `identity` of those who are described.
 
     Args:
         shots: the people of each.
-        same: largest mean distance within a person.
 
     Returns:
         How many people there are. Numbers follow the order in which they are first seen, left to right.
@@ -142,7 +141,7 @@ def identify(shots: Sequence[Sequence[Person]], same: float = SAME_MEAN) -> int:
         apart = squareform(pdist(means))
         number = np.array([shot for shot, _ in known])
         apart[(number[:, None] == number) & ~np.eye(len(known), dtype=bool)] = APART
-        labels = fcluster(linkage(squareform(apart, checks=False), "average"), same, "distance")
+        labels = fcluster(linkage(squareform(apart, checks=False), "average"), SAME_MEAN, "distance")
     _part(known, means, labels)
     order = {label: k for k, label in enumerate(dict.fromkeys(labels.tolist()))}
     for (_, person), label in zip(known, labels.tolist(), strict=True):

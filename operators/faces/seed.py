@@ -81,7 +81,7 @@ def look(
         if mesh is not None and motion is not None:
             mesh = apply(motion, mesh[:, :2])
         # Its first guess is as good as the second of others.
-        seen = backend.look(picture, transform, mesh, min(guesses, 1), exact or before is None)
+        seen = backend.look(picture, transform, mesh, guesses > 0, exact or before is None)
         spread = seen.spread if before is None or exact else before.spread
         points = to_68(seen.mesh)
         transform = transform_of_landmarks(points)

@@ -39,12 +39,10 @@ class Turns:
     Attributes:
         speaker: int64[T], number of the person, or `NOBODY`.
         unsure: bool[T], somebody seems to speak, and it cannot be said for certain who.
-        agreement: float64[P, T], of each person's mouth with the sound.
     """
 
     speaker: np.ndarray
     unsure: np.ndarray
-    agreement: np.ndarray
 
 
 def find_turns(openings: np.ndarray, heard: np.ndarray, silence: np.ndarray, times: np.ndarray) -> Turns:
@@ -58,7 +56,7 @@ def find_turns(openings: np.ndarray, heard: np.ndarray, silence: np.ndarray, tim
     """
     people, count = openings.shape
     if not people or count < 2:
-        return Turns(np.full(count, NOBODY), np.zeros(count, bool), np.zeros((people, count)))
+        return Turns(np.full(count, NOBODY), np.zeros(count, bool))
     step = float(np.clip(np.median(np.diff(times)), 1e-3, 0.2))
     spoken = gaussian_filter1d(1 - np.clip(np.asarray(silence, np.float64), 0, 1), 0.1 / step, mode="nearest")
     agreement = _at_best_lag(openings, heard, spoken, step)
@@ -73,7 +71,7 @@ def find_turns(openings: np.ndarray, heard: np.ndarray, silence: np.ndarray, tim
             others = np.delete(mean, one).max(initial=-1.0)
             if mean[one] < LEAST + CERTAIN * chance or mean[one] - others < LEAD * chance:
                 speaker[start:stop], unsure[start:stop] = NOBODY, True
-    return Turns(speaker, unsure, agreement)
+    return Turns(speaker, unsure)
 
 
 def _at_best_lag(openings: np.ndarray, heard: np.ndarray, spoken: np.ndarray, step: float) -> np.ndarray:

@@ -97,7 +97,11 @@ def audio_channels(url: str, index: int | None = None) -> tuple[str, list[str]]:
 
 def is_audible(samples: np.ndarray) -> bool:
     """Return whether a sample of float32[n] reaches -60 dB of full scale."""
-    return bool(samples.size) and float(np.abs(samples).max()) >= SILENCE_PEAK
+    return _peak(samples) >= SILENCE_PEAK
+
+
+def _peak(samples: np.ndarray) -> float:
+    return float(np.abs(samples).max(initial=0))
 
 
 def check_audible(samples: np.ndarray, url: str) -> None:
@@ -110,8 +114,8 @@ def check_audible(samples: np.ndarray, url: str) -> None:
     Raises:
         SilentAudioError: no sample reaches -60 dB of full scale.
     """
-    peak = float(np.abs(samples).max()) if samples.size else 0.0
-    if not is_audible(samples):
+    peak = _peak(samples)
+    if peak < SILENCE_PEAK:
         raise SilentAudioError(
             f"{url}: the audio is silent throughout (peak {peak:.6f}, below -60 dBFS); give a file with speech in it"
         )
@@ -217,6 +221,16 @@ def find_audio(container: av.container.InputContainer, url: str) -> AudioStream:
         (s for s in container.streams.audio if s.disposition & Disposition.default),
         container.streams.audio[0],
     )
+
+
+def has_sound(url: str) -> bool:
+    """Return whether a file has an audio stream.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    with open_input(url) as container:
+        return bool(container.streams.audio)
 
 
 def _opened_stream(container: av.container.InputContainer, url: str, index: int | None) -> AudioStream:

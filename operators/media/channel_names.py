@@ -26,8 +26,6 @@ _BOX = re.compile(rb"chan\0\0\0\0", re.DOTALL)
 _SKIPPED = b"free"
 #: Bytes of a table of contents that are looked through at most.
 _CONTENTS = 1 << 28
-#: Size from which on a chunk of CAF goes to the end of the file.
-_ENDLESS = 1 << 62
 
 
 def foreign_order(container: av.container.InputContainer) -> str:
@@ -104,8 +102,4 @@ def _places(file: BinaryIO) -> Iterator[int]:
                 contents = file.read(min(max(box.size, 0) or _CONTENTS, _CONTENTS))
                 yield from (box.content + found.start() for found in _BOX.finditer(contents))
         return
-    for chunk in chunks:
-        if chunk.kind in (b"chan", b"CHAN"):
-            yield chunk.begin
-        if chunk.size >= _ENDLESS:
-            return
+    yield from (chunk.begin for chunk in chunks if chunk.kind in (b"chan", b"CHAN"))

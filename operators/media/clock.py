@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-from av.packet import Packet
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from operators.media.container import CLOCK_TIMES, COVER, clock_origin, open_input, video_stream
 from operators.media.decoding import packets
@@ -42,9 +42,8 @@ def time_origin(url: str) -> Fraction:
     with open_input(url) as container:
         origin, stream = clock_origin(container), video_stream(container, url)
         base = stream.time_base or Fraction(1, 1000)
-        if container.format.name.startswith("matroska"):
-            first = _first_untimed(packets(container, stream, url))
-            origin = origin if first is None else min(origin, first * base)
+        first = _first_untimed(container, stream, url)
+        origin = origin if first is None else min(origin, first * base)
         return math.floor(origin / base) * base
 
 
@@ -57,18 +56,21 @@ def picture_start(url: str) -> Fraction | None:
     """
     with open_input(url) as container:
         for stream in container.streams.video:
-            if not stream.disposition & COVER and stream.start_time is not None and stream.time_base:
-                start, first = stream.start_time, None
-                if container.format.name.startswith("matroska"):
-                    first = _first_untimed(packets(container, stream, url))
-                return (start if first is None else min(start, first)) * stream.time_base
+            if stream.disposition & COVER or stream.start_time is None or not stream.time_base:
+                continue
+            first = _first_untimed(container, stream, url)
+            return min(stream.start_time, stream.start_time if first is None else first) * stream.time_base
     return None
 
 
-def _first_untimed(packets: Iterable[Packet[Any]]) -> int | None:
-    """Time of the first of the pictures without a time, None without any; looks at no more packets than it must."""
+def _first_untimed(container: InputContainer, stream: VideoStream, url: str) -> int | None:
+    """Time of the first of the pictures without a time, which only Matroska has; None without any. Looks at no more packets than it
+    must.
+    """
+    if not container.format.name.startswith("matroska"):
+        return None
     untimed, times = 0, list[int]()
-    for packet in packets:
+    for packet in packets(container, stream, url):
         time = packet.pts if packet.pts is not None else packet.dts
         if time is not None:
             times.append(time)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import av.container
 from av.stream import Stream
 
+from operators.media.outer_parts import Part, outer_boxes
 from operators.media.transport import picture_pids
 from operators.storage.errors import MediaError
 from operators.storage.files import filesystem, fingerprint
@@ -69,7 +69,9 @@ def _check_programme(url: str, pid: int, size: int) -> None:
     long file, never sees it.
     """
     fs, path = filesystem(url)
-    there = picture_pids(fs.cat_file(path, start=max(0, size - TAIL), end=size))
+    with fs.open(path, "rb") as file:
+        file.seek(max(0, size - TAIL))
+        there = picture_pids(file.read(TAIL))
     if there and pid not in there:
         last = ", ".join(f"0x{other:x}" for other in sorted(there))
         raise MediaError(
@@ -80,35 +82,24 @@ def _check_programme(url: str, pid: int, size: int) -> None:
 
 def _iso_end(file: BinaryIO, size: int) -> int | None:
     """End of the last box of an ISO base media file."""
-    boxes = list(_boxes(file, size))
-    return boxes[-1][1] if boxes else None
+    del size
+    boxes = list(outer_boxes(file))
+    return _end(boxes[-1]) if boxes else None
 
 
 def _fragments_end(file: BinaryIO, size: int) -> int | None:
     """End of the last box of a file in fragments: its index tells only of those that have been read. None of any other file, and
     where the last box holds no samples.
     """
-    boxes = list(_boxes(file, size))
-    fragments = any(kind == b"moof" for kind, _ in boxes)
-    return boxes[-1][1] if fragments and boxes[-1][0] in (b"moof", b"mdat") else None
+    del size
+    boxes = list(outer_boxes(file))
+    fragments = any(box.kind == b"moof" for box in boxes)
+    return _end(boxes[-1]) if fragments and boxes[-1].kind in (b"moof", b"mdat") else None
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int | None]]:
-    """Kinds and ends of the outermost boxes of an ISO base media file (ISO/IEC 14496-12, 4.2); the end of one that does not
-    tell its length is None, and nothing follows it.
-    """
-    position = 0
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length = struct.unpack(">I", header[:4])[0]
-        if length == 1 and len(header) == 16:
-            length = struct.unpack(">Q", header[8:])[0]
-        if length < 8:
-            yield header[4:8], None
-            return
-        position += length
-        yield header[4:8], position
+def _end(box: Part) -> int | None:
+    """Place behind a box; None of one that does not tell its length."""
+    return None if box.size < 0 else box.content + box.size
 
 
 def _ebml_end(file: BinaryIO, size: int) -> int | None:

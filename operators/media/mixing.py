@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from operators.media.audio import mended_note
 from operators.media.loudness import TRUE_PEAK, levelling, limited
 from operators.media.samples import sound_frame
 from operators.media.soundtrack import RATE, SampleQueue
@@ -46,11 +47,13 @@ def write_mix(
     channels = max(level.channels for level in levels)
     layout = "mono" if channels == 1 else "stereo"
     notes = [note for level in levels for note in level.notes]
+    mended: list[list[int]] = []
 
     def blocks() -> Iterator[np.ndarray]:
+        mended[:] = [[] for _ in sources]  # a second pass counts anew
         queues = [
-            SampleQueue(level.blocks(source, RATE), level.channels)
-            for source, level in zip(sources, levels, strict=True)
+            SampleQueue(level.blocks(source, RATE, mended=counts.append), level.channels)
+            for source, level, counts in zip(sources, levels, mended, strict=True)
         ]
         return _mixed(
             queues, len(speeches), channels, spans, None if seconds is None else round(seconds * RATE)
@@ -60,8 +63,10 @@ def write_mix(
         if _write(path, blocks(), layout) > 1:
             _write(path, limited(blocks(), RATE, layout), layout)
             notes.append(
-                f"the sum of the speeches exceeds full scale: its peaks are limited to {TRUE_PEAK:g} dBTP"
+                f"the speeches and what is heard between them exceed full scale: peaks are limited to {TRUE_PEAK:g} dBTP"
             )
+    for source, counts in zip(sources, mended, strict=True):
+        notes += mended_note(source, counts)
     return notes
 
 

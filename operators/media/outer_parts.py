@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ class Part(NamedTuple):
         kind: its four letters.
         begin: place of its header, in bytes.
         content: place of what follows the header.
-        size: bytes of its content; below 0: to the end of the file, or damaged.
+        size: bytes of its content; of boxes below 0, of chunks beyond the file: to its end, or damaged.
     """
 
     kind: bytes
@@ -24,12 +25,10 @@ class Part(NamedTuple):
 
 def outer_boxes(file: BinaryIO) -> Iterator[Part]:
     """Give the boxes of an MP4 or QuickTime file; nothing follows one that goes to the end of the file."""
-    begin = 0
-    while True:
+    begin, end = 0, file.seek(0, io.SEEK_END)
+    while begin + 8 <= end:
         file.seek(begin)
         head = file.read(16)
-        if len(head) < 8:
-            return
         size, header = int.from_bytes(head[:4], "big"), 8
         if size == 1:
             size, header = int.from_bytes(head[8:], "big"), 16
@@ -51,11 +50,10 @@ def outer_chunks(
         length: bytes of a size.
         padded: chunks of an odd size have one byte more.
     """
-    while True:
+    end = file.seek(0, io.SEEK_END)
+    while begin + 4 + length <= end:
         file.seek(begin)
         head = file.read(4 + length)
-        if len(head) < 4 + length:
-            return
         size = int.from_bytes(head[4:], order)
         content = begin + 4 + length
         yield Part(head[:4], begin, content, size)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from operators.media.assemble import FORMATS
 from operators.media.audio import audio_blocks, find_audio
 from operators.media.codec_names import Encoding
 from operators.media.container import open_input
 from operators.media.encoders import EncoderOptions, codec_for, encoder_problem
 from operators.media.probe import VideoInfo
 from operators.media.tracks import refusal
-
-#: FFmpeg's names of the containers of outputs.
-_NAMES = {"": "mp4", "mkv": "matroska"}
 
 
 def encoding_outlook(info: VideoInfo, options: Encoding) -> str:
@@ -31,7 +29,7 @@ def check_carried_sound(video: str, container: str, audio: str, place: str) -> N
     Raises:
         MediaError: one of them cannot be decoded.
     """
-    name = _NAMES.get(container, container)
+    name = FORMATS[f".{container}"]
     with open_input(video) as source:
         if not source.streams.audio:
             return

@@ -40,7 +40,7 @@ def _changes(url: str) -> dict[int, float]:
     """Times in seconds of the output at which streams of AAC change for the first time, by the number of the stream."""
     first: dict[int, tuple[int, int]] = {}
     changed: dict[int, float] = {}
-    origin = time_origin(url)
+    origin, joins = time_origin(url), clock_joins(url)
     clocks: dict[int, Rejoiner] = {}
     with open_input(url) as container:
         for stream in container.streams:
@@ -50,9 +50,10 @@ def _changes(url: str) -> dict[int, float]:
             index, said = packet.stream_index, _said(packet)
             if packet.pts is None or said is None:
                 continue
-            clock = clocks.setdefault(index, Rejoiner(clock_joins(url)))
+            if index not in clocks:
+                clocks[index] = Rejoiner(joins)
             time = packet.pts * packet.time_base
-            time += clock.offset(time) - origin
+            time += clocks[index].offset(time) - origin
             if first.setdefault(index, said) != said:
                 changed.setdefault(index, float(time))
     return changed

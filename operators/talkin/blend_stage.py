@@ -86,10 +86,8 @@ class BlendMouths(Stage):
         for k, frame in enumerate(source_frames(segment.video, segment.source, info, BLOCK)):
             for one, drawn in people:
                 if drawn[k]:
-                    own, share = (
-                        one["landmarks"][frame.index - one.frames[0]],
-                        float(min(1.0, 2 * one["blend"][k])),
-                    )
+                    own = one["landmarks"][frame.index - one.frames[0]]
+                    share = float(min(1.0, 2 * one["blend"][k]))
                     lay_in(
                         frame,
                         np.asarray(one["painted"][k]),

@@ -17,6 +17,7 @@ import numpy as np
 
 from operators.watermark.code import CODE_BITS, decode, encode
 from operators.watermark.keys import MarkKey
+from operators.watermark.speech import with_end
 from retalk_models.registry.registry import available, require
 
 #: Names of the learned marks, and their model files: what writes, what reads.
@@ -89,7 +90,7 @@ class AudioSealMarker:
     def mark(self, blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
         """Mark float32[channels, n] blocks; all channels get the same, found on their mean."""
         held, begin, given, total = np.zeros([1, 0], np.float32), 0, 0, 0
-        for block in _with_end(blocks):
+        for block in with_end(blocks):
             if block is not None:
                 held = block if not total else np.concatenate([held, block], axis=1)
                 total += block.shape[1]
@@ -118,11 +119,6 @@ class AudioSealMarker:
             )
         grown = resample_poly(change[0, 0].numpy(), rate // common, RATE // common)[: len(samples)]
         return np.pad(grown, (0, len(samples) - len(grown))).astype(np.float32)
-
-
-def _with_end(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
-    yield from blocks
-    yield None
 
 
 @dataclass(frozen=True)

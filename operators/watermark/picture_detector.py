@@ -84,26 +84,23 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
     none = Reading(0.0, 2, np.zeros(CODE_BITS))
     if count < 2:
         return none
-    # The mean over time does not belong to a mark that changes its sign.
-    bins = looked.bins - looked.bins.mean(0)
-    turns = _turns(layout, count)
-    summed = np.tensordot(turns, bins, axes=(1, 0))
-    summed = settled(summed)
+    summed = _summed(layout, looked)
     best, tried = none, 0
     # One size for all shares, of small prime factors, and of single precision.
     full = tuple(next_fast_len(round(n / SHARES[-1]) + 1, real=True) for n in (height, width))
-    spectra = np.conj(rfft2(summed.astype(np.float32), full)) if cropped else summed
+    spectra = np.conj(rfft2(summed.astype(np.float32), full)) if cropped else None
     shares = [(x, y) for x in SHARES for y in SHARES] if cropped else [(1.0, 1.0)]
     hypotheses: list[tuple[int, float, float, float, float]] = []
     for share in shares:
         room = round(width / share[0] - width) + 1, round(height / share[1] - height) + 1
-        tried += len(turns) * room[0] * room[1]
+        tried += len(summed) * room[0] * room[1]
         if share == (1.0, 1.0):
-            hypotheses += [(t, *share, 0.0, 0.0) for t in range(len(turns))]
+            hypotheses += [(t, *share, 0.0, 0.0) for t in range(len(summed))]
             continue
         whole = _known(layout, width + room[0] - 1, height + room[1] - 1, share, (width, height))
+        assert spectra is not None
         surface = _correlate(spectra, full, whole, room)
-        peaks = surface.reshape(len(turns), -1)
+        peaks = surface.reshape(len(summed), -1)
         for t in np.argsort(peaks.max(axis=1))[-LOOKED_AT:].tolist():
             top = int(np.argmax(peaks[t]))
             hypotheses.append((t, *share, float(top % room[0]), float(top // room[0])))
@@ -113,6 +110,13 @@ def read_picture(key: MarkKey, looked: Looked, cropped: bool = True) -> Reading:
         if z > best.z:
             best = Reading(z, tried, soft, t * BIN)
     return Reading(best.z, tried, best.soft, best.where)
+
+
+def _summed(layout: PictureLayout, looked: Looked) -> np.ndarray:
+    """Bins with the signs of each starting time, float[starts, h, w], settled."""
+    # The mean over time does not belong to a mark that changes its sign.
+    bins = looked.bins - looked.bins.mean(0)
+    return settled(np.tensordot(_turns(layout, len(bins)), bins, axes=(1, 0)))
 
 
 def settled(summed: np.ndarray) -> np.ndarray:
@@ -201,7 +205,5 @@ def cell_values(
 
 def first_deviate(key: MarkKey, looked: Looked) -> float:
     """The normal deviate of the known cells at the first starting time, uncropped: one hypothesis, from N(0, 1) without a mark."""
-    bins = looked.bins - looked.bins.mean(0)
     layout = picture_layout(key)
-    summed = settled(np.tensordot(_turns(layout, len(bins)), bins, axes=(1, 0)))
-    return _evidence(layout, blurred(summed[0]), (1.0, 1.0), (0.0, 0.0))[0]
+    return _evidence(layout, blurred(_summed(layout, looked)[0]), (1.0, 1.0), (0.0, 0.0))[0]

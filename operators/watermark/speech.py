@@ -334,7 +334,7 @@ def marked_speech(
     fixed = np.zeros([GROUP, BANDS], np.float32)
     spill: np.ndarray | None = None
     first, total, given, loudest = -1, 0, 0, 0.0
-    for block in _with_end(blocks):
+    for block in with_end(blocks):
         if block is not None:
             if held is None:
                 held, spill = (
@@ -362,6 +362,7 @@ def marked_speech(
             fixed, held, first = own[-GROUP:], held[:, CHUNK * group :], first + CHUNK
 
 
-def _with_end(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+def with_end(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+    """Give blocks, and None after the last."""
     yield from blocks
     yield None

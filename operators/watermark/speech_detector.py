@@ -15,6 +15,7 @@ from operators.watermark.speech import (
     GROUPS,
     PROJECTIONS,
     STEP,
+    SpeechLayout,
     band_energies,
     hop_of,
     projections,
@@ -73,14 +74,19 @@ def read_speech(key: MarkKey, samples: np.ndarray, strength: float = 1.0) -> Rea
         tiles = frames[: count * GROUP].reshape(count, GROUP * BANDS)
         for turn in range(GROUPS):
             values, weights = evidence(tiles, key, turn, STEP * strength, loud)
-            known = layout.place[CODE_BITS:]
-            spread = np.sqrt(weights.reshape(-1)[known].sum() / 2)
-            z = float((values.reshape(-1)[known] * layout.pilots).sum() / max(spread, 1e-9))
+            z = deviate(values, weights, layout)
             if z > best.z:
                 flat, power = values.reshape(-1)[layout.place], weights.reshape(-1)[layout.place]
                 soft = flat[:CODE_BITS] / np.sqrt(max(power[:CODE_BITS].mean() / 2, 1e-12))
                 best = Reading(z, HYPOTHESES, soft, phase * fine / RATE)
     return best
+
+
+def deviate(values: np.ndarray, weights: np.ndarray, layout: SpeechLayout) -> float:
+    """The normal deviate of the known bits, of what `evidence` gives."""
+    known = layout.place[CODE_BITS:]
+    spread = np.sqrt(weights.reshape(-1)[known].sum() / 2)
+    return float((values.reshape(-1)[known] * layout.pilots).sum() / max(spread, 1e-9))
 
 
 def evidence(

@@ -84,10 +84,8 @@ class Wav2LipStage(NetworkStage):
         """
         options: Wav2LipOptions = self.options_for(segment)
         spectrogram, times = speech_mel(segment.speech), segment.speech_times
-        heard, core = (
-            lasts(times, spectrogram.shape[1]) & (segment.gate > 0),
-            segment.source - segment.core[0],
-        )
+        heard = lasts(times, spectrogram.shape[1]) & (segment.gate > 0)
+        core = segment.source - segment.core[0]
         speaks = heard & np.asarray(segment["found"], bool)[core]
         if (heard & ~speaks).any():
             segment.note(NO_FACE)

@@ -83,6 +83,13 @@ class Parser(argparse.ArgumentParser):
         _, _, rest = whole.partition("\n\n")
         return f"{self.format_usage()}\n{rest}"
 
+    def _match_arguments_partial(self, actions: Any, arg_strings_pattern: str) -> list[int]:
+        """As argparse does; an optional word waits for those behind the next option, as in newer versions of Python."""
+        counts: list[int] = super()._match_arguments_partial(actions, arg_strings_pattern)  # type: ignore[misc]
+        while counts and not counts[-1] and "A" in arg_strings_pattern[sum(counts) :]:
+            counts.pop()
+        return counts
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does; the words are kept for suggestions. A first word of `instead` hands the rest on."""
         if args and args[0] in self.instead:

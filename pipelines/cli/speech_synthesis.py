@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -23,7 +25,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int = 150) -> float:
-    """Write ``text`` spoken by eSpeak NG as a mono 16-bit WAV file.
+    """Write ``text`` spoken by eSpeak NG as a mono 16-bit WAV file: the same words give the same bytes.
 
     Args:
         text: what to say.
@@ -41,6 +43,19 @@ def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int 
         raise ValueError(
             f"no offline voice here: {install_hint('demo')}, or give a recording of your own (make demo SPEECH=...)"
         )
+    # In a process of its own: what the library says depends on what it has said before.
+    command = [sys.executable, "-m", __name__, text, str(path), voice, str(words_per_minute)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise ValueError(
+            (run.stderr.strip() or f"the voice ended with code {run.returncode}").splitlines()[-1]
+        )
+    with wave.open(str(path)) as file:
+        return file.getnframes() / file.getframerate()
+
+
+def _synthesize(text: str, path: str, voice: str, words_per_minute: int) -> str | None:
+    """Write the file. Returns what went wrong."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -55,10 +70,10 @@ def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int 
     callback = _CALLBACK(collect)
     rate = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT)
     if rate <= 0:
-        raise ValueError(f"eSpeak NG could not be started with the data of {data}")
+        return f"eSpeak NG could not be started with the data of {data}"
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise ValueError(f"eSpeak NG has no voice {voice!r}")
+        return f"eSpeak NG has no voice {voice!r}"
     library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
     encoded = text.encode()
     library.espeak_Synth.argtypes = [
@@ -68,10 +83,14 @@ def speak(text: str, path: Path, *, voice: str = "en-us", words_per_minute: int 
     library.espeak_Synth(encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
     library.espeak_Synchronize()
     library.espeak_Terminate()
-    sound = b"".join(chunks)
-    with wave.open(str(path), "wb") as file:
+    with wave.open(path, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(sound)
-    return len(sound) / 2 / rate
+        file.writeframes(b"".join(chunks))
+    return None
+
+
+if __name__ == "__main__":
+    _, words, target, name, rate = sys.argv
+    sys.exit(_synthesize(words, target, name, int(rate)))

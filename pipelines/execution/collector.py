@@ -196,8 +196,9 @@ class Collector:
                 self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 50 * (time.monotonic() - began))
 
     def _keep(self, record: Record) -> None:
-        known, key = self.titles.get(record["title"]), (record["title"], record["dub"])
+        known = self.titles.get(record["title"])
         title = known.id if known else record["title"]  # the string that is in memory already
+        key = (title, record["dub"])
         self.records.put({**_slim(record), "title": title})
         self._ended_titles.add(title)
         if record["state"] == "failed":

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from operators.media.container import open_input
+from operators.media.audio import has_sound
 from operators.media.mixing import write_mix
 from operators.media.probe import probe_video
 from operators.storage.scratch import scratch_folder
@@ -25,22 +25,18 @@ def sound_of(dub: DubPlan) -> Iterator[str]:
         RangeError: the dub's ranges are not those of its video.
     """
     asked = dub.dub
-    if asked.audio == "keep" or not (asked.mixed or asked.ranges or asked.exclude):
+    if asked.audio == "keep" or not (asked.mixed or asked.partial):
         yield asked.speech
         return
-    speeches = asked.spoken if asked.mixed else [asked.speech]
-    info = probe_video(dub.video)
-    inside = dubbed_frames(asked, dub.video, info)
     with scratch_folder() as folder:
         made = str(folder / "speech.wav")
-        if inside is None:
-            dub.note(*write_mix(made, speeches))
+        if not asked.partial:
+            dub.note(*write_mix(made, asked.heard))
         else:
+            info = probe_video(dub.video)
+            inside = dubbed_frames(asked, dub.video, info)
+            assert inside is not None
             spans, seconds = spoken_seconds(inside, info), float(info.duration)
-            dub.note(*write_mix(made, speeches, dub.video if _has_sound(dub.video) else None, spans, seconds))
+            source = dub.video if has_sound(dub.video) else None
+            dub.note(*write_mix(made, asked.heard, source, spans, seconds))
         yield made
-
-
-def _has_sound(video: str) -> bool:
-    with open_input(video) as container:
-        return bool(container.streams.audio)

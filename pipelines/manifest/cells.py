@@ -97,7 +97,7 @@ def in_effect(*levels: Mapping[str, Any]) -> dict[str, Any]:
     for level in levels:
         for name, value in level.items():
             if value not in (None, ""):
-                for other in _INSTEAD_OF.get(value if name in ("audio", "codec") else name, ()):
+                for other in _INSTEAD_OF.get(str(value) if name in ("audio", "codec") else name, ()):
                     values.pop(other, None)
         values |= level
     return values

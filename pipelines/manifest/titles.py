@@ -83,6 +83,16 @@ class Dub:
         """URL of what each speaker says; the speech where the dub names none."""
         return tuple(one.speech for one in self.speakers) or (self.speech,)
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """URLs whose sum is what is heard."""
+        return self.spoken if self.mixed else (self.speech,)
+
+    @property
+    def partial(self) -> bool:
+        """Only stretches of the title are dubbed."""
+        return bool(self.ranges or self.exclude)
+
 
 @dataclass(frozen=True)
 class Title:

@@ -76,10 +76,14 @@ def fan_out(row: Row) -> Iterator[Row]:
         return
     people = [shared, *row.get("others", ())]
     dubs = decode(list[DubTask], row["dubs"])
-    turns = None
-    if any(dub.speaking and dub.speakers for dub in dubs):
-        turns, notes = turns_in(row, people)
-        shared["meta"] = _with_notes(row["meta"], notes)
+    # The turns of those among whom the source's speaker is looked for: the same in every dub that asks for it.
+    turns: dict[int, np.ndarray] = {}
+    notes: list[str] = []
+    if among := next(
+        ([one.person for one in dub.speakers] for dub in dubs if dub.speaking and dub.speakers), []
+    ):
+        found, notes = turns_in(row, [people[person] for person in among])
+        turns = dict(zip(among, found, strict=True))
     for dub in dubs:
         for task in dub.output_segments:
             which = OutputSegmentId(dub.dub, row["segment"], task.output_segment, task.key)
@@ -96,7 +100,7 @@ def fan_out(row: Row) -> Iterator[Row]:
                 "out_start": task.out_start,
                 "source": task.source(),
                 "out_pts": out_pts,
-                "meta": shared["meta"],
+                "meta": _with_notes(row["meta"], notes if dub.speaking else []),
             }
             at = columns["source"] - row["halo_start"]
             made = [
@@ -106,7 +110,7 @@ def fan_out(row: Row) -> Iterator[Row]:
                     "speech": one.speech,
                     "speaker": one.speaker,
                     "gate": fade(
-                        asked & turns[one.person][at] if dub.speaking and turns is not None else asked,
+                        asked & turns[one.person][at] if dub.speaking and turns else asked,
                         times,
                         EDGE,
                     ),

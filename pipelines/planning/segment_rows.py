@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +34,8 @@ from pipelines.planning.plans import (
     TitlePlan,
     encode,
 )
-from pipelines.planning.segments import Range, cut_segments, halo_range
+from pipelines.planning.segments import Range, cut_segments, halo_range, segment_columns
 from pipelines.planning.shot_cache import shots_and_anchors
-from pipelines.planning.shots import Looked
 from pipelines.planning.speakers import Seen, people_in, shared_faces, speakers_in
 from pipelines.planning.speech import Speeches, length_notes, speeches_of
 from pipelines.planning.stretches import dubbed_frames, range_notes
@@ -86,7 +85,8 @@ def segment_rows(
     rows: list[Row] = []
     if plan.running:
         looked = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
-        segments = _cut(context, plan, info, looked)
+        people = [people_in(looked, shot) for shot in range(len(looked.shots))]
+        segments = _cut(context, plan, info, looked.shots, people)
         tasks: dict[int, list[DubTask]] = defaultdict(list)
         for dub in plan.running:
             name = dub.dub.dub
@@ -98,9 +98,7 @@ def segment_rows(
         for dub in plan.running:
             if dub.dub.speakers or plan.title.faces == (plan.title.face,):
                 dub.note(*looked.notes)
-            dub.note(
-                *redact_all(shared_faces(dub.dub, [people_in(looked, shot) for shot in range(plan.shots)]))
-            )
+            dub.note(*redact_all(shared_faces(dub.dub, people)))
     plan.frames, plan.video_seconds = info.n_frames, float(info.duration)
     plan.width, plan.height = info.width, info.height
     return rows
@@ -133,7 +131,7 @@ def _fail_hopeless(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> No
     last = context.engine.stages[-1]
     for dub in plan.running:
         given = merged(plan.title.options, dub.dub.options).get(last.name, {})
-        options = type(last.options)(**{**vars(last.options), **given})
+        options = dataclasses.replace(last.options, **given)
         try:
             if isinstance(options, Encoding) and (problem := encoding_outlook(info, options)):
                 dub.fail(problem)
@@ -144,9 +142,13 @@ def _fail_hopeless(context: PlanContext, plan: TitlePlan, info: VideoInfo) -> No
             dub.fail(str(problem))
 
 
-def _cut(context: PlanContext, plan: TitlePlan, info: VideoInfo, looked: Looked) -> list[_Segment]:
-    shots = looked.shots
-    people = [people_in(looked, shot) for shot in range(len(shots))]
+def _cut(
+    context: PlanContext,
+    plan: TitlePlan,
+    info: VideoInfo,
+    shots: list[Range],
+    people: Sequence[tuple[Seen, ...]],
+) -> list[_Segment]:
     engine, length = context.engine, context.spec.segment_frames
     bounds, shot_of = cut_segments(shots, info, engine.config.segments, length)
     halo = engine.halo(plan.title.options)
@@ -230,25 +232,12 @@ def _row(
         "kind": SEGMENT,
         "segment_id": f"{title.id}/{segment.number}",
         "title": title.id,
-        "video": title.video,
         "work": context.run.segments(title.id),
         "options": options_text(title.options),
         "dubs": encode(tasks),
         "error": "",
         "segment": segment.number,
-        "frame_width": info.width,
-        "frame_height": info.height,
-        "start": segment.core[0],
-        "stop": segment.core[1],
-        "halo_start": segment.halo[0],
-        "halo_stop": segment.halo[1],
-        "shot_start": segment.shot[0],
-        "shot_stop": segment.shot[1],
-        "n_frames": info.n_frames,
-        "time_base_num": info.time_base.numerator,
-        "time_base_den": info.time_base.denominator,
-        "out_origin": int(info.pts[0]),
-        "pts": info.pts[slice(*segment.halo)],
+        **segment_columns(title.video, info, segment.core, segment.halo, segment.shot),
         "anchor": np.asarray(people[0] if people else [math.nan] * 4, np.float32),
         "others": (),
         "meta": "",

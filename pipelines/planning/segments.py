@@ -1,9 +1,10 @@
-"""Cutting shots into segments, and a segment's halo."""
+"""Cutting shots into segments, a segment's halo, and the columns that follow from both."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -44,3 +45,31 @@ def cut_segments(
 def halo_range(core: Range, shot: Range, halo: tuple[int, int]) -> Range:
     """Frames to decode for a core: grown by the halo, inside the shot (and so inside the title)."""
     return max(shot[0], core[0] - halo[0]), min(shot[1], core[1] + halo[1])
+
+
+def segment_columns(video: str, info: VideoInfo, core: Range, halo: Range, shot: Range) -> dict[str, Any]:
+    """Columns of the plan (`operators.segment.PLAN`) that follow from the frames of a segment.
+
+    Args:
+        video: fsspec URL of the video.
+        info: of the video.
+        core: frames of the segment.
+        halo: frames to decode, as of `halo_range`.
+        shot: frames of the shot that it lies in.
+    """
+    return {
+        "video": video,
+        "frame_width": info.width,
+        "frame_height": info.height,
+        "start": core[0],
+        "stop": core[1],
+        "halo_start": halo[0],
+        "halo_stop": halo[1],
+        "shot_start": shot[0],
+        "shot_stop": shot[1],
+        "n_frames": info.n_frames,
+        "time_base_num": info.time_base.numerator,
+        "time_base_den": info.time_base.denominator,
+        "out_origin": int(info.pts[0]),
+        "pts": info.pts[slice(*halo)],
+    }

@@ -18,9 +18,6 @@ from pipelines.planning.shots import Looked, look_through
 from pipelines.state.content_keys import content_key, shot_ingredients
 from pipelines.state.run_directory import read_checksummed, write_checksummed
 
-#: Box of a person's face in a shot, float32[4]; None: the person is not seen.
-Anchor = np.ndarray | None
-
 
 def shots_and_anchors(
     context: PlanContext, title: Title, info: VideoInfo, heartbeats: Heartbeats, rejected: list[str]

@@ -56,6 +56,17 @@ class Looked:
     samples: list[int] = dataclasses.field(default_factory=list)
 
 
+def looked_through(url: str, info: VideoInfo, cuts: bool = True, faces: Sequence[str] = ()) -> Looked:
+    """Run `look_through` to its end; arguments, result and errors as there."""
+    looking = look_through(url, info, cuts, faces)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as ended:
+            found: Looked = ended.value
+            return found
+
+
 def look_through(
     url: str, info: VideoInfo, cuts: bool = True, faces: Sequence[str] = ()
 ) -> Generator[int, None, Looked]:

@@ -50,9 +50,9 @@ def shared_faces(dub: Dub, shots: Sequence[Sequence[Seen]]) -> list[str]:
         shots: those who are seen in each (`people_in`).
     """
     notes = []
+    boxes = [dict(people) for people in shots]
     for number, second in enumerate(dub.speakers):
         for first in dub.speakers[:number]:
-            boxes = [dict(people) for people in shots]
             same = sum(
                 first.face in seen
                 and second.face in seen

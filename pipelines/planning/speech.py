@@ -14,9 +14,8 @@ from operators.media.probe import VideoInfo
 from operators.storage.errors import SilentAudioError
 from operators.storage.files import kept_by_file
 from pipelines.manifest.titles import Dub
+from pipelines.planning.stretches import MUCH
 
-#: Seconds by which a speech and its video may differ without a note.
-MUCH = 0.25
 #: Samples per second at which speech is looked through.
 SPEECH_RATE = 16000
 
@@ -47,7 +46,7 @@ def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
     for url in dub.speeches:
         limits.check_file(url)
         found[url] = _listen(url, limits)
-    heard = dub.spoken if dub.mixed else (dub.speech,)
+    heard = dub.heard
     if not any(is_audible(found[url][1]) for url in heard):
         if len(heard) > 1:
             names = ", ".join(dict.fromkeys(heard))
@@ -89,10 +88,10 @@ def length_notes(dub: Dub, speeches: Speeches, info: VideoInfo) -> list[str]:
     told = f"the speech{f' {longest}' if len(speeches.lengths) > 1 else ''}"
     notes = []
     if dub.length in ("keep", "trim") and difference > MUCH:
-        kept = "" if dub.ranges or dub.exclude else "; length freeze, loop or pingpong keeps all of it"
+        kept = "" if dub.partial else "; length freeze, loop or pingpong keeps all of it"
         notes.append(f"{told} is {difference:.1f} s longer than the video and is cut{kept}")
     if dub.length == "keep" and difference < -MUCH:
-        trim = "" if dub.ranges or dub.exclude else " (--length trim would end the video there)"
+        trim = "" if dub.partial else " (--length trim would end the video there)"
         notes.append(
             f"{told} ends {-difference:.1f} s before the video; from there the video keeps its own mouth{trim}"
         )

@@ -11,7 +11,7 @@ from operators.numeric.masks import runs, smoothstep
 from pipelines.manifest.ranges import Moment, Ranges, moment
 from pipelines.manifest.titles import Dub
 
-#: Seconds by which a range may end behind its video without a note.
+#: Seconds by which a range may end behind its video, or a speech differ from it, without a note.
 MUCH = 0.25
 
 
@@ -32,7 +32,7 @@ def dubbed_frames(dub: Dub, video: str, info: VideoInfo) -> np.ndarray | None:
         RangeError: a range begins behind the end of the video, ends before it starts or has a time code that counts more frames than
             a second has, or nothing is left.
     """
-    if not dub.ranges and not dub.exclude:
+    if not dub.partial:
         return None
     inside = np.full(info.n_frames, not dub.ranges)
     for start, stop in _frames(dub.ranges, "ranges", video, info):

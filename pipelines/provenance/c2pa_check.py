@@ -194,19 +194,20 @@ def sidecar_of(url: str) -> Iterator[Path | None]:
     """Give the path of the manifest beside a file, None where there is none.
 
     Raises:
-        ManifestError: it is too large.
+        ManifestError: it is no file, empty or too large.
     """
     name = sidecar_name(url)
     if "?" in url or not exists(name):
         yield None
         return
     fs, path = filesystem(name)
-    if not fs.isfile(path):  # a pipe or a device would never end
+    about = fs.info(path)
+    if about["type"] != "file":  # a pipe or a device would never end
         raise ManifestError("what lies beside it under the name of its manifest is no file: not read")
-    size = int(fs.info(path).get("size") or 0)
-    if not size:
+    size = about.get("size")  # None: a server that does not say
+    if size == 0:
         raise ManifestError("the manifest beside it is an empty file")
-    if size > MAX_SIDECAR:
+    if size is not None and size > MAX_SIDECAR:
         raise ManifestError(
             f"the manifest beside it is {size >> 20} MiB large, more than {MAX_SIDECAR >> 20}: not read"
         )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from operators.faces.backend import make_backend
+from operators.faces.backend import FaceBackend, make_backend
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.storage.errors import MediaError
@@ -28,6 +29,9 @@ from pipelines.provenance.findings import Finding
 PICTURES = 24
 #: The part of a face's box in which a dub may draw: left, top, right, bottom.
 MOUTH = (0.05, 0.40, 0.95, 1.15)
+#: Longest side of the pictures in which faces are looked for.
+LONG_SIDE = 640
+Box = tuple[int, int, int, int]
 
 
 def learned_readings(path: Path, key: MarkKey, samples: np.ndarray | None) -> list[LearnedReading]:
@@ -60,11 +64,23 @@ def _look(path: Path, whole: VideoSealLook, mouths: VideoSealLook) -> None:
     for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
         for frame in read_frames(str(path), index, index + 1):
             whole.add(frame.rgb())
-            width, height = frame.size
-            for x1, y1, x2, y2 in np.asarray(faces.detect(frame.luma())[0], float).reshape(-1, 4)[:1]:
-                left, right = (int(x1 + share * (x2 - x1)) for share in (MOUTH[0], MOUTH[2]))
-                top, bottom = (int(y1 + share * (y2 - y1)) for share in (MOUTH[1], MOUTH[3]))
-                mouths.add(frame.rgb((max(0, left), max(0, top), min(width, right), min(height, bottom))))
+            for box in mouths_of(faces, frame.luma())[:1]:
+                mouths.add(frame.rgb(box))
+
+
+def mouths_of(faces: FaceBackend, luma: np.ndarray) -> list[Box]:
+    """Boxes within a picture uint8[h, w] in which a dub of its faces may draw; faces are looked for in a small copy."""
+    height, width = luma.shape
+    scale = min(1.0, LONG_SIDE / max(width, height))
+    small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    found = []
+    for x1, y1, x2, y2 in np.asarray(faces.detect(small)[0], float).reshape(-1, 4) / scale:
+        left, right = (int(x1 + share * (x2 - x1)) for share in (MOUTH[0], MOUTH[2]))
+        top, bottom = (int(y1 + share * (y2 - y1)) for share in (MOUTH[1], MOUTH[3]))
+        box = max(0, left), max(0, top), min(width, right), min(height, bottom)
+        if box[0] < box[2] and box[1] < box[3]:
+            found.append(box)
+    return found
 
 
 def with_learned(finding: Finding, learned: Sequence[LearnedReading]) -> Finding:

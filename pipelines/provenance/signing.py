@@ -183,7 +183,7 @@ def _sign(builder: c2pa.Builder, signing: Signing, tsa: str, mime: str, source: 
 
 
 def _builder(manifest: dict[str, Any], facts: DubFacts, notes: list[str], stack: ExitStack) -> c2pa.Builder:
-    """The builder of a manifest with its ingredients: the source and the speech, with the manifests that they carry."""
+    """The builder of a manifest with its ingredients: the source and the speeches, with the manifests that they carry."""
     plain: list[dict[str, Any]] = []
     carriers: list[tuple[dict[str, Any], Carried]] = []
     for label, url in ingredients(facts).items():

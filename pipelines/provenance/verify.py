@@ -14,7 +14,7 @@ from typing import Any, Literal
 from operators.storage.files import filesystem, is_url, join, local_copy, suffix
 from operators.storage.redact import redact
 from operators.storage.retry import patience
-from operators.watermark.learned import tag_of
+from operators.watermark.learned import TAG_BITS, tag_of
 from pipelines.errors import UsageError
 from pipelines.provenance.c2pa_check import MIME, c2pa_check
 from pipelines.provenance.findings import Finding, Subject, Trust, printable
@@ -27,8 +27,6 @@ CHECKS: list[Callable[[Subject], Finding]] = [c2pa_check, watermark_check]
 State = Literal["trusted", "untrusted", "marked", "none", "empty", "bad"]
 #: The worst first.
 ORDER: tuple[State, ...] = ("bad", "empty", "none", "marked", "untrusted", "trusted")
-
-
 #: Seconds for which a storage or web server that does not answer is asked again: somebody is waiting.
 SECONDS = 8.0
 #: Folders of a run directory that hold no outputs.
@@ -105,7 +103,7 @@ class Ledger:
 
     def _named(self, one: str) -> Record | None:
         """The row of an id; of the 16 bits that AudioSeal carries, if no two rows share them."""
-        if one in self.rows or len(one) != len(tag_of(16 * "0")):
+        if one in self.rows or len(one) != TAG_BITS // 4:
             return self.rows.get(one)
         found = [
             row

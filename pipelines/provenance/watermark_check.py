@@ -20,7 +20,7 @@ from operators.watermark.picture_detector import Look, Looked, read_picture
 from operators.watermark.speech_detector import RATE, Reading, read_speech
 from pipelines.errors import UsageError
 from pipelines.provenance.findings import Finding, Subject
-from pipelines.provenance.learned_check import MOUTH, learned_readings, with_learned
+from pipelines.provenance.learned_check import Box, learned_readings, mouths_of, with_learned
 from pipelines.provenance.watermarks import read_key
 from retalk_models.registry.errors import WeightsError
 
@@ -30,8 +30,8 @@ SOUND, PICTURES = 120, 30
 SURE, LIKELY = 1e-6, 1e-2
 #: Smaller p-values than this are not told apart.
 LEAST = 1e-300
-#: Pictures a second in which faces are looked for, and the longer side of those pictures.
-FACES, LONG_SIDE = 2.0, 640
+#: Pictures a second in which faces are looked for.
+FACES = 2.0
 
 
 def watermark_check(subject: Subject) -> Finding:
@@ -142,22 +142,13 @@ def frames_with_mouths(
     path: str, start: int, stop: int, times: list[float], faces: FaceBackend
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
     """Luma of frames, uint8[h, w], their times from the first one on, and the region of mouths, float32[h, w]."""
-    import cv2
-
-    last, boxes = -1.0, np.zeros([0, 4])
+    last, boxes = -1.0, list[Box]()
     for frame in read_frames(path, start, stop):
         luma = frame.luma()
-        height, width = luma.shape
         seconds = times[frame.index] - times[start]
         if last < 0 or seconds - last >= 1 / FACES:
-            scale = min(1.0, LONG_SIDE / max(width, height))
-            small = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            found = faces.detect(small)[0]
-            boxes = np.asarray(found, float).reshape(-1, 4) / scale if len(found) else boxes
-            last = seconds
-        where = np.zeros([height, width], np.float32)
-        for x1, y1, x2, y2 in boxes:
-            left, right = (int(x1 + share * (x2 - x1)) for share in (MOUTH[0], MOUTH[2]))
-            top, bottom = (int(y1 + share * (y2 - y1)) for share in (MOUTH[1], MOUTH[3]))
-            where[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 1
+            boxes, last = mouths_of(faces, luma) or boxes, seconds
+        where = np.zeros(luma.shape, np.float32)
+        for left, top, right, bottom in boxes:
+            where[top:bottom, left:right] = 1
         yield luma, seconds, where

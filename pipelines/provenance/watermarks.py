@@ -8,7 +8,7 @@ import importlib.util
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,13 @@ def _make(path: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def check_learned(names: Sequence[Any]) -> None:
+def check_learned(names: Iterable[str]) -> None:
     """Look for the package and the model files of learned marks.
 
     Raises:
         UsageError: some are missing.
     """
-    for name in FILES.keys() & set(names):
+    for name in names:
         try:
             check_files([FILES[name][0]])
         except WeightsError as problem:
@@ -127,14 +127,14 @@ def watermarked(
         return list(titles)
     last, asked = engine.stages[-1], {"mode": config.mode, "strength": config.strength, "key": key.name}
     # Entries for what is not the usual way only: dubs that are done keep their keys.
-    learned = {name: getattr(config, name) for name in ("speech", "picture")}
-    asked |= {name: value for name, value in learned.items() if value != "builtin"}
-    check_learned(list(asked.values()))
+    learned = {name: mark for name in ("speech", "picture") if (mark := getattr(config, name)) != "builtin"}
+    check_learned(learned.values())
+    asked |= learned
     options: dict[str, dict[str, Any]] = {}
     if "watermark" in type(last.options).__dataclass_fields__:
         values = {f"watermark_{name}": asked[name] for name in ("strength", "key")}
-        if config.picture != "builtin":
-            values["watermark_by"] = config.picture
+        if "picture" in learned:
+            values["watermark_by"] = learned["picture"]
         options = engine.check_overrides({last.name: {"watermark": config.mode, **values}}, "watermark")
     elif config.mode == "frame":
         raise UsageError(f"watermark frame: engine {engine.name} encodes without marks; use on or off")

@@ -15,12 +15,14 @@ import numpy as np
 from operators.evaluation.contact_sheet import stack, strip
 from operators.faces.people import Person
 from operators.faces.stage import DetectFaces
-from operators.media.container import open_input
+from operators.media.audio import has_sound
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.storage.redact import redact
-from pipelines.planning.shots import Looked, look_through
+from pipelines.manifest.titles import SPEAKING
+from pipelines.planning.segments import halo_range, segment_columns
+from pipelines.planning.shots import Looked, looked_through
 from pipelines.planning.speakers import MOST_SPEAKING
 from pipelines.planning.turns import turns_in
 
@@ -75,7 +77,7 @@ def list_faces(
     """
     info = probe_video(video)
     step("looking for shots and faces")
-    looked = _finished(look_through(video, info, faces=["speaking"]))
+    looked = looked_through(video, info, faces=[SPEAKING])
     spans = _by_person(looked)
     order = sorted(spans, key=lambda who: -sum(_seconds(info, looked, shot, one) for shot, one in spans[who]))
     members = [_member(number, spans[who], looked, info) for number, who in enumerate(order, 1)]
@@ -88,7 +90,7 @@ def list_faces(
         sheet.append(strip(pictures, HEIGHT))
     _write(folder / "faces.jpg", stack(sheet))
     found: dict[str, Any] = {"video": redact(video), "seconds": round(float(info.duration), 3)}
-    if speaking and _has_sound(video):
+    if speaking and has_sound(video):
         step("following lips")
         talked, rest = _speaking(video, info, looked)
         for member, who in zip(members, order, strict=True):
@@ -98,15 +100,6 @@ def list_faces(
     (folder / "faces.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / "index.html").write_text(_page(found), "utf-8")
     return found
-
-
-def _finished(looking: Any) -> Looked:
-    while True:
-        try:
-            next(looking)
-        except StopIteration as ended:
-            found: Looked = ended.value
-            return found
 
 
 def _by_person(looked: Looked) -> dict[int, list[tuple[int, Person]]]:
@@ -167,33 +160,23 @@ def _write(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _has_sound(video: str) -> bool:
-    with open_input(video) as container:
-        return bool(container.streams.audio)
-
-
 def _speaking(video: str, info: VideoInfo, looked: Looked) -> tuple[dict[int, float], dict[str, float]]:
     """Seconds in which each person speaks, and those in which nobody does or it cannot be said who."""
     stage = DetectFaces()
     stage.setup("cpu")
-    before, after = stage.halo(stage.options)
+    halo = stage.halo(stage.options)
     talked: dict[int, float] = {}
     rest = {"seconds": 0.0}
     for shot, (first, last) in enumerate(looked.shots):
         people = sorted(looked.people[shot], key=lambda one: -float(one[1][2] - one[1][0]))[:MOST_SPEAKING]
         for start in range(first, last, LONGEST):
             stop = min(start + LONGEST, last)
-            rows = [
-                _row(
-                    video,
-                    info,
-                    (start, stop),
-                    (max(first, start - before), min(last, stop + after)),
-                    (first, last),
-                    box,
-                )
-                for _, box in people
-            ]
+            core, shown = (start, stop), (first, last)
+            row = {
+                **{"segment_id": "", "title": "", "options": ""},
+                **segment_columns(video, info, core, halo_range(core, shown, halo), shown),
+            }
+            rows = [{**row, "anchor": np.asarray(box, np.float32)} for _, box in people]
             columns = [{**row, **stage.process(Segment(row))} for row in rows]
             length = _length(info, start, stop)
             if not columns:
@@ -205,37 +188,6 @@ def _speaking(video: str, info: VideoInfo, looked: Looked) -> tuple[dict[int, fl
                 talked[who] = talked.get(who, 0.0) + float(share) * length
             rest["seconds"] += float((~inner.any(0)).mean()) * length
     return talked, rest
-
-
-def _row(
-    video: str,
-    info: VideoInfo,
-    core: tuple[int, int],
-    halo: tuple[int, int],
-    shot: tuple[int, int],
-    box: np.ndarray,
-) -> dict[str, Any]:
-    """Columns of the plan (`operators.segment.PLAN`) that finding faces and turns look at."""
-    return {
-        "segment_id": "",
-        "title": "",
-        "video": video,
-        "options": "",
-        "frame_width": info.width,
-        "frame_height": info.height,
-        "n_frames": info.n_frames,
-        "start": core[0],
-        "stop": core[1],
-        "halo_start": halo[0],
-        "halo_stop": halo[1],
-        "shot_start": shot[0],
-        "shot_stop": shot[1],
-        "time_base_num": info.time_base.numerator,
-        "time_base_den": info.time_base.denominator,
-        "out_origin": int(info.pts[0]),
-        "pts": info.pts[slice(*halo)],
-        "anchor": np.asarray(box, np.float32),
-    }
 
 
 def _page(found: dict[str, Any]) -> str:

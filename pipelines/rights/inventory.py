@@ -20,7 +20,15 @@ from pipelines.rights.packages import (
     native_libraries,
     packages,
 )
-from pipelines.rights.parts import Uses, metric_uses, planning_uses, stage_uses, terms_of, uses_of
+from pipelines.rights.parts import (
+    Uses,
+    metric_uses,
+    planning_uses,
+    speech_mark_uses,
+    stage_uses,
+    terms_of,
+    uses_of,
+)
 from pipelines.state.content_keys import content_key, model_digests
 from pipelines.state.ownership import require_run_metadata
 from pipelines.state.run_directory import Record, RunDirectory
@@ -261,7 +269,12 @@ def _uses_of_record(engine: Engine, record: Record) -> Uses:
     checked = engine.check_overrides(known, "the record")
     places = [SHIPPED[row["name"]] for row in record.get("metrics") or () if row["name"] in SHIPPED]
     found = Uses()
-    for part in (stage_uses(engine, [checked]), planning_uses(engine.config), metric_uses(places)):
+    for part in (
+        stage_uses(engine, [checked]),
+        planning_uses(engine.config),
+        metric_uses(places),
+        speech_mark_uses(made.get("watermark") or {}),
+    ):
         _merge(found, part)
     return found
 

@@ -22,6 +22,7 @@ from pipelines.rights.parts import (
     metric_uses,
     planning_uses,
     problem_of,
+    speech_mark_uses,
     stage_models,
     stage_uses,
     terms_of,
@@ -227,3 +228,4 @@ def _of_title(engine: Engine, title: Title) -> Iterable[tuple[str, Uses]]:
     yield title.id, planning_uses(engine.config, [title])
     for dub in title.dubs:
         yield label(title.id, dub.dub), stage_uses(engine, [dub.options])
+        yield label(title.id, dub.dub), speech_mark_uses(dub.watermark)

@@ -10,7 +10,7 @@ from operators.evaluation.mouth_probe import MODELS as PROBE_MODELS
 from operators.faces.dlib_backend import DETECTOR
 from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.identity import MODEL as PERSON_MODEL
-from operators.watermark.learned import FILES
+from operators.watermark.learned import AUDIOSEAL, FILES
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine, StageSpec
 from pipelines.engine.metrics import load_metric
@@ -22,6 +22,7 @@ from retalk_models.registry.catalog import ModelFile, is_clean, load_catalog
 LABEL_FONTS = "retalk/label-fonts"
 #: Users of models that are no stage and no metric.
 SEARCH, WATCH, PERSON = "the search for faces", "the measures of the mouth", "face pictures"
+SPEECH_MARK = "the mark of the speech"
 #: A run's models by name, each with what uses it.
 Uses = dict[str, list[str]]
 
@@ -53,10 +54,15 @@ def planning_uses(config: EngineConfig, titles: Iterable[Title] = ()) -> Uses:
     found: Uses = {}
     if config.find_faces:
         _add(found, DETECTOR, SEARCH)
-        if any(is_picture(title.face) for title in titles):
+        if any(is_picture(face) for title in titles for face in title.faces):
             for name in (*DLIB_MODELS, PERSON_MODEL):
                 _add(found, name, PERSON)
     return found
+
+
+def speech_mark_uses(watermark: Mapping[str, Any]) -> Uses:
+    """Models of the mark that a dub's speech gets; `watermark` as of `pipelines.manifest.titles.Dub`."""
+    return {FILES[AUDIOSEAL][0]: [SPEECH_MARK]} if watermark.get("speech") == AUDIOSEAL else {}
 
 
 def metric_uses(places: Iterable[str] | None) -> Uses:

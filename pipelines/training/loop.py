@@ -13,13 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from operators.storage.files import join
 from pipelines.errors import UsageError
-from pipelines.training.agreement import anywhere, first_says, means, place
+from pipelines.training.agreement import anywhere, first_says, means, place, wait
 from pipelines.training.batches import Items, batches
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, differences
@@ -249,8 +248,7 @@ class Trainer:
         if self.rank == 0:
             self.checkpoints.write(self.step, self.state())
             self.log.write()
-        if self.world > 1:
-            dist.barrier()
+        wait()
 
     def averaged(self) -> Networks:
         """The networks with the averaged weights of the generator, in eval mode."""

@@ -177,14 +177,13 @@ def use_winograd(module: nn.Module) -> None:
     """`layers.winograd` for the 3x3 convolutions that do not shrink."""
     for layer in module.modules():
         modulated = isinstance(layer, ModulatedConv2d) and layer.weight.shape[3:] == (3, 3)
-        plain = type(layer) is nn.Conv2d and (layer.kernel_size, layer.stride, layer.groups) == (
-            (3, 3),
-            (1, 1),
-            1,
-        )
+        plain = type(layer) is nn.Conv2d and (
+            *(layer.kernel_size, layer.stride),
+            *(layer.dilation, layer.groups),
+        ) == ((3, 3), (1, 1), (1, 1), 1)
         if modulated or plain:
             winograd.enable(layer)
-        if plain and layer.padding_mode == "zeros":
+        if plain and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
             layer.__class__ = winograd.WinogradConv2d  # where it is called as a module
 
 

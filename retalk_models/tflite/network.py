@@ -125,7 +125,7 @@ class TFLiteNetwork(nn.Module):
         name = self._buffer(weight.contiguous(memory_format=torch.channels_last))
         stride = (op.options["stride_h"], op.options["stride_w"])
         size = (weight.shape[2], weight.shape[3])
-        same, activation = not op.options["valid"], ACTIVATIONS[op.options["activation"]]
+        same, activation = not op.options["valid"], _activation(op)
 
         def run(values: dict[int, Tensor]) -> None:
             x = values[source].permute(0, 3, 1, 2)
@@ -135,18 +135,18 @@ class TFLiteNetwork(nn.Module):
             y = F.conv2d(
                 x, getattr(self, name), getattr(self, bias) if bias else None, stride, padding, 1, groups
             )
-            values[target] = (y if activation is None else activation(y)).permute(0, 2, 3, 1)
+            values[target] = activation(y).permute(0, 2, 3, 1)
 
         return run
 
     def _pointwise(self, op: Operator, weight: str, bias: str) -> Step:
         """A convolution of single pixels is a matrix product, for which torch needs no other layout."""
         source, target = op.inputs[0], op.outputs[0]
-        activation = ACTIVATIONS[op.options["activation"]]
+        activation = _activation(op)
 
         def run(values: dict[int, Tensor]) -> None:
             y = F.linear(values[source], getattr(self, weight), getattr(self, bias) if bias else None)
-            values[target] = y if activation is None else activation(y)
+            values[target] = activation(y)
 
         return run
 
@@ -167,27 +167,27 @@ class TFLiteNetwork(nn.Module):
         left, right = op.inputs
         target = op.outputs[0]
         function = BINARY.get(op.kind)
-        activation = ACTIVATIONS[op.options.get("activation", 0)]
+        activation = _activation(op)
 
         def run(values: dict[int, Tensor]) -> None:
             a = getattr(self, names[0]) if names[0] else values[left]
             b = getattr(self, names[1]) if names[1] else values[right]
             y = torch.square(a - b) if function is None else function(a, b)
-            values[target] = y if activation is None else activation(y)
+            values[target] = activation(y)
 
         return run
 
     def _pool(self, op: Operator) -> Step:
         source, target, options = op.inputs[0], op.outputs[0], op.options
         size = (options["filter_h"], options["filter_w"])
-        stride = (options["stride_h"], options["stride_w"])
+        stride, activation = (options["stride_h"], options["stride_w"]), _activation(op)
 
         def run(values: dict[int, Tensor]) -> None:
             x = values[source].permute(0, 3, 1, 2)
             if not options["valid"]:
                 x, padding = _padded(x, size, stride, -torch.inf)
                 assert padding == (0, 0)
-            values[target] = F.max_pool2d(x, size, stride).permute(0, 2, 3, 1)
+            values[target] = activation(F.max_pool2d(x, size, stride)).permute(0, 2, 3, 1)
 
         return run
 
@@ -267,7 +267,7 @@ class TFLiteNetwork(nn.Module):
 
     def _concatenate(self, op: Operator) -> Step:
         names = [self._buffer(self._constants[n]) if n in self._constants else "" for n in op.inputs]
-        target, axis = op.outputs[0], op.options["axis"]
+        target, axis, activation = op.outputs[0], op.options["axis"], _activation(op)
 
         def run(values: dict[int, Tensor]) -> None:
             parts = [
@@ -275,7 +275,7 @@ class TFLiteNetwork(nn.Module):
             ]
             count = max(len(part) for part in parts)
             parts = [part.expand(count, *part.shape[1:]) if len(part) != count else part for part in parts]
-            values[target] = torch.cat(parts, axis)
+            values[target] = activation(torch.cat(parts, axis))
 
         return run
 
@@ -291,6 +291,22 @@ _SHAPES: dict[str, Callable[[TFLiteNetwork, Operator], Step]] = {
     "STRIDED_SLICE": TFLiteNetwork._slice,
     "CONCATENATION": TFLiteNetwork._concatenate,
 }
+
+
+def _activation(op: Operator) -> Callable[[Tensor], Tensor]:
+    """The activation that is fused into an operator.
+
+    Raises:
+        ValueError: it is none that is known.
+    """
+    number = op.options.get("activation", 0)
+    if number not in ACTIVATIONS:
+        raise ValueError(f"{op.kind} with activation {number} is not supported")
+    return ACTIVATIONS[number] or _unchanged
+
+
+def _unchanged(value: Tensor) -> Tensor:
+    return value
 
 
 def _nothing(values: dict[int, Tensor]) -> None:

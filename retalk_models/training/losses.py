@@ -99,10 +99,9 @@ def sync_of_pairs(agreement: Tensor) -> Tensor:
     Args:
         agreement: (B, K, K) 0..1, picture i with sound k; they belong together where i = k. K is 2 or more.
     """
-    wanted = torch.eye(agreement.shape[-1], device=agreement.device).expand_as(agreement)
-    right = wanted.bool()
-    both = sync(agreement[right], wanted[right]) + sync(agreement[~right], wanted[~right])
-    return both / 2
+    right = torch.eye(agreement.shape[-1], dtype=torch.bool, device=agreement.device).expand_as(agreement)
+    own, other = agreement[right], agreement[~right]
+    return (sync(own, torch.ones_like(own)) + sync(other, torch.zeros_like(other))) / 2
 
 
 def matching(agreement: Tensor, sharpness: float) -> Tensor:

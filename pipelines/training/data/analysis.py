@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,8 +17,8 @@ from operators.media.probe import VideoInfo, probe_video
 from operators.retalk.mel import SAMPLE_RATE
 from operators.segment import Segment
 from operators.threads import single_thread
-from pipelines.planning.segments import halo_range
-from pipelines.planning.shots import look_through
+from pipelines.planning.segments import halo_range, segment_columns
+from pipelines.planning.shots import looked_through
 from pipelines.training.data.schema import COEFFICIENTS
 from pipelines.training.data.sources import Source
 from pipelines.training.data.store import Settings
@@ -111,7 +110,7 @@ class Analyst:
         sound_url = source.sound or source.url
         sound = load_audio(sound_url, SAMPLE_RATE)
         check_audible(sound, sound_url)
-        looked = _finished(look_through(source.url, info, faces=["largest"]))
+        looked = looked_through(source.url, info, faces=["largest"])
         found, faceless = [], 0.0
         largest = zip(looked.shots, looked.anchors["largest"], strict=True)
         for number, ((start, stop), anchor) in enumerate(largest):
@@ -128,14 +127,19 @@ class Analyst:
         parts = []
         count = max(1, -(-(shot[1] - shot[0]) // SEGMENT))
         edges = np.linspace(shot[0], shot[1], count + 1).round().astype(int).tolist()
+        stages = [self._detect, *([] if self._recon is None else [self._recon])]
+        halos = [stage.halo(stage.options) for stage in stages]
+        halo = sum(before for before, _ in halos), sum(after for _, after in halos)
         for core in itertools.pairwise(edges):
-            row = _row(source, info, number, core, shot, anchor)
-            halos = [self._detect.halo(self._detect.options)]
-            if self._recon is not None:
-                halos.append(self._recon.halo(self._recon.options))
-            halo = sum(before for before, _ in halos), sum(after for _, after in halos)
-            low, high = halo_range(core, shot, halo)
-            row |= {"halo_start": low, "halo_stop": high, "pts": info.pts[low:high]}
+            columns = segment_columns(source.url, info, core, halo_range(core, shot, halo), shot)
+            low = columns["halo_start"]
+            row = {
+                "segment_id": f"{source.name}/{number}",
+                "title": source.name,
+                "options": "",
+                **columns,
+                "anchor": anchor,
+            }
             row |= self._detect.process(Segment(row))
             if self._recon is not None:
                 row |= self._recon.process(Segment(row))
@@ -181,32 +185,3 @@ def _detection(landmarks: np.ndarray) -> np.ndarray:
     box = bounding_box(landmarks).astype(np.float64)
     margin = BOX_MARGIN * (box[2:] - box[:2])
     return np.concatenate([box[:2] - margin, box[2:] + margin, [1.0]])[None]
-
-
-def _row(
-    source: Source, info: VideoInfo, number: int, core: tuple[int, int], shot: tuple[int, int], anchor: Any
-) -> dict[str, Any]:
-    """Columns of the plan (`operators.segment.PLAN`) that stages of the analysis look at."""
-    return {
-        "segment_id": f"{source.name}/{number}",
-        "title": source.name,
-        "video": source.url,
-        "options": "",
-        "frame_width": info.width,
-        "frame_height": info.height,
-        "n_frames": info.n_frames,
-        "start": core[0],
-        "stop": core[1],
-        "shot_start": shot[0],
-        "shot_stop": shot[1],
-        "anchor": anchor,
-    }
-
-
-def _finished(steps: Generator[Any, None, Result]) -> Result:
-    """Run a generator to its end, and return its value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]

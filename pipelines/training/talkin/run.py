@@ -48,7 +48,7 @@ def train(
     Raises:
         UsageError: the data set cannot be used, the folder holds another run, or the loss is not finite for long.
     """
-    wanted = {"config": plain(config), "data": data}
+    wanted = _about(config, data)
     with RunLock(url):
         there = read_json(join(url, "run.json"))
         if there is not None and not resume:
@@ -62,6 +62,11 @@ def train(
         about = {"config": config, "data": data, "url": url, "resume": resume, "device": device}
         on_ray(_ray_worker, about, url, workers, device.startswith("cuda"))
         return dict(read_json(join(url, "figures.json"))["figures"])  # type: ignore[index]
+
+
+def _about(config: TalkinConfig, data: str) -> dict[str, Any]:
+    """The content of ``run.json``."""
+    return {"config": plain(config), "data": data}
 
 
 def _ray_worker(about: dict[str, Any]) -> None:
@@ -84,7 +89,7 @@ def _work(
     """Train as one worker, of several where torch's process group says so; the first writes and returns the figures."""
     training = Training(config, data, url, device, say)
     if training.rank == 0:
-        write_text(join(url, "run.json"), json.dumps({"config": plain(config), "data": data}, indent=1))
+        write_text(join(url, "run.json"), json.dumps(_about(config, data), indent=1))
     if resume and training.resume():
         training.say(f"goes on at step {training.state.step} of {PHASES[min(training.state.phase, 1)]}")
     _run(training, config, training.say)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from operators.media.audio import audio_blocks
 from operators.media.mixing import envelope, write_mix
@@ -65,6 +66,17 @@ def test_a_sum_beyond_full_scale_is_limited_with_a_note(tmp_path: Path) -> None:
     (note,) = write_mix(str(tmp_path / "mix.wav"), loud)
     assert "limited" in note
     assert np.abs(read(tmp_path / "mix.wav")).max() < 1
+
+
+def test_damaged_samples_of_a_part_are_told(tmp_path: Path) -> None:
+    samples = np.full(RATE, 0.1, np.float32)
+    samples[100:103] = np.nan
+    one, two = str(tmp_path / "one.wav"), str(tmp_path / "two.wav")
+    wavfile.write(one, RATE, samples)
+    wavfile.write(two, RATE, np.full(RATE, 0.1, np.float32))
+    (note,) = write_mix(str(tmp_path / "mix.wav"), [one, two])
+    assert note.startswith(f"{one}: damaged samples")
+    assert note.endswith("3 of them")
 
 
 def test_spans_that_touch_are_one() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from operators.media.reader import read_frames
 from operators.retalk.blend_stage import BlendOptions, BlendStage
 from operators.segment import Segment
+from tests.operators.output_rows import output_row
 from tests.pipelines.conftest import make_video
 
 BOXES = [(16, 16, 64, 64), (112, 32, 160, 80)]
@@ -19,14 +20,7 @@ def person(
     video: Path, box: tuple[int, int, int, int], colour: tuple[int, int, int], strength: float
 ) -> dict[str, Any]:
     return {
-        "video": str(video),
-        "options": "",
-        "start": 0,
-        "stop": 3,
-        "source": np.arange(3),
-        "out_pts": np.arange(3) * 100,
-        "target": str(video.with_name("out.mp4")),
-        "face_boxes": np.tile(np.array(box, np.int64), (3, 1)),
+        **output_row(video, np.tile(np.array(box, np.int64), (3, 1))),
         "strength": np.full(3, strength, np.float32),
         "face": np.full((3, 384, 384, 3), colour, np.uint8),
         "mask": np.full((3, 384, 384), 255, np.uint8),

@@ -29,9 +29,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         counter.clear()
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_everything_passes_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setenv(VARIABLE, Faults(rate=0.5, seed=seed).variable())
+def test_everything_passes_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(6):
+        monkeypatch.setenv(VARIABLE, Faults(rate=0.5, seed=seed).variable())
+        (tmp_path / str(seed)).mkdir()
+        check_everything_passes(tmp_path / str(seed))
+    assert sum(FaultyFileSystem.counts.values()) > 120
+    # Which calls fail hangs on the folder's name: of any kind some do, among so many.
+    assert {"info", "open", "read", "write"} <= FaultyFileSystem.counts.keys()
+
+
+def check_everything_passes(tmp_path: Path) -> None:
     root = f"faulty://{tmp_path}"
     names = [f"deep/{n}.bin" for n in range(8)]
     for name in names:
@@ -51,8 +59,6 @@ def test_everything_passes_in_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
     fs.rm_file(f"{tmp_path}/{names[0]}")
     assert not (tmp_path / names[0]).exists()
     assert not temporary_files(tmp_path)
-    assert sum(FaultyFileSystem.counts.values()) > 20
-    assert {"info", "open", "read", "write"} <= FaultyFileSystem.counts.keys()
 
 
 def test_media_is_read_through_broken_connections(tmp_path: Path) -> None:

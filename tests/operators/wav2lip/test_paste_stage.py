@@ -10,19 +10,13 @@ import numpy as np
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.wav2lip.paste_stage import PasteOptions, PasteStage
+from tests.operators.output_rows import output_row
 from tests.pipelines.conftest import make_video
 
 
 def person(video: Path, left: int, colour: tuple[int, int, int]) -> dict[str, Any]:
     return {
-        "video": str(video),
-        "options": "",
-        "start": 0,
-        "stop": 3,
-        "source": np.arange(3),
-        "out_pts": np.arange(3) * 100,
-        "target": str(video.with_name("out.mp4")),
-        "face_boxes": np.tile(np.array((left, 16, left + 48, 64), np.int64), (3, 1)),
+        **output_row(video, np.tile(np.array((left, 16, left + 48, 64), np.int64), (3, 1))),
         "speaks": np.array([True, False, True]),
         "face": np.full((3, 96, 96, 3), colour, np.uint8),
     }

@@ -90,6 +90,22 @@ def test_one_line_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["v.mp4", "s.wav", "-o", "o.mp4", "--language", "deu"],
+        ["v.mp4", "--language", "deu", "s.wav", "-o", "o.mp4"],
+        ["-o", "o.mp4", "v.mp4", "--language", "deu", "s.wav"],
+        ["--language", "deu", "-o", "o.mp4", "v.mp4", "s.wav"],
+    ],
+)
+def test_options_may_stand_between_video_and_speech(words: list[str]) -> None:
+    found = cli.parser().parse_args(["dub", *words])
+    assert (found.video, found.speech, found.output, found.language) == ("v.mp4", "s.wav", "o.mp4", "deu")
+    stems = cli.parser().parse_args(["dub", "v.mp4", "--speaker", "left=a.wav", "-o", "o.mp4"])
+    assert (stems.video, stems.speech) == ("v.mp4", None)
+
+
 def test_a_value_that_looks_like_an_option_is_no_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(["run", "--", "--manifst"], capsys)[0] == "retalk run: missing: -o/--output"
 

@@ -347,6 +347,8 @@ def test_what_stops_the_run(rows: list[dict[str, Any]], message: str) -> None:
             {"id": "x", "video": "a\tb.mp4", "speech": "s"},
             "video: 'a\\tb.mp4' holds a control character; rename the file",
         ),
+        ({"id": "x", "video": "v", "speech": "s", "audio": ["keep"]}, "audio: must be a text, got ['keep']"),
+        ({"id": "x", "video": "v", "speech": "s", "codec": {}}, "codec: "),
         ({"id": "x", "video": "v", "dubs": []}, "dubs: must be a list of {language, speech, output}"),
         (
             {"id": "x", "video": "v", "dubs": [{"language": "de", "speech": "s"}] * 2},

@@ -58,12 +58,12 @@ def row_of(sound: str, people: list[dict[str, Any]], dub: DubTask | None = None)
 
 @pytest.fixture(scope="module")
 def people(sound: str) -> list[dict[str, Any]]:
-    """Somebody who talks about something else, and one who speaks."""
+    """Somebody whose mouth is shut where the voice is loud, and one who speaks."""
     samples = load_audio(sound)
     track = predict_mouth(samples)
     times = np.arange(int(len(samples) / 16000 * RATE)) / RATE
     opening = 0.1 + 0.04 * sample_track(track.opening, times)
-    return [faces(np.maximum(one, 0.01)) for one in (opening[::-1], opening)]
+    return [faces(np.maximum(one, 0.01)) for one in (0.24 - opening, opening)]
 
 
 def test_new_words_go_to_the_mouth_that_had_the_old_ones(sound: str, people: list[dict[str, Any]]) -> None:
@@ -78,6 +78,23 @@ def test_new_words_go_to_the_mouth_that_had_the_old_ones(sound: str, people: lis
     (both,) = fan_out(row_of(sound, people, DubTask("de", "new.wav", {}, [part], speakers)))
     assert both["gate"].all()
     assert both["others"][0]["gate"].all()
+
+
+def test_dubs_with_speakers_of_their_own_do_not_disturb_the_turns(
+    sound: str, people: list[dict[str, Any]]
+) -> None:
+    """The person who speaks stands in the row once more, because another dub names them."""
+    count = len(people[0]["valid"])
+    part = OutputSegmentTask(0, "key", 0, 1, count, 0, offset=0)
+    named = DubTask("en", "en.wav", {}, [part], [SpeakerTask(0, 0, "en.wav")])
+    everybody = [SpeakerTask(0, 1, "new.wav"), SpeakerTask(0, 2, "new.wav")]
+    speaking = DubTask("de", "new.wav", {}, [part], everybody, True)
+    row = row_of(sound, [people[1], *people])
+    first, second = fan_out({**row, "dubs": encode([named, speaking])})
+    assert first["gate"].all()
+    assert not first["meta"]
+    assert (second["gate"] == 1).mean() > 0.8
+    assert second["landmarks"] is people[1]["landmarks"]
 
 
 def test_silence_and_voices_of_others_move_no_mouth(

@@ -152,6 +152,10 @@ def test_versions_and_digests_are_those_of_the_record(footage: Path, tmp_path: P
     (weights,) = (model for model in found.models if model.name == "LNet.pth")
     assert weights.sha256 == "ab" * 32
     valid(as_cyclonedx(found))
+    learned = {**record["ingredients"]["watermark"], "speech": "audioseal"}
+    found = rewritten(tmp_path, weights={}, watermark=learned)
+    (seal,) = (model for model in found.models if model.name == "audioseal_generator_base.pth")
+    assert (seal.used_by, seal.commercial) == (("the mark of the speech",), "yes")
 
 
 def test_an_engine_that_is_gone_is_said(footage: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from pipelines.training.frozen import Sources
 from pipelines.training.loop import Trainer, TrainingError
 from tests.pipelines.training.made import TINY, made_set
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[3]
 NARROW = {
     "steps": 6,
@@ -44,15 +46,6 @@ RANDOM = Sources(features="random")
 
 def narrow(**changes: Any) -> TrainingConfig:
     return TrainingConfig.model_validate({"kind": "lnet", **NARROW, **changes})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Bits depend on the number of threads; networks this small are no faster with several."""
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(kept)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from pipelines.training.talkin.config import load_config, plain
 from pipelines.training.talkin.loop import SEEN, SPOKEN, Training
 from tests.pipelines.training.made import TINY, made_set
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[4]
 #: A training of seconds.
 SMALL = [
@@ -46,15 +47,6 @@ SMALL = [
 
 #: Half the batch of `SMALL`.
 SHARED = [*SMALL, "expression.batch=3"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are slower with several threads, above all beside other work; bits depend on their number."""
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(kept)
 
 
 @pytest.fixture(scope="module")
