@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 
-from pipelines.cli.interruption import say_interrupted
+from pipelines.cli.interruption import last_line, say_interrupted
 from pipelines.errors import BROKEN, INTERRUPTED, RAY_LOST, USAGE, UsageError
 from pipelines.monitoring.supervision import Ended, end_as
 
@@ -24,7 +24,7 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.S
 def lost(args: argparse.Namespace, ended: Ended) -> int:
     """Say how a command has ended that could not say it itself, and return its exit code."""
     if ended.asked:
-        say_interrupted()
+        say_interrupted(last_line(args.command))
         code, error = INTERRUPTED, "interrupted"
     elif ended.in_ray and ended.code != -signal.SIGKILL:
         from pipelines.execution.ray_session import AGAIN

@@ -12,6 +12,8 @@ from pipelines.monitoring.supervision import SIGNALLED, SIGNALS, tell
 
 #: Last line of an interrupted command.
 RESUME = "interrupted: run the same command again to resume"
+#: Commands that go on where they were interrupted; the others begin anew.
+RESUMABLE = ("dub", "run", "eval", "train")
 
 
 class Interruption:
@@ -50,7 +52,12 @@ class Interruption:
         raise KeyboardInterrupt
 
 
-def say_interrupted(text: str = RESUME) -> None:
+def last_line(command: str) -> str:
+    """The last line of a `retalk` command that was interrupted."""
+    return RESUME if command in RESUMABLE else "interrupted"
+
+
+def say_interrupted(text: str) -> None:
     """Print the last line of an interrupted command; nobody may be there to read it (SIGHUP)."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ from pipelines.cli.endings import check_texts, lost, told
 from pipelines.cli.eval import add_parser as add_eval
 from pipelines.cli.faces import add_parser as add_faces
 from pipelines.cli.foreign_commands import add_foreign_commands
-from pipelines.cli.interruption import Interruption, say_interrupted
+from pipelines.cli.interruption import Interruption, last_line, say_interrupted
 from pipelines.cli.options import (
     add_engine_options,
     add_guards,
@@ -359,7 +359,7 @@ def _ended(args: argparse.Namespace) -> int:
             code, error = int(args.run(args) or 0), ""
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt) or interruption.asked:
-                say_interrupted()
+                say_interrupted(last_line(args.command))
                 code, error = INTERRUPTED, ""
             elif isinstance(problem, BrokenPipeError):
                 return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _init(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from pipelines.errors import UsageError
     from pipelines.monitoring.terminal import tell
+    from pipelines.provenance.credentials import readable_by_others
     from pipelines.provenance.home import CHAIN, KEY, LOCAL, ROOT, own_roots, provenance_home
 
     folder = provenance_home() / LOCAL
@@ -105,6 +107,8 @@ def _show(args: argparse.Namespace) -> int:
         "root": str(folder / ROOT),
         "earlier_roots": [str(path) for path in own_roots()[1:]],
     }
+    if readable := readable_by_others(folder / KEY, (folder / KEY).stat().st_mode):
+        tell(f"note: {folder / KEY}: {readable}; until then nothing can be signed with it", sys.stderr)
     if args.json:
         print(json.dumps(found))
         return 0

@@ -236,6 +236,13 @@ def _private_key(where: str) -> PrivateKey:
     return PrivateKey(key, name)
 
 
+def readable_by_others(path: Path, mode: int) -> str:
+    """The complaint, with what mends it, about a secret's file of this `st_mode` that others may read; else empty."""
+    if not stat.S_ISREG(mode) or not mode & 0o077:
+        return ""
+    return f"others may read it (mode {stat.S_IMODE(mode):04o}); chmod 600 {shlex.quote(str(path))}"
+
+
 def _key_bytes(where: str) -> bytes:
     name, (kind, colon, rest) = _shown(where), where.partition(":")
     if "-----BEGIN" in where:
@@ -251,10 +258,8 @@ def _key_bytes(where: str) -> bytes:
     path = Path(where).expanduser()
     try:
         mode = path.stat().st_mode
-        if stat.S_ISREG(mode) and mode & 0o077:
-            raise CredentialsError(
-                f"{name}: others may read it (mode {stat.S_IMODE(mode):04o}); chmod 600 {shlex.quote(str(path))}"
-            )
+        if readable := readable_by_others(path, mode):
+            raise CredentialsError(f"{name}: {readable}")
         with path.open("rb") as file:
             return file.read(MAX_PEM)
     except OSError as problem:

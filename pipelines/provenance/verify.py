@@ -29,6 +29,8 @@ State = Literal["trusted", "untrusted", "marked", "none", "empty", "bad"]
 ORDER: tuple[State, ...] = ("bad", "empty", "none", "marked", "untrusted", "trusted")
 #: Seconds for which a storage or web server that does not answer is asked again: somebody is waiting.
 SECONDS = 8.0
+#: Columns of the ledger's row that are told.
+ROW_COLUMNS = ("title", "dub", "output", "finished", "watermark_speech", "watermark_picture")
 #: Folders of a run directory that hold no outputs.
 WORK = ("segments", "earlier", "report", "analysis", "plans")
 
@@ -181,5 +183,5 @@ def as_json(verification: Verification) -> dict[str, Any]:
         "file": verification.file,
         "state": verification.state,
         "findings": [dataclasses.asdict(finding) for finding in verification.findings],
-        "ledger": None if row is None else {key: row[key] for key in ("title", "dub", "output", "finished")},
+        "ledger": None if row is None else {key: row.get(key) for key in ROW_COLUMNS},
     }

@@ -158,6 +158,15 @@ def test_a_new_identity_needs_force_and_keeps_the_old_root_without_its_keys(
     assert len(own_roots()) == 3
 
 
+def test_show_says_that_others_may_read_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["provenance", "init"]) == 0
+    assert main(["provenance", "show"]) == 0
+    assert "others may read it" not in capsys.readouterr().err
+    (local_identity() / KEY).chmod(0o644)
+    assert main(["provenance", "show"]) == 0
+    assert "others may read it (mode 0644); chmod 600" in capsys.readouterr().err
+
+
 def test_a_run_with_a_wrong_key_does_nothing(footage: Path, tmp_path: Path, files: dict[str, Path]) -> None:
     files[KEY].chmod(0o644)
     given = {"sign_cert": str(files[CHAIN]), "sign_key": str(files[KEY])}

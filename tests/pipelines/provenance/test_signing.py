@@ -318,5 +318,7 @@ def test_verify_names_the_ledgers_row(
     assert "ledger: title b, dub dub" in said
     assert main(["verify", str(tmp_path / "run" / "a.mp4"), "--ledger", str(tmp_path / "run"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["files"][0]["ledger"]["title"] == "a"
+    ledger = told["files"][0]["ledger"]
+    assert ledger["title"] == "a"
+    assert ledger.keys() > {"watermark_speech", "watermark_picture"}
     assert ROOT  # the name of the file to give to others

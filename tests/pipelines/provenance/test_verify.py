@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -318,6 +319,16 @@ def test_an_empty_file_says_so_with_a_code_of_its_own(
 def test_what_is_no_video_is_not_called_tampered(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello there\n")
     assert checked(tmp_path / "text.mp4").state == "unreadable"
+
+
+def test_an_interrupted_command_that_keeps_nothing_promises_nothing(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "pipelines.provenance.verify.verify_file", lambda *given: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert main(["verify", str(plain)]) == 130
+    assert capsys.readouterr().err.endswith("interrupted\n")
 
 
 def test_a_device_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
