@@ -150,12 +150,20 @@ class Segment:
 
     @property
     def gate(self) -> np.ndarray:
-        """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for."""
+        """float32[N], 0 ... 1: how far each output frame is to be dubbed; 0 outside the ranges that were asked for, and where
+        this person does not speak (``--face speaking``).
+        """
         gate = self._row.get("gate")
         if gate is None:  # a row made by hand is dubbed as a whole
             frames = next(self._row[name] for name in ("source", "out_pts") if name in self._row)
             return np.ones(len(frames), np.float32)
         return np.asarray(gate)
+
+    @property
+    def asked(self) -> np.ndarray:
+        """bool[N], output frames inside the ranges that were asked for, whoever is dubbed in them."""
+        asked = self._row.get("asked")
+        return self.gate > 0 if asked is None else np.asarray(asked, bool)
 
     @property
     def out_start(self) -> int:
@@ -200,5 +208,6 @@ DUB = pa.schema(
         tensor("source", "int64", "N"),
         tensor("out_pts", "int64", "N"),
         tensor("gate", "float32", "N"),
+        tensor("asked", "bool", "N"),
     ]
 )

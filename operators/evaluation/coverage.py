@@ -16,7 +16,8 @@ from operators.segment import Segment
 class Dubbed(SegmentMetric):
     """Share of the frames that got another mouth, 0 ... 1.
 
-    Shots without the person lower it and are no fault: no value is worse than others. It needs nothing.
+    Shots without the person, and those in which nobody speaks for certain (``--face speaking``), lower it and are no fault: no
+    value is worse than others. It needs nothing.
     """
 
     name = "dubbed"
@@ -25,7 +26,7 @@ class Dubbed(SegmentMetric):
 
     def sample(self, segment: Segment, index: int, frame: Frame) -> float:
         """Return 1 for a frame that was drawn on, else 0; NaN for one that was not to be dubbed."""
-        if not segment.gate[index]:
+        if not segment.asked[index]:
             return math.nan
         return 0.0 if frame.drawn is None else 1.0
 

@@ -26,6 +26,8 @@ POSE_EVERY = 4
 #: Shares of a picture's openings are kept as whole numbers of this many an eye distance.
 UNITS = 1000
 DUBBED, OUTSIDE = "dubbed", "outside the ranges"
+#: Of ``--face speaking``.
+NOBODY_SPEAKS = "nobody speaks for certain"
 
 
 class Watch:
@@ -64,12 +66,15 @@ class Watch:
         Returns:
             ``at``: times of the measured mouths, ms from the output's start; ``source`` and ``dub``: their openings in
             thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of
-            the stretches of the output, seconds, the state `DUBBED`, `OUTSIDE`, one of `FAULTS`, or "" (the face is usable and was
-            left alone); ``frames``: `pack_times` of the frames that are shown; ``face``: median eye distance in pixels
+            the stretches of the output, seconds, the state `DUBBED`, `OUTSIDE`, `NOBODY_SPEAKS`, one of `FAULTS`, or "" (the face
+            is usable and was left alone); ``frames``: `pack_times` of the frames that are shown; ``face``: median eye distance in pixels
             and yaw in degrees, None without a face.
         """
-        states = np.where(self._drawn, -1, np.where(self._segment.gate > 0, faults_of(self._segment), -2))
-        names = {-1: DUBBED, -2: OUTSIDE, **dict(enumerate(FAULTS))}
+        segment = self._segment
+        faults = faults_of(segment)
+        kept = np.where((faults == 0) & (segment.gate <= 0), -3, faults)
+        states = np.where(self._drawn, -1, np.where(segment.asked, kept, -2))
+        names = {-1: DUBBED, -2: OUTSIDE, -3: NOBODY_SPEAKS, **dict(enumerate(FAULTS))}
         marked = []
         for state in np.unique(states):
             name = names[int(state)]

@@ -154,6 +154,8 @@ def dub_one(
         seconds = time.monotonic() - began
         summary.update(for_notification(report, seconds))
         show_failures(report, options["verbose"], _unnamed)
+        for reason in [] if report.failed else report.records[0].get("reasons") or []:
+            say(f"for review: {reason['text']}{_at(reason['at'])}")
         if report.exit_code != DONE and (has_work(directory) or options["keep_segments"]):
             say(f"work is kept in {directory}: run the same command again to resume, or delete it")
         if as_json:
@@ -163,6 +165,10 @@ def dub_one(
             length = f"{record['frames']} frames, {duration(record['video_seconds'])}"
             tell(f"{record['output']}: {length}, in {duration(seconds)}")
     return report.exit_code
+
+
+def _at(seconds: float | None) -> str:
+    return "" if seconds is None else f", at {seconds:.2f} s"
 
 
 def dry_run(

@@ -89,7 +89,8 @@ def fan_out(row: Row) -> Iterator[Row]:
             which = OutputSegmentId(dub.dub, row["segment"], task.output_segment, task.key)
             out_pts = task.times(row["pts"], row["halo_start"])
             times = out_pts.astype(np.float64) * (row["time_base_num"] / row["time_base_den"])
-            asked = task.asked() if dub.speakers is None or dub.speakers else np.zeros(task.count, bool)
+            asked = task.asked()
+            wanted = asked if dub.speakers is None or dub.speakers else np.zeros(task.count, bool)
             columns = {
                 "segment_id": f"{row['segment_id']}/{dub.dub}/{task.output_segment}",
                 "options": options_text(dub.options),
@@ -100,6 +101,7 @@ def fan_out(row: Row) -> Iterator[Row]:
                 "out_start": task.out_start,
                 "source": task.source(),
                 "out_pts": out_pts,
+                "asked": asked,
                 "meta": _with_notes(row["meta"], notes if dub.speaking else []),
             }
             at = columns["source"] - row["halo_start"]
@@ -110,7 +112,7 @@ def fan_out(row: Row) -> Iterator[Row]:
                     "speech": one.speech,
                     "speaker": one.speaker,
                     "gate": fade(
-                        asked & turns[one.person][at] if dub.speaking and turns else asked,
+                        wanted & turns[one.person][at] if dub.speaking and turns else wanted,
                         times,
                         EDGE,
                     ),

@@ -13,6 +13,21 @@ from pipelines.engine.profile_parts import ReviewConfig
 from pipelines.state.run_directory import Record
 
 Verdict = Literal["ok", "review", "failed"]
+#: Share of the frames up to which none is said to have been dubbed.
+NONE_DUBBED = 0.01
+#: Names of the metrics that count frames by the reason for which they kept their own mouth
+#: (`operators.evaluation.shot_measures`) begin so.
+PASSED = "passed_"
+#: Words for reasons that do not explain themselves in a sentence.
+CAUSES = {
+    "other": "",
+    "no speech": "the speech was over",
+    "turned": "the face is turned away",
+    "covered": "the mouth is covered",
+    "too small": "the face is too small",
+    "cut by the edge": "the face is cut by the edge",
+    "unclear": "no face was clear",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Rule:
 
     def says(self, value: float) -> str:
         """Return the reason in words."""
-        if self.metric == "dubbed" and value <= 0.01:
+        if self.metric == "dubbed" and value <= NONE_DUBBED:
             return "no frame was dubbed"
         if self.metric == "sync_lag":
             side = "late" if value > 0 else "early"
@@ -107,8 +122,23 @@ def reasons_of(metrics: Iterable[Mapping[str, Any]], review: ReviewConfig = DEFA
         worst = rule.shots and metric["worst"] is not None
         value = metric["worst"] if worst else metric["value"]
         if rule.broken_by(value, getattr(review, rule.metric)):
-            found.append(Reason(rule.says(value), metric["worst_at"] if worst else None))
+            text = rule.says(value)
+            if rule.metric == "dubbed" and value <= NONE_DUBBED and (cause := _cause(values)):
+                text = f"{text}: {cause}"
+            found.append(Reason(text, metric["worst_at"] if worst else None))
     return found
+
+
+def _cause(values: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the commonest reason for which frames kept their own mouth, in words; empty where none is known."""
+    counts = {
+        name.removeprefix(PASSED).replace("_", " "): one["value"]
+        for name, one in values.items()
+        if name.startswith(PASSED)
+    }
+    counts.pop("outside the ranges", None)  # such frames were not to be dubbed
+    words = max(counts, key=lambda name: counts[name], default="")
+    return CAUSES.get(words, words)
 
 
 def reasons_of_shots(

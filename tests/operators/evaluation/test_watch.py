@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.evaluation.coverage import Dubbed
 from operators.evaluation.mouth_probe import found_in_box
 from operators.evaluation.watch import Watch, pack_times, unpack_times
 from operators.faces.backend import make_backend
@@ -67,6 +68,28 @@ def test_the_opening_is_that_of_the_drawn_pixels(carphone: Path, box: np.ndarray
     assert result["face"][0] == pytest.approx(
         np.linalg.norm(landmarks[0, 36] - landmarks[0, 45]) * 0.68, rel=0.2
     )
+
+
+def test_frames_in_which_nobody_speaks_are_told_from_those_outside_the_ranges(carphone: Path) -> None:
+    """``--face speaking``: they count as not dubbed, so that a title in which nobody was dubbed asks for a look."""
+    asked = np.arange(COUNT) >= 4
+    segment = row(
+        **{"landmarks": np.zeros([COUNT, 68, 2], np.float32), "valid": np.zeros(COUNT, bool)},
+        **{"fault": (np.arange(COUNT) >= 10).astype(np.uint8), "gate": np.zeros(COUNT, np.float32)},
+        asked=asked,
+    )
+    watch, coverage = Watch(segment), Dubbed()
+    shares = []
+    for index, frame in enumerate(read_frames(str(carphone), 0, COUNT)):
+        watch.frame(index, frame)
+        shares.append(coverage.sample(segment, index, frame))
+    assert watch.result()["states"] == [
+        [0.0, 0.16, "outside the ranges", 4],
+        [0.16, 0.4, "nobody speaks for certain", 6],
+        [0.4, 0.48, FAULTS[1], 2],
+    ]
+    assert np.isnan(shares[:4]).all()
+    assert shares[4:] == [0.0] * 8
 
 
 def test_a_box_will_do_for_engines_without_landmarks(carphone: Path, box: np.ndarray) -> None:

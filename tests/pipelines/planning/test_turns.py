@@ -73,6 +73,7 @@ def test_new_words_go_to_the_mouth_that_had_the_old_ones(sound: str, people: lis
     (made,) = fan_out(row_of(sound, people, DubTask("de", "new.wav", {}, [part], speakers, True)))
     (other,) = made["others"]
     assert not other["gate"].any()
+    assert other["asked"].all(), "a frame in which somebody else speaks is inside the ranges"
     assert (made["gate"] == 1).mean() > 0.8
     assert made["landmarks"] is people[1]["landmarks"], "measures look at the mouth that speaks"
     (both,) = fan_out(row_of(sound, people, DubTask("de", "new.wav", {}, [part], speakers)))

@@ -10,10 +10,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from operators.evaluation import shot_measures
+from operators.evaluation.watch import NOBODY_SPEAKS, OUTSIDE
+from operators.faces.validity import FAULTS
 from pipelines.errors import UsageError
 from pipelines.review.decisions import titles_asked_for
 from pipelines.review.exports import as_csv, as_junit
 from pipelines.review.verdict import Reason, judge, severity
+from pipelines.state import verdict
 from tests.pipelines.review.records import HOSTILE, metric, record
 
 
@@ -26,6 +30,15 @@ def test_a_dub_without_remarks_is_ok() -> None:
     ("metrics", "reason"),
     [
         ([metric("dubbed", 0.0)], Reason("no frame was dubbed", None)),
+        (
+            [
+                metric("dubbed", 0.0),
+                metric("passed_nobody_speaks_for_certain", 90),
+                metric("passed_turned", 10),
+                metric("passed_outside_the_ranges", 900),
+            ],
+            Reason("no frame was dubbed: nobody speaks for certain", None),
+        ),
         ([metric("dubbed", 0.15)], Reason("only 15 % of the frames were dubbed", None)),
         (
             [metric("mouth_change", 5.0, 0.3, 1.5)],
@@ -47,6 +60,13 @@ def test_a_dub_without_remarks_is_ok() -> None:
 )
 def test_what_is_remarkable_is_to_be_reviewed(metrics: list[dict[str, object]], reason: Reason) -> None:
     assert judge(record("a", metrics=metrics)) == ("review", [reason])
+
+
+def test_the_reasons_of_passed_frames_have_the_names_that_are_measured() -> None:
+    assert verdict.PASSED == shot_measures.PASSED
+    reasons = (*FAULTS, NOBODY_SPEAKS, OUTSIDE, shot_measures.NO_SPEECH, shot_measures.OTHER)
+    assert set(verdict.CAUSES) <= set(reasons)
+    assert OUTSIDE == "outside the ranges", "which the verdict leaves out"
 
 
 def test_failures_come_first() -> None:
