@@ -106,6 +106,7 @@ def dub(
         options=options,
         runner=runner,
         keep_segments=True,
+        overwrite=True,
     )
     if report.failed:
         raise SystemExit(

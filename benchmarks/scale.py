@@ -1,9 +1,10 @@
 """Cost and memory of the graph itself as catalogues and titles grow.
 
-Usage: python -m benchmarks.scale [--only rows|driver|requests|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
+Usage: python -m benchmarks.scale [--only rows|nodes|driver|requests|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
 
 rows    manifests of one-second titles through stages that do nothing: seconds to the first finished output, CPU time of the driver's
         process for a segment, and how both grow
+nodes   the same catalogue on one node and on many simulated ones (`benchmarks.scale_nodes`)
 driver  the driver's own work for --titles titles without Ray: CPU time and memory for every 10,000 (`benchmarks.scale_driver`)
 requests  calls to the storage that one more title costs (`benchmarks.scale_requests`)
 length  a title of one minute and one of ten, 1080p, on real frames: peak memory of driver and workers, peak of the object store, spilling
@@ -14,7 +15,6 @@ cache   bytes of cached analysis, and what a further language costs with it
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -26,16 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale_driver import driver
-from benchmarks.scale_footage import carphone, encoded_segment, looped, short_title, upscaled, write_video
+from benchmarks.scale_footage import carphone, looped, upscaled, write_video
+from benchmarks.scale_memory import MIB, private_memory, ray_workers
+from benchmarks.scale_nodes import nodes
 from benchmarks.scale_requests import requests
+from benchmarks.scale_rows import STAGES, assert_done, rows
 from operators.media.probe import probe_video
 from pipelines.engine.config import EngineConfig, ProfileConfig, load_profile
 from pipelines.engine.profile_parts import CacheConfig, EnginePools, PoolConfig
-from pipelines.runner import Report, run
+from pipelines.runner import run
 from tests.pipelines.conftest import make_speech
-
-STAGES = "benchmarks.scale_stages"
-MIB = 1 << 20
 
 
 def main() -> None:
@@ -44,6 +44,9 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=sorted(PARTS), default=None)
     parser.add_argument("--rows", default="2500,5000,10000", help="lengths of the manifests")
+    parser.add_argument("--nodes", default="1,8,32", help="sizes of the clusters of part nodes")
+    parser.add_argument("--raylets", type=int, default=8, help="most raylets of part nodes")
+    parser.add_argument("--catalogue", type=int, default=1000, help="titles of part nodes")
     parser.add_argument("--titles", type=int, default=100_000, help="of part driver")
     parser.add_argument("--minutes", default="1,10", help="lengths of the titles")
     parser.add_argument("--engine", choices=("cheap", "exemplar"), default="cheap", help="of part length")
@@ -64,161 +67,6 @@ def machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     cores = len(os.sched_getaffinity(0))
     return f"{names[0] if names else platform.processor()}, {cores} cores, Python {platform.python_version()}, load {load}"
-
-
-# --- rows ---------------------------------------------------------------------------------------------------
-def rows(folder: Path, options: argparse.Namespace) -> None:
-    """Manifests of growing length through no-op stages."""
-    from pipelines.execution.ray_session import ray_session
-
-    video, speech = short_title(folder)
-    stored = encoded_segment(folder, video)
-    engine = EngineConfig.model_validate(
-        {
-            "name": "no-op",
-            "find_faces": False,
-            "detect_shots": False,
-            "stages": [
-                {"stage": f"{STAGES}:Look"},
-                {"stage": f"{STAGES}:Store", "options": {"stored": str(stored)}},
-            ],
-        }
-    )
-    print(
-        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step"
-        " | driver MiB at each tenth of the run | load"
-    )
-    with ray_session(512):
-        for count in [int(text) for text in options.rows.split(",")]:
-            manifest = folder / f"{count}.jsonl"
-            with manifest.open("w") as file:
-                for number in range(count):
-                    row = {
-                        "id": f"title-{number:05d}",
-                        "video": str(video),
-                        "speech": str(speech),
-                        "output": f"out/{number:05d}.mp4",
-                        "audio": "keep",
-                    }
-                    file.write(json.dumps(row) + "\n")
-            first = FirstFile(folder / f"run-{count}" / "out")
-            cpu, began = time.process_time(), time.monotonic()
-            with SchedulerSteps() as steps, DriverMemory() as memory:
-                report = run(
-                    str(manifest),
-                    run_dir=str(folder / f"run-{count}"),
-                    engine=engine,
-                    profile=no_op_profile(),
-                    runner="ray",
-                )
-            spent, whole = time.process_time() - cpu, time.monotonic() - began
-            first.stop()
-            assert_done(report, count)
-            ray_cost = f"{steps.seconds:.1f}, {steps.count}, {steps.seconds / max(1, steps.count) * 1000:.1f}"
-            figures = (
-                f"{first.seconds:.1f} | {whole:.1f} | {spent:.1f} | {spent / count * 1000:.2f} | {ray_cost}"
-            )
-            print(f"rows: {count} | {figures} | {memory.tenths()} | {os.getloadavg()[0]:.1f}", flush=True)
-
-
-class DriverMemory:
-    """Context manager: memory that this process has for itself, once a second."""
-
-    def __init__(self) -> None:
-        self._sizes: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> DriverMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(1.0):
-            self._sizes.append(private_memory(os.getpid()) / MIB)
-
-    def tenths(self) -> str:
-        """Mebibytes at each tenth of the time watched."""
-        last = len(self._sizes) - 1
-        return " ".join(f"{self._sizes[last * k // 10]:.0f}" for k in range(11)) if last >= 0 else ""
-
-
-class SchedulerSteps:
-    """Context manager: CPU seconds and number of the steps of Ray Data's scheduler, which polls ten times
-    a second in any case.
-    """
-
-    def __init__(self) -> None:
-        self.seconds, self.count = 0.0, 0
-
-    def __enter__(self) -> SchedulerSteps:
-        from ray.data._internal.execution.streaming_executor import StreamingExecutor
-
-        self._of, self._step = StreamingExecutor, StreamingExecutor._scheduling_loop_step
-
-        def step(executor: Any, *arguments: Any) -> Any:
-            began = time.thread_time()
-            try:
-                return self._step(executor, *arguments)
-            finally:
-                self.seconds, self.count = self.seconds + time.thread_time() - began, self.count + 1
-
-        StreamingExecutor._scheduling_loop_step = step
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._of._scheduling_loop_step = self._step
-
-
-def no_op_profile() -> ProfileConfig:
-    """A node's pools and segment lengths, with fractions of a CPU that any machine has."""
-    small = {"num_cpus": 0.25, "in_flight": 2}
-    pools = [
-        PoolConfig(name="first", stages=["look"], size=2, **small),
-        PoolConfig(name="rest", size=2, **small),
-    ]
-    return ProfileConfig(
-        name="scale",
-        segment_frames=250,
-        plan=PoolConfig(name="plan", size=2, **small),
-        pools=pools,
-        watchdog_seconds=300,
-    )
-
-
-def assert_done(report: Report, count: int) -> None:
-    """Refuse the figures of a run that failed."""
-    if report.failed or len(report.records) != count:
-        raise SystemExit(
-            f"{len(report.failed)} of {count} titles failed: {report.failed[0]['error'] if report.failed else ''}"
-        )
-
-
-class FirstFile:
-    """Seconds until a folder holds a finished .mp4, watched by a thread."""
-
-    def __init__(self, folder: Path) -> None:
-        self.seconds = float("nan")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, args=(folder, time.monotonic()), daemon=True)
-        self._thread.start()
-
-    def _watch(self, folder: Path, began: float) -> None:
-        while not self._stop.wait(0.1):
-            if folder.is_dir() and any(
-                name.endswith(".mp4") and not name.startswith(".") for name in os.listdir(folder)
-            ):
-                self.seconds = time.monotonic() - began
-                return
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._thread.join()
 
 
 # --- length -------------------------------------------------------------------------------------------------
@@ -318,45 +166,6 @@ class Watch:
             self.peaks = {name: max(peak, now[name]) for name, peak in self.peaks.items()}
 
 
-def private_memory(pid: int) -> float:
-    """Resident bytes of a process that are not shared memory, 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    fields = {
-        name: float(value.split()[0]) * 1024
-        for name, _, value in (line.partition(":") for line in lines)
-        if value.endswith("kB")
-    }
-    return fields.get("RssAnon", 0) + fields.get("RssFile", 0)
-
-
-def ray_workers(ancestor: int) -> list[int]:
-    """Processes of Ray's actors below a process."""
-    parents, found = {}, []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    for pid in parents:
-        above = pid
-        while above in parents and above != ancestor:
-            above = parents[above]
-        if above == ancestor and pid != ancestor and command(pid).startswith("ray::"):
-            found.append(pid)
-    return found
-
-
-def command(pid: int) -> str:
-    """Command line of a process."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
 # --- skew ---------------------------------------------------------------------------------------------------
 def skew(folder: Path, options: argparse.Namespace) -> None:
     """A title a hundred times as long as the others, last in the manifest. The stages sleep, so that the
@@ -449,6 +258,7 @@ def cache(folder: Path, options: argparse.Namespace) -> None:
 
 PARTS: dict[str, Any] = {
     "rows": rows,
+    "nodes": nodes,
     "driver": driver,
     "requests": requests,
     "length": length,
