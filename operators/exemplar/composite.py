@@ -226,12 +226,14 @@ def composite(
         still = covered(own, mouth, mask.skin)
         cover = cover if still is None else np.maximum(cover, still)
         share *= 1 - cover
-        base += (own - base) * (cover * mask.reach)[..., None]
+        base += (own - base) * pyramid.of_colours(cover * mask.reach)
     mouth += spread(memory.echo, mouth)
     levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
     added = pyramid.masked(mouth - base, mask.weight * share, mask.grain * share, levels)
-    base += added * mask.reach[..., None]
-    result[region] = np.clip(base + 0.5, 0, 255).astype(np.uint8)
+    added *= pyramid.of_colours(mask.reach)
+    base += added
+    base += np.float32(0.5)
+    result[region] = np.clip(base, 0, 255, out=base).astype(np.uint8)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))
     return Composite(result, alpha, memory)
 

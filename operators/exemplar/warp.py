@@ -99,7 +99,8 @@ class Field:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return np.ascontiguousarray(dense[..., 0]), np.ascontiguousarray(dense[..., 1])
+        x, y = cv2.split(dense)
+        return x, y
 
     def jacobian(self) -> np.ndarray:
         """Determinant of the map's derivative in every grid cell, float32[gh - 1, gw - 1]: folds where it is

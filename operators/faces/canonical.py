@@ -19,6 +19,8 @@ BOX = 240
 #: over frontal faces).
 BOX_EYES = 2.35
 BOX_BELOW_EYES = 0.45
+#: Pictures that would be reduced more than this are averaged beforehand.
+LEAST_ZOOM = 0.6
 #: Points whose similarity fit places the crop: brows, nose and eyes. The jaw slides with pose and the mouth
 #: moves.
 STABLE = np.arange(17, 48)
@@ -61,17 +63,24 @@ def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.nda
     repeated outside.
     """
     zoom = scale_of(transform)
-    if zoom < 0.6:  # bilinear sampling would skip pixels: reduce the region by area first
+    if zoom < LEAST_ZOOM:
+        # Bilinear sampling would skip pixels: reduce the region first, by a whole number, which is by far the
+        # fastest way to average.
+        shrink = int(np.ceil(LEAST_ZOOM / zoom))
         corners = apply(invert(transform), np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float64))
-        (x1, y1), (x2, y2) = np.floor(corners.min(0)).astype(int) - 2, np.ceil(corners.max(0)).astype(int) + 3
+        (x1, y1), (x2, y2) = (
+            np.floor(corners.min(0)).astype(int) - shrink,
+            np.ceil(corners.max(0)).astype(int) + 2 * shrink,
+        )
         height, width = picture.shape[:2]
         x1, x2 = (int(np.clip(v, 0, width)) for v in (x1, x2))
         y1, y2 = (int(np.clip(v, 0, height)) for v in (y1, y2))
-        if x2 - x1 >= 8 and y2 - y1 >= 8:
-            region = cv2.resize(picture[y1:y2, x1:x2], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-            fx, fy = (x2 - x1) / region.shape[1], (y2 - y1) / region.shape[0]
-            enlarge = np.array([[fx, 0, x1 + (fx - 1) / 2], [0, fy, y1 + (fy - 1) / 2]])
-            picture, transform = region, compose(transform, enlarge)
+        size = (x2 - x1) // shrink, (y2 - y1) // shrink
+        if min(size) >= 4:
+            region = picture[y1 : y1 + size[1] * shrink, x1 : x1 + size[0] * shrink]
+            picture = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
+            enlarge = np.array([[shrink, 0, x1 + (shrink - 1) / 2], [0, shrink, y1 + (shrink - 1) / 2]])
+            transform = compose(transform, enlarge)
     return cv2.warpAffine(
         picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

@@ -77,4 +77,11 @@ def masked(picture: np.ndarray, mask: np.ndarray, finest: np.ndarray, levels: in
     if levels:
         weights[0] = finest
     parts = zip(bands(picture, levels + 1), weights, strict=True)
-    return collapse([band * weight[..., None] for band, weight in parts])
+    return collapse([band * of_colours(weight) for band, weight in parts])
+
+
+def of_colours(weight: np.ndarray) -> np.ndarray:
+    """A weight float32[h, w] for each of three colours: float32[h, w, 3]. Products with it take less than half of
+    the time of those with ``weight[..., None]``.
+    """
+    return cv2.merge([weight, weight, weight])
