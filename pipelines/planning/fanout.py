@@ -50,6 +50,7 @@ def output_segment_task(
         offset=int(offsets[0]) if constant else None,
         pts=None if constant else one.pts.tolist(),
         dubbed=None if asked is None or asked.all() else runs(asked),
+        held=one.held,
     )
 
 

@@ -7,6 +7,7 @@ repeats at the video's average rate, and there each time is rounded on its own, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +35,7 @@ class Run:
 @dataclass(frozen=True)
 class OutputSegment:
     """The part of a run that lies inside one segment; `out_start` is the index of its first frame in the
-    whole output.
+    whole output. The last `held` of its frames repeat the one before them.
     """
 
     segment: int
@@ -42,6 +43,7 @@ class OutputSegment:
     step: int
     out_start: int
     pts: np.ndarray  # int64[count]
+    held: int = 0
 
     @property
     def count(self) -> int:
@@ -49,7 +51,8 @@ class OutputSegment:
 
     def source(self) -> np.ndarray:
         """int64[count], the source frame under each output frame."""
-        return self.start + self.step * np.arange(self.count, dtype=np.int64)
+        moved = np.minimum(np.arange(self.count, dtype=np.int64), self.count - 1 - self.held)
+        return self.start + self.step * moved
 
 
 def frame_durations(pts: np.ndarray, last: int) -> np.ndarray:
@@ -130,20 +133,27 @@ def _hold(pts: np.ndarray, last: int, end: int) -> np.ndarray:
 def split(runs: Sequence[Run], bounds: Sequence[tuple[int, int]], longest: int) -> Iterator[OutputSegment]:
     """Cut runs at the segments' borders, in output order.
 
+    A last frame that is held belongs to the output segment that it ends, as far as there is room: stages see both together,
+    so that the mouth does not jump where the picture stops.
+
     Args:
         runs: of `output_runs`.
         bounds: [start, stop) source frames of the segments, ascending and without gaps.
-        longest: held frames are cut into output segments of at most this many.
+        longest: an output segment has at most this many frames if any of them are held.
     """
     starts = np.array([start for start, _ in bounds], np.int64)
-    out = 0
-    for run in runs:
-        done = 0
+    out = joined = 0
+    for run, following in itertools.zip_longest(runs, runs[1:]):
+        done, joined = joined, 0
         while done < run.count:
             frame = run.start + run.step * done
             segment = int(np.searchsorted(starts, frame, side="right")) - 1
             low, high = bounds[segment]
             room = {1: high - frame, -1: frame - low + 1, 0: longest}[run.step]
             count = min(room, run.count - done)
-            yield OutputSegment(segment, frame, run.step, out, run.pts[done : done + count])
-            done, out = done + count, out + count
+            pts = run.pts[done : done + count]
+            if done + count == run.count and run.step and following is not None and not following.step:
+                joined = max(0, min(longest - count, following.count))
+                pts = np.concatenate([pts, following.pts[:joined]])
+            yield OutputSegment(segment, frame, run.step, out, pts, joined)
+            done, out = done + count, out + len(pts)

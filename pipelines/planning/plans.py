@@ -222,6 +222,7 @@ class OutputSegmentTask:
         offset: of the output's times from those of the source frames, where that is constant.
         pts: the output's times where it is not.
         dubbed: [start, stop) of those of its output frames that are to be dubbed; None: all.
+        held: of its frames at the end, which repeat the one before them.
     """
 
     output_segment: int
@@ -233,6 +234,7 @@ class OutputSegmentTask:
     offset: int | None = None
     pts: list[int] | None = None
     dubbed: list[tuple[int, int]] | None = None
+    held: int = 0
 
     def asked(self) -> np.ndarray:
         """bool[count], output frames that are to be dubbed."""
@@ -243,7 +245,8 @@ class OutputSegmentTask:
 
     def source(self) -> np.ndarray:
         """int64[count], the source frame under each output frame."""
-        return self.start + self.step * np.arange(self.count, dtype=np.int64)
+        moved = np.minimum(np.arange(self.count, dtype=np.int64), self.count - 1 - self.held)
+        return self.start + self.step * moved
 
     def times(self, segment_pts: np.ndarray, segment_start: int) -> np.ndarray:
         """int64[count], presentation timestamps of the output frames.

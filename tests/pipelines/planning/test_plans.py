@@ -156,4 +156,6 @@ def test_times_of_a_task() -> None:
     moved = OutputSegmentTask(0, "key", 8, -1, 3, 0, offset=7)
     assert moved.source().tolist() == [8, 7, 6]
     assert moved.times(pts, 5).tolist() == [147, 132, 117]
+    ends = OutputSegmentTask(0, "key", 6, 1, 4, 0, pts=[3, 4, 5, 6], held=2)
+    assert ends.source().tolist() == [6, 7, 7, 7]
     assert OutputSegmentTask(0, "key", 6, 0, 2, 0, pts=[3, 9]).times(pts, 5).tolist() == [3, 9]
