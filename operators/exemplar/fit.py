@@ -29,6 +29,8 @@ WIDEST, SMALLEST_SPREAD, LARGEST_SPREAD = 0.34, 0.03, 0.09
 QUANTILE_SHARE = 0.5
 #: Openings of one segment that span less than this offer no mouth to re-use.
 USABLE_RANGE, USABLE_TOP = 0.06, 0.06
+#: Nor do fewer frames than these: an opened picture of one of them looks no worse.
+FEWEST_MOUTHS = 5
 #: Silence shorter than this is a pause in speech and keeps what the predictor says, seconds.
 LONG_SILENCE = 0.45
 #: The wanted opening may be this many times as nervous (mean second difference in time) as the speaker's own,
@@ -120,7 +122,7 @@ def fit_speaker(mouths: Mouths, reliable: np.ndarray, frame_seconds: float) -> S
     """
     opening, width = mouths.opening, mouths.width
     low, median, high = np.quantile(opening[reliable], [0.02, 0.5, 0.98])
-    moves = bool(reliable.sum() >= 12 and high - low >= USABLE_RANGE and high >= USABLE_TOP)
+    moves = bool(reliable.sum() >= FEWEST_MOUTHS and high - low >= USABLE_RANGE and high >= USABLE_TOP)
     talking = talking_frames(opening, reliable, max(3, round(0.6 / max(frame_seconds, 1e-3))))
     if moves:
         quantiles = np.quantile(opening[talking], scipy.special.ndtr(LEVELS))

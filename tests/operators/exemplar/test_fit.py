@@ -58,9 +58,11 @@ def test_a_yawn_makes_nobody_gape_and_a_mumbler_still_moves() -> None:
         (np.full(500, 0.02), False),
         (0.14 + 0.006 * speech_like(500, 1), False),
         (0.03 + 0.008 * speech_like(500, 1), False),
+        (np.array([0.01, 0.03, 0.06, 0.09]), False),
+        (np.array([0.01, 0.03, 0.06, 0.09, 0.08]), True),  # the last words before a cut
         (talking(), True),
     ],
-    ids=["picture", "shut", "smiling", "hardly", "talking"],
+    ids=["picture", "shut", "smiling", "hardly", "four frames", "five frames", "talking"],
 )
 def test_footage_without_mouths_to_choose_from_is_said(opening: np.ndarray, moves: bool) -> None:
     speaker = speaker_of(opening)
