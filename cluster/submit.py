@@ -37,7 +37,7 @@ from retalk_models.installation import install_hint
 
 #: Options of a training that name a file of the cluster, and words that name none.
 TRAINING_FILES = ("data", "features", "expert", "identity", "speaker", "begin")
-NO_FILES = ("", "official", "random")
+NO_FILES = ("", "official", "random", "recipe")
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -58,6 +58,16 @@ def add_trainings(parts: Any) -> None:
     command.set_defaults(run=export_command)
 
 
+#: Words that stand in the place of a file.
+WORDS = {
+    "features": ("random",),
+    "expert": (),
+    "identity": ("official",),
+    "speaker": ("official",),
+    "begin": ("official", "recipe"),
+}
+
+
 def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
     """Add the arguments of `retalk train` of a network."""
     command.add_argument(
@@ -121,7 +131,7 @@ def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
         default="",
         metavar="FILE",
         dest="begin",
-        help="weights to begin from: official, an export or a checkpoint",
+        help="weights to begin from: official, an export or a checkpoint; recipe: made-up ones in the official nesting, for trials",
     )
     group.add_argument(
         "--freeze",
@@ -189,9 +199,7 @@ def train_command(args: argparse.Namespace) -> int:
     if args.lora < 0:
         raise UsageError("--lora: must be 1 or more, or 0 for none")
     files = {name: getattr(args, name, "") for name in ("features", "expert", "identity", "speaker", "begin")}
-    found = {
-        name: file if file in ("", "random", "official") else absolute(file) for name, file in files.items()
-    }
+    found = {name: file if file in ("", *WORDS[name]) else absolute(file) for name, file in files.items()}
     request = Request(
         load_config(args.network, args.config, args.changes),
         Sources(**found, freeze=tuple(args.freeze), lora=args.lora),

@@ -13,6 +13,8 @@ from operators.storage.files import local_copy
 from pipelines.errors import UsageError
 from pipelines.training.checkpoints import read
 from pipelines.training.config import TrainingConfig
+from retalk_models.build import build
+from retalk_models.inference.numerics import made_up
 from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.registry import require
 from retalk_models.training.arcface import arcface
@@ -35,7 +37,8 @@ class Sources:
         expert: checkpoint or export of `retalk train sync`; "": no lip-sync loss.
         identity: ArcFace of GFPGAN: a file, or "official": the registry's; "": no identity loss.
         speaker: of E-Net: L-Net whose output it reads: "official", an export of `retalk train lnet`; "": the target, made small.
-        begin: weights to begin from: "official", an export or a checkpoint; "": random ones.
+        begin: weights to begin from: "official", "recipe" (made up, the same every time), an export or a checkpoint; "": random ones,
+            by the training's seed.
         freeze: patterns (``encoder.*``) of parameters that stay as they are.
         lora: rank of the additions that are trained in place of the weights; 0: the weights themselves.
     """
@@ -83,9 +86,12 @@ def assemble(config: TrainingConfig, sources: Sources) -> Networks:
 
 def _begin(network: nn.Module, config: TrainingConfig, begin: str) -> None:
     """Fill a network with the weights to begin from."""
+    if begin in ("official", "recipe") and config.kind == "sync":
+        raise UsageError(f"--from {begin}: there are no official weights of the sync expert; give a file")
+    if begin == "recipe":
+        network.load_state_dict(made_up(build(config.kind, **config.network)).state_dict())
+        return
     if begin == "official":
-        if config.kind == "sync":
-            raise UsageError("--from official: there are no official weights of the sync expert; give a file")
         try:
             load_into(network, config.kind)
         except WeightsError as error:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from operators.storage.files import join, local_path
+from pipelines.monitoring.formatting import duration
 from pipelines.state.run_directory import write_text
 
 #: Steps whose rows are all kept; beyond, every so many.
 EVERY = 10
+#: Seconds between lines on how far a training is.
+PAUSE = 30.0
 
 
 class Log:
@@ -61,6 +66,31 @@ class Log:
         if self._board is not None:
             self._board.close()
             self._board = None
+
+
+class Pace:
+    """Lines on how far a training is: after the first step of a process, then every ``PAUSE`` seconds.
+
+    Args:
+        step: steps that are done already.
+        steps: of the whole training.
+    """
+
+    def __init__(self, step: int, steps: int) -> None:
+        self.first, self.steps = step, steps
+        self.began = time.monotonic()
+        self.told: float | None = None
+
+    def line(self, step: int, parts: Mapping[str, float]) -> str:
+        """A line about the step that has just been done, or nothing."""
+        now = time.monotonic()
+        if self.told is not None and now - self.told < PAUSE:
+            return ""
+        self.told = now
+        each = (now - self.began) / (step - self.first)
+        loss = f"loss {parts['loss']:.4g}, " if "loss" in parts else ""
+        left = f", about {duration(each * (self.steps - step))} left" if step < self.steps else ""
+        return f"step {step:,} of {self.steps:,}: {loss}{each:.2g} s a step{left}"
 
 
 def curves(rows: list[dict[str, Any]], path: str, names: list[str] | None = None) -> None:

@@ -19,12 +19,13 @@ from torch.nn.parallel import DistributedDataParallel
 from operators.storage.files import join
 from pipelines.errors import UsageError
 from pipelines.training.agreement import anywhere, first_says, means, place, wait
+from pipelines.monitoring.formatting import count
 from pipelines.training.batches import Items, batches
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, differences
 from pipelines.training.evaluate import measured, write_sheet
 from pipelines.training.frozen import Sources, assemble
-from pipelines.training.log import Log
+from pipelines.training.log import Log, Pace
 from retalk_models.training.averages import WeightAverage
 from retalk_models.training.steps import Networks, Step, training_step
 
@@ -164,7 +165,10 @@ class Trainer:
         """
         config = self.config
         stream = batches(self.items, config, self.step, self.rank, self.world)
-        saved = time.monotonic()
+        saved, pace = time.monotonic(), Pace(self.step, config.steps)
+        self._say(
+            f"{count(len(self.items.clips), 'clip')}; steps {self.step:,} to {config.steps:,} in {self.run_url}"
+        )
         result: dict[str, Any] = {}
         while self.step < config.steps:
             started = time.monotonic()
@@ -172,6 +176,8 @@ class Trainer:
             self.step += 1
             row = {"step": self.step, "seconds": round(time.monotonic() - started, 4), **parts}
             self.log.add(row)
+            if line := pace.line(self.step, parts):
+                self._say(line)
             ended = self.step == config.steps
             if self.step % config.evaluate_every == 0 or ended:
                 result = self._evaluate()

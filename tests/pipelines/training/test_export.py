@@ -14,6 +14,7 @@ import torch
 from pipelines.cli.main import main
 from pipelines.errors import UsageError
 from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.config import load_config
 from pipelines.training.export import NESTING, export, released, safetensors
 from pipelines.training.frozen import IDENTITY, Sources, assemble, listed
 from pipelines.training.loop import Trainer
@@ -103,6 +104,21 @@ def test_an_export_is_where_a_training_may_begin(run: str, tmp_path: Path) -> No
         assemble(
             narrow(network={**NARROW["network"], "num_res_blocks": 2}), dataclasses.replace(RANDOM, begin=out)
         )
+
+
+def test_weights_by_recipe_are_the_same_every_time_and_no_experts() -> None:
+    torch.manual_seed(1)
+    first = assemble(narrow(), dataclasses.replace(RANDOM, begin="recipe")).generator
+    torch.manual_seed(2)
+    again = assemble(narrow(), dataclasses.replace(RANDOM, begin="recipe")).generator
+    random = assemble(narrow(), RANDOM).generator
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    assert not all(torch.equal(p, random.state_dict()[key]) for key, p in first.named_parameters())
+    assert first.training
+    assert any(parameter.requires_grad for parameter in first.parameters())
+    with pytest.raises(UsageError, match="no official weights of the sync expert"):
+        assemble(load_config("sync"), dataclasses.replace(RANDOM, begin="recipe"))
 
 
 def test_lora_begins_as_the_network_and_merges_into_it() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from benchmarks.drills.processes import command_of, descendants
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, load_config
 from pipelines.training.data.finish import finish
@@ -102,25 +107,56 @@ def test_two_workers_equal_one_with_twice_the_batch(data: str, tmp_path: Path) -
 @pytest.mark.slow
 def test_two_workers_on_ray_train_equal_one_process_with_twice_the_batch(data: str, tmp_path: Path) -> None:
     run = tmp_path / "ray"
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines",
-        "train",
-        "dnet",
-        "--data",
-        data,
-        "-o",
-        str(run),
-        "--workers",
-        "2",
-    ]
-    command += ["--features", "random", "--json", *(f"--set={change}" for change in changes_of(NARROW))]
+    with training_on_ray(data, run, NARROW) as (process, _):
+        said, noted = process.communicate(timeout=400)
+    assert process.returncode == 0, noted[-4000:]
+    assert json.loads(said.strip().splitlines()[-1])["step"] == 3
+    assert_like_twice_the_batch(data, str(run), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_worker_on_ray_that_is_killed_is_replaced_and_loses_nothing(data: str, tmp_path: Path) -> None:
+    settings = {**NARROW, "steps": 24, "checkpoint_minutes": 1e-6, "keep": 24}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    with training_on_ray(data, whole, settings) as (process, _):
+        _, noted = process.communicate(timeout=400)
+    assert process.returncode == 0, noted[-4000:]
+    with training_on_ray(data, broken, settings) as (process, workers):
+        while process.poll() is None and len(Checkpoints(str(broken)).steps()) < 3:
+            time.sleep(0.02)
+        os.kill(workers()[0], signal.SIGKILL)
+        killed_at = Checkpoints(str(broken)).steps()[-1]
+        said, noted = process.communicate(timeout=400)
+    assert process.returncode == 0, noted[-4000:]
+    assert killed_at < 24, "the worker was killed in the middle"
+    assert json.loads(said.strip().splitlines()[-1])["step"] == 24
+    expected, found = Checkpoints(str(whole)).latest(), Checkpoints(str(broken)).latest()
+    assert expected is not None
+    assert found is not None
+    assert [row["step"] for row in found[1]["log"]] == [row["step"] for row in expected[1]["log"]]
+    for key, value in expected[1]["networks"].items():
+        assert torch.allclose(value, found[1]["networks"][key], rtol=1e-3, atol=1e-4), key
+
+
+@contextlib.contextmanager
+def training_on_ray(
+    data: str, run: Path, settings: dict[str, Any]
+) -> Iterator[tuple[subprocess.Popen[str], Callable[[], list[int]]]]:
+    """The command with two workers, in a Ray of its own; also what finds the processes of the workers."""
+    command = [sys.executable, "-m", "pipelines", "train", "dnet", "--data", data, "-o", str(run)]
+    command += ["--workers", "2", "--features", "random", "--json"]
+    command += [f"--set={change}" for change in changes_of(settings)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert json.loads(done.stdout.strip().splitlines()[-1])["step"] == 3
-    assert_like_twice_the_batch(data, str(run), tmp_path)
+
+    def workers() -> list[int]:
+        return [pid for pid in descendants(process.pid) if "RayTrainWorker" in command_of(pid)]
+
+    try:
+        yield process, workers
+    finally:
+        process.terminate()
+        process.communicate()
