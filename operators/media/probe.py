@@ -38,6 +38,8 @@ PACKET_TIMES = ("mov,mp4", "matroska", "flv", "nut", "ivf", "gif", "apng")
 ANIMATIONS = ("gif", "apng", "webp_pipe", "webp")
 #: Seconds of sound without a picture that a file may begin with: silence is written for them.
 LATEST_PICTURE = 600
+#: Frames per second of most of a video from which on its clock is damaged.
+MOST_FRAMES = 10_000
 #: Frames per second that a still picture is given.
 STILL_RATE = Fraction(25)
 
@@ -273,7 +275,7 @@ def _check_clock(url: str, shown: np.ndarray, times: np.ndarray, time_base: Frac
 
 
 def _check_times(url: str, pts: np.ndarray, last: int, time_base: Fraction) -> None:
-    """Refuse a frame that lasts longer than an output can say, and a beginning of hours without pictures."""
+    """Refuse a frame that lasts longer than an output can say, a beginning of hours without pictures, and a clock that is too fast."""
     if (begin := int(pts[0]) * time_base) > LATEST_PICTURE:
         raise MediaError(
             f"{url}: the picture begins {float(begin):.0f} s after the sound; remux the recording to repair its time stamps"
@@ -284,6 +286,10 @@ def _check_times(url: str, pts: np.ndarray, last: int, time_base: Fraction) -> N
         at, seconds = (float(int(time) * time_base) for time in (pts[longest], lasting[longest]))
         raise MediaError(
             f"{url}: the frame at {at:.3f} s lasts {seconds:.0f} s; remux the recording to repair its time stamps"
+        )
+    if len(pts) > 2 and (rate := 1 / (Fraction(float(np.median(np.diff(pts)))) * time_base)) > MOST_FRAMES:
+        raise MediaError(
+            f"{url}: {float(rate):,.0f} frames a second; remux the recording to repair its time stamps"
         )
 
 

@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from operators.storage.files import join
 from pipelines.errors import UsageError
-from pipelines.training.agreement import anywhere, first_says, means, place, wait
 from pipelines.monitoring.formatting import count
+from pipelines.training.agreement import anywhere, first_says, means, place, wait
 from pipelines.training.batches import Items, batches
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.config import TrainingConfig, differences

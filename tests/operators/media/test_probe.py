@@ -283,6 +283,16 @@ def test_a_frame_that_lasts_longer_than_mp4_can_say_is_refused(tmp_path: Path) -
         probe_video(str(path))
 
 
+def test_a_clock_that_is_too_fast_is_refused(tmp_path: Path) -> None:
+    """A damaged header: frames that nobody sees, and tables with a row for each of its ticks."""
+    slow, fast = tmp_path / "slow.mp4", tmp_path / "fast.mp4"
+    synth.write_video(slow, 4, pts=[0, 1, 2, 3], time_base=Fraction(1, 10_000))
+    assert probe_video(str(slow)).n_frames == 4
+    synth.write_video(fast, 4, pts=[0, 1, 2, 3], time_base=Fraction(1, 20_000))
+    with pytest.raises(MediaError, match=r"fast\.mp4: 20,000 frames a second; remux"):
+        probe_video(str(fast))
+
+
 @pytest.mark.parametrize("seconds", [601, 10**9])
 def test_a_picture_that_begins_long_after_the_sound_is_refused(
     zoo: Zoo, tmp_path: Path, seconds: int
