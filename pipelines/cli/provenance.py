@@ -76,6 +76,11 @@ def provenance(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_provenance_options` for `pipelines.runner.run`."""
     given = {name: getattr(args, name) for name in ("sign_cert", "sign_key", "tsa")}
     found = {name: value for name, value in given.items() if value is not None}
+    if args.provenance == "off" and found:
+        from pipelines.errors import UsageError
+
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in found)
+        raise UsageError(f"--provenance off: nothing is signed, so leave out {options}")
     return found if args.provenance is None else {"on": args.provenance == "on", **found}
 
 

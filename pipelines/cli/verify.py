@@ -78,8 +78,11 @@ def show_verification(args: argparse.Namespace) -> int:
     from pipelines.provenance.findings import Trust
     from pipelines.provenance.home import own_roots
     from pipelines.provenance.verify import ORDER, Ledger, as_json, files_of, verify_file
+    from pipelines.provenance.watermarks import read_key
 
     anchors = "\n".join([_certificates(path) for path in (*map(str, own_roots()), *args.trust)])
+    if args.watermark_key:  # a wrong one would make every file an unmarked one
+        read_key(args.watermark_key)
     trust = Trust(anchors, args.remote, args.watermark_key)
     ledger = Ledger.read(args.ledger) if args.ledger else None
     done, problems = [], []

@@ -49,7 +49,9 @@ def read_key(place: str = "", make: bool = False) -> MarkKey:
         place = f"env:{VARIABLE}"
     if place.startswith("env:"):
         name = place.removeprefix("env:")
-        return _parsed(os.environ.get(name, ""), f"environment variable {name}")
+        if not os.environ.get(name):
+            raise UsageError(f"the watermark's key: the environment variable {name} is not set")
+        return _parsed(os.environ[name], f"environment variable {name}")
     path = Path(place).expanduser() if place else provenance_home() / OWN
     if not place and make and not path.exists():
         _make(path)

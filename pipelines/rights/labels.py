@@ -12,7 +12,7 @@ from operators.media.languages import language_code
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import LabelConfig
 from pipelines.errors import UsageError
-from pipelines.manifest.titles import Title, merged
+from pipelines.manifest.titles import Dub, Title, merged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,37 +103,61 @@ def label_for(config: LabelConfig, language: str = "") -> Label:
 
 
 def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> list[Title]:
-    """Give the dubs of titles the notice that was asked for; a title or dub with one of its own keeps it.
+    """Give the dubs of titles the notice that was asked for. Where a row or the engine's options have one, that is the notice, and a name
+    in it stands for its form too.
 
     Args:
-        titles: of the manifest.
+        titles: of the manifest. A dub whose own notice cannot be drawn gets an error.
         engine: whose last stage draws it.
         config: what was asked for.
 
     Raises:
-        UsageError: the engine cannot, or the notice cannot be drawn.
+        UsageError: the engine cannot, or the notice of all cannot be drawn.
     """
-    if not config.text:
-        return list(titles)
     last = engine.stages[-1]
     if "label" not in type(last.options).__dataclass_fields__:
-        raise UsageError(
-            f"label: engine {engine.name} encodes without labels; choose another engine, or no label"
-        )
-    tag = config.producer if PRESETS.get(config.text, Preset("", "", "", 0)).tagged else None
-    known: dict[str, dict[str, dict[str, Any]]] = {}
+        if config.text:
+            raise UsageError(
+                f"label: engine {engine.name} encodes without labels; choose another engine, or no label"
+            )
+        return list(titles)
+    usual = vars(Label())
+    of_engine = {name: value for name in usual if (value := getattr(last.options, name)) != usual[name]}
+    known: dict[tuple[LabelConfig, str], dict[str, dict[str, Any]]] = {}
+
+    def noticed(dub: Dub, own: dict[str, Any]) -> Dub:
+        asked = _asked(config, {**of_engine, **own})
+        if not asked.text:
+            return dub
+        try:
+            if (asked, dub.language) not in known:
+                drawn = {last.name: vars(label_for(asked, dub.language))}
+                known[asked, dub.language] = engine.check_overrides(drawn, "label")
+        except UsageError as problem:
+            if not usual.keys() & own.keys():
+                raise
+            return dataclasses.replace(dub, error=dub.error or str(problem))
+        options = merged(dub.options, known[asked, dub.language])
+        return dataclasses.replace(dub, options=options, aigc=_producer(asked, config))
+
     found = []
     for title in titles:
-        dubs = []
-        for dub in title.dubs:
-            if dub.language not in known:
-                values = vars(label_for(config, dub.language))
-                known[dub.language] = engine.check_overrides({last.name: values}, "label")
-            own = dub.options.get(last.name, {}).get("label") or title.options.get(last.name, {}).get("label")
-            options = dub.options if own else merged(dub.options, known[dub.language])
-            dubs.append(dataclasses.replace(dub, options=options, aigc=tag))
+        shared = title.options.get(last.name, {})
+        dubs = [noticed(dub, {**shared, **dub.options.get(last.name, {})}) for dub in title.dubs]
         found.append(dataclasses.replace(title, dubs=tuple(dubs)))
     return found
+
+
+def _asked(config: LabelConfig, own: dict[str, Any]) -> LabelConfig:
+    """The notice of a dub whose own options, such as ``label_seconds``, are these."""
+    fields = {"label": "text", **{f"label_{name}": name for name in ("position", "seconds", "size", "font")}}
+    return config.model_copy(update={fields[name]: own[name] for name in fields if own.get(name)})
+
+
+def _producer(*asked: LabelConfig) -> str | None:
+    """The producer that the tag AIGC names, where one of these notices asks for the tag; None: no tag."""
+    tagged = [one for one in asked if one.text in PRESETS and PRESETS[one.text].tagged]
+    return tagged[0].producer if tagged else None
 
 
 def label_text(options: dict[str, dict[str, Any]]) -> str:

@@ -158,6 +158,12 @@ def test_a_new_identity_needs_force_and_keeps_the_old_root_without_its_keys(
     assert len(own_roots()) == 3
 
 
+def test_nothing_is_signed_with_a_certificate(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["dub", "v.mp4", "s.wav", "-o", "o.mp4", "--provenance", "off", "--sign-cert", "c.pem"]
+    assert main(given) == 2
+    assert "--provenance off: nothing is signed, so leave out --sign-cert" in capsys.readouterr().err
+
+
 def test_show_says_that_others_may_read_the_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["provenance", "init"]) == 0
     assert main(["provenance", "show"]) == 0

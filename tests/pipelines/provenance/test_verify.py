@@ -321,6 +321,15 @@ def test_what_is_no_video_is_not_called_tampered(tmp_path: Path) -> None:
     assert checked(tmp_path / "text.mp4").state == "unreadable"
 
 
+@pytest.mark.parametrize("key", ["env:NOPE", "absent.key"])
+def test_a_wrong_key_of_marks_is_wrong_usage(
+    plain: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script must not take the file for one that was looked at."""
+    assert main(["verify", str(plain), "--watermark-key", key]) == 2
+    assert key.removeprefix("env:") in capsys.readouterr().err
+
+
 def test_an_interrupted_command_that_keeps_nothing_promises_nothing(
     plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

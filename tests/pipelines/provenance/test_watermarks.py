@@ -70,6 +70,9 @@ def test_keys_come_from_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     ) as problem:
         read_key("env:MINE")
     assert "1234" not in str(problem.value)
+    monkeypatch.delenv("MINE")
+    with pytest.raises(UsageError, match="variable MINE is not set"):
+        read_key("env:MINE")
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,39 @@ def test_dubs_have_notices_of_their_own() -> None:
     assert [dub.options[last]["label"] for dub in title.dubs] == ["Mit KI verändert", "à moi"]
 
 
+def test_a_form_in_a_row_is_the_form() -> None:
+    built = Engine(engine(f"{HERE}:Painted"))
+    last = built.stages[-1].name
+    rows = [
+        {**ROW, "id": "eu", "language": "de", f"{last}.label": "eu", f"{last}.label_position": "bottom"},
+        {**ROW, "id": "cn", "output": "cn.mp4", f"{last}.label": "cn"},
+        {**ROW, "id": "own", "output": "own.mp4", f"{last}.label": "nur ich", f"{last}.label_seconds": "0-2"},
+        {**ROW, "id": "none", "output": "none.mp4"},
+        {
+            **ROW,
+            "id": "font",
+            "output": "font.mp4",
+            f"{last}.label": "x",
+            f"{last}.label_font": "/absent.ttf",
+        },
+    ]
+    parsed = parse_rows([(f"m row {number}", row) for number, row in enumerate(rows)], built, "/out")
+    eu, cn, own, none, font = (
+        title.dubs[0] for title in labelled(parsed, built, LabelConfig(producer="Beispiel GmbH"))
+    )
+    assert (eu.options[last]["label"], eu.options[last]["label_position"]) == ("Mit KI verändert", "bottom")
+    assert (cn.options[last]["label"], cn.aigc) == ("本视频由人工智能合成", "Beispiel GmbH")
+    assert "in the seconds 0-2" in label_note(own.options)
+    assert not label_note(none.options)
+    assert [dub.aigc for dub in (eu, own, none)] == [None] * 3
+    assert "/absent.ttf" in font.error
+    assert not any(dub.error for dub in (eu, cn, own, none))
+    of_engine = resolve_engine("exemplar", {"render": {"label": "cn"}})
+    (title,) = labelled(parse_rows([("m row 1", ROW)], of_engine, "/out"), of_engine, LabelConfig())
+    assert title.dubs[0].options["render"]["label"] == "本视频由人工智能合成"
+    assert title.dubs[0].aigc == ""
+
+
 # --- runs -----------------------------------------------------------------------------------------------------
 
 
