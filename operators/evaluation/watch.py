@@ -14,7 +14,7 @@ import numpy as np
 
 from operators.evaluation.mouth_probe import FaceSight, MouthProbe
 from operators.faces.geometry import eye_distance, head_pose
-from operators.faces.validity import FAULTS, NO_FACE
+from operators.faces.validity import COVERED_MOUTH, FAULTS, NO_FACE
 from operators.media.frames import Frame
 from operators.numeric.masks import runs
 from operators.segment import Segment
@@ -114,7 +114,9 @@ def faults_of(segment: Segment) -> np.ndarray:
     """
     fault, found = segment.get("fault"), segment.get("found")
     if fault is not None:
-        return np.asarray(fault, np.int64)[segment.source - segment.frames[0]]
+        known = np.asarray(fault, np.int64)[segment.source - segment.frames[0]]
+        covered = segment.get("covered")
+        return known if covered is None else np.where((known == 0) & covered, COVERED_MOUTH, known)
     if found is not None:
         return np.where(np.asarray(found, bool)[segment.source - segment.core[0]], 0, NO_FACE)
     return np.zeros(len(segment.source), np.int64)

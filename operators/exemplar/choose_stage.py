@@ -14,10 +14,12 @@ import scipy
 
 from operators.columns import scalar, tensor
 from operators.exemplar.choose import MouthFeatures, best_path
+from operators.exemplar.covering import NOTE, covered_frames
 from operators.exemplar.fit import Speaker, Wanted, fit_speaker, wanted_mouths
 from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_frames
 from operators.exemplar.pose import PoseTrack, track_pose
 from operators.exemplar.shapes import wanted_shapes
+from operators.faces.colours import CELLS
 from operators.faces.geometry import MOUTH, eye_distance
 from operators.numeric.masks import runs, smoothstep
 from operators.segment import Segment
@@ -50,6 +52,7 @@ class ChooseMouths(Stage):
         blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is
             eased already).
         still: the segment offers no mouths to choose from: the renderer opens the frame's own one.
+        covered: bool[N], something is in front of the mouth, which therefore stays as it is.
     """
 
     name: ClassVar[str] = "choose"
@@ -59,6 +62,7 @@ class ChooseMouths(Stage):
         [
             tensor("landmarks", "float32", "T", 68, 2),
             tensor("valid", "bool", "T"),
+            tensor("colours", "int8", "T", CELLS, 2),
             *(
                 tensor(name, "float32", "N")
                 for name in ("opening", "mouth_width", "closure", "silence", "strength")
@@ -71,6 +75,7 @@ class ChooseMouths(Stage):
             tensor("shape", "float32", "N", 68, 2),
             tensor("blend", "float32", "N"),
             scalar("still", pa.bool_()),
+            tensor("covered", "bool", "N"),
         ]
     )
 
@@ -94,14 +99,19 @@ class ChooseMouths(Stage):
             & np.isfinite(landmarks).all((1, 2))
             & (eye_distance(np.nan_to_num(landmarks)) > SMALLEST_FACE)
         )
+        times = segment.out_pts.astype(np.float64) * float(segment.time_base)
+        covered = valid & covered_frames(np.asarray(segment["colours"]), valid, _step(times))
+        valid &= ~covered
         own = np.where(valid[:, None, None], landmarks, 0).astype(np.float32)[target]
         nothing = {
             "exemplar": np.full(len(target), -1, np.int64),
             "shape": own,
             "blend": np.zeros(len(target), np.float32),
             "still": False,
+            "covered": covered[target],
         }
-        times = segment.out_pts.astype(np.float64) * float(segment.time_base)
+        if (covered[target] & segment.asked).any():
+            segment.note(NOTE)
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
         if not (blend > 0).any():
             return nothing
@@ -129,6 +139,7 @@ class ChooseMouths(Stage):
             "shape": shape,
             "blend": blend.astype(np.float32),
             "still": not analysis.speaker.moves,
+            "covered": covered[target],
         }
 
 

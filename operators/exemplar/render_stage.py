@@ -62,7 +62,7 @@ class RenderMouths(Stage):
     some 1200 pixels) are kept reduced: such mouths are a little softer than their surroundings. Frames whose
     ``exemplar`` is -1, whose ``blend`` is 0 or that have no valid face are encoded as decoded.
 
-    ``fault`` is read by the measures alone (`operators.evaluation.watch`).
+    ``fault`` and ``covered`` are read by the measures alone (`operators.evaluation.watch`).
 
     Memory: patches (see `PatchStore`), what `kept_cuts` holds of the segment, three frames, and up to
         `BLOCK_FRAMES` where it runs backwards.
@@ -83,6 +83,7 @@ class RenderMouths(Stage):
             tensor("landmarks", "float32", "T", 68, 2),
             tensor("valid", "bool", "T"),
             tensor("fault", "uint8", "T"),
+            tensor("covered", "bool", "N"),
             tensor("exemplar", "int64", "N"),
             tensor("shape", "float32", "N", 68, 2),
             tensor("blend", "float32", "N"),

@@ -23,6 +23,7 @@ from operators.faces.backend import (
     make_backend,
 )
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
+from operators.faces.colours import CELLS, EVERY, UNSEEN, mouth_colours
 from operators.faces.identity import MODEL as IDENTITY
 from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
@@ -85,6 +86,8 @@ class DetectFaces(Stage):
     * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is
       no face at all.
     * ``fault`` uint8[T]: why it is not valid, a number of `validity.FAULTS`; 0 where it is.
+    * ``colours`` int8[T, CELLS, 2]: of lips and skin, `colours.mouth_colours` of every second frame; UNSEEN in the others, and
+      where there is no face.
     * with the option ``crops`` also ``crops`` uint8[T, 256, 256, 3]: RGB of `crop_box`.
 
     With its halo, what it says of a core frame does not depend on the segment: seeds, confirmations and the
@@ -102,6 +105,7 @@ class DetectFaces(Stage):
             tensor("valid", "bool", "T"),
             tensor("residual", "float32", "T"),
             tensor("fault", "uint8", "T"),
+            tensor("colours", "int8", "T", CELLS, 2),
         ]
     )
 
@@ -137,11 +141,12 @@ class DetectFaces(Stage):
         start, stop = segment.frames
         count = stop - start
         crops = np.zeros((count if self.options.crops else 0, CROP, CROP, 3), np.uint8)
+        colours = np.full((count, CELLS, 2), UNSEEN, np.int8)
         anchor = segment.anchor
         if anchor is None:
             nobody = np.full(count, validity.NO_FACE, np.uint8)
             return self._columns(
-                np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), nobody, crops
+                np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), nobody, colours, crops
             )
         model, seeder = self._model(segment, anchor, options)
         tracker = Tracker(seeder, segment.shot[0])
@@ -153,6 +158,8 @@ class DetectFaces(Stage):
             sightings.append(sighting)
             if sighting is not None:
                 KEPT.offer(frame, sighting.landmarks)
+                if frame.index % EVERY == 0:
+                    colours[frame.index - start] = mouth_colours(frame, sighting.landmarks)
             if tracking.on_grid(frame.index, segment.shot[0]):
                 model.note(frame.index, tracker.seed)
             if self.options.crops:
@@ -165,7 +172,7 @@ class DetectFaces(Stage):
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
         fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw)
-        return self._columns(landmarks, evidence, fault, crops)
+        return self._columns(landmarks, evidence, fault, colours, crops)
 
     def _picture(self, frame: Frame) -> np.ndarray:
         return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
@@ -191,7 +198,12 @@ class DetectFaces(Stage):
         return model, model.seeder
 
     def _columns(
-        self, landmarks: np.ndarray, evidence: np.ndarray, fault: np.ndarray, crops: np.ndarray
+        self,
+        landmarks: np.ndarray,
+        evidence: np.ndarray,
+        fault: np.ndarray,
+        colours: np.ndarray,
+        crops: np.ndarray,
     ) -> dict[str, Any]:
         valid = ~np.isnan(landmarks[:, 0, 0])
         boxes = np.zeros((len(landmarks), 4), np.float32)
@@ -203,6 +215,7 @@ class DetectFaces(Stage):
             "valid": valid,
             "residual": evidence.astype(np.float32),
             "fault": fault,
+            "colours": colours,
         }
         return {**columns, "crops": crops} if self.options.crops else columns
 

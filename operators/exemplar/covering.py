@@ -1,0 +1,72 @@
+"""Frames of a segment whose mouth something hides (a hand, a microphone, a cup): they are neither dubbed nor shown elsewhere.
+
+`operators.faces` judges a frame by a few others of its shot and by the doubts of its landmarks; here all frames of a segment are
+compared by the colours of lips and skin (`operators.faces.colours`). Used by `choose_stage`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from operators.faces.colours import LIPS, SCALE, SKIN, UNSEEN
+from operators.numeric.masks import runs
+
+NOTE = "something is in front of the mouth in places: there it stays as it is"
+#: Share of the frames, those most like all others, that show what the free face looks like, and the share of these that may be
+#: beyond what counts as its range.
+PLAIN, BEYOND = 0.3, 0.15
+#: Colours beyond that range by so much (natural logarithms) are not skin's, not lips'; so large a share of such cells is something else.
+#: Twelve clips without anything in front of the mouth reach 0.06 of the skin, 0.39 of the lips for two frames where they are drawn in.
+SKIN_APART, LIPS_APART = 0.08, 0.2
+SKIN_COVERED, LIPS_COVERED = 0.10, 0.16
+#: Seconds that it takes for something to cover a mouth, frames between such stretches that are no pause, and the frames before and
+#: after that show part of it.
+LASTS, PAUSE, MARGIN = 0.2, 0.4, 0.24
+#: Frames that must have been looked at to know what the free face looks like.
+FEWEST = 12
+
+
+def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np.ndarray:
+    """bool[T]: something hides the mouth.
+
+    Args:
+        colours: int8[T, CELLS, 2], of `operators.faces.colours.mouth_colours`.
+        valid: bool[T], frames with a usable face.
+        seconds: duration of a frame.
+    """
+    looked = np.flatnonzero(valid & (colours[:, 0, 0] != UNSEEN))
+    covered = np.zeros(len(valid), bool)
+    if len(looked) < FEWEST:
+        return covered
+    values = colours[looked].astype(np.float32) / SCALE
+    cells = SKIN[0] * SKIN[1]
+    skin, lips = values[:, :cells].reshape(-1, *SKIN, 2), values[:, cells:].reshape(-1, *LIPS, 2)
+    unlike = sum(
+        np.minimum(np.linalg.norm(part - np.median(part, 0), axis=-1) / scale, 3).mean((1, 2))
+        for part, scale in ((skin, 0.1), (lips, 0.2))
+    )
+    plain = np.argsort(unlike, kind="stable")[: max(FEWEST // 2, int(PLAIN * len(looked)))]
+    hidden = (_beyond(skin, plain, (3, 3)) > SKIN_APART).mean((1, 2)) > SKIN_COVERED
+    hidden |= (_beyond(lips, plain, (1, 3)) > LIPS_APART).mean((1, 2)) > LIPS_COVERED
+    nearest = np.abs(np.arange(len(valid))[:, None] - looked).argmin(1)
+    seen = hidden[nearest] & valid
+    frames = [max(1, round(span / max(seconds, 1e-3))) for span in (LASTS, PAUSE, MARGIN)]
+    for start, stop in runs(~seen):
+        if start > 0 and stop < len(seen) and stop - start <= frames[1]:
+            seen[start:stop] = True
+    for start, stop in runs(seen):
+        if stop - start >= frames[0]:
+            covered[max(start - frames[2], 0) : stop + frames[2]] = True
+    return covered
+
+
+def _beyond(values: np.ndarray, plain: np.ndarray, reach: tuple[int, int]) -> np.ndarray:
+    """How far cells lie beyond the range that they and their neighbours have in the plain frames: float32[n, rows, columns] of
+    float32[n, rows, columns, 2].
+    """
+    kernel = np.ones(reach, np.uint8)
+    low = np.quantile([cv2.erode(values[index], kernel) for index in plain], BEYOND, 0)
+    high = np.quantile([cv2.dilate(values[index], kernel) for index in plain], 1 - BEYOND, 0)
+    apart: np.ndarray = np.linalg.norm(np.maximum(np.maximum(low - values, values - high), 0), axis=-1)
+    return apart
