@@ -100,7 +100,8 @@ class ChooseMouths(Stage):
             & (eye_distance(np.nan_to_num(landmarks)) > SMALLEST_FACE)
         )
         times = segment.out_pts.astype(np.float64) * float(segment.time_base)
-        covered = valid & covered_frames(np.asarray(segment["colours"]), valid, _step(times))
+        moments = segment.pts.astype(np.float64) * float(segment.time_base)
+        covered = valid & covered_frames(np.asarray(segment["colours"]), valid, _step(moments))
         valid &= ~covered
         own = np.where(valid[:, None, None], landmarks, 0).astype(np.float32)[target]
         nothing = {
@@ -115,9 +116,7 @@ class ChooseMouths(Stage):
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
         if not (blend > 0).any():
             return nothing
-        analysis = SegmentAnalysis(
-            landmarks, valid, segment.pts.astype(np.float64) * float(segment.time_base), segment.size
-        )
+        analysis = SegmentAnalysis(landmarks, valid, moments, segment.size)
         wanted = wanted_mouths(
             analysis.speaker,
             segment["opening"],
@@ -126,16 +125,16 @@ class ChooseMouths(Stage):
             segment["silence"],
             times,
         )
-        shown = np.full(len(target), -1, np.int64)
+        exemplar = np.full(len(target), -1, np.int64)
         shape = own.copy()
         for run in itertools.starmap(slice, runs(blend > 0)):
             part = wanted.take(run)
             chosen = analysis.choose(target[run], part, times[run])
             part = analysis.within_reach(chosen, part, times[run])
             shape[run] = analysis.shapes(target[run], chosen, part, blend[run], times[run])
-            shown[run] = chosen + start
+            exemplar[run] = chosen + start
         return {
-            "exemplar": shown,
+            "exemplar": exemplar,
             "shape": shape,
             "blend": blend.astype(np.float32),
             "still": not analysis.speaker.moves,

@@ -17,12 +17,13 @@ NOTE = "something is in front of the mouth in places: there it stays as it is"
 #: beyond what counts as its range.
 PLAIN, BEYOND = 0.3, 0.15
 #: Colours beyond that range by so much (natural logarithms) are not skin's, not lips'; so large a share of such cells is something else.
-#: Twelve clips without anything in front of the mouth reach 0.06 of the skin, 0.39 of the lips for two frames where they are drawn in.
+#: Nine clips without anything in front of the mouth reach 0.04 of the skin, and 0.39 of the lips for two frames in which they are drawn in;
+#: a tenth 0.31 of the skin for two frames, where its man gapes and the landmarks leave the chin.
 SKIN_APART, LIPS_APART = 0.08, 0.2
-SKIN_COVERED, LIPS_COVERED = 0.10, 0.16
+SKIN_COVERED, LIPS_COVERED = 0.2, 0.16
 #: Seconds that it takes for something to cover a mouth, frames between such stretches that are no pause, and the frames before and
 #: after that show part of it.
-LASTS, PAUSE, MARGIN = 0.2, 0.4, 0.24
+LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
 #: Frames that must have been looked at to know what the free face looks like.
 FEWEST = 12
 
@@ -62,7 +63,7 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
 
 
 def _beyond(values: np.ndarray, plain: np.ndarray, reach: tuple[int, int]) -> np.ndarray:
-    """How far cells lie beyond the range that they and their neighbours have in the plain frames: float32[n, rows, columns] of
+    """Distance of cells from the range that they and their neighbours have in the plain frames: float32[n, rows, columns] of
     float32[n, rows, columns, 2].
     """
     kernel = np.ones(reach, np.uint8)

@@ -14,7 +14,7 @@ from operators.media.frames import Frame
 
 #: Cells of skin, from under the nose to the upper lip and from the lower lip to the chin (rows) by cheek to cheek (columns; those that
 #: a turned head hides are left out), and of the upper and the lower lip.
-SKIN, LIPS = (8, 11), (2, 9)
+SKIN, LIPS = (8, 9), (2, 9)
 CELLS = SKIN[0] * SKIN[1] + LIPS[0] * LIPS[1]
 #: A unit of the natural logarithm is so many steps of a number; a frame that was not looked at has this number everywhere.
 SCALE, UNSEEN = 64, -128
@@ -26,7 +26,7 @@ EYE = 24
 _CURVES = ((2, 31, 33, 35, 14), (4, 48, 51, 54, 12), (4, 48, 57, 54, 12), (6, 7, 8, 9, 10))
 _BANDS = ((0, 1, (0.1, 0.4, 0.65, 0.9)), (2, 3, (0.1, 0.3, 0.5, 0.7)))
 _INWARD = 0.15
-_ACROSS = np.linspace(0.175, 0.825, SKIN[1])
+_ACROSS = np.linspace(0.25, 0.75, SKIN[1])
 _LIPS = (
     ((48, 49, 50, 51, 52, 53, 54), (60, 61, 62, 63, 64)),
     ((48, 59, 58, 57, 56, 55, 54), (60, 67, 66, 65, 64)),
@@ -43,12 +43,14 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
         landmarks: float[68, 2], upright pixels.
     """
     unseen = np.full((CELLS, 2), UNSEEN, np.int8)
+    if not np.isfinite(landmarks).all():
+        return unseen
     landmarks = landmarks.astype(np.float64)
     eye = float(eye_distance(landmarks))
     shown = np.concatenate([landmarks[2:15], landmarks[27:36], landmarks[48:60]])
     low = np.maximum(np.floor(shown.min(0)), 0).astype(int)
     high = np.minimum(np.ceil(shown.max(0)) + 1, frame.size).astype(int)
-    if not np.isfinite(eye) or eye < 8 or (high - low < 8).any():
+    if eye < 8 or (high - low < 8).any():
         return unseen
     rgb = frame.rgb((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
     scale = min(EYE / eye, 1.0)

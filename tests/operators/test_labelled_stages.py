@@ -32,6 +32,7 @@ STAGES: dict[type[Stage], dict[str, Any]] = {
         "landmarks": np.zeros((FRAMES, 68, 2), np.float32),
         "valid": np.zeros(FRAMES, bool),
         "fault": np.ones(FRAMES, np.uint8),
+        "covered": np.zeros(FRAMES, bool),
         "exemplar": np.full(FRAMES, -1),
         "shape": np.zeros((FRAMES, 68, 2), np.float32),
         "blend": np.zeros(FRAMES, np.float32),

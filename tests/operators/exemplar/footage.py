@@ -115,6 +115,7 @@ def row(info: VideoInfo, landmarks: np.ndarray, target: str, **more: object) -> 
         "source": np.arange(total),
         "landmarks": landmarks,
         "valid": np.ones(total, bool),
+        "covered": np.zeros(total, bool),
     }
     columns |= {
         "exemplar": np.full(total, -1),

@@ -15,6 +15,8 @@ from scipy.ndimage import gaussian_filter1d
 from operators.columns import check_columns
 from operators.evaluation.mouth_tracks import flicker
 from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease
+from operators.exemplar.covering import NOTE
+from operators.faces.colours import CELLS, UNSEEN
 from operators.faces.geometry import eye_distance, lip_opening
 from operators.numeric.masks import runs
 from operators.segment import Segment
@@ -48,6 +50,7 @@ def row(
             "out_start": 0,
         },
         **{"landmarks": landmarks.astype(np.float32), "valid": np.ones(count, bool)},
+        "colours": np.full((count, CELLS, 2), UNSEEN, np.int8),
         **{
             "opening": speech_like(asked, 11, rate),
             "mouth_width": speech_like(asked, 12, rate),
@@ -149,6 +152,26 @@ def test_frames_without_a_face_pass_through_and_are_never_shown() -> None:
     assert (out["blend"][gone] == 0).all()
     assert 0 < out["blend"][59] < 0.7 < out["blend"][55]
     assert not set(out["exemplar"].tolist()) & set(range(60, 80))
+
+
+def test_frames_whose_mouth_is_covered_keep_it_and_are_never_shown() -> None:
+    colours = np.full((150, CELLS, 2), UNSEEN, np.int8)
+    colours[::2] = np.random.default_rng(0).integers(-2, 3, (75, CELLS, 2))
+    colours[60:80:2, 40:80] = 40
+    columns = talking_row(colours=colours)
+    segment = Segment(columns)
+    out = ChooseMouths().process(segment)
+    covered = out["covered"]
+    assert covered[60:80].all()
+    assert not covered[:50].any()
+    assert not covered[90:].any()
+    assert (out["exemplar"][covered] == -1).all()
+    assert (out["blend"][covered] == 0).all()
+    assert not set(out["exemplar"].tolist()) & set(np.flatnonzero(covered).tolist())
+    assert segment.notes == [NOTE]
+    outside = Segment({**columns, "gate": np.ones(150, np.float32), "asked": ~covered})
+    assert ChooseMouths().process(outside)["covered"].any()
+    assert not outside.notes, "nobody asked for these frames"
 
 
 def test_nobody_there() -> None:

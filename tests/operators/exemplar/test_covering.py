@@ -1,0 +1,107 @@
+"""Something in front of a talking mouth: drawn over real footage, found by the colours of lips and skin."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from operators.exemplar.covering import FEWEST, covered_frames
+from operators.faces.colours import CELLS, UNSEEN, mouth_colours
+from operators.faces.geometry import eye_distance
+from operators.media.reader import read_frames
+from tests.operators.exemplar.footage import carphone
+from tests.operators.faces.footage import encode
+
+#: Frames in which the mouth is hidden, and the seconds of one.
+HIDDEN, SECONDS = slice(18, 30), 0.08
+
+
+def colours_of(path: Path, frames: list[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
+    url = encode(path, frames)
+    return np.stack(
+        [mouth_colours(frame, landmarks[frame.index]) for frame in read_frames(url, 0, len(frames))]
+    )
+
+
+def cover(picture: np.ndarray, landmarks: np.ndarray, kind: str) -> np.ndarray:
+    """Draw a finger of the face's own colour upon the lips, or a microphone or a cup before lower lip and chin."""
+    eye = float(eye_distance(landmarks))
+    x, y = landmarks[48:68].mean(0)
+    drawn = picture.copy()
+    if kind == "finger":
+        cheek = landmarks[[2, 14, 30]].mean(0).astype(int)
+        colour = np.median(
+            picture[cheek[1] - 4 : cheek[1] + 5, cheek[0] - 4 : cheek[0] + 5].reshape(-1, 3), 0
+        )
+        ends = [(round(x), round(y - 0.35 * eye)), (round(x + 0.1 * eye), round(y + 2 * eye))]
+        cv2.line(drawn, *ends, tuple(map(float, colour)), round(0.3 * eye), cv2.LINE_AA)
+    elif kind == "microphone":
+        axes = (round(0.4 * eye), round(0.5 * eye))
+        cv2.ellipse(drawn, (round(x), round(y + 0.5 * eye)), axes, 0, 0, 360, (70, 70, 76), -1, cv2.LINE_AA)
+    else:
+        corners = (round(x - 0.55 * eye), round(y + 0.1 * eye)), (round(x + 0.55 * eye), round(y + 1.2 * eye))
+        cv2.rectangle(drawn, *corners, (225, 225, 215), -1)
+    return drawn
+
+
+def redden(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Paint the lips, which are hardly redder than his skin in this footage."""
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.round(landmarks[48:60]).astype(np.int32)], 255, cv2.LINE_AA)
+    cv2.fillPoly(mask, [np.round(landmarks[60:68]).astype(np.int32)], 0)
+    share = mask[..., None] / 510
+    return np.round(picture * (1 - share) + np.array([170, 40, 60]) * share).astype(np.uint8)
+
+
+@functools.cache
+def footage() -> tuple[list[np.ndarray], np.ndarray]:
+    frames, landmarks, _ = carphone()
+    return [redden(picture, where) for picture, where in zip(frames, landmarks)], landmarks
+
+
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    return colours_of(tmp_path_factory.mktemp("free") / "free.mp4", *footage())
+
+
+def test_a_free_mouth_is_never_covered(free: np.ndarray) -> None:
+    assert (free != UNSEEN).all()
+    assert not covered_frames(free, np.ones(len(free), bool), SECONDS).any()
+
+
+@pytest.mark.parametrize("kind", ["finger", "microphone", "cup"])
+def test_what_is_in_front_of_the_mouth_is_found(free: np.ndarray, tmp_path: Path, kind: str) -> None:
+    frames, landmarks = footage()
+    frames = [cover(picture, where, kind) for picture, where in zip(frames[HIDDEN], landmarks[HIDDEN])]
+    colours = free.copy()
+    colours[HIDDEN] = colours_of(tmp_path / "covered.mp4", frames, landmarks[HIDDEN])
+    valid = np.ones(len(colours), bool)
+    covered = covered_frames(colours, valid, SECONDS)
+    assert covered[HIDDEN].all()
+    assert not covered[: HIDDEN.start - 4].any()
+    assert not covered[HIDDEN.stop + 4 :].any()
+    # As the stage "detect" gives it: every second frame.
+    colours[1::2] = UNSEEN
+    assert covered_frames(colours, valid, SECONDS)[HIDDEN].all()
+    # Lips that are drawn in for a moment are no finger.
+    brief = free.copy()
+    brief[20:22] = colours[20]
+    assert not covered_frames(brief, valid, SECONDS).any()
+
+
+def test_few_frames_say_nothing_about_the_free_face(free: np.ndarray) -> None:
+    few = free[: FEWEST - 1].copy()
+    few[-3:] = 0
+    assert not covered_frames(few, np.ones(len(few), bool), SECONDS).any()
+    nobody = np.full((40, CELLS, 2), UNSEEN, np.int8)
+    assert not covered_frames(nobody, np.ones(40, bool), SECONDS).any()
+
+
+def test_a_face_outside_the_picture_is_not_looked_at(tmp_path: Path) -> None:
+    frames, landmarks = footage()
+    away = landmarks[:1] + 5000
+    assert (colours_of(tmp_path / "away.mp4", frames[:1], away) == UNSEEN).all()
