@@ -28,6 +28,7 @@ from operators.media.boxes import (
     has_pose,
     hide_repetitions,
     stereo_mode,
+    switch_off,
     template_with,
 )
 from operators.media.clock import clock_joins, time_origin
@@ -253,6 +254,8 @@ def _write(
         )
     if name == "mp4" and (has_pose(boxes) or stereo_mode(boxes)):
         hide_repetitions(path)
+    if name != "matroska" and (off := {index for index, was in carrier.carried.items() if was.off}):
+        switch_off(path, off)
     carrier.warnings += picture_losses(seen, _seen(segments, seen), is_still)
     carrier.warnings += losses(path, name, all_tags, carrier.carried, chapters, carrier.covers)
     if name == "mov" and speech is not None and language and not _tagged(path, language):

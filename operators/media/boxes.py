@@ -22,6 +22,8 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from operators.media.outer_parts import outer_boxes
+
 #: Boxes that are carried: projection (sv3d) and stereo (st3d) by Google's Spherical Video V2, stereo by Apple
 #: (vexu), clean aperture (clap), ambient viewing environment (amve), HDR (mdcv, clli).
 CARRIED = ("sv3d", "st3d", "vexu", "clap", "amve", "mdcv", "clli")
@@ -33,6 +35,8 @@ _VP8, _VP9 = b"\x86\x85V_VP8", b"\x86\x85V_VP9"
 _ONLY_EYES = 21
 #: Bytes of a visual sample entry in front of its boxes.
 _ENTRY = 78
+#: Place of the last byte of a track header's flags, whose lowest bit is "enabled".
+_FLAGS = 11
 #: Muxer options without which sv3d and st3d are not written.
 UNOFFICIAL = {"strict": "unofficial"}
 
@@ -94,6 +98,22 @@ def hide_repetitions(path: Path) -> None:
             for inner, place, length in _boxes(data, at + 8, at + size) if kind == "vexu" else ():
                 if _repeated(inner, length, kinds):
                     data[place + 4 : place + 8] = b"free"
+
+
+def switch_off(path: Path, tracks: Set[int]) -> None:
+    """Clear the flag "enabled" of tracks of an MP4 or QuickTime file, by their numbers. FFmpeg's muxer sets it for the first track of
+    a kind that has none, and players then show subtitles that nobody chose.
+    """
+    with open(path, "r+b") as file:
+        moov = next(part for part in outer_boxes(file) if part.kind == b"moov")
+        file.seek(moov.content)
+        data = file.read(moov.size)
+        found = [(at, size) for kind, at, size in _boxes(data, 0, len(data)) if kind == "trak"]
+        for number, (at, size) in enumerate(found):
+            header = next(place for kind, place, _ in _boxes(data, at + 8, at + size) if kind == "tkhd")
+            if number in tracks:
+                file.seek(moov.content + header + _FLAGS)
+                file.write(bytes([data[header + _FLAGS] & ~1]))
 
 
 def _is_whole(clap: bytes, stream: VideoStream) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import av.container
+from av.audio.stream import AudioStream
 
 from operators.media.outer_parts import outer_boxes, outer_chunks
 from operators.storage.files import filesystem
@@ -24,6 +25,8 @@ _FOREIGN = re.compile(r"\d+ channels? \(")
 _BOX = re.compile(rb"chan\0\0\0\0", re.DOTALL)
 #: The name that an unwanted box is given: readers skip it.
 _SKIPPED = b"free"
+#: Layouts of FLAC by the number of channels (RFC 9639, 9.1.3), as FFmpeg names them without "(side)".
+FLAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 #: Bytes of a table of contents that are looked through at most.
 _CONTENTS = 1 << 28
 
@@ -103,3 +106,11 @@ def _places(file: BinaryIO) -> Iterator[int]:
                 yield from (box.content + found.start() for found in _BOX.finditer(contents))
         return
     yield from (chunk.begin for chunk in chunks if chunk.kind in (b"chan", b"CHAN"))
+
+
+def has_unusual_channels(stream: AudioStream) -> bool:
+    """True for FLAC with other channels than their number means where a container keeps no names of them, as MP4 does not."""
+    if stream.codec_context.name != "flac":
+        return False
+    layout = stream.codec_context.layout
+    return layout.name.partition("(")[0] != FLAC_LAYOUTS.get(layout.nb_channels)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import itertools
 from collections.abc import Iterator
 
+import av
 import av.error
+from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from operators.media.color import FULL_RANGE
 from operators.media.container import open_input, video_stream
@@ -21,6 +26,8 @@ from operators.storage.files import kept_by_file
 PLACES, PICTURES = (0.0, 0.3, 0.6), 6
 #: Seconds: shorter files are looked at in one place.
 SHORT = 5
+#: Packets in which a stream says what it is.
+FEW_PACKETS = 3
 #: Kinds of side data whose value counts on from picture to picture.
 COUNTED = {"GOP_TIMECODE"}
 #: H.273's number of the place of 4:2:0 chroma samples in DV: top left (IEC 61834-2); the file does not say it.
@@ -69,12 +76,34 @@ def glance(url: str) -> Glance:
         full = full or picture.format.name.startswith("yuvj") or int(picture.color_range) == FULL_RANGE
     with open_input(url) as container:
         stream = video_stream(container, url)
-        location = chroma_location(stream)
+        location = _coded_location(container, stream) or chroma_location(stream)
         if stream.codec_context.name == "dvvideo" and pix_fmt == "yuv420p":
             location = DV_CHROMA
         said = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
         unread = said and stream.codec_context.name in ("vp8", "vp9")
     return Glance(fields, frozenset(kinds), location, pix_fmt, transparent, unread, full)
+
+
+def _coded_location(container: InputContainer, stream: VideoStream) -> int:
+    """H.273's number of the place of chroma samples as the pictures themselves say it, which counts where the container says another;
+    0 where they say nothing.
+    """
+    name = stream.codec_context.name
+    if name not in ("h264", "hevc"):
+        return 0
+    raw = io.BytesIO()
+    try:
+        with av.open(raw, "w", format=name) as out:
+            target = out.add_stream_from_template(stream, opaque=True)
+            for packet in itertools.islice(container.demux(stream), FEW_PACKETS):
+                if packet.size:
+                    packet.stream = target
+                    out.mux(packet)
+        raw.seek(0)
+        with av.open(raw, format=name) as alone:
+            return chroma_location(alone.streams.video[0])
+    except (av.error.FFmpegError, ValueError, IndexError):
+        return 0
 
 
 def _some(url: str) -> Iterator[VideoFrame]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -45,6 +46,8 @@ _UNNAMED = re.compile(r"\d+ channels")
 _DEGREES, _NEAR = re.compile(r"[+-]\d+(?:\.\d+)?"), 0.001
 #: Share by which the shape of pixels may differ where a display size is in whole pixels.
 SHAPE_ROUNDING = Fraction(1, 50)
+#: Seconds by which a chapter may be moved where a muxer rounds.
+NEAR_CHAPTER = Fraction(1, 10)
 #: Names of what boxes hold.
 _BOXES = {
     "sv3d": "projection (360° video)",
@@ -69,6 +72,8 @@ class Properties:
     #: FFmpeg's name of the layout of three or more channels, "" where they have no names.
     layout: str = ""
     channels: int = 0
+    #: Subtitles that players do not show unless they are chosen.
+    off: bool = False
     #: Width of a pixel of a picture divided by its height.
     shape: Fraction = Fraction(1)
 
@@ -84,7 +89,10 @@ def properties(stream: Stream, label: str = "") -> Properties:
             label, stream.language or "", _tags(stream.metadata), flags, boxes, named, layout.nb_channels
         )
     shape = (stream.sample_aspect_ratio if isinstance(stream, VideoStream) else None) or Fraction(1)
-    return Properties(label, stream.language or "", _tags(stream.metadata), flags, boxes, shape=shape)
+    off = stream.type == "subtitle" and not stream.disposition & Disposition.default
+    return Properties(
+        label, stream.language or "", _tags(stream.metadata), flags, boxes, off=off, shape=shape
+    )
 
 
 def names_not_read(url: str, tracks: Iterable[Stream]) -> list[str]:
@@ -122,7 +130,7 @@ def losses(
     name: str,
     tags: Mapping[str, str],
     before: Mapping[int, Properties],
-    chapters: int,
+    chapters: Sequence[tuple[Fraction, Fraction]],
     covers: int,
 ) -> list[str]:
     """Say what a written file lacks.
@@ -132,7 +140,8 @@ def losses(
         name: FFmpeg's name of its format.
         tags: of the source, by `container_tags`.
         before: of the source's streams, by the number of the stream that each became.
-        chapters, covers: that the file should have.
+        chapters: that the file should have, from and to in seconds.
+        covers: number of pictures of cover art that it should have.
     """
     called = FORMAT_NAMES[name]
     notes = []
@@ -140,8 +149,13 @@ def losses(
         missing = _missing(tags, container_tags(written.metadata))
         if missing:
             notes.append(f"tags of the file that {called} does not keep: {missing}")
-        if len(written.chapters()) < chapters:
-            notes.append(f"{chapters - len(written.chapters())} chapters that {called} does not keep")
+        kept = [_span(chapter) for chapter in written.chapters()]
+        if len(kept) < len(chapters):
+            notes.append(f"{len(chapters) - len(kept)} chapters that {called} does not keep")
+        elif moved := sum(_elsewhere(*pair) for pair in zip(chapters, kept, strict=False)):
+            notes.append(
+                f"{moved} of {len(chapters)} chapters begin or end elsewhere: in {called} they follow on each other from the beginning on"
+            )
         found = sum(bool(stream.disposition & Disposition.attached_pic) for stream in written.streams.video)
         if found < covers:
             notes.append(f"{covers - found} of {covers} pictures of cover art that {called} does not keep")
@@ -170,6 +184,16 @@ def losses(
             if gone:
                 notes.append(f"{was.label}: {called} does not keep its {', '.join(gone)}")
     return notes
+
+
+def _span(chapter: Any) -> tuple[Fraction, Fraction]:
+    """Seconds from and to."""
+    base = chapter["time_base"] or Fraction(1, 1000)
+    return chapter["start"] * base, chapter["end"] * base
+
+
+def _elsewhere(one: tuple[Fraction, Fraction], other: tuple[Fraction, Fraction]) -> bool:
+    return any(abs(a - b) > NEAR_CHAPTER for a, b in zip(one, other, strict=True))
 
 
 #: Side data of pictures that is worth a note.

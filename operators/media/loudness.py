@@ -196,11 +196,20 @@ def centred(level: Levelling, url: str, index: int | None = None) -> Levelling:
     """A levelling with one channel that is as loud as the given one, for a centre loudspeaker; its notes are new ones."""
     if level.channels == 1:
         return dataclasses.replace(level, notes=())
-    alone = dataclasses.replace(level, channels=1, notes=())
-    before, after = (
-        measured(one.blocks(url, LIMITED_RATE, index), LIMITED_RATE, "mono" if one is alone else "stereo")
-        for one in (level, alone)
-    )
+
+    def heard(one: Levelling) -> Loudness:
+        layout = "mono" if one.channels == 1 else "stereo"
+        return measured(one.blocks(url, LIMITED_RATE, index), LIMITED_RATE, layout)
+
+    alone, cancelled = dataclasses.replace(level, channels=1, notes=()), list[str]()
+    before, after = heard(level), heard(alone)
+    if level.alone is None and after.lufs < before.lufs + CANCELLED:
+        loudest = _loudest(url, index)
+        alone = dataclasses.replace(alone, alone=loudest)
+        after = heard(alone)
+        cancelled = [
+            f"{url}: its channels cancel each other; channel {loudest + 1} alone is put into the centre"
+        ]
     more = before.lufs - after.lufs
     if not math.isfinite(more):
         return alone
@@ -208,12 +217,22 @@ def centred(level: Levelling, url: str, index: int | None = None) -> Levelling:
         alone, gain=level.gain + more, limited=level.limited or after.peak + more > TRUE_PEAK
     )
     if not raised.limited:
-        return raised
+        return dataclasses.replace(raised, notes=tuple(cancelled))
     raised, reached = _made_up(raised, url, index, before.lufs)
     notes = [] if level.limited else [f"{url}: peaks limited to {TRUE_PEAK:g} dBTP"]
     if before.lufs - reached >= TOLERANCE:
         notes.append(f"{url}: loudness {before.lufs:.1f} LUFS made {reached:.1f} LUFS in one channel")
-    return dataclasses.replace(raised, notes=tuple(notes))
+    return dataclasses.replace(raised, notes=(*cancelled, *notes))
+
+
+def _loudest(url: str, index: int | None) -> int:
+    """Number of the channel with the most energy."""
+    energy: np.ndarray | None = None
+    for block, _ in audio_blocks(url, index=index):
+        squares = np.square(block, dtype=np.float64).sum(axis=1)
+        energy = squares if energy is None else energy + squares
+    assert energy is not None, "sound without a sample is refused before"
+    return int(np.argmax(energy))
 
 
 def limited(blocks: Iterable[np.ndarray], rate: int, layout: str) -> Iterator[np.ndarray]:
@@ -315,8 +334,5 @@ def _mixed_loudness(
     mix = mixed(None)
     if mix.lufs > own.lufs + CANCELLED or not math.isfinite(own.lufs):
         return mix, None
-    energy = np.zeros(len(names))
-    for block, _ in audio_blocks(url, index=index):
-        energy += np.square(block, dtype=np.float64).sum(axis=1)
-    loudest = int(np.argmax(energy))
+    loudest = _loudest(url, index)
     return mixed(loudest), loudest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from operators.media.assemble import FORMATS
 from operators.media.audio import audio_blocks, find_audio
 from operators.media.codec_names import Encoding
@@ -9,6 +11,7 @@ from operators.media.container import open_input
 from operators.media.encoders import EncoderOptions, codec_for, encoder_problem
 from operators.media.probe import VideoInfo
 from operators.media.tracks import refusal
+from operators.storage.errors import NoAudioError
 
 
 def encoding_outlook(info: VideoInfo, options: Encoding) -> str:
@@ -45,4 +48,6 @@ def check_carried_sound(video: str, container: str, audio: str, place: str) -> N
             )
         ]
     for index in needed:
-        next(audio_blocks(video, index=index), None)
+        # A track that is over before the first picture is no reason to refuse the others.
+        with contextlib.suppress(NoAudioError):
+            next(audio_blocks(video, index=index), None)

@@ -4,6 +4,7 @@ attachments, chapters.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
@@ -22,6 +23,7 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from operators.media.audio import audio_blocks, audio_channels
+from operators.media.channel_names import has_unusual_channels
 from operators.media.clock import Rejoiner
 from operators.media.container import describe, open_input
 from operators.media.decoding import packets
@@ -33,6 +35,7 @@ from operators.media.soundtrack import AAC_LAYOUTS, RATE, USUAL_LAYOUTS, aac_pac
 from operators.media.tags import track_tags
 from operators.media.texts import TIME_BASE, TextConverter
 from operators.media.timeline import LONGEST_REORDERING
+from operators.storage.errors import NoAudioError
 
 #: Subtitles that are text, and what they become in a container that cannot hold their format.
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
@@ -232,13 +235,15 @@ class Carrier:
     def _encode(self, index: int, target: AudioStream) -> Iterator[Packet[Any]]:
         # From the time line's beginning on: sound may begin before the first picture.
         zero = self.cut.origin
-        if target.codec_context.channels > 2:
-            blocks: Iterator[np.ndarray] = (
-                block for block, _ in audio_blocks(self.url, RATE, index=index, zero=zero)
-            )
-        else:
-            blocks = levelling(self.url, index=index).blocks(self.url, RATE, index, zero)
-        return aac_packets(target, blocks, Fraction(0), self.cut.sound_end)
+        # A track whose sound lies before it altogether is one without packets (`settle`).
+        with contextlib.suppress(NoAudioError):
+            if target.codec_context.channels > 2:
+                blocks: Iterator[np.ndarray] = (
+                    block for block, _ in audio_blocks(self.url, RATE, index=index, zero=zero)
+                )
+            else:
+                blocks = levelling(self.url, index=index).blocks(self.url, RATE, index, zero)
+            yield from aac_packets(target, blocks, Fraction(0), self.cut.sound_end)
 
     def _copied(self) -> Iterator[Packet[Any]]:
         wanted = {*self._copies, *self._texts}
@@ -302,6 +307,8 @@ def refusal(stream: Stream, name: str) -> str:
 
     Found by writing a header with this stream alone: FFmpeg's tables of codecs know less than its muxers.
     """
+    if name != "matroska" and isinstance(stream, AudioStream) and has_unusual_channels(stream):
+        return "there FLAC has no names of channels"
     try:
         with av.open(io.BytesIO(), "w", format=name) as trial:
             copy = _copy(trial, stream, name)
@@ -371,8 +378,10 @@ def _ascend(packet: Packet[Any], written: dict[int, int], least: Fraction) -> No
     written[packet.stream_index] = packet.dts
 
 
-def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) -> int:
-    """Copy chapters that begin before the output's end, shortened to it; returns how many there are."""
+def copy_chapters(
+    source: InputContainer, container: OutputContainer, cut: Cut
+) -> list[tuple[Fraction, Fraction]]:
+    """Copy chapters that begin before the output's end, shortened to it; returns the seconds from and to which each goes."""
     kept: list[Any] = []
     for chapter in source.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)
@@ -381,4 +390,4 @@ def copy_chapters(source: InputContainer, container: OutputContainer, cut: Cut) 
         if start * base < cut.end:
             kept.append({**chapter, "start": start, "end": end, "time_base": base})
     container.set_chapters(kept)
-    return len(kept)
+    return [(one["start"] * one["time_base"], one["end"] * one["time_base"]) for one in kept]

@@ -67,6 +67,8 @@ def unknown_columns(
 
 def _hint(name: str, known: list[str], options: dict[str, list[str]]) -> str:
     """Return the hint about an unknown column."""
+    if stages := [stage for stage, names in options.items() if name in names]:
+        return f": did you mean {f'{stages[-1]}.{name}'!r}?"
     near = difflib.get_close_matches(name.lower(), known, 1, 0.6)
     if near and near[0] not in options:
         return f": did you mean {near[0]!r}?"

@@ -135,15 +135,16 @@ def load_signing(config: ProvenanceConfig, source_type: str) -> Signing | None:
     if not config.on:
         return None
     check_options(config)
-    cert, key = config.sign_cert, config.sign_key
+    cert, key, name = config.sign_cert, config.sign_key, _shown(config.sign_key)
     if not cert:
         folder = local_identity()
         cert, key = str(folder / CHAIN), str(folder / KEY)
+        name = key
     chain = _chain(cert)
-    private = _private_key(key)
+    private = _private_key(key, name)
     if not private.belongs_to(chain[0]):
         raise CredentialsError(
-            f"{_shown(key)} is not the key of the first certificate of {cert}: the signer's certificate comes first, its issuers follow"
+            f"{name} is not the key of the first certificate of {cert}: the signer's certificate comes first, its issuers follow"
         )
     pem = "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in chain)
     return Signing(pem, private.algorithm, _common_name(chain[0]), private.sign, config.tsa, source_type)
@@ -212,14 +213,13 @@ def _extension(certificate: x509.Certificate, kind: Any) -> Any:
         return None
 
 
-def _private_key(where: str) -> PrivateKey:
-    """Load the private key of a file, an environment variable (``env:NAME``) or a command (``cmd:...``).
+def _private_key(where: str, name: str) -> PrivateKey:
+    """Load the private key of a file, an environment variable (``env:NAME``) or a command (``cmd:...``); messages call it ``name``.
 
     Raises:
         CredentialsError: it cannot be used.
     """
-    name = _shown(where)
-    content = _key_bytes(where)
+    content = _key_bytes(where, name)
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
@@ -243,8 +243,8 @@ def readable_by_others(path: Path, mode: int) -> str:
     return f"others may read it (mode {stat.S_IMODE(mode):04o}); chmod 600 {shlex.quote(str(path))}"
 
 
-def _key_bytes(where: str) -> bytes:
-    name, (kind, colon, rest) = _shown(where), where.partition(":")
+def _key_bytes(where: str, name: str) -> bytes:
+    kind, colon, rest = where.partition(":")
     if "-----BEGIN" in where:
         raise CredentialsError(
             "--sign-key: holds a key itself, which others on this machine can see; give its file, env:NAME or cmd:COMMAND"

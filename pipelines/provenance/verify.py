@@ -158,7 +158,9 @@ def files_of(url: str) -> Iterator[str]:
     names = (str(name) for name in fs.find(path) if is_url(url) or Path(name).is_file())
     found = sorted(name for name in names if suffix(name) in MIME and not _passed(name[len(path) :], own))
     if not found:
-        raise UsageError(f"{url}: holds no media files ({', '.join(sorted(MIME))})")
+        raise UsageError(
+            f"{url}: holds no media files ({', '.join(sorted(MIME))}); pipes and devices do not count"
+        )
     for name in found:
         yield join(url, name[len(path) :]) if is_url(url) else name
 

@@ -55,6 +55,10 @@ def read_key(place: str = "", make: bool = False) -> MarkKey:
     path = Path(place).expanduser() if place else provenance_home() / OWN
     if not place and make and not path.exists():
         _make(path)
+    if not place and not path.exists():
+        raise UsageError(
+            f"this user has no watermark key yet ({path}); --watermark-key or ${VARIABLE} names another's"
+        )
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("ascii")

@@ -217,12 +217,17 @@ def _pyav(library: str, version: str) -> tuple[str, str, str]:
 
 
 def ffmpeg_note(libraries: Iterable[NativeLibrary]) -> str:
-    """Say where PyAV's FFmpeg is linked with libraries under the GPL; "" where it is not."""
-    inside = [one.name for one in libraries if one.package == "av"]
-    parts = [name for name in inside if name.startswith(GPL_PARTS)]
+    """Say which packages' FFmpeg is linked with libraries under the GPL; "" where none is."""
+    parts: dict[str, set[str]] = {}
+    for one in libraries:
+        if one.name.startswith(GPL_PARTS):
+            parts.setdefault(one.package, set()).add(one.name)
     if not parts:
         return ""
+    told = ", ".join(
+        f"in {package} with {' and '.join(sorted(names))}" for package, names in sorted(parts.items())
+    )
     return (
-        f"PyAV's FFmpeg reports its own licence, and is linked with {' and '.join(sorted(set(parts)))} (GPL-2.0-or-later): whoever "
+        f"FFmpeg is linked with libraries under GPL-2.0-or-later, whatever licence it reports itself ({told}): whoever "
         "distributes the whole has to follow the GPL"
     )

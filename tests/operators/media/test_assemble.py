@@ -10,6 +10,7 @@ import av
 import fsspec
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from operators.media.assemble import assemble
 from operators.media.audio import audio_blocks
@@ -221,6 +222,41 @@ def test_subtitles_chapters_and_metadata_are_carried(rich: Path, tmp_path: Path,
         assert [float((p.pts or 0) * p.time_base) for p in lines] == [0, 0.6, 1.2]
         assert [b"Line %d" % i in bytes(p) for i, p in enumerate(lines)] == [True] * 3
         assert container.streams.subtitles[0].language == "nor"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_subtitles_stay_off_and_moved_chapters_are_noted(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+    synth.write_rich(tmp_path / "all.mkv", zoo("cfr.mp4"), [(synth.tone(2), "aac", "eng")], "subrip")
+    with av.open(str(tmp_path / "all.mkv")) as whole, av.open(str(tmp_path / "off.mkv"), "w") as out:
+        streams = {one.index: out.add_stream_from_template(one, opaque=True) for one in whole.streams}
+        for one in whole.streams.subtitles:
+            streams[one.index].disposition = Disposition(0)
+        spans = [(200, 600), (900, 1300)]
+        out.set_chapters(
+            [
+                {"id": n, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": {}}
+                for n, (a, b) in enumerate(spans)
+            ]
+        )
+        for packet in whole.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    info = probe_video(str(tmp_path / "off.mkv"))
+    output = tmp_path / f"out{suffix}"
+    warnings = assemble(str(output), segments_of(info, [0, info.n_frames]), info.url)
+    with av.open(str(output)) as container:
+        (subtitle,) = container.streams.subtitles
+        assert not subtitle.disposition & Disposition.default
+        assert container.streams.video[0].disposition & Disposition.default
+        kept = [
+            tuple(float(one[end] * one["time_base"]) for end in ("start", "end"))
+            for one in container.chapters()
+        ]
+    moved = [note for note in warnings if "chapters begin or end elsewhere" in note]
+    if suffix == ".mkv":
+        assert kept == [(0.2, 0.6), (0.9, 1.3)]
+    assert bool(moved) == (kept != [(0.2, 0.6), (0.9, 1.3)])
 
 
 def test_what_mp4_cannot_hold_is_converted_or_reported(zoo: Zoo, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_place_is_the_same_however_it_is_written(zoo: Zoo, tmp_path: Path) -> 
         tags = container_tags(written.metadata)
     assert tags["location"] != "+52.5-13.4/"
     for place, kept in (("+52.5-13.4/", True), ("+52.5+13.4/", False), ("+52.5-13.4+034/", False)):
-        notes = losses(output, "mp4", {"location": place}, {}, 0, 0)
+        notes = losses(output, "mp4", {"location": place}, {}, [], 0)
         assert (notes == []) == kept, notes
 
 

@@ -6,10 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.packet import Packet
 
 from operators.media.assemble import assemble
+from operators.media.outlook import check_carried_sound
 from operators.media.probe import probe_video
 from tests.operators.media import synth
 from tests.operators.media.segments import Zoo, segments_of
@@ -32,6 +34,36 @@ def test_hidden_samples_stay_hidden(zoo: Zoo, tmp_path: Path, suffix: str) -> No
         assert abs(float(start)) < 0.03
         # The burst that is hidden is the louder of the two noises where it would be.
         assert abs(samples[: 48000 // 2]).max() < 0.02
+
+
+@pytest.mark.parametrize(("layout", "copied"), [("3.1", False), ("quad", True)])
+def test_flac_is_copied_into_mp4_where_its_channels_need_no_names(
+    tmp_path: Path, layout: str, copied: bool
+) -> None:
+    """MP4 tells the number of FLAC's channels only: a centre would come out of a loudspeaker behind."""
+    source = tmp_path / "source.mkv"
+    synth.write_title(source, np.repeat(synth.tone(2.0), 4, axis=0), layout, "flac")
+    info = probe_video(str(source))
+    notes = assemble(str(tmp_path / "out.mp4"), segments_of(info, [0, info.n_frames]), str(source))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        context = container.streams.audio[0].codec_context
+        assert (context.name == "flac") == copied
+        assert context.layout.name == layout or not copied
+    assert bool(notes) != copied
+    assert copied or "encoded as AAC" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_a_track_that_is_over_before_the_first_picture_ends_nothing(
+    zoo: Zoo, tmp_path: Path, suffix: str
+) -> None:
+    synth.write_rich(tmp_path / "a.mkv", zoo("cfr.mp4"), [(synth.tone(2), "wavpack", "eng")], subtitle=None)
+    synth.shifted(tmp_path / "a.mkv", tmp_path / "late.mkv", [Fraction(3), Fraction(0)])
+    info = probe_video(str(tmp_path / "late.mkv"))
+    check_carried_sound(info.url, suffix, "keep", "track")
+    notes = assemble(str(tmp_path / f"out.{suffix}"), segments_of(info, [0, info.n_frames]), info.url)
+    assert any("encoded as AAC" in note for note in notes)
+    assert probe_video(str(tmp_path / f"out.{suffix}")).n_frames == info.n_frames
 
 
 @pytest.mark.parametrize("codec", ["flac", "wavpack"])

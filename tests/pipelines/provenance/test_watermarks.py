@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_all_that_lies_in_it(
 
 def test_no_key_is_made_to_read_or_for_no_watermark(home: Path) -> None:
     assert watermark_key(WatermarkConfig(mode="off")) is None
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="has no watermark key yet"):
         read_key()
     assert not home.exists()
 

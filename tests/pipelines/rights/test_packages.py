@@ -92,7 +92,8 @@ def test_a_build_with_gpl_parts_is_said() -> None:
     def library(name: str, package: str) -> NativeLibrary:
         return NativeLibrary(name, "1", "", "", package)
 
-    assert "libx264 and libx265 (GPL-2.0-or-later)" in ffmpeg_note(
+    assert "in av with libx264 and libx265" in ffmpeg_note(
         [library("libx265", "av"), library("libx264", "av")]
     )
-    assert ffmpeg_note([library("libx264", "decord"), library("libopus", "av")]) == ""
+    assert "(in decord with libx264)" in ffmpeg_note([library("libx264", "decord"), library("libopus", "av")])
+    assert ffmpeg_note([library("libopus", "av")]) == ""
