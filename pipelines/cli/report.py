@@ -16,6 +16,7 @@ from operators.storage.redact import redact
 from pipelines.capacity.forecast import FORECAST, HOUR, cost_of, hours_of_forms
 from pipelines.engine.profile_parts import NodeGroup
 from pipelines.errors import DONE, FAILED
+from pipelines.manifest.consent import has_consent
 from pipelines.manifest.titles import label
 from pipelines.monitoring.formatting import count, duration, short_time
 from pipelines.monitoring.grouping import reason_of
@@ -171,7 +172,7 @@ def read_report(url: str) -> dict[str, Any]:
         "done": len(done),
         "failed": sum(r["state"] == "failed" for r in listed),
         "review": sum(r.get("verdict") == "review" for r in done),
-        "consent": sum(bool(r.get("consent")) for r in done),
+        "consent": sum(has_consent(r) for r in done),
     }
     dubs.update(
         {

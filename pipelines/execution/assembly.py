@@ -90,7 +90,11 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
         "error": error,
         "video": dub.video,
         "speech": dub.dub.speech,
-        "speakers": [{"face": one.face, "speech": one.speech} for one in dub.dub.speakers] or None,
+        "speakers": [
+            {"face": one.face, "speech": one.speech, "consent": one.consent or None}
+            for one in dub.dub.speakers
+        ]
+        or None,
         "output": dub.dub.output,
         "language": dub.dub.language,
         "consent": dub.dub.consent or None,
@@ -212,6 +216,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
             source_type=spec.signing.source_type,
             watermark_id=dub.mark_id,
             consent=dict(redact_all(asked.consent or {})),
+            consents=tuple(dict(redact_all(one.consent)) for one in asked.speakers if one.consent),
             length=asked.length,
             audio=asked.audio,
             notice=label_text(asked.options),

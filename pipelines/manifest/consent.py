@@ -1,4 +1,4 @@
-"""Consent of the person who is dubbed: the column ``consent`` of a manifest's row."""
+"""Consent of those who are dubbed: the column ``consent`` of a manifest's row, and that of each of its speakers."""
 
 from __future__ import annotations
 
@@ -107,23 +107,56 @@ def _named(title: Title, dub: Dub) -> str:
     return f"{title.where}: {name}" if title.where and title.where != name else name
 
 
+def consents_in(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the consents that a record of a dub holds, entry by entry: what it is, and its text. Those of single speakers follow."""
+    found = [("consent", record.get("consent"))]
+    found += [
+        (f"speaker {number}, consent", one.get("consent"))
+        for number, one in enumerate(record.get("speakers") or (), 1)
+    ]
+    return [
+        (f"{name}: {key}", consent[key])
+        for name, consent in found
+        for key in CONSENT_KEYS
+        if consent and consent.get(key)
+    ]
+
+
+def has_consent(record: Mapping[str, Any]) -> bool:
+    """True if a record of a dub holds the consent of all who are dubbed."""
+    speakers = record.get("speakers") or ()
+    return bool(record.get("consent")) or bool(speakers and all(one.get("consent") for one in speakers))
+
+
+def _lacking(dub: Dub) -> list[str]:
+    """Return whose consent a dub lacks, as the end of a sentence; an empty text stands for the one person of a dub."""
+    if dub.consent:
+        return []
+    if not dub.speakers:
+        return [""]
+    return [
+        f" of speaker {number} ({one.face})" for number, one in enumerate(dub.speakers, 1) if not one.consent
+    ]
+
+
 def check_consent(titles: Sequence[Title]) -> None:
-    """Refuse titles without consent. Rows that cannot be used anyway are left out.
+    """Refuse titles without consent. Rows that cannot be used anyway are left out. A row's consent is one for all its speakers.
 
     Raises:
         MissingConsentError: naming the rows.
     """
     missing = [
-        f"{_named(title, dub)} has no consent"
+        f"{_named(title, dub)} has no consent{whose}"
         for title in titles
         if not title.error
         for dub in title.dubs
-        if not dub.error and not dub.consent
+        if not dub.error
+        for whose in _lacking(dub)
     ]
     if missing:
         more = [f"... and {len(missing) - NAMED} more"] if len(missing) > NAMED else []
         advice = (
             "consent is required here (--require-consent, or rights.require_consent of the profile): fill the column consent "
-            "(who, when, scope, and a text or URL), or --consent for all; nothing has run"
+            "(who, when, scope, and a text or URL) or that of each speaker, or --consent for all; nothing has run"
         )
         raise MissingConsentError("\n".join([*missing[:NAMED], *more, advice]))

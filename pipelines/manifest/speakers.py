@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.manifest.cells import RowError, face_choice, file_path
+from pipelines.manifest.consent import consent_of
 from pipelines.manifest.titles import SPEAKING, Speaker, is_picture
 
 #: People who are dubbed in a title, at most.
 MOST = 8
-KEYS = ("face", "speech")
+KEYS = ("face", "speech", "consent")
 
 
 def speakers_of(entry: Mapping[str, Any], folder: str) -> tuple[tuple[Speaker, ...], str]:
-    """Read the column ``speakers``: ``[{face, speech}, ...]``, or the same as JSON in a text.
+    """Read the column ``speakers``: ``[{face, speech, consent}, ...]``, of which the last may be left out, or the same as JSON in a text.
 
     Args:
         entry: the row, or its entry of ``dubs``.
@@ -38,7 +39,9 @@ def speakers_of(entry: Mapping[str, Any], folder: str) -> tuple[tuple[Speaker, .
         except ValueError as error:
             raise RowError(f"speakers: not JSON ({error})") from error
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):
-        raise RowError("speakers: must be a list of {face, speech}")
+        raise RowError(
+            "speakers: must be a list of {face, speech}, with consent where it is the speaker's own"
+        )
     if len(value) > MOST:
         raise RowError(f"speakers: names {len(value)} people, at most {MOST} are dubbed")
     if entry.get("speech"):
@@ -60,7 +63,7 @@ def speakers_of(entry: Mapping[str, Any], folder: str) -> tuple[tuple[Speaker, .
 def _speaker(one: Mapping[str, Any], folder: str) -> tuple[Speaker, str]:
     """One entry, and what is wrong where a file is missing."""
     if unknown := [str(key) for key in one if key not in KEYS]:
-        raise RowError(f"{unknown[0]!r} is unknown; it has {' and '.join(KEYS)}")
+        raise RowError(f"{unknown[0]!r} is unknown; it has {', '.join(KEYS)}")
     if one.get("face") in (None, ""):
         raise RowError("face: is missing")
     face = face_choice(one, "")
@@ -71,4 +74,6 @@ def _speaker(one: Mapping[str, Any], folder: str) -> tuple[Speaker, str]:
         face, missing = file_path({"face": face}, "face", folder)
         problems += [missing] if missing else []
     speech, missing = file_path(one, "speech", folder)
-    return Speaker(face, speech), "; ".join([*problems, *([missing] if missing else [])])
+    return Speaker(face, speech, consent_of(one.get("consent"))), "; ".join(
+        [*problems, *([missing] if missing else [])]
+    )

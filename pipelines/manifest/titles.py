@@ -35,10 +35,11 @@ NO_TEXT = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Speaker:
-    """Somebody who is dubbed: the choice of a face, and the URL of what it says."""
+    """Somebody who is dubbed: the choice of a face, the URL of what it says, and their own consent as far as it is given."""
 
     face: str
     speech: str
+    consent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

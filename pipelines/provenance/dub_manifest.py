@@ -36,6 +36,7 @@ class DubFacts:
         source_type: last part of the IPTC address of the pictures' digital source type.
         watermark_id: 16 hexadecimal digits, "" for none.
         consent: as the manifest row gives it.
+        consents: those of single speakers.
         length, audio: the rules that the dub was made by.
         notice: that is drawn into the picture, "" for none.
     """
@@ -50,6 +51,7 @@ class DubFacts:
     source_type: str = "compositeWithTrainedAlgorithmicMedia"
     watermark_id: str = ""
     consent: dict[str, str] = field(default_factory=dict)
+    consents: tuple[dict[str, str], ...] = ()
     length: str = "keep"
     audio: str = "replace"
     notice: str = ""
@@ -136,6 +138,7 @@ def dub_manifest(facts: DubFacts, mime: str) -> dict[str, Any]:
         "audio": facts.audio,
         "watermark": facts.watermark_id or None,
         "consent": facts.consent or None,
+        "consents": list(facts.consents) or None,
     }
     assertions = [
         {"label": "c2pa.actions.v2", "data": {"actions": actions(facts)}},

@@ -12,7 +12,7 @@ import numpy as np
 
 from operators.storage.files import local_path
 from operators.storage.redact import redact
-from pipelines.manifest.consent import CONSENT_KEYS
+from pipelines.manifest.consent import consents_in
 from pipelines.review.verdict import Reason, Verdict
 from pipelines.state.changes import changes
 from pipelines.state.ledger import PROVENANCE
@@ -138,8 +138,7 @@ def marks_of(record: Record) -> list[list[str]]:
     found += [[text, str(record[name])] for name, text in marks if record.get(name) is not None]
     for number, one in enumerate(record.get("speakers") or (), 1):
         found.append([f"speaker {number}", f"{one['face']}: {one['speech']}"])
-    consent = record.get("consent") or {}
-    found += [[f"consent: {name}", consent[name]] for name in CONSENT_KEYS if consent.get(name)]
+    found += [list(one) for one in consents_in(record)]
     return [[name, redact(value)[:200]] for name, value in found]
 
 

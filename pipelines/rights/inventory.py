@@ -11,7 +11,7 @@ from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.metrics import SHIPPED
 from pipelines.errors import UsageError
-from pipelines.manifest.consent import CONSENT_KEYS
+from pipelines.manifest.consent import consents_in
 from pipelines.rights.packages import (
     NativeLibrary,
     Package,
@@ -333,13 +333,12 @@ def _facts(records: Sequence[Record], about: Mapping[str, Any]) -> dict[str, str
 
 
 def _dubbed(record: Record) -> Dubbed:
-    consent = record.get("consent") or {}
     return Dubbed(
         record["title"],
         record["dub"],
         record["state"],
         str(record.get("key") or ""),
         redact(str(record.get("output") or "")),
-        "; ".join(f"{name}: {consent[name]}" for name in CONSENT_KEYS if consent.get(name)),
+        "; ".join(f"{name.removeprefix('consent: ')}: {text}" for name, text in consents_in(record)),
         str(record.get("manifest_id") or ""),
     )

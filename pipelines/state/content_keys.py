@@ -210,7 +210,10 @@ def output_ingredients(dub: Dub) -> Ingredients:
     the place.
     """
     names = ("output", "audio", "language", "loudness", "place", "consent", "aigc", "watermark")
-    return {name: getattr(dub, name) for name in names}
+    found = {name: getattr(dub, name) for name in names}
+    if any(one.consent for one in dub.speakers):
+        found["consents"] = [one.consent for one in dub.speakers]
+    return found
 
 
 def output_key(key: str, dub: Dub) -> str:

@@ -20,7 +20,9 @@ REASON = pa.struct([pa.field("text", pa.string()), pa.field("at", pa.float64())]
 CONSENT = pa.struct([pa.field(name, pa.string()) for name in ("who", "when", "scope", "text", "url")])
 
 #: Who was dubbed with what, where a dub has several speakers (null: it has one).
-SPEAKER = pa.struct([pa.field(name, pa.string()) for name in ("face", "speech")])
+SPEAKER = pa.struct(
+    [*(pa.field(name, pa.string()) for name in ("face", "speech")), pa.field("consent", CONSENT)]
+)
 
 #: Columns on signed provenance: ``embedded``, ``sidecar`` or ``off``; the manifest's name; the signer's; when a time-stamp
 #: authority has seen the signature (``none``: it did not answer; empty: none was asked).

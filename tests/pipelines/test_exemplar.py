@@ -16,6 +16,8 @@ import pytest
 from operators.media.reader import read_frames
 from pipelines.cli import main as cli
 from pipelines.cli.speech_synthesis import speak
+from pipelines.provenance.c2pa_check import read_manifest
+from pipelines.provenance.home import own_roots
 from pipelines.runner import Report, run
 from pipelines.state.run_directory import RunDirectory
 from tests.operators.faces.footage import encode
@@ -73,8 +75,8 @@ def manifest(inputs: Path) -> list[dict[str, Any]]:
             "id": "pair",
             "video": str(inputs / "pair.mp4"),
             "speakers": [
-                {"face": face, "speech": str(inputs / speech)}
-                for face, speech in (("left", "en.wav"), ("right", "de.wav"))
+                {"face": "left", "speech": str(inputs / "en.wav")},
+                {"face": "right", "speech": str(inputs / "de.wav"), "consent": {"who": "Bob"}},
             ],
             "ranges": [["0", "10f"], ["14f", ""]],
             "output": "pair.mp4",
@@ -126,6 +128,9 @@ def test_each_of_two_faces_gets_its_own_mouth_inside_the_ranges(
     (record,) = [record for record in report.records if record["title"] == "pair"]
     assert record["error"] == ""
     assert [one["face"] for one in record["speakers"]] == ["left", "right"]
+    assert [one["consent"] for one in record["speakers"]] == [None, {"who": "Bob"}]
+    signed = read_manifest(folder / "pair.mp4", "pair.mp4", own_roots()[0].read_text(), None)["found"]
+    assert signed["dub"]["consents"] == [{"who": "Bob"}]
     source, result = (
         [f.luma().astype(int) for f in read_frames(str(path), 0, PAIR)]
         for path in (inputs / "pair.mp4", folder / "pair.mp4")

@@ -15,7 +15,15 @@ import pytest
 from pipelines.engine.engine import Engine
 from pipelines.errors import UsageError
 from pipelines.manifest.cells import RowError
-from pipelines.manifest.consent import CONSENT_KEYS, NAMED, MissingConsentError, check_consent, consent_of
+from pipelines.manifest.consent import (
+    CONSENT_KEYS,
+    NAMED,
+    MissingConsentError,
+    check_consent,
+    consent_of,
+    consents_in,
+    has_consent,
+)
 from pipelines.manifest.reader import parse_rows, read_manifest
 from pipelines.manifest.titles import Title
 from pipelines.runner import run
@@ -152,6 +160,44 @@ def test_rows_without_are_named_and_no_others() -> None:
     assert "t2" not in text
     assert "t4" not in text, "it cannot be used anyway"
     check_consent(titles("Ana Lind agreed", GIVEN))
+
+
+def speakers_row(anna: Any, bob: Any, **more: Any) -> list[tuple[str, dict[str, Any]]]:
+    spoken = [
+        {"face": face, "speech": f"/s/{face}.wav", **({"consent": consent} if consent else {})}
+        for face, consent in (("left", anna), ("right", bob))
+    ]
+    return [("m.csv row 2", {"id": "p", "video": "/v.mp4", "output": "p.mp4", "speakers": spoken, **more})]
+
+
+def test_each_speaker_may_have_their_own() -> None:
+    engine = Engine(engine_config(find_faces=True))
+    (both,) = parse_rows(speakers_row("Anna agreed", GIVEN), engine, "/out")
+    assert [one.consent for one in both.dubs[0].speakers] == [{"text": "Anna agreed"}, GIVEN]
+    (row,) = parse_rows(speakers_row(None, GIVEN, consent="all agreed"), engine, "/out")
+    check_consent([both, row])
+    (lacking,) = parse_rows(speakers_row("Anna agreed", None), engine, "/out")
+    with pytest.raises(MissingConsentError, match=r"m.csv row 2: p has no consent of speaker 2 \(right\)"):
+        check_consent([lacking])
+    keys = [output_key("k", title.dubs[0]) for title in (both, lacking)]
+    assert keys[0] != keys[1], "another consent is another output"
+
+
+def test_consents_of_a_record() -> None:
+    bob = {**dict.fromkeys(CONSENT_KEYS), "who": "Bob", "when": "2026-11-02"}
+    speakers = [
+        {"face": "left", "speech": "a.wav", "consent": None},
+        {"face": "1", "speech": "b.wav", "consent": bob},
+    ]
+    record: dict[str, Any] = {"consent": None, "speakers": speakers}
+    assert consents_in(record) == [
+        ("speaker 2, consent: who", "Bob"),
+        ("speaker 2, consent: when", "2026-11-02"),
+    ]
+    assert not has_consent(record)
+    assert has_consent({**record, "consent": GIVEN})
+    assert has_consent({"consent": None, "speakers": [speakers[1]]})
+    assert not has_consent({"consent": None, "speakers": None})
 
 
 def test_a_long_list_is_cut() -> None:

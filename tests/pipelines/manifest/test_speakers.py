@@ -74,6 +74,10 @@ def test_dubs_have_speakers_of_their_own() -> None:
             {"speakers": [{**SPEAKERS[1], "face": "speaking"}]},
             "speakers.1: face: 'speaking' is for one speech",
         ),
+        (
+            {"speakers": [SPEAKERS[0], {**SPEAKERS[1], "consent": "yes"}]},
+            "speakers.2: consent: 'yes' does not say who",
+        ),
         ({"speakers": [{"face": str(k), "speech": "/s/b.wav"} for k in range(9)]}, "at most 8"),
         ({"speakers": None, "speech": "/s/a.wav", "mix": "/s/m.wav"}, "mix: goes with speakers"),
     ],

@@ -81,10 +81,14 @@ def test_signature_marks_consent_and_labels_are_shown_where_there_are_any() -> N
         ["consent: url", redact(consent["url"] or "")],
     ]
     assert marks_of(record("a")) == []
-    speakers = [{"face": "anna.jpg", "speech": "anna.wav"}, {"face": "left", "speech": "bob.wav"}]
+    speakers = [
+        {"face": "anna.jpg", "speech": "anna.wav"},
+        {"face": "left", "speech": "bob.wav", "consent": {"who": "Bob"}},
+    ]
     assert marks_of({**record("a"), "speakers": speakers}) == [
         ["speaker 1", "anna.jpg: anna.wav"],
         ["speaker 2", "left: bob.wav"],
+        ["speaker 2, consent: who", "Bob"],
     ]
     several = {"face": ["anna.jpg", "left"], "ranges": [["0", "1.5"], ["00:00:02:00", ""]], "exclude": []}
     assert options_of(record("a", ingredients=several)) == [["ranges", "0-1.5, 00:00:02:00-"]]
