@@ -36,7 +36,8 @@ class DNetOptions:
             original; none: it is not.
         identity: E-Net's code of the reference is read here, once for all dubs; False: for
             enet.enabled=False, saves E-Net's files.
-        weights: home of other model files than the official ones (its folder ``models``).
+        weights: your own DNet.pt (more files: separated by commas), or the home of others than the official ones (its
+            folder ``models``).
         precision: what networks compute in; auto: float32 on a CPU, and float16 on a
             GPU where that shows in no picture.
     """

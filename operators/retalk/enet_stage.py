@@ -55,7 +55,9 @@ class ENetOptions:
         upper_face: original, angry, surprise or sad.
         mask: parsed: what the parser calls face, below the eyes; ellipse: without the parser.
         feather: pixels of the 384 box over which the mask fades at its outline.
-        weights: home of other model files than the official ones (its folder ``models``).
+        weights: your own ENet.pth (more files: separated by commas), or the home of others than the official ones (its
+            folder ``models``). E-Net's code is read in the stage dnet:
+            give that one the same file.
         precision: what networks compute in; auto: float32 on a CPU, and float16 on a
             GPU where that shows in no picture.
     """

@@ -37,7 +37,8 @@ class LNetOptions:
             has; hear: as recorded.
         lag: seconds by which the mouth follows the sound.
         ease: seconds over which the frame's own mouth returns after the speech.
-        weights: home of other model files than the official ones (its folder ``models``).
+        weights: your own LNet.pth (more files: separated by commas), or the home of others than the official ones (its
+            folder ``models``).
         precision: what networks compute in; auto: float32 on a CPU, and float16 on a
             GPU where that shows in no picture.
     """

@@ -133,7 +133,7 @@ def model_digests(names: Iterable[str], home: str) -> dict[str, str]:
 
 
 def _digest(registry: Registry, entry: ModelFile) -> str:
-    if registry.remote is None:
+    if registry.remote is None or entry.file in registry.own:
         return registry.check(entry).sha256
     if entry.sha256:
         return str(registry.expected(entry)[0])

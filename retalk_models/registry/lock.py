@@ -173,18 +173,27 @@ class DigestCache:
 
     def sha256(self, path: Path) -> str | None:
         """The digest of a file as last computed, or None if it has changed since or was never hashed."""
-        stamp = read_json(str(self.directory / f"{path.name}.json"))
+        stamp = read_json(str(self._stamp(path)))
         stat = path.stat()
         if stamp is None or (stamp.get("size"), stamp.get("mtime_ns")) != (stat.st_size, stat.st_mtime_ns):
             return None
         return stamp.get("sha256")
+
+    def _stamp(self, path: Path) -> Path:
+        # Files of other folders may have the names of those of the cache.
+        other = (
+            ""
+            if path.parent == self.directory.parent
+            else hashlib.sha256(str(path).encode()).hexdigest()[:12] + "."
+        )
+        return self.directory / f"{path.name}.{other}json"
 
     def write(self, path: Path, sha256: str) -> None:
         """Remember a digest; in a read-only cache nothing is remembered."""
         stat = path.stat()
         try:
             write_json(
-                self.directory / f"{path.name}.json",
+                self._stamp(path),
                 {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256},
             )
         except OSError as error:

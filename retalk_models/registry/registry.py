@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from retalk_models.registry.errors import HashMismatchError, WeightsError
 from retalk_models.registry.home import home_url, is_remote, join_url, local_path, node_copy, node_name
 from retalk_models.registry.lock import NO_LOCKS, STALE_SECONDS, DigestCache, HashLock, exclusive
 from retalk_models.registry.notices import write_licence
+from retalk_models.registry.own_files import own_files, unpinned
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Registry:
         catalog: what files there are; default: the package's catalogue.
         lock: the lock file of digests trusted on first use, a path or fsspec URL; default: ``$RETALK_LOCK``,
             else in the cache.
+        own: the user's own files by their name in the catalogue, in the place of the cache's. They are held to no digest.
         stale: seconds without visible work after which the holder of a lock is given up.
     """
 
@@ -81,7 +83,9 @@ class Registry:
         catalog: Catalog | None = None,
         lock: str | None = None,
         stale: float = STALE_SECONDS,
+        own: Mapping[str, Path] | None = None,
     ) -> None:
+        self.own = dict(own or {})
         self.home = str(home) if home is not None else home_url()
         self.catalog = catalog or load_catalog()
         self.stale = stale
@@ -108,7 +112,7 @@ class Registry:
 
     def path(self, file: str) -> Path:
         """Path of a model file on this node, present or not."""
-        return self.directory / file
+        return self.own.get(file, self.directory / file)
 
     def part(self, file: str, held: bool) -> Path:
         """The partial file of this node; of this process alone where the lock is not ``held``."""
@@ -117,7 +121,7 @@ class Registry:
 
     def expected(self, entry: ModelFile) -> tuple[str | None, str]:
         """The digest that a file must have (None: unknown) and what pins it."""
-        if entry.sha256 is None or entry.seen_once:
+        if entry.file not in self.own and (entry.sha256 is None or entry.seen_once):
             pinned = self.lock.sha256(entry.file)
             if pinned is not None:
                 return pinned, self.lock.url
@@ -158,7 +162,9 @@ class Registry:
     def trust(
         self, entry: ModelFile, digest: str, source: str, say: Callable[[str], None] = log.warning
     ) -> None:
-        """Write down the digest of a file that nothing pins, and say so."""
+        """Write down the digest of a file that nothing pins, and say so; not of the user's own."""
+        if entry.file in self.own:
+            return
         where = self.lock.url
         try:
             self.lock.pin(entry.file, digest, self.path(entry.file).stat().st_size, source)
@@ -217,7 +223,7 @@ class Registry:
 
     def is_in_remote_home(self, entry: ModelFile) -> bool:
         """True if the remote home has a file."""
-        if self.remote is None:
+        if self.remote is None or entry.file in self.own:
             return False
         filesystem, path = fsspec.core.url_to_fs(join_url(self.remote, entry.file))
         filesystem.invalidate_cache()
@@ -274,7 +280,8 @@ class Registry:
                 if path.is_file()
                 else ""
             )
-            lines.append(f"  {entry.file} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
+            name = path if entry.file in self.own else entry.file
+            lines.append(f"  {name} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
         return "\n".join(lines)
 
     def copy_to_node(
@@ -357,28 +364,36 @@ def require(names: Iterable[str]) -> dict[str, Path]:
 
 
 def home_registry(weights: str = "") -> Registry:
-    """Return the registry of the official files (``""``), or of another home laid out like RETALK_HOME (files
-    in its ``models``).
+    """Return the registry of the official files (``""``), of another home laid out like RETALK_HOME (files in its ``models``), or of
+    the official files with some of the user's own (``"person/LNet.pth"``; several are separated by commas).
 
-    Another home holds the user's own files, fine-tuned ones for instance: they are recognised by name and
-    held to no digest or size of the official ones. Their contents must still fit the networks key by key.
+    The user's files, fine-tuned ones for instance, are recognised by name and held to no digest or size of the official ones.
+    Their contents must still fit the networks key by key.
+
+    Raises:
+        WeightsError: a file is called like none of the catalogue.
     """
     if not weights:
         return Registry()
     catalog = load_catalog()
-    files = {
-        name: dataclasses.replace(entry, sha256=None, size=None, about=None)
-        for name, entry in catalog.files.items()
-    }
-    return Registry(weights, Catalog(files, catalog.networks, catalog.unusable))
+    if own := own_files(weights, catalog):
+        return Registry(None, unpinned(catalog, own), own=own)
+    return Registry(weights, unpinned(catalog, catalog.files))
 
 
 def check_files(names: Iterable[str], weights: str = "") -> None:
     """Raise unless all model files of these networks or files are there. Reads no bytes of them.
 
     Raises:
-        WeightsError: one error that names all that are missing and the command that brings them.
+        WeightsError: one error that names all that are missing and the command that brings them; or one of the user's own
+            files is none of them.
     """
     registry = home_registry(weights)
+    names = list(names)
+    wanted = [entry.file for entry in registry.catalog.files_of(names)]
+    if idle := [path for file, path in registry.own.items() if file not in wanted]:
+        raise WeightsError(
+            f"{idle[0]}: is not read here; model files are {', '.join(wanted)}", [idle[0].name]
+        )
     if absent := registry.missing(names):
         registry.require(absent)
