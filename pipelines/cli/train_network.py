@@ -71,7 +71,10 @@ WORDS = {
 def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
     """Add the arguments of `retalk train` of a network."""
     command.add_argument(
-        "--data", required=True, metavar="DIR", help="data set of `retalk train prepare`, any fsspec URL"
+        "--data",
+        required=True,
+        metavar="DIR|MANIFEST",
+        help="data set of `retalk train prepare`, any fsspec URL; or a manifest of several, with a column data",
     )
     command.add_argument(
         "-o",

@@ -38,7 +38,12 @@ def add_talkin(parts: Any) -> None:
 
 def add_talkin_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `retalk train talkin`."""
-    command.add_argument("--data", required=True, metavar="DIR", help="the data set, any fsspec URL")
+    command.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR|MANIFEST",
+        help="data set of `retalk train prepare`, any fsspec URL; or a manifest of several, with a column data",
+    )
     command.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder of the run, any fsspec URL"
     )

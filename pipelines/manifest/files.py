@@ -39,6 +39,8 @@ DUB_KEYS = (
     "speakers",
     "mix",
 )
+#: Key of a manifest of data sets (`retalk train --data`).
+DATA_KEYS = ("data",)
 #: Bytes of a manifest.
 MAX_MANIFEST = 1 << 30
 #: Separators of the cells of a CSV file.
@@ -188,7 +190,7 @@ def _check_header(url: str, header: Sequence[str], line: str) -> None:
     Raises:
         ManifestError: with the line or the column.
     """
-    known = [*ROW_KEYS, *DUB_KEYS]
+    known = [*ROW_KEYS, *DUB_KEYS, *DATA_KEYS]
     if header and not any(difflib.get_close_matches(name.lower(), known, 1, 0.6) for name in header):
         raise ManifestError(
             f"{url}: the first line names no column of a manifest ({line[:80]!r}); it begins with a header such as "

@@ -35,7 +35,7 @@ class Items(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Items of a training by position, without end.
 
     Args:
-        url: of the data set.
+        url: of the data set, or of a manifest of several.
         split: "train", "validation" or "test".
         config: kind, size and seed count.
 
@@ -49,17 +49,23 @@ class Items(torch.utils.data.Dataset[dict[str, Tensor]]):
         least = max(LEAST_FRAMES, APART * (self.windows - 1) + FRAMES)
         self.clips = ClipSet(url, split, COLUMNS[config.kind], least)
         self.pictures = "heads" if config.kind == "dnet" else "faces"
-        settings = self.clips.data.settings()
-        there = getattr(settings, self.pictures) if settings else 0
-        if there != self.side:
-            raise UsageError(
-                f"{url}: its {self.pictures} are {there or 'missing'}{' pixels a side' if there else ''}, {config.kind} needs {self.side}: "
-                f"prepare the data set with --{self.pictures} {self.side}"
-            )
-        if config.kind == "dnet" and not len(self.clips.read(0, 0, 1)["coefficients"]):
-            raise UsageError(
-                f"{url}: no 3DMM coefficients, which dnet needs: prepare the data set with --coefficients on"
-            )
+        for one in self.clips.sets:
+            settings = one.settings()
+            there = getattr(settings, self.pictures) if settings else 0
+            if there != self.side:
+                found = f"{there} pixels a side" if there else "missing"
+                raise UsageError(
+                    f"{one.url}: its {self.pictures} are {found}, {config.kind} needs {self.side}: "
+                    f"prepare the data set with --{self.pictures} {self.side}"
+                )
+        if config.kind == "dnet":
+            for number, first in zip(
+                *np.unique(self.clips.index["set"].to_numpy(), return_index=True), strict=True
+            ):
+                if not len(self.clips.read(int(first), 0, 1)["coefficients"]):
+                    raise UsageError(
+                        f"{self.clips.sets[number].url}: no 3DMM coefficients, which dnet needs: prepare it with --coefficients on"
+                    )
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         epoch, place = divmod(position, len(self.clips))

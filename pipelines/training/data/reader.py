@@ -15,8 +15,8 @@ import torch.utils.data
 
 from operators.storage.files import filesystem
 from pipelines.errors import UsageError
+from pipelines.training.data.collection import check_splits, data_sets
 from pipelines.training.data.schema import CLIP, PICTURES, SPLITS, from_table, mel_chunks, shape_of
-from pipelines.training.data.store import DataSet
 
 #: Clips whose undecoded columns are kept, and files that are kept open.
 KEPT_CLIPS, KEPT_FILES = 16, 16
@@ -32,25 +32,30 @@ class ClipSet(torch.utils.data.Dataset[dict[str, Any]]):
     Pickles without its open files, so that workers of a `torch.utils.data.DataLoader` open their own.
 
     Args:
-        url: of the data set.
+        url: of the data set, or a manifest of several (`collection.data_sets`).
         split: "train", "validation", "test", or None for all clips.
         columns: of `schema.CLIP`; None: all.
         least_frames: shorter clips are passed over.
 
     Raises:
-        UsageError: there is no finished data set, the split or a column is unknown, or no clip is left.
+        UsageError: there is no finished data set, the split or a column is unknown, no clip is left, or somebody is in two splits.
     """
 
     def __init__(
         self, url: str, split: str | None = None, columns: Sequence[str] | None = None, least_frames: int = 1
     ) -> None:
-        self.data = DataSet(url)
+        self.sets = data_sets(url)
         if split is not None and split not in SPLITS:
             raise UsageError(f"{url}: no split {split!r}; there are {', '.join(SPLITS)}")
         self.columns = list(CLIP.names if columns is None else columns)
         if unknown := sorted(set(self.columns) - set(CLIP.names)):
             raise UsageError(f"{url}: clips have no columns {unknown}; they have {', '.join(CLIP.names)}")
-        index = self.data.index()
+        indices = [one.index() for one in self.sets]
+        check_splits(self.sets, indices)
+        index = pa.concat_tables(
+            one.append_column("set", pa.array([number] * len(one), pa.int32()))
+            for number, one in enumerate(indices)
+        )
         if split is not None:
             index = index.filter(pc.equal(index["split"], split))
         self.index: pa.Table = index.filter(pc.greater_equal(index["frames"], least_frames))
@@ -62,7 +67,7 @@ class ClipSet(torch.utils.data.Dataset[dict[str, Any]]):
         self.frames = self.index["frames"].to_numpy()
         self.identities = self.index["identity"].to_pylist()
         self._clips: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()  # by URL
 
     def __len__(self) -> int:
         return len(self.index)
@@ -96,7 +101,8 @@ class ClipSet(torch.utils.data.Dataset[dict[str, Any]]):
     def _row(self, number: int) -> dict[str, Any]:
         """The undecoded columns of a clip; the last few are kept."""
         if number not in self._clips:
-            file = self._file(self.index["shard"][number].as_py())
+            data = self.sets[self.index["set"][number].as_py()]
+            file = self._file(data.file("shards", self.index["shard"][number].as_py()))
             table = file.read_row_group(self.index["row_group"][number].as_py(), columns=self.columns)
             self._clips[number] = from_table(table, self.columns)
             while len(self._clips) > KEPT_CLIPS:
@@ -104,14 +110,14 @@ class ClipSet(torch.utils.data.Dataset[dict[str, Any]]):
         self._clips.move_to_end(number)
         return self._clips[number]
 
-    def _file(self, name: str) -> pq.ParquetFile:
-        if name not in self._files:
-            fs, path = filesystem(self.data.file("shards", name))
-            self._files[name] = pq.ParquetFile(fs.open(path, "rb"))
+    def _file(self, url: str) -> pq.ParquetFile:
+        if url not in self._files:
+            fs, path = filesystem(url)
+            self._files[url] = pq.ParquetFile(fs.open(path, "rb"))
             while len(self._files) > KEPT_FILES:
                 self._files.popitem(last=False)[1].close(force=True)
-        self._files.move_to_end(name)
-        return self._files[name]
+        self._files.move_to_end(url)
+        return self._files[url]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_clips": OrderedDict(), "_files": OrderedDict()}
