@@ -22,6 +22,7 @@ from pipelines.engine.rows import row_bytes
 from pipelines.errors import PreflightError
 from pipelines.preflight.checks import MIB, longest_row
 from pipelines.state.content_keys import source_hash, version
+from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.registry import home_registry
 
 #: File that Ray's launcher leaves with its configuration on the head node.
@@ -166,10 +167,17 @@ def inspect_node(wanted: Mapping[str, Sequence[str]], run: str) -> dict[str, Any
         "version": version(),
         "code": {package: source_hash(package) for package in PACKAGES},
         "python": ".".join(map(str, sys.version_info[:2])),
-        "missing": [name for home, names in wanted.items() for name in home_registry(home).missing(names)],
+        "missing": [name for home, names in wanted.items() for name in _missing(names, home)],
         "sees": exists(join(run, "run.json")),
         "shm": os.statvfs(shared).f_blocks * os.statvfs(shared).f_frsize if shared.is_dir() else None,
     }
+
+
+def _missing(names: Sequence[str], home: str) -> Sequence[str]:
+    try:
+        return home_registry(home).missing(names)
+    except WeightsError as problem:  # a file that was given by its path is not on this node
+        return problem.files
 
 
 def check_nodes(ray: Any, wanted: Mapping[str, Sequence[str]], run: str) -> None:

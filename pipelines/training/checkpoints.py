@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from operators.storage.files import atomic_write, filesystem, join, local_copy
+from operators.storage.files import atomic_write, filesystem, join, local_copy, sweep
 from pipelines.state.run_directory import remove
 
 NAME = re.compile(r"step-(\d{9})\.pt")
@@ -45,6 +45,10 @@ class Checkpoints:
         for old in self.steps()[: -self.keep]:
             with contextlib.suppress(FileNotFoundError):
                 remove(self.url(old))
+
+    def sweep(self) -> None:
+        """Remove what a killed writer has left; for one process, before it writes."""
+        sweep(self.folder)
 
     def latest(self) -> tuple[int, dict[str, Any], list[str]] | None:
         """Return the newest checkpoint that can be read: its step, its state, and notes on newer ones that cannot; None without any."""

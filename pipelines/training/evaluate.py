@@ -1,8 +1,6 @@
-"""Evaluation of a training on held-out people: its losses, PSNR, and of a sync expert how often it finds the offset."""
+"""Evaluation of a training on held-out people: its losses, PSNR, SSIM, and of a sync expert how often it finds the offset."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from operators.evaluation.contact_sheet import stack, strip
+from operators.evaluation.paired import ssim
 from operators.storage.files import atomic_write
 from pipelines.training.batches import Items, batches, planes
 from pipelines.training.config import TrainingConfig
@@ -27,6 +26,14 @@ def psnr(drawn: Tensor, real: Tensor) -> float:
     """Return the peak signal-to-noise ratio of pictures 0..1 in dB; 100 for equal ones."""
     error = float((drawn.clamp(0, 1) - real).square().mean())
     return 100.0 if error <= 1e-10 else float(-10 * np.log10(error))
+
+
+def mean_ssim(drawn: Tensor, real: Tensor, most: int = 8) -> float:
+    """Return the structural similarity (`operators.evaluation.paired.ssim`) of pictures float[n, 3, h, w] 0..1, a mean over the first
+    ``most``.
+    """
+    pairs = zip(pictures_of(drawn[:most]), pictures_of(real[:most]), strict=True)
+    return float(np.mean([ssim(one, other) for one, other in pairs]))
 
 
 @torch.no_grad()
@@ -79,7 +86,8 @@ def measured(
         device: of the networks.
 
     Returns:
-        Means of ``loss``, of its parts and, where pictures are drawn, of ``psnr`` in dB; for the sync expert ``offset_accuracy``.
+        Means of ``loss``, of its parts and, where pictures are drawn, of ``psnr`` in dB and ``ssim``; for the sync expert
+        ``offset_accuracy``.
     """
     sums: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}
@@ -97,6 +105,7 @@ def measured(
         for name in ("drawn", "warped"):
             if name in result.pictures:
                 found["psnr"] = psnr(result.pictures[name], result.pictures["target"])
+                found["ssim"] = mean_ssim(result.pictures[name], result.pictures["target"])
                 break
         for name, value in found.items():
             sums[name] = sums.get(name, 0.0) + value / config.evaluate_batches
@@ -117,9 +126,12 @@ def write_sheet(pictures: dict[str, Tensor], url: str) -> None:
 
 def sheet(pictures: dict[str, Tensor], most: int = 4) -> np.ndarray:
     """Return a picture uint8[h, w, 3] RGB: a row for each item, its pictures side by side."""
-    columns: list[Any] = [
-        (row[:most].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        for row in pictures.values()
-    ]
+    columns = [pictures_of(row[:most]) for row in pictures.values()]
     height = columns[0].shape[1]
     return stack([strip([column[n] for column in columns], height) for n in range(len(columns[0]))])
+
+
+def pictures_of(pictures: Tensor) -> np.ndarray:
+    """float[n, 3, h, w] 0..1 -> uint8[n, h, w, 3]."""
+    made: np.ndarray = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return made

@@ -127,6 +127,8 @@ class Trainer:
 
     def _resume(self) -> None:
         """Take up the newest checkpoint, if there is one."""
+        if self.rank == 0:
+            self.checkpoints.sweep()
         found = self.checkpoints.latest()
         if found is None:
             return

@@ -22,7 +22,7 @@ def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
         catalog: says which file is of which network: by its name alone.
 
     Raises:
-        WeightsError: no model file is called so, or a file is on another machine.
+        WeightsError: there is no such file, no model file is called so, or it is no file of this machine.
     """
     texts = [text.strip() for text in weights.split(",")]
     if not all(text.endswith(ENDS) for text in texts) or local_path(weights).is_dir():
@@ -39,6 +39,8 @@ def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
                 f"{text}: its name says which network it is for: call it like the file that it replaces (DNet.pt, LNet.pth, ENet.pth)",
                 [path.name],
             )
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file", [path.name])
         found[path.name] = path
     return found
 

@@ -280,8 +280,7 @@ class Registry:
                 if path.is_file()
                 else ""
             )
-            name = path if entry.file in self.own else entry.file
-            lines.append(f"  {name} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
+            lines.append(f"  {entry.file} ({show_size(entry.size or entry.about)}; {entry.used_by}){wrong}")
         return "\n".join(lines)
 
     def copy_to_node(
@@ -371,7 +370,7 @@ def home_registry(weights: str = "") -> Registry:
     Their contents must still fit the networks key by key.
 
     Raises:
-        WeightsError: a file is called like none of the catalogue.
+        WeightsError: there is no such file, or it is called like none of the catalogue.
     """
     if not weights:
         return Registry()

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from operators.evaluation.paired import ssim
 from pipelines.training.data.reader import ClipSet
-from pipelines.training.evaluate import REACH, offset_accuracy, psnr, sheet
+from pipelines.training.evaluate import REACH, mean_ssim, offset_accuracy, psnr, sheet
 from pipelines.training.log import Log, curves
 from retalk_models.training.sync_expert import FRAMES, SyncExpert
 from tests.pipelines.training.made import TINY, made_set
@@ -21,6 +22,15 @@ def test_psnr_of_known_errors() -> None:
     real = torch.full((1, 3, 4, 4), 0.5)
     assert psnr(real + 0.1, real) == pytest.approx(20.0, abs=1e-4)
     assert psnr(real, real) == 100.0
+
+
+def test_ssim_is_that_of_the_metric() -> None:
+    random = np.random.default_rng(0)
+    real, drawn = random.integers(0, 256, (2, 2, 24, 24, 3), np.uint8)
+    tensors = [torch.from_numpy(one).permute(0, 3, 1, 2) / 255 for one in (drawn, real)]
+    expected = np.mean([ssim(one, other) for one, other in zip(drawn, real, strict=True)])
+    assert mean_ssim(*tensors) == pytest.approx(expected)
+    assert mean_ssim(tensors[1], tensors[1]) == pytest.approx(1.0)
 
 
 class Clairvoyant(SyncExpert):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -196,6 +198,41 @@ def test_a_damaged_checkpoint_is_passed_over(data: str, tmp_path: Path) -> None:
     trainer = Trainer(narrow(steps=2), RANDOM, data, run, tell=said.append)
     assert trainer.step == 1
     assert "cannot be read" in said[0]
+
+
+def test_checkpoints_lie_at_any_url_and_killed_writers_leave_nothing(data: str, tmp_path: Path) -> None:
+    run = f"memory://{tmp_path.name}/run"
+    whole = Trainer(narrow(steps=2), RANDOM, data, f"file://{tmp_path}/whole", tell=lambda text: None)
+    assert whole.train()["step"] == 2
+    Trainer(narrow(steps=1), RANDOM, data, run, tell=lambda text: None).train()
+    left = f".step-000000002.{hashlib.sha256(b'step-000000002.pt').hexdigest()[:8]}.1-12345678.part.pt"
+    with fsspec.open(f"{run}/checkpoints/{left}", "wb") as file:
+        file.write(b"half")
+    said: list[str] = []
+    Trainer(narrow(steps=2), RANDOM, data, run, tell=said.append).train()
+    assert said[0] == "goes on from step 1"
+    found = Checkpoints(run).latest()
+    assert found is not None
+    assert_same(found[1]["networks"], weights(tmp_path / "whole")["networks"])
+    fs, path = fsspec.core.url_to_fs(f"{run}/checkpoints")
+    assert [name.rsplit("/", 1)[-1] for name in sorted(fs.find(path))] == [
+        "step-000000001.pt",
+        "step-000000002.pt",
+    ]
+
+
+def test_a_training_stops_early(data: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    run = str(tmp_path / "run")
+    trainer = Trainer(narrow(evaluate_every=1, stop_below=1e9), RANDOM, data, run, tell=said.append)
+    assert trainer.train()["step"] == 1
+    assert "the loss is below" in said[-1]
+    assert Checkpoints(run).steps() == [1]
+    trainer.config = narrow(patience=2)
+    trainer.best = float("inf")
+    losses = [3.0, 2.0, 2.5, 1.0, 1.0, 1.5]
+    assert [trainer._is_good_enough({"loss": loss}) for loss in losses] == [False] * 5 + [True]
+    assert "no better for 2 evaluations" in said[-1]
 
 
 def test_the_sync_loss_switches_on_and_stays_on(data: str, tmp_path: Path) -> None:

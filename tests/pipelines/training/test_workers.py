@@ -104,6 +104,13 @@ def test_two_workers_equal_one_with_twice_the_batch(data: str, tmp_path: Path) -
     assert_like_twice_the_batch(data, str(tmp_path / "two"), tmp_path)
 
 
+def test_accumulated_batches_equal_one_of_twice_the_size(data: str, tmp_path: Path) -> None:
+    run = str(tmp_path / "parts")
+    torch.set_num_threads(1)
+    Trainer(narrow(accumulate=2), RANDOM, data, run, tell=lambda text: None).train()
+    assert_like_twice_the_batch(data, run, tmp_path)
+
+
 @pytest.mark.slow
 def test_two_workers_on_ray_train_equal_one_process_with_twice_the_batch(data: str, tmp_path: Path) -> None:
     run = tmp_path / "ray"

@@ -50,7 +50,7 @@ def test_mistakes_are_told_before_anything_is_loaded(home: Path) -> None:
         (["lnet"], str(home / "best.pth"), "its name says which network it is for"),
         (["lnet"], "s3://bucket/LNet.pth", "must be a file of this machine"),
         (["dnet"], mine, "LNet.pth: is not read here; model files are DNet.pt"),
-        (["dnet"], str(home / "DNet.pt"), str(home / "DNet.pt")),
+        (["dnet"], str(home / "DNet.pt"), f"{home / 'DNet.pt'}: no such file"),
     ):
         with pytest.raises(WeightsError) as caught:
             check_files(names, weights)
