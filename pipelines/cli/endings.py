@@ -87,6 +87,7 @@ def told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
     from pipelines.execution.ray_session import RayLostError, RayStartError
     from pipelines.monitoring.terminal import tell
     from retalk_models.installation import explain_import_error
+    from retalk_models.registry.errors import WeightsError
 
     # Libraries may have put secrets into their words.
     trace = redact("".join(traceback.format_exception(problem)))
@@ -104,7 +105,7 @@ def told(problem: Exception, args: argparse.Namespace) -> tuple[int, str]:
         return BROKEN, text
     if isinstance(problem, PermissionError):
         text = redact(f"{problem.filename or 'a file'}: {problem.strerror}; check the rights of the folder")
-    elif not isinstance(problem, (UsageError, StorageError)):
+    elif not isinstance(problem, (UsageError, StorageError, WeightsError)):
         print(trace, file=sys.stderr)
         return BROKEN, f"{type(problem).__name__}: {text}"
     tell(f"retalk {args.command}: {text}", sys.stderr)

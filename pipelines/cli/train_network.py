@@ -30,8 +30,11 @@ Examples:
 
 Exit codes: 0 trained; 2 wrong usage, nothing was done; 3 given up, losses were not finite."""
 EXPORT = """\
-Write the averaged weights of a training as a file that the engine retalk loads (`--set {dnet,lnet,enet}.weights=FILE`, or
-`retalk models add`), with a model card beside it."""
+Write the averaged weights of a training as a file, with a model card beside it. Called DNet.pt, LNet.pth or ENet.pth, the file is one that
+the engine retalk loads:
+
+  retalk train export lnet/ -o person/LNet.pth
+  retalk dub talk.mp4 german.wav -o out.mp4 --set lnet.weights=person/LNet.pth"""
 
 
 def add_trainings(parts: Any) -> None:
