@@ -93,6 +93,19 @@ def test_what_is_in_front_of_the_mouth_is_found(free: np.ndarray, tmp_path: Path
     assert not covered_frames(brief, valid, SECONDS).any()
 
 
+def test_a_chin_that_moves_behind_something_is_covered_throughout(free: np.ndarray, tmp_path: Path) -> None:
+    frames, landmarks = footage()
+    (x, y), eye = landmarks[:, 8].mean(0), float(eye_distance(landmarks).mean())
+    low, high = (round(x - 1.5 * eye), round(y - 0.42 * eye)), (round(x + 1.5 * eye), round(y + 1.5 * eye))
+    behind = []
+    for picture in frames:
+        drawn = picture.copy()
+        cv2.rectangle(drawn, low, high, (70, 70, 76), -1)
+        behind.append(drawn)
+    colours = colours_of(tmp_path / "standing.mp4", behind, landmarks)
+    assert covered_frames(colours, np.ones(len(colours), bool), SECONDS).all()
+
+
 def test_few_frames_say_nothing_about_the_free_face(free: np.ndarray) -> None:
     few = free[: FEWEST - 1].copy()
     few[-3:] = 0
