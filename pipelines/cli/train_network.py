@@ -248,4 +248,9 @@ def export_command(args: argparse.Namespace) -> int:
         print(
             f"{result['file']}: {result['kind']} after {result['step']} steps, {result['parameters']:,} numbers; {result['card']}"
         )
+    if result["options"] and result["kind"] != "sync":
+        sizes = ", ".join(f"{name} {value}" for name, value in result["options"].items())
+        print(
+            f"note: of its own sizes ({sizes}): the engine retalk takes official ones only", file=sys.stderr
+        )
     return DONE

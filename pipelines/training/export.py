@@ -44,7 +44,7 @@ def export(run: str, output: str, about_data: str = "") -> dict[str, Any]:
         about_data: text on the data and its rights, for the card.
 
     Returns:
-        ``kind``, ``step``, ``parameters``, ``file`` and ``card``.
+        ``kind``, ``step``, ``parameters``, ``file``, ``card`` and ``options``, those of the network; {}: the official sizes.
 
     Raises:
         UsageError: there is no checkpoint.
@@ -75,7 +75,8 @@ def export(run: str, output: str, about_data: str = "") -> dict[str, Any]:
     card = f"{output.rsplit('.', 1)[0] if '.' in output.rsplit('/', 1)[-1] else output}.md"
     write_text(card, model_card(state, about_data))
     count = sum(value.numel() for value in weights.values() if value.is_floating_point())
-    return {"kind": kind, "step": step, "parameters": count, "file": output, "card": card}
+    about = {"kind": kind, "step": step, "parameters": count, "file": output, "card": card}
+    return {**about, "options": config["network"]}
 
 
 def released(state: Mapping[str, Any]) -> dict[str, Tensor]:

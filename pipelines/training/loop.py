@@ -91,6 +91,7 @@ class Trainer:
         for network in self.networks.frozen():
             network.to(device)
         self.items = Items(data, "train", config)
+        self._clips = self.items.fingerprint()
         self.checkpoints = Checkpoints(run, config.keep)
         self.average = WeightAverage(self.networks.generator, config.average)
         self.step = self.bad = self.skipped = self.stale = 0
@@ -115,6 +116,7 @@ class Trainer:
         return {
             "format": STATE,
             "config": self._about,
+            "clips": self._clips,
             "step": self.step,
             "networks": self.stepped.trained.state_dict(),
             "average": {"state": self.average.state, "steps": self.average.steps},
@@ -144,6 +146,8 @@ class Trainer:
                 f"{self.run_url}: holds a training with other settings (different: {', '.join(different)}); "
                 "give the same ones to go on, or another folder"
             )
+        if state.get("clips", self._clips) != self._clips:
+            self._say(f"{self.data}: holds other clips than when this training was interrupted")
         self.stepped.trained.load_state_dict(state["networks"])
         for key, value in state["average"]["state"].items():
             self.average.state[key].copy_(value)

@@ -39,9 +39,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "run")
 
 
-def test_an_export_is_read_as_the_official_file_is(run: str, tmp_path: Path) -> None:
+def test_an_export_is_read_as_the_official_file_is(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "LNet.pth"
     assert main(["train", "export", run, "-o", str(out), "--data-terms", "made-up clips"]) == 0
+    assert "the engine retalk takes official ones only" in " ".join(capsys.readouterr().err.split())
     state = read_state_dict(out, Part("LNet.pth", ("state_dict",), "everywhere", ("low_res",), "", ""))
     network = LNet((8, 8, 8, 16), 1)
     fill(network, state, [out])

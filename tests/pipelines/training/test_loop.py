@@ -187,6 +187,11 @@ def test_other_settings_are_refused_and_more_steps_are_not(data: str, tmp_path: 
     said: list[str] = []
     assert Trainer(narrow(steps=2), RANDOM, data, run, tell=said.append).train()["step"] == 2
     assert said[0] == "goes on from step 1"
+    settings = dataclasses.replace(TINY, heads=0, faces=32)
+    other = made_set(tmp_path / "grown", clips=2, frames=20, settings=settings).url
+    said.clear()
+    Trainer(narrow(steps=3), RANDOM, other, run, tell=said.append)
+    assert said[0].endswith("grown: holds other clips than when this training was interrupted")
 
 
 def test_a_damaged_checkpoint_is_passed_over(data: str, tmp_path: Path) -> None:
