@@ -17,8 +17,8 @@ NOTE = "something is in front of the mouth in places: there it stays as it is"
 #: beyond what counts as its range.
 PLAIN, BEYOND = 0.3, 0.15
 #: Colours beyond that range by so much (natural logarithms) are not skin's, not lips'; so large a share of such cells is something else.
-#: Nine clips without anything in front of the mouth reach 0.04 of the skin, and 0.39 of the lips for two frames in which they are drawn in;
-#: a tenth 0.31 of the skin for two frames, where its man gapes and the landmarks leave the chin.
+#: Ten clips without anything in front of the mouth reach 0.04 of the skin (0.31 for two frames in which a man gapes and the landmarks leave
+#: his chin), and 0.39 of the lips for two frames in which they are drawn in.
 SKIN_APART, LIPS_APART = 0.08, 0.2
 SKIN_COVERED, LIPS_COVERED = 0.2, 0.16
 #: Seconds that it takes for something to cover a mouth, frames between such stretches that are no pause, and the frames before and

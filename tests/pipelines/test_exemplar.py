@@ -185,9 +185,12 @@ def test_the_command_line_without_an_engine_takes_exemplar(
         "--quiet",
         "--set",
         "render.crf=30",
+        "--set",
+        "review.mouth_change=200",
     ]
     assert cli.main([*arguments, "--length", "trim"]) == 0
     assert [path.name for path in output.parent.iterdir()] == ["x.mp4"]
+    assert "for review: the mouth was hardly changed (" in capsys.readouterr().err
     assert cli.main(["stages"]) == 0
     assert [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if "`" in line] == [
         "detect",
