@@ -30,8 +30,8 @@ Examples:
 
 Exit codes: 0 trained; 2 wrong usage, nothing was done; 3 given up, losses were not finite."""
 EXPORT = """\
-Write the averaged weights of a training as a file, with a model card beside it. Called DNet.pt, LNet.pth or ENet.pth, the file is one that
-the engine retalk loads:
+Write the averaged weights of a training as a file, with a model card beside it. Called DNet.pt, LNet.pth, ENet.pth or
+likewise with .safetensors, the file is one that the engine retalk loads:
 
   retalk train export lnet/ -o person/LNet.pth
   retalk dub talk.mp4 german.wav -o out.mp4 --set lnet.weights=person/LNet.pth"""
@@ -49,7 +49,11 @@ def add_trainings(parts: Any) -> None:
     command = parts.add_parser("export", help="write a trained network for use", description=EXPORT)
     command.add_argument("training", metavar="RUN", help="folder of a training, any fsspec URL")
     command.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="DNet.pt, LNet.pth, ENet.pth, or *.safetensors"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="DNet.pt, LNet.pth, ENet.pth, or their names with .safetensors",
     )
     command.add_argument(
         "--data-terms",

@@ -18,20 +18,12 @@ from pipelines.training.checkpoints import Checkpoints
 from retalk_models import __version__
 from retalk_models.training.lora import add_lora, merge_lora
 from retalk_models.training.steps import networks_for
+from retalk_models.weights.safetensors_format import TYPES
 
 #: Key under which the official files hold their weights; the sync expert has none and takes the common one.
 NESTING = {"dnet": "net_G_ema", "lnet": "state_dict", "enet": "state_dict", "sync": "state_dict"}
 #: safetensors' names of types.
-TYPES = {
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
+NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 def export(run: str, output: str, about_data: str = "") -> dict[str, Any]:
@@ -96,7 +88,7 @@ def safetensors(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> b
     for key, value in weights.items():
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         header[key] = {
-            "dtype": TYPES[value.dtype],
+            "dtype": NAMES[value.dtype],
             "shape": list(value.shape),
             "data_offsets": [at, at + len(content)],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from retalk_models.training.lora import add_lora
 from retalk_models.training.steps import Networks, networks_for
 from retalk_models.training.sync_expert import SyncExpert
 from retalk_models.weights.load import load, load_into
+from retalk_models.weights.safetensors_format import read_safetensors
 
 #: Model files of the losses.
 FEATURES, IDENTITY = "vgg19-dcbb9e9d.pth", "arcface_resnet18.pth"
@@ -114,6 +116,9 @@ def _trained(url: str, what: str) -> dict[str, Any]:
     """Weights of a checkpoint, or of an export in this project's nesting: ``weights``, and ``network`` where it is known."""
     try:
         with local_copy(url) as path:
+            if url.endswith(".safetensors"):
+                weights, about = read_safetensors(path)
+                return {"weights": weights, "network": json.loads(about.get("options", "{}"))}
             content = read(str(path))
     except FileNotFoundError as error:
         raise UsageError(f"{url}: no such file ({what})") from error

@@ -11,7 +11,8 @@ from retalk_models.registry.errors import WeightsError
 from retalk_models.registry.home import is_remote, local_path
 
 #: Ends of the names of model files that can be given alone.
-ENDS = (".pt", ".pth")
+SAFETENSORS = ".safetensors"
+ENDS = (".pt", ".pth", SAFETENSORS)
 
 
 def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
@@ -19,7 +20,7 @@ def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
 
     Args:
         weights: a home, or paths of files, separated by commas.
-        catalog: says which file is of which network: by its name alone.
+        catalog: says which file is of which network: by its name alone, whose end may be .safetensors.
 
     Raises:
         WeightsError: there is no such file, no model file is called so, or it is no file of this machine.
@@ -27,6 +28,7 @@ def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
     texts = [text.strip() for text in weights.split(",")]
     if not all(text.endswith(ENDS) for text in texts) or local_path(weights).is_dir():
         return {}
+    stems = {Path(file).stem: file for file in catalog.files if file.endswith(ENDS)}
     found = {}
     for text in texts:
         if is_remote(text):
@@ -34,14 +36,15 @@ def own_files(weights: str, catalog: Catalog) -> dict[str, Path]:
                 f"{text}: must be a file of this machine, or a folder that has it in models/", [text]
             )
         path = local_path(text)
-        if path.name not in catalog.files:
+        name = stems.get(path.stem, "") if path.suffix == SAFETENSORS else path.name
+        if name not in catalog.files:
             raise WeightsError(
                 f"{text}: its name says which network it is for: call it like the file that it replaces (DNet.pt, LNet.pth, ENet.pth)",
                 [path.name],
             )
         if not path.is_file():
             raise WeightsError(f"{path}: no such file", [path.name])
-        found[path.name] = path
+        found[name] = path
     return found
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from retalk_models.registry.errors import WeightsError
+from retalk_models.weights.safetensors_format import read_safetensors
 
 #: Modules that no checkpoint has a reason to name: a file that does is refused, although naming them would do
 #: nothing here.
@@ -133,12 +134,14 @@ def _load(path: Path) -> Any:
 
 
 def read_checkpoint(path: Path) -> Any:
-    """The content of a checkpoint file: tensors on the CPU (of a zip-format file: mapped into memory),
+    """The content of a checkpoint file, of torch or safetensors: tensors on the CPU (of a zip-format file: mapped into memory),
     objects of other classes inert.
 
     Raises:
         WeightsError: unreadable, a TorchScript archive, or a file that asks for code to be run.
     """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)[0]
     if is_torchscript(path):
         raise WeightsError(
             f"{path}: it is a TorchScript archive, which holds code and not only weights (face-alignment before 1.4 had such files). "

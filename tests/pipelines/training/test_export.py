@@ -81,6 +81,8 @@ def test_safetensors_hold_the_same_numbers(run: str, tmp_path: Path) -> None:
     values = np.frombuffer(content[8 + length :][start:end], np.float32).reshape(header[key]["shape"])
     assert np.array_equal(values, weights[key].numpy())
     assert max(one["data_offsets"][1] for one in header.values()) == len(content) - 8 - length
+    begun = assemble(narrow(), dataclasses.replace(RANDOM, begin=str(out))).generator.state_dict()
+    assert all(torch.equal(begun[key], value) for key, value in weights.items())
 
 
 def test_safetensors_of_scalars_and_whole_numbers() -> None:

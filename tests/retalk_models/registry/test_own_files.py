@@ -42,6 +42,9 @@ def test_several_files_are_separated_by_commas(home: Path) -> None:
         file.write_bytes(MINE)
     check_files(["dnet", "ENet.pth"], ", ".join(map(str, files)))
     assert home_registry(str(home / "person")).own == {}, "a folder is a home"
+    other = home / "person" / "LNet.safetensors"
+    other.write_bytes(MINE)
+    assert home_registry(str(other)).require(["lnet"]) == {"LNet.pth": other}
 
 
 def test_mistakes_are_told_before_anything_is_loaded(home: Path) -> None:
