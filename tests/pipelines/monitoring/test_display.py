@@ -87,7 +87,8 @@ def test_a_bar_with_words_that_goes_in_the_end(
     assert drawn
     assert max(map(len, drawn)) <= columns
     whole = CONTROL.sub("", after).replace("\r", "").replace("\n  ", " ")  # lines are broken between words
-    left = [line for line in whole.splitlines() if line]
+    # The test engine paints what no review would let pass, and a dub says so.
+    left = [line for line in whole.splitlines() if line and not line.startswith("for review: ")]
     assert not any("━" in line for line in left), "the bar is gone"
     assert left[0].startswith("note: ")
     assert "the speech is 1.3 s longer" in left[0]
