@@ -10,7 +10,7 @@ import av
 import av.error
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from operators.media.codec_names import hardware_needs
@@ -66,7 +66,7 @@ def encode_segment(
     Args:
         url: fsspec URL of the file to write.
         frames: frames of the video described by ``info`` with their presentation times in ``info.time_base``,
-            strictly ascending. Each frame is encoded before the one after the next is asked for.
+            strictly ascending. Each is marked and encoded by a thread before the one after the next is asked for.
         info: the source video.
         options: see `EncoderOptions`.
 
@@ -120,8 +120,9 @@ def _encode(
         sink = _Sink(container, reordering(codec, options))
         end, marker, labeller = 0, PictureMarker(info, options), Labeller(info, options)
 
-        def encode(picture: VideoFrame, pts: int) -> None:
-            picture = to_encoded(picture, form, limited)
+        def encode(frame: Frame, pts: int) -> None:
+            shown = labeller.on(marker.on(frame, pts), pts)
+            picture = to_encoded(shown.picture, form, limited)
             picture.pts, picture.time_base, picture.pict_type = pts, info.time_base, PictureType.NONE
             sink.expect(pts)
             sink.write(stream.encode(picture))
@@ -133,8 +134,7 @@ def _encode(
                         f"frame {frame.index} at pts {pts} is not of {info.url}: "
                         f"{frame.layout} instead of {info.layout}"
                     )
-                shown = labeller.on(marker.on(frame, int(pts)), int(pts))
-                encoder.do(encode, shown.picture, int(pts))
+                encoder.do(encode, frame, int(pts))
                 end = int(pts) + natural_duration(info, frame.index)
         sink.write(stream.encode(None))
         sink.close(end)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import fsspec
 import pytest
 
 from benchmarks import scale_driver
+from benchmarks.scale_memory import cpu_seconds, private_memory
+from benchmarks.scale_nodes import profile_of, shares
 from benchmarks.scale_requests import counted, of_one_more
 
 
@@ -54,3 +58,22 @@ def test_a_title_leaves_little_in_the_drivers_memory(tmp_path: Path, monkeypatch
         traced.setdefault(one["titles"], tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert (traced[900] - traced[300]) / 600 < 1500
+
+
+@pytest.mark.parametrize(("nodes", "raylets"), [(1, 8), (8, 8), (30, 8), (32, 4)])
+def test_every_node_has_a_worker_and_every_actor_a_place(nodes: int, raylets: int) -> None:
+    cpus, profile = shares(nodes, raylets), profile_of(nodes)
+    pools = [profile.plan, *profile.pools]
+    assert profile.pools[-1].size == nodes
+    assert len(cpus) == min(nodes, raylets)
+    assert sum(pool.num_cpus * (pool.size or 0) for pool in pools) <= sum(cpus)
+
+
+def test_what_a_process_has_taken() -> None:
+    before = cpu_seconds(os.getpid())
+    began = time.process_time()
+    while time.process_time() - began < 0.05:
+        pass
+    assert before + 0.03 <= cpu_seconds(os.getpid()) <= time.process_time() + 0.05
+    assert private_memory(os.getpid()) > 1 << 20
+    assert cpu_seconds(2**31) == private_memory(2**31) == 0

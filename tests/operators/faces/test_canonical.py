@@ -15,7 +15,7 @@ def turned(angle: float, zoom: float, shift: tuple[float, float]) -> np.ndarray:
     return transform
 
 
-@pytest.mark.parametrize("zoom", [0.2, 0.45, 1.0, 3.0])
+@pytest.mark.parametrize("zoom", [0.13, 0.2, 0.31, 0.45, 0.59, 1.0, 3.0])
 def test_warp_puts_pixels_where_the_transform_says(zoom: float) -> None:
     size = round(600 / zoom)
     picture = np.zeros((size, size), np.uint8)
