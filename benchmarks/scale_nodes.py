@@ -45,11 +45,26 @@ def shares(nodes: int, raylets: int) -> list[int]:
 def nodes(folder: Path, options: argparse.Namespace) -> None:
     """The same catalogue on one node and on many."""
     catalogue = Catalogue.made(folder)
-    print(
-        f"nodes: {options.catalogue} titles of one second | nodes | raylets | workers, by raylet | first output s | whole run s"
-        " | driver CPU ms a segment | Ray's scheduler ms a segment | GCS CPU ms a segment | raylets CPU ms a segment"
-        " | GCS MiB | driver MiB | load"
-    )
+    columns = [
+        *(
+            "nodes",
+            "raylets",
+            "workers, by raylet",
+            "first output s",
+            "whole run s",
+            "driver CPU ms a segment",
+        ),
+        *(
+            "after the first output",
+            "Ray's scheduler ms",
+            "GCS CPU ms",
+            "raylets CPU ms",
+            "GCS MiB",
+            "driver MiB",
+            "load",
+        ),
+    ]
+    print(f"nodes: {options.catalogue} titles of one second | {' | '.join(columns)}")
     for count in [int(text) for text in options.nodes.split(",")]:
         with cluster([{"num_cpus": cpus} for cpus in shares(count, options.raylets)]) as made:
             print(f"nodes: {one_cluster(catalogue, made, count, options.catalogue)}", flush=True)
@@ -69,7 +84,10 @@ def one_cluster(catalogue: Catalogue, made: Any, nodes: int, titles: int) -> str
         spent = cpu_seconds(gcs) - before[0], sum(map(cpu_seconds, daemons)) - before[1]
         figures = [
             f"{nodes} | {len(daemons) - 1} | {sum(census.most)}, {' '.join(map(str, census.most[1:]))} | {one.first:.1f} | {one.whole:.1f}",
-            *(f"{1000 * seconds / titles:.2f}" for seconds in (one.driver, one.steps.seconds, *spent)),
+            *(
+                f"{1000 * seconds / titles:.2f}"
+                for seconds in (one.driver, one.steady, one.steps.seconds, *spent)
+            ),
             f"{private_memory(gcs) / MIB:.0f} | {private_memory(os.getpid()) / MIB:.0f} | {os.getloadavg()[0]:.1f}",
         ]
         return " | ".join(figures)

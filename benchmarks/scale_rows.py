@@ -67,19 +67,22 @@ class Catalogue:
             report = run(
                 str(manifest), run_dir=str(run_dir), engine=self.engine, profile=profile, runner="ray"
             )
-        spent, whole = time.process_time() - cpu, time.monotonic() - began
+        end, whole = time.process_time(), time.monotonic() - began
         first.stop()
         assert_done(report, count)
-        return Figures(first.seconds, whole, spent, steps, memory)
+        return Figures(first.seconds, whole, end - cpu, end - first.cpu, steps, memory)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one run: seconds to the first output and in all, and the driver's CPU seconds and memory."""
+    """Figures of one run: seconds to the first output and in all, the driver's CPU seconds in all and after the
+    first output, and its memory.
+    """
 
     first: float
     whole: float
     driver: float
+    steady: float
     steps: SchedulerSteps
     memory: DriverMemory
 
@@ -180,10 +183,10 @@ def assert_done(report: Report, count: int) -> None:
 
 
 class FirstFile:
-    """Seconds until a folder holds a finished .mp4, watched by a thread."""
+    """Seconds until a folder holds a finished .mp4, watched by a thread, and this process' CPU seconds then (``cpu``)."""
 
     def __init__(self, folder: Path) -> None:
-        self.seconds = float("nan")
+        self.seconds, self.cpu = float("nan"), float("nan")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(folder, time.monotonic()), daemon=True)
         self._thread.start()
@@ -193,7 +196,7 @@ class FirstFile:
             if folder.is_dir() and any(
                 name.endswith(".mp4") and not name.startswith(".") for name in os.listdir(folder)
             ):
-                self.seconds = time.monotonic() - began
+                self.seconds, self.cpu = time.monotonic() - began, time.process_time()
                 return
 
     def stop(self) -> None:
