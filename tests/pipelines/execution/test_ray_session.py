@@ -191,7 +191,8 @@ def test_ray_ends_and_the_run_says_so(
     assert "Ray has ended by itself" in text
     assert "Run the same command again" in text
     assert "Traceback" not in text
-    deadline = time.monotonic() + 60
+    # Ray's agents try to report a lost raylet before they end: minutes on a loaded machine.
+    deadline = time.monotonic() + 300
     while left := members(process.pid):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)

@@ -14,6 +14,8 @@ from retalk_models.training.settings import LOSSES, DNetLosses, LNetLosses
 from retalk_models.training.steps import Networks, masked, networks_for, training_step
 from retalk_models.training.sync_expert import SyncExpert
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def narrow(kind: str) -> Networks:
     torch.manual_seed(0)
