@@ -20,14 +20,13 @@ import os
 import platform
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.scale_driver import driver
 from benchmarks.scale_footage import carphone, looped, upscaled, write_video
-from benchmarks.scale_memory import MIB, private_memory, ray_workers
+from benchmarks.scale_memory import MIB, Sampler, private_memory, ray_workers
 from benchmarks.scale_nodes import nodes
 from benchmarks.scale_requests import requests
 from benchmarks.scale_rows import STAGES, assert_done, rows
@@ -121,7 +120,7 @@ def run_watched(run_dir: str, video: str, speech: str, engine: str) -> dict[str,
     return {**watch.peaks, "seconds": time.monotonic() - began}
 
 
-class Watch:
+class Watch(Sampler):
     """Context manager: peaks of memory while it lasts, in bytes, five times a second.
 
     ``driver``, ``worker`` (the largest) and ``workers`` (all together) count what a process has for itself,
@@ -136,34 +135,24 @@ class Watch:
         self._store = lambda: get_memory_info_reply(state).store_stats
         self.peaks = dict.fromkeys(("driver", "worker", "workers", "store", "spilled"), 0.0)
         self._stores: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
+        super().__init__(0.2)
 
     def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(*error)
         self.peaks["usual"] = statistics.quantiles(self._stores, n=20)[-1]
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            own, workers = (
-                private_memory(os.getpid()),
-                [private_memory(pid) for pid in ray_workers(os.getpid())],
-            )
-            stats = self._store()
-            now = {
-                "driver": own,
-                "worker": max(workers, default=0),
-                "workers": sum(workers),
-                "store": stats.object_store_bytes_used,
-            }
-            now["spilled"] = stats.spilled_bytes_total
-            self._stores.append(now["store"])
-            self.peaks = {name: max(peak, now[name]) for name, peak in self.peaks.items()}
+    def look(self) -> None:
+        workers = [private_memory(pid) for pid in ray_workers(os.getpid())]
+        stats = self._store()
+        now = {
+            "driver": private_memory(os.getpid()),
+            "worker": max(workers, default=0),
+            "workers": sum(workers),
+            "store": stats.object_store_bytes_used,
+            "spilled": stats.spilled_bytes_total,
+        }
+        self._stores.append(now["store"])
+        self.peaks = {name: max(peak, now[name]) for name, peak in self.peaks.items()}
 
 
 # --- skew ---------------------------------------------------------------------------------------------------

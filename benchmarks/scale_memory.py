@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.drills.processes import command_of, descendants
 
 MIB = 1 << 20
+Looking = TypeVar("Looking", bound="Sampler")
 
 
 def private_memory(pid: int) -> float:
@@ -24,27 +29,7 @@ def private_memory(pid: int) -> float:
 
 def ray_workers(ancestor: int) -> list[int]:
     """Processes of Ray's actors below a process."""
-    parents, found = {}, []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    for pid in parents:
-        above = pid
-        while above in parents and above != ancestor:
-            above = parents[above]
-        if above == ancestor and pid != ancestor and command(pid).startswith("ray::"):
-            found.append(pid)
-    return found
-
-
-def command(pid: int) -> str:
-    """Command line of a process."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
+    return [pid for pid in descendants(ancestor) if command_of(pid).startswith("ray::")]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -54,3 +39,32 @@ def cpu_seconds(pid: int) -> float:
     except OSError:
         return 0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Sampler:
+    """Context manager: a thread that looks at something again and again while it lasts; subclasses say at what.
+
+    Args:
+        pause: seconds between two looks.
+    """
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self: Looking) -> Looking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._pause):
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        raise NotImplementedError

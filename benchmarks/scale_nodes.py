@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 from benchmarks.drills.nodes import cluster, raylet
-from benchmarks.drills.processes import parents
-from benchmarks.scale_memory import MIB, command, cpu_seconds, private_memory
+from benchmarks.drills.processes import command_of, parents
+from benchmarks.scale_memory import MIB, Sampler, cpu_seconds, private_memory
 from benchmarks.scale_rows import Catalogue
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.profile_parts import PoolConfig
@@ -95,27 +94,16 @@ def one_cluster(catalogue: Catalogue, made: Any, nodes: int, titles: int) -> str
         ray.shutdown()
 
 
-class Census:
+class Census(Sampler):
     """Context manager: how many actors of Ray Data's pools each raylet has, when they are most."""
 
     def __init__(self, raylets: list[int]) -> None:
+        super().__init__(10.0)  # seldom: this thread's time is the driver's
         self.most = [0] * len(raylets)
         self._raylets = raylets
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Census:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        # Seldom: this thread's time is the driver's.
-        while not self._stop.wait(10.0):
-            above = parents()
-            homes = [above[pid] for pid in above if "MapWorker" in command(pid)]
-            now = [homes.count(raylet) for raylet in self._raylets]
-            self.most = max(self.most, now, key=sum)
+    def look(self) -> None:
+        above = parents()
+        homes = [above[pid] for pid in above if "MapWorker" in command_of(pid)]
+        now = [homes.count(raylet) for raylet in self._raylets]
+        self.most = max(self.most, now, key=sum)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale_footage import encoded_segment, short_title
-from benchmarks.scale_memory import MIB, private_memory
+from benchmarks.scale_memory import MIB, Sampler, private_memory
 from pipelines.engine.config import EngineConfig, ProfileConfig
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.runner import Report, run
@@ -105,25 +105,15 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
             print(f"rows: {count} | {figures} | {one.memory.tenths()} | {os.getloadavg()[0]:.1f}", flush=True)
 
 
-class DriverMemory:
+class DriverMemory(Sampler):
     """Context manager: memory that this process has for itself, once a second."""
 
     def __init__(self) -> None:
+        super().__init__(1.0)
         self._sizes: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> DriverMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(1.0):
-            self._sizes.append(private_memory(os.getpid()) / MIB)
+    def look(self) -> None:
+        self._sizes.append(private_memory(os.getpid()) / MIB)
 
     def tenths(self) -> str:
         """Mebibytes at each tenth of the time watched."""

@@ -29,15 +29,14 @@ from pipelines.cli.eval_texts import SUMMARY
 from pipelines.cli.help_texts import MANIFEST_HELP
 from pipelines.cli.main import add_run_arguments
 from pipelines.cli.train_network import SUMMARY as TRAININGS
-from pipelines.cli.train_network import add_training_arguments
+from pipelines.cli.train_network import add_training_arguments, names_no_file
 from pipelines.cli.train_talkin import SUMMARY as TALKIN
 from pipelines.cli.train_talkin import add_talkin_arguments
 from pipelines.errors import INTERRUPTED, UsageError
 from retalk_models.installation import install_hint
 
-#: Options of a training that name a file of the cluster, and words that name none.
+#: Options of a training that name a file of the cluster.
 TRAINING_FILES = ("data", "features", "expert", "identity", "speaker", "begin")
-NO_FILES = ("", "official", "random", "recipe")
 ADDRESS = "RAY_API_SERVER_ADDRESS"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -225,13 +224,14 @@ def _urls(args: argparse.Namespace) -> list[str]:
 
 def _training_urls(args: argparse.Namespace) -> list[str]:
     """Paths and URLs that a training reads or writes."""
-    files = {name: getattr(args, name, "") for name in TRAINING_FILES}
+    given = {name: getattr(args, name, "") for name in TRAINING_FILES}
+    files = {name: path for name, path in given.items() if not names_no_file(name, path)}
     for name, path in files.items():
         # A folder that is sent along lies in another place on each node.
-        if path not in NO_FILES and "://" not in path and not os.path.isabs(path):
+        if "://" not in path and not os.path.isabs(path):
             option = "--from" if name == "begin" else f"--{name}"
             raise UsageError(f"{option} {path}: must be a URL or an absolute path that all nodes see")
-    return [url for url in (*files.values(), args.output) if url not in NO_FILES]
+    return [url for url in (*files.values(), args.output) if url]
 
 
 def _dry_run(args: argparse.Namespace) -> int:

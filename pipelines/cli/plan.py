@@ -42,7 +42,7 @@ from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
 from pipelines.provenance.credentials import check_options
-from pipelines.provenance.home import KEY, LOCAL, provenance_home
+from pipelines.provenance.home import has_identity
 from pipelines.provenance.signing import checked_signing
 from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
@@ -180,7 +180,7 @@ def plan(
     if signing.on:
         check_options(signing)
     # An identity of this user that is not there yet is not made.
-    if signing.on and (signing.sign_cert or signing.sign_key or (provenance_home() / LOCAL / KEY).exists()):
+    if signing.on and (signing.sign_cert or signing.sign_key or has_identity()):
         checked_signing(signing, built.config.draws)
     work, plans = Work(), list[TitlePlan]()
     with tempfile.TemporaryDirectory(prefix="retalk-plan-") as scratch:

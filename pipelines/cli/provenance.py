@@ -95,10 +95,10 @@ def _show(args: argparse.Namespace) -> int:
     from pipelines.errors import UsageError
     from pipelines.monitoring.terminal import tell
     from pipelines.provenance.credentials import readable_by_others
-    from pipelines.provenance.home import CHAIN, KEY, LOCAL, ROOT, own_roots, provenance_home
+    from pipelines.provenance.home import CHAIN, KEY, LOCAL, ROOT, has_identity, own_roots, provenance_home
 
     folder = provenance_home() / LOCAL
-    if not (folder / KEY).exists():
+    if not has_identity():
         raise UsageError(f"{folder}: there is no signing identity yet; `retalk provenance init` makes one")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes

@@ -75,14 +75,24 @@ WORDS = {
 }
 
 
-def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
-    """Add the arguments of `retalk train` of a network."""
+def names_no_file(option: str, value: str) -> bool:
+    """True for the value of a training's option that is no path: nothing, or a word in the place of a file."""
+    return value in ("", *WORDS.get(option, ()))
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the option that says what a network is trained on."""
     command.add_argument(
         "--data",
         required=True,
         metavar="DIR|MANIFEST",
         help="data set of `retalk train prepare`, any fsspec URL; or a manifest of several, with a column data",
     )
+
+
+def add_training_arguments(command: argparse.ArgumentParser, kind: str) -> None:
+    """Add the arguments of `retalk train` of a network."""
+    add_data(command)
     command.add_argument(
         "-o",
         "--output",
@@ -209,7 +219,7 @@ def train_command(args: argparse.Namespace) -> int:
     if args.lora < 0:
         raise UsageError("--lora: must be 1 or more, or 0 for none")
     files = {name: getattr(args, name, "") for name in ("features", "expert", "identity", "speaker", "begin")}
-    found = {name: file if file in ("", *WORDS[name]) else absolute(file) for name, file in files.items()}
+    found = {name: file if names_no_file(name, file) else absolute(file) for name, file in files.items()}
     request = Request(
         load_config(args.network, args.config, args.changes),
         Sources(**found, freeze=tuple(args.freeze), lora=args.lora),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.cli.arguments import Parser
 from pipelines.cli.options import add_messages
-from pipelines.cli.train_network import add_execution, workers_on_ray
+from pipelines.cli.train_network import add_data, add_execution, workers_on_ray
 from pipelines.errors import DONE, UsageError
 
 SUMMARY = "train Everybody's Talkin': sound to expression, and a rendering network"
@@ -38,12 +38,7 @@ def add_talkin(parts: Any) -> None:
 
 def add_talkin_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `retalk train talkin`."""
-    command.add_argument(
-        "--data",
-        required=True,
-        metavar="DIR|MANIFEST",
-        help="data set of `retalk train prepare`, any fsspec URL; or a manifest of several, with a column data",
-    )
+    add_data(command)
     command.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder of the run, any fsspec URL"
     )

@@ -15,7 +15,7 @@ from operators.storage.files import exists, filesystem, is_url, join, local_path
 from pipelines.errors import UsageError
 from pipelines.evaluation.pairs import Listing, Pair
 from pipelines.manifest.cells import RowError, resolve, word
-from pipelines.manifest.files import read_rows
+from pipelines.manifest.files import folder_of, read_rows
 from pipelines.manifest.titles import name_problem
 
 #: Byte order mark of UTF-8.
@@ -153,8 +153,7 @@ def results_of_manifest(url: str, listing: Listing) -> Iterator[Pair]:
 def _rows(
     url: str, columns: tuple[str, ...], needed: tuple[str, ...], listing: Listing
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    local = local_path(url)
-    folder = str(local.absolute().parent) if local is not None else url.rsplit("/", 1)[0]
+    folder = folder_of(url)
     unknown: set[str] = set()
     for number, (where, content) in enumerate(read_rows(url), 1):
         listing.lines += 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.storage.errors import refusal, unanswered
-from operators.storage.files import filesystem
+from operators.storage.files import filesystem, local_path
 from pipelines.errors import UsageError
 
 #: Keys of a row that are no stage's options; those of a dub, which stand in a row of one dub too.
@@ -53,6 +53,12 @@ Rows = list[tuple[str, dict[str, Any] | str]]
 
 class ManifestError(UsageError):
     """The manifest as a whole cannot be used; the message names file and rows."""
+
+
+def folder_of(url: str) -> str:
+    """Folder of a manifest, beside which its relative paths lie: absolute, or a URL."""
+    local = local_path(url)
+    return str(local.absolute().parent) if local is not None else url.rsplit("/", 1)[0]
 
 
 def read_rows(url: str) -> Rows:

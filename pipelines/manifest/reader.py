@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from operators.media.codec_names import container_of
-from operators.storage.files import join, local_path
+from operators.storage.files import join
 from pipelines.engine.engine import Engine
 from pipelines.errors import ConfigError
 from pipelines.manifest.cells import (
@@ -41,7 +41,7 @@ from pipelines.manifest.cells import (
 from pipelines.manifest.columns import row_prefix, unknown_columns
 from pipelines.manifest.conflicts import repeated, without_overwritten_inputs
 from pipelines.manifest.consent import consent_of
-from pipelines.manifest.files import DUB_KEYS, ManifestError, read_rows
+from pipelines.manifest.files import DUB_KEYS, ManifestError, folder_of, read_rows
 from pipelines.manifest.ranges import ranges_of
 from pipelines.manifest.speakers import speakers_of
 from pipelines.manifest.titles import (
@@ -81,9 +81,7 @@ def read_manifest(
     Raises:
         ManifestError: see `parse_rows` and `read_rows`.
     """
-    local = local_path(url)
-    folder = str(local.absolute().parent) if local is not None else url.rsplit("/", 1)[0]
-    return parse_rows(read_rows(url), engine, outputs, folder, defaults)
+    return parse_rows(read_rows(url), engine, outputs, folder_of(url), defaults)
 
 
 def titles_of(

@@ -20,6 +20,11 @@ def provenance_home() -> Path:
     return folder / "retalk" / "provenance"
 
 
+def has_identity() -> bool:
+    """True if this user has a signing identity; none is made."""
+    return (provenance_home() / LOCAL / KEY).exists()
+
+
 def own_roots() -> list[Path]:
     """Root certificates of this user's identities, the present one first; replaced ones have signed earlier files."""
     home = provenance_home()

@@ -17,7 +17,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from operators.storage.errors import refusal
 from pipelines.errors import UsageError
-from pipelines.provenance.home import CHAIN, KEY, LOCAL, REPLACED, ROOT, ROOT_KEY, provenance_home
+from pipelines.provenance.home import (
+    CHAIN,
+    KEY,
+    LOCAL,
+    REPLACED,
+    ROOT,
+    ROOT_KEY,
+    has_identity,
+    provenance_home,
+)
 
 #: Days that root and leaf are valid for. A signature without a time stamp is valid no longer than its certificate, so this is long.
 DAYS = 3650
@@ -35,7 +44,7 @@ def local_identity() -> Path:
         UsageError: it cannot be made or read.
     """
     folder = provenance_home() / LOCAL
-    if (folder / KEY).exists():
+    if has_identity():
         return folder
     return _placed(folder)
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.drills.processes import descendants
+
 BIN = Path(sys.executable).parent
 
 
@@ -39,22 +41,6 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
     return {**kept, "PATH": path, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-def descendants(root: int) -> list[int]:
-    """Ids of a process and of all that it has started and that are still under it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has just ended
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for pid in found:  # grows while it is walked
-        found += children.get(pid, [])
-    return found
 
 
 @dataclass
@@ -131,7 +117,7 @@ def head() -> Iterator[Head]:
                 time.sleep(0.5)
         yield Head(address, f"127.0.0.1:{port}", Path(folder))
     finally:
-        ours = descendants(process.pid)
+        ours = [process.pid, *descendants(process.pid)]
         process.terminate()  # ends its services in order; what is left is ended by its id
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(3)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from operators.storage.files import local_path
 from operators.storage.files import suffix as suffix_of
 from pipelines.errors import UsageError
 from pipelines.manifest.cells import resolve
-from pipelines.manifest.files import read_rows
+from pipelines.manifest.files import folder_of, read_rows
 from pipelines.training.data.sources import MANIFESTS
 from pipelines.training.data.store import DataSet
 
@@ -26,8 +25,7 @@ def data_sets(url: str) -> list[DataSet]:
     """
     if suffix_of(url) not in MANIFESTS:
         return [DataSet(url)]
-    local = local_path(url)
-    folder = str(local.absolute().parent) if local is not None else url.rsplit("/", 1)[0]
+    folder = folder_of(url)
     found: list[DataSet] = []
     for number, (where, row) in enumerate(read_rows(url), 1):
         place = where or f"{url}: row {number}"

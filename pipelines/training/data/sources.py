@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from operators.storage.files import filesystem, is_url, join, local_path
+from operators.storage.files import filesystem, is_url, join
 from operators.storage.files import suffix as suffix_of
 from pipelines.errors import UsageError
 from pipelines.evaluation.hdtf import annotated_clips, read_annotations, ready_clips
 from pipelines.evaluation.lists import folder_url, text_lines
 from pipelines.evaluation.pairs import Listing
 from pipelines.manifest.cells import RowError, resolve
-from pipelines.manifest.files import read_rows
+from pipelines.manifest.files import folder_of, read_rows
 from pipelines.manifest.titles import name_problem
 
 KINDS = ("folder", "lrs2", "lrs3", "voxceleb", "hdtf", "manifest")
@@ -166,8 +166,7 @@ def _of_hdtf(root: str, annotations: str, listing: Listing) -> Iterator[Source]:
 
 
 def _of_manifest(url: str, listing: Listing) -> Iterator[Source]:
-    local = local_path(url)
-    folder = str(local.absolute().parent) if local is not None else url.rsplit("/", 1)[0]
+    folder = folder_of(url)
     for number, (where, content) in enumerate(read_rows(url), 1):
         listing.lines += 1
         try:
