@@ -1,7 +1,7 @@
 """Quality of the exemplar engine on real clips: agreement with the mouth of the person who really spoke,
 closures, flicker, and cost.
 
-    python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...]
+    python -m benchmarks.exemplar FOLDER [--out DIR] [--pairs VIDEO:SPEECH ...] [--late NAME=FRAMES ...] [--judge both]
     python -m benchmarks.exemplar --list FILE [--out DIR]
 
 Every clip of FOLDER with sound speaks for other clips; a list (`benchmarks.mouths.read_pairs`) names pairs anywhere.
@@ -10,8 +10,9 @@ the best r (frames of 25 fps), the same r for the undubbed video (the baseline: 
 the lips seen shut, in the result and in the real speaker; amplitude of the opening over the real speaker's; flicker
 of landmarks and of the teeth's area, result over source; opening and its change per frame in silence, per cent of
 the eye distance; seam as the run measures it; and CPU seconds per second of output after start-up. Openings are
-measured by plain dlib on the decoded files (`operators.evaluation.landmark_tracks`), not taken from the engine.
-``--late`` names clips whose own sound is late.
+measured on the decoded files (`operators.evaluation.landmark_tracks`), not taken from the engine: by plain dlib, by
+the face mesh, or by both with columns for each (``--judge``), for a judge agrees with dubs that its own landmarks
+made. ``--late`` names clips whose own sound is late.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -37,7 +40,7 @@ from benchmarks.mouths import (
     tooth_flicker,
 )
 from operators.evaluation.contact_sheet import compare, mouth_box
-from operators.evaluation.landmark_tracks import LandmarkTrack, track_landmarks
+from operators.evaluation.landmark_tracks import Judge, LandmarkTrack, track_landmarks
 from operators.evaluation.lip_leak import silent_at
 from operators.evaluation.mouth_tracks import flicker, lag_correlation, opening_track
 from operators.media.audio import has_sound, load_audio
@@ -82,7 +85,8 @@ def sheet(original: Path, result: Path, mouths: LandmarkTrack, path: Path, frame
     cv2.imwrite(str(path), compare(before, after, boxes)[..., ::-1])
 
 
-COLUMNS = {
+#: Figures of `measured`, a column for each judge, and how they are written.
+JUDGED = {
     "r": "6.3f",
     "best": "6.3f",
     "lag": "4.0f",
@@ -94,26 +98,40 @@ COLUMNS = {
     "teeth": "6.2f",
     "rest": "5.1f",
     "moves": "6.2f",
-    "seam": "5.2f",
-    "CPU s/s": "7.2f",
-    "wall s/s": "8.2f",
 }
+#: Figures of the run.
+RUN = {"seam": "5.2f", "CPU s/s": "7.2f", "wall s/s": "8.2f"}
 
 
-def written(values: dict[str, float]) -> str:
-    """A row of the table, `COLUMNS` in their order."""
-    return " ".join(f"{values[name]:{form}}" for name, form in COLUMNS.items())
+def written(judged: Sequence[dict[str, float]], run: dict[str, float]) -> str:
+    """A row of the table: `JUDGED` for each judge, then `RUN`."""
+    groups = [*((JUDGED, values) for values in judged), (RUN, run)]
+    return " | ".join(" ".join(f"{v[name]:{form}}" for name, form in forms.items()) for forms, v in groups)
 
 
-def heading() -> str:
-    """Names of the columns, each as wide as its figures."""
-    return " ".join(f"{name:>{form.partition('.')[0]}}" for name, form in COLUMNS.items())
+def heading(judges: Sequence[str], indent: int) -> str:
+    """Two lines: the judges, each above the first of its columns, and the names of the columns, as wide as their figures."""
+    groups = [
+        " ".join(f"{name:>{form.partition('.')[0]}}" for name, form in forms.items())
+        for forms in [JUDGED] * len(judges) + [RUN]
+    ]
+    above = " | ".join(f"{name:<{len(group)}}" for name, group in zip([*judges, "run"], groups, strict=True))
+    pair = f"{'video':>16} {'speech':>16}"
+    return f"{'judged by':>{indent}} {above.rstrip()}\n{pair:>{indent}} {' | '.join(groups)}"
+
+
+def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means of the figures of several rows, those that are NaN left out."""
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {
+        name: float(np.nanmean(v)) if np.isfinite(v).any() else float("nan") for name, v in columns.items()
+    }
 
 
 def measured(
     pair: Pair, result: Path, source: LandmarkTrack, dubbed: LandmarkTrack, speaker: LandmarkTrack
 ) -> dict[str, float]:
-    """Figures of a dub that are measured on files: all of `COLUMNS` but the seam and the cost."""
+    """Figures of a dub that are measured on files, `JUDGED`, by tracks of one judge."""
     spoken, shown = longest_run(speaker.found), longest_run(dubbed.found)
     truth, reference = opening_track(speaker.landmarks[spoken]), speaker.times[spoken] + pair.late / 25.0
     openings, times = opening_track(dubbed.landmarks[shown]), dubbed.times[shown]
@@ -165,7 +183,14 @@ def main() -> int:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="STAGE.OPTION=VALUE", dest="overrides", help="engine options"
     )
+    parser.add_argument(
+        "--judge",
+        choices=(*get_args(Judge), "both"),
+        default="dlib",
+        help="landmarks that measure the files",
+    )
     args = parser.parse_args()
+    judges: tuple[Judge, ...] = get_args(Judge) if args.judge == "both" else (args.judge,)
     out = args.out or Path(tempfile.mkdtemp(prefix="retalk-bench-"))
     out.mkdir(parents=True, exist_ok=True)
     if (args.folder is None) == (args.list is None):
@@ -187,18 +212,18 @@ def main() -> int:
         options.setdefault(stage, {})[option] = (
             float(value) if value.replace(".", "", 1).lstrip("-").isdigit() else value
         )
-    tracks: dict[Path, LandmarkTrack] = {}
+    tracks: dict[tuple[Path, Judge], LandmarkTrack] = {}
 
-    def mouths(path: Path) -> LandmarkTrack:
-        if path not in tracks:
-            tracks[path] = track_landmarks(str(path), describe=False)
-        return tracks[path]
+    def mouths(path: Path, judge: Judge) -> LandmarkTrack:
+        if (path, judge) not in tracks:
+            tracks[path, judge] = track_landmarks(str(path), describe=False, judge=judge)
+        return tracks[path, judge]
 
     print(
         f"# {platform.processor() or platform.machine()}, {platform.system()}, Python {platform.python_version()}, OpenCV {cv2.__version__}"
     )
-    print(f"{'video':>16} {'speech':>16} {heading()}")
-    rows: list[dict[str, float]] = []
+    print(heading(judges, 33))
+    rows: list[tuple[list[dict[str, float]], dict[str, float]]] = []
     warm = False
     for pair in pairs:
         video, speech = pair.video, pair.speech
@@ -223,19 +248,23 @@ def main() -> int:
         if report.failed:
             print(f"{video.stem:>16} {speech.stem:>16} failed: {report.failed[0]['error']}")
             continue
-        source, dubbed = mouths(video), mouths(result)
-        figures = measured(pair, result, source, dubbed, mouths(speech))
-        seconds = float(dubbed.times[-1])
-        figures["seam"] = measured_in(report.records[0])[0].get("seam", float("nan"))
-        figures |= {"CPU s/s": cpu / seconds, "wall s/s": wall / seconds}
-        rows.append(figures)
-        print(f"{video.stem:>16} {speech.stem:>16} {written(figures)}", flush=True)
-        sheet(video, result, source, out / f"{video.stem}__{speech.stem}.png")
+        judged = [
+            measured(pair, result, mouths(video, judge), mouths(result, judge), mouths(speech, judge))
+            for judge in judges
+        ]
+        seconds = float(mouths(result, judges[0]).times[-1])
+        run = {
+            "seam": measured_in(report.records[0])[0].get("seam", float("nan")),
+            "CPU s/s": cpu / seconds,
+            "wall s/s": wall / seconds,
+        }
+        rows.append((judged, run))
+        print(f"{video.stem:>16} {speech.stem:>16} {written(judged, run)}", flush=True)
+        sheet(video, result, mouths(video, judges[0]), out / f"{video.stem}__{speech.stem}.png")
     if not rows:
         return 3
-    columns = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
-    mean = {name: np.nanmean(v) if np.isfinite(v).any() else float("nan") for name, v in columns.items()}
-    print(f"{'mean':>33} {written(mean)}")
+    means = [mean_of([judged[number] for judged, _ in rows]) for number in range(len(judges))]
+    print(f"{'mean':>33} {written(means, mean_of([run for _, run in rows]))}")
     print(f"results and contact sheets: {out}")
     return 0
 
