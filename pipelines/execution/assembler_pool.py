@@ -14,6 +14,10 @@ from pipelines.state.run_directory import Record
 
 #: Dubs that an assembler is sent at once, at most, and their frames.
 MAX_ASSEMBLED, FRAMES_ASSEMBLED = 16, 2000
+#: Rounds of all assemblers that may wait before `AssemblerPool.wait_for_room` waits.
+ROUNDS = 2
+#: Seconds without a finished dub after which `AssemblerPool.wait_for_room` waits no longer.
+STALLED = 30.0
 
 
 class Sized(Protocol):
@@ -81,6 +85,9 @@ class AssemblerPool(Generic[Item]):
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._all: list[Any] = []
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        #: Something was finished since the last time that nothing was for `STALLED` seconds.
+        self._moving = False
 
     def put(self, dub: Item) -> None:
         """Queue a complete dub."""
@@ -89,6 +96,19 @@ class AssemblerPool(Generic[Item]):
     def wanted(self) -> int:
         """Return the number of calls of `run` that the waiting dubs justify."""
         return min(len(self._waiting), self._at_once)
+
+    def wait_for_room(self, stalled: float = STALLED) -> None:
+        """Wait while more dubs wait than the assemblers take in `ROUNDS` rounds: whoever puts dubs in calls it, so
+        that those in memory do not grow with the run where assembling is slower than what comes before it.
+
+        It waits only while assemblers get on: where they wait for CPUs that the caller's other work holds, it returns.
+
+        Args:
+            stalled: seconds without a finished dub after which it returns.
+        """
+        with self._room:
+            while self._moving and len(self._waiting) > ROUNDS * MAX_ASSEMBLED * self._at_once:
+                self._moving = self._room.wait(stalled)
 
     def run(self) -> Iterator[tuple[Item, Record | Exception]]:
         """Assemble dubs until none waits, a few at a time, in an idle actor; yield each with its record, or with
@@ -100,6 +120,9 @@ class AssemblerPool(Generic[Item]):
                 yield from self._assembled(actor, dubs)
             finally:
                 self._idle.put(actor)
+                with self._room:
+                    self._moving = True
+                    self._room.notify_all()
 
     def _actor(self) -> Any:
         """An idle actor, or a new one."""

@@ -153,6 +153,7 @@ class _Driver:
             # All that have become complete together, so that short ones go to an assembler together.
             for _ in range(self.assemblers.wanted()):
                 self.threads.submit(self._assemble_waiting)
+            self.assemblers.wait_for_room()
 
     def _assemble_waiting(self) -> None:
         for dub, result in self.assemblers.run():
