@@ -19,6 +19,13 @@ from tests.pipelines.conftest import engine_config, profile_config
 from tests.terminal import fake_program, on_terminal
 
 ROOT = Path(__file__).parents[3]
+#: Commands and runners. On Ray the two commands differ in nothing that a terminal sees, so that one is enough every time.
+WAYS = [
+    ("dub", "local"),
+    ("run", "local"),
+    ("run", "ray"),
+    pytest.param("dub", "ray", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture
@@ -57,8 +64,7 @@ def command(kind: str, runner: str, footage: Path, folder: Path, *more: str) -> 
     return [sys.executable, "-m", "pipelines", kind, *files, *options]
 
 
-@pytest.mark.parametrize("runner", ["local", "ray"])
-@pytest.mark.parametrize("kind", ["dub", "run"])
+@pytest.mark.parametrize(("kind", "runner"), WAYS)
 def test_a_title_is_dubbed_on_a_terminal(
     footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str
 ) -> None:
@@ -71,9 +77,7 @@ def test_a_title_is_dubbed_on_a_terminal(
     assert not ended.left
 
 
-@pytest.mark.parametrize(
-    ("kind", "runner"), [("dub", "local"), ("run", "local"), ("dub", "ray"), ("run", "ray")]
-)
+@pytest.mark.parametrize(("kind", "runner"), WAYS)
 def test_ctrl_c_ends_all_of_it(
     footage: Path, tmp_path: Path, environment: dict[str, str], kind: str, runner: str
 ) -> None:
