@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.faces.backend import FaceBackend
+from operators.faces.backend import FaceBackend, PictureBackend
 from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import LEAST
 from operators.faces.identity import Recogniser
@@ -78,10 +78,21 @@ def people_of_shot(
     """
     people: list[Person] = []
     for index, picture in pictures.items():
-        _assign(people, index, *find_anywhere(backend, picture, sides))
+        _assign(people, index, *_confirmed(backend, picture, *find_anywhere(backend, picture, sides)))
     # A single weak detection among many samples is a pattern on a wall.
     seen = [p for p in people if len(p.boxes) >= 2 or len(pictures) < LEAST or max(p.scores) > 0.8]
     return sorted(seen, key=lambda person: person.centre)
+
+
+def _confirmed(
+    backend: FaceBackend, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes float32[n, 4] and scores float32[n] of what a mesh says is a face; all of them where there is none to ask."""
+    if not isinstance(backend, PictureBackend):
+        return boxes, scores
+    face = [look(backend, picture, transform_of_box(box), 0.0, guesses=1).score > 0 for box in boxes]
+    kept = np.flatnonzero(face)
+    return boxes[kept], scores[kept]
 
 
 def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndarray) -> None:

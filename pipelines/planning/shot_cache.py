@@ -42,8 +42,10 @@ def shots_and_anchors(
     if known is not None and known.get("key") == key and known.get("n_frames") == info.n_frames:
         return _read(known, title)
     config = context.engine.config
+    faces = title.faces if config.find_faces else ()
+    backend = context.engine.face_finder(title.options)
     looked = yield from heartbeats.following(
-        look_through(title.video, info, config.detect_shots, title.faces if config.find_faces else ())
+        look_through(title.video, info, config.detect_shots, faces, backend)
     )
     content = {
         "key": key,

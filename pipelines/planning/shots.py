@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scenedetect import FrameTimecode
 
     from operators.faces.anchors import AnchorSearch
+    from operators.faces.backend import BackendName
     from operators.faces.people import Person
 
 #: Long side of the pictures that the detector compares.
@@ -68,7 +69,11 @@ def looked_through(url: str, info: VideoInfo, cuts: bool = True, faces: Sequence
 
 
 def look_through(
-    url: str, info: VideoInfo, cuts: bool = True, faces: Sequence[str] = ()
+    url: str,
+    info: VideoInfo,
+    cuts: bool = True,
+    faces: Sequence[str] = (),
+    backend: BackendName = "dlib",
 ) -> Generator[int, None, Looked]:
     """Find the shots of a title and the faces in each, decoding it once; yields the numbers of the frames as
     they pass.
@@ -78,16 +83,18 @@ def look_through(
         info: what `probe_video` said of it.
         cuts: False: it is one shot.
         faces: whose, see `operators.faces.anchors.find_anchors`; none: nobody is looked for.
+        backend: finds the faces.
 
     Returns:
         What was found.
 
     Raises:
         FaceError: see `find_anchors`.
+        WeightsError: the backend's model files are missing.
         DecodeError: a frame cannot be decoded.
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
-    search = _search(url, faces)
+    search = _search(url, faces, backend)
     samples, edges = ShotFrameSampler(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
@@ -112,13 +119,14 @@ def look_through(
     return Looked(shots, anchors, people, search.notes, search.people, search.samples)
 
 
-def _search(url: str, faces: Sequence[str]) -> AnchorSearch | None:
+def _search(url: str, faces: Sequence[str], backend: BackendName) -> AnchorSearch | None:
     """Engines that look for no faces need none of their libraries."""
     if not faces:
         return None
     from operators.faces.anchors import AnchorSearch
+    from operators.faces.backend import make_backend
 
-    return AnchorSearch(url, faces)
+    return AnchorSearch(url, faces, make_backend(backend, "cpu"))
 
 
 @functools.cache

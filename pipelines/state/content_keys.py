@@ -266,6 +266,7 @@ def shot_ingredients(
         "libraries": provenance.libraries,
         "detect_shots": engine.config.detect_shots,
         "find_faces": engine.config.find_faces,
+        "face_finder": engine.face_finder(title.options),
         "video": video,
         "faces": [face_identity(face) for face in title.faces],
     }

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from operators.faces.anchors import AnchorSearch, FaceError, find_anchors, parse_rule
+from operators.faces.backend import make_backend
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.frame_sampler import ShotFrameSampler
+from operators.faces.people import people_of_shot
+from operators.faces.search import LONG_SIDES
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from tests.operators.faces.footage import astronaut, carphone, encode, swaying
@@ -75,6 +78,25 @@ def test_rules_by_place_mean_one_person_throughout_a_scene(
     assert first is not None
     assert first.dtype == np.float32
     assert first.shape == (4,)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_mesh_sees_tilted_people_and_no_pattern(
+    face_mesh: Path, backend: DlibBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people side by side with their heads on one side: dlib's detector wants them upright."""
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    halves = []
+    for picture in (carphone()[20], cv2.resize(astronaut()[0:300, 70:370], (528, 432))):
+        turn = cv2.getRotationMatrix2D((264, 200), 35, 1.0)
+        halves.append(cv2.warpAffine(picture, turn, (528, 432), borderMode=cv2.BORDER_REFLECT))
+    both = np.hstack(halves)
+    noise = np.random.default_rng(2).integers(0, 256, both.shape).astype(np.uint8)
+    mesh = make_backend("mesh", "cpu")
+    found = people_of_shot({0: both}, mesh, LONG_SIDES[1:])
+    assert [person.centre // 528 for person in found] == [0, 1]
+    assert not people_of_shot({0: cv2.GaussianBlur(noise, (0, 0), 6)}, mesh)
+    assert len(people_of_shot({0: cv2.cvtColor(both, cv2.COLOR_RGB2GRAY)}, backend, LONG_SIDES[1:])) < 2
 
 
 def test_reference_picture_finds_the_person(

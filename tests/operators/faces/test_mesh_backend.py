@@ -12,6 +12,7 @@ from operators.faces.canonical import transform_of_box
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.geometry import MIRROR, eye_distance, lip_opening
 from operators.faces.mesh_backend import MeshBackend, missing_files, to_68
+from operators.faces.search import overlap
 from operators.faces.seed import look
 from operators.faces.stage import DetectFaces, DetectOptions
 from operators.numeric.affine import apply
@@ -55,6 +56,13 @@ def test_faces_are_found_in_wide_and_high_pictures(mesh: MeshBackend) -> None:
         assert scores[0] > 0
         np.testing.assert_allclose(boxes[0], alone + np.array([*shift, *shift]), atol=35)
     assert mesh.detect(black)[0].shape == (0, 4)
+    # A face of 80 pixels is found in a picture of any size, and once where tiles overlap.
+    large = np.zeros((1080, 1920, 3), np.uint8)
+    large[300:812, 700:1212] = picture
+    boxes, scores = mesh.detect(large)
+    assert scores[0] > 0
+    np.testing.assert_allclose(boxes[0], alone + np.array([700, 300, 700, 300]), atol=20)
+    assert sum(overlap(box, boxes[0]) > 0.2 for box in boxes) == 1
 
 
 def test_a_turned_picture_gives_the_turned_points(mesh: MeshBackend) -> None:

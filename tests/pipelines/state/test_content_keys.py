@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from operators.storage.files import fingerprint
-from pipelines.engine.config import EngineConfig, ProfileConfig
+from pipelines.engine.config import EngineConfig, ProfileConfig, load_engine
 from pipelines.engine.engine import Engine
 from pipelines.engine.specs import Provenance
 from pipelines.execution.run_spec import RunSpec
@@ -192,6 +192,15 @@ def test_shots_follow_the_video_the_face_and_how_they_are_looked_for(asked: dict
         ),
     }
     assert len(keys) == 6 + len(CODE)
+    # What the planner finds faces with follows the stage that follows them.
+    exemplar = load_engine("exemplar")
+    with_mesh = dataclasses.replace(title, options={"detect": {"backend": "mesh"}})
+    assert Engine(exemplar).face_finder(title.options) == "dlib"
+    assert Engine(exemplar).face_finder(with_mesh.options) == "mesh"
+    assert shots(exemplar) != shots(exemplar, with_mesh)
+    assert shots(exemplar) == shots(
+        exemplar, dataclasses.replace(title, options={"detect": {"max_yaw": 40.0}})
+    )
 
 
 def test_devices_come_from_the_profile_not_from_this_machine() -> None:
