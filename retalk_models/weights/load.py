@@ -8,7 +8,7 @@ one; here each missing or unexpected key is an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from retalk_models.weights.checkpoint import read_checkpoint
 #: never reads them.
 UNUSED_KEY = "num_batches_tracked"
 SHOWN_KEYS = 20
+#: Bytes on which torch lets tensors begin.
+ALIGNMENT = 64
 
 
 def _unnest(content: Any, part: Part, path: Path) -> dict[str, Any]:
@@ -94,7 +96,10 @@ def _listed(title: str, keys: list[str]) -> str:
 def fill(
     module: nn.Module, state: dict[str, torch.Tensor], files: Iterable[Path], ignore_extra: bool = False
 ) -> nn.Module:
-    """Copy a state dict into a network whose keys and shapes must be the same.
+    """Put a state dict into a network whose keys and shapes must be the same.
+
+    Tensors of a mapped file become the network's own as they are (`owned`): what no form of the network rewrites lies in
+    memory once for all processes of a machine.
 
     Args:
         ignore_extra: keys that the network lacks are ignored.
@@ -122,8 +127,32 @@ def fill(
         )
         raise KeysError(text, names, missing, unexpected, shapes)
     # Strictness was judged above; what this call could still complain of are the unused counters.
-    module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+    given = {key: value for key, value in state.items() if key in own}
+    if all(value.device.type == "cpu" for value in own.values()):
+        module.load_state_dict(owned(given, own), strict=False, assign=True)
+    else:
+        module.load_state_dict(given, strict=False)
     return module
+
+
+def owned(state: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that a network may have for its own: of the types of ``like``, contiguous, each in memory that no other
+    one has, which begins on 64 bytes as torch's own does, so that libraries compute the same bits with them.
+
+    Those that are so already are not copied. A file that was mapped is mapped privately: what is written to a tensor does
+    not reach the file.
+    """
+    end = 0  # of the memory that is taken already
+    result = {}
+    for key, value in sorted(state.items(), key=lambda item: item[1].data_ptr()):
+        start, kept = value.data_ptr(), value.detach().to(like[key].dtype).contiguous()
+        if kept.data_ptr() == start:
+            if start % ALIGNMENT or start < end:
+                kept = kept.clone()
+            else:
+                end = start + kept.nbytes
+        result[key] = kept
+    return result
 
 
 def parts_of(name: str, registry: Registry, file: str | None = None) -> tuple[Part, ...]:

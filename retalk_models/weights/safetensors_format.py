@@ -28,10 +28,12 @@ TYPES = {
 def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return a file's tensors on the CPU, and the texts of its ``__metadata__``.
 
+    The file is mapped: tensors are read from it as they are used, and what is written to them does not reach it.
+
     Raises:
         WeightsError: damaged, or it holds types that networks here do not have; names the file and the tensor.
     """
-    content = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    content = np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8)
     name = "header"
     try:
         (length,) = struct.unpack("<Q", content[:8].tobytes())
@@ -47,8 +49,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
                 or not 0 <= start <= stop <= len(content) - 8 - length
             ):
                 raise ValueError("its bytes are not all there")
-            # A copy: the tensor's first byte may lie anywhere.
-            part = content[8 + length + start : 8 + length + stop].copy()
+            part = content[8 + length + start : 8 + length + stop]
+            if part.ctypes.data % dtype.itemsize:  # a tensor's first byte may lie anywhere
+                part = part.copy()
             tensors[name] = torch.from_numpy(part).view(dtype).reshape(shape)
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as problem:
         raise WeightsError(

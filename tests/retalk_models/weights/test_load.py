@@ -16,7 +16,7 @@ from retalk_models.build import build
 from retalk_models.registry.catalog import Catalog, Part, load_catalog
 from retalk_models.registry.errors import KeysError, WeightsError
 from retalk_models.registry.registry import Registry
-from retalk_models.weights.load import load, load_into
+from retalk_models.weights.load import load, load_into, owned
 from retalk_models.weights.matlab import load_alignment_points, load_expressions
 from retalk_models.weights.torch_hub import face_alignment_paths, seed_face_alignment
 from tests.conftest import PARITY
@@ -303,3 +303,55 @@ def test_face_alignment_asks_for_exactly_these_files(monkeypatch: pytest.MonkeyP
     assert torch.equal(
         torch.hub.load_state_dict_from_url(sfd_detector.models_urls["s3fd"])["w"], torch.ones(1)
     )
+
+
+# --- shared memory ------------------------------------------------------------------------------------------
+def mapped(path: Path) -> list[tuple[int, int]]:
+    """Addresses at which this process has mapped a file."""
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    spans = [fields[0].split("-") for fields in lines if fields[-1] == str(path)]
+    return [(int(start, 16), int(stop, 16)) for start, stop in spans]
+
+
+def lies_in(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= tensor.data_ptr() < stop for start, stop in spans)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+def test_a_network_lies_in_its_mapped_file(tmp_path: Path) -> None:
+    """All processes of a machine have the same pages; what one of them writes is its own."""
+    weights = {key: torch.rand(value.shape) for key, value in Inner().state_dict().items()}
+    weights["norm.num_batches_tracked"] = torch.tensor(3)
+    registry = registry_with(tmp_path, "dnet", {"net_G_ema": weights}, "DNet.pt")
+    path = registry.path("DNet.pt")
+    content = path.read_bytes()
+    module = load_into(Inner(), "dnet", registry=registry)
+    spans = mapped(path)
+    assert spans
+    assert all(lies_in(value, spans) for value in module.state_dict().values())
+    assert all(parameter.requires_grad for parameter in module.parameters())
+    other = load_into(Inner(), "dnet", registry=registry)
+    with torch.no_grad():
+        module.conv.weight.zero_()
+    assert torch.equal(other.conv.weight, weights["conv.weight"])
+    assert path.read_bytes() == content
+
+
+def test_tensors_that_a_network_cannot_have_as_they_are_are_copied(tmp_path: Path) -> None:
+    """Of another type, turned, two in the same memory, or beginning where torch lets none begin."""
+    whole = torch.rand(64)
+    given = {
+        "half": torch.rand(4).half(),
+        "turned": torch.rand(3, 2).t(),
+        "one": whole[:32],
+        "same": whole[16:48],  # begins on 64 bytes
+        "odd": whole[49:],
+        "fine": torch.rand(5),
+        "none": torch.rand(0),
+    }
+    like = {key: torch.empty(value.shape) for key, value in given.items()}
+    found = owned(given, like)
+    assert all(torch.equal(found[key], value.float()) for key, value in given.items())
+    assert all(value.dtype == torch.float32 and value.is_contiguous() for value in found.values())
+    kept = {key for key, value in found.items() if len(value) and value.data_ptr() == given[key].data_ptr()}
+    assert kept == {"one", "fine"}

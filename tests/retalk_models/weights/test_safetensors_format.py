@@ -38,6 +38,20 @@ def test_values_come_back_wherever_their_bytes_begin(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "a.safetensors").keys() == tensors.keys()
 
 
+def test_tensors_are_read_from_the_map_and_written_beside_it(tmp_path: Path) -> None:
+    header = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    padded = {
+        **header,
+        "__metadata__": {"pad": "x" * (-(8 + len(json.dumps({**header, "__metadata__": {"pad": ""}}))) % 64)},
+    }
+    path = written(tmp_path / "a.safetensors", padded, BYTES[1:9])
+    kept = path.read_bytes()
+    tensor = read_safetensors(path)[0]["w"]
+    assert tensor.data_ptr() % 64 == 0
+    tensor[0] = 9
+    assert (tensor.tolist(), path.read_bytes()) == ([9, -2], kept)
+
+
 @pytest.mark.parametrize(
     ("header", "content", "message"),
     [
