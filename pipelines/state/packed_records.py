@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
@@ -20,12 +21,17 @@ class PackedRecords(Mapping[tuple[str, str], Record]):
     Records of a run are alike, so the first one serves as the dictionary for compressing the others. What is taken out is a
     copy: changes to it do not come back. Not for several threads at once.
 
+    All lie in one piece of memory: an object for each, between the many that come and go, would keep the memory around it
+    from being used again. A record that another one takes the place of stays there.
+
     Args:
         records: to begin with.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._packed: dict[tuple[str, str], bytes] = {}
+        #: Number of each record, by title and dub; number n is the text from ``_ends[n]`` to ``_ends[n + 1]``.
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._text, self._ends = bytearray(), array("q", [0])
         self._dictionary = b""
         for record in records:
             self.put(record)
@@ -37,21 +43,26 @@ class PackedRecords(Mapping[tuple[str, str], Record]):
             self._dictionary = plain[-WINDOW:]
         packer = zlib.compressobj(level=1, wbits=-15, zdict=self._dictionary)
         # Names of dubs are few, those of titles as many as there are.
-        self._packed[record["title"], sys.intern(record["dub"])] = packer.compress(plain) + packer.flush()
+        self._numbers[record["title"], sys.intern(record["dub"])] = len(self._ends) - 1
+        self._text += packer.compress(plain)
+        self._text += packer.flush()
+        self._ends.append(len(self._text))
 
     def __getitem__(self, key: tuple[str, str]) -> Record:
+        number = self._numbers[key]
+        packed = bytes(self._text[self._ends[number] : self._ends[number + 1]])
         unpacker = zlib.decompressobj(wbits=-15, zdict=self._dictionary)
-        record: Record = pickle.loads(unpacker.decompress(self._packed[key]) + unpacker.flush())
+        record: Record = pickle.loads(unpacker.decompress(packed) + unpacker.flush())
         return record
 
     def __contains__(self, key: object) -> bool:
-        return key in self._packed
+        return key in self._numbers
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._packed)
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._numbers)
 
 
 class SortedRecords(Sequence[Record]):

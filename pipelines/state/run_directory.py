@@ -45,7 +45,7 @@ Record = dict[str, Any]
 #: Beginning of a note on state that was found and not used.
 REJECTED_STATE = "not trusted: "
 #: Records that are written to the ledger at a time; a row group of its Parquet file.
-LEDGER_GROUP = 4096
+LEDGER_GROUP = 1024
 
 
 def write_text(url: str, text: str) -> None:
@@ -301,7 +301,7 @@ class RunDirectory:
         return sorted(found, key=lambda record: (record["title"], record["dub"]))
 
     def write_ledger(self, records: Sequence[Record]) -> None:
-        """Write the ledger as JSON lines and as Parquet, some thousand records at a time."""
+        """Write the ledger as JSON lines and as Parquet, `LEDGER_GROUP` records at a time."""
         with (
             atomic_write(join(self.url, "ledger.jsonl")) as lines,
             atomic_write(join(self.url, "ledger.parquet")) as table,
