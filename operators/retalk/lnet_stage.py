@@ -105,7 +105,7 @@ class LNetStage(NetworkStage):
             pairs = np.concatenate(
                 [reduced(segment["faces"], core, hide=True), reduced(segment["reference"], core)], axis=3
             )
-            lips[chosen] = self.networks.lips(chunks_at(spectrogram, times[chosen]), pairs)
+            lips[chosen] = self.networks.speak(spectrogram, first_columns(times[chosen]), pairs, SILENCE)
         return {"lips": lips, "strength": strength}
 
 
@@ -130,18 +130,9 @@ def reduced(pictures: np.ndarray, indices: np.ndarray, hide: bool = False) -> np
     return small[back]
 
 
-def chunks_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """float32[n, 80, 16]: what is heard from each time on; silence before and after the speech.
-
-    Args:
-        spectrogram: float32[80, columns].
-        times: float64[n], seconds into the speech.
-    """
-    starts = np.floor(times * mel.COLUMNS_PER_SECOND + 1e-6).astype(np.int64)
-    columns = starts[:, None] + np.arange(mel.CHUNK)
-    outside = (columns < 0) | (columns >= spectrogram.shape[1])
-    found = spectrogram[:, np.clip(columns, 0, spectrogram.shape[1] - 1)]
-    return np.where(outside[None], np.float32(SILENCE), found).transpose(1, 0, 2).astype(np.float32)
+def first_columns(times: np.ndarray) -> np.ndarray:
+    """int64[n]: the mel column that begins at or before each time float64[n], in seconds into the speech."""
+    return np.floor(times * mel.COLUMNS_PER_SECOND + 1e-6).astype(np.int64)
 
 
 def lasting(times: np.ndarray, columns: int, ease: float) -> np.ndarray:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
+from operators.retalk.mel_windows import windows
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
 from operators.retalk.transfer import Transfer
@@ -164,14 +165,32 @@ class Networks:
         Returns:
             float32[n, 96, 96, 3], 0 ... 1.
         """
-        net = self.module("lnet")
-        size = 96
+        return self.run(self._lips(), mel.astype(np.float32), pairs, batch=batch)
 
-        def call(m: Tensor, pair: Tensor) -> Tensor:
-            x = F.interpolate(_unit(swapped(pair)), (size, size), mode="bilinear")
-            return swapped(net(m[:, None], x).permute(0, 2, 3, 1))
+    def speak(
+        self, spectrogram: np.ndarray, starts: np.ndarray, pairs: np.ndarray, silence: float
+    ) -> np.ndarray:
+        """`lips` that hear one speech, which goes to the device once and is cut into windows there.
 
-        return self.run(call, mel.astype(np.float32), pairs, batch=batch)
+        Args:
+            spectrogram: float32[80, columns].
+            starts: int64[n], first column of each window of 16.
+            pairs: as `lips`.
+            silence: value of columns before and after the speech.
+        """
+        lips = self._lips()
+        with torch.inference_mode():
+            (heard,) = Transfer(self.compute.device).there([torch.from_numpy(spectrogram)])
+        return self.run(lambda start, pair: lips(windows(heard, start, 16, silence), pair), starts, pairs)
+
+    def _lips(self) -> Callable[[Tensor, Tensor], Tensor]:
+        net, size = self.module("lnet"), (96, 96)
+
+        def call(mel: Tensor, pair: Tensor) -> Tensor:
+            x = F.interpolate(_unit(swapped(pair)), size, mode="bilinear")
+            return swapped(net(mel[:, None], x).permute(0, 2, 3, 1))
+
+        return call
 
     def identity(self, reference: np.ndarray) -> np.ndarray:
         """E-Net's code float32[n, 512] of whom a reference shows, [n, h, w, 3] of any size, float32 0 ... 1

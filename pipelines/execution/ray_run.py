@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +34,10 @@ from pipelines.monitoring.run_log import node_shapes
 from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.preflight import checks, cluster
 from pipelines.state.lock import RunLock
+
+
+#: Seconds between two returns of free memory to the system.
+TRIM_PERIOD = 10.0
 
 
 def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) -> tuple[Collector, Path]:
@@ -138,7 +144,12 @@ class _Driver:
         Raises:
             LockedError: another run has taken the run directory.
         """
+        trim, due = getattr(ctypes.CDLL(None), "malloc_trim", None), 0.0
         while True:
+            if trim is not None and time.monotonic() > due:
+                # Each of Ray's threads has an arena of its own, where what it frees stays between the little that lasts.
+                trim(0)
+                due = time.monotonic() + TRIM_PERIOD
             try:
                 rows = next(blocks, None)
             except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog

@@ -24,7 +24,8 @@ from operators.retalk import (
 from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.dnet_stage import window
-from operators.retalk.nets import Networks
+from operators.retalk.mel_windows import windows
+from operators.retalk.nets import Compute, Networks
 from operators.retalk.network_inputs import SIDE
 from operators.retalk.parity_dubbing import smoothed_box
 from operators.retalk.source import check_expression, read_expression
@@ -127,15 +128,41 @@ def test_window_is_the_originals_where_the_crop_stands_still() -> None:
     )
 
 
+def heard_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """What the stage lets L-Net hear at each time."""
+    starts = torch.from_numpy(lnet_stage.first_columns(times))
+    return windows(torch.from_numpy(spectrogram), starts, mel.CHUNK, lnet_stage.SILENCE).numpy()
+
+
 def test_speech_is_cut_as_the_original_cuts_it() -> None:
     spectrogram = RNG.normal(size=(80, 200)).astype(np.float32)
     starts = mel.chunk_starts(200, 25)[:-1]
-    ours = lnet_stage.chunks_at(spectrogram, np.arange(len(starts)) / 25)
+    ours = heard_at(spectrogram, np.arange(len(starts)) / 25)
     assert all((chunk == spectrogram[:, s : s + 16]).all() for chunk, s in zip(ours, starts, strict=True))
-    beyond = lnet_stage.chunks_at(spectrogram, np.array([-1.0, 2.4, 9.0]))
+    beyond = heard_at(spectrogram, np.array([-1.0, 2.4, 9.0]))
     assert (beyond[0] == lnet_stage.SILENCE).all()
     assert (beyond[1][:, :8] == spectrogram[:, 192:]).all()
+    assert (beyond[1][:, 8:] == lnet_stage.SILENCE).all()
     assert (beyond[2] == lnet_stage.SILENCE).all()
+
+
+def test_lips_hear_the_windows_of_a_speech_that_is_on_the_device() -> None:
+    """Bit for bit what they hear where windows are stacked on the CPU."""
+
+    class Echo(torch.nn.Module):
+        def forward(self, heard: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
+            level = heard.flatten(1).double().mul(torch.arange(80 * 16) + 1.0).sum(1).float()
+            return pair[:, :3] + level[:, None, None, None]
+
+    networks = Networks(Compute(exact=True, batch=2), loader=lambda name: Echo())
+    spectrogram = RNG.normal(size=(80, 40)).astype(np.float32)
+    pairs = RNG.integers(0, 255, (5, 96, 96, 6), np.uint8)
+    times = np.array([-0.1, 0.0, 0.1, 0.33, 0.49])
+    spoken = networks.speak(spectrogram, lnet_stage.first_columns(times), pairs, lnet_stage.SILENCE)
+    padded = np.pad(spectrogram, ((0, 0), (16, 16)), constant_values=lnet_stage.SILENCE)
+    stacked = np.stack([padded[:, 16 + start : 32 + start] for start in (-8, 0, 8, 26, 39)])
+    np.testing.assert_array_equal(spoken, networks.lips(stacked, pairs))
+    assert len(np.unique(spoken.mean((1, 2, 3)))) == 5
 
 
 def test_noise_in_pauses_is_heard_as_silence_and_speech_is_not_touched() -> None:
