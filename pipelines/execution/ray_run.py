@@ -35,7 +35,6 @@ from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.preflight import checks, cluster
 from pipelines.state.lock import RunLock
 
-
 #: Seconds between two returns of free memory to the system.
 TRIM_PERIOD = 10.0
 
