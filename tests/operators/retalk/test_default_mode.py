@@ -129,7 +129,7 @@ def test_window_is_the_originals_where_the_crop_stands_still() -> None:
 
 
 def heard_at(spectrogram: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """What the stage lets L-Net hear at each time."""
+    """Windows that the stage lets L-Net hear."""
     starts = torch.from_numpy(lnet_stage.first_columns(times))
     return windows(torch.from_numpy(spectrogram), starts, mel.CHUNK, lnet_stage.SILENCE).numpy()
 
