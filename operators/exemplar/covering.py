@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import scipy
 
 from operators.faces.colours import LIPS, SCALE, SKIN, UNSEEN
 from operators.numeric.masks import runs
@@ -27,13 +28,22 @@ LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
 #: Rows of the chin, whose colours hardly change: where those of so large a share of its cells do, by more than that between so many of
 #: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7.
 CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
+#: Lips have another colour than the skin around them (sum of the two logarithms' medians). Over windows of a second the lips of ten clips
+#: reach 0.058 at least; a mask reaches 0.01, hands, most fingers and most hair 0.03. Eyes differ from the skin around them by 0.17 at least, but
+#: not in a picture without colours.
+LIPS_RED, EYES_APART = 0.035, 0.08
+#: Where lips are seen in other frames as clearly as this, they are hidden in those that show this share of it (free ones: 0.23) in the
+#: median over so many frames that were looked at.
+CLEARLY, HIDDEN_SHARE, AROUND = 0.12, 0.15, 7
 #: Frames that must have been looked at to know what the free face looks like.
 FEWEST = 12
+#: Frames that must have been looked at to say that no lips are seen.
+FEWEST_LIPS = 6
 
 
 def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np.ndarray:
     """bool[T]: something hides the mouth, or stands in front of a chin that moves behind it, which would be seen twice if the mouth were
-    drawn.
+    drawn. All frames where no lips are seen in most of them: a mask, or a hand that stays and moves with the head.
 
     Args:
         colours: int8[T, CELLS, 2], of `operators.faces.colours.mouth_colours`.
@@ -42,18 +52,24 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
     """
     looked = np.flatnonzero(valid & (colours[:, 0, 0] != UNSEEN))
     covered = np.zeros(len(valid), bool)
-    if len(looked) < FEWEST:
+    if len(looked) < FEWEST_LIPS:
         return covered
     values = colours[looked].astype(np.float32) / SCALE
     cells = SKIN[0] * SKIN[1]
-    skin, lips = values[:, :cells].reshape(-1, *SKIN, 2), values[:, cells:].reshape(-1, *LIPS, 2)
-    unlike = sum(
+    skin, lips = values[:, :cells].reshape(-1, *SKIN, 2), values[:, cells:-1].reshape(-1, *LIPS, 2)
+    lost = _lips_unseen(skin, lips, values[:, -1])
+    if lost.all():
+        covered[:] = True
+    if lost.all() or len(looked) < FEWEST:
+        return covered
+    unlike = lost * 1e3 + sum(
         np.minimum(np.linalg.norm(part - np.median(part, 0), axis=-1) / scale, 3).mean((1, 2))
         for part, scale in ((skin, 0.1), (lips, 0.2))
     )
     plain = np.argsort(unlike, kind="stable")[: max(FEWEST // 2, int(PLAIN * len(looked)))]
     hidden = (_beyond(skin, plain, (3, 3)) > SKIN_APART).mean((1, 2)) > SKIN_COVERED
     hidden |= (_beyond(lips, plain, (1, 3)) > LIPS_APART).mean((1, 2)) > LIPS_COVERED
+    hidden |= lost
     nearest = np.abs(np.arange(len(valid))[:, None] - looked).argmin(1)
     seen = hidden[nearest] & valid
     frames = [max(1, round(span / max(seconds, 1e-3))) for span in (LASTS, PAUSE, MARGIN)]
@@ -69,6 +85,26 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
         if (np.linalg.norm(high - low, axis=-1) > CHIN_APART).mean() > CHIN_UNSTEADY:
             covered[:] = True
     return covered
+
+
+def _lips_unseen(skin: np.ndarray, lips: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    """bool[n]: the lips have no other colour than the skin around them, in all of n frames or in some.
+
+    Args:
+        skin: float32[n, *SKIN, 2].
+        lips: float32[n, *LIPS, 2].
+        eyes: float32[n, 2], less the skin around them.
+    """
+    count = len(lips)
+    if np.abs(np.median(eyes, 0)).sum() < EYES_APART:
+        return np.zeros(count, bool)
+    around = skin[:, 2:6, 1:-1].reshape(count, -1, 2)
+    apart = np.median(lips[:, :, 1:-1].reshape(count, -1, 2), 1) - np.median(around, 1)
+    if np.abs(apart.mean(0)).sum() < LIPS_RED:
+        return np.ones(count, bool)
+    seen = scipy.ndimage.median_filter(np.abs(apart).sum(-1), AROUND, mode="nearest")
+    clear = float(np.quantile(seen, 0.9))
+    return seen < HIDDEN_SHARE * clear if clear > CLEARLY else np.zeros(count, bool)
 
 
 def _beyond(values: np.ndarray, plain: np.ndarray, reach: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,8 @@ from operators.media.frames import Frame
 #: Cells of skin, from under the nose to the upper lip and from the lower lip to the chin (rows) by cheek to cheek (columns; those that
 #: a turned head hides are left out), and of the upper and the lower lip.
 SKIN, LIPS = (8, 9), (2, 9)
-CELLS = SKIN[0] * SKIN[1] + LIPS[0] * LIPS[1]
+#: The last cell is the eyes: in pictures without colours they look like the skin.
+CELLS = SKIN[0] * SKIN[1] + LIPS[0] * LIPS[1] + 1
 #: A unit of the natural logarithm is so many steps of a number; a frame that was not looked at has this number everywhere.
 SCALE, UNSEEN = 64, -128
 #: Every second frame of the title is looked at: what covers a mouth does so for longer.
@@ -36,7 +37,8 @@ _ALONG_LIPS = np.linspace(0.12, 0.88, LIPS[1])
 
 def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     """Return int8[CELLS, 2], of each cell the logarithms of red over green and blue over green less those of the nose and the upper
-    cheeks, in steps of 1 / `SCALE`; the cells of the skin come first. `UNSEEN` where the picture does not show the face.
+    cheeks, in steps of 1 / `SCALE`; the cells of the skin come first. The last one holds those of the eyes less those of the skin around
+    them. `UNSEEN` where the picture does not show the face.
 
     Args:
         frame: any frame.
@@ -47,7 +49,7 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
         return unseen
     landmarks = landmarks.astype(np.float64)
     eye = float(eye_distance(landmarks))
-    shown = np.concatenate([landmarks[2:15], landmarks[27:36], landmarks[48:60]])
+    shown = np.concatenate([landmarks[2:15], landmarks[21:23], landmarks[27:60]])
     low = np.maximum(np.floor(shown.min(0)), 0).astype(int)
     high = np.minimum(np.ceil(shown.max(0)) + 1, frame.size).astype(int)
     if eye < 8 or (high - low < 8).any():
@@ -62,13 +64,18 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     plain = np.concatenate(
         [bridge, (bridge + landmarks[[1, 2, 2]]) / 2, (bridge + landmarks[[15, 14, 14]]) / 2]
     )
-    points = np.concatenate([plain, _skin_cells(landmarks), _lip_cells(landmarks)])
+    eyes = landmarks[[*range(36, 48)]].reshape(2, 6, 2).mean(1)
+    below = landmarks[[41, 46]] + 0.3 * (landmarks[28] - landmarks[27])
+    upper = np.concatenate([eyes, landmarks[21:23].mean(0, keepdims=True), landmarks[[27]], below])
+    points = np.concatenate([plain, _skin_cells(landmarks), _lip_cells(landmarks), upper])
     at = ((points - low + 0.5) * (np.array(size) / (high - low)) - 0.5).astype(np.float32)
     found = cv2.remap(
         colours, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )[0]
-    relative = found[len(plain) :] - np.median(found[: len(plain)], 0)
-    return np.clip(np.round(relative * SCALE), UNSEEN + 1, 127).astype(np.int8)
+    cells = found[len(plain) : -len(upper)] - np.median(found[: len(plain)], 0)
+    apart = found[-len(upper) : -len(upper) + 2].mean(0) - np.median(found[-len(upper) + 2 :], 0)
+    cells = np.concatenate([cells, apart[None]])
+    return np.clip(np.round(cells * SCALE), UNSEEN + 1, 127).astype(np.int8)
 
 
 def _along(points: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -118,3 +118,62 @@ def test_a_face_outside_the_picture_is_not_looked_at(tmp_path: Path) -> None:
     frames, landmarks = footage()
     away = landmarks[:1] + 5000
     assert (colours_of(tmp_path / "away.mp4", frames[:1], away) == UNSEEN).all()
+
+
+def drawn_on_the_head(picture: np.ndarray, landmarks: np.ndarray, kind: str) -> np.ndarray:
+    """Draw a mask from nose to chin, or a hand of the nose's colour upon lips and chin, with folds, light and noise; both move with the head."""
+    eye = float(eye_distance(landmarks))
+    nose = landmarks[30].astype(int)
+    colour = np.median(picture[nose[1] - 3 : nose[1] + 4, nose[0] - 3 : nose[0] + 4].reshape(-1, 3), 0)
+    if kind == "blue mask":
+        colour = np.array([140.0, 185, 205])
+    corners = np.concatenate([landmarks[[28]], landmarks[2:15], landmarks[[28]]])
+    if kind == "hand":
+        corners = np.concatenate([landmarks[[33]], landmarks[3:14]])
+    corners = np.round(corners + 0.03 * (corners - landmarks[33])).astype(np.int32)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [corners], 255)
+    share = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0)[..., None]
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    light = np.clip(cv2.GaussianBlur(luma, (0, 0), 0.5 * eye) / luma[mask > 0].mean(), 0.6, 1.4)
+    folds = 1 + 0.06 * np.sin(np.arange(len(picture)) * 2 * np.pi / (0.25 * eye))[:, None]
+    noise = 1 + 0.012 * np.random.default_rng(1).standard_normal(picture.shape[:2])
+    paint = colour * (light * folds * noise)[..., None]
+    return np.clip(picture * (1 - share) + paint * share, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["blue mask", "skin-coloured mask", "hand"])
+def test_lips_that_are_never_seen_are_covered_throughout(tmp_path: Path, kind: str) -> None:
+    frames, landmarks = carphone()[:2]
+    drawn = [drawn_on_the_head(picture, where, kind) for picture, where in zip(frames, landmarks)]
+    colours = colours_of(tmp_path / "masked.mp4", drawn, landmarks)
+    assert covered_frames(colours, np.ones(len(colours), bool), SECONDS).all()
+
+
+def test_a_hand_that_comes_and_stays_is_covered_to_the_end(free: np.ndarray, tmp_path: Path) -> None:
+    frames, landmarks = footage()
+    here = slice(12, None)
+    drawn = [
+        drawn_on_the_head(picture, where, "hand") for picture, where in zip(frames[here], landmarks[here])
+    ]
+    colours = free.copy()
+    colours[here] = colours_of(tmp_path / "stays.mp4", drawn, landmarks[here])
+    covered = covered_frames(colours, np.ones(len(colours), bool), SECONDS)
+    assert covered[16:].all()
+    assert not covered[:7].any()
+
+
+@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.15, 1.0, 0.75)], ids=["grey", "sepia"])
+def test_a_picture_without_colours_has_no_covered_lips(tmp_path: Path, tint: tuple[float, ...]) -> None:
+    frames, landmarks = carphone()[:2]
+    plain = [
+        np.clip(picture.mean(-1, keepdims=True) * tint, 0, 255).astype(np.uint8) for picture in frames[:24]
+    ]
+    colours = colours_of(tmp_path / "plain.mp4", plain, landmarks[:24])
+    assert not covered_frames(colours, np.ones(24, bool), SECONDS).any()
+
+
+def test_pale_lips_are_not_covered(tmp_path: Path) -> None:
+    frames, landmarks = carphone()[:2]
+    colours = colours_of(tmp_path / "pale.mp4", frames, landmarks)
+    assert not covered_frames(colours, np.ones(len(colours), bool), SECONDS).any()
