@@ -28,9 +28,9 @@ LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
 #: Rows of the chin, whose colours hardly change: where those of so large a share of its cells do, by more than that between so many of
 #: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7.
 CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
-#: Lips have another colour than the skin around them (sum of the two logarithms' medians). Over windows of a second the lips of ten clips
-#: reach 0.058 at least; a mask reaches 0.01, hands, most fingers and most hair 0.03. Eyes differ from the skin around them by 0.17 at least, but
-#: not in a picture without colours.
+#: Lips have another colour than the skin around them (sum of the two logarithms' medians): 0.058 at least over any second of ten clips. A
+#: mask reaches 0.01, hands, most fingers and most hair 0.03. Eyes differ from the skin around them by 0.17, unless the picture has no
+#: colours.
 LIPS_RED, EYES_APART = 0.035, 0.08
 #: Where lips are seen in other frames as clearly as this, they are hidden in those that show this share of it (free ones: 0.23) in the
 #: median over so many frames that were looked at.
