@@ -225,7 +225,7 @@ def check_titles(engine: Engine, titles: Sequence[Title], rights: RightsConfig) 
 
 def _of_title(engine: Engine, title: Title) -> Iterable[tuple[str, Uses]]:
     yield title.id, stage_uses(engine, [title.options])
-    yield title.id, planning_uses(engine.config, [title])
+    yield title.id, planning_uses(engine, [title])
     for dub in title.dubs:
         yield label(title.id, dub.dub), stage_uses(engine, [dub.options])
         yield label(title.id, dub.dub), speech_mark_uses(dub.watermark)

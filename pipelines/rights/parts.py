@@ -10,8 +10,8 @@ from operators.evaluation.mouth_probe import MODELS as PROBE_MODELS
 from operators.faces.dlib_backend import DETECTOR
 from operators.faces.dlib_backend import MODELS as DLIB_MODELS
 from operators.faces.identity import MODEL as PERSON_MODEL
+from operators.faces.mesh_backend import FILES as MESH_FILES
 from operators.watermark.learned import AUDIOSEAL, FILES
-from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine, StageSpec
 from pipelines.engine.metrics import load_metric
 from pipelines.manifest.titles import Title, is_picture, overrides_of
@@ -49,14 +49,19 @@ def stage_uses(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any
     return found
 
 
-def planning_uses(config: EngineConfig, titles: Iterable[Title] = ()) -> Uses:
+def planning_uses(engine: Engine, titles: Iterable[Title] = ()) -> Uses:
     """Models of the planner: of its search for faces, and of its look for the person of a picture."""
     found: Uses = {}
-    if config.find_faces:
-        _add(found, DETECTOR, SEARCH)
-        if any(is_picture(face) for title in titles for face in title.faces):
-            for name in (*DLIB_MODELS, PERSON_MODEL):
-                _add(found, name, PERSON)
+    if engine.config.find_faces:
+        listed = list(titles)
+        for options in [title.options for title in listed] or [{}]:
+            for name in MESH_FILES if engine.face_finder(options) == "mesh" else (DETECTOR,):
+                _add(found, name, SEARCH)
+        for title in listed:
+            if any(is_picture(face) for face in title.faces):
+                landmarks = MESH_FILES if engine.face_finder(title.options) == "mesh" else DLIB_MODELS
+                for name in (*landmarks, PERSON_MODEL):
+                    _add(found, name, PERSON)
     return found
 
 
@@ -83,7 +88,7 @@ def uses_of(engine: Engine, titles: Iterable[Title] = ()) -> Uses:
     found: Uses = {}
     for part in (
         stage_uses(engine, [{}, *overrides_of(listed)]),
-        planning_uses(engine.config, listed),
+        planning_uses(engine, listed),
         metric_uses(engine.config.metrics),
     ):
         for name, users in part.items():
