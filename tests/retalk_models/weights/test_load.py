@@ -335,6 +335,9 @@ def test_a_network_lies_in_its_mapped_file(tmp_path: Path) -> None:
         module.conv.weight.zero_()
     assert torch.equal(other.conv.weight, weights["conv.weight"])
     assert path.read_bytes() == content
+    for one in (module, other):
+        one.to("meta")  # as to a GPU: the processes of one keep nothing of the file
+    assert not mapped(path)
 
 
 def test_tensors_that_a_network_cannot_have_as_they_are_are_copied(tmp_path: Path) -> None:
