@@ -20,7 +20,7 @@ from operators.media.formats import reformatted
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
-from operators.threads import ahead
+from operators.threads import ahead, single_thread
 
 if TYPE_CHECKING:
     from scenedetect import FrameTimecode
@@ -126,7 +126,11 @@ def _search(url: str, faces: Sequence[str], backend: BackendName) -> AnchorSearc
     from operators.faces.anchors import AnchorSearch
     from operators.faces.backend import make_backend
 
-    return AnchorSearch(url, faces, make_backend(backend, "cpu"))
+    finder = make_backend(backend, "cpu")
+    if finder.colour:
+        # It has brought in torch, whose results depend on the number of threads.
+        single_thread()
+    return AnchorSearch(url, faces, finder)
 
 
 @functools.cache

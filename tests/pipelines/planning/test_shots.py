@@ -5,14 +5,19 @@ frames are no cuts.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+import torch
 
+from operators.faces.backend import BackendName
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from pipelines.planning.shots import Looked, look_through
+from tests.operators.faces.footage import carphone as talking
+from tests.operators.faces.footage import encode
 from tests.pipelines.conftest import make_video
 
 
@@ -30,6 +35,15 @@ def looked_through(
             )
             looked: Looked = end.value
             return looked.shots, looked.anchors[face] if face else [None] * len(looked.shots)
+
+
+def looked(url: str, backend: BackendName) -> Looked:
+    looking = look_through(url, probe_video(url), faces=["largest"], backend=backend)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            return cast(Looked, end.value)
 
 
 def shots_of(path: Path) -> list[tuple[int, int]]:
@@ -117,3 +131,22 @@ def test_each_shot_has_its_face(carphone: Path, tmp_path: Path) -> None:
     shots, anchors = looked_through(path, "largest")
     assert shots == [(0, 40), (40, 52), (52, 92), (92, 104)]
     assert [None if a is None else float(a[0] + a[2]) / 2 > 352 for a in anchors] == [False, None, True, None]
+
+
+def test_the_mesh_finds_faces_with_one_thread(
+    face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch comes in with it, after the planner has limited the threads of what was there."""
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    url = encode(tmp_path / "talk.mp4", talking()[:6])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        found = looked(url, "mesh")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    (anchor,) = found.anchors["largest"]
+    assert anchor is not None
+    assert 190 < (anchor[0] + anchor[2]) / 2 < 300
+    assert [who for who, _ in found.people[0]] == [-1]
