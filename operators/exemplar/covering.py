@@ -29,9 +29,9 @@ LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
 #: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7.
 CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
 #: Lips have another colour than the skin around them (sum of the two logarithms' medians): 0.058 at least over any second of ten clips. A
-#: mask reaches 0.01, hands, most fingers and most hair 0.03. Eyes differ from the skin around them by 0.17, unless the picture has no
-#: colours.
-LIPS_RED, EYES_APART = 0.035, 0.08
+#: mask reaches 0.01, hands, most fingers and most hair 0.03. Eyes differ from the skin around them by 0.17, less where the picture's
+#: colours are pale: lips reach 0.22 of it at least, in pale colours too; masks 0.04, hands and fingers 0.1.
+LIPS_RED, LIPS_OF_EYES, EYES_APART = 0.035, 0.13, 0.08
 #: Where lips are seen in other frames as clearly as this, they are hidden in those that show this share of it (free ones: 0.23) in the
 #: median over so many frames that were looked at.
 CLEARLY, HIDDEN_SHARE, AROUND = 0.12, 0.15, 7
@@ -96,11 +96,12 @@ def _lips_unseen(skin: np.ndarray, lips: np.ndarray, eyes: np.ndarray) -> np.nda
         eyes: float32[n, 2], less the skin around them.
     """
     count = len(lips)
-    if np.abs(np.median(eyes, 0)).sum() < EYES_APART:
+    colourful = float(np.abs(np.median(eyes, 0)).sum())
+    if colourful < EYES_APART:
         return np.zeros(count, bool)
     around = skin[:, 2:6, 1:-1].reshape(count, -1, 2)
     apart = np.median(lips[:, :, 1:-1].reshape(count, -1, 2), 1) - np.median(around, 1)
-    if np.abs(apart.mean(0)).sum() < LIPS_RED:
+    if np.abs(apart.mean(0)).sum() < min(LIPS_RED, LIPS_OF_EYES * colourful):
         return np.ones(count, bool)
     seen = scipy.ndimage.median_filter(np.abs(apart).sum(-1), AROUND, mode="nearest")
     clear = float(np.quantile(seen, 0.9))

@@ -173,7 +173,19 @@ def test_a_picture_without_colours_has_no_covered_lips(tmp_path: Path, tint: tup
     assert not covered_frames(colours, np.ones(12, bool), SECONDS).any()
 
 
-def test_pale_lips_are_not_covered(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("paint", "saturation"), [(0.0, 1.0), (0.65, 0.55)], ids=["as filmed", "in pale colours"]
+)
+def test_pale_lips_are_not_covered(tmp_path: Path, paint: float, saturation: float) -> None:
     frames, landmarks = carphone()[:2]
-    colours = colours_of(tmp_path / "pale.mp4", frames, landmarks)
+    pale = []
+    for picture, where in zip(frames, landmarks):
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.round(where[48:60]).astype(np.int32)], 255, cv2.LINE_AA)
+        skin = cv2.blur(picture, (3, 3))[tuple(np.round(where[[2, 14, 30]].mean(0)).astype(int)[::-1])]
+        share = paint * mask[..., None] / 255
+        drawn = picture * (1 - share) + skin * share
+        grey = drawn.mean(-1, keepdims=True)
+        pale.append(np.clip(grey + saturation * (drawn - grey), 0, 255).astype(np.uint8))
+    colours = colours_of(tmp_path / "pale.mp4", pale, landmarks)
     assert not covered_frames(colours, np.ones(len(colours), bool), SECONDS).any()
