@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 
 import cv2
@@ -20,15 +21,12 @@ BRIGHT, ABOVE, FILLED = 190, 70, 0.12
 DARK, BELOW, DARK_FILLED = 205, 90, 0.2
 #: How far a dark letter stands below its surroundings at half size: those below a chin stand in its shadow.
 SHADED = 35
-#: How far one of the two chroma channels of a coloured letter differs from what surrounds it, and the share of its box that it fills.
-COLOURED, COLOUR_FILLED = 18, 0.15
-#: The same of the middle of its strokes: four fifths of all of a line's pixels differ by less.
-STRONG = 27
-#: Chroma channels of the letters of one line differ by this much at most (standard deviation).
-ONE_COLOUR = 14.0
-#: Coloured letters run together, because chroma is coarse: one is taken to be so many heights wide, a line is so many long at least,
-#: and alternates between letter and gap so many times over a height's length at least.
-RUN_WIDTH, RUN_LENGTH, ALTERNATES = 0.65, 2.5, 1.6
+#: Share of its box that a letter fills which is found by its colour or its faint light.
+COLOUR_FILLED = 0.15
+#: These letters run together, because chroma is coarse: one is taken to be so many heights wide, a line is so many long at least.
+RUN_WIDTH, RUN_LENGTH = 0.65, 2.5
+#: How much less colour faint letters have than what is between them (sum of both channels): white and grey on skin.
+PALER = 9.0
 #: Strokes are thinner than this share of the face's unit, and than so many pixels at most.
 STROKE, WIDEST = 0.2, 41
 #: Heights of letters: pixels at least, share of the face's unit at most.
@@ -37,8 +35,8 @@ LEAST, TALLEST = 6, 0.8
 LETTERS, LENGTH, GAP = 5, 3.0, 1.6
 #: Faces of more than so many pixels are looked at in half the size: what their captions are written in is large as well.
 LARGE = 160.0
-#: Margin around a line: share of its letters' height, and of the face's unit.
-MARGIN, SOFT = 0.3, 0.08
+#: Margin around a line, as a share of its letters' height.
+MARGIN = 0.3
 #: Lines that stand still are remembered up to this number; the letters of one are still there where their pixels differ by so many
 #: grey levels at most, in the mean of the three channels.
 KNOWN, SAME = 24, 20.0
@@ -64,6 +62,29 @@ class _Shapes:
     boxes: np.ndarray
     counts: np.ndarray
     seen: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """Limits for letters that are not simply bright or dark.
+
+    Attributes:
+        apart: how far a channel of theirs differs from what surrounds them at least.
+        strong: the same of the middle of their strokes: four fifths of all of a line's pixels differ by less.
+        alternates: how often a line goes up and down between letter and gap, over a height's length.
+        spread: standard deviation of the colour along a line at most.
+        tallest: their height at most, as a share of the face's unit.
+    """
+
+    apart: int
+    strong: int
+    alternates: float
+    spread: float
+    tallest: float
+
+
+#: By one of the chroma channels; by luma, where they are grey or translucent.
+COLOURFUL, FAINT = _Look(18, 27, 1.6, 14.0, TALLEST), _Look(22, 32, 2.0, 8.0, 0.45)
 
 
 def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> list[Line]:
@@ -93,7 +114,7 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
     half = cv2.resize(rgb[top:], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     channels = cv2.split(cv2.cvtColor(half, cv2.COLOR_RGB2YCrCb))
     shaded = _standing_out(255 - channels[0], places / 2, unit / 2, (DARK, SHADED, DARK_FILLED))
-    small = _lines(shaded, places / 2) + _coloured_lines(channels[1:], places / 2, unit / 2)
+    small = _lines(shaded, places / 2) + _coloured_lines(channels, places / 2, unit / 2)
     found += _moved([*dark, *(_doubled(line, rgb[top:].shape) for line in small)], top)
     # The outlines of bright letters are dark, and coloured letters are partly bright or dark as well.
     return _joined(found)
@@ -125,7 +146,14 @@ def _standing_out(
     return _shapes(seen, landmarks, unit, filled, 4.0)
 
 
-def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float, broadest: float) -> _Shapes:
+def _shapes(
+    seen: np.ndarray,
+    landmarks: np.ndarray,
+    unit: float,
+    filled: float,
+    broadest: float,
+    tallest: float = TALLEST,
+) -> _Shapes:
     """Parts of a mask uint8[h, w] that may be letters: of a letter's height, at most ``broadest`` times as wide, not on the lips."""
     none = _Shapes(np.zeros((0, 4)), np.zeros(0), seen)
     if np.count_nonzero(seen) < LETTERS * LEAST:
@@ -137,7 +165,7 @@ def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float,
     )
     tall = stats[1:, cv2.CC_STAT_HEIGHT]
     broad, area = stats[1:, cv2.CC_STAT_WIDTH], stats[1:, cv2.CC_STAT_AREA]
-    shaped = (tall >= LEAST) & (tall <= TALLEST * unit) & (broad <= broadest * tall)
+    shaped = (tall >= LEAST) & (tall <= tallest * unit) & (broad <= broadest * tall)
     shaped &= area >= filled * broad * tall
     if not shaped.any():
         return none
@@ -152,28 +180,50 @@ def _shapes(seen: np.ndarray, landmarks: np.ndarray, unit: float, filled: float,
     return _Shapes(boxes, np.ones(len(boxes)), seen)
 
 
-def _coloured_lines(chroma: Sequence[np.ndarray], landmarks: np.ndarray, unit: float) -> list[Line]:
-    """Lines of letters that differ in one of two chroma channels from what surrounds them, however bright they are."""
+def _coloured_lines(channels: Sequence[np.ndarray], landmarks: np.ndarray, unit: float) -> list[Line]:
+    """Lines of letters whose colour differs from what surrounds them, or which are faintly brighter.
+
+    Args:
+        channels: uint8[h, w] each: luma, then two of chroma.
+        landmarks: float32[68, 2], in their pixels.
+        unit: the face's size in their pixels.
+    """
     # Video carries chroma at half size; luma of skin, folds and shadows does not come in.
     kernel = _kernel(unit)
     found: list[Line] = []
-    for channel in chroma:
-        for side in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
-            apart = cv2.morphologyEx(channel, side, kernel)
-            seen = (apart > COLOURED).view(np.uint8)
-            if np.count_nonzero(seen) < LETTERS * LEAST:
+    sides = (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    for number, side in ((0, cv2.MORPH_TOPHAT), *itertools.product((1, 2), sides)):
+        look = COLOURFUL if number else FAINT
+        apart = cv2.morphologyEx(channels[number], side, kernel)
+        seen = (apart > look.apart).view(np.uint8)
+        if np.count_nonzero(seen) < LETTERS * LEAST:
+            continue
+        shapes = _shapes(seen, landmarks, unit, COLOUR_FILLED, np.inf, look.tallest)
+        size = shapes.boxes[:, 2:] - shapes.boxes[:, :2]
+        counts = np.maximum(1, np.round(size[:, 0] / (RUN_WIDTH * size[:, 1])))
+        for line in _lines(dataclasses.replace(shapes, counts=counts), landmarks, RUN_LENGTH):
+            x1, y1, x2, y2 = line.box
+            parts = [channel[y1:y2, x1:x2] for channel in channels]
+            strength, colours = apart[y1:y2, x1:x2], parts[1:] if number else parts
+            if not number and not _paler(parts[1:], line.letters):
                 continue
-            shapes = _shapes(seen, landmarks, unit, COLOUR_FILLED, np.inf)
-            size = shapes.boxes[:, 2:] - shapes.boxes[:, :2]
-            counts = np.maximum(1, np.round(size[:, 0] / (RUN_WIDTH * size[:, 1])))
-            for line in _lines(dataclasses.replace(shapes, counts=counts), landmarks, RUN_LENGTH):
-                x1, y1, x2, y2 = line.box
-                part = np.s_[y1:y2, x1:x2]
-                if _alternates(apart[part], line.letters) and _one_colour(
-                    apart[part], [channel[part] for channel in chroma], line.letters
-                ):
-                    found.append(line)
+            if _alternates(strength, line.letters, look) and _one_colour(
+                strength, colours, line.letters, look.spread
+            ):
+                found.append(line)
     return _joined(found)
+
+
+def _paler(chroma: Sequence[np.ndarray], letters: np.ndarray) -> bool:
+    """The letters of a line have less colour than what is between them."""
+    distance = np.abs(np.stack(chroma).astype(np.float32) - 128).sum(0)
+    inside = cv2.erode(letters.view(np.uint8), np.ones((1, 2), np.uint8)) > 0
+    gaps = ~cv2.dilate(letters.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    rows = np.flatnonzero(letters.any(1))
+    gaps[: rows[0]] = gaps[rows[-1] + 1 :] = False
+    if inside.sum() < 20 or gaps.sum() < 20:
+        return False
+    return float(np.median(distance[gaps]) - np.median(distance[inside])) > PALER
 
 
 def _joined(lines: list[Line]) -> list[Line]:
@@ -206,11 +256,11 @@ def _doubled(line: Line, shape: tuple[int, ...]) -> Line:
     return Line(box, letters[: box[3] - box[1], : box[2] - box[0]])
 
 
-def _alternates(apart: np.ndarray, letters: np.ndarray) -> bool:
+def _alternates(apart: np.ndarray, letters: np.ndarray, look: _Look) -> bool:
     """Tell whether the strength of colour uint8[h, w] is that of letters, and goes up and down along the line as strokes do."""
     rows = np.flatnonzero(letters.any(1))
     columns = np.flatnonzero(letters.any(0))
-    if np.percentile(apart[letters], 80) < STRONG:
+    if np.percentile(apart[letters], 80) < look.strong:
         return False
     first, last = int(rows[0]), int(rows[-1]) + 1
     height = last - first
@@ -223,21 +273,23 @@ def _alternates(apart: np.ndarray, letters: np.ndarray) -> bool:
         state = np.where(values > level + 4, 1, np.where(values < level - 4, -1, 0))
         state = state[state != 0]
         times.append(np.count_nonzero(np.diff(state)))
-    return float(np.median(times)) >= ALTERNATES * line.shape[1] / max(height, 1)
+    return float(np.median(times)) >= look.alternates * line.shape[1] / max(height, 1)
 
 
-def _one_colour(apart: np.ndarray, chroma: Sequence[np.ndarray], letters: np.ndarray) -> bool:
+def _one_colour(
+    apart: np.ndarray, channels: Sequence[np.ndarray], letters: np.ndarray, spread: float
+) -> bool:
     """The letters of a line have one colour; clothes and jewellery seldom do over such a length."""
     # Thin strokes take on some of what is behind them: only the middle of strokes counts.
     core = letters & (apart >= np.median(apart[letters]))
     columns = np.flatnonzero(core.any(0))
-    for channel in chroma:
+    for channel in channels:
         parts = [
             np.median(channel[:, some][core[:, some]])
             for some in np.array_split(columns, 6)
             if core[:, some].any()
         ]
-        if np.std(np.sort(parts)[1:-1]) > ONE_COLOUR:
+        if np.std(np.sort(parts)[1:-1]) > spread:
             return False
     return True
 
@@ -341,23 +393,3 @@ class StandingLines:
             if cv2.absdiff(rgb[b:d, a:c], pixels[part])[there].mean() < SAME:
                 found.append((a, b, c, d))
         return found
-
-
-def kept_in_place(lines: Sequence[Box], box: Box, unit: float) -> np.ndarray:
-    """Share of each pixel that must stay as it is.
-
-    Args:
-        lines: boxes in the picture.
-        box: the crop, in the picture.
-        unit: the face's size in pixels.
-
-    Returns:
-        float32[h, w] of the crop: 1 on the lines, softly 0 around them.
-    """
-    height, width = box[3] - box[1], box[2] - box[0]
-    keep = np.zeros((height, width), np.float32)
-    for x1, y1, x2, y2 in lines:
-        keep[max(0, y1 - box[1]) : max(0, y2 - box[1]), max(0, x1 - box[0]) : max(0, x2 - box[0])] = 1
-    reach = max(1, round(SOFT * unit))
-    grown = cv2.dilate(keep, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    return np.maximum(keep, cv2.GaussianBlur(grown, (0, 0), 0.5 * reach))

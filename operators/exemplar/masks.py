@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ Box = tuple[int, int, int, int]
 
 #: Cells (width, height) of the grid over the mouth's region on which tones are compared.
 TONE_CELLS = (24, 20)
+#: Soft edge around what must stay as it is, as a share of the face's unit.
+SOFT = 0.08
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +132,23 @@ def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray
 def cells(picture: np.ndarray) -> np.ndarray:
     """A picture (float32[h, w] or [h, w, 3]) averaged into `TONE_CELLS`."""
     return cv2.resize(picture, TONE_CELLS, interpolation=cv2.INTER_AREA)
+
+
+def kept_in_place(lines: Sequence[Box], box: Box, unit: float) -> np.ndarray:
+    """Share of each pixel that must stay as it is.
+
+    Args:
+        lines: boxes in the picture.
+        box: the crop, in the picture.
+        unit: the face's size in pixels.
+
+    Returns:
+        float32[h, w] of the crop: 1 on the lines, softly 0 around them.
+    """
+    height, width = box[3] - box[1], box[2] - box[0]
+    keep = np.zeros((height, width), np.float32)
+    for x1, y1, x2, y2 in lines:
+        keep[max(0, y1 - box[1]) : max(0, y2 - box[1]), max(0, x1 - box[0]) : max(0, x2 - box[0])] = 1
+    reach = max(1, round(SOFT * unit))
+    grown = cv2.dilate(keep, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return np.maximum(keep, cv2.GaussianBlur(grown, (0, 0), 0.5 * reach))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from operators.exemplar.masks import MaskOptions, cells, fill, mouth_mask
+from operators.exemplar.masks import MaskOptions, cells, fill, kept_in_place, mouth_mask
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import OUTER_LIPS
 from tests.operators.exemplar.footage import astronaut, carphone
@@ -78,3 +78,12 @@ def test_cells():
     picture = np.arange(40 * 48, dtype=np.float32).reshape(40, 48)
     assert cells(picture).shape == (20, 24)
     assert cells(picture)[0, 0] == picture[:2, :2].mean()
+
+
+def test_what_is_kept_fades_around_a_line() -> None:
+    keep = kept_in_place([(30, 40, 90, 60)], (10, 10, 110, 110), 50.0)
+    assert keep.shape == (100, 100)
+    assert (keep[30:50, 20:80] == 1).all()
+    assert keep[5, 5] == 0
+    assert 0 < keep[27, 50] < 1
+    assert kept_in_place([(0, 0, 5, 5)], (10, 10, 20, 20), 50.0).max() < 1
