@@ -31,7 +31,7 @@ CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
 #: Lips have another colour than the skin around them (sum of the two logarithms' medians): 0.058 at least over any second of ten clips. A
 #: mask reaches 0.01, hands and most fingers 0.03. Eyes differ from the skin around them by 0.17, less where the picture's
 #: colours are pale: lips reach 0.22 of it at least, in pale colours too; masks 0.04, hands and fingers 0.1.
-LIPS_RED, LIPS_OF_EYES, EYES_APART = 0.035, 0.13, 0.08
+LIPS_RED, LIPS_OF_EYES, EYES_APART = 0.03, 0.13, 0.08
 #: Where lips are seen in other frames as clearly as this, they are hidden in those that show this share of it (free ones: 0.23) in the
 #: median over so many frames that were looked at.
 CLEARLY, HIDDEN_SHARE, AROUND = 0.12, 0.15, 7

@@ -84,6 +84,8 @@ class AnchorSearch:
         url: video.
         faces: one or several, see `find_anchors`.
         backend: finds faces; dlib if None.
+        recognise: False: nobody is recognised from shot to shot, and no descriptor is loaded, unless a picture asks for its person;
+            left, right and numbers count in each shot by itself.
 
     Raises:
         FaceError: a reference picture cannot be used.
@@ -91,7 +93,11 @@ class AnchorSearch:
     """
 
     def __init__(
-        self, url: str, faces: str | Sequence[str] = "largest", backend: FaceBackend | None = None
+        self,
+        url: str,
+        faces: str | Sequence[str] = "largest",
+        backend: FaceBackend | None = None,
+        recognise: bool = True,
     ) -> None:
         self._url, self._backend = url, backend or make_backend("dlib", "cpu")
         named = [faces] if isinstance(faces, str) else list(dict.fromkeys(faces))
@@ -105,6 +111,7 @@ class AnchorSearch:
         # The largest face is found first; by all other rules the small ones count as well.
         self._sides = LONG_SIDES if list(self._rules.values()) == ["largest"] else LONG_SIDES[1:]
         self._recogniser: Recogniser | None = None
+        self._recognise = recognise or "reference" in self._rules.values()
         #: The people of each shot that was searched.
         self.people: list[list[Person]] = []
         #: The number of pictures that were looked at for each.
@@ -119,7 +126,8 @@ class AnchorSearch:
         """Search the samples of the next shot (`ShotFrameSampler.take`)."""
         people = people_of_shot(pictures, self._backend, self._sides)
         # A title that never shows two people needs nobody recognised, unless a picture or a place is asked for.
-        if self._recogniser is None and (len(people) > 1 or list(self._rules.values()) != ["largest"]):
+        wanted = len(people) > 1 or list(self._rules.values()) != ["largest"]
+        if self._recogniser is None and self._recognise and wanted:
             self._recogniser = Recogniser()
         if self._recogniser is not None:
             for person in people:

@@ -151,10 +151,15 @@ class Engine:
         """Backend with which the planner finds a title's faces, given the title's overrides: the mesh where a stage follows them
         with it, dlib for all others, which are no quicker at that or see no more.
         """
-        chosen = [
-            {**vars(spec.options), **overrides.get(spec.name, {})}.get("backend") for spec in self.stages
-        ]
-        return "mesh" if "mesh" in chosen else "dlib"
+        return "mesh" if "mesh" in self._chosen("backend", overrides) else "dlib"
+
+    def recognises(self, overrides: dict[str, dict[str, Any]]) -> bool:
+        """True if the planner may recognise people, given a title's overrides: no stage is told never to."""
+        return "never" not in self._chosen("recognise", overrides)
+
+    def _chosen(self, option: str, overrides: dict[str, dict[str, Any]]) -> list[Any]:
+        """Values of an option, stage by stage; None for stages that lack it."""
+        return [{**vars(spec.options), **overrides.get(spec.name, {})}.get(option) for spec in self.stages]
 
     @cached_property
     def edges(self) -> list[pa.Schema]:

@@ -43,9 +43,9 @@ def shots_and_anchors(
         return _read(known, title)
     config = context.engine.config
     faces = title.faces if config.find_faces else ()
-    backend = context.engine.face_finder(title.options)
+    backend, recognise = context.engine.face_finder(title.options), context.engine.recognises(title.options)
     looked = yield from heartbeats.following(
-        look_through(title.video, info, config.detect_shots, faces, backend)
+        look_through(title.video, info, config.detect_shots, faces, backend, recognise)
     )
     content = {
         "key": key,

@@ -74,6 +74,7 @@ def look_through(
     cuts: bool = True,
     faces: Sequence[str] = (),
     backend: BackendName = "dlib",
+    recognise: bool = True,
 ) -> Generator[int, None, Looked]:
     """Find the shots of a title and the faces in each, decoding it once; yields the numbers of the frames as
     they pass.
@@ -84,6 +85,7 @@ def look_through(
         cuts: False: it is one shot.
         faces: whose, see `operators.faces.anchors.find_anchors`; none: nobody is looked for.
         backend: finds the faces.
+        recognise: see `operators.faces.anchors.AnchorSearch`.
 
     Returns:
         What was found.
@@ -94,7 +96,7 @@ def look_through(
         DecodeError: a frame cannot be decoded.
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
-    search = _search(url, faces, backend)
+    search = _search(url, faces, backend, recognise)
     samples, edges = ShotFrameSampler(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
@@ -119,7 +121,7 @@ def look_through(
     return Looked(shots, anchors, people, search.notes, search.people, search.samples)
 
 
-def _search(url: str, faces: Sequence[str], backend: BackendName) -> AnchorSearch | None:
+def _search(url: str, faces: Sequence[str], backend: BackendName, recognise: bool) -> AnchorSearch | None:
     """Engines that look for no faces need none of their libraries."""
     if not faces:
         return None
@@ -130,7 +132,7 @@ def _search(url: str, faces: Sequence[str], backend: BackendName) -> AnchorSearc
     if finder.colour:
         # It has brought in torch, whose results depend on the number of threads.
         single_thread()
-    return AnchorSearch(url, faces, finder)
+    return AnchorSearch(url, faces, finder, recognise)
 
 
 @functools.cache

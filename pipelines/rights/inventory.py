@@ -271,7 +271,7 @@ def _uses_of_record(engine: Engine, record: Record) -> Uses:
     found = Uses()
     for part in (
         stage_uses(engine, [checked]),
-        planning_uses(engine),
+        planning_uses(engine, options=checked),
         metric_uses(places),
         speech_mark_uses(made.get("watermark") or {}),
     ):

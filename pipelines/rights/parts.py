@@ -22,6 +22,7 @@ from retalk_models.registry.catalog import ModelFile, is_clean, load_catalog
 LABEL_FONTS = "retalk/label-fonts"
 #: Users of models that are no stage and no metric.
 SEARCH, WATCH, PERSON = "the search for faces", "the measures of the mouth", "face pictures"
+PEOPLE = "telling people apart"
 SPEECH_MARK = "the mark of the speech"
 #: A run's models by name, each with what uses it.
 Uses = dict[str, list[str]]
@@ -49,14 +50,23 @@ def stage_uses(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any
     return found
 
 
-def planning_uses(engine: Engine, titles: Iterable[Title] = ()) -> Uses:
-    """Models of the planner: of its search for faces, and of its look for the person of a picture."""
+def planning_uses(
+    engine: Engine, titles: Iterable[Title] = (), options: dict[str, dict[str, Any]] | None = None
+) -> Uses:
+    """Models of the planner: of its search for faces, of telling the people of a title apart, and of its look for the person of a
+    picture.
+
+    Args:
+        titles: what they ask for; none: what a title with these options ``{stage: {option: value}}`` does.
+    """
     found: Uses = {}
     if engine.config.find_faces:
         listed = list(titles)
-        for options in [title.options for title in listed] or [{}]:
-            for name in MESH_FILES if engine.face_finder(options) == "mesh" else (DETECTOR,):
+        for chosen in [title.options for title in listed] or [options or {}]:
+            for name in MESH_FILES if engine.face_finder(chosen) == "mesh" else (DETECTOR,):
                 _add(found, name, SEARCH)
+            if engine.recognises(chosen):
+                _add(found, PERSON_MODEL, PEOPLE)
         for title in listed:
             if any(is_picture(face) for face in title.faces):
                 landmarks = MESH_FILES if engine.face_finder(title.options) == "mesh" else DLIB_MODELS

@@ -267,6 +267,7 @@ def shot_ingredients(
         "detect_shots": engine.config.detect_shots,
         "find_faces": engine.config.find_faces,
         "face_finder": engine.face_finder(title.options),
+        "recognise": engine.recognises(title.options),
         "video": video,
         "faces": [face_identity(face) for face in title.faces],
     }

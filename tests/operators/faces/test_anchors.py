@@ -163,6 +163,23 @@ def test_what_cannot_be_found_is_said(
         find_anchors(title, info, SHOTS, str(tmp_path / "none.jpg"), backend)
 
 
+def test_without_recognition_rules_count_in_each_shot(
+    title: str, info: VideoInfo, backend: DlibBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(
+        "operators.faces.anchors.Recogniser"
+    )  # It would load a model trained on research data.
+    search = AnchorSearch(title, ["largest", "left"], backend, recognise=False)
+    for start, stop in SHOTS[:2]:
+        samples = ShotFrameSampler(info, start, search.colour)
+        for frame in read_frames(title, start, stop, info):
+            samples.add(frame)
+        search.add(samples.take(stop))
+    anchors = search.anchors()
+    assert centres(anchors["left"]) == centres(anchors["largest"]) == pytest.approx([MAN, ALONE], abs=45)
+    assert all(one.identity < 0 for people in search.people for one in people)
+
+
 def test_rules_are_listed_in_the_error() -> None:
     assert parse_rule("largest") == "largest"
     assert parse_rule("3") == 3

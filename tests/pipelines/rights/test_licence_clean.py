@@ -21,7 +21,7 @@ from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.manifest.reader import parse_rows
 from pipelines.rights.licence_clean import UncleanPartsError, check_titles, clean_engine
-from pipelines.rights.parts import SEARCH, problem_of, stage_models, terms_of, uses_of
+from pipelines.rights.parts import PEOPLE, SEARCH, problem_of, stage_models, terms_of, uses_of
 from pipelines.runner import run
 from tests.pipelines.conftest import STAGES, engine_config, profile_config
 
@@ -102,6 +102,9 @@ def test_exemplar_does_without_research_only_data_by_the_face_mesh(
     uses = uses_of(built)
     assert SEARCH in uses["face_landmarker.task"]
     assert "dlib/frontal_face_detector" not in uses
+    # It tells people apart with a network of dlib's unless it is told not to.
+    assert PERSON not in uses
+    assert PEOPLE in uses_of(resolve_engine("exemplar"))[PERSON]
     assert not any(problem_of(name) for name in uses_of(built))
     # The files are not here: whoever asks for the engine is told the command, and so is "auto".
     monkeypatch.setenv("RETALK_HOME", str(tmp_path))
