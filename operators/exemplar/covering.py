@@ -58,9 +58,8 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
     cells = SKIN[0] * SKIN[1]
     skin, lips = values[:, :cells].reshape(-1, *SKIN, 2), values[:, cells:-1].reshape(-1, *LIPS, 2)
     lost = _lips_unseen(skin, lips, values[:, -1])
-    if lost.all():
-        covered[:] = True
     if lost.all() or len(looked) < FEWEST:
+        covered[:] = lost.all()
         return covered
     unlike = lost * 1e3 + sum(
         np.minimum(np.linalg.norm(part - np.median(part, 0), axis=-1) / scale, 3).mean((1, 2))

@@ -108,8 +108,9 @@ class AnchorSearch:
         for face in (face for face, rule in self._rules.items() if rule == "reference"):
             self._references[face], notes = _describe_picture(face, self._backend)
             self.notes += notes
+        self._only_largest = list(self._rules.values()) == ["largest"]
         # The largest face is found first; by all other rules the small ones count as well.
-        self._sides = LONG_SIDES if list(self._rules.values()) == ["largest"] else LONG_SIDES[1:]
+        self._sides = LONG_SIDES if self._only_largest else LONG_SIDES[1:]
         self._recogniser: Recogniser | None = None
         self._recognise = recognise or "reference" in self._rules.values()
         #: The people of each shot that was searched.
@@ -126,8 +127,7 @@ class AnchorSearch:
         """Search the samples of the next shot (`ShotFrameSampler.take`)."""
         people = people_of_shot(pictures, self._backend, self._sides)
         # A title that never shows two people needs nobody recognised, unless a picture or a place is asked for.
-        wanted = len(people) > 1 or list(self._rules.values()) != ["largest"]
-        if self._recogniser is None and self._recognise and wanted:
+        if self._recogniser is None and self._recognise and (len(people) > 1 or not self._only_largest):
             self._recogniser = Recogniser()
         if self._recogniser is not None:
             for person in people:

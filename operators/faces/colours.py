@@ -64,7 +64,7 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     plain = np.concatenate(
         [bridge, (bridge + landmarks[[1, 2, 2]]) / 2, (bridge + landmarks[[15, 14, 14]]) / 2]
     )
-    eyes = landmarks[[*range(36, 48)]].reshape(2, 6, 2).mean(1)
+    eyes = landmarks[36:48].reshape(2, 6, 2).mean(1)
     below = landmarks[[41, 46]] + 0.3 * (landmarks[28] - landmarks[27])
     upper = np.concatenate([eyes, landmarks[21:23].mean(0, keepdims=True), landmarks[[27]], below])
     points = np.concatenate([plain, _skin_cells(landmarks), _lip_cells(landmarks), upper])

@@ -138,9 +138,11 @@ class MeshBackend:
     colour = True
 
     def __init__(self, device: str) -> None:
+        from retalk_models.inference.allocator import keep_freed_memory
         from retalk_models.tflite.detector import FaceDetector
         from retalk_models.tflite.face import STABLE, FaceLandmarker
 
+        keep_freed_memory()
         paths = default_registry().require(FILES)
         self.networks = FaceLandmarker(paths[MESH_FILE], device)
         self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device)

@@ -48,8 +48,8 @@ class DetectOptions:
         crops: also write `crop_box` of every frame.
         max_yaw: degrees; faces turned further are not usable.
         references: frames of the shot that show what the free face looks like.
-        recognise: whether a face far from where the person was is that person: "auto" by dlib's descriptor, which is loaded for
-            that; "never": it is not.
+        recognise: whether a face far from where the person was is that person, and people of several shots are the same: "auto" by
+            dlib's descriptor, which is loaded for that; "never": they are not.
     """
 
     backend: BackendName = "auto"

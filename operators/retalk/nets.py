@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
+from operators.retalk.mel import CHUNK
 from operators.retalk.mel_windows import windows
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
@@ -174,14 +175,14 @@ class Networks:
 
         Args:
             spectrogram: float32[80, columns].
-            starts: int64[n], first column of each window of 16.
+            starts: int64[n], first column of each window of `mel.CHUNK`.
             pairs: as `lips`.
             silence: value of columns before and after the speech.
         """
         lips = self._lips()
         with torch.inference_mode():
             (heard,) = Transfer(self.compute.device).there([torch.from_numpy(spectrogram)])
-        return self.run(lambda start, pair: lips(windows(heard, start, 16, silence), pair), starts, pairs)
+        return self.run(lambda start, pair: lips(windows(heard, start, CHUNK, silence), pair), starts, pairs)
 
     def _lips(self) -> Callable[[Tensor, Tensor], Tensor]:
         net, size = self.module("lnet"), (96, 96)

@@ -159,7 +159,10 @@ class Engine:
 
     def _chosen(self, option: str, overrides: dict[str, dict[str, Any]]) -> list[Any]:
         """Values of an option, stage by stage; None for stages that lack it."""
-        return [{**vars(spec.options), **overrides.get(spec.name, {})}.get(option) for spec in self.stages]
+        return [
+            overrides.get(spec.name, {}).get(option, getattr(spec.options, option, None))
+            for spec in self.stages
+        ]
 
     @cached_property
     def edges(self) -> list[pa.Schema]:

@@ -60,18 +60,17 @@ def planning_uses(
         titles: what they ask for; none: what a title with these options ``{stage: {option: value}}`` does.
     """
     found: Uses = {}
-    if engine.config.find_faces:
-        listed = list(titles)
-        for chosen in [title.options for title in listed] or [options or {}]:
-            for name in MESH_FILES if engine.face_finder(chosen) == "mesh" else (DETECTOR,):
-                _add(found, name, SEARCH)
-            if engine.recognises(chosen):
-                _add(found, PERSON_MODEL, PEOPLE)
-        for title in listed:
-            if any(is_picture(face) for face in title.faces):
-                landmarks = MESH_FILES if engine.face_finder(title.options) == "mesh" else DLIB_MODELS
-                for name in (*landmarks, PERSON_MODEL):
-                    _add(found, name, PERSON)
+    if not engine.config.find_faces:
+        return found
+    for chosen, faces in [(title.options, title.faces) for title in titles] or [(options or {}, ())]:
+        mesh = engine.face_finder(chosen) == "mesh"
+        for name in MESH_FILES if mesh else (DETECTOR,):
+            _add(found, name, SEARCH)
+        if engine.recognises(chosen):
+            _add(found, PERSON_MODEL, PEOPLE)
+        if any(is_picture(face) for face in faces):
+            for name in (*(MESH_FILES if mesh else DLIB_MODELS), PERSON_MODEL):
+                _add(found, name, PERSON)
     return found
 
 

@@ -31,24 +31,12 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "RSQRT": torch.rsqrt,
 }
 Step = Callable[[dict[int, Tensor]], None]
-#: Just below the most that glibc learns from, bytes.
-LEARNT = 31 << 20
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Padding before and after of TensorFlow's "same": the odd pixel goes behind."""
     needed = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return needed // 2, needed - needed // 2
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep freed memory of up to 62 MiB for the next allocation.
-
-    A pass allocates and frees some megabytes for each activation. By default glibc returns them to the system and gets them back as
-    empty pages, 1500 of them in a pass over two pictures: a quarter of its time. glibc raises its limits when it frees a
-    large block (mallopt(3), M_MMAP_THRESHOLD), so one is made and freed. Other C libraries are not affected.
-    """
-    torch.empty(LEARNT, dtype=torch.uint8)
 
 
 class TFLiteNetwork(nn.Module):
@@ -84,7 +72,6 @@ class TFLiteNetwork(nn.Module):
             for step, gone in zip(self._steps, _last_uses(graph), strict=True)
             if step is not _nothing
         ]
-        keep_freed_memory()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the network on float32 [N, ...]."""

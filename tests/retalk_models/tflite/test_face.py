@@ -1,7 +1,5 @@
 """The face networks with their official weights, against what LiteRT 2.3 computes for the same pictures (recorded once)."""
 
-import platform
-import resource
 from pathlib import Path
 
 import cv2
@@ -54,17 +52,6 @@ def test_the_mesh_is_that_of_litert_half_a_pixel_further_in(
     # The mirrored face has the same mouth, mirrored: that is what the half pixel is for.
     mirrored = 255 - points[1, [13, 14, 0], 0]
     np.testing.assert_allclose(mirrored, points[0, [13, 14, 0], 0], atol=1.0)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
-def test_a_pass_takes_its_memory_from_the_one_before(networks: FaceLandmarker, crop: np.ndarray) -> None:
-    """Pages that go back to the system and return empty cost a quarter of the time."""
-    taken = []
-    for _ in range(6):
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-        networks.mesh(np.stack([crop, crop]))
-        taken.append(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
-    assert min(taken) < 500  # 1500 and more where they are returned
 
 
 def test_blendshapes_are_those_of_litert(networks: FaceLandmarker, crop: np.ndarray) -> None:
