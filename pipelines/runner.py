@@ -191,7 +191,7 @@ def run(
     built, noticed = clean_engine(engine, options, chosen.rights)
     directory = RunDirectory(str(run_dir))
     manifested = restrict_paths(titles_of(manifest, built, directory.url, defaults), roots, directory.url)
-    manifested = labelled(manifested, built, chosen.label)
+    manifested = labelled(manifested, built, chosen.label, (label or {}).keys())
     key = watermark_key(chosen.watermark)
     manifested = watermarked(manifested, built, chosen.watermark, key)
     only, redo, left_out = select_rejected(manifested, only, redo, rejected)

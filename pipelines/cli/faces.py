@@ -41,6 +41,12 @@ def add_parser(commands: Any) -> None:
         help="do not find out who speaks, for which all faces are followed through the whole video",
     )
     command.add_argument(
+        "--backend",
+        choices=["dlib", "mesh"],
+        default="dlib",
+        help="finds and follows the faces (default: %(default)s); mesh: as a dub with --set detect.backend=mesh, docs/mesh.md",
+    )
+    command.add_argument(
         "--json", action="store_true", help="print the content of faces.json, and nothing else"
     )
     command.add_argument("-q", "--quiet", action="store_true", help="show no progress")
@@ -60,7 +66,7 @@ def show_faces(args: argparse.Namespace) -> int:
 
     with Progress(None if args.quiet else sys.stderr) as shown:
         try:
-            found = list_faces(args.video, Path(args.output), not args.no_speaking, shown.phase)
+            found = list_faces(args.video, Path(args.output), not args.no_speaking, shown.phase, args.backend)
         except (ValueError, OSError) as problem:
             raise UsageError(str(problem)) from problem
     if args.json:

@@ -57,9 +57,15 @@ class Looked:
     samples: list[int] = dataclasses.field(default_factory=list)
 
 
-def looked_through(url: str, info: VideoInfo, cuts: bool = True, faces: Sequence[str] = ()) -> Looked:
+def looked_through(
+    url: str,
+    info: VideoInfo,
+    cuts: bool = True,
+    faces: Sequence[str] = (),
+    backend: BackendName = "dlib",
+) -> Looked:
     """Run `look_through` to its end; arguments, result and errors as there."""
-    looking = look_through(url, info, cuts, faces)
+    looking = look_through(url, info, cuts, faces, backend)
     while True:
         try:
             next(looking)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from operators.evaluation.contact_sheet import stack, strip
+from operators.faces.backend import BackendName
 from operators.faces.people import Person
 from operators.faces.stage import DetectFaces
 from operators.media.audio import has_sound
@@ -58,7 +59,11 @@ class Member:
 
 
 def list_faces(
-    video: str, folder: Path, speaking: bool = True, step: Callable[[str], None] = lambda what: None
+    video: str,
+    folder: Path,
+    speaking: bool = True,
+    step: Callable[[str], None] = lambda what: None,
+    backend: BackendName = "dlib",
 ) -> dict[str, Any]:
     """Find the people of a video and write `faces.json`, `faces.jpg`, `index.html` and a picture of each into a folder.
 
@@ -67,17 +72,19 @@ def list_faces(
         folder: is made; files in it are replaced.
         speaking: also find out who speaks, for which all faces are followed through the whole video.
         step: called with what is being done.
+        backend: finds and follows the faces.
 
     Returns:
         The content of `faces.json`.
 
     Raises:
+        WeightsError: the backend's model files are missing.
         MediaError: the video cannot be read.
         FaceError: no face is seen in it.
     """
     info = probe_video(video)
     step("looking for shots and faces")
-    looked = looked_through(video, info, faces=[SPEAKING])
+    looked = looked_through(video, info, faces=[SPEAKING], backend=backend)
     spans = _by_person(looked)
     order = sorted(spans, key=lambda who: -sum(_seconds(info, looked, shot, one) for shot, one in spans[who]))
     members = [_member(number, spans[who], looked, info) for number, who in enumerate(order, 1)]
@@ -92,7 +99,7 @@ def list_faces(
     found: dict[str, Any] = {"video": redact(video), "seconds": round(float(info.duration), 3)}
     if speaking and has_sound(video):
         step("following lips")
-        talked, rest = _speaking(video, info, looked)
+        talked, rest = _speaking(video, info, looked, backend)
         for member, who in zip(members, order, strict=True):
             member.speaking = round(talked.get(who, 0.0), 2)
         found["nobody_speaks"] = {name: round(value, 2) for name, value in rest.items()}
@@ -160,9 +167,11 @@ def _write(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _speaking(video: str, info: VideoInfo, looked: Looked) -> tuple[dict[int, float], dict[str, float]]:
+def _speaking(
+    video: str, info: VideoInfo, looked: Looked, backend: BackendName
+) -> tuple[dict[int, float], dict[str, float]]:
     """Seconds in which each person speaks, and those in which nobody does or it cannot be said who."""
-    stage = DetectFaces()
+    stage = DetectFaces(DetectFaces.Options(backend=backend))
     stage.setup("cpu")
     halo = stage.halo(stage.options)
     talked: dict[int, float] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from operators.media.label import Label
@@ -102,7 +102,9 @@ def label_for(config: LabelConfig, language: str = "") -> Label:
         raise UsageError(str(problem)) from problem
 
 
-def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> list[Title]:
+def labelled(
+    titles: Sequence[Title], engine: Engine, config: LabelConfig, given: Collection[str] = ()
+) -> list[Title]:
     """Give the dubs of titles the notice that was asked for. Where a row or the engine's options have one, that is the notice, and a name
     in it stands for its form too.
 
@@ -110,9 +112,10 @@ def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> li
         titles: of the manifest. A dub whose own notice cannot be drawn gets an error.
         engine: whose last stage draws it.
         config: what was asked for.
+        given: names in it that this run's caller gave, where they are not a profile's.
 
     Raises:
-        UsageError: the engine cannot, or the notice of all cannot be drawn.
+        UsageError: the engine cannot; the notice of all cannot be drawn; or what is given has no effect, as no title has a notice.
     """
     last = engine.stages[-1]
     if "label" not in type(last.options).__dataclass_fields__:
@@ -145,7 +148,25 @@ def labelled(titles: Sequence[Title], engine: Engine, config: LabelConfig) -> li
         shared = title.options.get(last.name, {})
         dubs = [noticed(dub, {**shared, **dub.options.get(last.name, {})}) for dub in title.dubs]
         found.append(dataclasses.replace(title, dubs=tuple(dubs)))
+    _check_effect(found, last.name, given)
     return found
+
+
+def _check_effect(titles: Sequence[Title], stage: str, given: Collection[str]) -> None:
+    """Refuse settings of notices that no dub without an error has."""
+    dubs = [
+        (merged(title.options, dub.options), dub) for title in titles for dub in title.dubs if not dub.error
+    ]
+    if not dubs or not given:
+        return
+    if not any(options.get(stage, {}).get("label") for options, _ in dubs):
+        raise UsageError(
+            f"label: {', '.join(sorted(given))} given, but nothing has a label; give its text too (--label TEXT)"
+        )
+    if "producer" in given and all(dub.aigc is None for _, dub in dubs):
+        raise UsageError(
+            "label: a producer is named in the tag of the label cn alone, which nothing has (--label cn)"
+        )
 
 
 def _asked(config: LabelConfig, own: dict[str, Any]) -> LabelConfig:

@@ -46,3 +46,19 @@ def test_nobody_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"v\.mp4: no face found"):
         list_faces(str(make_video(tmp_path / "v.mp4", frames=6)), tmp_path / "people")
     assert not (tmp_path / "people").exists()
+
+
+def test_the_mesh_sees_the_same_people(
+    face_mesh: Path,
+    title: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["faces", title, "--backend", "mesh", "--json", "-q", "-o", str(tmp_path / "people")]
+    assert cli.main(given) == 2, "its files are not installed"
+    assert "retalk models pull face_landmarker.task" in capsys.readouterr().err
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    assert cli.main(given) == 0
+    seconds = [person["seconds"] for person in json.loads(capsys.readouterr().out)["people"]]
+    assert seconds == pytest.approx([2.5, 1.0], abs=0.1)

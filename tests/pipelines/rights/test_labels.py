@@ -83,6 +83,8 @@ def test_what_is_given_goes_before_the_form(tmp_path: Path) -> None:
         ({"text": "eu", "size": 1.0}, "label_size 1 must be from"),
         ({"text": "cn", "font": str(BUNDLED[0])}, "has no glyph for 本"),
         ({"text": "eu", "font": "/no/such.ttf"}, "cannot be opened"),
+        ({"seconds": "5"}, "seconds given, but nothing has a label"),
+        ({"text": "eu", "producer": "Example Ltd"}, "of the label cn alone"),
     ],
 )
 def test_wrong_notices_are_refused_before_anything_runs(
@@ -97,6 +99,16 @@ def test_wrong_notices_are_refused_before_anything_runs(
             label=fields,
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_may_be_for_the_notice_of_one_row() -> None:
+    built = Engine(engine(f"{HERE}:Painted"))
+    rows = [ROW, {**ROW, "id": "u", "output": "u.mp4", f"{built.stages[-1].name}.label": "cn"}]
+    titles = parse_rows([(f"m row {n}", row) for n, row in enumerate(rows, 1)], built, "/out")
+    config = LabelConfig(producer="Example Ltd", seconds="9")
+    (_, second) = labelled(titles, built, config, ["producer", "seconds"])
+    assert second.dubs[0].aigc == "Example Ltd"
+    assert labelled(titles[:1], built, config)[0].dubs[0].aigc is None, "a profile's may be for another run"
 
 
 def test_a_wrong_key_is_named() -> None:
