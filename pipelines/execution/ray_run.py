@@ -69,7 +69,7 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
         try:
             with ray_session(spec.profile.store_mib, verbose, before_start, output.path) as ray:
                 _check_cluster(spec, ray, placed, joined)
-                with scratch_folder() as folder, signing_desk(spec.signing) as signing:
+                with scratch_folder() as folder, signing_desk(spec.signing, folder, joined) as signing:
                     asking = dataclasses.replace(spec, signing=signing)
                     collector = _Driver(asking, ray, placed, lock, progress).run(str(folder))
         except RayLostError:

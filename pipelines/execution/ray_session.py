@@ -16,12 +16,10 @@ from typing import Any
 from pipelines.errors import RAY_LOST
 from pipelines.execution.ray_output import worker_lines_kept
 from pipelines.monitoring.supervision import NO_RAY, RAY, tell
-from pipelines.monitoring.worker_startup import children, process_state
+from pipelines.monitoring.worker_startup import children, first_ended
 
-#: Seconds between two looks at the raylet, and after which this process ends where it hangs in a call of Ray.
-WATCH_PERIOD, LOST_PATIENCE = 0.05, 6.0
-#: States of a process that has ended.
-GONE = ("gone", "ended (Z)")
+#: Seconds after the end of the raylet after which this process ends where it hangs in a call of Ray.
+LOST_PATIENCE = 6.0
 #: Processes of Ray without which it cannot live.
 WATCHED = ("raylet", "gcs_server")
 #: What to do when Ray has ended.
@@ -204,12 +202,13 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
         return f"Ray has ended by itself ({missing[0]}: was it killed, or is this machine out of memory?){where}. {AGAIN}"
 
     ended, in_main = threading.Event(), threading.current_thread() is threading.main_thread()
+    stop, stopping = os.pipe()
 
     def watch() -> None:
-        while not (gone := [pid for pid in watched if process_state(pid) in GONE]):
-            if ended.wait(WATCH_PERIOD):
-                return
-        missing.append(f"its {watched[gone[0]]}, process {gone[0]}, is gone")
+        gone = first_ended(watched, stop)
+        if gone is None:
+            return
+        missing.append(f"its {watched[gone]}, process {gone}, is gone")
         _LOST.set()
         if in_main:
             # A real signal, so that waiting for a lock ends too.
@@ -228,7 +227,9 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
         raise
     finally:
         ended.set()
+        os.close(stopping)
         watcher.join()
+        os.close(stop)
 
 
 def detach_input() -> None:

@@ -8,8 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from pipelines.monitoring.worker_startup import StartWatch, children, process_state
+import pytest
+
+from pipelines.monitoring.worker_startup import StartWatch, children, first_ended, process_state
 from pipelines.state.coordinator import Coordinator
 
 
@@ -58,3 +61,45 @@ def test_a_stopped_process_and_its_stopped_child_are_named() -> None:
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
     assert process_state(parent.pid) == "gone"
+
+
+@pytest.fixture(params=[True, False], ids=["the kernel tells", "looked at again and again"])
+def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
+def sleepers(count: int) -> list[subprocess.Popen[bytes]]:
+    return [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(count)]
+
+
+def test_the_first_process_that_ends_is_told(told: None) -> None:
+    stays, ends = sleepers(2)
+    stop, stopping = os.pipe()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(first_ended, [stays.pid, ends.pid], stop)
+            ends.kill()
+            assert found.result(60) == ends.pid, "also before its parent has asked for its exit code"
+        ends.wait()
+        assert first_ended([stays.pid, ends.pid], stop) == ends.pid, "also one that is gone already"
+    finally:
+        for process in (stays, ends):
+            process.kill()
+            process.wait()
+        os.close(stopping)
+        os.close(stop)
+
+
+def test_waiting_for_the_end_of_processes_can_be_ended(told: None) -> None:
+    (stays,) = sleepers(1)
+    stop, stopping = os.pipe()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(first_ended, [stays.pid], stop)
+            os.close(stopping)
+            assert found.result(60) is None
+    finally:
+        stays.kill()
+        stays.wait()
+        os.close(stop)

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -291,9 +292,14 @@ def test_the_key_is_sent_to_no_other_process() -> None:
     assert "PRIVATE" not in repr(made)
 
 
+@pytest.mark.parametrize("reached", ["over a socket", "by way of the desk"])
 def test_on_ray_the_driver_signs_and_the_key_is_in_no_file_of_ray(
-    footage: Path, tmp_path: Path, ray_session: Any
+    footage: Path, tmp_path: Path, ray_session: Any, reached: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if reached == "by way of the desk":
+        far = tmp_path / ("d" * 100)  # too long for the path of a socket
+        far.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(far))
     report = go([row(footage), row(footage, "b.mkv")], tmp_path / "run", runner="ray")
     assert [record["state"] for record in report.records] == ["done", "done"]
     for name in ("a.mp4", "b.mkv"):
