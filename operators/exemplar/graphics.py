@@ -27,6 +27,9 @@ COLOUR_FILLED = 0.15
 RUN_WIDTH, RUN_LENGTH = 0.65, 2.5
 #: How much less colour faint letters have than what is between them (sum of both channels): white and grey on skin.
 PALER = 9.0
+#: In the light of one colour, chroma follows luma: where they correlate more than this, folds and shadows have a letter's colour. Nine
+#: clips reach 0.64.
+ONE_LIGHT = 0.7
 #: Strokes are thinner than this share of the face's unit, and than so many pixels at most.
 STROKE, WIDEST = 0.2, 41
 #: Heights of letters: pixels at least, share of the face's unit at most.
@@ -193,6 +196,8 @@ def _coloured_lines(channels: Sequence[np.ndarray], landmarks: np.ndarray, unit:
     found: list[Line] = []
     sides = (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
     for number, side in ((0, cv2.MORPH_TOPHAT), *itertools.product((1, 2), sides)):
+        if number and _correlation(channels[number], channels[0]) > ONE_LIGHT:
+            continue
         look = COLOURFUL if number else FAINT
         apart = cv2.morphologyEx(channels[number], side, kernel)
         seen = (apart > look.apart).view(np.uint8)
@@ -212,6 +217,13 @@ def _coloured_lines(channels: Sequence[np.ndarray], landmarks: np.ndarray, unit:
             ):
                 found.append(line)
     return _joined(found)
+
+
+def _correlation(one: np.ndarray, two: np.ndarray) -> float:
+    """How much two channels uint8[h, w] go together, in either direction: 0..1; 0 where one of them is flat."""
+    first, second = (part[::2, ::2].astype(np.float32) - part[::2, ::2].mean() for part in (one, two))
+    scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return abs(float((first * second).sum())) / scale if scale > 0 else 0.0
 
 
 def _paler(chroma: Sequence[np.ndarray], letters: np.ndarray) -> bool:

@@ -21,6 +21,9 @@ CELLS = SKIN[0] * SKIN[1] + LIPS[0] * LIPS[1] + 1
 SCALE, UNSEEN = 64, -128
 #: Every second frame of the title is looked at: what covers a mouth does so for longer.
 EVERY = 2
+#: Grey levels that the weakest channel of nose and cheeks has at least: below them, in the dark or in the light of one colour, colours are
+#: those of rounding and noise. Ten clips have 57 and more.
+FAINTEST = 12
 #: Pixels of an eye distance at which pictures are looked at.
 EYE = 24
 #: Five landmarks each of the curves between which the rows of skin lie; the outline's are drawn in by so much of the way to the mouth.
@@ -38,7 +41,7 @@ _ALONG_LIPS = np.linspace(0.12, 0.88, LIPS[1])
 def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     """Return int8[CELLS, 2], of each cell the logarithms of red over green and blue over green less those of the nose and the upper
     cheeks, in steps of 1 / `SCALE`; the cells of the skin come first. The last one holds those of the eyes less those of the skin around
-    them. `UNSEEN` where the picture does not show the face.
+    them. `UNSEEN` where the picture does not show the face, or not its colours (`FAINTEST`).
 
     Args:
         frame: any frame.
@@ -59,7 +62,7 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     size = [max(4, round(float(side) * scale)) for side in high - low]
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     logs = np.log(small + 8)
-    colours = np.ascontiguousarray(np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], -1))
+    colours = np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1], small.min(-1)], -1)
     bridge = landmarks[[28, 29, 30]]
     plain = np.concatenate(
         [bridge, (bridge + landmarks[[1, 2, 2]]) / 2, (bridge + landmarks[[15, 14, 14]]) / 2]
@@ -72,6 +75,9 @@ def mouth_colours(frame: Frame, landmarks: np.ndarray) -> np.ndarray:
     found = cv2.remap(
         colours, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )[0]
+    if np.median(found[: len(plain), 2]) < FAINTEST:
+        return unseen
+    found = found[:, :2]
     cells = found[len(plain) : -len(upper)] - np.median(found[: len(plain)], 0)
     apart = found[-len(upper) : -len(upper) + 2].mean(0) - np.median(found[-len(upper) + 2 :], 0)
     cells = np.concatenate([cells, apart[None]])

@@ -189,3 +189,15 @@ def test_pale_lips_are_not_covered(tmp_path: Path, paint: float, saturation: flo
         pale.append(np.clip(grey + saturation * (drawn - grey), 0, 255).astype(np.uint8))
     colours = colours_of(tmp_path / "pale.mp4", pale, landmarks)
     assert not covered_frames(colours, np.ones(len(colours), bool), SECONDS).any()
+
+
+def test_dark_pictures_and_light_of_one_colour_say_nothing(tmp_path: Path) -> None:
+    frames, landmarks = footage()
+    looks = {"dark": (np.full(3, 0.35), -48), "green": (np.array([0.0, 1.0, 0.0]), 0)}
+    for look, (gains, offset) in looks.items():
+        drawn = [np.clip(picture * gains + offset, 0, 255).astype(np.uint8) for picture in frames[:16]]
+        colours = colours_of(tmp_path / f"{look}.mp4", drawn, landmarks)
+        assert (colours == UNSEEN).all(), look
+        assert not covered_frames(colours, np.ones(16, bool), SECONDS).any()
+    dim = [(picture * 0.25).astype(np.uint8) for picture in frames[:16]]
+    assert (colours_of(tmp_path / "dim.mp4", dim, landmarks) != UNSEEN).all()

@@ -141,6 +141,17 @@ def test_faces_teeth_and_jewellery_are_no_letters() -> None:
     assert lines_of_letters(beads, landmarks[10], face_unit(landmarks[10])) == []
 
 
+@pytest.mark.parametrize(
+    "light", [(0.0, 1.0, 0.0), (0.35, 0.5, 1.3), (1.4, 0.5, 0.4)], ids=["green", "blue", "red"]
+)
+def test_shadows_in_the_light_of_one_colour_are_no_letters(light: tuple[float, ...]) -> None:
+    frames, landmarks, _ = carphone()
+    portrait, points, _ = astronaut()
+    for picture, mark in [*zip(frames[::4], landmarks[::4]), (portrait, points)]:
+        lit = np.clip(picture * np.array(light), 0, 255).astype(np.uint8)
+        assert lines_of_letters(lit, mark, face_unit(mark)) == []
+
+
 def test_letters_keep_their_place_and_no_others_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
