@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
-from operators.exemplar.graphics import StandingLines, lines_of_letters
+from operators.exemplar.graphics import lines_of_letters
 from operators.exemplar.jaw import face_box
 from operators.exemplar.masks import Box, MaskOptions, kept_in_place
 from operators.exemplar.patches import Patch, PatchStore, generous_box
+from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.still import LipLine, still_composite
 from operators.exemplar.warp import face_unit
 from operators.media.codec_names import Encoding

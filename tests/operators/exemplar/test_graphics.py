@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from operators.exemplar import render_stage
-from operators.exemplar.graphics import LARGE, StandingLines, lines_of_letters
+from operators.exemplar.graphics import LARGE, lines_of_letters
 from operators.exemplar.render_stage import RenderMouths, RenderOptions
+from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
 from operators.media.probe import probe_video
