@@ -23,10 +23,10 @@ ROWS = "rows"
 #: Bytes of tensors in a batch of several rows, at most.
 MAX_BYTES = 16 << 20
 #: Rows in a batch, at most.
-MAX_ROWS = 64
+MAX_ROWS = 128
 #: Titles planned by one task, at most, and tasks that each planner has at least: a planner with long titles
 #: is not waited for at the end.
-MAX_TITLES, PLANNER_TASKS = 32, 16
+MAX_TITLES, PLANNER_TASKS = 64, 16
 #: Bytes that may wait in front of a pool for each byte that its workers have: the store holds as much for a
 #: long title as for a short one.
 QUEUED = 1

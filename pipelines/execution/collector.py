@@ -191,9 +191,9 @@ class Collector:
             if time.monotonic() > self._ledger_due:
                 began = time.monotonic()
                 self._written_later(self.write_ledger)
-                # A long ledger is written less often, so that writing it never takes more than a fiftieth of
+                # A long ledger is written less often, so that writing it never takes more than a hundredth of
                 # the time.
-                self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 50 * (time.monotonic() - began))
+                self._ledger_due = time.monotonic() + max(LEDGER_PERIOD, 100 * (time.monotonic() - began))
 
     def _keep(self, record: Record) -> None:
         known = self.titles.get(record["title"])

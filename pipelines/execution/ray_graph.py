@@ -28,9 +28,11 @@ from pipelines.manifest.titles import Title
 if TYPE_CHECKING:
     from pipelines.planning.planner import Planner
 
-#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news; see
+#: Titles from which a catalogue is large, and seconds that Ray's scheduler then waits for news, at most; see
 #: `reduce_scheduler_polling`.
-LARGE, LARGE_WAIT = 500, 0.25
+LARGE, LARGE_WAIT = 500, 1.0
+#: Titles for each second that Ray's scheduler waits for news.
+TITLES_PER_WAIT = 2000
 
 
 class PlanActor:
@@ -109,9 +111,10 @@ def _pool(pool: PoolConfig, cpus: int) -> Any:
 def reduce_scheduler_polling(titles: int) -> Iterator[None]:
     """Let Ray Data's scheduler poll less often where a catalogue is large.
 
-    By default it polls ten times a second at 5 ms of the driver each, which in a large catalogue is a third of
-    the driver's cost of a segment; results wait a moment longer. Ray has no setting for it, only this internal
-    constant: where a version has no such constant, nothing happens.
+    By default it polls ten times a second at 5 to 8 ms of the driver each, whether there is something to do or not,
+    which in a large catalogue is a third of the driver's cost of a segment; results wait a moment longer, the longer
+    the catalogue. Ray has no setting for it, only this internal constant: where a version has no such constant,
+    nothing happens.
     """
     from ray.data._internal.execution import streaming_executor_state as scheduler
 
@@ -120,7 +123,7 @@ def reduce_scheduler_polling(titles: int) -> Iterator[None]:
     if titles < LARGE or usual is None:
         yield
         return
-    setattr(scheduler, name, max(usual, LARGE_WAIT))
+    setattr(scheduler, name, max(usual, min(LARGE_WAIT, titles / TITLES_PER_WAIT)))
     try:
         yield
     finally:

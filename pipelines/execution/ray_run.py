@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import gc
 import re
 import time
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
                 _check_cluster(spec, ray, placed, joined)
                 with scratch_folder() as folder, signing_desk(spec.signing, folder, joined) as signing:
                     asking = dataclasses.replace(spec, signing=signing)
-                    collector = _Driver(asking, ray, placed, lock, progress).run(str(folder))
+                    with _searched_no_more():
+                        collector = _Driver(asking, ray, placed, lock, progress).run(str(folder))
         except RayLostError:
             output.keep()  # the message names it
             raise
@@ -83,6 +85,17 @@ def run_on_ray(spec: RunSpec, lock: RunLock, progress: Progress, verbose: bool) 
             raise
         output.keep()
     return collector, output.path
+
+
+@contextmanager
+def _searched_no_more() -> Iterator[None]:
+    """Leave out what is there already, a catalogue's titles above all, when Python searches for garbage meanwhile."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _check_cluster(spec: RunSpec, ray: Any, placed: Placement, joined: bool) -> None:

@@ -28,6 +28,8 @@ AGAIN = "Run the same command again: what is committed is not computed again"
 # A Ray that we start serves this process on this machine only; one that is joined keeps its own settings.
 if not os.environ.get("RAY_ADDRESS"):
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    # No events of tasks: only the dashboard shows them, which we do not start, and Ray's GCS would keep them.
+    os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Rows wait in front of a pool in proportion to what it works on (`batching.QUEUED`), also while the object
 # store is far from full.

@@ -61,7 +61,7 @@ def test_what_is_packed_comes_out() -> None:
 
 
 def test_batches_are_bounded() -> None:
-    def sizes(frames: list[int], limit: int, rows: int = 100, schema: pa.Schema = SCHEMA) -> list[int]:
+    def sizes(frames: list[int], limit: int, rows: int = MAX_ROWS, schema: pa.Schema = SCHEMA) -> list[int]:
         batcher = Batcher(schema, limit, rows)
         tables = [table for count in frames for table in batcher.add(row(1), count, count)]
         return [len(batch) for batch in rows_of([*tables, *batcher.rest()], schema)]
@@ -79,14 +79,14 @@ def test_few_rows_are_spread_and_many_go_together() -> None:
     assert (alone.titles_per_task, alone.rows(8), alone.rows(32), alone.rows(320)) == (1, 1, 1, 10)
     assert alone.block_frames == 500
     catalogue = BatchingPolicy(frames=500, titles=10_000, workers=8, planners=2)
-    assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (32, 64, 4000)
+    assert (catalogue.titles_per_task, catalogue.rows(1), catalogue.block_frames) == (64, 128, 4000)
     tasks = [list(range(10_000))[task] for task in catalogue.tasks()]
-    assert [len(task) for task in tasks[:12]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32], (
+    assert [len(task) for task in tasks[:14]] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64], (
         "the first title comes out early"
     )
     assert [title for task in tasks for title in task] == list(range(10_000))
     some = BatchingPolicy(frames=500, titles=100, workers=256, planners=32)
-    assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 64), (
+    assert (some.titles_per_task, some.rows(5), some.rows(1500)) == (1, 1, 128), (
         "a hundred films go together, a hundred clips do not"
     )
 
@@ -271,7 +271,10 @@ def test_a_large_catalogue_is_looked_at_less_often() -> None:
     with reduce_scheduler_polling(LARGE - 1):
         assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
     with reduce_scheduler_polling(LARGE):
-        assert usual < scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S == LARGE_WAIT
+        some = scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
+        assert usual < some < LARGE_WAIT
+    with reduce_scheduler_polling(100 * LARGE):
+        assert some < scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S == LARGE_WAIT
     assert usual == scheduler.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S
 
 
