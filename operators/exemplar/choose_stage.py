@@ -49,8 +49,8 @@ class ChooseMouths(Stage):
             passes through untouched.
         shape: float32[N, 68, 2], upright pixels: the target's own landmarks with the wanted mouth (48-67) and
             jaw (0-16).
-        blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends; ``shape`` is
-            eased already).
+        blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends and where the head
+            turns away; ``shape`` is eased already).
         still: the segment offers no mouths to choose from: the renderer opens the frame's own one.
         covered: bool[N], something is in front of the mouth, which therefore stays as it is.
     """
@@ -62,6 +62,7 @@ class ChooseMouths(Stage):
         [
             tensor("landmarks", "float32", "T", 68, 2),
             tensor("valid", "bool", "T"),
+            tensor("frontal", "float32", "T"),
             tensor("colours", "int8", "T", CELLS, 2),
             *(
                 tensor(name, "float32", "N")
@@ -114,6 +115,7 @@ class ChooseMouths(Stage):
         if (covered[target] & segment.asked).any():
             segment.note(NOTE)
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
+        blend *= np.asarray(segment["frontal"], np.float64)[target]
         if not (blend > 0).any():
             return nothing
         analysis = SegmentAnalysis(landmarks, valid, moments, segment.size)

@@ -213,6 +213,17 @@ def head_pose(landmarks: np.ndarray, size: tuple[int, int]) -> HeadPose:
     return HeadPose(rvec[:, 0], tvec[:, 0], yaw, pitch, roll, float(error))
 
 
+def rotation_between(model: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rotation float64[3, 3] that turns a model best towards points float[K, 3] of any size and place; weights float[K]."""
+    from scipy.spatial.transform import Rotation
+
+    here, there = (p - np.average(p, 0, weights) for p in (model, points))
+    # Vectors of about one length: the residual that SciPy computes as well must not lose its digits.
+    here, there = here / np.abs(here).max(), there / max(float(np.abs(there).max()), 1e-9)
+    turn, _ = Rotation.align_vectors(there, here, weights)
+    return np.asarray(turn.as_matrix())
+
+
 def angles(rotation: np.ndarray) -> tuple[float, float, float]:
     """Yaw, pitch and roll (degrees, signs as in `HeadPose`) of a rotation float[3, 3] = Rz(roll) Ry(-yaw)
     Rx(-pitch).

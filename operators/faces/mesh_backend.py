@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from operators.faces.canonical import BOX_EYES, EYE, TEMPLATE, warp
-from operators.faces.geometry import EYES, eye_distance
+from operators.faces.geometry import EYES, angles, eye_distance, rotation_between
 from operators.numeric.affine import apply, compose, invert, similarity
 from retalk_models.registry.registry import default_registry
 
@@ -117,11 +117,13 @@ class MeshLook:
         mesh: float64[478, 3], x and y in pixels of the picture, z on their scale, smaller is nearer.
         spread: float64[68], how far the answers for two crops are apart, eye distances; 0 for a single crop.
         score: of the presence; 0 is as likely a face as not, clear ones are near 1.
+        yaw: degrees, sign as `geometry.HeadPose`'s, against the line of sight.
     """
 
     mesh: np.ndarray
     spread: np.ndarray
     score: float
+    yaw: float
 
 
 class MeshBackend:
@@ -147,6 +149,9 @@ class MeshBackend:
         self.networks = FaceLandmarker(paths[MESH_FILE], device)
         self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device)
         self._stable, self._template = STABLE, self.networks.template
+        # Axes of `geometry.head_model`: y down, z away from the camera.
+        canonical = self.networks.canonical
+        self._solid, self._basis = canonical.vertices * [1, -1, -1], canonical.basis
         self._side = self.networks.side
         # Canonical crop to the mesh's: eyes to eyes.
         # The canonical face has no irises, and the 68 points need none.
@@ -243,4 +248,9 @@ class MeshBackend:
         if exact:
             scatter = np.stack([to_68(one) for one in meshes]).var(0).sum(-1)
             spread = np.sqrt(scatter) / max(float(eye_distance(to_68(mesh))), 1e-6)
-        return MeshLook(mesh, spread, float(presence.mean() - PRESENT) / PRESENCE_UNIT)
+        return MeshLook(mesh, spread, float(presence.mean() - PRESENT) / PRESENCE_UNIT, self._yaw(mesh))
+
+    def _yaw(self, mesh: np.ndarray) -> float:
+        """Yaw in degrees: the rotation that brings the canonical face's weighted points to a mesh's best (Kabsch 1976)."""
+        points, weights = self._basis
+        return angles(rotation_between(self._solid[points], mesh[points], weights))[0]

@@ -38,6 +38,7 @@ class Look:
         transform: float64[2, 3], picture -> crop.
         crop: uint8[SIDE, SIDE(, 3)]; luma where there is a mesh.
         mesh: float64[478, 3] of a backend that gives one (`backend.PictureBackend`), picture pixels.
+        yaw: degrees, of the mesh; NaN without one.
     """
 
     landmarks: np.ndarray
@@ -46,6 +47,7 @@ class Look:
     transform: np.ndarray
     crop: np.ndarray
     mesh: np.ndarray | None = None
+    yaw: float = float("nan")
 
 
 def crop_of(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -85,7 +87,8 @@ def look(
         spread = seen.spread if before is None or exact else before.spread
         points = to_68(seen.mesh)
         transform = transform_of_landmarks(points)
-        return Look(points, spread, seen.score, transform, crop_of(backend, picture, transform), seen.mesh)
+        crop = crop_of(backend, picture, transform)
+        return Look(points, spread, seen.score, transform, crop, seen.mesh, seen.yaw)
     for _ in range(guesses):
         points, _ = backend.landmarks(warp(picture, transform), exact=False)
         transform = transform_of_landmarks(apply(invert(transform), points))

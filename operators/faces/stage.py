@@ -46,7 +46,7 @@ class DetectOptions:
         backend: "dlib", "face-alignment", "mesh" (`retalk models pull face_landmarker.task face_detection_full_range.tflite`), or
             "auto": face-alignment where it is installed and a GPU is there, else dlib.
         crops: also write `crop_box` of every frame.
-        max_yaw: degrees; faces turned further are not usable.
+        max_yaw: degrees; faces turned further are not usable. With a mesh dubs fade out over the last `validity.FADE` of them.
         references: frames of the shot that show what the free face looks like.
         recognise: whether a face far from where the person was is that person, and people of several shots are the same: "auto" by
             dlib's descriptor, which is loaded for that; "never": they are not.
@@ -85,6 +85,8 @@ class DetectFaces(Stage):
     * ``valid`` bool[T]: the face is there, frontal enough, inside the picture, and nothing hides its mouth.
     * ``residual`` float32[T]: what speaks against the frame; 1 is the limit, `validity.ABSENT` where there is
       no face at all.
+    * ``frontal`` float32[T]: 0..1, how fully the frame may be dubbed as far as the head's turn goes (`validity.frontality`); 0
+      where not valid, 1 in the other frames of a backend that gives no mesh.
     * ``fault`` uint8[T]: why it is not valid, a number of `validity.FAULTS`; 0 where it is.
     * ``colours`` int8[T, CELLS, 2]: of lips and skin, `colours.mouth_colours` of every second frame; UNSEEN in the others, and
       where there is no face.
@@ -104,6 +106,7 @@ class DetectFaces(Stage):
             tensor("boxes", "float32", "T", 4),
             tensor("valid", "bool", "T"),
             tensor("residual", "float32", "T"),
+            tensor("frontal", "float32", "T"),
             tensor("fault", "uint8", "T"),
             tensor("colours", "int8", "T", CELLS, 2),
         ]
@@ -146,7 +149,8 @@ class DetectFaces(Stage):
         if anchor is None:
             nobody = np.full(count, validity.NO_FACE, np.uint8)
             return self._columns(
-                np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), nobody, colours, crops
+                *(np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), np.ones(count)),
+                *(nobody, colours, crops),
             )
         model, seeder = self._model(segment, anchor, options)
         tracker = Tracker(seeder, segment.shot[0])
@@ -172,7 +176,8 @@ class DetectFaces(Stage):
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
         fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw)
-        return self._columns(landmarks, evidence, fault, colours, crops)
+        frontal = validity.frontality(seen.yaw, options.max_yaw)
+        return self._columns(landmarks, evidence, frontal, fault, colours, crops)
 
     def _picture(self, frame: Frame) -> np.ndarray:
         return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
@@ -201,6 +206,7 @@ class DetectFaces(Stage):
         self,
         landmarks: np.ndarray,
         evidence: np.ndarray,
+        frontal: np.ndarray,
         fault: np.ndarray,
         colours: np.ndarray,
         crops: np.ndarray,
@@ -214,6 +220,7 @@ class DetectFaces(Stage):
             "boxes": boxes,
             "valid": valid,
             "residual": evidence.astype(np.float32),
+            "frontal": np.where(valid, frontal, 0).astype(np.float32),
             "fault": fault,
             "colours": colours,
         }
@@ -231,6 +238,7 @@ def observations(sightings: list[Sighting | None]) -> validity.Observations:
         doubtful=np.ones(count, bool),
         ghost=np.zeros(count, bool),
         patches=np.zeros((count, ROWS, COLUMNS), np.float32),
+        yaw=np.full(count, np.nan),
     )
     for t, sighting in enumerate(sightings):
         if sighting is not None:
@@ -244,6 +252,7 @@ def observations(sightings: list[Sighting | None]) -> validity.Observations:
                 sighting.ghost,
                 sighting.patch,
             )
+            seen.yaw[t] = sighting.yaw
             if sighting.motion is not None:
                 seen.motion[t] = sighting.motion
     return seen

@@ -56,6 +56,7 @@ class Sighting:
         doubtful: the detector did not see the face when it was last asked.
         ghost: the face was lost up to `GHOST` frames ago; the patch shows where it was.
         patch: float32[ROWS, COLUMNS], see `appearance.patch_of`.
+        yaw: degrees, of the mesh; NaN without one.
     """
 
     landmarks: np.ndarray
@@ -65,6 +66,7 @@ class Sighting:
     doubtful: bool
     ghost: bool
     patch: np.ndarray
+    yaw: float = float("nan")
 
 
 def head_motion(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray | None:
@@ -184,6 +186,7 @@ class Tracker:
                 self._doubtful,
                 False,
                 patch_of(seen.crop, apply(seen.transform, seen.landmarks)),
+                seen.yaw,
             )
         if before is not None:
             self._ghost = (before, GHOST)

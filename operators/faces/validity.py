@@ -14,7 +14,7 @@ import numpy as np
 
 from operators.faces.appearance import References
 from operators.faces.geometry import CHIN, MOUTH, eye_distance, head_pose
-from operators.numeric.masks import runs
+from operators.numeric.masks import runs, smoothstep
 
 #: Missing frames between good ones that are filled in.
 GAP = 3
@@ -51,6 +51,8 @@ BOXES, MESH = Signs(2.6, 1.4), Signs(5.2, 0.7)
 SCATTERED = 0.04
 MAX_POSE_ERROR = 0.14
 MIN_EYE_DISTANCE = 10.0
+#: Degrees of yaw over which a dub fades out as a head turns away, where a mesh says how far it is turned.
+FADE = 10.0
 #: Why a frame is not usable, in words; their numbers are the values of the column ``fault``.
 FAULTS = ("", "no face", "turned", "covered", "too small", "cut by the edge", "unclear")
 NO_FACE, TURNED, COVERED_MOUTH, TOO_SMALL, CUT, UNCLEAR = range(1, len(FAULTS))
@@ -69,6 +71,7 @@ class Observations:
         ghost: bool[T], the face was lost no more than `GAP` frames ago; landmarks are NaN, `patches` shows
             where it was.
         patches: float32[T, ROWS, COLUMNS].
+        yaw: float64[T], degrees, of a mesh; NaN without one.
     """
 
     landmarks: np.ndarray
@@ -78,6 +81,7 @@ class Observations:
     doubtful: np.ndarray
     ghost: np.ndarray
     patches: np.ndarray
+    yaw: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
@@ -150,9 +154,9 @@ def occluded(evidence: np.ndarray) -> np.ndarray:
     return wide
 
 
-def fault_of(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> int:
+def fault_of(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float, yaw: float = float("nan")) -> int:
     """Return why float[68, 2] cannot be a usable face, a number of `FAULTS`: too small, not inside the picture, not of a
-    head's proportions, or turned away; 0 if it can.
+    head's proportions, or turned away; 0 if it can. A ``yaw`` that is known counts in place of the landmarks' own.
     """
     eyes = float(eye_distance(landmarks))
     # The chin may be cut by the edge, the mouth may not.
@@ -164,7 +168,7 @@ def fault_of(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> in
     if (points < 0).any() or (points > [size[0] - 1, size[1] - 1]).any():
         return CUT
     pose = head_pose(landmarks, size)
-    if abs(pose.yaw) > max_yaw:
+    if abs(pose.yaw if np.isnan(yaw) else yaw) > max_yaw:
         return TURNED
     return 0 if pose.error < MAX_POSE_ERROR else UNCLEAR
 
@@ -195,7 +199,7 @@ def faults(
         if not seen.present[t]:
             found[t] = NO_FACE
         else:
-            place = fault_of(seen.landmarks[t], size, max_yaw)
+            place = fault_of(seen.landmarks[t], size, max_yaw, seen.yaw[t])
             found[t] = place if place or not blocked[t] else COVERED_MOUTH
             found[t] = found[t] or UNCLEAR
     return found
@@ -207,7 +211,7 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
     """
     good = np.zeros(len(evidence), bool)
     for t in np.flatnonzero(seen.present & ~seen.doubtful):
-        good[t] = plausible(seen.landmarks[t], size, max_yaw)
+        good[t] = fault_of(seen.landmarks[t], size, max_yaw, seen.yaw[t]) == 0
     blocked = occluded(np.where(seen.present, evidence, 0.0))
     good &= ~blocked
     bridgeable = (seen.present & ~blocked) | (seen.ghost & (evidence < 2))
@@ -216,6 +220,22 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
         if inside and stop - start <= GAP and bridgeable[start:stop].all():
             good[start:stop] = True
     return good
+
+
+def frontality(yaw: np.ndarray, max_yaw: float) -> np.ndarray:
+    """How far each frame's face is turned to the front enough to be dubbed.
+
+    Args:
+        yaw: float64[T], degrees; NaN where it is not known, which says nothing against the frame.
+        max_yaw: degrees.
+
+    Returns:
+        float64[T]: 1 until `FADE` degrees before ``max_yaw``, smoothly 0 from there on.
+    """
+    known = np.flatnonzero(~np.isnan(yaw))
+    if not len(known):
+        return np.ones(len(yaw))
+    return smoothstep((max_yaw - np.abs(np.interp(np.arange(len(yaw)), known, yaw[known]))) / FADE)
 
 
 def fill(landmarks: np.ndarray, valid: np.ndarray) -> np.ndarray:

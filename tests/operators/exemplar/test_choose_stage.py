@@ -50,6 +50,7 @@ def row(
             "out_start": 0,
         },
         **{"landmarks": landmarks.astype(np.float32), "valid": np.ones(count, bool)},
+        "frontal": np.ones(count, np.float32),
         "colours": np.full((count, CELLS, 2), UNSEEN, np.int8),
         **{
             "opening": speech_like(asked, 11, rate),
@@ -152,6 +153,19 @@ def test_frames_without_a_face_pass_through_and_are_never_shown() -> None:
     assert (out["blend"][gone] == 0).all()
     assert 0 < out["blend"][59] < 0.7 < out["blend"][55]
     assert not set(out["exemplar"].tolist()) & set(range(60, 80))
+
+
+def test_a_head_that_turns_away_gets_its_own_mouth_back_step_by_step() -> None:
+    columns = talking_row()
+    columns["frontal"] = np.interp(np.arange(150), [60, 80], [1, 0]).astype(np.float32)
+    out = process(columns)
+    np.testing.assert_allclose(out["blend"], columns["frontal"], atol=1e-6)
+    assert (out["exemplar"][:80] >= 0).all()
+    assert (out["exemplar"][80:] == -1).all()
+    apart = np.abs(out["shape"] - columns["landmarks"]).max((1, 2))
+    assert apart[:60].max() > 2
+    assert apart[76:80].max() < 0.3 * apart[:60].max()
+    assert (apart[80:] == 0).all()
 
 
 def test_frames_whose_mouth_is_covered_keep_it_and_are_never_shown() -> None:

@@ -89,6 +89,17 @@ def test_angles_invert_rotation_matrix() -> None:
         np.testing.assert_allclose(angles(rotation_matrix(*wanted)), wanted, atol=1e-9)
 
 
+@pytest.mark.parametrize("turn", [(0, 0, 0), (45, 10, -20), (-30, -15, 5)])
+def test_the_rotation_between_a_model_and_its_turned_copy(turn: tuple[float, float, float]) -> None:
+    model = geometry.head_model()[geometry.RIGID]
+    seen = 3.7 * model @ rotation_matrix(*turn).T + [400, 300, 0]
+    seen[0] += 500  # a point without weight
+    weights = np.where(np.arange(len(model)) == 0, 0.0, 1.0)
+    np.testing.assert_allclose(
+        geometry.rotation_between(model, seen, weights), rotation_matrix(*turn), atol=1e-9
+    )
+
+
 def test_mouth_measures_are_in_eye_distances_and_follow_scale_and_tilt() -> None:
     model = head_model()[:, :2]
     opened = model.copy()

@@ -20,6 +20,7 @@ from operators.faces.stage import DetectFaces, DetectOptions
 from operators.numeric.affine import apply
 from retalk_models.registry.errors import WeightsError
 from tests.operators.faces.footage import astronaut, carphone, cover_mouth, encode, luma, segment
+from tests.operators.faces.head import rotation_matrix
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,6 +98,20 @@ def test_the_mirrored_picture_gives_the_mirrored_points(mesh: MeshBackend) -> No
     mirrored[:, 0] = width - 1 - mirrored[:, 0]
     shift = (mirrored - points)[36:].mean(0) / eye_distance(points)
     assert np.abs(shift).max() < 0.006  # half a pixel of the network's crop would be 0.014 between the two
+
+
+def test_yaw_follows_the_turn_of_the_mesh_and_the_mirrored_picture(mesh: MeshBackend) -> None:
+    picture = astronaut()
+    looks = []
+    for one in (picture, np.ascontiguousarray(picture[:, ::-1])):
+        box = transform_of_box(mesh.detect(one)[0][0])
+        looks.append(look(mesh, one, box, 1.0, guesses=2).yaw)
+    assert abs(looks[0] + looks[1]) < 1.5
+    assert abs(looks[0]) < 30
+    solid = mesh.networks.canonical.vertices * [1, -1, -1]
+    for yaw in (-45.0, 0.0, 30.0):
+        turned = 20 * solid @ rotation_matrix(yaw, 8.0, -12.0).T + [300, 200, 0]
+        assert mesh._yaw(turned) == pytest.approx(yaw, abs=1e-6)
 
 
 def test_what_is_no_face_has_no_presence(mesh: MeshBackend) -> None:

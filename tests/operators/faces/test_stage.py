@@ -96,7 +96,7 @@ def test_results_do_not_depend_on_the_segments(
         core = (start, min(start + length, info.n_frames))
         part = segment(url, core, shot, anchor, halo)
         columns, first = other.process(part), part.frames[0]
-        for name in ("landmarks", "boxes", "valid", "residual", "colours"):
+        for name in ("landmarks", "boxes", "valid", "residual", "frontal", "colours"):
             np.testing.assert_array_equal(
                 columns[name][core[0] - first : core[1] - first],
                 whole[name][core[0] : core[1]],

@@ -11,8 +11,11 @@ from operators.faces.validity import (
     CONTEXT,
     GAP,
     MARGIN,
+    TURNED,
     Observations,
+    fault_of,
     fill,
+    frontality,
     occluded,
     occlusion,
     plausible,
@@ -35,6 +38,7 @@ def free() -> Observations:
         doubtful=np.zeros(COUNT, bool),
         ghost=np.zeros(COUNT, bool),
         patches=np.zeros((COUNT, ROWS, COLUMNS), np.float32),
+        yaw=np.full(COUNT, np.nan),
     )
 
 
@@ -141,6 +145,23 @@ def test_faces_cut_by_the_edge_tiny_or_turned_are_not_plausible() -> None:
     squashed = TEMPLATE.copy()
     squashed[[27, 30]] = squashed[[30, 27]]  # a nose upside down
     assert not plausible(squashed, SIZE, 50.0)
+
+
+def test_a_yaw_that_is_known_counts_in_place_of_the_landmarks() -> None:
+    assert fault_of(TEMPLATE, SIZE, 50.0, -51.0) == TURNED
+    assert fault_of(project(head_model(), 60, 0, 0), POSE_SIZE, 50.0, 45.0) == 0
+    seen = free()
+    seen.yaw = np.linspace(-60, 0, COUNT)
+    valid = usable(seen, np.zeros(COUNT), SIZE, 50.0)
+    np.testing.assert_array_equal(valid, seen.yaw >= -50)
+
+
+def test_a_face_that_turns_away_counts_less_and_less() -> None:
+    yaw = np.array([0.0, 39, -40, 42, np.nan, 48, -50, 80])
+    share = frontality(yaw, 50.0)
+    np.testing.assert_allclose(share[[0, 1, 2, 4, 6, 7]], [1, 1, 1, 0.5, 0, 0])
+    assert 1 > share[3] > share[4] > share[5] > 0
+    np.testing.assert_array_equal(frontality(np.full(3, np.nan), 50.0), np.ones(3))
 
 
 def test_a_frame_depends_on_its_context_only(references: References) -> None:
