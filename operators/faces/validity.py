@@ -223,7 +223,7 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
 
 
 def frontality(yaw: np.ndarray, max_yaw: float) -> np.ndarray:
-    """How far each frame's face is turned to the front enough to be dubbed.
+    """Say how fully each frame may be dubbed as far as the turn of its head goes.
 
     Args:
         yaw: float64[T], degrees; NaN where it is not known, which says nothing against the frame.
