@@ -93,7 +93,7 @@ class PlainLandmarks:
 
 
 class PlainMesh:
-    """The mesh's detectors, and on a box the mean of two crops that are put where a first look saw the face.
+    """The mesh's detectors, and on a box the answer for a crop that is put where a first look saw the face.
 
     Raises:
         WeightsError: model files are missing; the message has the command that brings them.
@@ -112,7 +112,7 @@ class PlainMesh:
 
     def landmarks(self, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
         """float64[68, 2] of the face in a box of RGB uint8[h, w, 3]."""
-        return to_68(self._backend.look(picture, transform_of_box(box), None, guess=True, exact=True).mesh)
+        return to_68(self._backend.look(picture, transform_of_box(box), None, guess=True, exact=False).mesh)
 
 
 @functools.cache
