@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.scale [--only rows|nodes|driver|requests|length|skew|cache] [--rows 2500,5000,10000] [--titles 100000]
 
 rows    manifests of one-second titles through stages that do nothing: seconds to the first finished output, CPU time of the driver's
-        process for a segment, and how both grow
+        process for a segment, in all and by thread, its memory for every 10,000, and how they grow
 nodes   the same catalogue on one node and on many simulated ones (`benchmarks.scale_nodes`)
 driver  the driver's own work for --titles titles without Ray: CPU time and memory for every 10,000 (`benchmarks.scale_driver`)
 requests  calls to the storage that one more title costs (`benchmarks.scale_requests`)

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.scale_footage import encoded_segment, short_title
 from benchmarks.scale_memory import MIB, Sampler, private_memory
+from benchmarks.scale_threads import DriverThreads
 from pipelines.engine.config import EngineConfig, ProfileConfig
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.runner import Report, run
@@ -63,20 +64,20 @@ class Catalogue:
         manifest, run_dir = self.manifest(count, name), self.folder / f"run-{name}"
         first = FirstFile(run_dir / "out")
         cpu, began = time.process_time(), time.monotonic()
-        with SchedulerSteps() as steps, DriverMemory() as memory:
+        with SchedulerSteps() as steps, DriverMemory() as memory, DriverThreads(count) as threads:
             report = run(
                 str(manifest), run_dir=str(run_dir), engine=self.engine, profile=profile, runner="ray"
             )
         end, whole = time.process_time(), time.monotonic() - began
         first.stop()
         assert_done(report, count)
-        return Figures(first.seconds, whole, end - cpu, end - first.cpu, steps, memory)
+        return Figures(first.seconds, whole, end - cpu, end - first.cpu, steps, memory, threads)
 
 
 @dataclass(frozen=True)
 class Figures:
     """Figures of one run: seconds to the first output and in all, the driver's CPU seconds in all and after the
-    first output, and its memory.
+    first output, its memory and its threads.
     """
 
     first: float
@@ -85,6 +86,7 @@ class Figures:
     steady: float
     steps: SchedulerSteps
     memory: DriverMemory
+    threads: DriverThreads
 
 
 def rows(folder: Path, options: argparse.Namespace) -> None:
@@ -93,16 +95,21 @@ def rows(folder: Path, options: argparse.Namespace) -> None:
 
     catalogue = Catalogue.made(folder)
     print(
-        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | of it Ray's scheduler: s, steps, ms a step"
-        " | driver MiB at each tenth of the run | load"
+        "rows: titles | first output s | whole run s | driver CPU s | ms a segment | after the first output"
+        " | of it Ray's scheduler: s, steps, ms a step | driver MiB at each tenth of the run | load"
     )
     with ray_session(512):
         for count in [int(text) for text in options.rows.split(",")]:
             one = catalogue.run(count, no_op_profile(), str(count))
-            steps = one.steps
-            ray_cost = f"{steps.seconds:.1f}, {steps.count}, {steps.seconds / max(1, steps.count) * 1000:.1f}"
-            figures = f"{one.first:.1f} | {one.whole:.1f} | {one.driver:.1f} | {one.driver / count * 1000:.2f} | {ray_cost}"
-            print(f"rows: {count} | {figures} | {one.memory.tenths()} | {os.getloadavg()[0]:.1f}", flush=True)
+            steps, each = one.steps, 1000 / count
+            columns = [
+                *(f"{value:.1f}" for value in (one.first, one.whole, one.driver)),
+                *(f"{value * each:.2f}" for value in (one.driver, one.steady)),
+                f"{steps.seconds:.1f}, {steps.count}, {steps.seconds / max(1, steps.count) * 1000:.1f}",
+                *(one.memory.tenths(), f"{os.getloadavg()[0]:.1f}"),
+            ]
+            print(f"rows: {count} | {' | '.join(columns)}", flush=True)
+            print(f"rows: {count} | {one.threads.words()}", flush=True)
 
 
 class DriverMemory(Sampler):

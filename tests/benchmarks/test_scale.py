@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from benchmarks import scale_driver
+from benchmarks import scale_driver, scale_threads
 from benchmarks.scale_memory import cpu_seconds, private_memory
 from benchmarks.scale_nodes import profile_of, shares
 from benchmarks.scale_requests import counted, of_one_more
+from benchmarks.scale_threads import DriverThreads, spent
 
 
 def test_the_driver_takes_every_title_to_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +79,29 @@ def test_what_a_process_has_taken() -> None:
     assert before + 0.03 <= cpu_seconds(os.getpid()) <= time.process_time() + 0.05
     assert private_memory(os.getpid()) > 1 << 20
     assert cpu_seconds(2**31) == private_memory(2**31) == 0
+
+
+def test_the_drivers_time_is_told_by_thread_and_its_memory_by_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scale_threads, "STEP", 20)
+    done = threading.Event()
+
+    def burn() -> None:
+        while not done.is_set():
+            sum(range(1000))
+
+    burner = threading.Thread(target=burn, name="burner-7")
+    burner.start()
+    with DriverThreads(60) as threads:
+        list(scale_driver.work(tmp_path, 60))
+    done.set()
+    burner.join()
+    before, after = threads.moments
+    assert (before.ended, after.ended) == (15, 54)
+    names = spent(before, after)
+    assert names["burner"] > 0
+    assert names["MainThread"] > 0
+    assert sum(names.values()) == pytest.approx((after.cpu - before.cpu) / 39 * 1000)
+    said = capsys.readouterr().out
+    assert [line.split(":")[1] for line in said.splitlines()] == [f" the {n}th" for n in (20, 40, 60)]
