@@ -49,7 +49,8 @@ from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.retalk import parity_stage
 from operators.retalk.detectors import NetworkDetectors
-from operators.retalk.nets import Compute, Networks, shared_networks
+from operators.retalk.nets import Networks, shared_networks
+from operators.retalk.network_runner import Compute
 from operators.retalk.source import load_expressions, standard_points
 from pipelines.engine.config import ProfileConfig, load_engine
 from pipelines.engine.profile_parts import PoolConfig

@@ -22,7 +22,8 @@ from operators.media.reader import read_frames
 from operators.media.writer import encode_segment
 from operators.retalk import oriented_crops
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
-from operators.retalk.nets import Networks, fast
+from operators.retalk.nets import Networks
+from operators.retalk.network_runner import fast
 from retalk_models import build
 from retalk_models.inference.optimize import default_optimization, optimize
 from tests.retalk_home import NESTINGS, made_up, make_home, standard_landmarks

@@ -92,6 +92,14 @@ class Stage(ABC):
         del options
         return ()
 
+    def shares_batches(self, device: str) -> bool:
+        """Return whether a worker may give `process` several rows at the same time on this device, each in a thread of
+        its own and on a shallow copy of the stage, so that their networks share micro-batches
+        (`operators.shared_batches`). It is asked before `setup`, too.
+        """
+        del device
+        return False
+
     def setup(self, device: str) -> None:  # noqa: B027  (most stages load nothing)
         """Load what is heavy, once per worker. ``device`` is a torch device string such as ``"cpu"`` or
         ``"cuda"``.

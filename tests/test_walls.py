@@ -26,7 +26,7 @@ FLOORS = {
         {"weights", "inference", "training"},
     ],
     "operators": [
-        {"storage", "imports", "threads", "columns", "numeric"},
+        {"storage", "imports", "threads", "shared_batches", "columns", "numeric"},
         {"segment", "watermark"},
         {"stage"},
         {"media"},

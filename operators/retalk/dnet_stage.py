@@ -68,6 +68,7 @@ class DNetStage(NetworkStage):
     name = "dnet"
     doing = "neutralising expressions"
     Options: ClassVar[type] = DNetOptions
+    shares = True
     reads = pa.schema(
         [
             tensor("valid", "bool", "T"),

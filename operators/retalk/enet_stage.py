@@ -87,6 +87,7 @@ class ENetStage(NetworkStage):
     doing = "refining faces"
     per = "dub"
     Options: ClassVar[type] = ENetOptions
+    shares = True
     reads = pa.schema(
         [
             tensor("landmarks", "float32", "T", 68, 2),

@@ -76,7 +76,8 @@ def drawn_faces(
         return torch.cat([face, mask], 1).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
     boxes = (face_boxes, crop_boxes, landmarks, squares)
-    made = networks.run(draw, own, lips, identity, crops, *(x.astype(np.float64) for x in boxes))
+    places = (x.astype(np.float64) for x in boxes)
+    made = networks.run(draw, own, lips, identity, crops, *places, kind=("drawn faces", restoration, feather))
     return np.ascontiguousarray(made[..., :3]), np.ascontiguousarray(made[..., 3])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from operators.retalk.source import speech_mel
 from operators.segment import Segment
 from operators.storage.files import kept_by_file
 
+#: Rows that are worked on at the same time hear a speech once.
+_HEARING = threading.Lock()
 #: Value of a spectrogram where nothing is heard.
 SILENCE = -4.0
 #: Columns quieter than the speech's loud ones (their 95th percentile) by this much, mean over bands (100 dB
@@ -71,6 +74,7 @@ class LNetStage(NetworkStage):
     doing = "speaking"
     per = "dub"
     Options: ClassVar[type] = LNetOptions
+    shares = True
     reads = pa.schema(
         [
             tensor("valid", "bool", "T"),
@@ -160,7 +164,8 @@ def gate(spectrogram: np.ndarray) -> np.ndarray:
 
 def heard(url: str, silent_pauses: bool) -> np.ndarray:
     """The spectrogram of a speech, with its pauses silent if asked."""
-    return _gated(url) if silent_pauses else speech_mel(url)
+    with _HEARING:
+        return _gated(url) if silent_pauses else speech_mel(url)
 
 
 @kept_by_file(8)

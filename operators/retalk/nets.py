@@ -7,151 +7,49 @@ are exchanged here, and nobody else needs to know.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import logging
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-import retalk_models
 from operators.retalk.emotion import ACTION_UNITS
 from operators.retalk.mel import CHUNK
 from operators.retalk.mel_windows import windows
 from operators.retalk.model_files import RESTORATIONS, Precision
 from operators.retalk.network_inputs import SIDE
+from operators.retalk.network_runner import Compute, NetworkRunner
 from operators.retalk.transfer import Transfer
 from operators.segment import Segment
+from operators.shared_batches import current_row
 from operators.stage import Stage
 from retalk_models.inference.allocator import disable_malloc_trim
-from retalk_models.inference.memory import GPU_BATCH
 from retalk_models.layers.region import Region
-from retalk_models.registry.registry import home_registry
-
-logger = logging.getLogger(__name__)
 
 #: GANimation sees faces of this size.
 EMOTION_SIZE = 128
-Loader = Callable[..., nn.Module]
 
 
-@dataclasses.dataclass(frozen=True)
-class Compute:
-    """Settings with which networks run.
+class Networks(NetworkRunner):
+    """The networks of the engine on one device."""
 
-    Attributes:
-        device: torch device.
-        exact: the networks as they are built, float32; False: their fast forms
-            (`retalk_models.inference.optimize`).
-        batch: pictures at a time. On a GPU the last batch is filled up, so that a picture's result does not
-            depend on how many follow it.
-        precision: of the fast forms; auto: the choice of `optimize.default_optimization` for the network and the
-            device.
-    """
-
-    device: str = "cpu"
-    exact: bool = False
-    batch: int = 1
-    precision: Precision = "auto"
-
-    @staticmethod
-    def of(device: str, precision: Precision = "auto") -> Compute:
-        """Best settings of a device: single pictures on a CPU (docs/benchmarks.md#networks), batches of `GPU_BATCH`
-        on a GPU (docs/benchmarks.md#on-a-gpu).
-
-        float16 is for GPUs: on a CPU, where it is slow, it means auto.
-        """
-        if device.startswith("cuda"):
-            return Compute(device, batch=GPU_BATCH, precision=precision)
-        return Compute(device, precision="auto" if precision == "float16" else precision)
-
-
-class Networks:
-    """The networks of the engine on one device, each loaded when it is first called.
-
-    Args:
-        compute: how they run.
-        weights: home of other model files than the official ones (`home_registry`).
-        loader: in the place of `retalk_models.load`; takes the network's name and options, gives the module
-            on the CPU.
-    """
-
-    def __init__(self, compute: Compute = Compute(), weights: str = "", loader: Loader | None = None) -> None:
-        self.compute = compute
-        self.registry = home_registry(weights)
-        self._loader = loader or functools.partial(retalk_models.load, registry=self.registry)
-        self._modules: dict[str, nn.Module] = {}
-        #: What users of a network's results should know, e.g. that it runs in another form than asked for.
-        self.warnings: dict[str, list[str]] = {}
-        #: Keys of `warnings` for the networks that were asked since this was last cleared.
-        self.asked: set[str] = set()
-
-    def module(self, name: str, file: str | None = None, **options: Any) -> nn.Module:
-        """A network, loaded and in the form that `Compute` says, or in the next safer one if that is wrong on
-        this device.
-
-        Raises:
-            WeightsError: its files are missing or wrong.
-            NumericsError: it gives infinities or no numbers even as built.
-        """
-        key = f"{name} {file} {sorted(options.items())}"
-        self.asked.add(key)
-        if key not in self._modules:
-
-            def make() -> nn.Module:
-                return self._loader(name, **({"file": file} if file else {}), **options).to(
-                    self.compute.device
-                )
-
-            def warn(text: str) -> None:
-                logger.warning(text)
-                self.warnings.setdefault(key, []).append(text)
-
-            files = self._files(name, file, bool(options))
-            self._modules[key] = make() if self.compute.exact else fast(make, name, self.compute, warn, files)
-        return self._modules[key]
-
-    def _files(self, name: str, file: str | None, part: bool) -> str:
-        """Paths of the files that a network (or its own part alone) is loaded from, for messages."""
-        own, *others = self.registry.catalog.networks[name]
-        names = [file or own.file, *(other.file for other in others if not part)]
-        return ", ".join(str(self.registry.path(name)) for name in names)
-
-    def run(
-        self, function: Callable[..., Tensor], *arrays: np.ndarray, batch: int | None = None
-    ) -> np.ndarray:
-        """Call ``function`` on tensors of the arrays' items, a micro-batch at a time, and join what it
-        returns (float32 or uint8).
-        """
-        size, count = batch or self.compute.batch, len(arrays[0])
-        transfer = Transfer(self.compute.device)
-        results = []
-        with torch.inference_mode():
-            for start in range(0, count, size):
-                parts = [torch.from_numpy(np.array(a[start : start + size])) for a in arrays]
-                n = len(parts[0])
-                if transfer.stream is not None and n < size:
-                    parts = [torch.cat([p, p[-1:].expand(size - n, *p.shape[1:])]) for p in parts]
-                results.append(transfer.back(function(*transfer.there(parts))[:n]))
-            transfer.finish()
-        return np.concatenate([result.numpy() for result in results])
-
-    # --- the networks ---------------------------------------------------------------------------------------
     def coefficients(self, crops: np.ndarray) -> np.ndarray:
         """3DMM numbers float32[n, 257] of `align3d.align` crops uint8[n, 224, 224, 3]."""
         net = self.module("face3d")
-        return self.run(lambda x: net(_planes(x) / 255.0), crops)
+        return self.run(lambda x: net(_planes(x) / 255.0), crops, kind="face3d")
 
     def edit(self, crops: np.ndarray, windows: np.ndarray) -> np.ndarray:
         """D-Net: faces uint8[n, 256, 256, 3] with the expression and pose of windows float32[n, 73, 26]."""
         net = self.module("dnet")
         return self.run(
-            lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2), crops, windows
+            lambda x, w: _pictures((net(_signed(x), w)["fake_image"].clamp(-1, 1) + 1) / 2),
+            crops,
+            windows,
+            kind="dnet",
         )
 
     def lips(self, mel: np.ndarray, pairs: np.ndarray, batch: int | None = None) -> np.ndarray:
@@ -166,7 +64,7 @@ class Networks:
         Returns:
             float32[n, 96, 96, 3], 0 ... 1.
         """
-        return self.run(self._lips(), mel.astype(np.float32), pairs, batch=batch)
+        return self.run(self._lips(), mel.astype(np.float32), pairs, batch=batch, kind="lnet")
 
     def speak(
         self, spectrogram: np.ndarray, starts: np.ndarray, pairs: np.ndarray, silence: float
@@ -179,6 +77,9 @@ class Networks:
             pairs: as `lips`.
             silence: value of columns before and after the speech.
         """
+        if current_row() is not None:  # other rows hear other speeches
+            cut = windows(torch.from_numpy(spectrogram), torch.from_numpy(starts), CHUNK, silence)
+            return self.lips(cut.numpy(), pairs)
         lips = self._lips()
         with torch.inference_mode():
             (heard,) = Transfer(self.compute.device).there([torch.from_numpy(spectrogram)])
@@ -198,7 +99,9 @@ class Networks:
         or uint8.
         """
         net: Any = self.module("enet", low_res=False)
-        return self.run(lambda reference: net.style_code(_unit(swapped(reference))).float(), reference)
+        return self.run(
+            lambda reference: net.style_code(_unit(swapped(reference))).float(), reference, kind="identity"
+        )
 
     def draw(self, lips: np.ndarray, identity: np.ndarray, top: int = 0) -> np.ndarray:
         """`faces` with an identity that is known already, float32[n, 512].
@@ -216,6 +119,7 @@ class Networks:
             lambda low, code: swapped(net.draw(_planes(swapped(low)), code, top=top).permute(0, 2, 3, 1)),
             lips,
             identity,
+            kind=("draw", top),
         )
 
     def faces(self, lips: np.ndarray, reference: np.ndarray, batch: int | None = None) -> np.ndarray:
@@ -236,12 +140,14 @@ class Networks:
             drawn = net.enhance(_planes(swapped(low)), torch.cat([seen, seen], 1))
             return swapped(drawn.permute(0, 2, 3, 1))
 
-        return self.run(call, lips, reference, batch=batch)
+        return self.run(call, lips, reference, batch=batch, kind="faces")
 
     def enhance(self, faces: np.ndarray) -> np.ndarray:
         """GPEN on aligned faces uint8[n, 512, 512, 3]."""
         net = self.module("gpen")
-        return self.run(lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces)
+        return self.run(
+            lambda x: _pictures((net(_signed(x))[0] * 0.5 + 0.5).clamp(0, 1)), faces, kind="enhance"
+        )
 
     def restore(
         self, faces: np.ndarray, name: str = "gfpgan-1.3", region: Region | None = None
@@ -273,7 +179,7 @@ class Networks:
                 (net(_signed(x), return_rgb=False, region=region)[0].clamp(-1, 1) + 1) / 2, rounded=True
             )
 
-        return self.run(call, faces)
+        return self.run(call, faces, kind=("restore", name, region))
 
     def parse(self, faces: np.ndarray, region: Region | None = None) -> np.ndarray:
         """ParseNet's labels uint8[n, h, w] of aligned faces uint8[n, H, W, 3], 512 x 512 as it was trained.
@@ -288,7 +194,7 @@ class Networks:
             scaled = (_planes(x.double() if self.compute.exact else x) / 255 * 2 - 1).float()
             return net.logits(scaled, region=region).argmax(1).to(torch.uint8)
 
-        return self.run(call, faces)
+        return self.run(call, faces, kind=("parse", region))
 
     def emote(self, faces: np.ndarray, units: np.ndarray, batch: int | None = None) -> np.ndarray:
         """GANimation: faces float32[n, 384, 384, 3], 0 ... 1, with the action units float32[17], at 128
@@ -310,7 +216,7 @@ class Networks:
             large = F.interpolate(mixed, (SIDE, SIDE), mode="bilinear", align_corners=False)
             return swapped(large.permute(0, 2, 3, 1))
 
-        return self.run(call, faces, batch=batch)
+        return self.run(call, faces, batch=batch, kind=("emote", units.tobytes()))
 
 
 @functools.lru_cache(maxsize=4)
@@ -328,25 +234,19 @@ def shared_networks(device: str, weights: str = "", precision: Precision = "auto
     return Networks(Compute.of(device, precision), weights)
 
 
-def fast(
-    make: Callable[[], nn.Module], name: str, compute: Compute, warn: Callable[[str], None], files: str = ""
-) -> nn.Module:
-    """A network's fastest form that is right on its device (`retalk_models.inference.numerics`)."""
-    from retalk_models.inference.numerics import safest
-    from retalk_models.inference.optimize import default_optimization
-
-    form = default_optimization(name, compute.device)
-    if compute.precision != "auto":
-        form = dataclasses.replace(form, dtype=getattr(torch, compute.precision))
-    return safest(name, make, form, warn, files)[0]
-
-
 class NetworkStage(Stage):
     """A stage that asks networks: `compute` is its `process`, and warnings about the networks that it asks
     become notes of the row.
     """
 
     networks: Networks
+    #: What it asks of networks may share micro-batches with other rows.
+    shares: ClassVar[bool] = False
+
+    def shares_batches(self, device: str) -> bool:
+        """See `Stage.shares_batches`."""
+        compute = Compute.of(device)
+        return self.shares and compute.filled and compute.batch > 1
 
     @abstractmethod
     def compute(self, segment: Segment) -> dict[str, Any]:

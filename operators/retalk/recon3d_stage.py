@@ -55,6 +55,7 @@ class Recon3d(NetworkStage):
     name = "recon3d"
     doing = "fitting 3D faces"
     Options: ClassVar[type] = Recon3dOptions
+    shares = True
     reads = pa.schema([tensor("landmarks", "float32", "T", 68, 2), tensor("valid", "bool", "T")])
     writes = pa.schema(
         [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,14 +32,17 @@ class Transfer:
             tensor.record_stream(computing)
         return sent
 
-    def back(self, result: Tensor) -> Tensor:
-        """A result on its way back; it is there after `finish`."""
+    def back(self, result: Tensor) -> Callable[[], Tensor]:
+        """Send a result back; what is returned waits for it."""
         if self.stream is None:
-            return result
+            return lambda: result
         arrived = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
-        return arrived.copy_(result, non_blocking=True)
+        arrived.copy_(result, non_blocking=True)
+        there = torch.cuda.Event()
+        there.record(torch.cuda.current_stream(self.device))
 
-    def finish(self) -> None:
-        """Wait for all results."""
-        if self.stream is not None:
-            torch.cuda.current_stream(self.device).synchronize()
+        def wait() -> Tensor:
+            there.synchronize()
+            return arrived
+
+        return wait

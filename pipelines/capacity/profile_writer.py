@@ -172,7 +172,10 @@ def store_size(
     under_way = 0.0
     for pool in pools:
         edge = engine.edges[engine.names.index(pool.stages[0])]
-        under_way += pool.count * (in_flight + 1) * row_bytes(edge, whole, core) / MIB
+        size = row_bytes(edge, whole, core) * engine.segments_together(
+            pool.stages, "cuda" if pool.gpu else "cpu"
+        )
+        under_way += pool.count * (in_flight + 1) * size / MIB
     most = min(machine.ram_mib * STORE_SHARE, machine.shm_mib * 0.9)
     return int(max(200, min(most, max(512, 2 * under_way)))), under_way
 

@@ -7,6 +7,7 @@ Built anew in every process from `EngineConfig` (plain data), so that no stage i
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -22,6 +23,9 @@ from pipelines.engine.options import parse_options
 from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
 
+#: Segments of the profile's length that short ones may have the frames of together where they share micro-batches
+#: (docs/benchmarks.md#rows-that-share-micro-batches).
+SHARED_SEGMENTS = 2
 #: The adapter's own column: JSON with each stage's seconds, and for an error the stage and the traceback.
 META = pa.field("meta", pa.string(), nullable=False)
 #: Columns of a row behind the last stage.
@@ -111,6 +115,13 @@ class Engine:
     def fan_out(self) -> int:
         """Index of the first stage that runs once per dub."""
         return next(i for i, stage in enumerate(self.stages) if stage.stage.per == "dub")
+
+    def segments_together(self, names: Sequence[str], device: str) -> int:
+        """Segments of the profile's length whose frames and bytes a block in front of a group of stages may have, and
+        whose rows it works on at the same time: 1, or more where all its stages share micro-batches on the device.
+        """
+        stages = {spec.name: spec.stage for spec in self.stages}
+        return SHARED_SEGMENTS if all(stages[name].shares_batches(device) for name in names) else 1
 
     def check_overrides(
         self, overrides: dict[str, dict[str, Any]], where: str, per_dub: bool = False

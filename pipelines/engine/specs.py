@@ -71,3 +71,4 @@ class GroupSpec:
     isolated: bool = False  # the process is the worker's own
     cache: CacheSpec | None = None
     mark_secret: bytes = field(default=b"", repr=False)  # the watermark's key; empty: none
+    block_segments: int = 1  # segments of the profile's length that a block behind it may have the size of

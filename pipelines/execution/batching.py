@@ -20,7 +20,7 @@ from pipelines.engine.rows import Row, row_bytes, to_table
 
 #: Name of the only column of a packed table.
 ROWS = "rows"
-#: Bytes of tensors in a batch of several rows, at most.
+#: Bytes of tensors in a batch of several rows, at most; more in front of a group whose rows share micro-batches.
 MAX_BYTES = 16 << 20
 #: Rows in a batch, at most.
 MAX_ROWS = 128
@@ -45,12 +45,14 @@ class BatchingPolicy:
         titles: of the run.
         workers: of its largest pool.
         planners: planning workers.
+        segments: times as many frames where that is more: those that rows share micro-batches over.
     """
 
     frames: int = 1
     titles: int = 1
     workers: int = 1
     planners: int = 1
+    segments: int = 1
 
     @property
     def block_frames(self) -> int:
@@ -59,7 +61,9 @@ class BatchingPolicy:
         Where every worker has many titles before it, a batch may be longer: it stays a small part of what a
         worker does, so that none is waited for at the end.
         """
-        return self.frames * max(1, min(MAX_LONGER, self.titles // (WORKER_TITLES * self.workers)))
+        return self.frames * max(
+            self.segments, min(MAX_LONGER, self.titles // (WORKER_TITLES * self.workers))
+        )
 
     @property
     def titles_per_task(self) -> int:
@@ -89,6 +93,29 @@ class BatchingPolicy:
         """
         return max(1, min(MAX_ROWS, self.titles * planned // (BATCHES_PER_WORKER * self.workers)))
 
+    def batcher(self, schema: pa.Schema, rows: int, segments: int) -> Batcher:
+        """Make a batcher for the rows that come of a batch of so many.
+
+        Args:
+            schema: of the rows.
+            rows: of the batch. One, where few are spread, stays one.
+            segments: of the profile's length whose frames and bytes a batch may have; 1: `MAX_BYTES` and as many rows.
+        """
+        if segments == 1 or rows == 1:
+            return Batcher(schema, self.block_frames, rows)
+        frames = segments * self.frames
+        # Some columns have bytes in each row however short it is.
+        return Batcher(
+            schema,
+            max(self.block_frames, frames),
+            MAX_ROWS,
+            max(MAX_BYTES, row_bytes(schema, frames) + (1 << 20)),
+        )
+
+
+#: One row each.
+ALONE = BatchingPolicy()
+
 
 def pack(rows: list[Row], schema: pa.Schema) -> pa.Table:
     """Rows as a table of one row; tensors of a single row are not copied."""
@@ -117,10 +144,12 @@ class Batcher:
         schema: of the rows.
         frames: in a batch, at most; a row with more is alone.
         rows: in a batch, at most.
+        size: bytes of tensors in a batch of several rows, at most.
     """
 
-    def __init__(self, schema: pa.Schema, frames: int, rows: int) -> None:
+    def __init__(self, schema: pa.Schema, frames: int, rows: int, size: int = MAX_BYTES) -> None:
         self._schema, self._frames_limit, self.rows_limit = schema, frames, min(rows, MAX_ROWS)
+        self._bytes_limit = size
         self._rows: list[Row] = []
         self._frames = self._bytes = 0
 
@@ -130,7 +159,7 @@ class Batcher:
         fits = (
             len(self._rows) < self.rows_limit
             and self._frames + frames <= self._frames_limit
-            and self._bytes + size <= MAX_BYTES
+            and self._bytes + size <= self._bytes_limit
         )
         if not fits:
             yield from self.rest()

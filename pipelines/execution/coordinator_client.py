@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ class CoordinatorClient:
         self._coordinator: Any = ray.get_actor(name, namespace=NAMESPACE)
         self._notes: list[tuple[str, tuple[Any, ...]]] = []
         self._sent = time.monotonic()
+        self._lock = threading.Lock()  # rows may be worked on in threads
 
     def begin(self, key: WorkKey) -> int:
         attempts: int = self._ray.get(self._coordinator.after.remote(self._taken(), "begin", key))
@@ -92,12 +94,14 @@ class CoordinatorClient:
             self._coordinator.note.remote(self._taken())
 
     def _note(self, method: str, *arguments: Any) -> None:
-        self._notes.append((method, arguments))
+        with self._lock:
+            self._notes.append((method, arguments))
         if time.monotonic() - self._sent > NOTES_PERIOD:
             self.flush()
 
     def _taken(self) -> list[tuple[str, tuple[Any, ...]]]:
-        notes, self._notes, self._sent = self._notes, [], time.monotonic()
+        with self._lock:
+            notes, self._notes, self._sent = self._notes, [], time.monotonic()
         return notes
 
 

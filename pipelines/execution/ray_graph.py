@@ -83,13 +83,13 @@ def plan_batches(planner: Planner, titles: list[Title], policy: BatchingPolicy) 
 class GroupActor:
     """A group of stages in an actor pool."""
 
-    def __init__(self, spec: GroupSpec, coordinator: str, block_frames: int) -> None:
+    def __init__(self, spec: GroupSpec, coordinator: str, policy: BatchingPolicy) -> None:
         detach_input()
         self._coordinator = CoordinatorClient(coordinator)
         with self._coordinator.coming_up("+".join(spec.stages)):
             from pipelines.execution.worker import Group
 
-            self._group = Group(spec, self._coordinator, block_frames)
+            self._group = Group(spec, self._coordinator, policy)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         yield from self._group(table)
@@ -165,6 +165,7 @@ def stream(
         len(titles),
         max((pool.bounds(cpus)[1] for pool, _ in placed), default=1),
         profile.plan.bounds(cpus)[1],
+        max((spec.block_segments for _, spec in placed), default=1),
     )
     with ray.data.DataContext.current(_data_context(profile)), reduce_scheduler_polling(len(titles)):
         tasks = planning_tasks(sizes_for(titles, policy), policy)
@@ -172,7 +173,7 @@ def stream(
         dataset: Any = ray.data.from_items(items, override_num_blocks=len(items))
         dataset = _mapped(dataset, PlanActor, (plan, coordinator, policy), profile.plan, cpus)
         for pool, spec in placed:
-            dataset = _mapped(dataset, GroupActor, (spec, coordinator, policy.block_frames), pool, cpus)
+            dataset = _mapped(dataset, GroupActor, (spec, coordinator, policy), pool, cpus)
         schema = FINAL if placed else PLANNED
         # No prefetching: a receipt is taken as soon as it is there, not when the next one is.
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

@@ -51,9 +51,16 @@ def groups_of(
     if cache:
         found = provenance or provenance_of(engine, profile)
         kept = CacheSpec(cache, found, profile.cache.bytes_per_frame)
+    together = [engine.segments_together(stages, pool.device) for pool, stages in placed]
     return [
-        (pool, GroupSpec(engine.config, tuple(stages), run_dir, pool.device, isolated, kept, mark_secret))
-        for pool, stages in placed
+        (
+            pool,
+            GroupSpec(
+                *(engine.config, tuple(stages), run_dir, pool.device, isolated, kept, mark_secret),
+                block_segments=behind,
+            ),
+        )
+        for (pool, stages), behind in zip(placed, [*together[1:], 1], strict=True)
     ]
 
 

@@ -8,12 +8,13 @@ stage reads, and commits the receipt behind the last stage.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from operators.columns import check_columns, tensor_spec
 from operators.evaluation.metric import Meter, SegmentMetric
 from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
+from operators.shared_batches import row_seconds
 from operators.stage import Stage
 from operators.storage.looks import one_look_per_file
 from operators.threads import single_thread
@@ -32,7 +34,13 @@ from pipelines.engine.engine import FINAL, RECEIPT, Engine
 from pipelines.engine.metrics import load_metrics
 from pipelines.engine.rows import SEGMENT, Row, empty_row, from_table, to_table
 from pipelines.engine.specs import GroupSpec
-from pipelines.execution.batching import Batcher, frames_of, unpack
+from pipelines.execution.batching import (
+    ALONE,
+    BatchingPolicy,
+    frames_of,
+    unpack,
+)
+from pipelines.execution.concurrent_rows import Part, Sized, concurrently, finished
 from pipelines.planning.fanout import fan_out
 from pipelines.state.analysis_cache import AnalysisCache
 from pipelines.state.coordinator import MAX_ATTEMPTS, CoordinatorProtocol, WorkKey, noted_reads
@@ -91,14 +99,16 @@ class Group:
     Args:
         spec: the stages and their device.
         coordinator: attempts and counters.
-        block_frames: frames of resulting rows that go together in a block; a row with more is alone.
+        policy: frames of resulting rows that go together in a block, and of rows that are worked on at a time.
 
     Raises:
         Exception: any error of a stage's `setup`.
     """
 
-    def __init__(self, spec: GroupSpec, coordinator: CoordinatorProtocol, block_frames: int = 1) -> None:
-        self.block_frames = block_frames
+    def __init__(
+        self, spec: GroupSpec, coordinator: CoordinatorProtocol, policy: BatchingPolicy = ALONE
+    ) -> None:
+        self.policy = policy
         prepare(spec)
         self.engine, self.spec, self.coordinator = Engine(spec.engine), spec, coordinator
         self.run = RunDirectory(spec.run)
@@ -116,7 +126,8 @@ class Group:
         metrics, self._unmeasured = load_metrics(self.engine.config.metrics or () if self.last else ())
         self._metrics = [metric for metric in metrics if isinstance(metric, SegmentMetric)]
         single_thread()
-        self._counted, self._together = True, False
+        self._counted, self._together, self._concurrent = True, False, False
+        self._segments = self.engine.segments_together(spec.stages, spec.device)
 
     @property
     def name(self) -> str:
@@ -131,12 +142,11 @@ class Group:
         # killed its worker are they counted one by one, to find the one that does it.
         self._counted = not together or self.coordinator.begin(batch) > 1
         self._together = together
-        batcher = Batcher(self.output, self.block_frames, rows.num_rows)
-        for index in range(rows.num_rows):
-            row = from_table(rows, self.input, index)
-            size = frames_of(row)
-            for result in self.process(row):
-                yield from batcher.add(result, *size)
+        batcher = self.policy.batcher(self.output, rows.num_rows, self.spec.block_segments)
+        # Those that are counted are worked on one after the other: one of them kills its worker.
+        self._concurrent = together and self._segments > 1 and not self._counted
+        for result, size in self._results(from_table(rows, self.input, n) for n in range(rows.num_rows)):
+            yield from batcher.add(result, *size)
         if together:
             self.coordinator.end(batch)
         yield from batcher.rest()
@@ -147,30 +157,38 @@ class Group:
         output_segment = row.get("output_segment")
         return WorkKey(self.spec.stages, row["title"], segment, row.get("dub", ""), output_segment, unit)
 
+    def _results(self, rows: Iterable[Row]) -> Iterator[Sized]:
+        """Rows that rows become, in order."""
+        if not self._concurrent:
+            return ((result, frames_of(row)) for row in rows for result in self.process(row))
+        between = self.first < self.engine.fan_out < self.after
+        return concurrently(self._step, rows, self.first, between, self._segments * self.policy.frames)
+
     def process(self, row: Row) -> Iterator[Row]:
         """Run one row; yields one row, or one for each dub and output segment where the fan-out is in this
         group.
 
         Errored rows, titles' plans and heartbeats pass untouched.
         """
-        if row["error"] or row["kind"] != SEGMENT:
-            yield empty_row(self.output, row)
-        else:
-            yield from self._guarded(row, self.first)
+        return finished(self._step, (row, self.first))
 
-    def _guarded(self, row: Row, position: int) -> Iterator[Row]:
-        """Run this group's stages from `position` on, unless the row has killed its worker too often.
+    def _step(self, row: Row, position: int) -> Iterator[Part]:
+        """Run this group's stages from `position` on, up to the fan-out or the end, unless the row has killed its
+        worker too often.
 
         Behind the fan-out each part is guarded for itself: one that kills its worker leaves the other dubs
             alone.
         """
+        if position == self.first and (row["error"] or row["kind"] != SEGMENT):
+            yield empty_row(self.output, row), None
+            return
         # Another worker may have committed it and died, or been cut off, before its row was seen.
         if (
             self.last
             and "target" in row
-            and (kept := self._committed(row, row["target"], len(row["source"]))) is not None
+            and (kept := _committed(self.run, row, row["target"], len(row["source"]))) is not None
         ):
-            yield kept
+            yield kept, None
             return
         key = self._key(row, "row in batch" if self._together else "row")
         attempts = self.coordinator.begin(key) if self._counted else 1
@@ -190,31 +208,30 @@ class Group:
 
     def _rest(
         self, row: Row, position: int, key: WorkKey, noted: Callable[[], AbstractContextManager[None]]
-    ) -> Iterator[Row]:
-        """`_guarded`, once it is clear that the row may be run."""
+    ) -> Iterator[Part]:
+        """`_step`, once it is clear that the row may be run."""
         for index in range(position, self.after + 1):
             if index == self.engine.fan_out and "dubs" in row:
                 if self._counted:
                     self.coordinator.end(key)
                 for part in fan_out(row):
-                    if index == self.after:
-                        yield self._finish(part)
-                    else:
-                        yield from self._guarded(part, index)
+                    yield (self._finish(part), None) if index == self.after else (part, index)
                 return
             if index < self.after and not row["error"]:
                 with noted(), one_look_per_file():
                     row = self._stage(row, index)
         if self._counted:
             self.coordinator.end(key)
-        yield self._finish(row)
+        yield self._finish(row), None
 
     def _stage(self, row: Row, index: int) -> Row:
         """One stage on one row: its columns added and those dropped that no later stage reads, or the error
         set.
         """
         stage = self.stages[index - self.first]
-        segment, start = Segment(row), time.perf_counter()
+        if self._concurrent:
+            stage = copy.copy(stage)  # what is set on it below is this row's
+        segment, start = Segment(row), row_seconds()
         start_frame, stop_frame = segment.frames
         core = segment.core[1] - segment.core[0]
         sizes = {"T": stop_frame - start_frame, "C": core, "N": len(row["source"]) if "source" in row else -1}
@@ -260,7 +277,7 @@ class Group:
                 "error": error,
                 "others": (),
             }
-        seconds = time.perf_counter() - start
+        seconds = row_seconds() - start
         ticker.end()
         notes += [note for note in segment.notes if note not in notes]
         if notes:
@@ -282,38 +299,13 @@ class Group:
             return empty_row(self.output, {name: value for name, value in row.items() if name not in tensors})
         return {name: row[name] for name in self.output.names}
 
-    def _committed(self, row: Row, path: str, frames: int) -> Row | None:
-        """Return the final row of an output segment that another worker has committed, None for none."""
-        try:
-            receipt = self.run.read_receipt(row["title"], OutputSegmentId.of(row))
-            if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
-                return None
-        except OSError:
-            return None  # a problem of the run directory is reported when the output segment is committed
-        # Older receipts do not tell of marks.
-        values = {**{name: receipt.get(name, 0.0) for name in RECEIPT.names}, "path": path}
-        return empty_row(
-            FINAL,
-            {
-                **row,
-                **values,
-                "meta": json.dumps(
-                    {
-                        "seconds": receipt.get("seconds", {}),
-                        "notes": receipt.get("notes", []),
-                        "metrics": receipt.get("metrics", {}),
-                    }
-                ),
-            },
-        )
-
     def _commit(self, row: Row) -> Row:
         """Write the receipt right after the last stage: what is written is not computed again.
 
         Another worker may have committed the same output segment meanwhile (Ray gave it away when this one
         seemed lost), on a processor that rounds otherwise: its file and receipt are kept as they are.
         """
-        if (kept := self._committed(row, row["path"], int(row["frames"]))) is not None:
+        if (kept := _committed(self.run, row, row["path"], int(row["frames"]))) is not None:
             return kept
         receipt: dict[str, Any] = {
             name: row[name] for name in ("title", *OutputSegmentId._fields, *RECEIPT.names)
@@ -333,6 +325,32 @@ class Group:
                 "error": f"receipt: {problem}; check that the run directory {self.run.url} can be written",
             }
         return row
+
+
+def _committed(run: RunDirectory, row: Row, path: str, frames: int) -> Row | None:
+    """Return the final row of an output segment that another worker has committed, None for none."""
+    try:
+        receipt = run.read_receipt(row["title"], OutputSegmentId.of(row))
+        if receipt is None or receipt["frames"] != frames or sha256_file(path) != receipt["sha256"]:
+            return None
+    except OSError:
+        return None  # a problem of the run directory is reported when the output segment is committed
+    # Older receipts do not tell of marks.
+    values = {**{name: receipt.get(name, 0.0) for name in RECEIPT.names}, "path": path}
+    return empty_row(
+        FINAL,
+        {
+            **row,
+            **values,
+            "meta": json.dumps(
+                {
+                    "seconds": receipt.get("seconds", {}),
+                    "notes": receipt.get("notes", []),
+                    "metrics": receipt.get("metrics", {}),
+                }
+            ),
+        },
+    )
 
 
 def _computed(

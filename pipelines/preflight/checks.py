@@ -114,7 +114,7 @@ def check_store(
     for pool, stages in groups:
         edge = engine.edges[engine.names.index(stages[0])]
         rows = pool.bounds(cpus)[0] * (pool.in_flight + 1)
-        size = row_bytes(edge, frames, core)
+        size = row_bytes(edge, frames, core) * engine.segments_together(stages, pool.device)
         total += rows * size
         lines.append(f"  before {pool.name}: {rows} rows × {size / MIB:.1f} MiB")
     if total > store:

@@ -145,9 +145,8 @@ def check_row_fits(
     frames, core = longest_row(profile, engine)
     for pool, stages in groups:
         first = engine.names.index(stages[0])
-        size = row_bytes(engine.edges[first], frames, core) + row_bytes(
-            engine.edges[first + len(stages)], frames, core
-        )
+        size = row_bytes(engine.edges[first], frames, core) * engine.segments_together(stages, pool.device)
+        size += row_bytes(engine.edges[first + len(stages)], frames, core)
         if size > store:
             raise PreflightError(
                 f"profile {profile.name}: pool {pool.name} takes and gives rows of {size / MIB:.1f} MiB, the largest node's object store "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -56,6 +57,7 @@ class Coordinator:
         self._at: dict[str, float] = {}
         self._decided: dict[str, str] = dict(self._written())
         self._workers: dict[str, dict[str, Any]] = {}
+        self._counting = threading.Lock()  # a worker in this process may count from several threads
 
     def _written(self) -> list[tuple[str, str]]:
         """Read the decisions of an earlier process of this coordinator; a line that was cut off does not count."""
@@ -121,22 +123,25 @@ class Coordinator:
 
     def stage_begun(self, stage: str) -> None:
         """Note that a stage has begun with a row."""
-        self._working[stage] = self._working.get(stage, 0) + 1
+        with self._counting:
+            self._working[stage] = self._working.get(stage, 0) + 1
 
     def stage_at(self, stage: str, frames: float) -> None:
         """Note how many more frames of the row that it works on a stage has finished; what is noted is taken
         back before `stage_done`.
         """
-        self._at[stage] = self._at.get(stage, 0.0) + frames
+        with self._counting:
+            self._at[stage] = self._at.get(stage, 0.0) + frames
 
     def stage_done(self, stage: str, frames: int, seconds: float, error: bool) -> None:
         """Note that a stage has finished with a row."""
-        self._working[stage] = max(0, self._working.get(stage, 0) - 1)
-        count = self._stages.setdefault(stage, {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0})
-        count["rows"] += 1
-        count["frames"] += frames
-        count["seconds"] += seconds
-        count["errors"] += error
+        with self._counting:
+            self._working[stage] = max(0, self._working.get(stage, 0) - 1)
+            count = self._stages.setdefault(stage, {"rows": 0, "frames": 0, "seconds": 0.0, "errors": 0})
+            count["rows"] += 1
+            count["frames"] += frames
+            count["seconds"] += seconds
+            count["errors"] += error
 
     def starting(self, worker: str, group: str, node: str, pid: int, phase: str) -> None:
         """Note that a worker's process is there, and what it is doing before it can take rows.

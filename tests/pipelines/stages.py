@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from operators.media.reader import read_frames
 from operators.media.writer import EncodedSegment, encode_segment
 from operators.receipt import RECEIPT, receipt
 from operators.segment import Segment
+from operators.shared_batches import current_row
 from operators.stage import Stage
 
 FAST = EncoderOptions(crf=30, preset="ultrafast")
@@ -117,6 +118,25 @@ class Level(Stage):
         own = segment["brightness"][segment.source - segment.frames[0]]
         level = (own + 40 * np.sin(segment.speech_times * 5)) * self.options_for(segment).gain
         return {"level": np.clip(level, 0, 255).astype(np.uint8)}
+
+
+class SharedLevel(Level):
+    """`Level` by rows that are worked on at the same time: they share the computation, and say so."""
+
+    def shares_batches(self, device: str) -> bool:
+        return True
+
+    def process(self, segment: Segment) -> dict[str, Any]:
+        columns, row = super().process(segment), current_row()
+        if row is not None:
+            segment.note("shared")
+            columns["level"] = row.ask("same", _same, [columns["level"]], 8)
+        return columns
+
+
+def _same(batches: Iterable[list[np.ndarray]]) -> Iterator[np.ndarray]:
+    for (items,) in batches:
+        yield items
 
 
 class MisbehaveDub(Stage):

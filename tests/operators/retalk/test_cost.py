@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from operators.retalk.dnet_stage import DNetStage
 from operators.retalk.enet_stage import ENetOptions, ENetStage
 from operators.retalk.lnet_stage import LNetStage
-from operators.retalk.nets import Compute, Networks
+from operators.retalk.nets import Networks
+from operators.retalk.network_runner import Compute
 from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
 from retalk_models import build
 from retalk_models.inference.optimize import default_optimization, optimize

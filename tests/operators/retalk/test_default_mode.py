@@ -25,8 +25,9 @@ from operators.retalk.blend_stage import composite
 from operators.retalk.detectors import NetworkDetectors, RecordedDetectors
 from operators.retalk.dnet_stage import window
 from operators.retalk.mel_windows import windows
-from operators.retalk.nets import Compute, Networks
+from operators.retalk.nets import Networks
 from operators.retalk.network_inputs import SIDE
+from operators.retalk.network_runner import Compute
 from operators.retalk.parity_dubbing import smoothed_box
 from operators.retalk.source import check_expression, read_expression
 from retalk_models import build

@@ -24,7 +24,8 @@ from operators.retalk.dnet_stage import REFERENCE, DNetOptions, DNetStage, targe
 from operators.retalk.enet_stage import MOUTH, RISE_FROM, ENetOptions, ENetStage, mouth_weight
 from operators.retalk.lnet_stage import LNetOptions, LNetStage
 from operators.retalk.model_files import Restoration
-from operators.retalk.nets import Compute, Networks
+from operators.retalk.nets import Networks
+from operators.retalk.network_runner import Compute
 from operators.retalk.recon3d_stage import Recon3d, Recon3dOptions
 from operators.retalk.source import standard_points
 from operators.segment import Segment

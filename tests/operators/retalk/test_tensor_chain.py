@@ -29,7 +29,8 @@ from operators.retalk import blend_stage, framing, lnet_stage, restore
 from operators.retalk.align3d import five_points
 from operators.retalk.enet_stage import ENetOptions, ENetStage, usual
 from operators.retalk.geometry import CROP, LEVELS, REFERENCE, SIDE
-from operators.retalk.nets import Compute, Networks
+from operators.retalk.nets import Networks
+from operators.retalk.network_runner import Compute
 from operators.retalk.tensor_chain import NETWORKS, STEPS, Batch, TensorChain
 from operators.segment import Segment
 from retalk_models import build

@@ -146,7 +146,9 @@ def test_a_row_that_kills_is_an_error_alone(footage: Path, tmp_path: Path, stage
     coordinator.begin(WorkKey(stages, "t0", unit="batch"))  # a worker died, over an unknown row
     for _ in range(MAX_ATTEMPTS):
         coordinator.begin(WorkKey(stages, "t0", 2, unit="row in batch"))
-    group = Group(GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, 500)
+    group = Group(
+        GroupSpec(engine_config("MisbehaveDub"), stages, str(tmp_path)), coordinator, BatchingPolicy(500)
+    )
     results = [
         result for batch in rows_of(list(group(pack(batch[:5], PLANNED))), group.output) for result in batch
     ]
@@ -169,7 +171,9 @@ def test_the_rows_of_a_batch_are_counted_only_after_it_has_killed_its_worker(
 
     coordinator, asked = Asked(), list[WorkKey]()
     (batch, *_) = planned(footage, tmp_path, Coordinator(), titles=64, frames=500)
-    group = Group(GroupSpec(engine_config(), ("brightness",), str(tmp_path)), coordinator, 500)
+    group = Group(
+        GroupSpec(engine_config(), ("brightness",), str(tmp_path)), coordinator, BatchingPolicy(500)
+    )
     list(group(pack(batch[:3], PLANNED)))
     assert asked == [WorkKey(("brightness",), "t0", unit="batch")]
     assert coordinator.snapshot()["running"] == []
@@ -188,7 +192,9 @@ def test_where_batches_end_does_not_depend_on_errors(footage: Path, tmp_path: Pa
 
     def shape(fail: str) -> list[list[tuple[str, str, int]]]:
         config = engine_config("Misbehave", options={"Misbehave": {"fail": fail}})
-        group = Group(GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Coordinator(), 20)
+        group = Group(
+            GroupSpec(config, ("brightness", "misbehave"), str(tmp_path)), Coordinator(), BatchingPolicy(20)
+        )
         return numbers(rows_of(list(group(pack(batch, PLANNED))), group.output))
 
     assert shape("t1") == shape("nobody")
@@ -202,7 +208,7 @@ def test_what_a_dead_worker_committed_is_not_computed_again(footage: Path, tmp_p
     stages = ("brightness", "level", "paint")
 
     def final(coordinator: Coordinator, rows: list[Row]) -> list[Row]:
-        group = Group(GroupSpec(config, stages, str(tmp_path)), coordinator, 500)
+        group = Group(GroupSpec(config, stages, str(tmp_path)), coordinator, BatchingPolicy(500))
         return [
             result for batch in rows_of(list(group(pack(rows, PLANNED))), group.output) for result in batch
         ]

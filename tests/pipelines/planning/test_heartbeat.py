@@ -69,7 +69,9 @@ def test_heartbeats_are_batches_of_their_own_and_end_at_the_driver(title: Title,
     tables = list(plan_batches(planner, [title], BatchingPolicy(frames=500, titles=100)))
     assert [unpack(table, PLANNED).num_rows for table in tables] == [1] * 3 + [5]
     group = Group(
-        GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)), Coordinator(), 500
+        GroupSpec(engine_config(), ("brightness", "level", "paint"), str(tmp_path)),
+        Coordinator(),
+        BatchingPolicy(500),
     )
     (heartbeat,) = group(tables[0])
     assert from_table(unpack(heartbeat, FINAL), FINAL)["kind"] == HEARTBEAT

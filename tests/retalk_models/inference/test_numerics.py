@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from operators.retalk.nets import Compute, Networks, NetworkStage
+from operators.retalk.nets import Networks, NetworkStage
+from operators.retalk.network_runner import Compute
 from operators.segment import Segment
 from retalk_models import build
 from retalk_models.build import NETWORKS
