@@ -152,3 +152,11 @@ def kept_in_place(lines: Sequence[Box], box: Box, unit: float) -> np.ndarray:
     reach = max(1, round(SOFT * unit))
     grown = cv2.dilate(keep, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     return np.maximum(keep, cv2.GaussianBlur(grown, (0, 0), 0.5 * reach))
+
+
+def lip_mask(faces: Sequence[np.ndarray], box: Box) -> np.ndarray:
+    """bool[h, w] of a crop: the mouths of faces float32[68, 2], landmarks in the picture, lips and what is between them."""
+    mask = np.zeros((box[3] - box[1], box[2] - box[0]), np.uint8)
+    for landmarks in faces:
+        cv2.fillPoly(mask, [np.round(landmarks[OUTER_LIPS] - box[:2]).astype(np.int32)], 1)
+    return mask.astype(bool)

@@ -15,7 +15,7 @@ from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
 from operators.exemplar.graphics import lines_of_letters
 from operators.exemplar.jaw import face_box
-from operators.exemplar.masks import Box, MaskOptions, kept_in_place
+from operators.exemplar.masks import Box, MaskOptions, kept_in_place, lip_mask
 from operators.exemplar.patches import Patch, PatchStore, generous_box
 from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.still import LipLine, still_composite
@@ -39,6 +39,11 @@ BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 #: Frames for which a line of letters is remembered.
 HELD = 3
 NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
+#: Letters on so large a share of the lips leave the mouth as it is, until they have been off it for so many frames: half of it would
+#: speak. They must have been found there in two frames: in one it may be the lips themselves.
+ON_LIPS, OFF_LIPS = 0.04, 10
+#: A pixel loses so much of what is drawn by letters in front of it at least, and frames in which some do so before a note tells of it.
+LOST, TOLD = 0.05, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +189,8 @@ class Painter:
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
         self._standing = StandingLines()
+        #: Frames that were drawn behind letters, and those in which letters were found on the lips.
+        self._behind = self._on_lips = 0
         self._found = self._look_at(patches.frames)
         self.rest()
 
@@ -194,6 +201,8 @@ class Painter:
         self._last = 0
         #: Lines of letters of the last frames, in the picture: one that is missed for a frame stays.
         self._lines: deque[list[Box]] = deque(maxlen=HELD)
+        #: Frames for which letters on the lips still count.
+        self._lettered = 0
 
     def draw(self, frame: Frame, index: int) -> None:
         """Put output frame ``index``'s mouth into the source frame under it."""
@@ -212,15 +221,39 @@ class Painter:
                 hidden=hidden,
             )
             self._memory, self._last = result.memory, exemplar
+        alpha = self._behind_letters(result.alpha, rgb, box, landmarks, shape)
+        if alpha is not None:
+            frame.paste(box, result.rgb, alpha)
+
+    def _behind_letters(
+        self, alpha: np.ndarray, rgb: np.ndarray, box: Box, landmarks: np.ndarray, shape: np.ndarray
+    ) -> np.ndarray | None:
+        """Take letters in front of the face out of what is drawn; None where they are on the lips: nothing is drawn there.
+
+        Args:
+            alpha: float32[h, w].
+            rgb: uint8[h, w, 3], the frame's crop.
+            box: the crop, in the picture.
+            landmarks, shape: float32[68, 2] of the frame and of what is drawn, in the picture.
+        """
         unit = face_unit(landmarks)
         found = lines_of_letters(rgb, landmarks - np.array(box[:2]), unit)
         boxes = [line.box for line in found] + self._standing.learn(found, rgb, box[:2])
         self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in boxes])
-        alpha = result.alpha
-        if lines := [line for held in self._lines for line in held]:
-            alpha = alpha * (1 - kept_in_place(lines, box, unit))
-            self._segment.note(NOTE)
-        frame.paste(box, result.rgb, alpha)
+        self._lettered = max(0, self._lettered - 1)
+        lines = [line for held in self._lines for line in held]
+        if lines:
+            kept = kept_in_place(lines, box, unit)
+            if boxes:
+                share = float(kept[lip_mask([landmarks, shape], box)].mean())
+                self._on_lips += bool(found and share > ON_LIPS)
+                if self._on_lips > 1 and share > (0 if self._lettered else ON_LIPS):
+                    self._lettered = OFF_LIPS
+                self._behind += bool(self._lettered or (alpha * kept).max() > LOST)
+                if self._behind == TOLD:
+                    self._segment.note(NOTE)
+            alpha = alpha * (1 - kept)
+        return None if self._lettered else alpha
 
     def _look_at(self, frames: list[int]) -> dict[int, list[Box]]:
         """Lines in the picture that stand in front of exemplars; those of whole patches are remembered where they stand.

@@ -12,11 +12,11 @@ import pytest
 
 from operators.exemplar import render_stage
 from operators.exemplar.graphics import LARGE, lines_of_letters
-from operators.exemplar.render_stage import RenderMouths, RenderOptions
+from operators.exemplar.render_stage import HELD, OFF_LIPS, RenderMouths, RenderOptions
 from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
-from operators.media.probe import probe_video
+from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from tests.operators.exemplar.footage import astronaut, carphone, put_mouth, row
 
@@ -153,53 +153,82 @@ def test_shadows_in_the_light_of_one_colour_are_no_letters(light: tuple[float, .
         assert lines_of_letters(lit, mark, face_unit(mark)) == []
 
 
+def encoded(path: Path, pictures: list[np.ndarray]) -> VideoInfo:
+    """Write a video, nearly without loss."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=25, width=pictures[0].shape[1], height=pictures[0].shape[0], pix_fmt="yuv444p"
+        )
+        stream.options = {"crf": "1", "preset": "ultrafast"}
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return probe_video(str(path))
+
+
+def rendered(info: VideoInfo, landmarks: np.ndarray, path: Path) -> tuple[list[np.ndarray], list[str]]:
+    """Draw into each frame the mouth of the frame 22 later; the pictures and the notes."""
+    count = len(landmarks)
+    exemplar = (np.arange(count) + 22) % count
+    shape = np.stack([put_mouth(landmarks, source, target) for target, source in enumerate(exemplar)])
+    segment = row(info, landmarks, str(path), exemplar=exemplar, shape=shape)
+    stage = RenderMouths(RenderOptions(crf=0, preset="ultrafast"))
+    stage.setup("cpu")
+    stage.process(segment)
+    made = probe_video(str(path))
+    return [f.rgb() for f in read_frames(made.url, 0, count, made)], segment.notes
+
+
 def test_letters_keep_their_place_and_no_others_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other words every five frames; a mouth from frames with other words is drawn. Without the search the letters bend."""
     frames, landmarks, _ = carphone()
-    count = len(frames)
     place = tuple((landmarks[:, CHIN].mean(0) - (0, 12)).tolist())
     captioned = [written(one, WORDS[i // 5 % 4], place, 20) for i, one in enumerate(frames)]
-    path = tmp_path / "captions.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=25, width=frames[0].shape[1], height=frames[0].shape[0], pix_fmt="yuv444p"
-        )
-        stream.options = {"crf": "1", "preset": "ultrafast"}
-        for i, picture in enumerate(captioned):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    info = probe_video(str(path))
-    exemplar = (np.arange(count) + 22) % count
-    shape = np.stack([put_mouth(landmarks, source, target) for target, source in enumerate(exemplar)])
-
-    def rendered(name: str) -> tuple[list[np.ndarray], list[str]]:
-        segment = row(info, landmarks, str(tmp_path / name), exemplar=exemplar, shape=shape)
-        stage = RenderMouths(RenderOptions(crf=0, preset="ultrafast"))
-        stage.setup("cpu")
-        stage.process(segment)
-        made = probe_video(str(tmp_path / name))
-        return [f.rgb() for f in read_frames(made.url, 0, count, made)], segment.notes
+    info = encoded(tmp_path / "captions.mp4", captioned)
 
     def bent(pictures: list[np.ndarray]) -> float:
         """Mean change of pixels in the caption's rows, grey levels, of the worst frame."""
         y1, y2 = round(place[1]) - 14, round(place[1]) + 14
         x1, x2 = round(place[0]) - 90, round(place[0]) + 90
-        source = [f.rgb() for f in read_frames(info.url, 0, count, info)]
+        source = [f.rgb() for f in read_frames(info.url, 0, len(frames), info)]
         return max(
             float(np.abs(a[y1:y2, x1:x2].astype(int) - b[y1:y2, x1:x2]).mean())
             for a, b in zip(pictures, source)
         )
 
-    pictures, notes = rendered("kept.mp4")
+    pictures, notes = rendered(info, landmarks, tmp_path / "kept.mp4")
     assert bent(pictures) < 1.0
     assert any("letters in front of the face" in note for note in notes)
     drawn = np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(pictures, captioned)])
     assert drawn > 0.05, "the mouth above them moves"
     monkeypatch.setattr(render_stage, "lines_of_letters", lambda *_: [])
-    without, notes = rendered("bent.mp4")
+    without, notes = rendered(info, landmarks, tmp_path / "bent.mp4")
     assert bent(without) > 3.0
     assert notes == []
+
+
+def test_a_mouth_behind_letters_stays_as_it_is(tmp_path: Path) -> None:
+    """Half of it would be another mouth's. Letters above the eyes change nothing, and no note tells of them."""
+    frames, landmarks, _ = carphone()
+    there = slice(0, 20)
+    mouth = tuple((landmarks[there, 57].mean(0) - (0, 4)).tolist())
+    brow = tuple((landmarks[:, 27].mean(0) - (0, 70)).tolist())
+    on_lips = [written(one, WORDS[0], mouth, 20) if i < there.stop else one for i, one in enumerate(frames)]
+    above = [written(one, WORDS[0], brow, 20) for one in frames]
+    assert lines_of_letters(above[10], landmarks[10], face_unit(landmarks[10])), "they are seen"
+    changes, notes = {}, {}
+    for name, pictures in {"lips": on_lips, "above": above}.items():
+        info = encoded(tmp_path / f"{name}.mp4", pictures)
+        source = [f.rgb() for f in read_frames(info.url, 0, len(frames), info)]
+        made, notes[name] = rendered(info, landmarks, tmp_path / f"{name}-out.mp4")
+        changes[name] = np.array([np.abs(a.astype(int) - b).mean() for a, b in zip(made, source)])
+    after = there.stop + HELD + OFF_LIPS
+    there = slice(2, there.stop)
+    assert changes["lips"][there].max() < 0.5 * changes["above"][there].mean(), "encoded again, not drawn"
+    assert changes["lips"][after:].mean() > 0.8 * changes["above"][after:].mean()
+    assert any("letters in front of the face" in note for note in notes["lips"])
+    assert notes["above"] == []
