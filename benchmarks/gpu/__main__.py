@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0: all pieces have figures; 3: some are left (go on with --resume) or failed; 2: wrong usage.
+        0: all pieces have figures; 3: some are left (go on with --resume) or failed; 2: wrong usage; 130: interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
@@ -88,18 +88,23 @@ def main(arguments: list[str] | None = None) -> int:
         "speed": single[2],
     }
     left: list[str] = []
+    further = f"go on with: python -m benchmarks.gpu --resume --output {folder} --device {options.device}"
     for part in (part for part in PARTS if part in options.only):
         try:
             left += results.run(parts[part], deadline, say, lambda: works(device))
         except DeviceLostError:
             again(options, deadline)
+        except KeyboardInterrupt:
+            report.write(folder, results, settings)
+            say(f"interrupted; {further}")
+            return 130
         report.write(folder, results, settings)
     shutil.rmtree(folder / "weights", ignore_errors=True)  # a gigabyte that only the processes needed
     failed = [name for name, piece in results.pieces.items() if piece["state"] == FAILED]
     say(report.text(results, settings))
     say(f"{folder}: {len(results.pieces)} pieces measured, {len(failed)} of them failed, {len(left)} left")
     if left:
-        say(f"go on with: python -m benchmarks.gpu --resume --output {folder} --device {options.device}")
+        say(further)
     return 3 if left or failed else 0
 
 

@@ -380,3 +380,15 @@ def test_an_actor_that_needs_much_memory_gets_a_larger_share(tmp_path: Path) -> 
     del results.pieces["processes/2"], results.pieces["processes/3"]
     assert report.sharing(results)[0] == 1.0
     assert set(SHARES) >= {1.0, 0.5}
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Results, "run", interrupted)
+    assert main(["--device", "cpu", "--output", str(tmp_path), "--only", "parity"]) == 130
+    assert f"go on with: python -m benchmarks.gpu --resume --output {tmp_path}" in capsys.readouterr().out
+    assert (tmp_path / "report.md").exists()
