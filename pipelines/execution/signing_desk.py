@@ -75,16 +75,20 @@ class AskDesk:
     Attributes:
         name: of the actor; empty: there is none, for all assemblers are on the driver's machine.
         path: of the socket on the driver's machine; empty: there is none.
+        node: of Ray, the driver's: others may see the path in a folder that all share, and nobody listens there.
     """
 
     name: str
     path: str = ""
+    node: str = ""
 
     def __call__(self, data: bytes) -> bytes:
-        if not self.name or (self.path and os.path.exists(self.path)):
+        if not self.name:
             return ask_socket(self.path, data)
         import ray
 
+        if self.path and self.node == ray.get_runtime_context().get_node_id() and os.path.exists(self.path):
+            return ask_socket(self.path, data)
         desk: Any = ray.get_actor(self.name, namespace=NAMESPACE)
         signature, problem = ray.get(desk.sign.remote(data), timeout=SIGNATURE_TIMEOUT)
         if problem:
@@ -111,8 +115,11 @@ def signing_desk(signing: Signing | None, folder: Path, joined: bool) -> Iterato
         if path and not joined:
             yield dataclasses.replace(signing, sign=AskDesk("", path))
             return
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
         with _desk(signing.sign) as name:
-            yield dataclasses.replace(signing, sign=AskDesk(name, path))
+            yield dataclasses.replace(signing, sign=AskDesk(name, path, node))
 
 
 @contextmanager
