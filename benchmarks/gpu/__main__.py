@@ -89,17 +89,19 @@ def main(arguments: list[str] | None = None) -> int:
     }
     left: list[str] = []
     further = f"go on with: python -m benchmarks.gpu --resume --output {folder} --device {options.device}"
-    for part in (part for part in PARTS if part in options.only):
-        try:
-            left += results.run(parts[part], deadline, say, lambda: works(device))
-        except DeviceLostError:
-            again(options, deadline)
-        except KeyboardInterrupt:
+    try:
+        for part in (part for part in PARTS if part in options.only):
+            try:
+                left += results.run(parts[part], deadline, say, lambda: works(device))
+            except DeviceLostError:
+                again(options, deadline)
             report.write(folder, results, settings)
-            say(f"interrupted; {further}")
-            return 130
+    except KeyboardInterrupt:
         report.write(folder, results, settings)
-    shutil.rmtree(folder / "weights", ignore_errors=True)  # a gigabyte that only the processes needed
+        say(f"interrupted; {further}")
+        return 130
+    finally:
+        shutil.rmtree(folder / "weights", ignore_errors=True)  # a gigabyte that only the processes needed
     failed = [name for name, piece in results.pieces.items() if piece["state"] == FAILED]
     say(report.text(results, settings))
     say(f"{folder}: {len(results.pieces)} pieces measured, {len(failed)} of them failed, {len(left)} left")

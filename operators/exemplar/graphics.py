@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from operators.exemplar.masks import Box
+from operators.exemplar.masks import Box, lip_mask
 from operators.faces.geometry import EYES, OUTER_LIPS
 
 #: Luma of a bright letter at least, how far it stands above what surrounds it, and the share of its box that it fills at least.
@@ -169,11 +169,10 @@ def _shapes(
     shaped &= area >= filled * broad * tall
     if not shaped.any():
         return none
-    lips = np.zeros(seen.shape, np.uint8)
-    cv2.fillPoly(lips, [np.round(landmarks[OUTER_LIPS]).astype(np.int32)], 1)
+    lips = lip_mask([landmarks], (0, 0, seen.shape[1], seen.shape[0]))
     numbers = np.flatnonzero(shaped) + 1
     middles = centres[numbers].astype(int)
-    numbers = numbers[lips[middles[:, 1] + top, middles[:, 0] + left] == 0]
+    numbers = numbers[~lips[middles[:, 1] + top, middles[:, 0] + left]]
     corners = stats[numbers][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] + [left, top]
     sizes = stats[numbers][:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
     boxes = np.concatenate([corners, corners + sizes], 1).astype(np.float64)
@@ -192,9 +191,8 @@ def _coloured_lines(channels: Sequence[np.ndarray], landmarks: np.ndarray, unit:
     kernel = _kernel(unit)
     found: list[Line] = []
     sides = (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
-    for number, side in ((0, cv2.MORPH_TOPHAT), *itertools.product((1, 2), sides)):
-        if number and _correlation(channels[number], channels[0]) > ONE_LIGHT:
-            continue
+    coloured = [number for number in (1, 2) if _correlation(channels[number], channels[0]) <= ONE_LIGHT]
+    for number, side in ((0, cv2.MORPH_TOPHAT), *itertools.product(coloured, sides)):
         look = COLOURFUL if number else FAINT
         apart = cv2.morphologyEx(channels[number], side, kernel)
         seen = (apart > look.apart).view(np.uint8)

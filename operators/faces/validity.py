@@ -173,9 +173,11 @@ def fault_of(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float, yaw: 
     return 0 if pose.error < MAX_POSE_ERROR else UNCLEAR
 
 
-def plausible(landmarks: np.ndarray, size: tuple[int, int], max_yaw: float) -> bool:
+def plausible(
+    landmarks: np.ndarray, size: tuple[int, int], max_yaw: float, yaw: float = float("nan")
+) -> bool:
     """True if float[68, 2] can be a usable face (`fault_of`)."""
-    return fault_of(landmarks, size, max_yaw) == 0
+    return fault_of(landmarks, size, max_yaw, yaw) == 0
 
 
 def faults(
@@ -211,7 +213,7 @@ def usable(seen: Observations, evidence: np.ndarray, size: tuple[int, int], max_
     """
     good = np.zeros(len(evidence), bool)
     for t in np.flatnonzero(seen.present & ~seen.doubtful):
-        good[t] = fault_of(seen.landmarks[t], size, max_yaw, seen.yaw[t]) == 0
+        good[t] = plausible(seen.landmarks[t], size, max_yaw, seen.yaw[t])
     blocked = occluded(np.where(seen.present, evidence, 0.0))
     good &= ~blocked
     bridgeable = (seen.present & ~blocked) | (seen.ghost & (evidence < 2))

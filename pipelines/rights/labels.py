@@ -148,22 +148,21 @@ def labelled(
         shared = title.options.get(last.name, {})
         dubs = [noticed(dub, {**shared, **dub.options.get(last.name, {})}) for dub in title.dubs]
         found.append(dataclasses.replace(title, dubs=tuple(dubs)))
-    _check_effect(found, last.name, given)
+    if given:
+        _check_effect(found, given)
     return found
 
 
-def _check_effect(titles: Sequence[Title], stage: str, given: Collection[str]) -> None:
+def _check_effect(titles: Sequence[Title], given: Collection[str]) -> None:
     """Refuse settings of notices that no dub without an error has."""
-    dubs = [
-        (merged(title.options, dub.options), dub) for title in titles for dub in title.dubs if not dub.error
-    ]
-    if not dubs or not given:
+    dubs = [dub for title in titles for dub in title.dubs if not dub.error]
+    if not dubs:
         return
-    if not any(options.get(stage, {}).get("label") for options, _ in dubs):
+    if not any(label_text(dub.options) for dub in dubs):
         raise UsageError(
             f"label: {', '.join(sorted(given))} given, but nothing has a label; give its text too (--label TEXT)"
         )
-    if "producer" in given and all(dub.aigc is None for _, dub in dubs):
+    if "producer" in given and all(dub.aigc is None for dub in dubs):
         raise UsageError(
             "label: a producer is named in the tag of the label cn alone, which nothing has (--label cn)"
         )
