@@ -35,8 +35,19 @@ from operators.numeric.masks import smoothstep
 #: heights around the landmarks.
 COLUMNS, HEIGHTS = 48, 25
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-#: Colour of the tongue beside the lips', how much paler it is, and its height in face units (sigma of its upper edge).
-TONGUE, PALE, TONGUE_HEIGHT = 0.54, 0.25, 0.13
+#: Red, green and blue of the inside of a mouth beside those of the skin.
+FLESH = np.array([1.3, 0.8, 0.84], np.float32)
+#: Luma of the tongue and of the wet inside of the lower lip beside the chin's (lips may be painted), and the share of it that lies in
+#: the shadow of the teeth.
+TONGUE, INNER_LIP, SHADOW = 0.46, 0.58, 0.38
+#: (red - green) / luma of skin whose mouth is as red as that; in pictures without colours, mouths are grey.
+SKIN_RED = 0.12
+#: Face units over which tongue, inside of the lip and shadow fall off.
+TONGUE_HEIGHT, INNER_LIP_HEIGHT, SHADOW_HEIGHT = 0.13, 0.035, 0.07
+#: A lower lip that touches the teeth leaves them late: face units, it follows openings of a third of this by a tenth, of twice this fully.
+CLINGS = 0.06
+#: Landmarks' gap, face units, from which on teeth are seen, and from which on surely.
+SHUT, SHOWS_TEETH = 0.03, 0.06
 #: Softness of the edges of lips and teeth beside the gap, face units.
 SOFT_EDGE = 0.008
 UPPER_LIP = np.array([48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64])
@@ -84,7 +95,7 @@ def find_lip_line(
     _, down = face_axes(landmarks)
     lower, upper = along_lip(landmarks, LOWER_INNER), along_lip(landmarks, UPPER_INNER)
     gap = np.clip((lower - upper) @ down, 0, None)
-    shut = float(np.median(gap)) < 0.03 * unit
+    shut = float(np.median(gap)) < SHUT * unit
     line = (lower + upper) / 2 if shut else lower
     heights = np.linspace(-0.06, 0.06, HEIGHTS)
     strip = line[None] + heights[:, None, None] * unit * down - np.array(origin)
@@ -180,6 +191,7 @@ def split_face(
     moves = landmarks - shape
     # Along the split the lower lip moves as its landmarks say, whatever the upper lip a pixel above does.
     lip_moves = along_lip(moves, LOWER_INNER)
+    lip_moves += _clinging(landmarks, moves, lip_moves)[:, None] * down
     lip_edge = line.points - lip_moves
     some = np.s_[3:-3:3]
     points, shifts = base_points(landmarks, shape, unit, OUTER_LIPS)
@@ -196,21 +208,36 @@ def split_face(
     upper = solve_field(points - origin, shifts, nodes, crop, 0.9 * unit)
     # Half a pixel and more to both sides: no shred of tooth goes with the lip, no shred of lip stays with the
     # teeth.
-    margin = (0.5 + 0.004 * unit) * down
+    teeth_margin, lip_margin = (0.5 + 0.004 * unit) * down, (0.5 + 0.012 * unit) * down
     heights = nodes.reshape(-1, 2) @ down
     hidden = (heights < ((lip_edge - origin) @ down).max()).reshape(nodes.shape[:2])
     hidden &= (heights > ((teeth_edge - origin) @ down).min()).reshape(nodes.shape[:2])
     return Split(
         unfold(Field(upper.grid * window, crop), hidden=hidden),
         unfold(Field(rest.grid * window, crop), hidden=hidden),
-        below_line(lip_edge + margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
-        below_line(teeth_edge - margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
+        below_line(lip_edge + lip_margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
+        below_line(teeth_edge - teeth_margin, box, right, down, max(0.6, SOFT_EDGE * unit)),
     )
 
 
-def cavity(
-    rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, lip: np.ndarray, box: Box
-) -> np.ndarray:
+def _clinging(landmarks: np.ndarray, moves: np.ndarray, lip_moves: np.ndarray) -> np.ndarray:
+    """Pixels float64[COLUMNS] by which the lower lip's edge stays behind its landmarks because it lies against the teeth.
+
+    Args:
+        landmarks: float32[68, 2], as they are in the picture.
+        moves: float32[68, 2], from where they shall be to where they are.
+        lip_moves: float64[COLUMNS, 2], the same along the lower lip's edge.
+    """
+    unit = face_unit(landmarks)
+    _, down = face_axes(landmarks)
+    own = float(np.median((landmarks[LOWER_INNER] - landmarks[UPPER_INNER]) @ down)) / unit
+    teeth = float(smoothstep((own - SHUT) / (SHOWS_TEETH - SHUT)))
+    opened = np.maximum((moves[UPPER_INNER].mean(0) - lip_moves) @ down, 0)
+    behind: np.ndarray = teeth * opened * np.exp(-((opened / (CLINGS * unit)) ** 2))
+    return behind
+
+
+def cavity(rgb: np.ndarray, landmarks: np.ndarray, shape: np.ndarray, split: Split, box: Box) -> np.ndarray:
     """The inside of an open mouth, float32[h, w, 3]: a tongue in the shade lies along the lower lip, and above it, it is as dark as
     the darkest of the mouth itself.
 
@@ -218,7 +245,7 @@ def cavity(
         rgb: uint8[h, w, 3], the crop.
         landmarks: float32[68, 2], as they are in it.
         shape: float32[68, 2], wanted there.
-        lip: float32[h, w], `Split.lip`.
+        split: the layers.
         box: of the crop.
     """
     unit = face_unit(landmarks)
@@ -229,17 +256,35 @@ def cavity(
         return np.zeros(rgb.shape, np.float32)
     luma = pixels @ LUMA
     lips = np.median(pixels[luma <= np.percentile(luma, 60)], 0)
-    dark = min(float(np.percentile(luma, 2)), 0.22 * float(np.median(luma)))
-    tint = np.array([1.35, 0.82, 0.8], np.float32)
-    # Lips may be painted; a tongue is paler than they are.
-    tongue = TONGUE * ((1 - PALE) * lips + PALE * float(lips @ LUMA) * tint)
+    skin = _chin_colour(rgb, landmarks - np.array(box[:2]))
+    level = float(skin @ LUMA)
+    red = min(max(float(skin[0] - skin[1]) / (SKIN_RED * (level + 1)), 0.0), 1.0)
+    flesh = skin * (1 + (FLESH - 1) * red)
+    flesh /= max(float(flesh @ LUMA), 1.0)
+    dark = min(float(np.percentile(luma, 2)), 0.22 * float(np.median(luma))) * flesh
+    flesh *= level
+    tongue = TONGUE * flesh
+    inner_lip = 0.5 * (INNER_LIP * flesh + lips)
+    centre = between_corners(shape, box, rgb.shape[1::-1])
     # A mouth that opens a little shows next to nothing but tongue: how near the lower lip is counts, not how deep the gap.
+    colour = dark + (_beside(split.lip, TONGUE_HEIGHT * unit) * centre)[..., None] * (tongue - dark)
+    colour *= 1 - SHADOW * _beside(1 - split.teeth, SHADOW_HEIGHT * unit)[..., None]
+    return colour + (_beside(split.lip, INNER_LIP_HEIGHT * unit) * centre)[..., None] * (inner_lip - colour)
+
+
+def _beside(mask: np.ndarray, reach: float) -> np.ndarray:
+    """float32[h, w]: 1 in a mask and at its edge, 0 about ``reach`` pixels away from it."""
     # Two box filters are a wide blur whose cost does not grow with its width.
-    size = (max(1, round(2.45 * TONGUE_HEIGHT * unit)),) * 2
-    near = np.minimum(2 * cv2.blur(cv2.blur(lip, size), size), 1) * between_corners(
-        shape, box, rgb.shape[1::-1]
-    )
-    return dark * tint + near[..., None] * (tongue - dark * tint)
+    size = (max(1, round(2.45 * reach)),) * 2
+    return np.minimum(2 * cv2.blur(cv2.blur(mask, size), size), 1)
+
+
+def _chin_colour(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Median RGB float64[3] of the skin between lower lip and chin, of a crop and landmarks in its pixels."""
+    lip, chin = landmarks[56:59], landmarks[7:10]
+    places = np.concatenate([lip + share * (chin - lip) for share in (0.35, 0.5, 0.65)]).round().astype(int)
+    x, y = np.clip(places, 0, [rgb.shape[1] - 1, rgb.shape[0] - 1]).T
+    return np.asarray(np.median(rgb[y, x], 0))
 
 
 def between_corners(shape: np.ndarray, box: Box, crop: tuple[int, int]) -> np.ndarray:
@@ -287,7 +332,7 @@ def still_composite(
     # Where both layers move alike there is no gap to see through, whatever the soft edges of the masks say.
     apart = smoothstep(np.hypot(rest[0] - upper[0], rest[1] - upper[1]) - 0.25)
     hole = (split.teeth * apart * between_corners(shape, box, crop))[..., None]
-    inside = kept + (cavity(rgb, landmarks, shape, split.lip, box) - kept) * hole
+    inside = kept + (cavity(rgb, landmarks, shape, split, box) - kept) * hole
     outline = np.concatenate([shape[OUTER_UPPER], shape[[64, *LOWER_INNER[::-1], 60]] + 0.25 * unit * down])
     mouth = fill(outline - np.array(box[:2]), crop, 0.012 * unit) * (1 - split.lip)
     result = moved + (inside - moved) * mouth[..., None]

@@ -42,11 +42,39 @@ def test_upper_teeth_stay_and_a_dark_gap_opens_below_them():
     gap = np.s_[edge + 3 : int(shape[66, 1]) - 3, middle - 6 : middle + 7]
     luma = frame[gap] @ LUMA
     assert gap[0].stop - gap[0].start >= 4
-    assert luma.max() < 90
+    half = len(luma) // 2
+    assert luma[:half].max() < 75
+    # The tongue and the inside of the lip are lighter than the shadow below the teeth, and darker than the lip.
+    own_lip = np.s_[int(landmarks[66, 1]) + 3 : int(landmarks[57, 1]), middle - 6 : middle + 7]
+    assert luma[:half].mean() + 5 < luma[half:].mean() < 0.7 * (picture[own_lip] @ LUMA).mean()
     # No second row: nothing as bright as teeth below the gap's edge until the lip.
     lip = np.s_[int(shape[66, 1]) + 3 : int(shape[57, 1]), middle - 6 : middle + 7]
-    moved = np.s_[int(landmarks[66, 1]) + 3 : int(landmarks[57, 1]), middle - 6 : middle + 7]
-    assert abs(float((frame[lip] @ LUMA).mean() - (picture[moved] @ LUMA).mean())) < 12
+    assert abs(float((frame[lip] @ LUMA).mean() - (picture[own_lip] @ LUMA).mean())) < 12
+
+
+def _at_teeth(frame, line, drop, unit):
+    """Mean luma of the strip in which a lower lip that is lowered by ``drop`` uncovers the dark below the teeth."""
+    rows = np.arange(len(line.points))[16:32]
+    x, y = np.round(line.points[rows]).astype(int).T
+    height = max(2, int(drop * unit))
+    return float((np.stack([frame[y + step, x] for step in range(1, height)]) @ LUMA).mean())
+
+
+def test_a_lip_against_the_teeth_stays_there_while_the_mouth_hardly_opens():
+    picture, landmarks, _ = astronaut()
+    unit = face_unit(landmarks)
+    own = _at_teeth(*_render(picture, landmarks, landmarks)[::2], 0.06, unit)
+    frame, _, line = _render(picture, landmarks, open_mouth(landmarks, 0.025))
+    assert _at_teeth(frame, line, 0.06, unit) > 0.93 * own
+    frame, _, line = _render(picture, landmarks, open_mouth(landmarks, 0.14))
+    assert _at_teeth(frame, line, 0.06, unit) < 0.6 * own
+
+
+def test_a_grey_picture_gets_a_grey_mouth():
+    picture, landmarks, _ = astronaut()
+    grey = np.repeat(np.round(picture @ LUMA).astype(np.uint8)[..., None], 3, -1)
+    frame, _, _ = _render(grey, landmarks, open_mouth(landmarks, 0.16))
+    assert np.ptp(frame.astype(int), axis=-1).max() <= 1
 
 
 def test_lip_keeps_its_thickness_and_the_chin_follows():
