@@ -92,6 +92,19 @@ class Stage(ABC):
         del options
         return ()
 
+    def decided(self, options: Any, device: str) -> Any:
+        """Return these options with what depends on the machine that is asked decided: an option that is "auto" for what is
+        installed. For stages that run once for a segment.
+
+        The driver asks once for a run, before anything runs, so that all workers compute the same and what was decided is part of
+        every content key. ``device`` is that of the stage's pool.
+
+        Raises:
+            ImportError: what an option asks for is not installed; the message has the command that installs it.
+        """
+        del device
+        return options
+
     def shares_batches(self, device: str) -> bool:
         """Return whether a worker may give `process` several rows at the same time on this device, each in a thread of
         its own and on a shallow copy of the stage, so that their networks share micro-batches

@@ -40,6 +40,7 @@ from pipelines.monitoring.grouping import will_fail
 from pipelines.monitoring.progress import Progress
 from pipelines.planning.selection import forget, select, select_rejected
 from pipelines.preflight import checks as preflight
+from pipelines.preflight.decisions import decided
 from pipelines.provenance.signing import checked_signing
 from pipelines.provenance.watermarks import watermark_key, watermarked
 from pipelines.rights.labels import labelled
@@ -194,6 +195,7 @@ def run(
     manifested = labelled(manifested, built, chosen.label, (label or {}).keys())
     key = watermark_key(chosen.watermark)
     manifested = watermarked(manifested, built, chosen.watermark, key)
+    built, manifested = decided(built, manifested, chosen)
     only, redo, left_out = select_rejected(manifested, only, redo, rejected)
     titles = select(manifested, only, redo)
     if chosen.rights.require_consent:

@@ -11,6 +11,7 @@ from operators.faces.dlib_backend import MODELS
 
 if TYPE_CHECKING:
     from operators.faces.mesh_backend import MeshLook
+    from retalk_models.tflite.runtime import RuntimeName
 
 BackendName = Literal["auto", "dlib", "face-alignment", "mesh"]
 
@@ -57,12 +58,18 @@ class PictureBackend(FaceBackend, Protocol):
         """
 
 
-def make_backend(name: BackendName, device: str) -> FaceBackend:
+def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") -> FaceBackend:
     """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a
     GPU is there, else dlib.
 
+    Args:
+        name: of the backend.
+        device: torch device.
+        runtime: what runs the networks of "mesh", see `retalk_models.tflite.runtime.chosen_runtime`.
+
     Raises:
         FileNotFoundError, WeightsError: the model files of the backend asked for are missing; names them.
+        MissingRuntimeError: the mesh's runtime is not installed; has the command that installs it.
         ValueError: unknown name.
     """
     from operators.faces.fan_backend import FaceAlignmentBackend, is_installed, missing_weights
@@ -70,7 +77,7 @@ def make_backend(name: BackendName, device: str) -> FaceBackend:
     if name not in get_args(BackendName):
         raise ValueError(f"face backend {name!r} is unknown: use one of {', '.join(get_args(BackendName))}")
     if name == "mesh":
-        return _shared_mesh(device)
+        return _shared_mesh(device, mesh_runtime(runtime, device))
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
     if name == "face-alignment" or (
         name == "auto" and device.startswith("cuda") and is_installed() and not missing_weights()
@@ -98,12 +105,26 @@ def backend_files(name: BackendName) -> tuple[str, ...]:
     return FILES if name == "mesh" else ()
 
 
+def mesh_runtime(name: RuntimeName, device: str) -> RuntimeName:
+    """The runtime that runs the mesh's networks here, see `retalk_models.tflite.runtime.chosen_runtime`.
+
+    Raises:
+        MissingRuntimeError: it is asked for by name and not installed; has the command that installs it, and the option.
+    """
+    from retalk_models.tflite.runtime import MissingRuntimeError, chosen_runtime
+
+    try:
+        return chosen_runtime(name, device)
+    except MissingRuntimeError as problem:
+        raise MissingRuntimeError(f"{problem}; or set detect.mesh_runtime=torch") from problem
+
+
 @functools.cache
-def _shared_mesh(device: str) -> FaceBackend:
-    """One for the process and device; it keeps no state."""
+def _shared_mesh(device: str, runtime: RuntimeName) -> FaceBackend:
+    """One for the process, device and runtime; it keeps no state."""
     from operators.faces.mesh_backend import MeshBackend
 
-    return MeshBackend(device)
+    return MeshBackend(device, runtime)
 
 
 @functools.cache

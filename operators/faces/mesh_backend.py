@@ -19,6 +19,7 @@ from retalk_models.registry.registry import default_registry
 
 if TYPE_CHECKING:
     from retalk_models.tflite.detector import FaceDetector
+    from retalk_models.tflite.runtime import RuntimeName
 
 #: Names in the weights' catalogue: mesh, detector.
 MESH_FILE, DETECTOR_FILE = "face_landmarker.task", "face_detection_full_range.tflite"
@@ -133,23 +134,25 @@ class MeshBackend:
 
     Args:
         device: torch device.
+        runtime: what runs the networks, see `retalk_models.tflite.runtime.chosen_runtime`.
 
     Raises:
         WeightsError: model files are missing; the message has the command that brings them.
+        MissingRuntimeError: LiteRT is asked for and not there; likewise.
     """
 
     name = "mesh"
     colour = True
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, runtime: RuntimeName = "auto") -> None:
         from retalk_models.inference.allocator import keep_freed_memory
         from retalk_models.tflite.detector import FaceDetector
         from retalk_models.tflite.face import STABLE, FaceLandmarker
 
         keep_freed_memory()
         paths = default_registry().require(FILES)
-        self.networks = FaceLandmarker(paths[MESH_FILE], device)
-        self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device)
+        self.networks = FaceLandmarker(paths[MESH_FILE], device, runtime)
+        self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device, self.networks.runtime)
         self._stable, self._template = STABLE, self.networks.template
         # Axes of `geometry.head_model`: y down, z away from the camera.
         canonical = self.networks.canonical

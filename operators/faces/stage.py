@@ -21,6 +21,7 @@ from operators.faces.backend import (
     backend_files,
     backend_models,
     make_backend,
+    mesh_runtime,
 )
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
 from operators.faces.colours import CELLS, EVERY, UNSEEN, mouth_colours
@@ -33,7 +34,8 @@ from operators.media.kept_cuts import KEPT
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.stage import Stage
-from operators.threads import ahead
+from operators.threads import ahead, single_thread
+from retalk_models.tflite.runtime import RuntimeName
 
 CROP = 256
 
@@ -50,6 +52,8 @@ class DetectOptions:
         references: frames of the shot that show what the free face looks like.
         recognise: whether a face far from where the person was is that person, and people of several shots are the same: "auto" by
             dlib's descriptor, which is loaded for that; "never": they are not.
+        mesh_runtime: what runs the networks of the backend "mesh": "torch"; "litert", on the CPU in less than half the time (extra
+            `litert`); "auto": litert on a CPU where it is installed, else torch, decided once for a run.
     """
 
     backend: BackendName = "auto"
@@ -57,6 +61,7 @@ class DetectOptions:
     max_yaw: float = 50.0
     references: int = 10
     recognise: Literal["auto", "never"] = "auto"
+    mesh_runtime: RuntimeName = "auto"
 
 
 def crop_box(anchor: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -116,6 +121,7 @@ class DetectFaces(Stage):
         super().__init__(options)
         if self.options.crops:
             self.writes = self.writes.append(tensor("crops", "uint8", "T", CROP, CROP, 3))
+        self._backends: dict[tuple[str, str], FaceBackend] = {}
         self._models: OrderedDict[tuple[Any, ...], ShotModel] = OrderedDict()
 
     def halo(self, options: Any) -> tuple[int, int]:
@@ -134,9 +140,28 @@ class DetectFaces(Stage):
         """See `Stage.model_files`."""
         return backend_files(options.backend)
 
+    def decided(self, options: DetectOptions, device: str) -> DetectOptions:
+        """See `Stage.decided`. Without the mesh nothing depends on its runtime: installing one changes no key."""
+        if options.backend != "mesh":
+            return dataclasses.replace(options, mesh_runtime="auto")
+        return dataclasses.replace(options, mesh_runtime=mesh_runtime(options.mesh_runtime, device))
+
     def setup(self, device: str) -> None:
-        """Load the backend."""
-        self._backend: FaceBackend = make_backend(self.options.backend, device)
+        """Load the backend.
+
+        Raises:
+            MissingRuntimeError: the mesh's runtime is not installed here; names the package and the option.
+        """
+        self._device = device
+        self._backend_for(self.options)
+
+    def _backend_for(self, options: DetectOptions) -> FaceBackend:
+        """The backend of a row, which may have options of its own; each is made once."""
+        asked = options.backend, options.mesh_runtime
+        if asked not in self._backends:
+            self._backends[asked] = make_backend(options.backend, self._device, options.mesh_runtime)
+            single_thread()
+        return self._backends[asked]
 
     def process(self, segment: Segment) -> dict[str, Any]:
         """See the class."""
@@ -152,13 +177,14 @@ class DetectFaces(Stage):
                 *(np.full((count, 68, 2), np.nan), np.full(count, validity.ABSENT), np.ones(count)),
                 *(nobody, colours, crops),
             )
-        model, seeder = self._model(segment, anchor, options)
+        backend = self._backend_for(options)
+        model, seeder = self._model(segment, anchor, options, backend)
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
         KEPT.begin(segment.video)
         for frame in self.counted(ahead(read_frames(segment.video, start, stop))):
-            sighting = tracker.step(frame.index, self._picture(frame))
+            sighting = tracker.step(frame.index, _picture(backend, frame))
             sightings.append(sighting)
             if sighting is not None:
                 KEPT.offer(frame, sighting.landmarks)
@@ -171,7 +197,7 @@ class DetectFaces(Stage):
                     frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA
                 )
         seen = observations(sightings)
-        signs = validity.MESH if isinstance(self._backend, PictureBackend) else validity.BOXES
+        signs = validity.MESH if isinstance(backend, PictureBackend) else validity.BOXES
         evidence = validity.occlusion(seen, model.references(), signs)
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
@@ -179,22 +205,22 @@ class DetectFaces(Stage):
         frontal = validity.frontality(seen.yaw, options.max_yaw)
         return self._columns(landmarks, evidence, frontal, fault, colours, crops)
 
-    def _picture(self, frame: Frame) -> np.ndarray:
-        return frame.rgb() if self._backend.colour else np.ascontiguousarray(frame.luma())
-
     def _model(
-        self, segment: Segment, anchor: np.ndarray, options: DetectOptions
+        self, segment: Segment, anchor: np.ndarray, options: DetectOptions, backend: FaceBackend
     ) -> tuple[ShotModel, Seeder]:
         """The shot's model; the last few are kept, since a worker often gets several segments of a shot."""
         count, recognise = options.references, options.recognise
-        key = (segment.video, segment.shot, anchor.tobytes(), count, recognise)
+        key = (
+            *(segment.video, segment.shot, anchor.tobytes(), count, recognise),
+            *(options.backend, options.mesh_runtime),
+        )
         if key not in self._models:
-            seeder = Seeder(self._backend, anchor, lambda picture, landmarks: False)
+            seeder = Seeder(backend, anchor, lambda picture, landmarks: False)
 
             def fetch(indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
                 for index in indices:
                     for frame in read_frames(segment.video, index, index + 1):
-                        yield index, self._picture(frame)
+                        yield index, _picture(backend, frame)
 
             self._models[key] = ShotModel(seeder, segment.shot, count, fetch, recognise == "auto")
             while len(self._models) > 4:
@@ -225,6 +251,10 @@ class DetectFaces(Stage):
             "colours": colours,
         }
         return {**columns, "crops": crops} if self.options.crops else columns
+
+
+def _picture(backend: FaceBackend, frame: Frame) -> np.ndarray:
+    return frame.rgb() if backend.colour else np.ascontiguousarray(frame.luma())
 
 
 def observations(sightings: list[Sighting | None]) -> validity.Observations:

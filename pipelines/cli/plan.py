@@ -41,6 +41,7 @@ from pipelines.monitoring.terminal import table, tell
 from pipelines.planning.planner import Planner
 from pipelines.planning.plans import DubPlan, TitlePlan, decode
 from pipelines.preflight.checks import with_missing_files
+from pipelines.preflight.decisions import decided
 from pipelines.provenance.credentials import check_options
 from pipelines.provenance.home import has_identity
 from pipelines.provenance.signing import checked_signing
@@ -189,6 +190,7 @@ def plan(
         with _names_without(scratch):
             listed = labelled(titles_of(manifest, built, run, defaults), built, notice)
             listed = watermarked(listed, built, marks, watermark_key(marks))
+            built, listed = decided(built, listed, chosen[0])
             if any(one.rights.require_consent for one in chosen):
                 check_consent(listed)
             check_titles(built, listed, chosen[0].rights)

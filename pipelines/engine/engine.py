@@ -22,6 +22,7 @@ from pipelines.engine.config import EngineConfig
 from pipelines.engine.options import parse_options
 from pipelines.errors import ConfigError
 from retalk_models.installation import explain_import_error
+from retalk_models.tflite.runtime import RuntimeName
 
 #: Segments of the profile's length that short ones may have the frames of together where they share micro-batches
 #: (docs/benchmarks.md#rows-that-share-micro-batches).
@@ -163,6 +164,18 @@ class Engine:
         with it, dlib for all others, which are no quicker at that or see no more.
         """
         return "mesh" if "mesh" in self._chosen("backend", overrides) else "dlib"
+
+    def mesh_runtime(self, overrides: dict[str, dict[str, Any]]) -> RuntimeName:
+        """Runtime of the networks with which the planner finds a title's faces, given the title's overrides: that of the stage that
+        follows them with the mesh.
+        """
+        for backend, runtime in zip(
+            self._chosen("backend", overrides), self._chosen("mesh_runtime", overrides), strict=True
+        ):
+            if backend == "mesh":
+                found: RuntimeName = runtime or "auto"
+                return found
+        return "auto"
 
     def recognises(self, overrides: dict[str, dict[str, Any]]) -> bool:
         """True if the planner may recognise people, given a title's overrides: no stage is told never to."""

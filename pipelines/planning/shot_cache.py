@@ -43,9 +43,14 @@ def shots_and_anchors(
         return _read(known, title)
     config = context.engine.config
     faces = title.faces if config.find_faces else ()
-    backend, recognise = context.engine.face_finder(title.options), context.engine.recognises(title.options)
+    engine = context.engine
     looked = yield from heartbeats.following(
-        look_through(title.video, info, config.detect_shots, faces, backend, recognise)
+        look_through(
+            *(title.video, info, config.detect_shots, faces),
+            backend=engine.face_finder(title.options),
+            recognise=engine.recognises(title.options),
+            runtime=engine.mesh_runtime(title.options),
+        )
     )
     content = {
         "key": key,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from operators.faces.anchors import AnchorSearch
     from operators.faces.backend import BackendName
     from operators.faces.people import Person
+    from retalk_models.tflite.runtime import RuntimeName
 
 #: Long side of the pictures that the detector compares.
 LONG_SIDE = 320
@@ -63,9 +64,10 @@ def looked_through(
     cuts: bool = True,
     faces: Sequence[str] = (),
     backend: BackendName = "dlib",
+    runtime: RuntimeName = "auto",
 ) -> Looked:
     """Run `look_through` to its end; arguments, result and errors as there."""
-    looking = look_through(url, info, cuts, faces, backend)
+    looking = look_through(url, info, cuts, faces, backend, runtime=runtime)
     while True:
         try:
             next(looking)
@@ -81,6 +83,7 @@ def look_through(
     faces: Sequence[str] = (),
     backend: BackendName = "dlib",
     recognise: bool = True,
+    runtime: RuntimeName = "auto",
 ) -> Generator[int, None, Looked]:
     """Find the shots of a title and the faces in each, decoding it once; yields the numbers of the frames as
     they pass.
@@ -92,6 +95,7 @@ def look_through(
         faces: whose, see `operators.faces.anchors.find_anchors`; none: nobody is looked for.
         backend: finds the faces.
         recognise: see `operators.faces.anchors.AnchorSearch`.
+        runtime: of the backend "mesh", see `operators.faces.backend.make_backend`.
 
     Returns:
         What was found.
@@ -102,7 +106,7 @@ def look_through(
         DecodeError: a frame cannot be decoded.
     """
     finder = ShotFinder() if cuts and info.n_frames > 1 else None
-    search = _search(url, faces, backend, recognise)
+    search = _search(url, faces, backend, recognise, runtime)
     samples, edges = ShotFrameSampler(info, colour=search is not None and search.colour), [0]
 
     def ended(at: list[int]) -> None:
@@ -127,16 +131,18 @@ def look_through(
     return Looked(shots, anchors, people, search.notes, search.people, search.samples)
 
 
-def _search(url: str, faces: Sequence[str], backend: BackendName, recognise: bool) -> AnchorSearch | None:
+def _search(
+    url: str, faces: Sequence[str], backend: BackendName, recognise: bool, runtime: RuntimeName
+) -> AnchorSearch | None:
     """Engines that look for no faces need none of their libraries."""
     if not faces:
         return None
     from operators.faces.anchors import AnchorSearch
     from operators.faces.backend import make_backend
 
-    finder = make_backend(backend, "cpu")
+    finder = make_backend(backend, "cpu", runtime)
     if finder.colour:
-        # It has brought in torch, whose results depend on the number of threads.
+        # It may have brought in torch, whose results depend on the number of threads.
         single_thread()
     return AnchorSearch(url, faces, finder, recognise)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from operators.faces.mesh_backend import MESH_FILE
 from operators.storage.redact import redact
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
@@ -36,9 +37,14 @@ from retalk_models import __version__
 from retalk_models.installation import DISTRIBUTION
 from retalk_models.registry.bundled import BundledModel
 from retalk_models.registry.catalog import ModelFile
+from retalk_models.tflite.runtime import DISTRIBUTION as LITERT
 
-#: Distributions of models that only some runs use.
-OPTIONAL = {"s3fd-619a316812.pth": "face-alignment", "2DFAN4-11f355bf06.pth.tar": "face-alignment"}
+#: Distributions that only runs with these models may use, where they are installed.
+OPTIONAL = {
+    "s3fd-619a316812.pth": "face-alignment",
+    "2DFAN4-11f355bf06.pth.tar": "face-alignment",
+    MESH_FILE: LITERT,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ from pipelines.manifest.titles import Dub, Title, is_picture, merged
 from retalk_models import __version__
 from retalk_models.registry.catalog import ModelFile, load_catalog
 from retalk_models.registry.registry import Registry, home_registry
+from retalk_models.tflite.runtime import DISTRIBUTION as LITERT
 
 #: What a content is made of, by name. Values can be written as JSON.
 Ingredients = dict[str, Any]
@@ -41,6 +42,7 @@ PLANNING = "pipelines.planning"
 CODE = ("operators", "retalk_models", PLANNING)
 #: Libraries that may compute other numbers in another version.
 LIBRARIES = (
+    LITERT,
     "av",
     "dlib-bin",
     "face-alignment",
@@ -124,6 +126,15 @@ def _installed(name: str) -> bool:
     return any(True for _ in importlib.metadata.distributions(name=name))
 
 
+def _used(known: Mapping[str, str], runtimes: Iterable[str]) -> dict[str, str]:
+    """Libraries without LiteRT where no stage runs by it: its version decides nothing there, nor whether it is installed."""
+    return {name: version for name, version in known.items() if name != LITERT or "litert" in runtimes}
+
+
+def _runtimes(options: Iterable[Any]) -> list[str]:
+    return [getattr(values, "mesh_runtime", "") for values in options]
+
+
 def model_digests(names: Iterable[str], home: str) -> dict[str, str]:
     """Digests of model files by their name, "" for one that is missing. A file is hashed once a machine, for the
     registry remembers; one in a remote home that nothing pins is told by its size and time.
@@ -193,7 +204,10 @@ def segment_ingredients(
         "devices": provenance.devices,
         "code": provenance.code,
         # Pillow draws notices, and nothing else that a dub shows.
-        "libraries": {**provenance.libraries, **({"pillow": _pillow()} if drawn else {})},
+        "libraries": {
+            **_used(provenance.libraries, _runtimes(options.values())),
+            **({"pillow": _pillow()} if drawn else {}),
+        },
         "face": [face_identity(one.face) for one in dub.speakers] or face_identity(title.face),
         "speakers": [fingerprint(one.speech) for one in dub.speakers],
         "mixed": dub.mixed,
@@ -252,7 +266,7 @@ def analysis_ingredients(
             for spec, options in stages
         ],
         "code": {unit: provenance.code[unit] for unit in sorted(units)},
-        "libraries": provenance.libraries,
+        "libraries": _used(provenance.libraries, _runtimes(options for _, options in stages)),
     }
 
 
@@ -260,13 +274,15 @@ def shot_ingredients(
     engine: Engine, title: Title, video: tuple[str, int, str], provenance: Provenance
 ) -> Ingredients:
     """All that decides the shots and anchors of a title. Raises `MediaError` as `segment_ingredients`."""
+    runtime = engine.mesh_runtime(title.options)
     return {
         "version": provenance.version,
         "code": {unit: provenance.code[unit] for unit in CODE},
-        "libraries": provenance.libraries,
+        "libraries": _used(provenance.libraries, [runtime]),
         "detect_shots": engine.config.detect_shots,
         "find_faces": engine.config.find_faces,
         "face_finder": engine.face_finder(title.options),
+        "mesh_runtime": runtime,
         "recognise": engine.recognises(title.options),
         "video": video,
         "faces": [face_identity(face) for face in title.faces],

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import logging
 
-import torch
+import numpy as np
 
 #: Parameters of glibc's mallopt.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
@@ -44,4 +44,4 @@ def keep_freed_memory() -> None:
     empty pages, 1500 of them in a pass over two pictures: a quarter of its time. glibc raises its limits when it frees a
     large block (mallopt(3), M_MMAP_THRESHOLD), so one is made and freed. Other C libraries are not affected.
     """
-    torch.empty(LEARNT, dtype=torch.uint8)
+    np.empty(LEARNT, np.uint8)

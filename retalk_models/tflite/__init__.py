@@ -1,4 +1,4 @@
 """TensorFlow Lite networks as torch modules: the file's reader, the operators, and Google's face networks on top of them.
 
-Imports torch and nothing of this distribution.
+They are run by torch, or by LiteRT where it is installed (`runtime`). Imports nothing of this distribution but its installation.
 """

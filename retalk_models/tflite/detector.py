@@ -1,4 +1,4 @@
-"""Google's face detectors of the BlazeFace family over `network`: short range (128 pixels) and full range (192 pixels)."""
+"""Google's face detectors of the BlazeFace family over `runtime`: short range (128 pixels) and full range (192 pixels)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-import torch
 
-from retalk_models.tflite.network import TFLiteNetwork
+from retalk_models.tflite.runtime import RuntimeName, make_runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +44,14 @@ class FaceDetector:
     Args:
         data: its TensorFlow Lite file.
         device: torch device.
+        runtime: what runs it, see `runtime.chosen_runtime`.
 
     Attributes:
         side: of the square pictures that it takes.
 
     Raises:
         ValueError: it is another network.
+        MissingRuntimeError: LiteRT is asked for and not there.
     """
 
     #: Strides by the side of the input.
@@ -60,9 +61,8 @@ class FaceDetector:
     #: Boxes that are looked at, at most.
     MOST = 200
 
-    def __init__(self, data: bytes, device: str = "cpu") -> None:
-        self._network = TFLiteNetwork(data).eval().to(device)
-        self._device = device
+    def __init__(self, data: bytes, device: str = "cpu", runtime: RuntimeName = "torch") -> None:
+        self._network = make_runner(data, runtime, device)
         self.side = self._network.input_shape[1]
         if self.side not in self.STRIDES:
             raise ValueError(
@@ -75,10 +75,8 @@ class FaceDetector:
 
         Full range finds faces from a twentieth of the picture on, short range from a tenth.
         """
-        scaled = torch.from_numpy(np.ascontiguousarray(picture)[None]).to(self._device).float() / 127.5 - 1
-        with torch.inference_mode():
-            raw, logits = self._network(scaled)
-        values, scores = raw[0].cpu().numpy().reshape(-1, 8, 2), logits[0, :, 0].cpu().numpy()
+        raw, logits = self._network(picture[None], divisor=127.5, offset=-1)
+        values, scores = raw[0].reshape(-1, 8, 2), logits[0, :, 0]
         kept = np.flatnonzero(scores >= threshold)
         kept = kept[np.argsort(-scores[kept], kind="stable")][: self.MOST]
         values, scores, anchors = values[kept], scores[kept], self._anchors[kept] * np.float32(self.side)

@@ -1,4 +1,4 @@
-"""Google's face networks over `network`: the second generation of the face mesh, its blendshapes, its detector, and the canonical
+"""Google's face networks over `runtime`: the second generation of the face mesh, its blendshapes, its detector, and the canonical
 face (`face_landmarker.task`, `face_detection_full_range.tflite`; docs/mesh.md).
 
 Pictures are RGB, uint8. The networks know nothing of video; `operators.faces.mesh_backend` follows faces with them.
@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from retalk_models.tflite.detector import FaceDetector
-from retalk_models.tflite.network import TFLiteNetwork
+from retalk_models.tflite.runtime import Runner, RuntimeName, chosen_runtime, make_runner
 
 #: Side of the mesh's crop and number of its points; the last ten are the irises, each with its centre first.
 SIDE = 256
@@ -65,16 +64,24 @@ class FaceLandmarker:
     Args:
         path: of the file.
         device: torch device.
+        runtime: what runs them, see `runtime.chosen_runtime`.
+
+    Attributes:
+        runtime: what runs them.
 
     Raises:
         ValueError: it is not that file.
+        MissingRuntimeError: LiteRT is asked for and not there.
     """
 
     side = SIDE
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
-        self._path, self._device = path, device
-        self._mesh = TFLiteNetwork(self._member("face_landmarks_detector.tflite")).eval().to(device)
+    def __init__(self, path: Path, device: str = "cpu", runtime: RuntimeName = "torch") -> None:
+        self._path, self._device, self.runtime = path, device, chosen_runtime(runtime, device)
+        self._mesh = self._runner("face_landmarks_detector.tflite")
+
+    def _runner(self, name: str) -> Runner:
+        return make_runner(self._member(name), self.runtime, self._device)
 
     def _member(self, name: str) -> bytes:
         try:
@@ -91,28 +98,24 @@ class FaceLandmarker:
             network counts from that pixel's edge); z on the scale of x, smaller is nearer. float64[n]: presence, a logit:
             19 to 27 for clear faces, below 5 for none and for heads turned by 50 degrees.
         """
-        batch = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device).float().div_(255)
-        with torch.inference_mode():
-            points, presence, _ = self._mesh(batch)
-        found = points.reshape(-1, POINTS, 3).double().cpu().numpy()
+        points, presence, _ = self._mesh(crops, divisor=255)
+        found = points.reshape(-1, POINTS, 3).astype(np.float64)
         found[..., :2] -= 0.5
-        return found, presence.reshape(-1).double().cpu().numpy()
+        return found, presence.reshape(-1).astype(np.float64)
 
     def blendshapes(self, points: np.ndarray) -> np.ndarray:
         """Weights float64[n, 52] (0..1, `MOUTH_SHAPES` names some) of meshes float[n, 478, 2 or more] in upright pixels."""
-        chosen = np.asarray(points)[:, BLENDSHAPE_POINTS, :2].astype(np.float32)
-        with torch.inference_mode():
-            (weights,) = self._blendshapes(torch.from_numpy(chosen).to(self._device))
-        return weights.double().cpu().numpy()
+        (weights,) = self._blendshapes(np.asarray(points)[:, BLENDSHAPE_POINTS, :2])
+        return weights.astype(np.float64)
 
     @functools.cached_property
-    def _blendshapes(self) -> TFLiteNetwork:
-        return TFLiteNetwork(self._member("face_blendshapes.tflite")).eval().to(self._device)
+    def _blendshapes(self) -> Runner:
+        return self._runner("face_blendshapes.tflite")
 
     @functools.cached_property
     def detector(self) -> FaceDetector:
         """Short-range detector: for pictures of which a face fills a tenth or more, in any position."""
-        return FaceDetector(self._member("face_detector.tflite"), self._device)
+        return FaceDetector(self._member("face_detector.tflite"), self._device, self.runtime)
 
     @functools.cached_property
     def canonical(self) -> CanonicalFace:

@@ -1,7 +1,10 @@
 """The face mesh as a backend: the 68 points, faces that are turned, absent or covered, and the stage with it."""
 
+import dataclasses
+import json
 import platform
 import resource
+import sys
 from pathlib import Path
 
 import cv2
@@ -18,7 +21,9 @@ from operators.faces.search import overlap
 from operators.faces.seed import look
 from operators.faces.stage import DetectFaces, DetectOptions
 from operators.numeric.affine import apply
+from operators.segment import Segment
 from retalk_models.registry.errors import WeightsError
+from retalk_models.tflite.runtime import litert_problem
 from tests.operators.faces.footage import astronaut, carphone, cover_mouth, encode, luma, segment
 from tests.operators.faces.head import rotation_matrix
 
@@ -29,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def mesh(face_mesh: Path) -> MeshBackend:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALK_HOME", str(face_mesh.parent))
-        return MeshBackend("cpu")
+        return MeshBackend("cpu", "torch")
 
 
 def at_face(backend: MeshBackend | DlibBackend, picture: np.ndarray) -> np.ndarray:
@@ -167,6 +172,61 @@ def test_the_stage_follows_a_face_with_the_mesh(
     assert opening.max() > 0.05
     part = stage.process(segment(url, (40, 45), (0, 45), anchor, stage.halo(stage.options)))
     np.testing.assert_array_equal(part["landmarks"][-5:], whole["landmarks"][-5:])
+
+
+@pytest.mark.skipif(bool(litert_problem()), reason="the extra litert is not installed")
+def test_landmarks_do_not_depend_on_the_runtime(
+    mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    frames = carphone()[:30]
+    url = encode(tmp_path / "talk.mp4", list(frames))
+    row = segment(url, (0, 30), (0, 30), mesh.detect(frames[0])[0][0])
+    seen = {}
+    for runtime in ("torch", "litert"):
+        stage = DetectFaces(DetectOptions(backend="mesh", recognise="never", mesh_runtime=runtime))
+        stage.setup("cpu")
+        seen[runtime] = stage.process(row)
+    ours, theirs = seen["torch"], seen["litert"]
+    np.testing.assert_array_equal(theirs["valid"], ours["valid"])
+    assert ours["valid"].all()
+    eyes = eye_distance(ours["landmarks"].astype(np.float64))[:, None]
+    apart = np.linalg.norm(theirs["landmarks"] - ours["landmarks"], axis=-1)
+    assert (apart / eyes).max() < 0.01
+
+
+def test_a_row_has_the_backend_that_it_asks_for(
+    mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    frames = carphone()[:12]
+    url = encode(tmp_path / "talk.mp4", list(frames))
+    row = segment(url, (0, 12), (0, 12), mesh.detect(frames[0])[0][0])
+    results = []
+    for options, own in (
+        (DetectOptions(backend="dlib"), {"backend": "mesh", "mesh_runtime": "torch"}),
+        (DetectOptions(backend="mesh", mesh_runtime="torch"), {}),
+        (DetectOptions(backend="dlib"), {}),
+    ):
+        stage = DetectFaces(dataclasses.replace(options, recognise="never"))
+        stage.setup("cpu")
+        asked = {**row._row, "options": json.dumps({"detect": own})}
+        results.append(stage.process(Segment(asked))["landmarks"])
+    np.testing.assert_array_equal(results[0], results[1])
+    assert np.abs(results[2] - results[1]).max() > 0.1
+
+
+def test_a_worker_without_the_runtime_says_what_is_missing(
+    face_mesh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)  # as where the extra is not installed
+    stage = DetectFaces(DetectOptions(backend="mesh", mesh_runtime="litert"))
+    with pytest.raises(ImportError, match=r"ai-edge-litert.*or set detect\.mesh_runtime=torch"):
+        stage.setup("cpu")
+    assert stage.decided(DetectOptions(backend="mesh"), "cpu").mesh_runtime == "torch"
+    stage = DetectFaces(DetectOptions(backend="mesh"))
+    stage.setup("cpu")
 
 
 def test_a_covered_mouth_is_noticed_and_a_free_one_is_not(
