@@ -35,6 +35,12 @@ LIPS_RED, LIPS_OF_EYES, EYES_APART = 0.03, 0.13, 0.08
 #: Where lips are seen in other frames as clearly as this, they are hidden in those that show this share of it (free ones: 0.23) in the
 #: median over so many frames that were looked at.
 CLEARLY, HIDDEN_SHARE, AROUND = 0.12, 0.15, 7
+#: Where lips are seen this clearly in one place, and a stretch of so many of their nine columns (in both lips, or in the lower one alone)
+#: has this share of that colour at most, a finger lies on it. Medians over so many frames that were looked at; in free lips the share
+#: is 0.41 and 0.5 at least.
+IN_PLACES, BOTH_LIPS, LOWER_LIP, STRETCH = 0.15, (3, 0.3), (5, 0.2), 13
+#: Lips that are hidden in more than this share of the frames are taken to be hidden in all.
+MOSTLY = 0.66
 #: Frames that must have been looked at to know what the free face looks like.
 FEWEST = 12
 #: Frames that must have been looked at to say that no lips are seen.
@@ -43,7 +49,7 @@ FEWEST_LIPS = 6
 
 def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np.ndarray:
     """bool[T]: something hides the mouth, or stands in front of a chin that moves behind it, which would be seen twice if the mouth were
-    drawn. All frames where no lips are seen in most of them: a mask, or a hand that stays and moves with the head.
+    drawn. All frames where lips, or a part of them, are not seen in most: a mask, or a hand or a finger that stays and moves with the head.
 
     Args:
         colours: int8[T, CELLS, 2], of `operators.faces.colours.mouth_colours`.
@@ -58,8 +64,9 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
     cells = SKIN[0] * SKIN[1]
     skin, lips = values[:, :cells].reshape(-1, *SKIN, 2), values[:, cells:-1].reshape(-1, *LIPS, 2)
     lost = _lips_unseen(skin, lips, values[:, -1])
-    if lost.all() or len(looked) < FEWEST:
-        covered[:] = lost.all()
+    mostly = bool(lost.mean() > MOSTLY)
+    if mostly or len(looked) < FEWEST:
+        covered[:] = mostly
         return covered
     unlike = lost * 1e3 + sum(
         np.minimum(np.linalg.norm(part - np.median(part, 0), axis=-1) / scale, 3).mean((1, 2))
@@ -102,9 +109,22 @@ def _lips_unseen(skin: np.ndarray, lips: np.ndarray, eyes: np.ndarray) -> np.nda
     apart = np.median(lips[:, :, 1:-1].reshape(count, -1, 2), 1) - np.median(around, 1)
     if np.abs(apart.mean(0)).sum() < min(LIPS_RED, LIPS_OF_EYES * colourful):
         return np.ones(count, bool)
+    parted = _partly_unseen(lips - np.median(around, 1)[:, None, None])
     seen = scipy.ndimage.median_filter(np.abs(apart).sum(-1), AROUND, mode="nearest")
     clear = float(np.quantile(seen, 0.9))
-    return seen < HIDDEN_SHARE * clear if clear > CLEARLY else np.zeros(count, bool)
+    return parted | (seen < HIDDEN_SHARE * clear) if clear > CLEARLY else parted
+
+
+def _partly_unseen(apart: np.ndarray) -> np.ndarray:
+    """bool[n]: a part of the lips has the colour of the skin around them, while the rest differs from it (float32[n, *LIPS, 2])."""
+    strength = np.abs(scipy.ndimage.median_filter(apart, (STRETCH, 1, 1, 1), mode="nearest")).sum(-1)
+    clearest = strength.max((1, 2))
+    hidden = np.zeros(len(apart), bool)
+    for rows, (width, share) in ((slice(0, 2), BOTH_LIPS), (slice(1, 2), LOWER_LIP)):
+        stretches = np.lib.stride_tricks.sliding_window_view(strength[:, rows].max(1), width, axis=1)
+        least = stretches.max(-1).min(-1) / np.maximum(clearest, 1e-6)
+        hidden |= scipy.ndimage.median_filter(least, STRETCH, mode="nearest") < share
+    return hidden & (clearest > IN_PLACES)
 
 
 def _beyond(values: np.ndarray, plain: np.ndarray, reach: tuple[int, int]) -> np.ndarray:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.exemplar.covering import FEWEST, covered_frames
-from operators.faces.colours import CELLS, UNSEEN, mouth_colours
+from operators.exemplar.covering import FEWEST, IN_PLACES, covered_frames
+from operators.faces.colours import CELLS, SCALE, UNSEEN, mouth_colours
 from operators.faces.geometry import eye_distance
 from operators.media.reader import read_frames
 from tests.operators.exemplar.footage import carphone
@@ -32,13 +32,20 @@ def cover(picture: np.ndarray, landmarks: np.ndarray, kind: str) -> np.ndarray:
     eye = float(eye_distance(landmarks))
     x, y = landmarks[48:68].mean(0)
     drawn = picture.copy()
-    if kind == "finger":
+    if "finger" in kind:
+        x -= 0.2 * eye if "beside" in kind else 0
         cheek = landmarks[[2, 14, 30]].mean(0).astype(int)
         colour = np.median(
             picture[cheek[1] - 4 : cheek[1] + 5, cheek[0] - 4 : cheek[0] + 5].reshape(-1, 3), 0
         )
         ends = [(round(x), round(y - 0.35 * eye)), (round(x + 0.1 * eye), round(y + 2 * eye))]
-        cv2.line(drawn, *ends, tuple(map(float, colour)), round(0.3 * eye), cv2.LINE_AA)
+        cv2.line(
+            drawn,
+            *ends,
+            tuple(map(float, colour)),
+            round((0.4 if "beside" in kind else 0.3) * eye),
+            cv2.LINE_AA,
+        )
     elif kind == "microphone":
         axes = (round(0.4 * eye), round(0.5 * eye))
         cv2.ellipse(drawn, (round(x), round(y + 0.5 * eye)), axes, 0, 0, 360, (70, 70, 76), -1, cv2.LINE_AA)
@@ -201,3 +208,43 @@ def test_dark_pictures_and_light_of_one_colour_say_nothing(tmp_path: Path) -> No
         assert not covered_frames(colours, np.ones(16, bool), SECONDS).any()
     dim = [(picture * 0.25).astype(np.uint8) for picture in frames[:16]]
     assert (colours_of(tmp_path / "dim.mp4", dim, landmarks) != UNSEEN).all()
+
+
+def test_a_finger_that_stays_on_part_of_the_lips_is_covered_throughout(
+    free: np.ndarray, tmp_path: Path
+) -> None:
+    frames, landmarks = footage()
+    drawn = [
+        cover(picture, where, "finger beside the middle") for picture, where in zip(frames[:24], landmarks)
+    ]
+    colours = colours_of(tmp_path / "finger.mp4", drawn, landmarks)
+    assert covered_frames(colours, np.ones(24, bool), SECONDS).all()
+    # Lips beside it are seen: it is not that no lips were found.
+    assert np.abs(np.median(colours[:, -19:-1].astype(float), 0)).sum(-1).max() / SCALE > IN_PLACES
+    # Where it comes in the middle and stays, what was before is dubbed.
+    comes = free[:40].copy()
+    comes[16:] = colours
+    found = covered_frames(comes, np.ones(40, bool), SECONDS)
+    assert found[20:].all()
+    assert not found[:8].any()
+
+
+def test_lips_of_which_a_part_is_paler_are_not_covered(tmp_path: Path) -> None:
+    """A highlight, half a face in the shade, a moustache that hangs over the upper lip."""
+    frames, landmarks = footage()
+    shown = []
+    for picture, where in zip(frames[:16], landmarks):
+        x, unit = where[33, 0], float(np.ptp(where[:17, 0]))
+        shade = 0.3 + 0.7 / (1 + np.exp(-(np.arange(picture.shape[1]) - x) / (0.1 * unit)))
+        dark = picture * shade[None, :, None]
+        hair = np.zeros(picture.shape[:2], np.uint8)
+        lip = 0.35 * where[49:54] + 0.65 * where[60:65]
+        cv2.fillPoly(hair, [np.round(np.concatenate([where[31:36], lip[::-1]])).astype(np.int32)], 255)
+        share = cv2.GaussianBlur(hair.astype(np.float32) / 255, (0, 0), 1.0)[..., None]
+        dark = dark * (1 - share) + np.array([48, 36, 28]) * share
+        light = np.zeros(picture.shape[:2], np.float32)
+        cv2.circle(light, tuple(np.round(where[57] * 0.4 + where[66] * 0.6).astype(int).tolist()), 2, 1.0, -1)
+        light = cv2.GaussianBlur(light, (0, 0), 1.0)[..., None]
+        shown.append(np.clip(dark + (255 - dark) * light, 0, 255).astype(np.uint8))
+    colours = colours_of(tmp_path / "parts.mp4", shown, landmarks)
+    assert not covered_frames(colours, np.ones(16, bool), SECONDS).any()
