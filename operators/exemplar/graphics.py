@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from operators.exemplar.caption_boxes import with_box
 from operators.exemplar.masks import Box, lip_mask
 from operators.faces.geometry import EYES, OUTER_LIPS
+from operators.numeric.masks import runs
 
 #: Luma of a bright letter at least, how far it stands above what surrounds it, and the share of its box that it fills at least.
 BRIGHT, ABOVE, FILLED = 190, 70, 0.12
@@ -36,10 +38,13 @@ STROKE, WIDEST = 0.2, 41
 LEAST, TALLEST = 6, 0.8
 #: Letters of a line at least, the length of a line and the widest gap in it, in heights of its letters.
 LETTERS, LENGTH, GAP = 5, 3.0, 1.6
+#: Letters of a line are at most so many times as high as its median one.
+ALIKE = 1.7
 #: Faces of more than so many pixels are looked at in half the size: what their captions are written in is large as well.
 LARGE = 160.0
-#: Margin around a line, as a share of its letters' height.
-MARGIN = 0.3
+#: Margin around a line, as a share of its letters' height; rows of a line hold so much of what its fullest row does at least: what is seen
+#: beside letters (lips, hair, folds) does not belong to them.
+MARGIN, FULL = 0.3, 0.22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +122,27 @@ def lines_of_letters(rgb: np.ndarray, landmarks: np.ndarray, unit: float) -> lis
     small = _lines(shaded, places / 2) + _coloured_lines(channels, places / 2, unit / 2)
     found += _moved([*dark, *(_doubled(line, rgb[top:].shape) for line in small)], top)
     # The outlines of bright letters are dark, and coloured letters are partly bright or dark as well.
-    return _joined(found)
+    return [_in_its_box(_tight(line, rgb.shape), luma) for line in _joined(found)]
+
+
+def _in_its_box(line: Line, luma: np.ndarray) -> Line:
+    x1, y1, x2, y2 = with_box(line.box, luma)
+    a, b, c, d = line.box
+    return Line((x1, y1, x2, y2), np.pad(line.letters, ((b - y1, y2 - d), (a - x1, x2 - c))))
+
+
+def _tight(line: Line, shape: tuple[int, ...]) -> Line:
+    """A line without the rows above and below its letters, in a picture of that shape."""
+    x1, y1, x2, _ = line.box
+    counts = line.letters.sum(1)
+    rows = counts > FULL * counts.max()
+    parts = runs(rows)
+    margin = round(MARGIN * max(stop - start for start, stop in parts)) + 1
+    top, bottom = max(parts[0][0] - margin, -y1), min(parts[-1][1] + margin, shape[0] - y1)
+    letters = np.zeros((bottom - top, x2 - x1), bool)
+    first, last = max(top, 0), min(bottom, len(counts))
+    letters[first - top : last - top] = line.letters[first:last]
+    return Line((x1, y1 + top, x2, y1 + bottom), letters)
 
 
 def _overlap(one: Box, other: Box) -> bool:
@@ -323,6 +348,14 @@ def _lines(shapes: _Shapes, landmarks: np.ndarray, length: float = LENGTH) -> li
         row &= _chained(letters, row, number, GAP * tall, lips)
         if counts[row].sum() < LETTERS:
             continue
+        # Hair and folds between letters: a line without them is still one.
+        alike = row & (heights <= ALIKE * np.median(np.repeat(heights[row], counts[row].astype(int))))
+        if (
+            counts[alike].sum() >= LETTERS
+            and np.ptp(letters[alike][:, [0, 2]]) >= length * heights[alike].max()
+        ):
+            left &= ~row
+            row, tall = alike, heights[alike].max()
         x1, y1 = letters[row, :2].min(0)
         x2, y2 = letters[row, 2:].max(0)
         if x2 - x1 < length * tall:

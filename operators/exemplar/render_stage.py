@@ -39,9 +39,9 @@ BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 #: Frames for which a line of letters is remembered.
 HELD = 3
 NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
-#: Letters on so large a share of the lips leave the mouth as it is, until they have been off it for so many frames: half of it would
-#: speak. They must have been found there in two frames: in one it may be the lips themselves.
-ON_LIPS, OFF_LIPS = 0.04, 10
+#: Letters on so large a share of the lips leave the mouth as it is, until they have been on less than that of them for so many frames:
+#: half of it would speak. They must have been found there in two frames: in one it may be the lips themselves.
+ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: A pixel loses so much of what is drawn by letters in front of it at least, and frames in which some do so before a note tells of it.
 LOST, TOLD = 0.05, 3
 
@@ -247,7 +247,7 @@ class Painter:
             if boxes:
                 share = float(kept[lip_mask([landmarks, shape], box)].mean())
                 self._on_lips += bool(found and share > ON_LIPS)
-                if self._on_lips > 1 and share > (0 if self._lettered else ON_LIPS):
+                if self._on_lips > 1 and share > (STILL_ON_LIPS if self._lettered else ON_LIPS):
                     self._lettered = OFF_LIPS
                 self._behind += bool(self._lettered or (alpha * kept).max() > LOST)
                 if self._behind == TOLD:
