@@ -104,7 +104,7 @@ def dub(
     check_speakers(row)
     if speakers and face != "largest":
         raise UsageError("face: goes with one speech; each of the speakers names its own")
-    check_dub(str(video), speeches_of(row), str(output), faces_of(row, face))
+    check_dub(str(video), speeches_of(row), str(output), faces_of(row, face), row.get("mix", ""))
     encoder = {"codec": "" if codec == "auto" else codec, "crf": crf, "bitrate": bitrate, "preset": preset}
     try:
         encoding(encoder, container_of(PurePosixPath(str(output)).suffix.lower()))
@@ -169,9 +169,8 @@ def check_speakers(row: Mapping[str, Any]) -> None:
 
 
 def speeches_of(row: Mapping[str, Any]) -> list[str]:
-    """Return all speeches of a row of `row_of`, and its mix."""
-    own = [one["speech"] for one in row.get("speakers", ())] or [row["speech"]]
-    return [*own, *([row["mix"]] if "mix" in row else [])]
+    """Return all speeches of a row of `row_of`, without its mix."""
+    return [one["speech"] for one in row.get("speakers", ())] or [row["speech"]]
 
 
 def faces_of(row: Mapping[str, Any], face: str) -> list[str]:

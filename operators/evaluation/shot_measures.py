@@ -75,12 +75,12 @@ def measure_shot(group: Measured, heard: Heard) -> ShotMeasures:
     return ShotMeasures(start, known, curve, len(mouths.at), standing_at, passed_frames(group, heard))
 
 
-def title_rows(shots: Sequence[ShotMeasures], heard: Heard, seconds: float) -> Iterator[dict[str, Any]]:
+def title_rows(shots: Sequence[ShotMeasures], heard: float, seconds: float) -> Iterator[dict[str, Any]]:
     """Give a dub's entries of the ledger's column ``metrics`` (`operators.evaluation.metric.row`).
 
     Args:
         shots: of the dub.
-        heard: its speech.
+        heard: seconds of the sound that is heard.
         seconds: length of the output.
     """
     curve = agreement.pooled([shot.curve for shot in shots], [shot.mouths for shot in shots])
@@ -106,8 +106,8 @@ def title_rows(shots: Sequence[ShotMeasures], heard: Heard, seconds: float) -> I
             counts[reason] = counts.get(reason, 0) + count
     for reason, count in sorted(counts.items()):
         yield title_row(PASSED + reason.replace(" ", "_"), count, "frames")
-    yield title_row("speech_cut", max(0.0, heard.seconds - seconds), "s")
-    yield title_row("speech_padded", max(0.0, seconds - heard.seconds), "s")
+    yield title_row("speech_cut", max(0.0, heard - seconds), "s")
+    yield title_row("speech_padded", max(0.0, seconds - heard), "s")
 
 
 def passed_frames(group: Measured, heard: Heard) -> dict[str, int]:

@@ -18,6 +18,8 @@ from operators.storage.files import atomic_write
 FADE = 0.02
 #: Seconds between two spans below which the programme is not heard in between.
 SHORTEST_GAP = 2 * FADE
+#: Factor (0.1 dB) by which noise beside the loudest of several sounds may raise it without adding anything that is heard.
+BESIDE = 10 ** (0.1 / 20)
 
 
 def write_mix(
@@ -48,6 +50,7 @@ def write_mix(
     layout = "mono" if channels == 1 else "stereo"
     notes = [note for level in levels for note in level.notes]
     mended: list[list[int]] = []
+    over: list[int] = []
 
     def blocks() -> Iterator[np.ndarray]:
         mended[:] = [[] for _ in sources]  # a second pass counts anew
@@ -56,15 +59,20 @@ def write_mix(
             for source, level, counts in zip(sources, levels, mended, strict=True)
         ]
         return _mixed(
-            queues, len(speeches), channels, spans, None if seconds is None else round(seconds * RATE)
+            queues, len(speeches), channels, spans, None if seconds is None else round(seconds * RATE), over
         )
 
     with atomic_write(url) as path:
-        if _write(path, blocks(), layout) > 1:
+        _write(path, blocks(), layout)
+        # What one sound alone exceeds is left to it, as where it is the only one.
+        if over:
             _write(path, limited(blocks(), RATE, layout), layout)
-            notes.append(
-                f"the speeches and what is heard between them exceed full scale: peaks are limited to {TRUE_PEAK:g} dBTP"
+            what = (
+                "the sum of the speeches exceeds"
+                if programme is None
+                else "the speeches and what is heard between them exceed"
             )
+            notes.append(f"{what} full scale: peaks are limited to {TRUE_PEAK:g} dBTP")
     for source, counts in zip(sources, mended, strict=True):
         notes += mended_note(source, counts)
     return notes
@@ -76,8 +84,11 @@ def _mixed(
     channels: int,
     spans: Sequence[tuple[float, float]] | None,
     length: int | None,
+    over: list[int],
 ) -> Iterator[np.ndarray]:
-    """Blocks float32[channels, n]; the queues behind the first `num_speeches` are the programme's."""
+    """Blocks float32[channels, n]; the queues behind the first `num_speeches` are the programme's. The beginnings of those
+    in which the sum exceeds full scale, and not one of the sounds alone, are added to `over`.
+    """
     position = 0
     while length is None or position < length:
         count = RATE if length is None else min(RATE, length - position)
@@ -86,9 +97,13 @@ def _mixed(
         if not count:
             return
         spoken = envelope(spans, position, count)
-        block = np.zeros((channels, count), np.float32)
+        block, loudest = np.zeros((2, channels, count), np.float32)
         for number, queue in enumerate(queues):
-            block += queue.take(count) * (spoken if number < num_speeches else 1 - spoken)
+            part = queue.take(count) * (spoken if number < num_speeches else 1 - spoken)
+            block += part
+            np.maximum(loudest, np.abs(part), out=loudest)
+        if (np.abs(block) > np.maximum(1, BESIDE * loudest)).any():
+            over.append(position)
         yield block
         position += count
 
@@ -111,16 +126,14 @@ def envelope(spans: Sequence[tuple[float, float]] | None, position: int, count: 
     return np.interp((position + np.arange(count)) / RATE, at, heard).astype(np.float32)
 
 
-def _write(path: Path, blocks: Iterator[np.ndarray], layout: str) -> float:
-    """Write a WAV file, and return the largest sample."""
-    peak, position = 0.0, 0
+def _write(path: Path, blocks: Iterator[np.ndarray], layout: str) -> None:
+    """Write a WAV file."""
+    position = 0
     with av.open(
         f"file:{path}", "w", format="wav", options={"rf64": "auto", "fflags": "+bitexact"}
     ) as container:
         stream = container.add_stream("pcm_f32le", rate=RATE, layout=layout)
         for block in blocks:
-            peak = max(peak, float(np.abs(block).max(initial=0)))
             container.mux(stream.encode(sound_frame(block, RATE, layout, position)))
             position += block.shape[1]
         container.mux(stream.encode(None))
-    return peak

@@ -187,7 +187,8 @@ def dry_run(
 
     directory, row = side_directory(output), row_of(video, speech, output, speakers, mix)
     check_speakers(row)
-    check_dub(video, speeches_of(row), output, faces_of(row, options["defaults"].get("face", "largest")))
+    faces = faces_of(row, options["defaults"].get("face", "largest"))
+    check_dub(video, speeches_of(row), output, faces, row.get("mix", ""))
     if not (options["overwrite"] or (read_run_metadata(directory) or {}).get("overwrite")):
         check_outputs(
             RunDirectory(directory),

@@ -230,10 +230,11 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
 def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     """Measure a dub by what its output segments say."""
     measured = [receipt.metrics for receipt in dub.receipts]
-    found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds)
+    found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds, dub.dub.heard)
     dub.note(*found.notes)
     dub.measured = found.rows
-    dub.reasons = [dataclasses.asdict(reason) for reason in reasons_of(found.rows, spec.review)]
+    known = [Reason(doubt, None) for doubt in dub.doubts]
+    dub.reasons = [dataclasses.asdict(reason) for reason in [*known, *reasons_of(found.rows, spec.review)]]
     return found
 
 
@@ -268,10 +269,12 @@ def _acceptable(
         return
     if spec.on_low_quality == "fail":
         raise refusal_of(reasons)
-    if trace is None:
+    # What was known beforehand says nothing against what is drawn.
+    drawn = [reason for reason in reasons if reason.text not in dub.doubts]
+    if trace is None or not drawn:
         yield paths
         return
-    with Untouched(run, dub, paths, trace, reasons, spec.review) as untouched:
+    with Untouched(run, dub, paths, trace, drawn, spec.review) as untouched:
         dub.note(*untouched.notes)
         untouched.mark(trace)
         yield untouched.paths

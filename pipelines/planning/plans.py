@@ -86,6 +86,7 @@ class DubPlan:
         state: ``run``, ``done`` (a record of the same inputs and options, and its output, are there) or ``failed``.
         error: of a failed one.
         notes: for the user.
+        doubts: why somebody should look at it, as far as that is known before anything is drawn.
         frames: of the output.
         video_seconds: length of the output.
         output_segments: all of them, in the order of the output.
@@ -109,6 +110,7 @@ class DubPlan:
     state: Literal["run", "done", "failed"] = "run"
     error: str = ""
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     frames: int = 0
     video_seconds: float = 0.0
     output_segments: list[OutputSegmentPlan] = field(default_factory=list)

@@ -36,8 +36,8 @@ from pipelines.planning.plans import (
 )
 from pipelines.planning.segments import Range, cut_segments, halo_range, segment_columns
 from pipelines.planning.shot_cache import shots_and_anchors
-from pipelines.planning.speakers import Seen, people_in, shared_faces, speakers_in
-from pipelines.planning.speech import Speeches, length_notes, speeches_of
+from pipelines.planning.speakers import Seen, mouthless, people_in, shared_faces, speakers_in
+from pipelines.planning.speech import Speeches, length_notes, mix_doubt, speeches_of
 from pipelines.planning.stretches import dubbed_frames, range_notes
 from pipelines.state.content_keys import content_key
 from pipelines.state.run_directory import OutputSegmentId
@@ -98,7 +98,14 @@ def segment_rows(
         for dub in plan.running:
             if dub.dub.speakers or plan.title.faces == (plan.title.face,):
                 dub.note(*looked.notes)
-            dub.note(*redact_all(shared_faces(dub.dub, people)))
+            dub.note(*redact_all(shared_faces(dub.dub, people, [len(found) for found in looked.people])))
+            asked = inside[dub.dub.dub]
+            dubbed = [
+                seen
+                for seen, shot in zip(people, looked.shots, strict=True)
+                if asked is None or asked[slice(*shot)].any()
+            ]
+            dub.doubts += redact_all(mouthless(dub.dub, dubbed))
     plan.frames, plan.video_seconds = info.n_frames, float(info.duration)
     plan.width, plan.height = info.width, info.height
     return rows
@@ -172,6 +179,7 @@ def _lay_out(
     """Plan a dub's output, and add to the `tasks` of segments those of its output segments that are missing."""
     runs = output_runs(info.pts, info.last_duration, info.time_base, speech.seconds, dub.dub.length)
     dub.note(*redact_all([*speech.notes, *length_notes(dub.dub, speech, info), *range_notes(dub.dub, info)]))
+    dub.doubts += redact_all(list(filter(None, [mix_doubt(dub.dub, speech, info)])))
     dub.frames = sum(run.count for run in runs)
     dub.video_seconds = _shown_seconds(runs[-1].pts, info)
     options = merged(plan.title.options, dub.dub.options)

@@ -12,6 +12,8 @@ from pipelines.planning.shots import Looked
 
 #: People of a shot who are listened for, at most: those with the largest faces.
 MOST_SPEAKING = 4
+#: Shots that a note names, at most.
+NAMED_SHOTS = 5
 #: A face that was asked for and where it is seen, float32[4].
 Seen = tuple[str, np.ndarray]
 
@@ -42,29 +44,66 @@ def speakers_in(title: Title, dub: Dub, people: Sequence[Seen]) -> list[SpeakerT
     return found
 
 
-def shared_faces(dub: Dub, shots: Sequence[Sequence[Seen]]) -> list[str]:
-    """Return a note on each two of a dub's speakers who are one person in some of the shots.
+def shared_faces(dub: Dub, shots: Sequence[Sequence[Seen]], faces: Sequence[int]) -> list[str]:
+    """Return notes on each two of a dub's speakers who are one person in some of the shots.
 
     Args:
         dub: with its speakers.
         shots: those who are seen in each (`people_in`).
+        faces: how many faces are found in each.
     """
     notes = []
     boxes = [dict(people) for people in shots]
     for number, second in enumerate(dub.speakers):
         for first in dub.speakers[:number]:
-            same = sum(
-                first.face in seen
-                and second.face in seen
-                and np.array_equal(seen[first.face], seen[second.face])
-                for seen in boxes
-            )
-            if same:
+            same = [shot for shot, seen in enumerate(boxes) if _are_one(seen, first.face, second.face)]
+            alone = [shot for shot in same if faces[shot] < 2]
+            said = f"says {first.speech}, and {second.speech} moves none"
+            if alone:
                 notes.append(
-                    f"{first.face} and {second.face} are the same person in {same} of {len(shots)} shots: there the mouth says "
-                    f"{first.speech}, and {second.speech} moves none"
+                    f"only one face is found in {_told(alone, len(shots))}: there {first.face} and {second.face} are the same person, "
+                    f"whose mouth {said}"
+                )
+            if among := len(same) - len(alone):
+                notes.append(
+                    f"{first.face} and {second.face} are the same person in {among} of {len(shots)} shots: there the mouth {said}"
                 )
     return notes
+
+
+def mouthless(dub: Dub, shots: Sequence[Sequence[Seen]]) -> list[str]:
+    """Return why somebody should look at a dub: each of its speakers who moves no mouth in any of the shots.
+
+    Args:
+        dub: with its speakers.
+        shots: those who are seen in each that is dubbed (`people_in`).
+    """
+    found = []
+    boxes = [dict(people) for people in shots]
+    for number, one in enumerate(dub.speakers):
+        seen = [people for people in boxes if one.face in people]
+        before = [
+            {other.face for other in dub.speakers[:number] if _are_one(people, other.face, one.face)}
+            for people in seen
+        ]
+        if all(before):
+            same = [other.face for other in dub.speakers[:number] if any(other.face in met for met in before)]
+            why = f"is the same person as {' and '.join(same)}" if seen else "is not seen"
+            found.append(f"{one.speech} moves no mouth: {one.face} {why}")
+    return found
+
+
+def _are_one(seen: dict[str, np.ndarray], first: str, second: str) -> bool:
+    """True where two choices mean the same of those who are seen in a shot."""
+    return first in seen and second in seen and np.array_equal(seen[first], seen[second])
+
+
+def _told(shots: Sequence[int], count: int) -> str:
+    """Name some of a title's shots, counted from 1."""
+    if len(shots) == 1:
+        return f"shot {shots[0] + 1}"
+    named = ", ".join(str(shot + 1) for shot in shots[:NAMED_SHOTS])
+    return f"{len(shots)} of {count} shots ({named}{', ...' if len(shots) > NAMED_SHOTS else ''})"
 
 
 def people_in(looked: Looked, shot: int) -> tuple[Seen, ...]:

@@ -80,12 +80,14 @@ def _listen(url: str, limits: MediaLimits) -> tuple[Fraction, np.ndarray]:
 
 
 def length_notes(dub: Dub, speeches: Speeches, info: VideoInfo) -> list[str]:
-    """Return notes on speeches that are longer or shorter than the video, which name them where there are several."""
+    """Return notes on speeches that are longer or shorter than the video, which name them where there are several, and on a mix that
+    is shorter than the output.
+    """
     difference = float(speeches.seconds - info.duration)
     if info.n_frames == 1:
         return []
     longest = max(speeches.lengths, key=lambda url: speeches.lengths[url])
-    told = f"the speech{f' {longest}' if len(speeches.lengths) > 1 else ''}"
+    told = _named(dub, longest)
     notes = []
     if dub.length in ("keep", "trim") and difference > MUCH:
         kept = "" if dub.partial else "; length freeze, loop or pingpong keeps all of it"
@@ -95,13 +97,51 @@ def length_notes(dub: Dub, speeches: Speeches, info: VideoInfo) -> list[str]:
         notes.append(
             f"{told} ends {-difference:.1f} s before the video; from there the video keeps its own mouth{trim}"
         )
-    shown = {"keep": info.duration, "trim": min(info.duration, speeches.seconds)}.get(
-        dub.length, max(info.duration, speeches.seconds)
-    )
+    shown = _shown(dub, speeches, info)
+    mix = _mix_of(dub)
+    if mix and mix != longest and (early := float(shown - speeches.lengths[mix])) > MUCH:
+        notes.append(
+            f"the mix {mix} ends {early:.1f} s before the output; from there nothing is heard of the speakers"
+        )
     for one in dub.speakers:
         early = float(shown - speeches.lengths[one.speech])
         if one.speech != longest and early > MUCH:
             notes.append(
-                f"the stem {one.speech} of {one.face} ends {early:.1f} s before the output; from there the video keeps that mouth"
+                f"{_named(dub, one.speech)} ends {early:.1f} s before the output; from there the video keeps that mouth"
             )
     return notes
+
+
+def mix_doubt(dub: Dub, speeches: Speeches, info: VideoInfo) -> str:
+    """Return why somebody should look at a dub whose mix ends before a stem does; empty where it does not."""
+    mix = _mix_of(dub)
+    if not mix:
+        return ""
+    shown = _shown(dub, speeches, info)
+    last = max(dub.speakers, key=lambda one: speeches.lengths[one.speech])
+    early = float(min(speeches.lengths[last.speech], shown) - speeches.lengths[mix])
+    if early <= MUCH:
+        return ""
+    return (
+        f"the mix {mix} ends {early:.1f} s before {_named(dub, last.speech)}: that mouth goes on in silence"
+    )
+
+
+def _shown(dub: Dub, speeches: Speeches, info: VideoInfo) -> Fraction:
+    """Seconds of the output, about."""
+    if dub.length == "keep":
+        return info.duration
+    return (min if dub.length == "trim" else max)(info.duration, speeches.seconds)
+
+
+def _mix_of(dub: Dub) -> str:
+    """URL of what is heard in place of the speakers; empty where they are heard themselves, or the source's sound is."""
+    return dub.speech if dub.speakers and dub.speech not in dub.spoken and dub.audio != "keep" else ""
+
+
+def _named(dub: Dub, url: str) -> str:
+    """Name one of a dub's sounds in a note."""
+    faces = [one.face for one in dub.speakers if one.speech == url]
+    if not dub.speakers or len(dub.speeches) == 1:
+        return "the speech"
+    return f"the stem {url} of {' and '.join(faces)}" if faces else f"the mix {url}"

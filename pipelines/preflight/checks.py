@@ -229,11 +229,19 @@ def _check_here(url: str) -> None:
         fingerprint(url)
 
 
-def check_dub(video: str, speeches: Sequence[str], output: str, faces: Sequence[str] = ("largest",)) -> None:
+def check_dub(
+    video: str, speeches: Sequence[str], output: str, faces: Sequence[str] = ("largest",), mix: str = ""
+) -> None:
     """Look for the files of `retalk dub`, wherever they are, and at their headers, before anything is started.
 
+    Args:
+        video, output: paths or URLs.
+        speeches: one, or one of each speaker.
+        faces: choices; those that are pictures are files too.
+        mix: what is heard in place of the speakers' sum; empty: none.
+
     Raises:
-        UsageError: naming what is wrong with the video, the speech, the picture of the face or the output's
+        UsageError: naming what is wrong with the video, a speech, the mix, the picture of a face or the output's
             name, or that the output is one of the inputs.
     """
     for face in faces:
@@ -242,6 +250,7 @@ def check_dub(video: str, speeches: Sequence[str], output: str, faces: Sequence[
     named = [
         ("the video", video),
         *(("the speech", speech) for speech in speeches),
+        *([("the mix", mix)] if mix else []),
         *(("the picture of the face", face) for face in faces if is_picture(face)),
     ]
     for what, url in named:
@@ -263,17 +272,18 @@ def check_dub(video: str, speeches: Sequence[str], output: str, faces: Sequence[
         raise UsageError(f"-o {output[:200]}: {wrong}")
     if overwritten := FileMap((url, what) for what, url in named).find(output):
         raise UsageError(f"-o {output}: is {overwritten} itself; choose another name")
-    for speech in speeches:
-        _check_streams(video, speech)
+    for what, url in named:
+        if what in ("the speech", "the mix"):
+            _check_streams(video, what, url)
 
 
-def _check_streams(video: str, speech: str) -> None:
-    """Look into the headers: for a file that is no media, a video without pictures, a speech without sound.
+def _check_streams(video: str, what: str, speech: str) -> None:
+    """Look into the headers: for a file that is no media, a video without pictures, a speech (or mix: ``what``) without sound.
 
     Raises:
         UsageError: saying so, and where it seems so that the two were swapped.
     """
-    shows, speaks = _kinds("the video", video), _kinds("the speech", speech)
+    shows, speaks = _kinds("the video", video), _kinds(what, speech)
     if "video" not in shows:
         swapped = " (did you swap VIDEO and SPEECH?)" if "video" in speaks else ""
         raise UsageError(
@@ -281,7 +291,7 @@ def _check_streams(video: str, speech: str) -> None:
         )
     if "audio" not in speaks:
         raise UsageError(
-            f"the speech: {speech}: has no audio stream, it holds {', '.join(sorted(speaks)) or 'nothing'}; "
+            f"{what}: {speech}: has no audio stream, it holds {', '.join(sorted(speaks)) or 'nothing'}; "
             "give any file with sound"
         )
 

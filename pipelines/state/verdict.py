@@ -1,6 +1,7 @@
 """Verdicts on dubs: `ok`, `review` with reasons and times, or `failed`.
 
-A verdict is made of metrics alone, by the profile's thresholds. A metric that was not measured says nothing.
+A verdict is made of metrics, by the profile's thresholds, and of what the planner has doubts about (`pipelines.planning.plans.DubPlan`). A
+metric that was not measured says nothing.
 """
 
 from __future__ import annotations

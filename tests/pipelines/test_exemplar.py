@@ -5,6 +5,7 @@ any profile.
 from __future__ import annotations
 
 import hashlib
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,30 @@ def test_the_command_line_without_an_engine_takes_exemplar(
         "choose",
         "render",
     ]
+
+
+def test_a_speaker_without_a_mouth_and_a_short_mix_ask_for_a_look(inputs: Path, tmp_path: Path) -> None:
+    mix = tmp_path / "mix.wav"
+    with wave.open(str(inputs / "en.wav"), "rb") as source, wave.open(str(mix), "wb") as short:
+        short.setparams(source.getparams())
+        short.writeframes(source.readframes(source.getframerate() // 4))
+    speakers = [{"face": face, "speech": str(inputs / "en.wav")} for face in ("left", "right", "5")]
+    row = {"id": "one", "video": str(inputs / "talk.mp4"), "speakers": speakers, "output": "one.mp4"}
+    report = run(
+        [row | {"mix": str(mix)}],
+        run_dir=str(tmp_path / "run"),
+        engine="exemplar",
+        profile=profile_config(1, segment_frames=11),
+        runner="local",
+    )
+    (record,) = report.records
+    assert (record["state"], record["verdict"]) == ("done", "review"), record["error"]
+    short_mix, same, unseen = (reason["text"] for reason in record["reasons"][:3])
+    assert short_mix.startswith(f"the mix {mix} ends ")
+    assert same.endswith("en.wav moves no mouth: right is the same person as left")
+    assert unseen.endswith("en.wav moves no mouth: 5 is not seen")
+    assert any(
+        note.startswith("only one face is found in shot 1: there left and right") for note in record["notes"]
+    )
+    values = {one["name"]: one["value"] for one in record["metrics"]}
+    assert values["speech_padded"] == pytest.approx(record["video_seconds"] - 0.25, abs=0.01)

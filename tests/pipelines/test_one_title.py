@@ -86,5 +86,12 @@ def test_wrong_usage_is_one_kind_of_error(footage: Path, tmp_path: Path) -> None
     speakers = [{"face": "left", "speech": footage / "short.wav"}]
     with pytest.raises(retalk.UsageError, match="face: goes with one speech"):
         retalk.dub(footage / "a.mp4", None, tmp_path / "out.mp4", speakers=speakers, face="right")
+    nowhere, silent = footage / "nowhere.wav", footage / "b.mp4"
+    for mix, told in (
+        (nowhere, rf"^the mix: {nowhere}: no such file"),
+        (silent, "^the mix: .*no audio stream"),
+    ):
+        with pytest.raises(retalk.UsageError, match=told):
+            retalk.dub(footage / "a.mp4", None, tmp_path / "out.mp4", speakers=speakers, mix=mix)
     with pytest.raises(TypeError):
         retalk.dub(footage / "a.mp4", footage / "short.wav", tmp_path / "out.mp4", no_such_option=1)

@@ -64,8 +64,24 @@ def test_without_a_programme_there_is_silence(tmp_path: Path) -> None:
 def test_a_sum_beyond_full_scale_is_limited_with_a_note(tmp_path: Path) -> None:
     loud = [sound(tmp_path / f"{k}.wav", 0.9, 0.4) for k in range(2)]
     (note,) = write_mix(str(tmp_path / "mix.wav"), loud)
-    assert "limited" in note
+    assert note == "the sum of the speeches exceeds full scale: peaks are limited to -1 dBTP"
     assert np.abs(read(tmp_path / "mix.wav")).max() < 1
+
+
+def test_a_sound_beyond_full_scale_beside_a_quiet_one_is_left_as_it_is_alone(tmp_path: Path) -> None:
+    loud, quiet = str(tmp_path / "loud.wav"), sound(tmp_path / "quiet.wav", 0.002, 0.4)
+    wavfile.write(loud, RATE, np.full(RATE * 2 // 5, 1.1, np.float32))  # as lossy codecs give it
+    assert write_mix(str(tmp_path / "mix.wav"), [loud, quiet]) == []
+    assert read(tmp_path / "mix.wav") == pytest.approx(1.102, abs=1e-3)
+    assert write_mix(str(tmp_path / "mix.wav"), [loud], quiet, [(0.0, 0.2)], 0.4) == []
+    (note,) = write_mix(str(tmp_path / "mix.wav"), [loud, loud])
+    assert "limited" in note
+
+
+def test_a_sum_beyond_full_scale_across_a_change_names_the_programme(tmp_path: Path) -> None:
+    sounds = [sound(tmp_path / f"{k}.wav", 0.9, 0.4) for k in range(2)]
+    (note,) = write_mix(str(tmp_path / "mix.wav"), sounds, sounds[0], [(0.0, 0.2)], 0.4)
+    assert note.startswith("the speeches and what is heard between them exceed full scale")
 
 
 def test_damaged_samples_of_a_part_are_told(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def segment(number: int, frames: int, receipt: Receipt | None = None) -> OutputS
 def full() -> TitlePlan:
     """A plan in which no field has its default."""
     dub = DubPlan(
-        *("epä 1", "v.mp4", DUB, "key", "failed", "no", ["note"], 24, 2.5),
+        *("epä 1", "v.mp4", DUB, "key", "failed", "no", ["note"], ["doubt"], 24, 2.5),
         output_segments=[segment(0, 12, RECEIPT), segment(1, 12)],
         ingredients={"video": ["v.mp4", 3, "tag"], "code": {"operators": "1"}, "segments": None},
         changed=["video"],

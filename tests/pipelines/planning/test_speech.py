@@ -11,7 +11,7 @@ import pytest
 from operators.media.probe import probe_video
 from operators.storage.errors import SilentAudioError
 from pipelines.manifest.titles import Dub, Speaker
-from pipelines.planning.speech import length_notes, speeches_of
+from pipelines.planning.speech import length_notes, mix_doubt, speeches_of
 from tests.pipelines.conftest import make_speech
 
 
@@ -60,8 +60,34 @@ def test_notes_on_lengths_name_the_speech(footage: Path, sounds: dict[str, str])
     dub = dub_of(sounds, "anna", "bob", "mix")
     cut, early = length_notes(dub, speeches_of(dub), info)
     assert cut == (
-        f"the speech {sounds['mix']} is 1.0 s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"
+        f"the mix {sounds['mix']} is 1.0 s longer than the video and is cut; length freeze, loop or pingpong keeps all of it"
     )
     assert early.startswith(f"the stem {sounds['bob']} of left ends 1.5 s before the output")
     ranged = dataclasses.replace(dub, ranges=(("0", "1"),))
     assert length_notes(ranged, speeches_of(ranged), info)[0].endswith("longer than the video and is cut")
+    alone = Dub("dub", sounds["mix"], "o.mp4")
+    assert length_notes(alone, speeches_of(alone), info)[0].startswith("the speech is 1.0 s longer")
+
+
+def test_a_mix_that_ends_early_is_a_note_and_a_doubt_where_mouths_go_on(
+    footage: Path, sounds: dict[str, str]
+) -> None:
+    info = probe_video(str(footage / "a.mp4"))  # two seconds
+    dub = dub_of(sounds, "anna", "silent", "bob")
+    short, stem = length_notes(dub, speeches_of(dub), info)
+    assert short == (
+        f"the mix {sounds['bob']} ends 1.5 s before the output; from there nothing is heard of the speakers"
+    )
+    assert stem.startswith(f"the stem {sounds['silent']} of left ends 1.0 s before the output")
+    assert mix_doubt(dub, speeches_of(dub), info) == (
+        f"the mix {sounds['bob']} ends 1.5 s before the stem {sounds['anna']} of anna.jpg: that mouth goes on in silence"
+    )
+    trimmed = dataclasses.replace(dub, length="trim")
+    assert "ends 1.5 s before the stem" in mix_doubt(trimmed, speeches_of(trimmed), info)
+    # What is not heard, or longer than the video alone, leaves no mouth in silence.
+    kept = dataclasses.replace(dub, audio="keep")
+    assert mix_doubt(kept, speeches_of(kept), info) == ""
+    for other in (dub_of(sounds, "anna", "bob", "mix"), dub_of(sounds, "anna", "bob")):
+        assert mix_doubt(other, speeches_of(other), info) == ""
+    still = dub_of(sounds, "mix", "bob", "anna")  # the stem is cut where the video and the mix end
+    assert mix_doubt(still, speeches_of(still), info) == ""
