@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from operators.faces.mesh_backend import MeshLook
     from retalk_models.tflite.runtime import RuntimeName
 
-BackendName = Literal["auto", "dlib", "face-alignment", "mesh"]
+BackendName = Literal["auto", "dlib", "face-alignment", "mesh", "mesh-or-dlib"]
 
 
 class FaceBackend(Protocol):
@@ -58,9 +58,26 @@ class PictureBackend(FaceBackend, Protocol):
         """
 
 
+def chosen_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") -> tuple[BackendName, str]:
+    """The backend that ``"mesh-or-dlib"`` stands for here, and why it is dlib, "" where it is not: the mesh where its files are here
+    and LiteRT is, without which it takes three times dlib's time, or a GPU that torch runs it on. Other names stand for themselves.
+    """
+    from operators.faces.mesh_backend import FILES, missing_files
+
+    if name != "mesh-or-dlib":
+        return name, ""
+    if missing_files():
+        return "dlib", f"the face mesh's files are not here: retalk models pull {' '.join(FILES)}"
+    if runtime == "auto" and device.startswith("cpu") and mesh_runtime("auto", device) == "torch":
+        from retalk_models.installation import install_hint
+
+        return "dlib", f"without LiteRT the face mesh is slow: {install_hint('litert')}"
+    return "mesh", ""
+
+
 def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") -> FaceBackend:
     """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a
-    GPU is there, else dlib.
+    GPU is there, else dlib; ``"mesh-or-dlib"`` is what `chosen_backend` says.
 
     Args:
         name: of the backend.
@@ -76,6 +93,7 @@ def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") 
 
     if name not in get_args(BackendName):
         raise ValueError(f"face backend {name!r} is unknown: use one of {', '.join(get_args(BackendName))}")
+    name, _ = chosen_backend(name, device, runtime)
     if name == "mesh":
         return _shared_mesh(device, mesh_runtime(runtime, device))
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
@@ -87,7 +105,9 @@ def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") 
 
 
 def backend_models(name: BackendName) -> tuple[str, ...]:
-    """Models that a backend may load: names of `retalk_models.registry.bundled`, and of the weights' catalogue."""
+    """Models that a backend may load: names of `retalk_models.registry.bundled`, and of the weights' catalogue. Those of
+    ``"mesh-or-dlib"`` are dlib's, as long as it is not decided.
+    """
     from operators.faces.fan_backend import DETECTOR_FILE, LANDMARKS_FILE, is_installed, missing_weights
 
     fan = (DETECTOR_FILE, LANDMARKS_FILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from operators.faces.backend import (
     PictureBackend,
     backend_files,
     backend_models,
+    chosen_backend,
     make_backend,
     mesh_runtime,
 )
@@ -39,6 +41,8 @@ from retalk_models.tflite.runtime import RuntimeName
 
 CROP = 256
 
+logger = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class DetectOptions:
@@ -46,7 +50,8 @@ class DetectOptions:
 
     Attributes:
         backend: "dlib", "face-alignment", "mesh" (`retalk models pull face_landmarker.task face_detection_full_range.tflite`), or
-            "auto": face-alignment where it is installed and a GPU is there, else dlib.
+            "auto": face-alignment where it is installed and a GPU is there, else dlib; or "mesh-or-dlib": the mesh where its
+            files and LiteRT, or a GPU, are there, else dlib, decided once for a run.
         crops: also write `crop_box` of every frame.
         max_yaw: degrees; faces turned further are not usable. With a mesh dubs fade out over the last `validity.FADE` of them.
         references: frames of the shot that show what the free face looks like.
@@ -142,6 +147,10 @@ class DetectFaces(Stage):
 
     def decided(self, options: DetectOptions, device: str) -> DetectOptions:
         """See `Stage.decided`. Without the mesh nothing depends on its runtime: installing one changes no key."""
+        backend, why = chosen_backend(options.backend, device, options.mesh_runtime)
+        if why:
+            logger.info("faces are found with dlib: %s", why)
+        options = dataclasses.replace(options, backend=backend)
         if options.backend != "mesh":
             return dataclasses.replace(options, mesh_runtime="auto")
         return dataclasses.replace(options, mesh_runtime=mesh_runtime(options.mesh_runtime, device))

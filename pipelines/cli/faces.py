@@ -42,9 +42,9 @@ def add_parser(commands: Any) -> None:
     )
     command.add_argument(
         "--backend",
-        choices=["dlib", "mesh"],
+        choices=["dlib", "mesh", "mesh-or-dlib"],
         default="dlib",
-        help="finds and follows the faces (default: %(default)s); mesh: as a dub with --set detect.backend=mesh, docs/mesh.md",
+        help="finds and follows the faces (default: %(default)s); the others: as a dub with --set detect.backend=NAME, docs/mesh.md",
     )
     command.add_argument(
         "--json", action="store_true", help="print the content of faces.json, and nothing else"

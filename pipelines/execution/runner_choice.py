@@ -18,6 +18,7 @@ from typing import Literal
 
 from av.container import InputContainer
 
+from operators.faces.mesh_backend import FILES as MESH_FILES
 from operators.media.container import find_video, is_picture, open_input
 from operators.media.limits import MediaLimits
 from pipelines.engine.engine import Engine
@@ -69,7 +70,7 @@ def choose_runner(
     if any(pool.num_gpus for pool in pools):
         return Choice("ray", "the profile books GPUs")
     planner, until = Planner(plan, Coordinator()), time.monotonic() + PATIENCE
-    each, cores = (NETWORK_COST, NETWORK_CORES) if wanted_files(engine) else (PLAIN_COST, PLAIN_CORES)
+    each, cores = (NETWORK_COST, NETWORK_CORES) if _has_networks(engine) else (PLAIN_COST, PLAIN_CORES)
     affordable = RAY_START / (1 / cores - 1 / machine_cpus())
     seconds, busy = 0.0, 0
     for title in titles:
@@ -89,6 +90,11 @@ def choose_runner(
     return Choice(
         "local", f"the work left takes about {seconds:.0f} CPU seconds, and Ray pays above {affordable:.0f}"
     )
+
+
+def _has_networks(engine: Engine) -> bool:
+    """True if an engine runs networks that decide its cost: the face mesh takes a few milliseconds a frame."""
+    return any(set(names).difference(MESH_FILES) for names in wanted_files(engine).values())
 
 
 def _cost(title: Title, dub: Dub, limits: MediaLimits) -> float:

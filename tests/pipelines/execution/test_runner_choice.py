@@ -9,7 +9,9 @@ import pytest
 
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
+from pipelines.engine.model_files import wanted_files
 from pipelines.engine.profile_parts import PoolConfig
+from pipelines.engine.resolve import resolve_engine
 from pipelines.engine.specs import PlanSpec
 from pipelines.execution import runner_choice as choice
 from pipelines.execution.run_spec import groups_of
@@ -53,6 +55,17 @@ def test_little_work_is_done_here_and_much_on_ray(
     assert chosen(titles(footage, tmp_path, choice.MOST_TITLES + 1), tmp_path)[0] == "ray"
     monkeypatch.setattr(choice, "RAY_START", 0.2)
     assert chosen(titles(footage, tmp_path), tmp_path)[0] == "ray"
+
+
+def test_the_face_mesh_does_not_cost_what_networks_do(footage: Path, tmp_path: Path) -> None:
+    engine = resolve_engine("exemplar", {"detect": {"backend": "mesh"}})
+    assert wanted_files(engine)
+    plan = PlanSpec(engine.config, str(tmp_path), 7)
+    (reason,) = {
+        choose_runner("auto", one, [], plan, titles(footage, tmp_path)).reason
+        for one in (engine, resolve_engine("exemplar", {"detect": {"backend": "dlib"}}))
+    }
+    assert reason.startswith("the work left takes about 2 CPU seconds")
 
 
 def test_longer_speech_counts_where_the_video_is_extended(

@@ -1,7 +1,8 @@
-"""Options that are "auto" are decided once, for the engine and for titles with options of their own, and are part of keys."""
+"""Options that depend on the machine are decided once, for the engine and for titles with options of their own, and are part of keys."""
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,41 @@ def test_a_title_has_its_own_and_without_the_mesh_none_is_decided() -> None:
     assert without == title()
     _, (back,) = decided(with_mesh("torch"), [title(backend="dlib")], laptop())
     assert back.options["detect"] == {"backend": "dlib", "mesh_runtime": "auto"}
+
+
+def backend_of(engine: Engine) -> str:
+    return str(next(spec.options.backend for spec in engine.stages if spec.name == "detect"))
+
+
+def either(**options: str) -> Engine:
+    return resolve_engine("exemplar", {"detect": {"backend": "mesh-or-dlib", **options}})
+
+
+def test_mesh_or_dlib_is_the_mesh_where_its_files_and_litert_are(
+    face_mesh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
+    usual = either()
+    built, (turned, own) = decided(usual, [title(max_yaw=40.0), title(backend="dlib")], laptop())
+    assert backend_of(built) == built.face_finder({}) == ("mesh" if HERE == "litert" else "dlib")
+    assert turned.options == {"detect": {"max_yaw": 40.0}}
+    assert built.face_finder(own.options) == "dlib"
+    # Without it, the mesh takes three times dlib's time, but not on a GPU.
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert backend_of(decided(usual, [], laptop())[0]) == "dlib"
+    built, _ = decided(usual, [], laptop("cuda"))
+    assert (backend_of(built), runtime_of(built)) == ("mesh", "torch")
+    assert backend_of(decided(either(mesh_runtime="torch"), [], laptop())[0]) == "mesh"
+
+
+def test_without_the_files_mesh_or_dlib_is_dlib_and_the_log_tells_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path))
+    with caplog.at_level("INFO"):
+        built, _ = decided(either(), [], laptop())
+    assert backend_of(built) == built.face_finder({}) == "dlib"
+    assert "retalk models pull face_landmarker.task face_detection_full_range.tflite" in caplog.text
 
 
 def test_keys_differ_by_runtime_and_litert_counts_only_where_it_is_used() -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.faces import backend
 from operators.faces.anchors import FaceError
 from pipelines.cli import main as cli
 from pipelines.review.faces import list_faces
@@ -55,6 +56,7 @@ def test_the_mesh_sees_the_same_people(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    backend._shared_mesh.cache_clear()  # of a test before, which had the files
     given = ["faces", title, "--backend", "mesh", "--json", "-q", "-o", str(tmp_path / "people")]
     assert cli.main(given) == 2, "its files are not installed"
     assert "retalk models pull face_landmarker.task" in capsys.readouterr().err
