@@ -356,6 +356,9 @@ def _lines(shapes: _Shapes, landmarks: np.ndarray, length: float = LENGTH) -> li
         ):
             left &= ~row
             row, tall = alike, heights[alike].max()
+        elif length < LENGTH and (row & ~alike).any():
+            # Letters that run together are counted by their length: a few shapes of other heights are none.
+            continue
         x1, y1 = letters[row, :2].min(0)
         x2, y2 = letters[row, 2:].max(0)
         if x2 - x1 < length * tall:

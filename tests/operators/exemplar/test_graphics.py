@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from operators.exemplar import render_stage
+from operators.exemplar import graphics, render_stage
 from operators.exemplar.graphics import LARGE, Line, lines_of_letters
 from operators.exemplar.render_stage import HELD, OFF_LIPS, RenderMouths, RenderOptions
 from operators.exemplar.standing_lines import StandingLines
@@ -154,6 +154,22 @@ def test_a_line_is_remembered_with_as_little_beside_it_as_it_was_found_with() ->
     assert standing.seen(picture, (0, 0)) == [line.box]
     standing.learn([tall], picture, (0, 0))
     assert standing.seen(picture, (0, 0)) == [line.box]
+
+
+def test_a_few_shapes_of_unequal_height_are_no_letters_that_run_together() -> None:
+    """Lights on the skin beside painted lips: a low broad one counts as several letters."""
+
+    def found(*boxes: tuple[int, int, int, int]) -> list[Line]:
+        seen = np.zeros((40, 80), np.uint8)
+        for x1, y1, x2, y2 in boxes:
+            seen[y1:y2, x1:x2] = 1
+        sides = np.array(boxes, np.float64)
+        counts = np.maximum(1, np.round((sides[:, 2] - sides[:, 0]) / (0.65 * (sides[:, 3] - sides[:, 1]))))
+        shapes = graphics._Shapes(sides, counts, seen)
+        return graphics._lines(shapes, np.full((68, 2), -1000.0), graphics.RUN_LENGTH)
+
+    assert len(found((4, 12, 18, 18), (22, 12, 28, 18), (34, 12, 41, 19))) == 1
+    assert found((4, 12, 15, 18), (25, 9, 31, 16), (34, 3, 41, 20)) == []
 
 
 def test_a_box_is_little_higher_than_its_letters() -> None:
