@@ -123,6 +123,7 @@ def best_path(
     seconds: float,
     costs: Costs | None = None,
     quiet: np.ndarray | None = None,
+    resting_penalty: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cheapest sequence of candidates: int64[N], indices into the M candidates.
 
@@ -137,6 +138,8 @@ def best_path(
             frame rate.
         costs: scales and weights.
         quiet: float[N], 0..1, how far the mouth rests (`RESTING`); None: nowhere.
+        resting_penalty: float[M], what a candidate costs beside that where the mouth rests (in full where ``quiet`` is a third and
+            more); None: nothing.
     """
     costs = costs or Costs()
     quiet = np.zeros(len(wanted.opening)) if quiet is None else quiet
@@ -156,7 +159,11 @@ def best_path(
     back = np.zeros([count, 2 * candidates], np.int32)
     best = np.zeros(2 * candidates, np.float32)
     for start in range(0, count, CHUNK):
-        chunk = weight * frame_costs(wanted.take(slice(start, start + CHUNK)), source, unary_penalty, costs)
+        part = slice(start, start + CHUNK)
+        chunk = frame_costs(wanted.take(part), source, unary_penalty, costs)
+        if resting_penalty is not None:
+            chunk += np.outer(np.minimum(3 * quiet[part], 1), resting_penalty).astype(np.float32)
+        chunk *= weight
         for row, own in enumerate(chunk):
             if start + row:
                 best = _advance(

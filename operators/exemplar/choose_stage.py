@@ -16,7 +16,7 @@ from operators.columns import scalar, tensor
 from operators.exemplar.choose import MouthFeatures, best_path
 from operators.exemplar.covering import NOTE, covered_frames
 from operators.exemplar.fit import Speaker, Wanted, fit_speaker, wanted_mouths
-from operators.exemplar.mouths import Mouths, fit_shapes, measure, reliable_frames
+from operators.exemplar.mouths import Mouths, fit_shapes, lip_thickness, measure, reliable_frames
 from operators.exemplar.pose import PoseTrack, track_pose
 from operators.exemplar.shapes import wanted_shapes
 from operators.faces.colours import CELLS
@@ -35,6 +35,9 @@ SMALLEST_FACE = 4.0
 #: A mouth is opened to at most this many times the exemplar's opening plus this much: pulling apart lips that
 #: hardly part invents teeth.
 REACH = (1.35, 0.025)
+#: A mouth does not rest where its lips are thinner than this share of their median thickness (pressed together, rolled in), where its
+#: opening changes by this within 40 ms, or where its width is this far from the mean one.
+PRESSED, RESTLESS, DRAWN = 0.85, 0.03, 0.08
 #: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much
 #: as the eye would see.
 SUDDEN = 0.08
@@ -197,7 +200,9 @@ class SegmentAnalysis:
         )
         features, unary_penalty = self.appearance_features()[candidates], self.unary_penalty()[candidates]
         chosen = best_path(
-            ask, offer.take(candidates), candidates, features, unary_penalty, step, quiet=wanted.quiet
+            *(ask, offer.take(candidates), candidates, features, unary_penalty, step),
+            quiet=wanted.quiet,
+            resting_penalty=self.resting_penalty()[candidates],
         )
         return candidates[chosen]
 
@@ -245,6 +250,14 @@ class SegmentAnalysis:
         sudden = np.zeros(len(self.times))
         sudden[1:-1] = np.abs(np.diff(self.mouths.opening, 2)) * (0.04 / self.seconds) ** 2
         return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 1, 0, 1)
+
+    def resting_penalty(self) -> np.ndarray:
+        """float64[T], cost of frames that do not show how a mouth rests: lips pressed together (P, B, M), moving, pursed or wide."""
+        thickness = lip_thickness(self.frontal)
+        pressed = PRESSED - thickness / np.median(thickness[self.reliable])
+        moving = _speed(self.mouths.opening, self.seconds) / RESTLESS
+        drawn = (self.mouths.width - self.speaker.width) / DRAWN
+        return np.clip(pressed / 0.1, 0, 3) ** 2 + np.clip(moving, -2, 2) ** 2 + np.clip(drawn, -2, 2) ** 2
 
     def shapes(
         self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray

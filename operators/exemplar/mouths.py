@@ -17,6 +17,7 @@ from operators.faces.geometry import MIRROR, MOUTH, eye_distance
 
 JAW_AND_MOUTH = np.concatenate([np.arange(17), MOUTH])
 UPPER_INNER, LOWER_INNER = np.array([61, 62, 63]), np.array([67, 66, 65])
+UPPER_OUTER, LOWER_OUTER = np.array([50, 51, 52]), np.array([58, 57, 56])
 #: How much of the wanted jaw each outline point takes: the ears are fixed to the skull, the chin is all jaw.
 JAW_SHARE = np.array([0, 0, 0.15, 0.4, 0.7, 0.9, 1, 1, 1, 1, 1, 0.9, 0.7, 0.4, 0.15, 0, 0])
 #: Standard deviations of speech that the ridge priors are measured in: opening and width over eye distance,
@@ -59,6 +60,14 @@ def opening_of(frontal: np.ndarray, eye: float) -> np.ndarray:
 def width_of(frontal: np.ndarray, eye: float) -> np.ndarray:
     """Width float64[...] of frontal landmarks float[..., 68, 2] mm. Linear in the landmarks."""
     return (frontal[..., 54, 0] - frontal[..., 48, 0]) / eye
+
+
+def lip_thickness(frontal: np.ndarray) -> np.ndarray:
+    """Height float64[...] of both lips' red together, mm, of frontal landmarks float[..., 68, 2] mm."""
+    height = frontal[..., 1]
+    upper = height[..., UPPER_INNER] - height[..., UPPER_OUTER]
+    lower = height[..., LOWER_OUTER] - height[..., LOWER_INNER]
+    return (upper + lower).mean(-1)
 
 
 def measure(frontal: np.ndarray, valid: np.ndarray) -> Mouths:

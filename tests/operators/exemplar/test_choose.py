@@ -159,3 +159,15 @@ def test_a_silent_mouth_is_held() -> None:
     assert not changes[22:49].any(), "one picture stays"
     assert changes[:18].sum() >= 15, "while somebody speaks, the footage runs"
     assert (np.diff(best_path(*arguments)) != 0)[22:49].any(), "it would run on in silence as well"
+
+
+def test_a_mouth_rests_in_frames_that_show_it_at_rest() -> None:
+    source, wanted = mouths(np.full(120, 0.02)), mouths(np.full(60, 0.02))
+    arguments = (wanted, source, np.arange(120), np.zeros([120, 1]), np.repeat([0.0, 0.3], 60), 0.04)
+    quiet = np.zeros(60)
+    quiet[20:50] = 1
+    pressed = np.repeat([3.0, 0.0], 60)
+    path = best_path(*arguments, quiet=quiet, resting_penalty=pressed)
+    assert (path[20:50] >= 60).all()
+    assert (best_path(*arguments, quiet=quiet)[20:50] < 60).all(), "which cost more otherwise"
+    assert (best_path(*arguments, resting_penalty=pressed) < 60).all(), "in speech it does not count"

@@ -249,6 +249,23 @@ def test_blurred_and_sudden_frames_are_rather_not_shown() -> None:
     assert analysis.unary_penalty()[[40, 60, 90, 110]].max() == 0
 
 
+def test_a_pause_shows_an_ordinary_closed_mouth() -> None:
+    opening = np.maximum(0.1 + 0.05 * speech_like(150, 5), 0.07)
+    opening[40:48], opening[90:98] = 0.008, 0.035
+    landmarks = talker(gaussian_filter1d(opening, 0.7), noise=0.4).landmarks.copy()
+    # Lips that are rolled in show half of their red (M), in the frames that are shut most.
+    for outer, inner in ((50, 61), (51, 62), (52, 63), (58, 67), (57, 66), (56, 65)):
+        landmarks[40:48, outer] += 0.5 * (landmarks[40:48, inner] - landmarks[40:48, outer])
+    silence = np.zeros(150)
+    silence[50:100] = 1
+    asked = row(
+        landmarks, np.arange(150), opening=np.where(silence > 0, -1.5, speech_like(150, 6)), silence=silence
+    )
+    exemplar = process(asked)["exemplar"]
+    assert np.isin(exemplar[56:94], np.arange(90, 98)).all()
+    assert len(np.unique(exemplar[60:90])) == 1, "and holds it"
+
+
 @pytest.mark.parametrize("noise", [3.0, 20.0])
 @pytest.mark.parametrize("count", [1, 2, 3, 14])
 def test_nonsense_is_survived(count: int, noise: float) -> None:
