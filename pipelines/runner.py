@@ -273,7 +273,7 @@ def _check(spec: RunSpec, overwrite: bool) -> list[str]:
     """
     directory, titles = spec.directory, spec.titles
     dubs = [dub for title in titles for dub in title.dubs]
-    check_weights(spec.engine, overrides_of(titles))
+    check_weights(spec.engine, overrides_of(titles), spec.profile.rights.licence_clean)
     preflight.check_inputs(titles)
     if not overwrite:
         check_outputs(directory, titles)

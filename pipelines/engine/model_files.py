@@ -31,12 +31,17 @@ def wanted_files(
     return {home: sorted(names) for home, names in sorted(wanted.items())}
 
 
-def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},)) -> None:
+def check_weights(
+    engine: Engine,
+    overrides: Iterable[Mapping[str, Mapping[str, Any]]] = ({},),
+    licence_clean: bool = False,
+) -> None:
     """Look for the model files that the stages will load.
 
     Args:
         engine: whose stages.
         overrides: the titles' options, for those choose networks too.
+        licence_clean: what does without the files may not be used; the message does not send there.
 
     Raises:
         PreflightError: naming the missing files and the command that brings them.
@@ -45,9 +50,9 @@ def check_weights(engine: Engine, overrides: Iterable[Mapping[str, Mapping[str, 
         try:
             check_files(files, home)
         except ValueError as problem:
-            other = (
-                "the face backend dlib (--set detect.backend=dlib)"
-                if engine.name == "exemplar"
-                else "--engine exemplar, which needs no weights"
-            )
-            raise PreflightError(f"engine {engine.name}: {problem}\nor use {other}") from problem
+            told = f"engine {engine.name}: {problem}"
+            if not licence_clean:
+                dlib = "the face backend dlib (--set detect.backend=dlib)"
+                none = "--engine exemplar, which needs no weights"
+                told += f"\nor use {dlib if engine.name == 'exemplar' else none}"
+            raise PreflightError(told) from problem

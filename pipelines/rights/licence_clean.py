@@ -17,6 +17,7 @@ from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import UsageError
 from pipelines.manifest.titles import Title, label
 from pipelines.rights.parts import (
+    PERSON,
     WATCH,
     Uses,
     metric_uses,
@@ -32,6 +33,8 @@ from retalk_models.registry.bundled import bundled_models
 from retalk_models.registry.catalog import load_catalog
 
 Options = Mapping[str, Mapping[str, Any]]
+#: What to do where nobody may be recognised by a picture.
+BY_PLACE = "choose the face by left, right, largest or a number (0 is the leftmost) in place of the picture"
 
 
 class UncleanPartsError(UsageError):
@@ -66,7 +69,7 @@ def clean_engine(
     for name in _ranked():
         try:
             built, notes = _cleaned(name, options, accepted)
-            check_weights(built)
+            check_weights(built, licence_clean=True)
         except UsageError as problem:
             refused.append(problem)
             continue
@@ -99,7 +102,7 @@ def _cleaned(
     built, dropped = _without_metrics(built, options, accepted)
     notes += dropped
     if left := _refused(uses_of(built), accepted):
-        raise UncleanPartsError(_refusal(built.name, left))
+        raise UncleanPartsError(_refusal(built.name, left, _way_out(built, engine, options or {}, accepted)))
     notes += _on_their_word(uses_of(built), accepted)
     return built, notes
 
@@ -166,11 +169,41 @@ def _without_metrics(
     return made, [f"licence-clean: {gone}, which need {', '.join(sorted(refused))}"]
 
 
-def _refusal(engine: str, refused: Uses) -> str:
+def _way_out(built: Engine, engine: str | EngineConfig, options: Options, accepted: frozenset[str]) -> str:
+    """Return the settings with which nothing is refused in place of some that the user has made; empty where there are none."""
+    better = {
+        spec.name: {
+            option: value
+            for option, value, _ in _replacements(spec, {}, accepted)
+            if option in options.get(spec.name, {})
+        }
+        for spec in built.stages
+    }
+    told = [
+        f"--set {stage}.{option}={value}"
+        for stage, values in better.items()
+        for option, value in values.items()
+    ]
+    if not told:
+        return ""
+    tried = {stage: {**options.get(stage, {}), **better.get(stage, {})} for stage in {**options, **better}}
+    try:
+        _cleaned(engine, tried, accepted)
+    except UncleanPartsError:
+        return ""
+    return " ".join(told)
+
+
+def _refusal(engine: str, refused: Uses, way_out: str) -> str:
     lines = [f"licence-clean: engine {engine} needs models that are not cleared for commercial use:"]
     lines += [f"  {name} ({', '.join(users)}): {problem_of(name)}" for name, users in refused.items()]
+    without = (
+        f"{way_out} does without them, and so does leaving that setting out"
+        if way_out
+        else "no option does without them"
+    )
     lines.append(
-        "no option does without them. Whoever has the right to use one (a licence of its authors) names it with --accept-model NAME; "
+        f"{without}. Whoever has the right to use one (a licence of its authors) names it with --accept-model NAME; "
         "docs/rights.md#licences; nothing has run"
     )
     return "\n".join(lines)
@@ -215,7 +248,9 @@ def check_titles(engine: Engine, titles: Sequence[Title], rights: RightsConfig) 
                 named = "; ".join(
                     f"{name} ({', '.join(users)}): {problem_of(name)}" for name, users in refused.items()
                 )
-                lines.append(f"{title.where or title.id}: {where}: {named}")
+                if any(PERSON in users for users in refused.values()):
+                    named += f"; {BY_PLACE}"
+                lines.append(": ".join([*dict.fromkeys(filter(None, [title.where, where])), named]))
     if lines:
         raise UncleanPartsError(
             "licence-clean: rows ask for models that are not cleared for commercial use:\n"

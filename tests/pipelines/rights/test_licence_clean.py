@@ -111,6 +111,24 @@ def test_exemplar_does_without_research_only_data_by_the_face_mesh(
     for check in (lambda: check_weights(built), lambda: clean_engine("auto", None, CLEAN)):
         with pytest.raises(UsageError, match=r"retalk models pull face_detection_full_range\.tflite face"):
             check()
+    # What is refused is not named as a way out.
+    for check in (
+        lambda: check_weights(built, licence_clean=True),
+        lambda: clean_engine("auto", None, CLEAN),
+    ):
+        with pytest.raises(UsageError) as missing:
+            check()
+        assert "backend=dlib" not in str(missing.value)
+
+
+def test_a_setting_that_needs_what_is_refused_is_named_with_the_one_that_does_not() -> None:
+    with pytest.raises(UncleanPartsError) as refused:
+        clean_engine("exemplar", {"detect": {"backend": "dlib"}}, CLEAN)
+    assert "\n--set detect.backend=mesh does without them, and so does leaving" in str(refused.value)
+    assert "no option" not in str(refused.value)
+    clean_engine("exemplar", {"detect": {"backend": "mesh"}}, CLEAN)
+    with pytest.raises(UncleanPartsError, match="no option does without them"):
+        clean_engine("exemplar", {"metrics": {"on": "identity_gap"}}, CLEAN)
 
 
 def test_without_the_condition_nothing_changes() -> None:
@@ -182,8 +200,16 @@ def test_rows_that_ask_for_such_models_are_named() -> None:
         check_titles(built, titles, rights)
     text = str(refused.value)
     assert f"m row 2: b: {PERSON} (face pictures)" in text
+    assert (
+        "choose the face by left, right, largest or a number"
+        in text.split("m row 3", maxsplit=1)[0].split("m row 2")[1]
+    )
+    assert "choose the face" not in text.split("m row 3")[1]
     assert "m row 3: c: s3fd-619a316812.pth (stage detect)" in text
     assert "row 1" not in text
+    alone = dataclasses.replace(titles[1], where="")
+    with pytest.raises(UncleanPartsError, match=rf"\nb: {PERSON} "):
+        check_titles(built, [alone], rights)
     check_titles(built, titles[:1], rights)
     check_titles(built, titles, RightsConfig())
 
