@@ -21,7 +21,7 @@ from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import ShotFrameSampler
 from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.people import Person, Seen, cast_of, describe, identify, people_of_shot, scenes
-from operators.faces.search import LONG_SIDES, find_anywhere
+from operators.faces.search import CERTAIN, LONG_SIDES, find_anywhere
 from operators.faces.seed import look
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 Placed = TypeVar("Placed", Person, Seen)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-#: Score of what is a face for certain: in a picture with one, what scores less does not count.
-CERTAIN = 0.5
 RULES = "largest, left, right, speaking, a number (0 is the leftmost face), or the path of a picture of the person"
 
 
@@ -254,6 +252,7 @@ def _describe_picture(path: str, backend: FaceBackend) -> tuple[np.ndarray, list
             f"face: {path}: no face found in the picture; use one that shows the person from the front"
         )
     if (scores > CERTAIN).any():
+        # What scores less does not count beside it.
         boxes = boxes[scores > CERTAIN]
     largest = boxes[int(np.argmax(boxes[:, 2] - boxes[:, 0]))]
     notes = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,6 +14,17 @@ from pipelines.manifest.titles import Dub
 
 #: Seconds by which a range may end behind its video, or a speech differ from it, without a note.
 MUCH = 0.25
+#: Share of the usual step from frame to frame by which another may differ at a constant rate (times are rounded, to 1 ms in some files).
+UNEVEN = 0.75
+#: Rates that are meant where steps, whose times are rounded, give one within this share of them.
+STANDARD_RATES = (
+    *(Fraction(nominal * 1000, 1001) for nominal in (24, 30, 60)),
+    *(Fraction(nominal) for nominal in (24, 25, 30, 48, 50, 60)),
+)
+ROUNDED = Fraction(1, 200)
+#: Frames before a time code from which on a frame counts as the one that is meant.
+EARLY = Fraction(1, 4)
+NOT_ADDED = "it counts from the title's first frame: a start time code that the file carries is not added"
 
 
 class RangeError(ValueError):
@@ -66,34 +78,70 @@ def _frames(ranges: Ranges, key: str, video: str, info: VideoInfo) -> Iterable[t
         told = f"{video}: {key}: {first}-{last}"
         for end in (first, last):
             _check_time_code(end, told, info)
-        start = _frame(moment(first), info) if first else 0
-        stop = _frame(moment(last), info) if last else info.n_frames
+        start = _frame(first, info) if first else 0
+        stop = _frame(last, info) if last else info.n_frames
         if start >= info.n_frames:
-            if _beyond(moment(first), info) < 0:
+            if _beyond(first, info) < 0:
                 begins = float((int(info.pts[-1]) - int(info.pts[0])) * info.time_base)
                 raise RangeError(f"{told} shows no frame: the last one of the video begins at {begins:.3f} s")
-            raise RangeError(f"{told} begins behind the end of the video, which has {_length(info)}")
+            own = f"; {NOT_ADDED}" if ":" in first else ""
+            raise RangeError(f"{told} begins behind the end of the video, which has {_length(info)}{own}")
         if stop <= start:
             raise RangeError(f"{told} ends before it starts, or shows no frame")
         yield start, stop
 
 
 def range_notes(dub: Dub, info: VideoInfo) -> list[str]:
-    """Return notes on ranges that end behind the end of the video."""
-    return [
-        f"{key}: {first}-{last} ends behind the end of the video, which has {_length(info)}"
+    """Return notes on ranges that end behind the end of the video, and on time codes where its frame rate varies."""
+    named = [
+        (key, first, last)
         for key, ranges in (("ranges", dub.ranges), ("exclude", dub.exclude))
         for first, last in ranges
-        if last and _beyond(moment(last), info) > MUCH
     ]
+    notes = [
+        f"{key}: {first}-{last} ends behind the end of the video, which has {_length(info)}"
+        for key, first, last in named
+        if last and _beyond(last, info) > MUCH
+    ]
+    rate = _steady_rate(info)
+    if rate and any(_is_code(end) for _, *ends in named for end in ends):
+        notes.append(
+            f"the frame rate of the video varies: time codes in {' and '.join(dict.fromkeys(key for key, *_ in named))} are counted at "
+            f"{float(rate):.6g} fps, whatever frames are there"
+        )
+    return notes
 
 
 def _length(info: VideoInfo) -> str:
     return f"{float(info.duration):.3f} s, {info.n_frames} frames"
 
 
+def _is_code(text: str) -> bool:
+    """True for a time code with frames."""
+    return ":" in text and moment(text).counted
+
+
+def _steady_rate(info: VideoInfo) -> Fraction | None:
+    """Frames a second at which most frames of a video of variable frame rate follow each other; None where the rate is constant."""
+    steps = np.diff(info.pts)
+    if not len(steps):
+        return None
+    usual = float(np.median(steps))
+    near = np.abs(steps / usual - 1) < UNEVEN
+    if near.all():
+        return None
+    rate = 1 / (Fraction(int(steps[near].sum()), int(near.sum())) * info.time_base)
+    standard = min(STANDARD_RATES, key=lambda one: abs(one / rate - 1))
+    return standard if abs(standard / rate - 1) < ROUNDED else rate
+
+
+def _counted_rate(info: VideoInfo) -> Fraction:
+    """Frames a second of time codes."""
+    return _steady_rate(info) or info.average_rate
+
+
 def _nominal_rate(info: VideoInfo) -> int:
-    return max(1, round(info.average_rate))
+    return max(1, round(_counted_rate(info)))
 
 
 def _check_time_code(text: str, told: str, info: VideoInfo) -> None:
@@ -101,24 +149,37 @@ def _check_time_code(text: str, told: str, info: VideoInfo) -> None:
     rate = _nominal_rate(info)
     if ":" in text and (one := moment(text)).frames >= rate:
         raise RangeError(
-            f"{told}: {text} counts {one.frames} frames, and the video has {rate} in a second ({float(info.average_rate):.6g} fps), "
+            f"{told}: {text} counts {one.frames} frames, and the video has {rate} in a second ({float(_counted_rate(info)):.6g} fps), "
             f"of which the last is {rate - 1}: a time code of another rate? Write seconds"
         )
 
 
-def _beyond(one: Moment, info: VideoInfo) -> float:
+def _beyond(text: str, info: VideoInfo) -> float:
     """Seconds by which a moment lies behind the end of the video; negative: inside it."""
+    one = _in_seconds(text, info)
     if one.counted:
-        return float((_frame(one, info) - info.n_frames) / info.average_rate)
+        return float((_frame(text, info) - info.n_frames) / info.average_rate)
     return float(one.seconds - info.duration)
 
 
-def _frame(one: Moment, info: VideoInfo) -> int:
+def _frame(text: str, info: VideoInfo) -> int:
     """The first frame at or after a moment; a frame's number may lie behind the end."""
+    one = _in_seconds(text, info)
     if one.counted:
         return int(one.seconds) * _nominal_rate(info) + one.frames
     at = one.seconds / info.time_base + int(info.pts[0])
     return int(np.searchsorted(info.pts, -(-at.numerator // at.denominator)))
+
+
+def _in_seconds(text: str, info: VideoInfo) -> Moment:
+    """Read a moment. A time code of a video of variable frame rate is its seconds, less a little for times that are rounded: the
+    numbers of its frames say nothing of when they are shown.
+    """
+    one = moment(text)
+    if not _is_code(text) or (rate := _steady_rate(info)) is None:
+        return one
+    count = int(one.seconds) * _nominal_rate(info) + one.frames
+    return Moment(max(Fraction(0), (count - EARLY) / rate))
 
 
 def fade(frames: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:

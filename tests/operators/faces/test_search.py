@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from operators.faces.dlib_backend import DlibBackend
-from operators.faces.search import find_anywhere, find_at_scale, overlap, separation
+from operators.faces.search import CERTAIN, FACE, find_anywhere, find_at_scale, overlap, separation
 from tests.operators.faces.footage import CARPHONE, astronaut, carphone, luma
 
 
@@ -55,3 +55,20 @@ def test_separation_counts_place_and_size() -> None:
     np.testing.assert_allclose(separation(boxes, anchor), [0, np.sqrt(2), np.log(2)], rtol=1e-5)
     assert overlap(anchor, anchor) == 1
     assert overlap(anchor, anchor + 100) == 0
+
+
+def test_a_face_inside_what_is_hardly_one_takes_its_place(backend: DlibBackend) -> None:
+    """As a small picture within the picture, which looks a little like a large face."""
+    sharp = luma(astronaut())
+    large = cv2.GaussianBlur(
+        cv2.resize(sharp[:300, 60:400], None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), (0, 0), 11
+    )
+    nested = large.copy()
+    nested[454:570, 444:560] = cv2.resize(sharp[60:190, 160:290], (116, 116), interpolation=cv2.INTER_AREA)
+    whole, (doubt,) = find_at_scale(backend, nested, FACE * 1020 / 480)
+    assert 0 < doubt < CERTAIN
+    ((x1, y1, x2, y2),), (sure,) = find_anywhere(backend, nested)
+    assert 50 < x2 - x1 < 100 < whole[0, 2] - whole[0, 0]
+    assert 444 < (x1 + x2) / 2 < 560
+    assert 454 < (y1 + y2) / 2 < 570
+    assert sure > CERTAIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,32 @@ def test_errors_name_the_video(
 ) -> None:
     with pytest.raises(RangeError, match=f"^v.mp4: .*{told}"):
         frames(info, ranges, exclude)
+
+
+def test_time_codes_of_a_variable_rate_are_times(tmp_path: Path) -> None:
+    """25 fps in which every fourth frame is left out: frame 9 is shown at 0.48 s, where the twelfth would be."""
+    counts = [k for k in range(32) if k % 4 != 3]
+    video = make_video(tmp_path / "v.mkv", rate=25, times=[100 * k for k in counts], sound=False)
+    info = probe_video(str(video))
+    shown = [k for k, count in enumerate(counts) if 12 <= count < 25]
+    assert shown[0] == 9
+    assert frames(info, (("00:00:00:12", "00:00:01:00"),)) == shown
+    assert frames(info, (("12f", "15f"),)) == [12, 13, 14]
+    asked = dataclasses.replace(DUB, ranges=(("00:00:00:12", ""),))
+    assert range_notes(asked, info) == [
+        "the frame rate of the video varies: time codes in ranges are counted at 25 fps, whatever frames are there"
+    ]
+    assert range_notes(dataclasses.replace(DUB, ranges=(("0.5", "20f"),)), info) == []
+    with pytest.raises(RangeError, match=r"counts 25 frames, and the video has 25 in a second \(25 fps\)"):
+        frames(info, (("00:00:00:25", ""),))
+
+
+def test_a_start_time_code_is_not_added(info: VideoInfo) -> None:
+    for first in ("01:00:00:00", "01:00:00"):
+        with pytest.raises(
+            RangeError, match=r"begins behind .* a start time code that the file carries is not added"
+        ):
+            frames(info, ((first, ""),))
 
 
 def test_an_end_behind_the_video_is_a_note(info: VideoInfo) -> None:
