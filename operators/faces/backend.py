@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeGuard, get_args
 
 import numpy as np
 
 from operators.faces.dlib_backend import MODELS
+from operators.faces.picture import Picture
 
 if TYPE_CHECKING:
     from operators.faces.mesh_backend import MeshLook
@@ -41,13 +42,12 @@ class FaceBackend(Protocol):
         """Score, as `detect`'s, of the face that should fill a canonical crop; -1: none."""
 
 
-@runtime_checkable
 class PictureBackend(FaceBackend, Protocol):
     """A backend that crops pictures itself and gives a dense mesh (`mesh_backend.MeshBackend`)."""
 
     def look(
         self,
-        picture: np.ndarray,
+        picture: Picture,
         transform: np.ndarray,
         mesh: np.ndarray | None,
         guess: bool,
@@ -75,6 +75,11 @@ def chosen_backend(name: BackendName, device: str, runtime: RuntimeName = "auto"
     return "mesh", ""
 
 
+def gives_mesh(backend: FaceBackend) -> TypeGuard[PictureBackend]:
+    """True for a `PictureBackend`. It is asked several times a frame: checking a protocol takes long."""
+    return hasattr(backend, "look")
+
+
 def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") -> FaceBackend:
     """The backend asked for; ``"auto"`` is face-alignment where it is installed, its weights are cached and a
     GPU is there, else dlib; ``"mesh-or-dlib"`` is what `chosen_backend` says.
@@ -95,6 +100,9 @@ def make_backend(name: BackendName, device: str, runtime: RuntimeName = "auto") 
         raise ValueError(f"face backend {name!r} is unknown: use one of {', '.join(get_args(BackendName))}")
     name, _ = chosen_backend(name, device, runtime)
     if name == "mesh":
+        from operators.faces.mesh_backend import require_files
+
+        require_files()  # also where one was made from files that are gone
         return _shared_mesh(device, mesh_runtime(runtime, device))
     # On a CPU the networks need a second for a frame that dlib does in milliseconds.
     if name == "face-alignment" or (

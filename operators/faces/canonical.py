@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from operators.faces.geometry import EYES, eye_distance, head_model
+from operators.faces.picture import Picture
 from operators.numeric.affine import apply, compose, invert, scale_of, similarity
 
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
@@ -58,21 +59,22 @@ def box_of_transform(transform: np.ndarray) -> np.ndarray:
     return np.array([*(centre - half), *(centre + half)], np.float32)
 
 
-def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Crop a picture uint8[h, w] or [h, w, 3] by a transform into its crop uint8[side, side(, 3)]; edges are
-    repeated outside.
-    """
+def _extent(transform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64[2] each: least and greatest x and y in the picture of what a crop of ``side`` pixels shows."""
+    corners = apply(invert(transform), np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float64))
+    return np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+
+
+def warp(picture: Picture, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Crop a picture by a transform into its crop uint8[side, side(, 3)]; edges are repeated outside."""
     zoom = scale_of(transform)
+    height, width = picture.shape[:2]
     if zoom < LEAST_ZOOM:
         # Bilinear sampling would skip pixels: reduce the region first, by a whole number, which is by far the
         # fastest way to average.
         shrink = int(np.ceil(LEAST_ZOOM / zoom))
-        corners = apply(invert(transform), np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float64))
-        (x1, y1), (x2, y2) = (
-            np.floor(corners.min(0)).astype(int) - shrink,
-            np.ceil(corners.max(0)).astype(int) + 2 * shrink,
-        )
-        height, width = picture.shape[:2]
+        low, high = _extent(transform, side)
+        (x1, y1), (x2, y2) = low - shrink, high + 2 * shrink
         x1, x2 = (int(np.clip(v, 0, width)) for v in (x1, x2))
         y1, y2 = (int(np.clip(v, 0, height)) for v in (y1, y2))
         size = (x2 - x1) // shrink, (y2 - y1) // shrink
@@ -81,6 +83,13 @@ def warp(picture: np.ndarray, transform: np.ndarray, side: int = SIDE) -> np.nda
             picture = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
             enlarge = np.array([[shrink, 0, x1 + (shrink - 1) / 2], [0, shrink, y1 + (shrink - 1) / 2]])
             transform = compose(transform, enlarge)
+    if not isinstance(picture, np.ndarray):
+        low, high = _extent(transform, side)
+        # One pixel more on each side than is sampled, and one at least where the crop lies outside.
+        x1, y1 = (int(v) for v in np.clip(low - 2, 0, [width - 1, height - 1]))
+        x2, y2 = (int(v) for v in np.clip(high + 3, [x1 + 1, y1 + 1], [width, height]))
+        picture = picture[y1:y2, x1:x2]
+        transform = compose(transform, np.array([[1.0, 0, x1], [0, 1, y1]]))
     return cv2.warpAffine(
         picture, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.faces.dlib_backend import bundled_model
 from operators.faces.geometry import bounding_box
+from operators.faces.picture import Picture
 
 #: Model of the descriptor by its name in `retalk_models.registry.bundled`.
 MODEL = "dlib/face_recognition_resnet_model_v1.dat"
@@ -29,9 +30,10 @@ class Recogniser:
             str(bundled_model("dlib_face_recognition_resnet_model_v1.dat"))
         )
 
-    def describe(self, picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """float64[128] of the face at float[68, 2] in uint8[h, w] luma or [h, w, 3] RGB."""
-        pixels = np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2))
+    def describe(self, picture: Picture, landmarks: np.ndarray) -> np.ndarray:
+        """float64[128] of the face at float[68, 2] in a picture."""
+        whole = np.ascontiguousarray(picture)
+        pixels = whole if whole.ndim == 3 else np.repeat(whole[..., None], 3, 2)
         left, top, right, bottom = (int(v) for v in bounding_box(landmarks))
         points = [self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
         face = self._dlib.full_object_detection(self._dlib.rectangle(left, top, right, bottom), points)

@@ -7,6 +7,7 @@ pictures (`backend.PictureBackend`) and not at canonical crops. What the rest of
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 
 from operators.faces.canonical import BOX_EYES, EYE, TEMPLATE, warp
 from operators.faces.geometry import EYES, angles, eye_distance, rotation_between
+from operators.faces.picture import Picture
 from operators.numeric.affine import apply, compose, invert, similarity
 from retalk_models.registry.registry import default_registry
 
@@ -58,6 +60,15 @@ _TURNS = (-35.0, 35.0, -70.0, 70.0)
 def missing_files() -> list[str]:
     """Model files of this backend that are not here."""
     return default_registry().missing(FILES)
+
+
+def require_files() -> dict[str, Path]:
+    """Model files of this backend by name.
+
+    Raises:
+        WeightsError: some are missing; the message has the command that brings them.
+    """
+    return default_registry().require(FILES)
 
 
 def to_68(mesh: np.ndarray) -> np.ndarray:
@@ -150,7 +161,7 @@ class MeshBackend:
         from retalk_models.tflite.face import STABLE, FaceLandmarker
 
         keep_freed_memory()
-        paths = default_registry().require(FILES)
+        paths = require_files()
         self.networks = FaceLandmarker(paths[MESH_FILE], device, runtime)
         self._detector = FaceDetector(paths[DETECTOR_FILE].read_bytes(), device, self.networks.runtime)
         self._stable, self._template = STABLE, self.networks.template
@@ -199,7 +210,7 @@ class MeshBackend:
 
     def look(
         self,
-        picture: np.ndarray,
+        picture: Picture,
         transform: np.ndarray,
         mesh: np.ndarray | None,
         guess: bool,
@@ -208,7 +219,7 @@ class MeshBackend:
         """The face in a picture.
 
         Args:
-            picture: uint8[h, w, 3], RGB.
+            picture: uint8[h, w, 3] RGB, or a frame.
             transform: float64[2, 3], picture to canonical crop: about where the face is, if no mesh is known.
             mesh: float64[478, 2 or more], where it is expected in the picture; None: not known.
             guess: look with a single crop first, and put the crops where it says the face is.
@@ -232,7 +243,7 @@ class MeshBackend:
         turn = cv2.getRotationMatrix2D((middle, middle), degrees, 1.0)
         return compose(turn, place)
 
-    def _see(self, picture: np.ndarray, place: np.ndarray, exact: bool) -> MeshLook:
+    def _see(self, picture: Picture, place: np.ndarray, exact: bool) -> MeshLook:
         places = [place]
         if exact:
             middle = (self._side - 1) / 2

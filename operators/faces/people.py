@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.faces.backend import FaceBackend, PictureBackend
+from operators.faces.backend import FaceBackend, gives_mesh
 from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import LEAST
 from operators.faces.identity import Recogniser
@@ -88,7 +88,7 @@ def _confirmed(
     backend: FaceBackend, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The boxes float32[n, 4] and scores float32[n] of what a mesh says is a face; all of them where there is none to ask."""
-    if not isinstance(backend, PictureBackend):
+    if not gives_mesh(backend):
         return boxes, scores
     face = [look(backend, picture, transform_of_box(box), 0.0, guesses=1).score > 0 for box in boxes]
     kept = np.flatnonzero(face)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from operators.faces.backend import FaceBackend
+from operators.faces.picture import Picture
 
 #: The detector's smallest face is 80 pixels; a face expected here is scaled to this width, so that it may
 #: shrink by a quarter and be found.
@@ -44,7 +45,7 @@ def separation(boxes: np.ndarray, anchor: np.ndarray) -> np.ndarray:
 
 def find_at_scale(
     backend: FaceBackend,
-    picture: np.ndarray,
+    picture: Picture,
     face_width: float,
     region: np.ndarray | None = None,
     turn: float = 0.0,
@@ -54,7 +55,7 @@ def find_at_scale(
 
     Args:
         backend: the detector.
-        picture: uint8[h, w] or [h, w, 3].
+        picture: as the backend wants it.
         face_width: expected width in pixels; faces down to 3/4 of it are found, and larger ones.
         region: box to search, cut to the picture; None: everywhere.
         turn: degrees; finds faces that are tilted clockwise by about so much.

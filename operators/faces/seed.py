@@ -13,9 +13,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from operators.faces.backend import FaceBackend, PictureBackend
+from operators.faces.backend import FaceBackend, gives_mesh
 from operators.faces.canonical import transform_of_box, transform_of_landmarks, warp
 from operators.faces.mesh_backend import to_68
+from operators.faces.picture import FramePicture, Picture
 from operators.faces.search import find_at_scale, separation
 from operators.numeric.affine import apply, invert
 
@@ -36,7 +37,7 @@ class Look:
         spread: float64[68], uncertainty in eye distances.
         score: the detector's.
         transform: float64[2, 3], picture -> crop.
-        crop: uint8[SIDE, SIDE(, 3)]; luma where there is a mesh.
+        crop: uint8[SIDE, SIDE(, 3)]; grey where there is a mesh.
         mesh: float64[478, 3] of a backend that gives one (`backend.PictureBackend`), picture pixels.
         yaw: degrees, of the mesh; NaN without one.
     """
@@ -50,15 +51,17 @@ class Look:
     yaw: float = float("nan")
 
 
-def crop_of(backend: FaceBackend, picture: np.ndarray, transform: np.ndarray) -> np.ndarray:
+def crop_of(backend: FaceBackend, picture: Picture, transform: np.ndarray) -> np.ndarray:
     """Canonical crop of a picture as `Look.crop` is."""
+    if isinstance(picture, FramePicture):
+        return warp(picture.luma, transform)
     crop = warp(picture, transform)
-    return cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if isinstance(backend, PictureBackend) else crop
+    return cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if gives_mesh(backend) else crop
 
 
 def look(
     backend: FaceBackend,
-    picture: np.ndarray,
+    picture: Picture,
     transform: np.ndarray,
     score: float,
     guesses: int = 0,
@@ -70,7 +73,7 @@ def look(
 
     Args:
         backend: that looks.
-        picture: uint8[h, w] or [h, w, 3].
+        picture: as the backend wants it.
         transform: float64[2, 3], to the canonical crop.
         score: of the face. A backend that gives a mesh puts its own in its place.
         guesses: looks beforehand.
@@ -78,7 +81,7 @@ def look(
         motion: float64[2, 3], of the head since then; None: not known.
         exact: False: a mesh is looked at once only and has the spread of ``before``.
     """
-    if isinstance(backend, PictureBackend):
+    if gives_mesh(backend):
         mesh = None if before is None else before.mesh
         if mesh is not None and motion is not None:
             mesh = apply(motion, mesh[:, :2])
@@ -110,9 +113,9 @@ class Seeder:
 
     backend: FaceBackend
     anchor: np.ndarray
-    recognise: Callable[[np.ndarray, np.ndarray], bool]
+    recognise: Callable[[Picture, np.ndarray], bool]
 
-    def near(self, picture: np.ndarray, tilted: bool) -> Look | None:
+    def near(self, picture: Picture, tilted: bool) -> Look | None:
         """The face at the anchor; with ``tilted`` also heads that lie on their side."""
         width = float((self.anchor[2:] - self.anchor[:2]).mean())
         region = np.concatenate([self.anchor[:2] - 1.25 * width, self.anchor[2:] + 1.25 * width])
@@ -134,7 +137,7 @@ class Seeder:
         """A mesh tells a face from a pattern better than any detector does."""
         return seen.mesh is None or seen.score > 0
 
-    def anywhere(self, picture: np.ndarray) -> Look | None:
+    def anywhere(self, picture: Picture) -> Look | None:
         """The face at the anchor, or else the nearest elsewhere that is recognised."""
         found = self.near(picture, tilted=True)
         if found is not None:

@@ -15,11 +15,12 @@ import numpy as np
 from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
 from operators.faces.geometry import MOUTH
 from operators.faces.identity import SAME, Recogniser, distance
+from operators.faces.picture import Picture
 from operators.faces.seed import Look, Seeder
 from operators.faces.tracking import GRID
 from operators.numeric.affine import apply
 
-Fetch = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
+Fetch = Callable[[Iterable[int]], Iterable[tuple[int, Picture]]]
 
 
 def sample_frames(shot: tuple[int, int], count: int) -> list[int]:
@@ -78,7 +79,7 @@ class ShotModel:
             )
         return self._references
 
-    def recognise(self, picture: np.ndarray, landmarks: np.ndarray) -> bool:
+    def recognise(self, picture: Picture, landmarks: np.ndarray) -> bool:
         """True if a face far from the anchor is that of the samples where the anchor is, or no sample shows
         it.
         """

@@ -18,16 +18,17 @@ from operators.faces.appearance import COLUMNS, ROWS
 from operators.faces.backend import (
     BackendName,
     FaceBackend,
-    PictureBackend,
     backend_files,
     backend_models,
     chosen_backend,
+    gives_mesh,
     make_backend,
     mesh_runtime,
 )
 from operators.faces.canonical import box_of_transform, transform_of_landmarks
 from operators.faces.colours import CELLS, EVERY, UNSEEN, mouth_colours
 from operators.faces.identity import MODEL as IDENTITY
+from operators.faces.picture import FramePicture, Picture
 from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
 from operators.faces.tracking import Sighting, Tracker
@@ -206,7 +207,7 @@ class DetectFaces(Stage):
                     frame.rgb(box), (CROP, CROP), interpolation=cv2.INTER_AREA
                 )
         seen = observations(sightings)
-        signs = validity.MESH if isinstance(backend, PictureBackend) else validity.BOXES
+        signs = validity.MESH if gives_mesh(backend) else validity.BOXES
         evidence = validity.occlusion(seen, model.references(), signs)
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
@@ -226,7 +227,7 @@ class DetectFaces(Stage):
         if key not in self._models:
             seeder = Seeder(backend, anchor, lambda picture, landmarks: False)
 
-            def fetch(indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+            def fetch(indices: Iterable[int]) -> Iterator[tuple[int, Picture]]:
                 for index in indices:
                     for frame in read_frames(segment.video, index, index + 1):
                         yield index, _picture(backend, frame)
@@ -262,7 +263,9 @@ class DetectFaces(Stage):
         return {**columns, "crops": crops} if self.options.crops else columns
 
 
-def _picture(backend: FaceBackend, frame: Frame) -> np.ndarray:
+def _picture(backend: FaceBackend, frame: Frame) -> Picture:
+    if gives_mesh(backend):
+        return FramePicture(frame)
     return frame.rgb() if backend.colour else np.ascontiguousarray(frame.luma())
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from operators.faces.appearance import patch_of
 from operators.faces.canonical import EYE, STABLE, transform_of_landmarks
 from operators.faces.geometry import MOUTH, eye_distance
+from operators.faces.picture import Picture
 from operators.faces.seed import Look, Seeder, crop_of, look
 from operators.numeric.affine import apply, compose, invert, robust_similarity
 
@@ -112,12 +113,12 @@ class Tracker:
         #: Result of the last grid frame's search.
         self.seed: Look | None = None
 
-    def step(self, index: int, picture: np.ndarray) -> Sighting | None:
+    def step(self, index: int, picture: Picture) -> Sighting | None:
         """Sighting in this frame; None: the face is not there.
 
         Args:
             index: number of the frame in the title; one more than that of the call before.
-            picture: uint8[h, w] luma (RGB uint8[h, w, 3] for a colour backend).
+            picture: as the backend wants it: luma, RGB, or a frame.
         """
         before, motion = self._look, None
         grid = on_grid(index, self._shot_start)
@@ -142,14 +143,14 @@ class Tracker:
                 self._look, self._doubtful, self._credit = self._seeder.near(picture, tilted=False), False, 0
         return self._sighting(before, motion, picture)
 
-    def _motion(self, before: Look, picture: np.ndarray) -> np.ndarray | None:
+    def _motion(self, before: Look, picture: Picture) -> np.ndarray | None:
         crop = crop_of(self._seeder.backend, picture, before.transform)
         motion = head_motion(before.crop, crop, apply(before.transform, before.landmarks))
         return (
             None if motion is None else compose(invert(before.transform), compose(motion, before.transform))
         )
 
-    def _follow(self, before: Look, motion: np.ndarray | None, index: int, picture: np.ndarray) -> None:
+    def _follow(self, before: Look, motion: np.ndarray | None, index: int, picture: Picture) -> None:
         expected = before.landmarks if motion is None else apply(motion, before.landmarks)
         seen = look(
             self._seeder.backend,
@@ -171,9 +172,7 @@ class Tracker:
             self._doubtful = seen.score < LOST
         self._look = seen
 
-    def _sighting(
-        self, before: Look | None, motion: np.ndarray | None, picture: np.ndarray
-    ) -> Sighting | None:
+    def _sighting(self, before: Look | None, motion: np.ndarray | None, picture: Picture) -> Sighting | None:
         seen = self._look
         if seen is not None:
             self._ghost = None

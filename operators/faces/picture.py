@@ -1,0 +1,46 @@
+"""The picture of a frame, converted to colour where it is looked at and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+
+from operators.media.frames import Frame
+
+
+class FramePicture:
+    """RGB picture of a frame: its parts are converted when they are asked for.
+
+    A face that is followed takes up a part of the picture, and converting all of it costs more than cutting out what is needed.
+
+    Args:
+        frame: of the video.
+
+    Attributes:
+        shape: height, width and 3.
+        luma: uint8[h, w], code values.
+
+    Examples:
+        >>> picture[100:200, 50:150]  # doctest: +SKIP
+    """
+
+    ndim = 3
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self.luma = frame.luma()
+        self.shape = (*self.luma.shape, 3)
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        """RGB uint8[h, w, 3] of rows and columns from a start to a stop inside the picture."""
+        rows, columns = part
+        return self._frame.rgb((columns.start, rows.start, columns.stop, rows.stop))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of it."""
+        return np.asarray(self._frame.rgb(), dtype)
+
+
+#: uint8[h, w] luma, uint8[h, w, 3] RGB, or a frame.
+Picture: TypeAlias = Union[np.ndarray, FramePicture]  # noqa: UP007
