@@ -192,11 +192,14 @@ class DetectFaces(Stage):
         tracker = Tracker(seeder, segment.shot[0])
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
+        brightness = np.full(count, np.nan)
         KEPT.begin(segment.video)
         for frame in self.counted(ahead(read_frames(segment.video, start, stop))):
-            sighting = tracker.step(frame.index, _picture(backend, frame))
+            picture = _picture(backend, frame)
+            sighting = tracker.step(frame.index, picture)
             sightings.append(sighting)
             if sighting is not None:
+                brightness[frame.index - start] = brightness_of(picture, sighting.landmarks)
                 KEPT.offer(frame, sighting.landmarks)
                 if frame.index % EVERY == 0:
                     colours[frame.index - start] = mouth_colours(frame, sighting.landmarks)
@@ -211,7 +214,7 @@ class DetectFaces(Stage):
         evidence = validity.occlusion(seen, model.references(), signs)
         valid = validity.usable(seen, evidence, segment.size, options.max_yaw)
         landmarks = smoothing.smooth(validity.fill(seen.landmarks, valid), seen.motion)
-        fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw)
+        fault = validity.faults(seen, evidence, valid, segment.size, options.max_yaw, brightness)
         frontal = validity.frontality(seen.yaw, options.max_yaw)
         return self._columns(landmarks, evidence, frontal, fault, colours, crops)
 
@@ -267,6 +270,21 @@ def _picture(backend: FaceBackend, frame: Frame) -> Picture:
     if gives_mesh(backend):
         return FramePicture(frame)
     return frame.rgb() if backend.colour else np.ascontiguousarray(frame.luma())
+
+
+def brightness_of(picture: np.ndarray, landmarks: np.ndarray) -> float:
+    """Return the level that the brightest twentieth of a face reaches; NaN where it is not known.
+
+    Args:
+        picture: uint8[h, w] or [h, w, 3].
+        landmarks: float64[68, 2], of the face.
+    """
+    if not np.isfinite(landmarks).all():
+        return float("nan")
+    (x1, y1), (x2, y2) = (np.maximum(edge, 0).astype(int) for edge in (landmarks.min(0), landmarks.max(0)))
+    step = max(1, (x2 - x1) // 32)
+    face = picture[y1 : y2 + 1 : step, x1 : x2 + 1 : step]
+    return float(np.percentile(face, 95)) if face.size else float("nan")
 
 
 def observations(sightings: list[Sighting | None]) -> validity.Observations:

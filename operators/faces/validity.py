@@ -54,8 +54,11 @@ MIN_EYE_DISTANCE = 10.0
 #: Degrees of yaw over which a dub fades out as a head turns away, where a mesh says how far it is turned.
 FADE = 10.0
 #: Why a frame is not usable, in words; their numbers are the values of the column ``fault``.
-FAULTS = ("", "no face", "turned", "covered", "too small", "cut by the edge", "unclear")
-NO_FACE, TURNED, COVERED_MOUTH, TOO_SMALL, CUT, UNCLEAR = range(1, len(FAULTS))
+FAULTS = ("", "no face", "turned", "covered", "too small", "cut by the edge", "unclear", "too dark")
+NO_FACE, TURNED, COVERED_MOUTH, TOO_SMALL, CUT, UNCLEAR, TOO_DARK = range(1, len(FAULTS))
+#: Level that the brightest twentieth of a face does not reach where landmarks that scatter say that it is dark, not that its mouth
+#: is covered.
+DARK = 48
 
 
 @dataclasses.dataclass
@@ -181,7 +184,12 @@ def plausible(
 
 
 def faults(
-    seen: Observations, evidence: np.ndarray, valid: np.ndarray, size: tuple[int, int], max_yaw: float
+    seen: Observations,
+    evidence: np.ndarray,
+    valid: np.ndarray,
+    size: tuple[int, int],
+    max_yaw: float,
+    brightness: np.ndarray,
 ) -> np.ndarray:
     """Say of each frame that is not usable why.
 
@@ -191,6 +199,7 @@ def faults(
         valid: bool[T], the frames that are usable.
         size: width and height of the picture.
         max_yaw: degrees.
+        brightness: float64[T], level that the brightest twentieth of the face reaches; NaN where it is not known.
 
     Returns:
         uint8[T], numbers of `FAULTS`.
@@ -202,7 +211,8 @@ def faults(
             found[t] = NO_FACE
         else:
             place = fault_of(seen.landmarks[t], size, max_yaw, seen.yaw[t])
-            found[t] = place if place or not blocked[t] else COVERED_MOUTH
+            hidden = TOO_DARK if brightness[t] < DARK else COVERED_MOUTH
+            found[t] = place if place or not blocked[t] else hidden
             found[t] = found[t] or UNCLEAR
     return found
 

@@ -28,6 +28,7 @@ CAUSES = {
     "too small": "the face is too small",
     "cut by the edge": "the face is cut by the edge",
     "unclear": "no face was clear",
+    "too dark": "the face is too dark",
 }
 
 

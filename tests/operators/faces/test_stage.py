@@ -11,8 +11,8 @@ from operators.columns import check_columns
 from operators.faces.anchors import find_anchors
 from operators.faces.dlib_backend import DlibBackend
 from operators.faces.geometry import EYES, NOSE, eye_distance, lip_opening
-from operators.faces.stage import CROP, DetectFaces, crop_box
-from operators.faces.validity import ABSENT
+from operators.faces.stage import CROP, DetectFaces, brightness_of, crop_box
+from operators.faces.validity import ABSENT, DARK
 from operators.media.probe import probe_video
 from operators.numeric.masks import runs
 from tests.operators.faces.footage import (
@@ -189,3 +189,12 @@ def test_real_clips(clips: Path | None, stage: DetectFaces, backend: DlibBackend
     turned = run(stage, str(clips / "tricky" / "rotated_meta.mp4"), backend)
     assert turned["valid"].all()
     assert (np.diff(turned["landmarks"][:, [27, 8], 1], axis=1) > 50).all()  # upright
+
+
+def test_the_brightness_of_a_face_is_that_of_its_brightest_parts() -> None:
+    picture = astronaut()
+    shown = np.array([[170.0, 80.0], [280.0, 180.0]]).repeat(34, 0)
+    assert 150 < brightness_of(picture, shown) <= 255
+    assert brightness_of((picture * 0.08).astype(np.uint8), shown) < DARK
+    assert np.isnan(brightness_of(picture, shown * np.nan))
+    assert np.isnan(brightness_of(picture, shown + 2000))

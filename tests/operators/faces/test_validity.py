@@ -9,11 +9,16 @@ from operators.faces.geometry import head_model
 from operators.faces.validity import (
     ABSENT,
     CONTEXT,
+    COVERED_MOUTH,
+    DARK,
     GAP,
     MARGIN,
+    NO_FACE,
+    TOO_DARK,
     TURNED,
     Observations,
     fault_of,
+    faults,
     fill,
     frontality,
     occluded,
@@ -76,6 +81,23 @@ def test_each_sign_of_occlusion(sign: str, references: References) -> None:
     assert not valid[15:22].any()
     assert valid[: 15 - MARGIN - 2].all()
     assert valid[22 + MARGIN + 2 :].all()
+
+
+def test_landmarks_that_scatter_in_the_dark_are_no_covered_mouth(references: References) -> None:
+    seen = free()
+    seen.spread[15:30] = 0.09
+    seen.landmarks[35:] = np.nan
+    evidence = occlusion(seen, references)
+    valid = usable(seen, evidence, SIZE, 50.0)
+    brightness = np.full(COUNT, 150.0)
+    brightness[22:] = DARK - 15
+    found = faults(seen, evidence, valid, SIZE, 50.0, brightness)
+    assert (found[15:22] == COVERED_MOUTH).all()
+    assert (found[22:30] == TOO_DARK).all()
+    assert (found[36:] == NO_FACE).all()
+    assert not found[valid].any()
+    unknown = faults(seen, evidence, valid, SIZE, 50.0, np.full(COUNT, np.nan))
+    assert (unknown[15:30] == COVERED_MOUTH).all()
 
 
 def test_one_sign_that_is_weak_is_not_enough(references: References) -> None:

@@ -62,6 +62,12 @@ def test_what_is_remarkable_is_to_be_reviewed(metrics: list[dict[str, object]], 
     assert judge(record("a", metrics=metrics)) == ("review", [reason])
 
 
+def test_a_dark_face_is_said_to_be_dark() -> None:
+    metrics = [metric("dubbed", 0.0), metric("passed_too_dark", 41.0), metric("passed_no_face", 19.0)]
+    (reason,) = judge(record("a", metrics=metrics))[1]
+    assert reason.text == "no frame was dubbed: the face is too dark"
+
+
 def test_the_reasons_of_passed_frames_have_the_names_that_are_measured() -> None:
     assert verdict.PASSED == shot_measures.PASSED
     reasons = (*FAULTS, NOBODY_SPEAKS, OUTSIDE, shot_measures.NO_SPEECH, shot_measures.OTHER)
