@@ -26,6 +26,13 @@ from tests.pipelines.conftest import make_video, profile_config
 from tests.signatures import without_signature
 
 FRAMES, PAIR = 45, 24
+#: Thresholds of measures that no dub is beyond.
+LENIENT = {
+    **dict.fromkeys(("dubbed", "mouth_change", "sharpness"), 0),
+    **dict.fromkeys(("identity_gap", "sync_lag", "stands", "silent_motion"), 1000),
+    **dict.fromkeys(("seam", "color_step", "flicker", "jitter"), 1000),
+    "sync_r": -1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -214,15 +221,19 @@ def test_a_speaker_without_a_mouth_and_a_short_mix_ask_for_a_look(inputs: Path, 
         engine="exemplar",
         profile=profile_config(1, segment_frames=11),
         runner="local",
+        options={"review": LENIENT},
+        on_low_quality="passthrough",
     )
     (record,) = report.records
     assert (record["state"], record["verdict"]) == ("done", "review"), record["error"]
-    short_mix, same, unseen = (reason["text"] for reason in record["reasons"][:3])
+    short_mix, same, unseen = (reason["text"] for reason in record["reasons"])
     assert short_mix.startswith(f"the mix {mix} ends ")
     assert same.endswith("en.wav moves no mouth: right is the same person as left")
     assert unseen.endswith("en.wav moves no mouth: 5 is not seen")
     assert any(
         note.startswith("only one face is found in shot 1: there left and right") for note in record["notes"]
     )
+    # Nothing speaks against the mouths that are drawn: passthrough leaves them.
+    assert not any("keeps its own mouth:" in note for note in record["notes"])
     values = {one["name"]: one["value"] for one in record["metrics"]}
     assert values["speech_padded"] == pytest.approx(record["video_seconds"] - 0.25, abs=0.01)
