@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from operators.exemplar.jaw import base_field
-from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask
+from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask, over_own_lips
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import Patch
 from operators.exemplar.warp import (
@@ -26,6 +26,7 @@ from operators.exemplar.warp import (
     solve_field,
     unfold,
 )
+from operators.faces.geometry import OUTER_LIPS
 from operators.numeric import pyramid
 from operators.numeric.affine import apply, similarity
 from operators.numeric.masks import smoothstep
@@ -198,6 +199,7 @@ def composite(
     result = moved(rgb, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:
         return Composite(result, alpha)
+    mask = over_own_lips(mask, landmarks[OUTER_LIPS] - np.array(box[:2]), dx, dy, unit)
     x1, y1, x2, y2 = mask.box
     region = np.s_[y1:y2, x1:x2]
     base = result[region].astype(np.float32)

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from operators.exemplar.warp import face_axes
+from operators.exemplar.warp import face_axes, positions
 from operators.faces.geometry import CHIN, OUTER_LIPS
 
 Box = tuple[int, int, int, int]
 
+#: Lips are covered with a margin: their outline, grown from its middle; and what of the target's own is left beside it, by face units.
+LIPS_GROWN, LEFT_GROWN = 1.12, 0.08
 #: Cells (width, height) of the grid over the mouth's region on which tones are compared.
 TONE_CELLS = (24, 20)
 #: Soft edge around what must stay as it is, as a share of the face's unit.
@@ -96,7 +98,7 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     weight = fill(outline(0) - shift, size, feather)
     # Lips and what is between them are the exemplar's alone, however narrow the gaps to nose and chin are.
     mid = lips.mean(0)
-    core = fill(mid + (lips - mid) * 1.12, size, 0.02 * unit)
+    core = fill(mid + (lips - mid) * LIPS_GROWN, size, 0.02 * unit)
     weight = np.maximum(weight, core)
     # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand
     # still in moving noise.
@@ -106,6 +108,38 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
         1 - cells(fill(mid + (lips - mid) * 1.18, size, 0))
     )
     return MouthMask(box, weight, grain, reach, skin)
+
+
+def over_own_lips(
+    mask: MouthMask, lips: np.ndarray, dx: np.ndarray, dy: np.ndarray, unit: float
+) -> MouthMask:
+    """The same masks, over the target's own lips as well, where its displacement leaves them beside the wanted ones: a mouth that
+    was wide open cannot be squeezed shut without folds.
+
+    Args:
+        mask: around the wanted mouth.
+        lips: float[12, 2], outer lips of the target frame, in its crop.
+        dx, dy: float32[h, w], from each pixel of the crop to where it comes from.
+        unit: the face's size in pixels.
+    """
+    x1, y1, x2, y2 = mask.box
+    region, middle = np.s_[y1:y2, x1:x2], lips.mean(0)
+    own = fill(middle + (lips - middle) * LIPS_GROWN, dx.shape[::-1], 0)
+    own = cv2.remap(own, *positions(dx[region], dy[region], (x1, y1)), cv2.INTER_LINEAR)
+    left = (own > mask.grain + 0.5).view(np.uint8)
+    if not left.any():
+        return mask
+    reach = max(1, round(LEFT_GROWN * unit))
+    grown = cv2.dilate(left, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)).astype(
+        np.float32
+    )
+    own = np.minimum(cv2.GaussianBlur(grown, (0, 0), max(0.5 * reach, 0.3)), mask.reach)
+    return dataclasses.replace(
+        mask,
+        weight=np.maximum(mask.weight, own),
+        grain=np.maximum(mask.grain, own),
+        skin=mask.skin * (1 - cells(own)),
+    )
 
 
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:

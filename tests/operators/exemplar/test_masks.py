@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from operators.exemplar.masks import MaskOptions, cells, fill, kept_in_place, mouth_mask
-from operators.exemplar.warp import face_unit
+from operators.exemplar.masks import MaskOptions, cells, fill, kept_in_place, mouth_mask, over_own_lips
+from operators.exemplar.warp import face_axes, face_unit
 from operators.faces.geometry import OUTER_LIPS
 from tests.operators.exemplar.footage import astronaut, carphone
 
@@ -87,3 +87,25 @@ def test_what_is_kept_fades_around_a_line() -> None:
     assert keep[5, 5] == 0
     assert 0 < keep[27, 50] < 1
     assert kept_in_place([(0, 0, 5, 5)], (10, 10, 20, 20), 50.0).max() < 1
+
+
+def test_own_lips_that_stay_beside_the_wanted_ones_are_covered() -> None:
+    landmarks = carphone()[1][5]
+    unit, (_, down) = face_unit(landmarks), face_axes(landmarks)
+    crop, still = (0, 0, 528, 432), np.zeros((432, 528), np.float32)
+    mask = mouth_mask(landmarks, crop, unit, MaskOptions())
+    assert mask is not None
+    lips = landmarks[OUTER_LIPS]
+    assert over_own_lips(mask, lips, still, still, unit) is mask, "they lie where the wanted ones do"
+    opened = lips.copy()
+    opened[7:] += 0.3 * unit * down
+    wider = over_own_lips(mask, opened, still, still, unit)
+    x1, y1, x2, y2 = mask.box
+    own = fill(opened, (528, 432), 0)[y1:y2, x1:x2] * (mask.reach > 0.99) > 0.5
+    assert mask.weight[own].min() < 0.5
+    assert wider.weight[own].min() > 0.85
+    assert (wider.weight >= mask.weight).all()
+    assert (wider.weight <= mask.reach + 1e-6).all()
+    squeezed = np.zeros((432, 528, 2), np.float32) + (0.3 * unit * down).astype(np.float32)
+    moved = over_own_lips(mask, lips + 0.3 * unit * down, squeezed[..., 0], squeezed[..., 1], unit)
+    assert moved is mask, "the displacement takes them to the wanted place"
