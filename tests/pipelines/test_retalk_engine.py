@@ -67,8 +67,6 @@ def test_parity_mode_equals_the_original_for_any_segment_length_and_on_ray(
     assert len(whole) == min(len(pictures(clip[0])), len(theirs))
     assert_like(whole, theirs[: len(whole)])
     asked = answers(home)
-    parity_run(tmp_path / "cut", clip, home, profile(4), length="keep", engine=engine)
-    assert (rendered(tmp_path / "cut") == whole).all()
     parity_run(tmp_path / "ray", clip, home, profile(3, pools=2), ray=True, length="keep", engine=engine)
     assert (rendered(tmp_path / "ray") == whole).all()
     assert answers(home) == asked, (
