@@ -1,7 +1,11 @@
 """Speakers of a picture: its mouths held against the sound that goes with it.
 
 A mouth that speaks opens when the sound says that one does (`operators.speech.predictor`); one that talks about something
-else, chews or smiles does not. Wrong is worse than none: below a margin nobody speaks.
+else, chews or smiles does not. Wrong is worse than none: unless it is nearly certain who speaks, nobody does.
+
+A hidden Markov model: its states are the people and nobody; what a person's mouth and the sound say together is the likelihood
+ratio of two standard normal variables that correlate with `CORRELATION` against two that do not. Forward-backward smoothing (Rabiner
+1989) gives the probability of each state in each frame, averaged over the lags that picture and sound may have.
 """
 
 from __future__ import annotations
@@ -15,21 +19,30 @@ from operators.numeric.masks import runs
 
 #: Nobody speaks, or it cannot be said who does.
 NOBODY = -1
-#: Standard deviation, in seconds, of the window in which mouth and sound are compared.
-WINDOW = 0.8
+#: Probability from which on somebody speaks.
+CERTAIN = 0.9
+#: Correlation with the sound that a turn needs besides, and lead over anybody else's, both over the square root of its seconds of speech:
+#: chance agrees less and less the longer it is, and samples are not as independent as the model has it.
+LEAST, DOUBT, LEAD = 0.2, 0.6, 0.5
+#: Correlation of a speaking mouth with the opening that its sound asks for, as the predictor does on real clips.
+CORRELATION = 0.5
+#: Independent samples of a mouth in a second.
+SAMPLES = 14.0
+#: Standard deviation, in seconds, of the window whose mean and spread are taken out of mouth and sound.
+WINDOW = 0.5
+#: Standard deviation, in seconds, of the window in which a mouth is asked whether it moves.
+GLANCE = 0.3
+#: Deviation of the opening, in eye distances, below which a mouth hardly moves (half of that, or so, in a `GLANCE`), and the log
+#: likelihood that speaking then loses for each sample.
+MOVING, STILL_COST = 0.02, 0.5
+#: Deviations beyond which samples count no further: single frames decide nothing.
+MOST = 2.5
 #: Seconds by which the mouth may lag behind the sound: negative where the sound is late. One value for all people of a shot.
 LAGS = (-0.36, 0.12)
-#: Agreement that a second of lag costs.
-LAG_COST = 1.0
-#: Deviation of the opening, in eye distances, from which on a mouth counts as moving.
-MOVING = 0.02
-#: Agreement (a correlation, less for a mouth that hardly moves) below which nobody speaks.
-LEAST = 0.2
-#: Agreement times seconds that a change of the speaker costs.
-CHANGE = 0.25
-#: What a turn's mean agreement needs above `LEAST`, and ahead of anybody else's, over the square root of its seconds of
-#: speech: chance agrees less and less the longer it is.
-CERTAIN, LEAD = 0.45, 0.3
+#: Log likelihood that a second of lag costs.
+LAG_COST = 3.75
+#: Mean seconds of a turn, and share of the time in which nobody in the picture speaks.
+TURN, NOBODY_SHARE = 4.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,51 +72,67 @@ def find_turns(openings: np.ndarray, heard: np.ndarray, silence: np.ndarray, tim
         return Turns(np.full(count, NOBODY), np.zeros(count, bool))
     step = float(np.clip(np.median(np.diff(times)), 1e-3, 0.2))
     spoken = gaussian_filter1d(1 - np.clip(np.asarray(silence, np.float64), 0, 1), 0.1 / step, mode="nearest")
-    agreement = _at_best_lag(openings, heard, spoken, step)
-    gain = np.vstack([(agreement - LEAST) * spoken, np.zeros(count)])
-    path = _best_path(gain * step, CHANGE)
-    speaker, unsure = np.where(path == people, NOBODY, path), np.zeros(count, bool)
+    lags = np.arange(round(LAGS[0] / step), round(LAGS[1] / step) + 1)
+    mouths = [_Mouth(opening, spoken, step) for opening in openings]
+    evidence = np.array([[mouth.evidence(_shifted(heard, lag)) for mouth in mouths] for lag in lags])
+    chances, likelihood = _smoothed(evidence, 1 - np.exp(-step / TURN))
+    likelihood -= LAG_COST * np.abs(lags) * step
+    weight = np.exp(likelihood - likelihood.max())
+    chance = np.tensordot(weight / weight.sum(), chances, 1)
+    certain = chance[:-1].max(axis=0) >= CERTAIN
+    speaker = np.where(certain, chance[:-1].argmax(axis=0), NOBODY)
+    late = _shifted(heard, lags[np.argmax(likelihood)])
+    agreement = np.array([mouth.agreement(late) for mouth in mouths])
     for one in range(people):
-        for start, stop in runs(path == one):
-            weight = spoken[start:stop] + 1e-9
-            mean = agreement[:, start:stop] @ weight / weight.sum()
-            chance = 1 / np.sqrt(max(float(weight.sum()) * step, 0.2))
-            others = np.delete(mean, one).max(initial=-1.0)
-            if mean[one] < LEAST + CERTAIN * chance or mean[one] - others < LEAD * chance:
-                speaker[start:stop], unsure[start:stop] = NOBODY, True
-    return Turns(speaker, unsure)
+        for start, stop in runs(speaker == one):
+            seconds = max(float(spoken[start:stop].sum()) * step, 0.2)
+            mean = agreement[:, start:stop].sum(axis=1) * step / seconds
+            ahead = mean[one] - np.delete(mean, one).max(initial=-1.0)
+            if mean[one] < LEAST + DOUBT / np.sqrt(seconds) or ahead < LEAD / np.sqrt(seconds):
+                speaker[start:stop] = NOBODY
+    return Turns(speaker, (speaker == NOBODY) & (chance[-1] < 0.5) & (spoken > 0.5))
 
 
-def _at_best_lag(openings: np.ndarray, heard: np.ndarray, spoken: np.ndarray, step: float) -> np.ndarray:
-    """float64[P, T]: agreement of each mouth with the sound, at the lag where the best of them agrees best."""
-    found, best = np.zeros(openings.shape), -np.inf
-    for lag in range(round(LAGS[0] / step), round(LAGS[1] / step) + 1):
-        one = np.array([_agreement(mouth, _shifted(heard, lag), spoken, step) for mouth in openings])
-        value = float((one @ spoken).max() / max(spoken.sum(), 1e-9)) - LAG_COST * abs(lag) * step
-        if value > best:
-            found, best = one, value
-    return found
+class _Mouth:
+    """A mouth of float[T] openings, in the measure of its own spread."""
 
+    def __init__(self, opening: np.ndarray, spoken: np.ndarray, step: float) -> None:
+        self.seen = np.isfinite(opening)
+        self.weight, self.spoken, self.step = spoken * self.seen + 1e-6, spoken, step
+        if self.seen.sum() < 2:
+            self.seen = np.zeros(len(opening), bool)
+            opening = np.zeros(len(opening))
+        else:
+            opening = np.interp(np.arange(len(opening)), np.flatnonzero(self.seen), opening[self.seen])
+        moves, spread = self._local(opening, WINDOW)
+        self.moves = np.clip(moves / np.maximum(spread, MOVING), -MOST, MOST)
+        self.stillness = np.maximum(0, 1 - self._local(opening, GLANCE)[1] / (0.6 * MOVING))
 
-def _agreement(opening: np.ndarray, heard: np.ndarray, spoken: np.ndarray, step: float) -> np.ndarray:
-    """float64[T]: local correlation of a mouth with what is heard, weighed by speech; -1 ... 1, 0 where it is not seen."""
-    seen = np.isfinite(opening)
-    if seen.sum() < 2:
-        return np.zeros(len(opening))
-    mouth = np.interp(np.arange(len(opening)), np.flatnonzero(seen), opening[seen])
-    weight = spoken * seen + 1e-6
-    sigma = WINDOW / step
+    def agreement(self, heard: np.ndarray) -> np.ndarray:
+        """float64[T]: what each frame adds to the correlation with what is ``heard``; 0 in silence and where it is not seen."""
+        return self.moves * self._asked(heard) * self.seen * self.spoken
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter1d(values * weight, sigma, mode="constant") / total
+    def evidence(self, heard: np.ndarray) -> np.ndarray:
+        """float64[T]: log likelihood of each frame if this mouth speaks what is ``heard``, less that if it does not."""
+        asked, rest = self._asked(heard), 1 - CORRELATION**2
+        ratio = CORRELATION * self.moves * asked - CORRELATION**2 * (self.moves**2 + asked**2) / 2
+        sample = ratio / rest - np.log(rest) / 2 - STILL_COST * self.stillness
+        return np.where(self.seen, sample, -1.0) * SAMPLES * self.step * self.spoken
 
-    total = gaussian_filter1d(weight, sigma, mode="constant") + 1e-12
-    a, b = mouth - mouth.mean(), heard - heard.mean()
-    mean_a, mean_b = mean(a), mean(b)
-    spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 1e-12))
-    spread_b = np.sqrt(np.maximum(mean(b * b) - mean_b**2, 1e-12))
-    r = (mean(a * b) - mean_a * mean_b) / (spread_a * np.maximum(spread_b, 0.2))
-    return np.where(seen, r * np.minimum(spread_a / MOVING, 1), 0)
+    def _asked(self, heard: np.ndarray) -> np.ndarray:
+        moves, spread = self._local(np.asarray(heard, np.float64), WINDOW)
+        usual = np.sqrt((self.weight * moves**2).sum() / self.weight.sum())
+        return np.clip(moves / np.maximum(spread, 0.5 * usual + 0.1), -MOST, MOST)
+
+    def _local(self, track: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+        """A track without its mean in a window of ``sigma`` seconds, weighed by speech, and the deviation there."""
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return gaussian_filter1d(values * self.weight, sigma / self.step, mode="constant") / total
+
+        total = gaussian_filter1d(self.weight, sigma / self.step, mode="constant") + 1e-12
+        moves = track - mean(track)
+        return moves, np.sqrt(mean(moves**2))
 
 
 def _shifted(track: np.ndarray, frames: int) -> np.ndarray:
@@ -111,18 +140,29 @@ def _shifted(track: np.ndarray, frames: int) -> np.ndarray:
     return np.asarray(track, np.float64)[np.clip(np.arange(len(track)) - frames, 0, len(track) - 1)]
 
 
-def _best_path(gain: np.ndarray, cost: float) -> np.ndarray:
-    """int64[T]: the state of each frame with the largest sum of gains float64[S, T], each change costing ``cost``."""
-    states, count = gain.shape
-    best, back = gain[:, 0].copy(), np.zeros((states, count), np.int64)
-    for t in range(1, count):
-        top = int(np.argmax(best))
-        moved = best[top] - cost
-        stay = best >= moved
-        back[:, t] = np.where(stay, np.arange(states), top)
-        best = np.where(stay, best, moved) + gain[:, t]
-    path = np.zeros(count, np.int64)
-    path[-1] = int(np.argmax(best))
-    for t in range(count - 1, 0, -1):
-        path[t - 1] = back[path[t], t]
-    return path
+def _smoothed(evidence: np.ndarray, change: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities float64[L, P + 1, T] of the people and nobody, and the log likelihood float64[L] of the whole.
+
+    Args:
+        evidence: float64[L, P, T], log likelihood ratio of each person's speaking; each of L independent.
+        change: probability that a turn ends with a frame.
+    """
+    many, people, count = evidence.shape
+    logs = np.concatenate([evidence, np.zeros((many, 1, count))], axis=1)
+    top = logs.max(axis=1, keepdims=True)
+    given, likelihood = np.exp(logs - top), top.sum(axis=(1, 2))
+    prior = np.append(np.full(people, (1 - NOBODY_SHARE) / people), NOBODY_SHARE)
+    forward, backward = np.empty_like(given), np.ones_like(given)
+    state = np.tile(prior, (many, 1))
+    for t in range(count):
+        state = ((1 - change) * state + change * prior) * given[..., t]
+        total = state.sum(axis=1, keepdims=True)
+        state /= total
+        likelihood += np.log(total[:, 0])
+        forward[..., t] = state
+    for t in range(count - 2, -1, -1):
+        after = given[..., t + 1] * backward[..., t + 1]
+        after = (1 - change) * after + change * (after @ prior)[:, None]
+        backward[..., t] = after / after.sum(axis=1, keepdims=True)
+    chances = forward * backward
+    return chances / chances.sum(axis=1, keepdims=True), likelihood
