@@ -74,14 +74,14 @@ def find_turns(openings: np.ndarray, heard: np.ndarray, silence: np.ndarray, tim
     spoken = gaussian_filter1d(1 - np.clip(np.asarray(silence, np.float64), 0, 1), 0.1 / step, mode="nearest")
     lags = np.arange(round(LAGS[0] / step), round(LAGS[1] / step) + 1)
     mouths = [_Mouth(opening, spoken, step) for opening in openings]
-    evidence = np.array([[mouth.evidence(_shifted(heard, lag)) for mouth in mouths] for lag in lags])
+    evidence = np.array([[mouth.evidence(_shifted(heard, int(lag))) for mouth in mouths] for lag in lags])
     chances, likelihood = _smoothed(evidence, 1 - np.exp(-step / TURN))
     likelihood -= LAG_COST * np.abs(lags) * step
     weight = np.exp(likelihood - likelihood.max())
     chance = np.tensordot(weight / weight.sum(), chances, 1)
     certain = chance[:-1].max(axis=0) >= CERTAIN
     speaker = np.where(certain, chance[:-1].argmax(axis=0), NOBODY)
-    late = _shifted(heard, lags[np.argmax(likelihood)])
+    late = _shifted(heard, int(lags[np.argmax(likelihood)]))
     agreement = np.array([mouth.agreement(late) for mouth in mouths])
     for one in range(people):
         for start, stop in runs(speaker == one):
