@@ -1,4 +1,4 @@
-"""Measure who is found to speak (``--face speaking``), on composites of clips: two mouths beside each other, a sound made of the clips' own.
+"""Measure who is found to speak (``--face speaking``), on composites of clips: two mouths side by side; a sound made of the clips' own.
 
     python -m benchmarks.speaking CLIP CLIP CLIP ... [--seconds 6]
 
