@@ -40,7 +40,7 @@ BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 HELD = 3
 NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
 #: Letters on so large a share of the lips leave the mouth as it is, until they have been on less than that of them for so many frames:
-#: half of it would speak. They must have been found there in two frames: in one it may be the lips themselves.
+#: half of it would speak. They must have been found there in two frames, exemplars' included: in one it may be the lips.
 ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: A pixel loses so much of what is drawn by letters in front of it at least, and frames in which some do so before a note tells of it.
 LOST, TOLD = 0.05, 3
@@ -189,8 +189,10 @@ class Painter:
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
         self._standing = StandingLines()
-        #: Frames that were drawn behind letters, and those in which letters were found on the lips.
-        self._behind = self._on_lips = 0
+        #: Frames that were drawn behind letters.
+        self._behind = 0
+        #: Source frames, of exemplars too, in which letters were found on the lips.
+        self._on_lips = set[int]()
         self._found = self._look_at(patches.frames)
         self.rest()
 
@@ -221,16 +223,23 @@ class Painter:
                 hidden=hidden,
             )
             self._memory, self._last = result.memory, exemplar
-        alpha = self._behind_letters(result.alpha, rgb, box, landmarks, shape)
+        alpha = self._behind_letters(frame.index, result.alpha, rgb, box, landmarks, shape)
         if alpha is not None:
             frame.paste(box, result.rgb, alpha)
 
     def _behind_letters(
-        self, alpha: np.ndarray, rgb: np.ndarray, box: Box, landmarks: np.ndarray, shape: np.ndarray
+        self,
+        frame: int,
+        alpha: np.ndarray,
+        rgb: np.ndarray,
+        box: Box,
+        landmarks: np.ndarray,
+        shape: np.ndarray,
     ) -> np.ndarray | None:
         """Take letters in front of the face out of what is drawn; None where they are on the lips: nothing is drawn there.
 
         Args:
+            frame: its number in the source.
             alpha: float32[h, w].
             rgb: uint8[h, w, 3], the frame's crop.
             box: the crop, in the picture.
@@ -246,8 +255,9 @@ class Painter:
             kept = kept_in_place(lines, box, unit)
             if boxes:
                 share = float(kept[lip_mask([landmarks, shape], box)].mean())
-                self._on_lips += bool(found and share > ON_LIPS)
-                if self._on_lips > 1 and share > (STILL_ON_LIPS if self._lettered else ON_LIPS):
+                if found and share > ON_LIPS:
+                    self._on_lips.add(frame)
+                if len(self._on_lips) > 1 and share > (STILL_ON_LIPS if self._lettered else ON_LIPS):
                     self._lettered = OFF_LIPS
                 self._behind += bool(self._lettered or (alpha * kept).max() > LOST)
                 if self._behind == TOLD:
@@ -268,7 +278,13 @@ class Painter:
                 continue
             patch = self._patches[frame]
             landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
-            lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
+            unit = face_unit(landmarks)
+            lines = lines_of_letters(patch.rgb, landmarks, unit)
+            if lines:
+                whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
+                kept = kept_in_place([line.box for line in lines], whole, unit)
+                if kept[lip_mask([landmarks], whole)].mean() > ON_LIPS:
+                    self._on_lips.add(frame)
             if lines and patch.scale == 1:
                 self._standing.learn(lines, patch.rgb, _corner(patch))
             found[frame] = [_moved(line.box, patch.origin, 1 / patch.scale) for line in lines]
