@@ -27,6 +27,8 @@ class Segment:
         self._row = row
         #: What the user should know of this row's dubs: see `note`.
         self.notes: list[str] = []
+        #: Why the last stage has left the mouth of an output frame as it is, by the frame's number: see `leave`.
+        self.left: dict[int, str] = {}
         #: The same frames for the other people who are dubbed in them, each with its own columns. All stages but the last of an
         #: engine see one person at a time; the last one draws all of them.
         self.others: tuple[Segment, ...] = tuple(Segment(one) for one in row.get("others", ()))
@@ -41,6 +43,12 @@ class Segment:
         stages with ``per = "segment"`` beside their columns.
         """
         self.notes.append(text)
+
+    def leave(self, index: int, reason: str) -> None:
+        """Say why this person keeps their own mouth in an output frame of this row, where no column tells: one of the reasons
+        that docs/review.md lists. For the last stage, before it gives the frame on.
+        """
+        self.left[index] = reason
 
     def __getitem__(self, column: str) -> Any:
         return self._row[column]
@@ -137,6 +145,13 @@ class Segment:
         return int(self._row.get("speaker", 0))
 
     @property
+    def person(self) -> int:
+        """Number of this person in the title, from 1 on, where the dub asks for whoever speaks (``--face speaking``); where
+        people are not recognised, minus their place in the shot, counted from the left. 0: the dub says who is meant.
+        """
+        return int(self._row.get("person", 0))
+
+    @property
     def source(self) -> np.ndarray:
         """int64[N], for each output frame of this row the source frame under it (inside `core`; runs
         backwards in a ping-pong).
@@ -203,7 +218,7 @@ PLAN = pa.schema(
 DUB = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("dub", "key", "speech", "target")),
-        *(pa.field(name, pa.int32(), nullable=False) for name in ("output_segment", "speaker")),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("output_segment", "speaker", "person")),
         pa.field("out_start", pa.int64(), nullable=False),
         tensor("source", "int64", "N"),
         tensor("out_pts", "int64", "N"),

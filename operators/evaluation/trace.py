@@ -14,6 +14,7 @@ import numpy as np
 
 from operators.evaluation.heard import Heard, grid
 from operators.evaluation.metric import SegmentMetric, summarize
+from operators.evaluation.people_record import UNITS as SIDES
 from operators.evaluation.shot_measures import EDGE, NO_SPEECH, OTHER, ShotMeasures
 from operators.evaluation.watch import DUBBED, UNITS
 
@@ -23,6 +24,8 @@ RATE = 12.5
 DIGITS = 3
 #: Seconds between two measured mouths that are joined at most.
 GAP = 0.25
+#: Seconds between two stretches in which somebody is dubbed that are one.
+JOINED = 0.02
 
 Measured = Sequence[Mapping[str, Any]]
 
@@ -46,16 +49,39 @@ def dub_trace(
     times = grid(seconds, RATE)
     at, opening = openings(measured)
     loudness = heard.at("loudness", times)
+    people = people_of(measured)
+    numbers = {(one["speaker"], one["person"]): number for number, one in enumerate(people)}
     return {
         "rate": RATE,
         "start": 0,
         "loudness": [round(float(value), 1) for value in loudness],
         "opening": {kind: _resampled(at, values, times) for kind, values in opening.items()},
         "shots": [
-            _shot(metrics, group, heard, shot)
+            _shot(metrics, group, heard, shot, numbers)
             for group, shot in zip(shot_groups(measured), shots, strict=True)
         ],
+        "people": people,
     }
+
+
+def people_of(measured: Measured) -> list[dict[str, Any]]:
+    """Return those who are seen in the output segments: ``speaker``, ``person``, ``dubbed`` and ``mouths`` of
+    `operators.evaluation.people_record`, over the whole output, times in seconds and places as shares of the picture.
+    """
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for one in (person for each in measured if "watch" in each for person in each["watch"].get("people", ())):
+        if not one["mouths"] and not one["dubbed"]:
+            continue
+        name = {"speaker": one["speaker"], "person": one["person"]}
+        all_of = found.setdefault(tuple(name.values()), {**name, "dubbed": [], "mouths": []})
+        all_of["mouths"] += [[at / 1000, *(side / SIDES for side in box)] for at, *box in one["mouths"]]
+        for start, end in one["dubbed"]:
+            spans = all_of["dubbed"]
+            if spans and start - spans[-1][1] < JOINED:
+                spans[-1][1] = end
+            else:
+                spans.append([start, end])
+    return [found[key] for key in sorted(found)]
 
 
 def openings(measured: Measured) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -98,7 +124,11 @@ def stretches(group: Measured, heard: Heard) -> list[tuple[float, float, str]]:
 
 
 def _shot(
-    metrics: Sequence[SegmentMetric], group: Measured, heard: Heard, shot: ShotMeasures
+    metrics: Sequence[SegmentMetric],
+    group: Measured,
+    heard: Heard,
+    shot: ShotMeasures,
+    numbers: Mapping[tuple[int, int], int],
 ) -> dict[str, Any]:
     parts = stretches(group, heard)
     kept: dict[str, float] = defaultdict(float)
@@ -120,7 +150,15 @@ def _shot(
             if name != DUBBED
         ],
         "metrics": {**values, **{name: round(value, DIGITS) for name, value in shot.values.items()}},
+        "people": _watched(group, numbers),
     }
+
+
+def _watched(group: Measured, numbers: Mapping[tuple[int, int], int]) -> list[int]:
+    """Numbers of the people whose mouths were measured in a shot: of each output segment the first."""
+    first = [one["watch"]["people"][0] for one in group if one["watch"].get("people")]
+    keys = dict.fromkeys((one["speaker"], one["person"]) for one in first)
+    return [numbers[key] for key in keys if key in numbers]
 
 
 def _resampled(at: np.ndarray, values: np.ndarray, times: np.ndarray) -> list[float | None]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from operators.evaluation.mouth_probe import FaceSight, MouthProbe
+from operators.evaluation.people_record import PeopleRecord
 from operators.faces.geometry import eye_distance, head_pose
 from operators.faces.validity import COVERED_MOUTH, FAULTS, NO_FACE
 from operators.media.frames import Frame
@@ -40,6 +41,7 @@ class Watch:
 
     def __init__(self, segment: Segment) -> None:
         self._segment, self._probe = segment, MouthProbe(segment)
+        self._people = PeopleRecord(segment)
         self._drawn = np.zeros(len(segment.source), bool)
         times = segment.speech_times
         self._times, self._step = times, _step(times)
@@ -51,6 +53,7 @@ class Watch:
     def frame(self, index: int, frame: Frame) -> None:
         """Look at one finished output frame."""
         self._drawn[index] = frame.drawn is not None
+        self._people.frame(index, frame)
         if index % self._every:
             return
         sight = self._probe.look(frame)
@@ -66,15 +69,20 @@ class Watch:
         Returns:
             ``at``: times of the measured mouths, ms from the output's start; ``source`` and ``dub``: their openings in
             thousandths of the distance of the eyes, None without a face; ``states``: ``[start, end, state, frames]`` of
-            the stretches of the output, seconds, the state `DUBBED`, `OUTSIDE`, `NOBODY_SPEAKS`, one of `FAULTS`, or "" (the face
-            is usable and was left alone); ``frames``: `pack_times` of the frames that are shown; ``face``: median eye distance in pixels
-            and yaw in degrees, None without a face.
+            the stretches of the output, seconds, the state `DUBBED`, `OUTSIDE`, `NOBODY_SPEAKS`, one of `FAULTS`, a reason of
+            `Segment.leave`, or "" (the face is usable and was left alone); ``people``: `PeopleRecord.result`; ``frames``:
+            `pack_times` of the frames that are shown; ``face``: median eye distance in pixels and yaw in degrees, None without
+            a face.
         """
         segment = self._segment
         faults = faults_of(segment)
         kept = np.where((faults == 0) & (segment.gate <= 0), -3, faults)
+        left = list(dict.fromkeys(segment.left.values()))
+        for index, reason in segment.left.items():
+            if kept[index] == 0:
+                kept[index] = len(FAULTS) + left.index(reason)
         states = np.where(self._drawn, -1, np.where(segment.asked, kept, -2))
-        names = {-1: DUBBED, -2: OUTSIDE, -3: NOBODY_SPEAKS, **dict(enumerate(FAULTS))}
+        names = {-1: DUBBED, -2: OUTSIDE, -3: NOBODY_SPEAKS, **dict(enumerate([*FAULTS, *left]))}
         marked = []
         for state in np.unique(states):
             name = names[int(state)]
@@ -86,7 +94,10 @@ class Watch:
         ]
         face = [round(float(value), 1) for value in np.median(self._faces, 0)] if self._faces else None
         frames = pack_times(self._segment.source, self._segment.out_pts)
-        return {"at": self._at, **self._opening, "states": stretches, "face": face, "frames": frames}
+        return {
+            **{"at": self._at, **self._opening, "states": stretches, "face": face, "frames": frames},
+            "people": self._people.result(),
+        }
 
 
 def pack_times(source: np.ndarray, pts: np.ndarray) -> list[list[list[int]]]:

@@ -38,6 +38,8 @@ SAME_RUN = 3
 BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
 #: Frames for which a line of letters is remembered.
 HELD = 3
+#: Reason of frames that keep their own mouth behind letters.
+LETTERS = "letters"
 NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
 #: Letters on so large a share of the lips leave the mouth as it is, until they have been on less than that of them for so many frames:
 #: half of it would speak. They must have been found there in two frames, exemplars' included: in one it may be the lips.
@@ -224,7 +226,9 @@ class Painter:
             )
             self._memory, self._last = result.memory, exemplar
         alpha = self._behind_letters(frame.index, result.alpha, rgb, box, landmarks, shape)
-        if alpha is not None:
+        if alpha is None:
+            self._segment.leave(index, LETTERS)
+        else:
             frame.paste(box, result.rgb, alpha)
 
     def _behind_letters(

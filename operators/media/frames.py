@@ -77,6 +77,11 @@ class Frame:
         return Frame(self.index, self.pts, self._source, self._layout)
 
     @property
+    def drawn_boxes(self) -> list[Box]:
+        """Boxes of what was drawn, one for each `paste`, in the upright picture."""
+        return [box for box, _ in self._pasted]
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture in pixels."""
         return self._layout.orientation.size(self._layout.width, self._layout.height)

@@ -176,7 +176,7 @@ def forecast(
         cpus: of this machine, for a profile without nodes.
 
     Returns:
-        ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours of each), their sums ``cpu_hours``
+        ``stages`` (frames, seconds of one actor, cpu_hours and gpu_hours that each books), their sums ``cpu_hours``
         and ``gpu_hours``, ``wall_seconds`` (with the scarcest resource busy all the time) and ``bound_by``,
         ``node_hours``, ``cost`` and ``currency``. Unknown values are None; ``unknown`` lists the stages
         without a rate, ``notes`` the remedies.
@@ -289,7 +289,9 @@ def describe(result: Mapping[str, Any]) -> list[str]:
     if result["cpu_hours"] is None:
         return [head + result["notes"][0]]
     wall = result["wall_seconds"]
-    parts = [f"{duration(result[f'{kind.lower()}_hours'] * HOUR)} of {kind} time" for kind in ("GPU", "CPU")]
+    parts = [
+        f"{duration(result[f'{kind.lower()}_hours'] * HOUR)} of {kind} time booked" for kind in ("GPU", "CPU")
+    ]
     parts.append(
         f"{duration(wall)} at least, bound by {result['bound_by']}"
         if wall is not None

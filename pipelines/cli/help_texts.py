@@ -63,9 +63,9 @@ PLAN_HELP = f"""\
 Show what a run would do and what it would cost. Every title is probed, shots and faces are looked for, and segments and problems are
 listed.
 
-With measured rates (`retalk profile` writes them into a profile; otherwise those of earlier runs in DIR are used) CPU time, GPU time and
-the duration are forecast, and with the price of a node-hour in the profile (nodes: [{{name, cpus, gpus, min, max, price}}]) the cost. What
-was never measured is reported as unknown.
+With measured rates (`retalk profile` writes them into a profile; otherwise those of earlier runs in DIR are used) the CPU time and GPU
+time booked and the duration are forecast, and with the price of a node-hour in the profile (nodes: [{{name, cpus, gpus, min, max,
+price}}]) the cost. What was never measured is reported as unknown.
 
 {MANIFEST_HELP}"""
 

@@ -32,6 +32,10 @@ from pipelines.state.run_directory import Record, RunDirectory, read_json, write
 Format = Literal["markdown", "json", "csv", "junit"]
 #: Titles that are named for each reason.
 NAMED = 5
+BOOKED = (
+    "Time booked is that in which workers had something to do, times the CPUs or GPUs that they book, whether these were busy or waited: "
+    "beside other work it is more than processors have computed. Money is that of the nodes while they were up."
+)
 #: Dubs that have not ended yet and that are named.
 PENDING = 10
 
@@ -82,8 +86,8 @@ def _lowest(metric: Mapping[str, Any]) -> float:
 
 
 def actual_of(logs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
-    """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours, wall time, node-hours
-    and money (None: unknown).
+    """Sums over the logs of runs: each stage's frames and seconds, CPU- and GPU-hours that were booked (seconds by the clock times what
+    an actor books), wall time, node-hours and money (None: unknown).
 
     Seconds of ``assemble`` come from the records, which know the last assembly of a dub only.
     """
@@ -265,8 +269,8 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     ]
     rows = [["", *(name for name, _ in columns)]]
     for row, kind, unit in (
-        ("GPU time", "gpu_hours", HOUR),
-        ("CPU time", "cpu_hours", HOUR),
+        ("GPU time booked", "gpu_hours", HOUR),
+        ("CPU time booked", "cpu_hours", HOUR),
         ("duration", "wall_seconds", 1.0),
     ):
         values = [None if one is None or one[kind] is None else one[kind] * unit for _, one in columns]
@@ -289,9 +293,11 @@ def markdown(url: str, report: Mapping[str, Any]) -> str:
     )
     after = ", of the runs since the forecast was made" if partly and since["runs"] else ""
     counted = since if after else actual
-    lines += [*table(rows, markdown=True), "", f"## Stages{after}", ""]
+    lines += [*table(rows, markdown=True), "", BOOKED, "", f"## Stages{after}", ""]
     forecasts = {stage["stage"]: stage for stage in planned["stages"]} if planned else {}
-    rows = [["stage", "frames", "per frame", "time", "forecast", "CPU time", "GPU time", "errors"]]
+    rows = [
+        ["stage", "frames", "per frame", "time", "forecast", "CPU time booked", "GPU time booked", "errors"]
+    ]
     for name, stage in counted["stages"].items():
         each = short_time(stage["seconds"] / stage["frames"]) if stage["frames"] else "-"
         expected = _time(forecasts.get(name, {}).get("seconds"))

@@ -23,6 +23,7 @@ from operators.storage.files import exists, filesystem
 from operators.storage.looks import one_look_per_file
 from operators.storage.redact import redact_all
 from pipelines.engine.profile_parts import ReviewConfig
+from pipelines.execution.dubbed_people import named_trace, seconds_dubbed, whole_notes
 from pipelines.execution.low_quality import Untouched, refusal_of
 from pipelines.execution.marking import expect, speech_marker
 from pipelines.execution.measuring import DubMeasures, measure_output, measure_segments
@@ -95,6 +96,7 @@ def record_of(dub: DubPlan, engine: str, state: str, error: str = "", size: int 
             for one in dub.dub.speakers
         ]
         or None,
+        "people": dub.people,
         "output": dub.dub.output,
         "language": dub.dub.language,
         "consent": dub.dub.consent or None,
@@ -173,6 +175,8 @@ def assemble_dub(dub: DubPlan, spec: AssemblySpec) -> Record:
             fs, path = filesystem(asked.output)
             dub.seconds["assemble"] = time.perf_counter() - began
             _measure_output(dub, spec, heard, sound)
+            if measured.trace is not None:
+                dub.people = seconds_dubbed(measured.trace["people"])
             record = record_of(dub, spec.engine, "done", size=int(fs.size(path)))
             _write_trace(run, record, measured.trace)
     except Exception as problem:
@@ -233,6 +237,9 @@ def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds, dub.dub.heard)
     dub.note(*found.notes)
     dub.measured = found.rows
+    if found.trace is not None:
+        named_trace(found.trace, dub)
+        dub.notes = whole_notes(dub.notes, found.trace)
     known = [Reason(doubt, None) for doubt in dub.doubts]
     dub.reasons = [dataclasses.asdict(reason) for reason in [*known, *reasons_of(found.rows, spec.review)]]
     return found

@@ -13,6 +13,7 @@ from operators.media.encoders import EncoderOptions
 from operators.media.untouched import encode_untouched
 from operators.storage.files import join
 from pipelines.engine.profile_parts import ReviewConfig
+from pipelines.execution.dubbed_people import without
 from pipelines.planning.plans import DubPlan
 from pipelines.state.run_directory import RunDirectory, remove
 from pipelines.state.verdict import Reason, reasons_of_shots
@@ -106,6 +107,8 @@ class Untouched(AbstractContextManager["Untouched"]):
             first, last = (round((shot[end] - trace["start"]) * trace["rate"]) for end in ("start", "end"))
             opening = trace["opening"]
             opening["dub"][first : last + 1] = opening["source"][first : last + 1]
+            for person in trace["people"]:
+                person["dubbed"] = without(person["dubbed"], shot["start"], shot["end"])
 
     def _replace(self, shot: Mapping[str, Any]) -> None:
         for number, one in enumerate(self._dub.output_segments):

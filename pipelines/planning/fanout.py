@@ -112,6 +112,7 @@ def fan_out(row: Row) -> Iterator[Row]:
                     **columns,
                     "speech": one.speech,
                     "speaker": one.speaker,
+                    "person": one.identity,
                     "gate": fade(
                         wanted & turns[one.person][at] if dub.speaking and turns else wanted,
                         times,

@@ -96,6 +96,7 @@ class DubPlan:
         reused: output segments that an earlier run has committed.
         seconds: spent by each stage in this run.
         measured: values of its metrics, see `pipelines.execution.measuring`.
+        people: who was dubbed: ``{name, speech, seconds}``; None: not measured.
         reasons: why somebody should look at it: ``{text, at}`` of `pipelines.state.verdict.Reason`.
         provenance: the ledger's columns of that, of an assembled dub; `pipelines.state.ledger.PROVENANCE`.
         mark_id: id of its watermark; empty: it has none.
@@ -120,6 +121,7 @@ class DubPlan:
     reused: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
+    people: list[dict[str, Any]] | None = None
     reasons: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
     mark_id: str = ""
@@ -270,11 +272,13 @@ class SpeakerTask:
         speaker: number in the dub.
         person: number of the row's person: 0 is the row's own, the others are counted in its column ``others`` from 1 on.
         speech: URL.
+        identity: `operators.segment.Segment.person`.
     """
 
     speaker: int
     person: int
     speech: str
+    identity: int = 0
 
 
 @dataclass(frozen=True)

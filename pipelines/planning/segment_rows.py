@@ -36,7 +36,14 @@ from pipelines.planning.plans import (
 )
 from pipelines.planning.segments import Range, cut_segments, halo_range, segment_columns
 from pipelines.planning.shot_cache import shots_and_anchors
-from pipelines.planning.speakers import Seen, mouthless, people_in, shared_faces, speakers_in
+from pipelines.planning.speakers import (
+    Seen,
+    identities_in,
+    mouthless,
+    people_in,
+    shared_faces,
+    speakers_in,
+)
 from pipelines.planning.speech import Speeches, length_notes, mix_doubt, speeches_of
 from pipelines.planning.stretches import dubbed_frames, range_notes
 from pipelines.state.content_keys import content_key
@@ -56,6 +63,7 @@ class _Segment:
     halo: Range
     shot: Range
     people: tuple[Seen, ...]  # those who are asked for and seen in the shot
+    identities: tuple[int, ...]  # of these people
 
 
 def segment_rows(
@@ -86,7 +94,8 @@ def segment_rows(
     if plan.running:
         looked = yield from shots_and_anchors(context, plan.title, info, heartbeats, rejected)
         people = [people_in(looked, shot) for shot in range(len(looked.shots))]
-        segments = _cut(context, plan, info, looked.shots, people)
+        known = [identities_in(looked, shot, found) for shot, found in enumerate(people)]
+        segments = _cut(context, plan, info, looked.shots, people, known)
         tasks: dict[int, list[DubTask]] = defaultdict(list)
         for dub in plan.running:
             name = dub.dub.dub
@@ -155,12 +164,16 @@ def _cut(
     info: VideoInfo,
     shots: list[Range],
     people: Sequence[tuple[Seen, ...]],
+    identities: Sequence[tuple[int, ...]],
 ) -> list[_Segment]:
     engine, length = context.engine, context.spec.segment_frames
     bounds, shot_of = cut_segments(shots, info, engine.config.segments, length)
     halo = engine.halo(plan.title.options)
     return [
-        _Segment(number, core, halo_range(core, shots[shot], halo), shots[shot], people[shot])
+        _Segment(
+            *(number, core, halo_range(core, shots[shot], halo), shots[shot]),
+            *(people[shot], identities[shot]),
+        )
         for number, (core, shot) in enumerate(zip(bounds, shot_of, strict=True))
     ]
 
@@ -191,7 +204,8 @@ def _lay_out(
     for number, output_segments in _by_segment(parts).items():
         missing = _missing(dub, segments[number], output_segments, info.pts, committed, inside)
         if missing:
-            speakers = speakers_in(plan.title, dub.dub, segments[number].people)
+            one = segments[number]
+            speakers = speakers_in(plan.title, dub.dub, one.people, one.identities)
             speaking = not dub.dub.speakers and plan.title.face == SPEAKING
             tasks[number].append(DubTask(dub.dub.dub, dub.dub.speech, options, missing, speakers, speaking))
     dub.output_segments.sort(key=lambda one: one.out_start)

@@ -18,7 +18,9 @@ NAMED_SHOTS = 5
 Seen = tuple[str, np.ndarray]
 
 
-def speakers_in(title: Title, dub: Dub, people: Sequence[Seen]) -> list[SpeakerTask] | None:
+def speakers_in(
+    title: Title, dub: Dub, people: Sequence[Seen], identities: Sequence[int] = ()
+) -> list[SpeakerTask] | None:
     """Return who is dubbed in a segment; None where the title has one face for all its dubs.
 
     Where two speakers' faces are the same person in this shot (a picture of Anna and "left"), the one that is named first
@@ -28,11 +30,16 @@ def speakers_in(title: Title, dub: Dub, people: Sequence[Seen]) -> list[SpeakerT
         title: of the dub.
         dub: with its speakers.
         people: those who are seen, in the order of the row: its own, then its others.
+        identities: of these people (`identities_in`); asked for where the dub is for whoever speaks.
     """
     if title.faces == (title.face,) and title.face != SPEAKING and not dub.speakers:
         return None
     if not dub.speakers and title.face == SPEAKING:
-        return [SpeakerTask(0, k, dub.speech) for k, (name, _) in enumerate(people) if name == SPEAKING]
+        return [
+            SpeakerTask(0, k, dub.speech, identities[k] if identities else 0)
+            for k, (name, _) in enumerate(people)
+            if name == SPEAKING
+        ]
     asked = [(one.face, one.speech) for one in dub.speakers] or [(title.face, dub.speech)]
     found: list[SpeakerTask] = []
     for number, (face, speech) in enumerate(asked):
@@ -117,3 +124,18 @@ def people_in(looked: Looked, shot: int) -> tuple[Seen, ...]:
         elif (anchor := anchors[shot]) is not None:
             found.append((face, anchor))
     return tuple(found)
+
+
+def identities_in(looked: Looked, shot: int, people: Sequence[Seen]) -> tuple[int, ...]:
+    """Return the identity of each of a shot's people as `operators.segment.Segment.person` counts: from 1 on; for those who were
+    not recognised minus their place, from the left.
+    """
+    known = looked.people[shot]
+
+    def identity(box: np.ndarray) -> int:
+        place = next((k for k, (_, other) in enumerate(known) if np.array_equal(box, other)), None)
+        if place is None:
+            return 0
+        return known[place][0] + 1 if known[place][0] >= 0 else -(place + 1)
+
+    return tuple(identity(box) for _, box in people)

@@ -13,6 +13,12 @@ from pipelines.engine.rows import Row
 UNSURE = "in places it could not be said for certain who speaks: the mouths there stay as they are (docs/speakers.md)"
 NOBODY_SPEAKS = "in places nobody in the picture speaks: the mouths there stay as they are (docs/speakers.md)"
 
+#: What these notes say where it is so in the whole title.
+THROUGHOUT = {
+    UNSURE: "nowhere could it be said for certain who speaks: all mouths stay as they are (docs/speakers.md)",
+    NOBODY_SPEAKS: "nobody in the picture speaks: all mouths stay as they are (docs/speakers.md)",
+}
+
 
 def turns_in(row: Mapping[str, Any], people: Sequence[Row]) -> tuple[np.ndarray, list[str]]:
     """Find who of a row's people speaks in each of its frames.

@@ -48,6 +48,7 @@ def detail(
     previews: Mapping[str, str] | None = None,
     earlier: Record | None = None,
     notes: Sequence[str] = (),
+    people: Sequence[Mapping[str, Any]] = (),
     traced: bool = False,
 ) -> dict[str, Any]:
     """Return what is shown of a dub.
@@ -61,12 +62,14 @@ def detail(
         previews: of videos, by their URL: paths from the folder on.
         earlier: record of its earlier version, see `pipelines.state.earlier`.
         notes: of the report, beside the record's own.
+        people: who was dubbed, see `pipelines.review.people.people_of`.
         traced: its curves are among the page's data.
     """
     done, previews = record["state"] == "done", previews or {}
     return {
         **{name: record[name] if record[name] is not None else "" for name in PLAIN},
-        **{kind: redact(record[kind]) for kind in ("video", "speech", "output")},
+        **{kind: redact(record[kind]) for kind in ("video", "output")},
+        "speech": _heard(record),
         "verdict": verdict,
         "reasons": [{"text": redact(reason.text), "at": reason.at} for reason in reasons],
         "notes": [*(redact(note) for note in record["notes"] or []), *notes],
@@ -76,6 +79,7 @@ def detail(
             kind: previews[record[kind]] for kind in ("video", "output") if done and record[kind] in previews
         },
         "strips": list(strips),
+        "people": list(people),
         "money": money,
         "options": options_of(record),
         "models": models_of(record),
@@ -83,6 +87,14 @@ def detail(
         "earlier": _earlier(folder, record, earlier),
         "traced": traced,
     }
+
+
+def _heard(record: Record) -> str:
+    """Sound of a dub: its speech, the mix of its speakers, or the sum of what they say."""
+    stems, speech = [one["speech"] for one in record.get("speakers") or ()], redact(record["speech"])
+    if not stems:
+        return speech
+    return "what the speakers say, together" if record["speech"] == stems[0] else f"{speech}, the mix"
 
 
 def _earlier(folder: str, record: Record, earlier: Record | None) -> dict[str, Any] | None:
@@ -169,6 +181,7 @@ def curves(trace: Mapping[str, Any]) -> dict[str, Any]:
         "opening": {kind: _reduced(values, step) for kind, values in trace["opening"].items()},
         "shots": list(trace["shots"])[:SHOTS],
         "more": max(0, len(trace["shots"]) - SHOTS),
+        "people": [str(one.get("name", "")) for one in trace.get("people", ())],
         "kept": kept(trace["shots"]),
     }
 

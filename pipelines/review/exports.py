@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from operators.storage.redact import redact
 from pipelines.manifest.titles import label
+from pipelines.review.people import people_text
 from pipelines.review.verdict import Reason, judge
 from pipelines.state.run_directory import Record
 
@@ -20,11 +21,11 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def as_csv(records: Sequence[Record]) -> str:
-    """Return one line per dub: title, dub, verdict, reasons, output, seconds, and a column for each metric."""
+    """Return one line per dub: title, dub, verdict, reasons, output, seconds, who was dubbed for how long, and a column for each metric."""
     names = sorted({metric["name"] for record in records for metric in record.get("metrics") or ()})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["title", "dub", "verdict", "reasons", "output", "seconds", *names])
+    writer.writerow(["title", "dub", "verdict", "reasons", "output", "seconds", "people", *names])
     for record in records:
         verdict, reasons = judge(record)
         values = {metric["name"]: metric["value"] for metric in record.get("metrics") or ()}
@@ -36,6 +37,7 @@ def as_csv(records: Sequence[Record]) -> str:
             said,
             redact(record["output"]),
             record["video_seconds"],
+            people_text(record),
         ]
         writer.writerow([*map(spreadsheet_safe, plain), *(values.get(name, "") for name in names)])
     return text.getvalue()

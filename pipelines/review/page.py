@@ -20,6 +20,7 @@ from operators.storage.redact import redact
 from pipelines.monitoring.formatting import count, duration
 from pipelines.review.charts import histogram
 from pipelines.review.details import curves, detail, moved
+from pipelines.review.people import people_of
 from pipelines.review.verdict import Reason, Verdict, judge, severity
 from pipelines.state.earlier import earlier_version
 from pipelines.state.run_directory import Record, RunDirectory, write_text
@@ -73,12 +74,12 @@ def write_page(
     folder = folder or join(run_dir, "report")
     judged = [_Shown(moved(run_dir, record), *judge(record)) for record in records]
     judged.sort(key=lambda one: (-severity(one.verdict, one.reasons), one.record["title"], one.record["dub"]))
-    drawn = _strips(folder, judged, say) if strips else {}
+    run = RunDirectory(run_dir)
+    drawn = _strips(folder, run, judged, say) if strips else {}
     small, notes = _previews(folder, judged, say) if previews else ({}, [])
     for note in notes:
         if say is not None:
             say(note)
-    run = RunDirectory(run_dir)
     with ThreadPoolExecutor(READERS) as readers:
         for number in range(0, len(judged), ROWS):
             rows = [_row(index, one) for index, one in enumerate(judged[number : number + ROWS], number)]
@@ -88,7 +89,7 @@ def write_page(
             traces = list(readers.map(lambda one: _trace(run, one.record), part))
             kept = list(readers.map(lambda one: _kept(run, one.record), part))
             details = []
-            for index, (one, trace, earlier) in enumerate(zip(part, traces, kept), number):
+            for index, (one, (trace, people), earlier) in enumerate(zip(part, traces, kept), number):
                 found, note = drawn.get(index, ([], ""))
                 details.append(
                     detail(
@@ -101,12 +102,13 @@ def write_page(
                         previews=small,
                         earlier=earlier,
                         notes=[note] if note else [],
+                        people=people,
                         traced=trace is not None,
                     )
                 )
             _write_data(folder, "details", number // DETAILS, "retalkDetails", details)
             for begin in range(0, len(part), TRACES):
-                held = traces[begin : begin + TRACES]
+                held = [trace for trace, _ in traces[begin : begin + TRACES]]
                 if any(held):
                     _write_data(folder, "traces", (number + begin) // TRACES, "retalkTraces", held)
     chunks = {"rows": ROWS, "details": DETAILS, "traces": TRACES}
@@ -116,10 +118,14 @@ def write_page(
     return index_file
 
 
-def _trace(run: RunDirectory, record: Record) -> dict[str, Any] | None:
-    """A dub's curves with as many points as are shown: hours of a hundred dubs would not fit into memory."""
-    found = run.read_trace(record) if record["state"] == "done" and record.get("key") else None
-    return None if found is None else curves(found)
+def _read_trace(run: RunDirectory, record: Record) -> dict[str, Any] | None:
+    return run.read_trace(record) if record["state"] == "done" and record.get("key") else None
+
+
+def _trace(run: RunDirectory, record: Record) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """A dub's curves with as many points as are shown (hours of a hundred dubs would not fit into memory), and who was dubbed."""
+    found = _read_trace(run, record)
+    return None if found is None else curves(found), people_of(record, found)
 
 
 def _kept(run: RunDirectory, record: Record) -> Record | None:
@@ -127,7 +133,7 @@ def _kept(run: RunDirectory, record: Record) -> Record | None:
 
 
 def _strips(
-    folder: str, judged: Sequence[_Shown], say: Callable[[str], None] | None
+    folder: str, run: RunDirectory, judged: Sequence[_Shown], say: Callable[[str], None] | None
 ) -> dict[int, tuple[list[dict[str, object]], str]]:
     """Close-ups of the worst dubs, by their place in the order."""
     from pipelines.review.strips import DUBS, draw_strips, sweep_strips
@@ -137,7 +143,7 @@ def _strips(
     for number, (index, one) in enumerate(chosen, 1):
         if say is not None:
             say(f"close-ups of {number} of {count(len(chosen), 'dub')}")
-        found[index] = draw_strips(folder, one.record, one.reasons)
+        found[index] = draw_strips(folder, one.record, one.reasons, _read_trace(run, one.record))
     sweep_strips(folder, {str(strip["file"]) for listed, _ in found.values() for strip in listed})
     return found
 
@@ -155,7 +161,7 @@ def _previews(
 
 
 def _money(report: Mapping[str, Any], record: Record, judged: Sequence[_Shown]) -> str:
-    """A dub's share of what the runs have cost, by its computing time; "" where that is not known."""
+    """A dub's share of what the runs have cost, by the time of its stages; "" where that is not known."""
     spent = report["actual"]
     whole = sum(one.record["seconds"] or 0 for one in judged)
     if not spent["cost"] or not whole or not record["seconds"]:

@@ -24,6 +24,12 @@ SPEAKER = pa.struct(
     [*(pa.field(name, pa.string()) for name in ("face", "speech")), pa.field("consent", CONSENT)]
 )
 
+#: Somebody who was dubbed: what they are called (the choice of a face, or ``person N`` of ``--face speaking``), their speech, and how long
+#: their mouth was redrawn.
+PERSON = pa.struct(
+    [*(pa.field(name, pa.string()) for name in ("name", "speech")), pa.field("seconds", pa.float64())]
+)
+
 #: Columns on signed provenance: ``embedded``, ``sidecar`` or ``off``; the manifest's name; the signer's; when a time-stamp
 #: authority has seen the signature (``none``: it did not answer; empty: none was asked).
 PROVENANCE = ("provenance", "manifest_id", "signed_by", "time_stamp")
@@ -56,6 +62,7 @@ LEDGER = pa.schema(
         pa.field("notes", pa.list_(pa.string())),
         pa.field("consent", CONSENT),
         pa.field("speakers", pa.list_(SPEAKER)),
+        pa.field("people", pa.list_(PERSON)),
         *(pa.field(name, pa.string()) for name in PROVENANCE),
         pa.field("watermark_id", pa.string()),
         pa.field("watermark", pa.string()),

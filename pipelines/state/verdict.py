@@ -29,6 +29,7 @@ CAUSES = {
     "cut by the edge": "the face is cut by the edge",
     "unclear": "no face was clear",
     "too dark": "the face is too dark",
+    "letters": "letters are in front of the mouth",
 }
 
 

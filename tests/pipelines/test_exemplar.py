@@ -148,6 +148,18 @@ def test_each_of_two_faces_gets_its_own_mouth_inside_the_ranges(
     changed = cv2.boxFilter(difference[shown].mean(0), -1, (9, 9)) > 4
     assert changed[:, :352].sum() > 150
     assert changed[:, 352:].sum() > 150
+    assert [(one["name"], Path(one["speech"]).name) for one in record["people"]] == [
+        ("left", "en.wav"),
+        ("right", "de.wav"),
+    ]
+    trace = RunDirectory(str(folder)).read_trace(record)
+    assert trace is not None
+    for one, side in zip(trace["people"], (0, 1), strict=True):
+        (before, after), (_, x1, _, x2, _) = one["dubbed"], one["mouths"][0]
+        assert before[1] <= 10 / 30 + 0.01, "the ranges leave four frames out"
+        assert after[0] >= 14 / 30 - 0.01
+        assert side / 2 < (x1 + x2) / 2 < (side + 1) / 2
+    assert trace["shots"][0]["people"] == [0]
     assert difference[10:14].mean(0).max() < 25, "the encoder's noise alone"
 
 

@@ -13,6 +13,11 @@ function path(values, x, y) {
   return drawn;
 }
 
+/** Names of those whose mouths were measured in shots. */
+function names(trace, shots) {
+  return [...new Set(shots.flatMap((shot) => shot.people || []))].map((number) => trace.people[number]);
+}
+
 /** Loudness and openings of the mouth over time, with the shots below; a click goes there. */
 export function curves(trace, seconds, seek) {
   const whole = Math.max(seconds, 0.001);
@@ -39,9 +44,12 @@ export function curves(trace, seconds, seek) {
     const box = drawing.getBoundingClientRect();
     seek((whole * (event.clientX - box.left)) / box.width);
   });
+  const measured = names(trace, trace.shots);
+  const whose = measured.length > 1 ? "whose mouth they are: see the shots" : measured.length ? `the mouth of ${measured[0]}` : "";
   const legend = el(
     "p",
     { class: "legend faint" },
+    whose && trace.people.length > 1 ? el("span", { id: "whose" }, `Curves and measures: ${whose}`) : null,
     el("span", { class: "key dub" }, "mouth, dub"),
     el("span", { class: "key source" }, "mouth, source"),
     el("span", { class: "key loudness" }, "loudness of the speech"),
@@ -60,7 +68,8 @@ export function kept(trace) {
 
 /** Shots as a table: when, what became of them, their numbers. */
 export function shots(trace, seek) {
-  const names = [...new Set(trace.shots.flatMap((shot) => Object.keys(shot.metrics)))];
+  const kinds = [...new Set(trace.shots.flatMap((shot) => Object.keys(shot.metrics)))];
+  const several = (trace.people || []).length > 1;
   const told = (shot) => {
     const kept = {};
     for (const part of shot.passed) kept[part.reason] = (kept[part.reason] || 0) + part.end - part.start;
@@ -72,7 +81,8 @@ export function shots(trace, seek) {
     {},
     el("td", {}, el("button", { type: "button", onclick: () => seek(shot.start) }, timecode(shot.start))),
     el("td", {}, told(shot)),
-    names.map((name) => el("td", { class: "number" }, shot.metrics[name] === undefined || shot.metrics[name] === null ? "" : Number(shot.metrics[name]).toPrecision(3))),
+    several ? el("td", {}, names(trace, [shot]).join(", ")) : null,
+    kinds.map((name) => el("td", { class: "number" }, shot.metrics[name] === undefined || shot.metrics[name] === null ? "" : Number(shot.metrics[name]).toPrecision(3))),
   );
   return el(
     "div",
@@ -81,7 +91,7 @@ export function shots(trace, seek) {
       "table",
       { class: "metrics" },
       el("caption", {}, trace.more ? `The first ${trace.shots.length} shots; ${trace.more} more` : "Shots"),
-      el("thead", {}, el("tr", {}, ["At", "What became of it", ...names].map((name, index) => el("th", { scope: "col", class: index > 1 ? "number" : null }, name)))),
+      el("thead", {}, el("tr", {}, ["At", "What became of it", ...(several ? ["Measured mouth"] : []), ...kinds].map((name, index) => el("th", { scope: "col", class: index > (several ? 2 : 1) ? "number" : null }, name)))),
       el("tbody", {}, trace.shots.map(row)),
     ),
   );

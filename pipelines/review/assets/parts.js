@@ -27,14 +27,47 @@ export function metrics(detail) {
   );
 }
 
+const MOMENTS = 6;
+
+/** Who was dubbed with what, for how long and when; a button goes there. */
+export function people(detail, seek) {
+  if (!detail.people.length) return null;
+  const span = ([start, end]) => {
+    const told = `${timecode(start)} to ${timecode(end)}`;
+    return seek ? el("button", { type: "button", onclick: () => seek(start) }, told) : `${told} `;
+  };
+  const left = (one) => one.more + Math.max(0, one.spans.length - MOMENTS);
+  const row = (one) => el(
+    "tr",
+    {},
+    el("td", {}, one.name),
+    el("td", {}, one.speech),
+    el("td", { class: "number" }, one.seconds === null ? "not measured" : one.seconds.toFixed(1)),
+    el("td", { class: "number" }, one.share === null ? "" : `${Math.round(100 * one.share)} %`),
+    el("td", {}, one.spans.slice(0, MOMENTS).map(span), left(one) ? ` and ${left(one)} more` : ""),
+  );
+  const heads = [["Who"], ["Speech"], ["Seconds", "number"], ["Share", "number"], ["When"]];
+  return el(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Who was dubbed" },
+    el(
+      "table",
+      { class: "metrics", id: "people" },
+      el("caption", {}, "Who was dubbed"),
+      el("thead", {}, el("tr", {}, heads.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)))),
+      el("tbody", {}, detail.people.map(row)),
+    ),
+  );
+}
+
 /** Close-ups of the worst places. */
 export function strips(detail, seek) {
   return detail.strips.map((one) =>
     el(
       "figure",
       { class: "strip" },
-      el("img", { src: one.file, loading: "lazy", alt: `Consecutive mouths at ${timecode(one.at)}: the source's above the dub's` }),
-      el("figcaption", {}, `Source above dub at ${timecode(one.at)} `, seek ? el("button", { type: "button", onclick: () => seek(one.at) }, "Go there") : null),
+      el("img", { src: one.file, loading: "lazy", alt: `Consecutive mouths${one.who ? ` of ${one.who}` : ""} at ${timecode(one.at)}: the source's above the dub's` }),
+      el("figcaption", {}, `${one.who ? `${one.who}: ` : ""}source above dub at ${timecode(one.at)} `, seek ? el("button", { type: "button", onclick: () => seek(one.at) }, "Go there") : null),
     ));
 }
 

@@ -2,7 +2,7 @@ import * as address from "retalk/address";
 import * as decisions from "retalk/decisions";
 import { curves, kept, shots } from "retalk/curves";
 import { clock, el, timecode } from "retalk/dom";
-import { folded, metrics, strips } from "retalk/parts";
+import { folded, metrics, people, strips } from "retalk/parts";
 import { players } from "retalk/players";
 
 /** One dub. `neighbours` are the address changes that lead to the dub before and after in the list. */
@@ -39,8 +39,8 @@ export function title(detail, trace, neighbours, changed) {
     ["Engine", detail.engine],
     ["Language", detail.language],
     ["Length", `${clock(detail.video_seconds)}, ${detail.frames} frames`],
-    ["Computing time", clock(detail.seconds)],
-    ["Money", detail.money && `${detail.money}, its share of the runs' by computing time`],
+    ["Time of its stages", clock(detail.seconds)],
+    ["Money", detail.money && `${detail.money}, its share of the runs' by the time of its stages`],
     ["Video", detail.video],
     ["Speech", detail.speech],
     ["Output", detail.output],
@@ -72,6 +72,7 @@ export function title(detail, trace, neighbours, changed) {
     drawn?.node,
     trace ? kept(trace) : null,
     el("div", { class: "row" }, buttons, el("label", { class: "row" }, "Comment", comment)),
+    people(detail, pair?.seek),
     strips(detail, pair?.seek),
     trace ? shots(trace, (time) => pair?.seek(time)) : null,
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Metrics" }, metrics(detail)),

@@ -83,6 +83,31 @@ def test_a_shot_of_no_length_is_listed() -> None:
     assert (shot["start"], shot["end"], shot["state"], shot["passed"]) == (1.0, 1.0, "passed", [])
 
 
+def test_people_are_gathered_over_the_segments_and_shots_name_whose_mouth_was_measured() -> None:
+    def people(*found: Any) -> list[Any]:
+        return [
+            {"speaker": 0, "person": person, "dubbed": dubbed, "mouths": mouths}
+            for person, dubbed, mouths in found
+        ]
+
+    first, same, other = (
+        segment(shot, start, start + 1.0, [[start, start + 1.0, "dubbed"]])
+        for shot, start in ((0, 0.0), (0, 1.0), (100, 2.0))
+    )
+    first["watch"]["people"] = people((2, [[0.5, 1.0]], [[0, 100, 200, 300, 400]]), (1, [], []))
+    same["watch"]["people"] = people((2, [[1.0, 1.5], [1.8, 2.0]], []))
+    other["watch"]["people"] = people((1, [[2.0, 3.0]], [[2000, 500, 500, 600, 600]]))
+    trace = traced([], [first, same, other], heard(3.0), 3.0)
+    assert trace["people"] == [
+        {"speaker": 0, "person": 1, "dubbed": [[2.0, 3.0]], "mouths": [[2.0, 0.5, 0.5, 0.6, 0.6]]},
+        {
+            **{"speaker": 0, "person": 2, "dubbed": [[0.5, 1.5], [1.8, 2.0]]},
+            "mouths": [[0.0, 0.1, 0.2, 0.3, 0.4]],
+        },
+    ]
+    assert [shot["people"] for shot in trace["shots"]] == [[1], [0]]
+
+
 def test_loudness_is_that_of_the_samples_around() -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32)
     level = decibels(np.concatenate([tone, 0 * tone]), 201)

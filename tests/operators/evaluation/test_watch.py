@@ -115,6 +115,22 @@ def test_without_any_place_of_the_face_the_drawn_frames_are_known(carphone: Path
     assert result["face"] is None
 
 
+def test_a_reason_that_the_last_stage_gives_is_told_from_no_reason(carphone: Path) -> None:
+    segment = row(landmarks=np.zeros((COUNT, 68, 2), np.float32), valid=np.zeros(COUNT, bool))
+    watch = Watch(segment)
+    for index, frame in enumerate(read_frames(str(carphone), 0, COUNT)):
+        if index < 4:
+            segment.leave(index, "letters")
+        if index == 3:  # somebody else is drawn there
+            frame.paste((0, 0, 8, 8), np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))
+        watch.frame(index, frame)
+    assert watch.result()["states"] == [
+        [0.0, 0.12, "letters", 3],
+        [0.12, 0.16, "dubbed", 1],
+        [0.16, 0.48, "", 8],
+    ]
+
+
 def test_reasons_come_from_the_column_fault() -> None:
     fault = np.zeros(COUNT, np.uint8)
     fault[5:] = FAULTS.index("covered")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.evaluation.watch import Watch
 from operators.exemplar import graphics, render_stage
 from operators.exemplar.graphics import LARGE, Line, lines_of_letters
 from operators.exemplar.render_stage import HELD, OFF_LIPS, RenderMouths, RenderOptions
@@ -232,15 +233,21 @@ def encoded(path: Path, pictures: list[np.ndarray]) -> VideoInfo:
     return probe_video(str(path))
 
 
-def rendered(info: VideoInfo, landmarks: np.ndarray, path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """Draw into each frame the mouth of the frame 22 later; the pictures and the notes."""
+def rendered(
+    info: VideoInfo, landmarks: np.ndarray, path: Path, states: list[tuple[str, int]] | None = None
+) -> tuple[list[np.ndarray], list[str]]:
+    """Draw into each frame the mouth of the frame 22 later; the pictures and the notes, and into ``states`` what became of the frames."""
     count = len(landmarks)
     exemplar = (np.arange(count) + 22) % count
     shape = np.stack([put_mouth(landmarks, source, target) for target, source in enumerate(exemplar)])
     segment = row(info, landmarks, str(path), exemplar=exemplar, shape=shape)
     stage = RenderMouths(RenderOptions(crf=0, preset="ultrafast"))
     stage.setup("cpu")
+    watch = Watch(segment)
+    stage.observe = watch.frame
     stage.process(segment)
+    if states is not None:
+        states += [(state, frames) for *_, state, frames in watch.result()["states"]]
     made = probe_video(str(path))
     return [f.rgb() for f in read_frames(made.url, 0, count, made)], segment.notes
 
@@ -285,13 +292,17 @@ def test_a_mouth_behind_letters_stays_as_it_is(tmp_path: Path) -> None:
     above = [written(one, WORDS[0], brow, 20) for one in frames]
     assert lines_of_letters(above[10], landmarks[10], face_unit(landmarks[10])), "they are seen"
     changes, notes = {}, {}
+    states: dict[str, list[tuple[str, int]]] = {"lips": [], "above": []}
     for name, pictures in {"lips": on_lips, "above": above}.items():
         info = encoded(tmp_path / f"{name}.mp4", pictures)
         source = [f.rgb() for f in read_frames(info.url, 0, len(frames), info)]
-        made, notes[name] = rendered(info, landmarks, tmp_path / f"{name}-out.mp4")
+        made, notes[name] = rendered(info, landmarks, tmp_path / f"{name}-out.mp4", states[name])
         changes[name] = np.array([np.abs(a.astype(int) - b).mean() for a, b in zip(made, source)])
     after = there.stop + HELD + OFF_LIPS
     assert changes["lips"][there].max() < 0.5 * changes["above"][there].mean(), "encoded again, not drawn"
     assert changes["lips"][after:].mean() > 0.8 * changes["above"][after:].mean()
     assert any("letters in front of the face" in note for note in notes["lips"])
+    assert sum(frames for state, frames in states["lips"] if state == "letters") >= there.stop - 2
+    assert {state for state, _ in states["lips"]} <= {"letters", "dubbed"}
     assert notes["above"] == []
+    assert [state for state, _ in states["above"]] == ["dubbed"]

@@ -74,8 +74,8 @@ def test_hours_and_money_by_hand() -> None:
     assert result["node_hours"] == {"cpu": 0.0, "gpu": pytest.approx(0.0625)}
     assert result["cost"] == pytest.approx(0.625)
     assert (
-        "15 min 00 s of GPU time; 1 h 06 min of CPU time; 7 min 30 s at least, bound by pool first (at most 4 actors); 0.62 EUR"
-        in describe(result)[0]
+        "15 min 00 s of GPU time booked; 1 h 06 min of CPU time booked; 7 min 30 s at least, "
+        "bound by pool first (at most 4 actors); 0.62 EUR" in describe(result)[0]
     )
 
 
@@ -216,7 +216,7 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     # 24 frames at 0.5 + 0.1 + 0.2 seconds in one pool of one actor, and a node of 36 an hour: 19.2 seconds
     # cost 0.19.
     assert (
-        "forecast for profile priced, engine test: 0 s of GPU time; 19 s of CPU time; 19 s at least, bound by pool all"
+        "forecast for profile priced, engine test: 0 s of GPU time booked; 19 s of CPU time booked; 19 s at least, bound by pool all"
         in text
     )
     assert "0.19 USD" in text
@@ -270,7 +270,7 @@ def test_plan_run_report(footage: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert actual["node_hours"] is None or set(actual["node_hours"]) == {"here"}
     assert f"| brightness | 24     | {short_time(actual['stages']['brightness']['seconds'] / 24)}" in text
     assert "Dubs: 1 of 2 done, 1 failed" in text
-    assert re.search(r"\| CPU time +\| 19 s +\| \d+ s +\|", text)
+    assert re.search(r"\| CPU time booked +\| 19 s +\| \d+ s +\|", text)
     assert "hours" not in text.lower(), "times are for people"
     assert "* 1 × " in text
     assert "absent.mp4: no such file" in text

@@ -65,6 +65,7 @@ def full() -> TitlePlan:
         reused=1,
         seconds={"detect": 0.25},
         measured=[{"name": "sharpness", "value": 1.5}],
+        people=[{"name": "left", "speech": "s.wav", "seconds": 1.5}],
         reasons=[{"text": "soft", "at": 1.5}],
         provenance={"signed_by": "we"},
         mark_id="0f" * 8,
@@ -98,7 +99,7 @@ def test_every_field_comes_back() -> None:
     assert decode(Decision, encode(decision)) == decision
     tasks = [
         DubTask("deu", "s.wav", {"level": {"gain": 2}}, [OutputSegmentTask(0, "key", 7, -1, 3, 30, 5)]),
-        DubTask("ita", "u.wav", {}, [], [SpeakerTask(1, 0, "v.wav")], True),
+        DubTask("ita", "u.wav", {}, [], [SpeakerTask(1, 0, "v.wav", 2)], True),
         DubTask("fra", "t.wav", {}, [OutputSegmentTask(1, "key", 4, 1, 2, 0, pts=[5, 9], dubbed=[(0, 1)])]),
     ]
     assert decode(list[DubTask], encode(tasks)) == tasks

@@ -6,7 +6,8 @@ import numpy as np
 
 from pipelines.manifest.titles import Dub, Speaker, Title
 from pipelines.planning.plans import SpeakerTask
-from pipelines.planning.speakers import mouthless, shared_faces, speakers_in
+from pipelines.planning.shots import Looked
+from pipelines.planning.speakers import identities_in, mouthless, shared_faces, speakers_in
 
 ANNA, BOB = np.arange(4, dtype=np.float32), np.arange(4, 8, dtype=np.float32)
 DUB = Dub("deu", "mix.wav", "o.mp4", speakers=(Speaker("anna.jpg", "anna.wav"), Speaker("left", "bob.wav")))
@@ -67,3 +68,13 @@ def test_a_speaker_who_moves_no_mouth_is_a_doubt() -> None:
 def test_a_title_with_one_face_is_as_ever() -> None:
     title = Title("t", "v.mp4", (TITLE.dubs[1],))
     assert speakers_in(title, title.dubs[0], [("largest", ANNA)]) is None
+
+
+def test_those_who_may_speak_have_the_numbers_of_the_title() -> None:
+    looked = Looked([(0, 9), (9, 20)], {}, [[(1, BOB), (0, ANNA)], [(-1, BOB), (-1, ANNA)]], [])
+    title = Title("t", "v.mp4", (Dub("fra", "f.wav", "p.mp4"),), face="speaking")
+    (dub,) = title.dubs
+    people = [("speaking", BOB), ("speaking", ANNA)]
+    found = [speakers_in(title, dub, people, identities_in(looked, shot, people)) or [] for shot in range(2)]
+    assert [[one.identity for one in shot] for shot in found] == [[2, 1], [-1, -2]]
+    assert identities_in(looked, 0, [("left", BOB + 100)]) == (0,)

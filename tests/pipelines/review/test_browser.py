@@ -35,8 +35,15 @@ TRACE = {
     "start": 0,
     "loudness": [-80.0] * 5 + [-20.0] * 20,
     "opening": {"source": [0.1] * 25, "dub": [0.1] * 10 + [None] * 5 + [0.3] * 10},
+    "people": [
+        {"name": "left", "speech": "ann.wav", "dubbed": [[0.0, 0.7]], "mouths": [[0.0, 0.1, 0.3, 0.3, 0.7]]},
+        {"name": "right", "speech": "bob.wav", "dubbed": [[0.5, 1.2]], "mouths": [[0.0, 0.6, 0.3, 0.8, 0.7]]},
+    ],
     "shots": [
-        {"start": 0.0, "end": 1.2, "state": "dubbed", "reason": None, "passed": [], "metrics": {"seam": 0.2}},
+        {
+            **{"start": 0.0, "end": 1.2, "state": "dubbed", "reason": None, "passed": []},
+            **{"metrics": {"seam": 0.2}, "people": [1]},
+        },
         {
             "start": 1.2,
             "end": 2.0,
@@ -260,10 +267,27 @@ def test_curves_and_shots_lead_to_their_places(page: Any) -> None:
     )
     page.wait_for_function("Math.abs(document.querySelector('.after video').currentTime - 1.5) < 0.05")
     page.wait_for_function("Math.abs(document.querySelector('.curves .head').getAttribute('x1') - 900) < 30")
-    page.click("table button:has-text('00:01.200')")
+    page.click("[aria-label=Shots] button:has-text('00:01.200')")
     page.wait_for_function("Math.abs(document.querySelector('.after video').currentTime - 1.2) < 0.01")
     assert page.locator("#kept").text_content() == "Keeps its own mouth: no face 1 time, 0.8 s."
     assert "keeps its own mouth: 0.8 s no face" in page.locator("[aria-label=Shots]").text_content()
+
+
+def test_it_says_who_was_dubbed_with_what_and_whose_mouth_was_measured(page: Any) -> None:
+    page.click("text=clip")
+    page.wait_for_function("document.querySelector('.after video')?.readyState >= 2")
+    told = page.locator("#people tbody tr").all_inner_texts()
+    assert [line.split("\t")[:4] for line in told] == [
+        ["left", "ann.wav", "0.7", "35 %"],
+        ["right", "bob.wav", "0.7", "35 %"],
+        ["nobody", "", "0.8", "40 %"],
+    ]
+    page.click("#people button:has-text('00:00.500')")
+    page.wait_for_function("Math.abs(document.querySelector('.after video').currentTime - 0.5) < 0.05")
+    assert page.locator("#whose").text_content() == "Curves and measures: the mouth of right"
+    assert page.locator("[aria-label=Shots] tbody tr").first.locator("td").nth(2).text_content() == "right"
+    assert page.locator("figure.strip figcaption").first.text_content().startswith("right: source above dub")
+    assert violations(page) == []
 
 
 def test_close_ups_and_the_earlier_version(page: Any) -> None:

@@ -26,7 +26,7 @@ def trace(count: int, shots: int = 1) -> dict[str, Any]:
 
 def test_a_short_trace_is_as_it_was() -> None:
     whole = trace(40)
-    assert curves(whole) == {**whole, "more": 0, "kept": []}
+    assert curves(whole) == {**whole, "more": 0, "kept": [], "people": []}
 
 
 def test_an_hour_has_few_points_and_its_peaks() -> None:
@@ -98,6 +98,16 @@ def test_signature_marks_consent_and_labels_are_shown_where_there_are_any() -> N
         ["render.label_seconds", "5"],
         ["render.label_position", "top"],
     ]
+
+
+def test_what_is_heard_of_several_speakers_is_not_one_of_their_stems() -> None:
+    speakers = [{"face": "left", "speech": "a.wav"}, {"face": "right", "speech": "b.wav"}]
+    told = {
+        name: detail("/run/report", record("a", speech=name, speakers=speakers), "ok", [])["speech"]
+        for name in ("a.wav", "mix.wav")
+    }
+    assert told == {"a.wav": "what the speakers say, together", "mix.wav": "mix.wav, the mix"}
+    assert detail("/run/report", record("a", speech="a.wav"), "ok", [])["speech"] == "a.wav"
 
 
 def test_options_and_licences_are_read_from_the_record() -> None:

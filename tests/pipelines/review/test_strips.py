@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.review.previews import LINES, make_preview, make_previews
-from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, places, sweep_strips
+from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, dubbed_at, places, sweep_strips
 from pipelines.review.verdict import Reason
 from tests.pipelines.conftest import make_video
 from tests.pipelines.review.records import metric, record
@@ -46,6 +47,64 @@ def test_strips_show_consecutive_mouths_and_are_drawn_once(
     assert draw_strips(str(tmp_path), one, [Reason("x", 1.0)]) == ([strip], "")
     sweep_strips(str(tmp_path), set())
     assert not path.exists()
+
+
+def halves(path: Path, right: int) -> str:
+    """A video of two halves: the left one red, the right one as bright as is said."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=128, height=64, pix_fmt="yuv420p")
+        for _ in range(30):
+            picture = np.zeros((64, 128, 3), np.uint8)
+            picture[:, :64, 0], picture[:, 64:] = 200, right
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
+def person(name: str, x: float, *dubbed: list[float]) -> dict[str, Any]:
+    return {"name": name, "dubbed": list(dubbed), "mouths": [[0.0, x, 0.25, x + 0.25, 0.75]]}
+
+
+def traced(*people: dict[str, Any]) -> dict[str, Any]:
+    return {"shots": [{"start": 0.0, "end": 1.2}], "people": list(people)}
+
+
+def test_strips_show_those_who_were_dubbed_each_by_name(tmp_path: Path) -> None:
+    video, output = halves(tmp_path / "a.mp4", 60), halves(tmp_path / "b.mp4", 180)
+    one = record("a", video=video, output=output, video_seconds=1.2)
+
+    def shown(*people: dict[str, Any]) -> list[tuple[object, list[float]]]:
+        strips, note = draw_strips(str(tmp_path), one, [Reason("x", 0.5)], traced(*people))
+        assert not note
+        pictures = [cv2.imread(str(tmp_path / str(strip["file"])))[..., ::-1] for strip in strips]
+        rows = [(picture[:HEIGHT], picture[-HEIGHT:]) for picture in pictures]
+        return [
+            (strip["who"], [float(half[..., 1].mean()) for half in pair])
+            for strip, pair in zip(strips, rows, strict=True)
+        ]
+
+    left, right = person("left", 0.1, [0.9, 1.2]), person("right", 0.6, [0.0, 0.5])
+    ((who, greens),) = shown(left, right)
+    assert who == "right", "the left one is dubbed later"
+    assert greens == pytest.approx([60, 180], abs=8), "the source's right half above the dub's"
+    both = shown({**left, "dubbed": [[0.0, 1.2]]}, right)
+    assert [who for who, _ in both] == ["left", "right"]
+    assert both[0][1] == pytest.approx([0, 0], abs=8)
+    nobody = shown({**left, "dubbed": []}, {**right, "dubbed": []})
+    assert [who for who, _ in nobody] == ["left", "right"], "nobody is dubbed there: all who might be"
+    assert [who for who, _ in shown({**left, "name": "largest", "dubbed": [[0.0, 1.2]]})] == [""]
+
+
+def test_a_mouth_is_followed_inside_its_shot() -> None:
+    mouths = [[0.0, 0.1, 0.1, 0.2, 0.2], [1.0, 0.3, 0.1, 0.4, 0.2], [2.0, 0.8, 0.8, 0.9, 0.9]]
+    trace = {
+        "shots": [{"start": 0.0, "end": 2.0}, {"start": 2.0, "end": 4.0}],
+        "people": [{"name": "left", "dubbed": [[0.0, 4.0]], "mouths": mouths}],
+    }
+    found = [dubbed_at(trace, place) for place in (0.5, 1.9, 2.0)]
+    assert [round(box[0], 3) for ((_, box, _),) in found] == [0.2, 0.3, 0.8]
+    assert [begin for ((_, _, begin),) in found] == [0.0, 0.0, 2.0]
+    assert dubbed_at(None, 1.0) == []
 
 
 def test_files_that_cannot_be_read_are_a_note(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from operators.evaluation import shot_measures
 from operators.evaluation.watch import NOBODY_SPEAKS, OUTSIDE
+from operators.exemplar.render_stage import LETTERS
 from operators.faces.validity import FAULTS
 from pipelines.errors import UsageError
 from pipelines.review.decisions import titles_asked_for
@@ -38,6 +39,10 @@ def test_a_dub_without_remarks_is_ok() -> None:
                 metric("passed_outside_the_ranges", 900),
             ],
             Reason("no frame was dubbed: nobody speaks for certain", None),
+        ),
+        (
+            [metric("dubbed", 0.0), metric("passed_letters", 50), metric("passed_other", 4)],
+            Reason("no frame was dubbed: letters are in front of the mouth", None),
         ),
         ([metric("dubbed", 0.15)], Reason("only 15 % of the frames were dubbed", None)),
         (
@@ -70,7 +75,7 @@ def test_a_dark_face_is_said_to_be_dark() -> None:
 
 def test_the_reasons_of_passed_frames_have_the_names_that_are_measured() -> None:
     assert verdict.PASSED == shot_measures.PASSED
-    reasons = (*FAULTS, NOBODY_SPEAKS, OUTSIDE, shot_measures.NO_SPEECH, shot_measures.OTHER)
+    reasons = (*FAULTS, NOBODY_SPEAKS, OUTSIDE, LETTERS, shot_measures.NO_SPEECH, shot_measures.OTHER)
     assert set(verdict.CAUSES) <= set(reasons)
     assert OUTSIDE == "outside the ranges", "which the verdict leaves out"
 
