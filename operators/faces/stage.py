@@ -272,13 +272,15 @@ def _picture(backend: FaceBackend, frame: Frame) -> Picture:
     return frame.rgb() if backend.colour else np.ascontiguousarray(frame.luma())
 
 
-def brightness_of(picture: np.ndarray, landmarks: np.ndarray) -> float:
+def brightness_of(picture: Picture, landmarks: np.ndarray) -> float:
     """Return the level that the brightest twentieth of a face reaches; NaN where it is not known.
 
     Args:
-        picture: uint8[h, w] or [h, w, 3].
+        picture: uint8[h, w], [h, w, 3], or a frame, of which luma is taken.
         landmarks: float64[68, 2], of the face.
     """
+    if isinstance(picture, FramePicture):
+        picture = picture.luma
     if not np.isfinite(landmarks).all():
         return float("nan")
     (x1, y1), (x2, y2) = (np.maximum(edge, 0).astype(int) for edge in (landmarks.min(0), landmarks.max(0)))
