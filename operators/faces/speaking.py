@@ -104,6 +104,10 @@ class _Mouth:
             opening = np.zeros(len(opening))
         else:
             opening = np.interp(np.arange(len(opening)), np.flatnonzero(self.seen), opening[self.seen])
+        self.total = {
+            sigma: gaussian_filter1d(self.weight, sigma / step, mode="constant") + 1e-12
+            for sigma in (WINDOW, GLANCE)
+        }
         moves, spread = self._local(opening, WINDOW)
         self.moves = np.clip(moves / np.maximum(spread, MOVING), -MOST, MOST)
         self.stillness = np.maximum(0, 1 - self._local(opening, GLANCE)[1] / (0.6 * MOVING))
@@ -125,12 +129,14 @@ class _Mouth:
         return np.clip(moves / np.maximum(spread, 0.5 * usual + 0.1), -MOST, MOST)
 
     def _local(self, track: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-        """A track without its mean in a window of ``sigma`` seconds, weighed by speech, and the deviation there."""
+        """A track without its mean in a window of ``sigma`` seconds (`WINDOW` or `GLANCE`), weighed by speech, and the deviation there."""
 
         def mean(values: np.ndarray) -> np.ndarray:
-            return gaussian_filter1d(values * self.weight, sigma / self.step, mode="constant") / total
+            return (
+                gaussian_filter1d(values * self.weight, sigma / self.step, mode="constant")
+                / self.total[sigma]
+            )
 
-        total = gaussian_filter1d(self.weight, sigma / self.step, mode="constant") + 1e-12
         moves = track - mean(track)
         return moves, np.sqrt(mean(moves**2))
 

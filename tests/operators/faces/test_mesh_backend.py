@@ -174,14 +174,19 @@ def test_the_stage_follows_a_face_with_the_mesh(
     np.testing.assert_array_equal(part["landmarks"][-5:], whole["landmarks"][-5:])
 
 
+def talk(mesh: MeshBackend, folder: Path, count: int) -> Segment:
+    """The first ``count`` frames of the carphone clip as a segment."""
+    frames = carphone()[:count]
+    url = encode(folder / "talk.mp4", list(frames))
+    return segment(url, (0, count), (0, count), mesh.detect(frames[0])[0][0])
+
+
 @pytest.mark.skipif(bool(litert_problem()), reason="the extra litert is not installed")
 def test_landmarks_do_not_depend_on_the_runtime(
     mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
-    frames = carphone()[:30]
-    url = encode(tmp_path / "talk.mp4", list(frames))
-    row = segment(url, (0, 30), (0, 30), mesh.detect(frames[0])[0][0])
+    row = talk(mesh, tmp_path, 30)
     seen = {}
     for runtime in ("torch", "litert"):
         stage = DetectFaces(DetectOptions(backend="mesh", recognise="never", mesh_runtime=runtime))
@@ -199,9 +204,7 @@ def test_a_row_has_the_backend_that_it_asks_for(
     mesh: MeshBackend, face_mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETALK_HOME", str(face_mesh.parent))
-    frames = carphone()[:12]
-    url = encode(tmp_path / "talk.mp4", list(frames))
-    row = segment(url, (0, 12), (0, 12), mesh.detect(frames[0])[0][0])
+    row = talk(mesh, tmp_path, 12)
     results = []
     for options, own in (
         (DetectOptions(backend="dlib"), {"backend": "mesh", "mesh_runtime": "torch"}),
