@@ -25,7 +25,7 @@ from pipelines.execution.collector import Collector
 from pipelines.execution.coordinator_client import snapshot_of, start_coordinator
 from pipelines.execution.ray_graph import stream
 from pipelines.execution.ray_output import kept_output
-from pipelines.execution.ray_session import RayLostError, is_joined, ray_lost, ray_session
+from pipelines.execution.ray_session import RayLostError, is_joined, ray_has_ended, ray_lost, ray_session
 from pipelines.execution.run_spec import Placement, RunSpec
 from pipelines.execution.signing_desk import signing_desk
 from pipelines.manifest.titles import overrides_of
@@ -165,7 +165,7 @@ class _Driver:
             try:
                 rows = next(blocks, None)
             except Exception as problem:  # of many kinds: a pool's set-up, a lost cluster, the watchdog
-                if ray_lost():
+                if ray_has_ended():
                     raise
                 return _reason(problem, self.spec.profile)
             if rows is None:
@@ -181,6 +181,8 @@ class _Driver:
     def _assemble_waiting(self) -> None:
         for dub, result in self.assemblers.run():
             if isinstance(result, Exception):
+                if ray_has_ended():  # nothing is wrong with the title
+                    return
                 self.collector.failed(dub, f"assemble: {_last_words(result)}")
             else:
                 self.collector.ended(result)

@@ -20,6 +20,8 @@ from pipelines.monitoring.worker_startup import children, first_ended
 
 #: Seconds after the end of the raylet after which this process ends where it hangs in a call of Ray.
 LOST_PATIENCE = 6.0
+#: Seconds that a raylet, whose node has left the cluster, may take to end its workers and itself.
+LEAVING_PATIENCE = 60.0
 #: Processes of Ray without which it cannot live.
 WATCHED = ("raylet", "gcs_server")
 #: What to do when Ray has ended.
@@ -63,6 +65,8 @@ class RayStartError(RayLostError):
 
 #: Set when the raylet of the Ray that was started here has ended by itself.
 _LOST = threading.Event()
+#: Set while the raylet of a Ray that was started here is watched.
+_WATCHING = threading.Event()
 
 
 def ray_lost() -> bool:
@@ -70,6 +74,22 @@ def ray_lost() -> bool:
     process.
     """
     return _LOST.is_set()
+
+
+def ray_has_ended() -> bool:
+    """Return whether the Ray that was started here ends by itself, asked after a call of Ray has failed.
+
+    A raylet that is told to end leaves the cluster first; its workers die then, while its process may live on
+    for seconds. This waits for it, so that `ray_lost` is true from then on.
+    """
+    import ray
+
+    if _WATCHING.is_set() and not ray_lost():
+        with suppress(Exception):  # of many kinds, where Ray's GCS ends too
+            here = ray.get_runtime_context().get_node_id()
+            if any(node["NodeID"] == here and not node["Alive"] for node in ray.nodes()):
+                _LOST.wait(LEAVING_PATIENCE)
+    return ray_lost()
 
 
 @contextmanager
@@ -221,6 +241,7 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
 
     watcher = threading.Thread(target=watch, name="raylet-watch", daemon=True)
     watcher.start()
+    _WATCHING.set()
     try:
         yield
     except BaseException as problem:
@@ -228,6 +249,7 @@ def _raylet_watched(output: Path | None) -> Iterator[None]:
             raise RayLostError(words()) from problem
         raise
     finally:
+        _WATCHING.clear()
         ended.set()
         os.close(stopping)
         watcher.join()

@@ -208,3 +208,45 @@ def test_ray_ends_and_the_run_says_so(
     )
     assert again.returncode == 0, again.stderr
     assert len(log.read_text().split()) - done < 4, "what was committed is not computed again"
+
+
+LEAVING = """
+import os, signal, threading, time
+from pipelines.execution.ray_session import RayLostError, children, ray_has_ended, ray_lost, ray_session
+try:
+    with ray_session(100) as ray:
+        assert not ray_has_ended()
+        raylet = next(pid for pid, name in children(os.getpid()) if name == "raylet")
+        os.kill(raylet, signal.SIGSTOP)
+        while any(node["Alive"] for node in ray.nodes()):
+            time.sleep(0.05)
+        assert not ray_lost()
+        threading.Timer(1, os.kill, (raylet, signal.SIGKILL)).start()
+        assert ray_has_ended()
+        threading.Event().wait()  # until the main thread is interrupted
+except RayLostError as problem:
+    print(problem)
+"""
+
+
+def test_a_call_that_fails_while_the_raylet_still_ends_is_the_end_of_ray() -> None:
+    """Its node is out of the cluster, actors are dead, but its process lives: a failure of no title."""
+    checks = {
+        "initial_delay_ms": "100",
+        "period_ms": "100",
+        "timeout_ms": "3000",
+        "failure_threshold": "3",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {f"RAY_health_check_{name}": value for name, value in checks.items()}
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVING],
+        check=False,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Ray has ended by itself (its raylet" in ended.stdout
