@@ -84,6 +84,7 @@ def test_sound_and_picture_move_by_the_same_where_a_unit_of_time_is_a_whole_pict
     path, output, late = tmp_path / "late.ogg", tmp_path / "out.mov", Fraction(80)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libvpx", rate=25, width=96, height=64, pix_fmt="yuv420p")
+        video.codec_context.thread_count = 1  # its threads wait for each other by turning on the spot
         sound = out.add_stream("libopus", rate=48000, layout="mono")
         for i in range(25):
             frame = synth.picture(i, 96, 64)
