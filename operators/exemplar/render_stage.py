@@ -15,9 +15,9 @@ from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
 from operators.exemplar.graphics import lines_of_letters
 from operators.exemplar.jaw import face_box
-from operators.exemplar.masks import Box, MaskOptions, kept_in_place, lip_mask
+from operators.exemplar.lettering import Lettering
+from operators.exemplar.masks import Box, MaskOptions, kept_in_place
 from operators.exemplar.patches import Patch, PatchStore, generous_box
-from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.still import LipLine, still_composite
 from operators.exemplar.warp import face_unit
 from operators.media.codec_names import Encoding
@@ -34,16 +34,13 @@ from operators.threads import ahead
 
 #: Source frames apart at which two exemplars still show one movement.
 SAME_RUN = 3
-#: Frames and bytes held while an output segment runs backwards.
+#: Frames and bytes (three a pixel) held while an output segment runs backwards; the bytes also of frames that are looked at beforehand.
 BLOCK_FRAMES, BLOCK_BYTES = 32, 256 << 20
-#: Frames for which a line of letters is remembered.
-HELD = 3
+#: Frames that are looked at for letters before one is drawn, at most.
+AHEAD = 25
 #: Reason of frames that keep their own mouth behind letters.
 LETTERS = "letters"
 NOTE = "letters in front of the face keep their place: the mouth is not drawn there"
-#: Letters on so large a share of the lips leave the mouth as it is, until they have been on less than that of them for so many frames:
-#: half of it would speak. They must have been found there in two frames, exemplars' included: in one it may be the lips.
-ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: A pixel loses so much of what is drawn by letters in front of it at least, and frames in which some do so before a note tells of it.
 LOST, TOLD = 0.05, 3
 
@@ -72,8 +69,8 @@ class RenderMouths(Stage):
 
     ``fault`` and ``covered`` are read by the measures alone (`operators.evaluation.watch`).
 
-    Memory: patches (see `PatchStore`), what `kept_cuts` holds of the segment, three frames, and up to
-        `BLOCK_FRAMES` where it runs backwards.
+    Memory: patches (see `PatchStore`), what `kept_cuts` holds of the segment, up to `AHEAD` frames and crops of their faces, and up to
+        `BLOCK_FRAMES` more where it runs backwards; each of the two within `BLOCK_BYTES`.
 
     Writes:
         path, sha256, frames, bytes: the receipt of the encoded output segment at ``segment["target"]``.
@@ -170,15 +167,27 @@ def rendered_frames(
         people: of each who is dubbed the painter, and bool[N] of the output frames that it draws.
     """
     width, height = segment.size
-    block = int(np.clip(BLOCK_BYTES // (3 * width * height), 4, BLOCK_FRAMES))
-    frames = ahead(source_frames(segment.video, segment.source, info, block))
+    room = BLOCK_BYTES // (3 * width * height)
+    frames = ahead(source_frames(segment.video, segment.source, info, int(np.clip(room, 4, BLOCK_FRAMES))))
+    waiting = deque[tuple[int, Frame, int]]()
+
+    def painted() -> tuple[Frame, int]:
+        index, frame, pts = waiting.popleft()
+        for painter, _ in people:
+            painter.draw(frame, index)
+        return frame, pts
+
     for index, (frame, pts) in enumerate(zip(frames, segment.out_pts.tolist(), strict=True)):
         for painter, drawn in people:
             if drawn[index]:
-                painter.draw(frame, index)
+                painter.look(frame, index)
             else:
-                painter.rest()
-        yield frame, pts
+                painter.pass_over()
+        waiting.append((index, frame, pts))
+        if len(waiting) > np.clip(room, 4, AHEAD):
+            yield painted()
+    while waiting:
+        yield painted()
 
 
 class Painter:
@@ -190,11 +199,9 @@ class Painter:
         self._segment, self._hidden = segment, dict[int, np.ndarray | None]()
         self._landmarks, self._shape = np.asarray(segment["landmarks"]), np.asarray(segment["shape"])
         self._exemplar, self._blend = np.asarray(segment["exemplar"]), np.asarray(segment["blend"])
-        self._standing = StandingLines()
+        self._letters = Lettering(lines_of_letters)
         #: Frames that were drawn behind letters.
         self._behind = 0
-        #: Source frames, of exemplars too, in which letters were found on the lips.
-        self._on_lips = set[int]()
         self._found = self._look_at(patches.frames)
         self.rest()
 
@@ -203,71 +210,57 @@ class Painter:
         self._memory: Memory | None = None
         self._line: LipLine | None = None
         self._last = 0
-        #: Lines of letters of the last frames, in the picture: one that is missed for a frame stays.
-        self._lines: deque[list[Box]] = deque(maxlen=HELD)
-        #: Frames for which letters on the lips still count.
-        self._lettered = 0
 
-    def draw(self, frame: Frame, index: int) -> None:
-        """Put output frame ``index``'s mouth into the source frame under it."""
+    def pass_over(self) -> None:
+        """The output's next frame is not drawn on."""
+        self._letters.pass_over()
+
+    def look(self, frame: Frame, index: int) -> None:
+        """Look at the source frame under output frame ``index``, the next one that `draw` gets or one after it."""
         landmarks, shape = self._landmarks[frame.index - self._start], self._shape[index]
         box = face_box(landmarks, shape, frame.size)
-        rgb = frame.rgb(box)
+        self._letters.look(frame.index, box, frame.rgb(box), (landmarks, shape), face_unit(landmarks))
+
+    def draw(self, frame: Frame, index: int) -> None:
+        """Put output frame ``index``'s mouth into the source frame under it, once it and those after it were looked at."""
+        look, weight = self._letters.next()
+        if look is None:
+            self.rest()
+            return
+        if look.on_lips:
+            self.rest()
+            self._tell_letters()
+            self._segment.leave(index, LETTERS)
+            return
+        # Another person may have been drawn there by now.
+        rgb = look.rgb if frame.drawn is None else frame.rgb(look.box)
+        landmarks, shape = look.faces
+        if weight < 1:
+            shape = landmarks + np.float32(weight) * (shape - landmarks)
         if self._still:
-            result, self._line = still_composite(rgb, box, frame.size, landmarks, shape, self._line)
+            result, self._line = still_composite(rgb, look.box, frame.size, landmarks, shape, self._line)
         else:
             exemplar = int(self._exemplar[index])
             joined = abs(exemplar - self._last) > SAME_RUN
-            patch, blend = self._patches[exemplar], float(self._blend[index])
+            patch, blend = self._patches[exemplar], weight * float(self._blend[index])
             hidden = self._letters_of(exemplar, patch)
             result = composite(
-                *(rgb, box, frame.size, landmarks, shape, patch, blend, self._memory, joined, self._options),
+                *(rgb, look.box, frame.size, landmarks, shape, patch, blend),
+                *(self._memory, joined, self._options),
                 hidden=hidden,
             )
             self._memory, self._last = result.memory, exemplar
-        alpha = self._behind_letters(frame.index, result.alpha, rgb, box, landmarks, shape)
-        if alpha is None:
-            self._segment.leave(index, LETTERS)
-        else:
-            frame.paste(box, result.rgb, alpha)
+        alpha = result.alpha
+        if look.kept is not None:
+            if (alpha * look.kept).max() > LOST:
+                self._tell_letters()
+            alpha = alpha * (1 - look.kept)
+        frame.paste(look.box, result.rgb, alpha)
 
-    def _behind_letters(
-        self,
-        frame: int,
-        alpha: np.ndarray,
-        rgb: np.ndarray,
-        box: Box,
-        landmarks: np.ndarray,
-        shape: np.ndarray,
-    ) -> np.ndarray | None:
-        """Take letters in front of the face out of what is drawn; None where they are on the lips: nothing is drawn there.
-
-        Args:
-            frame: its number in the source.
-            alpha: float32[h, w].
-            rgb: uint8[h, w, 3], the frame's crop.
-            box: the crop, in the picture.
-            landmarks, shape: float32[68, 2] of the frame and of what is drawn, in the picture.
-        """
-        unit = face_unit(landmarks)
-        found = lines_of_letters(rgb, landmarks - np.array(box[:2]), unit)
-        boxes = [line.box for line in found] + self._standing.learn(found, rgb, box[:2])
-        self._lines.append([(x1 + box[0], y1 + box[1], x2 + box[0], y2 + box[1]) for x1, y1, x2, y2 in boxes])
-        self._lettered = max(0, self._lettered - 1)
-        lines = [line for held in self._lines for line in held]
-        if lines:
-            kept = kept_in_place(lines, box, unit)
-            if boxes:
-                share = float(kept[lip_mask([landmarks, shape], box)].mean())
-                if found and share > ON_LIPS:
-                    self._on_lips.add(frame)
-                if len(self._on_lips) > 1 and share > (STILL_ON_LIPS if self._lettered else ON_LIPS):
-                    self._lettered = OFF_LIPS
-                self._behind += bool(self._lettered or (alpha * kept).max() > LOST)
-                if self._behind == TOLD:
-                    self._segment.note(NOTE)
-            alpha = alpha * (1 - kept)
-        return None if self._lettered else alpha
+    def _tell_letters(self) -> None:
+        self._behind += 1
+        if self._behind == TOLD:
+            self._segment.note(NOTE)
 
     def _look_at(self, frames: list[int]) -> dict[int, list[Box]]:
         """Lines in the picture that stand in front of exemplars; those of whole patches are remembered where they stand.
@@ -275,23 +268,18 @@ class Painter:
         In a run of frames every second one is looked at: letters that move are where they were before or will be after.
         """
         found: dict[int, list[Box]] = {}
-        skipped = []
+        finds, skipped = [], []
         for before, frame, after in zip([-2, *frames], frames, [*frames[1:], -2]):
             if before in found and before == frame - 1 and after == frame + 1:
                 skipped.append(frame)
                 continue
             patch = self._patches[frame]
             landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
-            unit = face_unit(landmarks)
-            lines = lines_of_letters(patch.rgb, landmarks, unit)
-            if lines:
-                whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
-                kept = kept_in_place([line.box for line in lines], whole, unit)
-                if kept[lip_mask([landmarks], whole)].mean() > ON_LIPS:
-                    self._on_lips.add(frame)
-            if lines and patch.scale == 1:
-                self._standing.learn(lines, patch.rgb, _corner(patch))
+            lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
+            if patch.scale == 1:
+                finds.append((frame, _corner(patch), lines))
             found[frame] = [_moved(line.box, patch.origin, 1 / patch.scale) for line in lines]
+        self._letters.learn(finds, lambda frame: self._patches[frame].rgb)
         return found | {frame: found[frame - 1] + found[frame + 1] for frame in skipped}
 
     def _letters_of(self, exemplar: int, patch: Patch) -> np.ndarray | None:
@@ -301,7 +289,7 @@ class Painter:
             away = (-x * patch.scale, -y * patch.scale)
             lines = [_moved(line, away, patch.scale) for line in self._found.get(exemplar, ())]
             if patch.scale == 1:
-                lines += self._standing.seen(patch.rgb, _corner(patch))
+                lines += self._letters.standing.seen(patch.rgb, _corner(patch))
             whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
             unit = face_unit(patch.landmarks) * patch.scale
             self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None

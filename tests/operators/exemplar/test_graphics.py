@@ -14,7 +14,8 @@ import pytest
 from operators.evaluation.watch import Watch
 from operators.exemplar import graphics, render_stage
 from operators.exemplar.graphics import LARGE, Line, lines_of_letters
-from operators.exemplar.render_stage import HELD, OFF_LIPS, RenderMouths, RenderOptions
+from operators.exemplar.lettering import HELD, OFF_LIPS
+from operators.exemplar.render_stage import RenderMouths, RenderOptions
 from operators.exemplar.standing_lines import StandingLines
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
