@@ -234,7 +234,7 @@ def _sign(path: Path, dub: DubPlan, spec: AssemblySpec) -> None:
 def _measure_segments(dub: DubPlan, spec: AssemblySpec) -> DubMeasures:
     """Measure a dub by what its output segments say."""
     measured = [receipt.metrics for receipt in dub.receipts]
-    found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds, dub.dub.heard)
+    found = measure_segments(spec.metrics, measured, dub.dub.spoken, dub.video_seconds, dub.heard_seconds)
     dub.note(*found.notes)
     dub.measured = found.rows
     if found.trace is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 from operators.evaluation.metric import (
@@ -18,7 +17,6 @@ from operators.evaluation.metric import (
     row,
     summarize,
 )
-from operators.media.audio import audio_blocks
 from pipelines.engine.metrics import load_metrics
 
 Measured = Sequence[Mapping[str, Any]]
@@ -40,7 +38,7 @@ class DubMeasures:
 
 
 def measure_segments(
-    places: Iterable[str], measured: Measured, speeches: Sequence[str], seconds: float, heard: Sequence[str]
+    places: Iterable[str], measured: Measured, speeches: Sequence[str], seconds: float, heard: float
 ) -> DubMeasures:
     """Return a dub's measures as far as they come from its output segments, so that they are known before it is put together.
 
@@ -49,7 +47,7 @@ def measure_segments(
         measured: of each output segment in order, what its worker has measured ({}: nothing).
         speeches: fsspec URLs, of each of the dub's speakers. A segment is compared with what the first one in it says.
         seconds: length of the output.
-        heard: fsspec URLs whose sum is the new sound, the speeches themselves or their mix.
+        heard: seconds of the longest sound that is heard in it, of a speech or the mix of several.
     """
     metrics, notes = load_metrics(places)
     inside = [metric for metric in metrics if isinstance(metric, SegmentMetric)]
@@ -70,17 +68,11 @@ def measure_segments(
             first = hear(speeches[0])
             groups = shot_groups(measured)
             shots = [measure_shot(group, hear(speeches[group[0].get("speaker", 0)])) for group in groups]
-            lasts = max(first.seconds if url == speeches[0] else _seconds(url) for url in heard)
-            rows += title_rows(shots, lasts, seconds)
+            rows += title_rows(shots, heard, seconds)
             trace = dub_trace(inside, measured, shots, first, seconds)
         except Exception as problem:  # a measure fails no title
             notes.append(f"the mouth was not compared with the speech: {type(problem).__name__}: {problem}")
     return DubMeasures(rows, trace, notes)
-
-
-def _seconds(url: str) -> float:
-    """Length of a sound that is only heard."""
-    return float(sum(Fraction(block.shape[1], rate) for block, rate in audio_blocks(url)))
 
 
 def measure_output(places: Iterable[str], dub: FinishedDub) -> DubMeasures:

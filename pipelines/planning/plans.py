@@ -102,6 +102,7 @@ class DubPlan:
         mark_id: id of its watermark; empty: it has none.
         mark_speech: expected strength of the speech's mark (docs/watermark.md); None: not marked.
         mark_picture: the same of the picture's.
+        heard_seconds: length of the longest sound that is heard instead of the video's, a speech or the mix of several.
     """
 
     title: str
@@ -127,6 +128,7 @@ class DubPlan:
     mark_id: str = ""
     mark_speech: float | None = None
     mark_picture: float | None = None
+    heard_seconds: float = 0.0
 
     def fail(self, error: str) -> None:
         """Note that it cannot be made."""

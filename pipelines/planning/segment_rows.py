@@ -195,6 +195,7 @@ def _lay_out(
     dub.doubts += redact_all(list(filter(None, [mix_doubt(dub.dub, speech, info)])))
     dub.frames = sum(run.count for run in runs)
     dub.video_seconds = _shown_seconds(runs[-1].pts, info)
+    dub.heard_seconds = float(speech.heard)
     options = merged(plan.title.options, dub.dub.options)
     last = context.engine.stages[-1].name
     if options.get(last, {}).get("watermark", "off") != "off":

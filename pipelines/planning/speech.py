@@ -28,11 +28,13 @@ class Speeches:
         seconds: of the longest of them.
         notes: for the user.
         lengths: seconds of each, by URL.
+        heard: seconds of the longest that is heard itself: not of a stem where a mix is heard.
     """
 
     seconds: Fraction
     notes: list[str]
     lengths: Mapping[str, Fraction]
+    heard: Fraction
 
 
 def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
@@ -60,7 +62,7 @@ def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
         if not is_audible(found[one.speech][1])
     ]
     lengths = {url: length for url, (length, _) in found.items()}
-    return Speeches(max(lengths.values()), notes, lengths)
+    return Speeches(max(lengths.values()), notes, lengths, max(lengths[url] for url in heard))
 
 
 def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:

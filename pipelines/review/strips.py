@@ -22,6 +22,8 @@ from pipelines.state.run_directory import Record
 DUBS, PLACES, FRAMES = 60, 2, 10
 #: Frames of a strip before its place.
 BEFORE = 3
+#: Frames a second of a dub of which neither frames nor length are known.
+USUAL_RATE = 25.0
 #: The choice of a face that needs no name.
 LARGEST = "largest"
 #: x1, y1, x2, y2 as shares of a picture's width and height.
@@ -30,6 +32,12 @@ Box = tuple[float, float, float, float]
 PEOPLE = 4
 #: Height of a close-up in px, and JPEG's quality.
 HEIGHT, QUALITY = 110, 82
+
+
+def frame_rate(record: Record) -> float:
+    """Frames a second of a dub's output on average."""
+    frames, seconds = record.get("frames"), record.get("video_seconds")
+    return frames / seconds if frames and seconds else USUAL_RATE
 
 
 def places(record: Record, reasons: Sequence[Reason]) -> list[float]:
@@ -43,17 +51,18 @@ def places(record: Record, reasons: Sequence[Reason]) -> list[float]:
     found = found or [0.5 * (record["video_seconds"] or 0)]
     apart: list[float] = []
     for place in found:
-        if all(abs(place - other) > FRAMES / 25 for other in apart):
+        if all(abs(place - other) > FRAMES / frame_rate(record) for other in apart):
             apart.append(float(place))
     return apart[:PLACES]
 
 
-def dubbed_at(trace: Mapping[str, Any] | None, place: float) -> list[tuple[str, Box, float]]:
+def dubbed_at(trace: Mapping[str, Any] | None, place: float, rate: float) -> list[tuple[str, Box, float]]:
     """Return whose mouths to show at a place of a dub: those who are dubbed in one of a strip's frames, or else all who are seen.
 
     Args:
         trace: of the dub, with the people's names; None: there is none.
         place: in seconds.
+        rate: frames a second of the dub (`frame_rate`).
 
     Returns:
         Name, box around the mouth as shares of the picture's width and height, and the second at which the shot begins.
@@ -62,7 +71,7 @@ def dubbed_at(trace: Mapping[str, Any] | None, place: float) -> list[tuple[str, 
     if trace is None or not shots:
         return []
     begin, end = shots[-1]["start"], shots[-1]["end"]
-    first, last = max(begin, place - BEFORE / 25), min(end, place + (FRAMES - BEFORE) / 25)
+    first, last = max(begin, place - BEFORE / rate), min(end, place + (FRAMES - BEFORE) / rate)
     seen, dubbed = [], []
     for one in trace.get("people", ()):
         mouths = np.array([mouth for mouth in one["mouths"] if begin - 1e-3 <= mouth[0] < end])
@@ -93,7 +102,9 @@ def draw_strips(
     drawn: list[dict[str, object]] = []
     several = len((trace or {}).get("people", ())) > 1
     for place in places(record, reasons):
-        shown: list[tuple[str, Box | None, float]] = [*dubbed_at(trace, place)] or [("", None, 0.0)]
+        shown: list[tuple[str, Box | None, float]] = [*dubbed_at(trace, place, frame_rate(record))] or [
+            ("", None, 0.0)
+        ]
         for who, box, begin in shown:
             made = f"{record.get('key')} {record['title']} {record['dub']} {record.get('finished')}"
             name = f"{hashlib.sha256(f'{made} {place:.3f} {who} {box}'.encode()).hexdigest()[:24]}.jpg"

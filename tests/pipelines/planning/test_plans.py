@@ -71,6 +71,7 @@ def full() -> TitlePlan:
         mark_id="0f" * 8,
         mark_speech=6.5,
         mark_picture=7.5,
+        heard_seconds=3.5,
     )
     return TitlePlan(TITLE, [dub], 24, 2.5, 64, 48, 2, 1, 4, 0.125, "Traceback\n")
 

@@ -44,6 +44,12 @@ def test_stems_may_be_silent_where_the_mix_is_heard(sounds: dict[str, str]) -> N
     assert len(found.notes) == 2
 
 
+def test_what_is_heard_may_be_shorter_than_a_stem(sounds: dict[str, str]) -> None:
+    for mix, seconds in (("bob", Fraction(1, 2)), ("mix", Fraction(3)), ("", Fraction(2))):
+        found = speeches_of(dub_of(sounds, "anna", "bob", mix))
+        assert (found.seconds, found.heard) == (max(seconds, Fraction(2)), seconds)
+
+
 def test_something_must_be_heard(sounds: dict[str, str]) -> None:
     with pytest.raises(SilentAudioError, match="the stems of all speakers are silent throughout"):
         speeches_of(dub_of(sounds, "silent", "silent"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.review.previews import LINES, make_preview, make_previews
-from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, dubbed_at, places, sweep_strips
+from pipelines.review.strips import FRAMES, HEIGHT, draw_strips, dubbed_at, frame_rate, places, sweep_strips
 from pipelines.review.verdict import Reason
 from tests.pipelines.conftest import make_video
 from tests.pipelines.review.records import metric, record
@@ -101,10 +101,23 @@ def test_a_mouth_is_followed_inside_its_shot() -> None:
         "shots": [{"start": 0.0, "end": 2.0}, {"start": 2.0, "end": 4.0}],
         "people": [{"name": "left", "dubbed": [[0.0, 4.0]], "mouths": mouths}],
     }
-    found = [dubbed_at(trace, place) for place in (0.5, 1.9, 2.0)]
+    found = [dubbed_at(trace, place, 25) for place in (0.5, 1.9, 2.0)]
     assert [round(box[0], 3) for ((_, box, _),) in found] == [0.2, 0.3, 0.8]
     assert [begin for ((_, _, begin),) in found] == [0.0, 0.0, 2.0]
-    assert dubbed_at(None, 1.0) == []
+    assert dubbed_at(None, 1.0, 25) == []
+
+
+def test_a_strip_lasts_as_long_as_its_frames_do() -> None:
+    """At 50 frames a second it is over after 0.14 s, at 10 it lasts 0.7 s."""
+    later = {"name": "later", "dubbed": [[0.5, 2.0]], "mouths": [[0.0, 0.1, 0.1, 0.2, 0.2]]}
+    now = {**later, "name": "now", "dubbed": [[0.0, 2.0]]}
+    trace = {"shots": [{"start": 0.0, "end": 2.0}], "people": [now, later]}
+    for rate, shown in ((50, ["now"]), (10, ["now", "later"])):
+        one = record("a", frames=2 * rate, video_seconds=2.0)
+        assert [name for name, _, _ in dubbed_at(trace, 0.1, frame_rate(one))] == shown
+    reasons = [Reason("x", 1.0), Reason("y", 1.3)]
+    assert places(record("a", frames=100, video_seconds=2.0), reasons) == [1.0, 1.3]
+    assert places(record("a", frames=20, video_seconds=2.0), reasons) == [1.0], "one strip shows both"
 
 
 def test_files_that_cannot_be_read_are_a_note(tmp_path: Path) -> None:
