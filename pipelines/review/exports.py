@@ -44,7 +44,9 @@ def as_csv(records: Sequence[Record]) -> str:
 
 
 def as_junit(records: Sequence[Record]) -> str:
-    """Return a test suite with a case per dub: failed dubs are failures, those to look at are skipped with the reason."""
+    """Return a test suite with a case per dub: failed dubs are failures, those to look at are skipped with the reason. The property
+    ``people`` says who was dubbed for how long.
+    """
     verdicts = [judge(record) for record in records]
     counts = {name: str(sum(verdict == name for verdict, _ in verdicts)) for name in ("failed", "review")}
     sums = {"tests": str(len(records)), "failures": counts["failed"], "skipped": counts["review"]}
@@ -53,6 +55,11 @@ def as_junit(records: Sequence[Record]) -> str:
         name = _NOT_XML.sub("?", label(record["title"], record["dub"]))
         spent = {"time": f"{record['seconds'] or 0:.3f}", "classname": record["engine"]}
         case = ElementTree.SubElement(suite, "testcase", {"name": name, **spent})
+        if people := people_text(record):
+            properties = ElementTree.SubElement(case, "properties")
+            ElementTree.SubElement(
+                properties, "property", {"name": "people", "value": _NOT_XML.sub("?", people)}
+            )
         if verdict != "ok":
             message = _NOT_XML.sub("?", "; ".join(map(_said, reasons)))
             ElementTree.SubElement(

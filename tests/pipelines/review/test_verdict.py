@@ -116,6 +116,16 @@ def test_junit_counts_failures_and_what_is_to_be_looked_at() -> None:
     assert failure.get("message") == "<no face>"
 
 
+def test_junit_names_who_was_dubbed() -> None:
+    people = [{"name": name, "speech": "s.wav", "seconds": 1.5} for name in ("an\x00na.jpg", "left")]
+    suite = ElementTree.fromstring(as_junit([record("a", people=people), record("b", people=None)]))
+    first, second = suite
+    assert [(one.get("name"), one.get("value")) for one in first.iter("property")] == [
+        ("people", "an?na.jpg 1.5 s; left 1.5 s")
+    ]
+    assert len(second) == 0, "it was not measured"
+
+
 def test_rejected_titles_are_computed_again(tmp_path: Path) -> None:
     file = tmp_path / "decisions.json"
     decided = [("a", "rejected"), ("b", "approved"), ("a", "rejected"), ("c", "rejected"), ("d", "")]
