@@ -53,16 +53,21 @@ def _chosen(options: Mapping[str, Mapping[str, Any]]) -> str:
     """
     ranks = {name: rank for name in names("engines") if (rank := load_engine(name).auto) is not None}
     *better, last = sorted(ranks, key=ranks.__getitem__)
-    registry = default_registry()
     elsewhere = any(values.get("weights") for values in options.values())
-    if not elsewhere and not any(registry.available(file) for file in registry.catalog.files):
-        return (
-            last  # without importing any stage: those that need model files bring torch, which takes seconds
-        )
     for name in better:
+        # Its stages are not imported for nothing: those that need model files bring torch, which takes seconds.
+        if not elsewhere and _lacks_all_files(name):
+            continue
         try:
             check_weights(resolve_engine(name, options))
         except UsageError:
             continue
         return name
     return last
+
+
+def _lacks_all_files(name: str) -> bool:
+    """Return whether the catalogue has a group of model files for an engine, of which none is here."""
+    registry = default_registry()
+    files = [file for file, entry in registry.catalog.files.items() if name in entry.groups]
+    return bool(files) and not any(map(registry.available, files))

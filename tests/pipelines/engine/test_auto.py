@@ -12,13 +12,20 @@ from pipelines.engine import resolve
 from pipelines.engine.config import load_engine, names
 from pipelines.engine.resolve import resolve_engine
 from pipelines.errors import PreflightError
+from retalk_models.registry.catalog import load_catalog
 
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.parametrize("here", [(), ("face_landmarker.task", "face_detection_full_range.tflite")])
 def test_the_last_engine_needs_no_model_files_and_is_taken_without_importing_the_others(
-    tmp_path: Path,
+    tmp_path: Path, here: tuple[str, ...]
 ) -> None:
+    """Also where there are files of other uses: `make` fetches those of the face mesh."""
+    (tmp_path / "models").mkdir()
+    for file in here:
+        with open(tmp_path / "models" / file, "wb") as made:
+            made.truncate(load_catalog().files[file].size)
     ranked = sorted((config.auto, name) for name in names("engines") if (config := load_engine(name)).auto)
     assert len(ranked) >= 2
     code = "import json, sys; from pipelines.engine.resolve import resolve_engine as r; print(json.dumps([r('auto').name, *sys.modules]))"
