@@ -261,10 +261,10 @@ def _dub(args: argparse.Namespace) -> int:
     from pipelines.monitoring.progress import Progress
 
     with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        options = {**run_options(args), "progress": shown, **speakers(args)}  # refused before what takes long
         shown.phase("loading")
         from pipelines.cli.run import dry_run, dub_one
 
-        options = {**run_options(args), "progress": shown, **speakers(args)}
         if args.dry_run:
             return dry_run(args.video, args.speech, args.output, as_json=args.json, **options)
         return dub_one(args.video, args.speech, args.output, as_json=args.json, notify=args.notify, **options)
@@ -275,6 +275,7 @@ def _run(args: argparse.Namespace) -> int:
     from pipelines.monitoring.progress import Progress
 
     with command_log(args.log_file), Progress(None if args.quiet else sys.stderr) as shown:
+        options = {**run_options(args), "progress": shown}
         shown.phase("loading")
         from pipelines.cli.run import run_catalogue
         from pipelines.review.decisions import titles_asked_for
@@ -287,7 +288,7 @@ def _run(args: argparse.Namespace) -> int:
             "as_json": args.json,
             "notify": args.notify,
         }
-        code = run_catalogue(args.manifest, args.output, **{**run_options(args), "progress": shown}, **chosen)
+        code = run_catalogue(args.manifest, args.output, **options, **chosen)
     return 0 if code == 3 and args.allow_failures else code
 
 

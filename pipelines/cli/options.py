@@ -352,7 +352,7 @@ def watermark(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def defaults(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_title_options` for `pipelines.runner.run`; `UsageError` where stretches are empty."""
+    """The arguments of `add_title_options` for `pipelines.runner.run`; `UsageError` where stretches cannot be read."""
     encoder = ("codec", "crf", "bitrate", "preset")
     names = (
         "face",
@@ -368,8 +368,10 @@ def defaults(args: argparse.Namespace) -> dict[str, Any]:
     )
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     for name in ("ranges", "exclude"):
-        if not given.get(name, "-").strip():
-            raise UsageError(f"--{name} is empty: write START-END, such as 12.5-60, or leave it out")
+        if name in given:
+            from pipelines.manifest.ranges import check_ranges
+
+            check_ranges(name, given[name])
     return {name: value for name, value in given.items() if value != "" or name == "language"}
 
 

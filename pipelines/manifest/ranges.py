@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from pipelines.errors import UsageError
 from pipelines.manifest.cells import RowError
 
 #: Ranges as a dub keeps them: the texts of both ends, empty for the title's own.
@@ -89,6 +90,20 @@ def ranges_of(value: Any, key: str) -> Ranges:
             f"{key}: must be a list of [start, end] or a text such as '0-12.5, 60-'; got {value!r}"
         )
     return tuple(_range(part, key) for part in parts)
+
+
+def check_ranges(option: str, text: str) -> None:
+    """Refuse the text of ``--ranges`` or ``--exclude``, before anything is looked at, where `ranges_of` would later.
+
+    Raises:
+        UsageError: it is blank or cannot be read.
+    """
+    if not text.strip():
+        raise UsageError(f"--{option} is empty: write START-END, such as 12.5-60, or leave it out")
+    try:
+        ranges_of(text, option)
+    except RowError as problem:
+        raise UsageError(str(problem)) from None
 
 
 def _range(part: Any, key: str) -> tuple[str, str]:

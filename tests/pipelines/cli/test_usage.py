@@ -134,6 +134,24 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     assert not output.parent.exists()
 
 
+def test_ranges_are_read_before_anything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the engine nor the video is looked at: both are wrong, too, and nothing is said of them."""
+    for command in (
+        ["dub", "no.mp4", "no.wav", "-o", str(tmp_path / "o.mp4")],
+        ["run", "no.csv", "-o", str(tmp_path / "o")],
+    ):
+        for option, text, told in (
+            ("ranges", "9-5", "ends before it starts"),
+            ("exclude", "x", "'x' is no range"),
+        ):
+            assert cli.main([*command, "--engine", "nowhere", f"--{option}", text]) == 2
+            error = capsys.readouterr().err
+            assert f"{option}: " in error
+            assert told in error
+            assert "nowhere" not in error
+            assert "no.mp4" not in error
+
+
 @pytest.mark.parametrize("spelling", ["dotted", "relative", "soft link", "hard link", "url"])
 @pytest.mark.parametrize("kind", ["video", "speech"])
 def test_dub_never_replaces_its_input_however_it_is_spelled(
