@@ -1,6 +1,6 @@
 """Measure who is found to speak (``--face speaking``), on composites of clips: two mouths side by side; a sound made of the clips' own.
 
-    python -m benchmarks.speaking CLIP CLIP CLIP ... [--seconds 6]
+    python -m benchmarks.speaking CLIP CLIP CLIP ... [--seconds 6] [--judge mesh]
 
 Clips show one person each, whose own sound they carry; longer ones give several parts. Every ordered pair of parts (of different clips) is
 put together in eight ways. Printed for each way: share of the speech that went to the right mouth, to a wrong one (or to any where nobody
@@ -18,12 +18,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from operators.evaluation.landmark_tracks import track_landmarks
+from operators.evaluation.landmark_tracks import Judge, track_landmarks
 from operators.faces.geometry import lip_opening
 from operators.faces.speaking import NOBODY, find_turns
 from operators.media.audio import load_audio
@@ -50,9 +50,12 @@ class Composite(NamedTuple):
     truth: np.ndarray
 
 
-def parts_of(path: Path, seconds: float) -> Iterator[Part]:
+def parts_of(path: Path, seconds: float, judge: Judge = "dlib") -> Iterator[Part]:
     """Cut a clip into parts of at most ``seconds``; one of less than 2 s is left out."""
-    track, sound = track_landmarks(str(path), describe=False), load_audio(str(path), rate=SAMPLE_RATE)
+    track, sound = (
+        track_landmarks(str(path), describe=False, judge=judge),
+        load_audio(str(path), rate=SAMPLE_RATE),
+    )
     end = min(track.times[-1], len(sound) / SAMPLE_RATE)
     opening = lip_opening(track.landmarks[track.found])
     for start in np.arange(0, end, seconds):
@@ -123,8 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
     parser.add_argument("--seconds", type=float, default=6.0, help="longest part of a clip (default: 6)")
+    parser.add_argument(
+        "--judge", choices=get_args(Judge), default="dlib", help="whose landmarks (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
-    parts = [part for clip in given.clips for part in parts_of(clip, given.seconds)]
+    parts = [part for clip in given.clips for part in parts_of(clip, given.seconds, given.judge)]
     if len({part.clip for part in parts}) < 3:
         parser.error("it takes three clips of 2 s or more, with sound")
     found: dict[str, list[np.ndarray]] = defaultdict(list)

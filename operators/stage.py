@@ -105,6 +105,11 @@ class Stage(ABC):
         del device
         return options
 
+    def decision_note(self, options: Any, device: str) -> str:
+        """Return what the user should know of what `decided` decides for these options, "" for nothing."""
+        del options, device
+        return ""
+
     def shares_batches(self, device: str) -> bool:
         """Return whether a worker may give `process` several rows at the same time on this device, each in a thread of
         its own and on a shallow copy of the stage, so that their networks share micro-batches

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -41,8 +40,6 @@ from operators.threads import ahead, single_thread
 from retalk_models.tflite.runtime import RuntimeName
 
 CROP = 256
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,13 +145,16 @@ class DetectFaces(Stage):
 
     def decided(self, options: DetectOptions, device: str) -> DetectOptions:
         """See `Stage.decided`. Without the mesh nothing depends on its runtime: installing one changes no key."""
-        backend, why = chosen_backend(options.backend, device, options.mesh_runtime)
-        if why:
-            logger.info("faces are found with dlib: %s", why)
+        backend, _ = chosen_backend(options.backend, device, options.mesh_runtime)
         options = dataclasses.replace(options, backend=backend)
         if options.backend != "mesh":
             return dataclasses.replace(options, mesh_runtime="auto")
         return dataclasses.replace(options, mesh_runtime=mesh_runtime(options.mesh_runtime, device))
+
+    def decision_note(self, options: DetectOptions, device: str) -> str:
+        """See `Stage.decision_note`: why it is dlib."""
+        _, why = chosen_backend(options.backend, device, options.mesh_runtime)
+        return why and f"faces are found with dlib: {why}"
 
     def setup(self, device: str) -> None:
         """Load the backend.

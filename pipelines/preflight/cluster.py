@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from operators.faces.mesh_backend import FILES as FACE_MESH
 from operators.storage.files import exists, join
 from pipelines.engine.config import ProfileConfig
 from pipelines.engine.engine import Engine
@@ -236,8 +237,10 @@ def judge(answer: Mapping[str, Any], resources: Mapping[str, float], run: str) -
             f"its code of {', '.join(other)} is not the driver's: use one image, or install one wheel"
         )
     if answer["missing"]:
+        dlib = ", or use dlib: --set detect.backend=dlib" if {*answer["missing"]} <= {*FACE_MESH} else ""
         problems.append(
-            f"model files are missing: {', '.join(answer['missing'])}; run there: retalk models pull, or set RETALK_HOME"
+            f"model files are missing: {', '.join(answer['missing'])}; run there: retalk models pull {' '.join(answer['missing'])}, "
+            f"or set RETALK_HOME{dlib}"
         )
     if not answer["sees"]:
         problems.append(

@@ -24,17 +24,19 @@ def decided(engine: Engine, titles: Sequence[Title], profile: ProfileConfig) -> 
         profile: says on which device each stage runs.
 
     Returns:
-        The engine and the titles with what was decided among their options. A title that asks for what is not installed has an error.
+        The engine and the titles with what was decided among their options; the engine's notes tell what users should know of it.
+        A title that asks for what is not installed has an error.
 
     Raises:
         ConfigError: the engine's options ask for what is not installed; names the option, and the command that installs it.
     """
     placed = profile.place(engine.name, engine.names, engine.like)
     devices = {stage: pool.device for pool, stages in placed for stage in stages}
-    found, stages = {}, []
+    found, stages, notes = {}, [], []
     for spec, entry in zip(engine.stages, engine.config.stages, strict=True):
         try:
             found[spec.name] = vars(spec.stage.decided(spec.options, devices[spec.name]))
+            notes.append(spec.stage.decision_note(spec.options, devices[spec.name]))
         except ImportError as problem:
             raise ConfigError(f"engine {engine.name}: {spec.name}: {problem}") from problem
         changed = _differing(vars(spec.options), found[spec.name])
@@ -43,7 +45,7 @@ def decided(engine: Engine, titles: Sequence[Title], profile: ProfileConfig) -> 
         built = engine
     else:
         built = Engine(engine.config.model_copy(update={"stages": stages}))
-        built.notes = engine.notes
+        built.notes = [*engine.notes, *filter(None, notes)]
     return built, [_of_title(title, engine.stages, found, devices) for title in titles]
 
 

@@ -115,7 +115,10 @@ def test_nodes_are_asked_by_ray(ray_session: Any, tmp_path: Path) -> None:
     (tmp_path / "home" / "models").mkdir(parents=True)
     said = pc.ask_nodes(ray_session, [node], {home: ["lnet"]}, str(tmp_path))
     assert len(said) == 2
-    assert "model files are missing: LNet.pth; run there: retalk models pull" in said[0]
+    assert (
+        "model files are missing: LNet.pth; run there: retalk models pull LNet.pth, or set RETALK_HOME"
+        in said[0]
+    )
     assert f"does not see the run directory {tmp_path}: use storage that all nodes share" in said[1]
     (tmp_path / "run.json").write_text("{}")
     assert pc.ask_nodes(ray_session, [node], {}, str(tmp_path)) == []
@@ -135,6 +138,12 @@ def test_what_a_node_answers_is_judged() -> None:
     ]
     (old,) = pc.judge({**good, "version": "0.0.1"}, {}, "/run")
     assert old == f"has version 0.0.1 of retalk, the driver {version()}: use one image"
+    (mesh,) = pc.judge({**good, "missing": ["face_landmarker.task"]}, {}, "/run")
+    assert (
+        "run there: retalk models pull face_landmarker.task, or set RETALK_HOME, or use dlib: --set" in mesh
+    )
+    (network,) = pc.judge({**good, "missing": ["face_landmarker.task", "LNet.pth"]}, {}, "/run")
+    assert "dlib" not in network
     (shm,) = pc.judge(good, {"object_store_memory": 1024 << 20}, "/run")
     assert "object store of 1024 MiB does not fit into /dev/shm with 64 MiB" in shm
 

@@ -79,7 +79,7 @@ def test_without_the_package_it_is_torch_and_asking_for_litert_is_refused() -> N
 
 
 def test_a_title_has_its_own_and_without_the_mesh_none_is_decided() -> None:
-    plain = resolve_engine("exemplar")
+    plain = resolve_engine("exemplar", {"detect": {"backend": "dlib"}})
     built, (with_own, without) = decided(plain, [title(**MESH), title()], laptop())
     assert built is plain
     assert with_own.options["detect"] == {"backend": "mesh", "mesh_runtime": HERE}
@@ -94,7 +94,8 @@ def backend_of(engine: Engine) -> str:
 
 
 def either(**options: str) -> Engine:
-    return resolve_engine("exemplar", {"detect": {"backend": "mesh-or-dlib", **options}})
+    """The engine as it is: its backend is "mesh-or-dlib"."""
+    return resolve_engine("exemplar", {"detect": options})
 
 
 def test_mesh_or_dlib_is_the_mesh_where_its_files_and_litert_are(
@@ -114,14 +115,17 @@ def test_mesh_or_dlib_is_the_mesh_where_its_files_and_litert_are(
     assert backend_of(decided(either(mesh_runtime="torch"), [], laptop())[0]) == "mesh"
 
 
-def test_without_the_files_mesh_or_dlib_is_dlib_and_the_log_tells_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_the_files_the_usual_engine_takes_dlib_and_a_note_tells_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETALK_HOME", str(tmp_path))
-    with caplog.at_level("INFO"):
-        built, _ = decided(either(), [], laptop())
+    built, _ = decided(resolve_engine("exemplar"), [], laptop())
     assert backend_of(built) == built.face_finder({}) == "dlib"
-    assert "retalk models pull face_landmarker.task face_detection_full_range.tflite" in caplog.text
+    (note,) = built.notes
+    assert note.startswith("faces are found with dlib: ")
+    assert note.endswith("retalk models pull face_landmarker.task face_detection_full_range.tflite")
+    # Who asks for dlib need not be told.
+    assert not decided(resolve_engine("exemplar", {"detect": {"backend": "dlib"}}), [], laptop())[0].notes
 
 
 def test_keys_differ_by_runtime_and_litert_counts_only_where_it_is_used() -> None:

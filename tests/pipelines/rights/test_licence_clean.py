@@ -91,9 +91,10 @@ def test_exemplar_does_without_research_only_data_by_the_face_mesh(
     built, notes = clean_engine("exemplar", None, CLEAN)
     assert (built.stages[0].options.backend, built.stages[0].options.recognise) == ("mesh", "never")
     assert (
-        f"licence-clean: detect.backend is 'mesh' instead of 'auto', which needs {PREDICTOR}, dlib/frontal_face_detector"
+        f"licence-clean: detect.backend is 'mesh' instead of 'mesh-or-dlib', which needs {PREDICTOR}, dlib/frontal_face_detector"
         in notes
-        or f"licence-clean: detect.backend is 'mesh' instead of 'auto', which needs {PREDICTOR}" in notes
+        or f"licence-clean: detect.backend is 'mesh' instead of 'mesh-or-dlib', which needs {PREDICTOR}"
+        in notes
     )
     assert f"licence-clean: detect.recognise is 'never' instead of 'auto', which needs {PERSON}" in notes
     (word,) = (note for note in notes if "publishers' word" in note)
