@@ -64,10 +64,17 @@ class References:
         patches: float32[n, ROWS, COLUMNS].
         spreads: float[n], mean uncertainty of the mouth's points, eye distances.
         scores: float[n], the detector's.
+        surest: share of them that may be free, those with the highest scores. A mesh lies on what hides a mouth nearly as
+            surely as on the mouth, so that no limit tells them apart.
     """
 
-    def __init__(self, patches: np.ndarray, spreads: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(
+        self, patches: np.ndarray, spreads: np.ndarray, scores: np.ndarray, surest: float = 1.0
+    ) -> None:
         kept = self._trusted(patches, spreads, scores)
+        if surest < 1 and len(patches) >= 3:
+            kept &= scores >= np.quantile(scores, 1 - surest)
+            kept = kept if kept.any() else scores == scores.max()
         self.count = int(kept.sum())
         self.spread = float(np.median(spreads[kept])) if self.count else float("nan")
         self.score = float(np.quantile(scores[kept], 0.25)) if self.count else float("nan")

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from operators.faces.appearance import COLUMNS, ROWS, References, patch_of
+from operators.faces.backend import gives_mesh
 from operators.faces.geometry import MOUTH
 from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.picture import Picture
@@ -20,6 +21,8 @@ from operators.faces.seed import Look, Seeder
 from operators.faces.tracking import GRID
 from operators.numeric.affine import apply
 
+#: Share of the samples that a mesh is surest of, which serve as references.
+SUREST_OF_MESH = 0.5
 Fetch = Callable[[Iterable[int]], Iterable[tuple[int, Picture]]]
 
 
@@ -75,7 +78,10 @@ class ShotModel:
             seen = [s for _, s in sorted(self._seen.items()) if s is not None]
             patches = np.array([s[0] for s in seen], np.float32).reshape(-1, ROWS, COLUMNS)
             self._references = References(
-                patches, np.array([s[1] for s in seen]), np.array([s[2] for s in seen])
+                patches,
+                np.array([s[1] for s in seen]),
+                np.array([s[2] for s in seen]),
+                SUREST_OF_MESH if gives_mesh(self.seeder.backend) else 1.0,
             )
         return self._references
 

@@ -43,8 +43,8 @@ def add_parser(commands: Any) -> None:
     command.add_argument(
         "--backend",
         choices=["dlib", "mesh", "mesh-or-dlib"],
-        default="dlib",
-        help="finds and follows the faces (default: %(default)s); the others: as a dub with --set detect.backend=NAME, docs/mesh.md",
+        default="mesh-or-dlib",
+        help="finds and follows the faces, as a dub with --set detect.backend=NAME (default: %(default)s, docs/mesh.md)",
     )
     command.add_argument(
         "--json", action="store_true", help="print the content of faces.json, and nothing else"
@@ -59,14 +59,18 @@ def show_faces(args: argparse.Namespace) -> int:
     Raises:
         UsageError: the video cannot be read, shows nobody, or the folder cannot be written.
     """
+    from operators.faces.backend import chosen_backend
     from pipelines.monitoring.formatting import duration
     from pipelines.monitoring.progress import Progress
     from pipelines.monitoring.terminal import table
     from pipelines.review.faces import list_faces
 
+    backend, why = chosen_backend(args.backend, "cpu")
     with Progress(None if args.quiet else sys.stderr) as shown:
+        if why:
+            shown.say(f"note: faces are found with dlib: {why}")
         try:
-            found = list_faces(args.video, Path(args.output), not args.no_speaking, shown.phase, args.backend)
+            found = list_faces(args.video, Path(args.output), not args.no_speaking, shown.phase, backend)
         except (ValueError, OSError) as problem:
             raise UsageError(str(problem)) from problem
     if args.json:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from operators.evaluation.contact_sheet import stack, strip
-from operators.faces.backend import BackendName, chosen_backend
+from operators.faces.backend import BackendName
 from operators.faces.people import Person
 from operators.faces.stage import DetectFaces
 from operators.media.audio import has_sound
@@ -83,7 +83,6 @@ def list_faces(
         FaceError: no face is seen in it.
     """
     info = probe_video(video)
-    backend, _ = chosen_backend(backend, "cpu")
     step("looking for shots and faces")
     looked = looked_through(video, info, faces=[SPEAKING], backend=backend)
     spans = _by_person(looked)

@@ -8,11 +8,14 @@ from operators.faces.canonical import EYE, SIDE, TEMPLATE
 from operators.faces.geometry import head_model
 from operators.faces.validity import (
     ABSENT,
+    BOXES,
     CONTEXT,
     COVERED_MOUTH,
     DARK,
+    FALL,
     GAP,
     MARGIN,
+    MESH,
     NO_FACE,
     TOO_DARK,
     TURNED,
@@ -110,6 +113,23 @@ def test_one_sign_that_is_weak_is_not_enough(references: References) -> None:
         else:
             seen.score[15:22] = 0.6
         assert judged(seen, references).all(), change
+
+
+def test_skin_that_looks_covered_counts_less_where_a_mesh_is_as_sure_of_the_face_as_ever(
+    references: References,
+) -> None:
+    """A face that shouts looks unlike itself."""
+    seen = free()
+    seen.patches[15:22, :, 5:9] = 2.0
+    seen.score[:] = 1.5
+    shouting = occlusion(seen, references, MESH)
+    seen.score[15:22] = 1.5 - FALL
+    hidden = occlusion(seen, references, MESH)
+    assert usable(seen, shouting, SIZE, 50.0).all()
+    assert not usable(seen, hidden, SIZE, 50.0)[15:22].any()
+    assert not usable(seen, occlusion(seen, references, BOXES), SIZE, 50.0)[15:22].any()
+    seen.score[15:22] = np.nan
+    assert (occlusion(seen, references, MESH)[18] > 1.0) == (hidden[18] > 1.0)
 
 
 def test_noise_of_a_frame_or_two_is_ignored_and_pauses_are_bridged() -> None:
