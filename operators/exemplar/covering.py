@@ -25,6 +25,8 @@ SKIN_COVERED, LIPS_COVERED = 0.2, 0.16
 #: Seconds that it takes for something to cover a mouth, frames between such stretches that are no pause, and the frames before and
 #: after that show part of it.
 LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
+#: Share of such a stretch, pauses included, that must be seen to be covered: two single frames are no hand.
+SHOWN = 0.5
 #: Rows of the chin, whose colours hardly change: where those of so large a share of its cells do, by more than that between so many of
 #: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7.
 CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
@@ -78,12 +80,13 @@ def covered_frames(colours: np.ndarray, valid: np.ndarray, seconds: float) -> np
     hidden |= lost
     nearest = np.abs(np.arange(len(valid))[:, None] - looked).argmin(1)
     seen = hidden[nearest] & valid
+    known = seen.copy()
     frames = [max(1, round(span / max(seconds, 1e-3))) for span in (LASTS, PAUSE, MARGIN)]
     for start, stop in runs(~seen):
         if start > 0 and stop < len(seen) and stop - start <= frames[1]:
             seen[start:stop] = True
     for start, stop in runs(seen):
-        if stop - start >= frames[0]:
+        if stop - start >= frames[0] and known[start:stop].mean() > SHOWN:
             covered[max(start - frames[2], 0) : stop + frames[2]] = True
     free = skin[~covered[looked]][:, CHIN]
     if len(free) >= FEWEST:

@@ -248,3 +248,11 @@ def test_lips_of_which_a_part_is_paler_are_not_covered(tmp_path: Path) -> None:
         shown.append(np.clip(dark + (255 - dark) * light, 0, 255).astype(np.uint8))
     colours = colours_of(tmp_path / "parts.mp4", shown, landmarks)
     assert not covered_frames(colours, np.ones(16, bool), SECONDS).any()
+
+
+def test_single_frames_that_look_covered_are_no_hand(free: np.ndarray) -> None:
+    colours, valid = free.copy(), np.ones(len(free), bool)
+    colours[[10, 14]] = -colours[[10, 14]] - 60
+    assert not covered_frames(colours, valid, SECONDS).any()
+    colours[10:15] = colours[10]
+    assert covered_frames(colours, valid, SECONDS)[10:15].all()
