@@ -169,7 +169,7 @@ def rendered_frames(
     width, height = segment.size
     room = BLOCK_BYTES // (3 * width * height)
     frames = ahead(source_frames(segment.video, segment.source, info, int(np.clip(room, 4, BLOCK_FRAMES))))
-    waiting = deque[tuple[int, Frame, int]]()
+    waiting, beforehand = deque[tuple[int, Frame, int]](), int(np.clip(room, 4, AHEAD))
 
     def painted() -> tuple[Frame, int]:
         index, frame, pts = waiting.popleft()
@@ -184,7 +184,7 @@ def rendered_frames(
             else:
                 painter.pass_over()
         waiting.append((index, frame, pts))
-        if len(waiting) > np.clip(room, 4, AHEAD):
+        if len(waiting) > beforehand:
             yield painted()
     while waiting:
         yield painted()

@@ -4,7 +4,6 @@ ones would.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,10 @@ from retalk_models.build import NETWORKS
 from retalk_models.inference.numerics import safest
 from retalk_models.inference.optimize import BATCH_NORMS, OptimizationConfig, default_optimization, optimize
 from retalk_models.layers.conv import SpectralConv2d, UpConv2d
-from retalk_models.networks.enet import PADDING
 from tests.parity import assert_close, difference
-from tests.retalk_models.adapters import Arrays, noise_strengths, run, unit
+from tests.retalk_models.adapters import run
 from tests.retalk_models.digest_inputs import inputs
-from tests.retalk_models.recipe import Subject, subject_of
-from tests.weight_recipe import generator
+from tests.retalk_models.recipe import Subject
 
 #: Largest difference from the exact form, relative to the largest value where that exceeds 1: float32 folded
 #: as on the CPU, bfloat16. D-Net samples a picture along a flow: where the picture has an edge, a flow that
@@ -39,35 +36,6 @@ BFLOAT16_BOUND = dict.fromkeys(NETWORKS, 0.03) | {
 }
 
 
-def outputs_of(name: str, module: nn.Module) -> Arrays:
-    """Outputs of a network, in any form, for the digest's inputs. E-Net enlarges the middle ninth of L-Net's picture: its whole one takes
-    ten times as long, and more pixels are computed no otherwise.
-    """
-    if name != "enet":
-        return run(name, module, inputs(name))
-    arrays = inputs(name)
-    faces = unit(arrays["in_faces_u8"])
-    with torch.inference_mode():
-        low = module.lowres(torch.from_numpy(arrays["in_mel"]), faces)
-        middle = low[..., 32:64, 32:64].contiguous()
-        code = module.style_code(faces[:, 3:])
-        out = module.draw(middle, code)
-        sizes = [scale * (32 + 2 * PADDING) for scale in (2, 2, 4, 4)]
-        noises = [
-            torch.from_numpy(generator(f"enet-{i}").standard_normal((1, 1, s, s)).astype(np.float32))
-            for i, s in enumerate(sizes)
-        ]
-        with noise_strengths(module):
-            noisy = module.draw(middle, code, noises)
-    return {"out": out.numpy(), "out_low_res": low.numpy(), "out_noise": noisy.numpy()}
-
-
-@functools.lru_cache(maxsize=1)
-def exact_outputs(name: str) -> Arrays:
-    """`outputs_of` the network with recipe weights as built."""
-    return outputs_of(name, subject_of(name).module)
-
-
 def worst(ours: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> dict[str, float]:
     """Largest relative difference of each output. Labels are compared as logits, not as numbers."""
     assert set(ours) == set(exact)
@@ -77,7 +45,7 @@ def worst(ours: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> dict[str
 @pytest.mark.parametrize("subject", NETWORKS, indirect=True)
 def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
     module = optimize(subject.fresh(), default_optimization(subject.name, "cpu"))
-    for key, gap in worst(outputs_of(subject.name, module), exact_outputs(subject.name)).items():
+    for key, gap in worst(run(subject.name, module, inputs(subject.name)), subject.outputs).items():
         assert gap <= FLOAT32_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
 
 
@@ -92,8 +60,8 @@ def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
     assert accuracy is not None
     assert accuracy.form is not None
     assert accuracy.form.dtype == torch.bfloat16, f"neither layout is right on this processor: {accuracy}"
-    outputs = outputs_of(subject.name, module)
-    gaps = worst(outputs, exact_outputs(subject.name))
+    outputs = run(subject.name, module, inputs(subject.name))
+    gaps = worst(outputs, subject.outputs)
     assert all(array.dtype == np.float32 for key, array in outputs.items() if key != "out_argmax")
     assert max(gaps.values()) > 1e-4, "nothing ran in half precision"
     for key, gap in gaps.items():
@@ -108,7 +76,7 @@ def test_weights_cast_as_a_whole_run_on_cast_inputs(subject: Subject) -> None:
     module = subject.fresh().to(torch.bfloat16)
     forward = module.forward
     module.forward = lambda *tensors: forward(*(tensor.bfloat16() for tensor in tensors))
-    for key, gap in worst(outputs_of(subject.name, module), exact_outputs(subject.name)).items():
+    for key, gap in worst(run(subject.name, module, inputs(subject.name)), subject.outputs).items():
         assert gap <= BFLOAT16_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
 
 
