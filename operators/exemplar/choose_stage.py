@@ -21,6 +21,7 @@ from operators.exemplar.pose import PoseTrack, track_pose
 from operators.exemplar.shapes import wanted_shapes
 from operators.faces.colours import CELLS
 from operators.faces.geometry import MOUTH, eye_distance
+from operators.faces.validity import COVERED_MOUTH
 from operators.numeric.masks import runs, smoothstep
 from operators.segment import Segment
 from operators.stage import Stage
@@ -55,7 +56,7 @@ class ChooseMouths(Stage):
         blend: float32[N], 0..1, how much of the dub is shown (eased where it begins and ends and where the head
             turns away; ``shape`` is eased already).
         still: the segment offers no mouths to choose from: the renderer opens the frame's own one.
-        covered: bool[N], something is in front of the mouth, which therefore stays as it is.
+        covered: bool[N], something is in front of the mouth, which therefore stays as it is; beside what ``fault`` tells.
     """
 
     name: ClassVar[str] = "choose"
@@ -66,6 +67,7 @@ class ChooseMouths(Stage):
             tensor("landmarks", "float32", "T", 68, 2),
             tensor("valid", "bool", "T"),
             tensor("frontal", "float32", "T"),
+            tensor("fault", "uint8", "T"),
             tensor("colours", "int8", "T", CELLS, 2),
             *(
                 tensor(name, "float32", "N")
@@ -115,7 +117,8 @@ class ChooseMouths(Stage):
             "still": False,
             "covered": covered[target],
         }
-        if (covered[target] & segment.asked).any():
+        hidden = covered | (np.asarray(segment["fault"]) == COVERED_MOUTH)
+        if (hidden[target] & segment.asked).any():
             segment.note(NOTE)
         blend = ease(np.asarray(segment["strength"], np.float64), valid[target], times)
         blend *= np.asarray(segment["frontal"], np.float64)[target]

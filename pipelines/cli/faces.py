@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def show_faces(args: argparse.Namespace) -> int:
     from pipelines.monitoring.terminal import table
     from pipelines.review.faces import list_faces
 
+    _check_folder(Path(args.output))
     backend, why = chosen_backend(args.backend, "cpu")
     with Progress(None if args.quiet else sys.stderr) as shown:
         if why:
@@ -90,4 +92,19 @@ def show_faces(args: argparse.Namespace) -> int:
             ]
         )
     print("\n".join(table(rows)))
+    if silent := found.get("nobody_speaks", {}).get("seconds"):
+        print(f"For {silent:.1f} s nobody speaks, or it cannot be said for certain who does.")
     return DONE
+
+
+def _check_folder(folder: Path) -> None:
+    """Look whether a folder can be made or written, before any work; nothing is made.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise UsageError(f"-o {folder}: {there} is a file; give a folder, which is made if it is missing")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"-o {folder}: {there} cannot be written; choose another folder")

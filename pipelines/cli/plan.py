@@ -78,6 +78,7 @@ class Plan:
             ``shots``, ``faceless_shots``.
         problems: why titles cannot be dubbed, one line for each.
         notes: what else should be known.
+        engine_notes: those of them that are about the engine, whatever the title.
         forecasts: one per profile: time, CPU- and GPU-hours, money, as ``retalk plan --json`` prints them.
         work: titles, dubs, segments and frames that are left to do.
         made: seconds since the epoch.
@@ -87,6 +88,7 @@ class Plan:
     titles: list[dict[str, Any]]
     problems: list[str]
     notes: list[str]
+    engine_notes: list[str]
     forecasts: list[dict[str, Any]]
     work: dict[str, Any]
     made: float
@@ -216,7 +218,8 @@ def plan(
     order = {title.id: number for number, title in enumerate(titles)}
     plans.sort(key=lambda one: order[one.title.id])
     content = to_json(work, forecasts, time.time())
-    existing = [*cleaned, *_existing(RunDirectory(run), titles)]
+    engine_notes = [*cleaned, *built.notes]
+    existing = [*engine_notes, *_existing(RunDirectory(run), titles)]
     if run_dir and work.dubs:
         kept = {"forecasts": _with_earlier(join(run, FORECAST), content)}
         try:
@@ -231,7 +234,7 @@ def plan(
     if work.dubs:  # where nothing would be done, nothing is to be forecast
         lines += [line for one in forecasts for line in describe(one)]
     dubs = [{**dub, "title": one.title.id} for one in plans for dub in _dubs_json(one)]
-    return Plan(titles=dubs, problems=problems, notes=notes, lines=lines, **content)
+    return Plan(dubs, problems, notes, engine_notes, lines=lines, **content)
 
 
 @contextmanager

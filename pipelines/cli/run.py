@@ -211,12 +211,13 @@ def dry_run(
         "engine": found.forecasts[0]["engine"],
         "profile": found.forecasts[0]["profile"],
         "output": redact(absolute(output)),
+        "notes": [*found.engine_notes, *title["notes"]],
     }
     if as_json:
         print(json.dumps({**told, "dry_run": True, "exit_code": FAILED if title["error"] else DONE}))
     elif not title["error"]:
         tell("\n".join(_dry_lines(redact(video), told)))
-    for note in title["notes"]:
+    for note in told["notes"]:
         say(f"note: {note}")
     if title["error"]:
         say(f"would fail: {title['error']}")

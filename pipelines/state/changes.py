@@ -37,7 +37,7 @@ def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
         now: as `readable` gives them.
 
     Returns:
-        For each ingredient that differs, a text that says how.
+        For each ingredient that differs, a text that says how; the name of options says which.
     """
     before = record.get("ingredients")
     if not record.get("key"):
@@ -45,10 +45,19 @@ def changes(record: Mapping[str, Any], now: Ingredients) -> dict[str, str]:
     if not isinstance(before, dict) or now.keys() - before.keys():
         return {"version": "an earlier version of retalk made it"}
     found = {
-        name: _change(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]
+        _named(name, before.get(name), now[name]): _change(name, before.get(name), now[name])
+        for name in now
+        if before.get(name) != now[name]
     }
     # Equal without the secrets of URLs: a signed address is new.
     return found or {"address": "the address of an input changed"}
+
+
+def _named(name: str, before: Any, now: Any) -> str:
+    """Name of an ingredient that differs, with the options that do."""
+    if name != "options" or not isinstance(before, dict):
+        return name
+    return f"options {_listed([option for option, _, _ in _changed_options(before, now)])}"
 
 
 def _change(name: str, before: Any, now: Any) -> str:
@@ -74,11 +83,20 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
-def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changed_options(
+    before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, Any, Any]]:
+    """Options that differ, by stage and name, with their values then and now."""
     return [
-        f"{stage}.{option} {_value(before.get(stage, {}).get(option))} → {_value(values.get(option))}"
+        (f"{stage}.{option}", before.get(stage, {}).get(option), values.get(option))
         for stage, values in now.items()
         for option in _differing(before.get(stage, {}), values)
+    ]
+
+
+def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{option} {_value(then)} → {_value(value)}" for option, then, value in _changed_options(before, now)
     ]
 
 

@@ -17,6 +17,7 @@ from operators.evaluation.mouth_tracks import flicker
 from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease
 from operators.exemplar.covering import NOTE
 from operators.faces.colours import CELLS, UNSEEN
+from operators.faces import validity
 from operators.faces.geometry import eye_distance, lip_opening
 from operators.numeric.masks import runs
 from operators.segment import Segment
@@ -51,6 +52,7 @@ def row(
         },
         **{"landmarks": landmarks.astype(np.float32), "valid": np.ones(count, bool)},
         "frontal": np.ones(count, np.float32),
+        "fault": np.zeros(count, np.uint8),
         "colours": np.full((count, CELLS, 2), UNSEEN, np.int8),
         **{
             "opening": speech_like(asked, 11, rate),
@@ -185,6 +187,21 @@ def test_frames_whose_mouth_is_covered_keep_it_and_are_never_shown() -> None:
     assert segment.notes == [NOTE]
     outside = Segment({**columns, "gate": np.ones(150, np.float32), "asked": ~covered})
     assert ChooseMouths().process(outside)["covered"].any()
+    assert not outside.notes, "nobody asked for these frames"
+
+
+def test_a_covered_mouth_that_the_detector_found_is_told_of() -> None:
+    gone = np.zeros(150, bool)
+    gone[60:80] = True
+    columns = talking_row(valid=~gone)
+    for fault, told in ((validity.COVERED_MOUTH, [NOTE]), (validity.TURNED, [])):
+        segment = Segment({**columns, "fault": np.where(gone, fault, 0).astype(np.uint8)})
+        ChooseMouths().process(segment)
+        assert segment.notes == told
+    outside = Segment(
+        {**columns, "fault": np.where(gone, validity.COVERED_MOUTH, 0).astype(np.uint8), "asked": ~gone}
+    )
+    ChooseMouths().process(outside)
     assert not outside.notes, "nobody asked for these frames"
 
 

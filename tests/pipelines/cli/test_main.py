@@ -452,6 +452,19 @@ def test_a_dry_run_says_what_would_be_done(
     assert not folder.exists()
 
 
+def test_a_dry_run_and_a_plan_say_that_dlib_is_taken(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RETALK_HOME", str(tmp_path / "empty"))
+    video, speech = str(footage / "a.mp4"), str(footage / "exact.wav")
+    cli.main(["dub", video, speech, "-o", str(tmp_path / "x.mp4"), "--engine", "exemplar", "--dry-run"])
+    assert "note: faces are found with dlib: " in capsys.readouterr().err
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"id": "a", "video": video, "speech": speech, "output": "a.mp4"}) + "\n")
+    cli.main(["plan", str(manifest), "--engine", "exemplar"])
+    assert capsys.readouterr().out.count("note: faces are found with dlib: ") == 1
+
+
 def test_a_dry_run_is_refused_what_the_run_would_be(
     footage: Path, tmp_path: Path, configs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,25 @@ def test_nobody_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "people").exists()
 
 
+def test_a_folder_that_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    for output in (tmp_path / "file", tmp_path / "file" / "people"):
+        assert cli.main(["faces", str(tmp_path / "absent.mp4"), "-o", str(output)]) == 2
+        assert f"{tmp_path / 'file'} is a file; give a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_seconds_of_nobody_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"nobody_speaks": {"seconds": 1.26}, "people": []}
+    monkeypatch.setattr("pipelines.review.faces.list_faces", lambda *_: found)
+    assert cli.main(["faces", "x.mp4", "-o", str(tmp_path), "-q"]) == 0
+    assert "For 1.3 s nobody speaks, or it cannot be said" in capsys.readouterr().out
+
+
 def test_the_mesh_sees_the_same_people(
     face_mesh: Path,
     title: str,
