@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,6 +29,33 @@ def single_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
+
+
+@contextlib.contextmanager
+def no_realtime() -> Iterator[None]:
+    """Give the threads of this process that become real-time ones in the block their usual scheduling back.
+
+    SVT-AV1, where it may (as root, which containers are), gives its threads and the one that opens it the highest real-time priority
+    (SCHED_FIFO), and every process that is started afterwards inherits that: one that computes then stops all else on its core, Ray's
+    heartbeats too. Linux; elsewhere it has no such right.
+    """
+    before = realtime_threads()
+    try:
+        yield
+    finally:
+        for thread in realtime_threads() - before:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def realtime_threads() -> set[int]:
+    """Native ids of this process' threads whose scheduling is real-time."""
+    found, tasks = set(), Path("/proc/self/task")
+    for thread in map(int, os.listdir(tasks) if tasks.is_dir() else ()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+                found.add(thread)
+    return found
 
 
 def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:

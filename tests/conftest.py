@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from operators.threads import realtime_threads
 from retalk_models.registry.home import home_url
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
@@ -65,6 +66,14 @@ def freed_memory_goes_back() -> Iterator[None]:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None and "torch" in sys.modules:
         trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_module_leaves_realtime_threads() -> Iterator[None]:
+    """Whatever tests start later inherits its scheduling: a browser or a cluster that is real-time stands everything else still."""
+    before = realtime_threads()
+    yield
+    assert realtime_threads() <= before
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from operators.media.color import LIMITED_RANGE, UNSPECIFIED
 from operators.media.container import describe
 from operators.media.formats import DIRECT, converted
 from operators.media.probe import VideoInfo
+from operators.threads import no_realtime
 
 # Errors only: SVT-AV1 introduces itself on stderr at each start, and looks at this at the first.
 os.environ.setdefault("SVT_LOG", "1")
@@ -223,6 +224,8 @@ def add_encoder(
     context.color_primaries = layout.tags.primaries
     context.color_trc = layout.tags.transfer
     stream.set_display_matrix(info.display_matrix)
+    with no_realtime():
+        context.open()
     return stream
 
 

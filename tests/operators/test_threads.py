@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 
 import pytest
 
-from operators.threads import Behind, ahead
+from operators.threads import Behind, ahead, no_realtime, realtime_threads
 
 WAIT = 60.0
 
@@ -99,3 +100,22 @@ def test_what_a_call_raises_is_raised() -> None:
     # An error of the block is not hidden by one of a call.
     with pytest.raises(ValueError, match="mine"):
         failing_block(0, ValueError("mine"))
+
+
+def test_threads_that_become_realtime_ones_do_not_stay_so() -> None:
+    ended, thread = threading.Event(), threading.get_native_id()
+    other = threading.Thread(target=ended.wait)
+    if not hasattr(os, "sched_setscheduler"):
+        pytest.skip("this system has no schedulers to choose")
+    before = realtime_threads()
+    try:
+        with no_realtime():
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            except PermissionError:
+                pytest.skip("this user may have no real-time threads")
+            other.start()  # inherits it
+            assert realtime_threads() - before == {thread, other.native_id}
+        assert realtime_threads() == before
+    finally:
+        ended.set()

@@ -16,8 +16,8 @@ from operators.columns import check_columns
 from operators.evaluation.mouth_tracks import flicker
 from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease
 from operators.exemplar.covering import NOTE
-from operators.faces.colours import CELLS, UNSEEN
 from operators.faces import validity
+from operators.faces.colours import CELLS, UNSEEN
 from operators.faces.geometry import eye_distance, lip_opening
 from operators.numeric.masks import runs
 from operators.segment import Segment

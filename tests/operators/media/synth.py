@@ -19,6 +19,8 @@ from av.packet import Packet
 from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
 
+from operators.threads import no_realtime
+
 MS = Fraction(1, 1000)
 
 
@@ -76,6 +78,8 @@ def write_video(
             stream.set_display_matrix(matrix)
         if fields:
             stream.codec_context.flags |= 1 << 18  # AV_CODEC_FLAG_INTERLACED_DCT
+        with no_realtime():
+            stream.codec_context.open()
         for i, time in enumerate(times):
             frame = picture(i, *size, pix_fmt)
             frame.pts, frame.time_base = time, time_base

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from operators.media.encoders import (
     unopened_encoder,
 )
 from operators.media.formats import planes
+from operators.media.frames import Frame
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.reader import read_frames
 from operators.media.writer import encode_segment
+from operators.threads import realtime_threads
 from tests.operators.media import synth
 from tests.operators.media.segments import segments_of
 from tests.operators.media.test_properties import HDR, Seen, unexplained
@@ -283,6 +286,21 @@ def test_a_hardware_encoder_without_its_hardware_is_named() -> None:
     if "h264_nvenc" not in av.codecs_available or Path("/dev/nvidia0").exists():
         pytest.skip("this FFmpeg has no h264_nvenc, or this machine a GPU")
     assert "codec h264_nvenc: its encoder cannot be opened on this machine" in unopened_encoder("h264_nvenc")
+
+
+def test_svt_av1_makes_no_thread_a_realtime_one(tmp_path: Path) -> None:
+    info = probe_video(str(source(tmp_path, "plain")))
+    before, seen = realtime_threads(), set[int]()
+
+    def frames() -> Iterator[tuple[Frame, int]]:
+        for frame in read_frames(info.url, 0, 24, info):
+            yield frame, frame.pts
+            seen.update(realtime_threads())
+
+    encode_segment(str(tmp_path / "s.mp4"), frames(), info, EncoderOptions(codec="av1"))
+    assert (seen | realtime_threads()) <= before, (
+        "programs that are started later would be real-time ones too"
+    )
 
 
 def test_svt_av1_does_not_introduce_itself(tmp_path: Path) -> None:
