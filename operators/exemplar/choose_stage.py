@@ -137,8 +137,8 @@ class ChooseMouths(Stage):
         shape = own.copy()
         for run in itertools.starmap(slice, runs(blend > 0)):
             part = wanted.take(run)
-            chosen = analysis.choose(target[run], part, times[run])
-            part = analysis.within_reach(chosen, part, times[run])
+            chosen = analysis.choose(target[run], analysis.eased(target[run], part, blend[run]), times[run])
+            part = analysis.within_reach(target[run], chosen, part, blend[run], times[run])
             shape[run] = analysis.shapes(target[run], chosen, part, blend[run], times[run])
             exemplar[run] = chosen + start
         return {
@@ -209,13 +209,29 @@ class SegmentAnalysis:
         )
         return candidates[chosen]
 
-    def within_reach(self, chosen: np.ndarray, wanted: Wanted, times: np.ndarray) -> Wanted:
-        """``wanted`` with no mouth further open than its exemplar can be pulled without inventing what is
+    def eased(self, target: np.ndarray, wanted: Wanted, blend: np.ndarray) -> Wanted:
+        """``wanted`` mixed with the frames' own mouths as the shapes will be: where a dub comes over an open mouth the exemplar
+        is half open too, or shut lips would be pulled apart to a hole.
+        """
+        own = 1 - blend
+        return dataclasses.replace(
+            wanted,
+            opening=wanted.opening + own * (self.mouths.opening[target] - wanted.opening),
+            width=wanted.width + own * (self.mouths.width[target] - wanted.width),
+            closure=wanted.closure * blend,
+            quiet=None if wanted.quiet is None else wanted.quiet * blend,
+        )
+
+    def within_reach(
+        self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray
+    ) -> Wanted:
+        """``wanted`` with no mouth further open, once it is `eased`, than its exemplar can be pulled without inventing what is
         inside.
         """
         if not self.speaker.moves:
             return wanted
-        beyond = np.maximum(wanted.opening - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
+        shown = self.eased(target, wanted, blend).opening
+        beyond = np.maximum(shown - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
         less = np.maximum(scipy.ndimage.gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
         return dataclasses.replace(
             wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet))

@@ -170,6 +170,21 @@ def test_a_head_that_turns_away_gets_its_own_mouth_back_step_by_step() -> None:
     assert (apart[80:] == 0).all()
 
 
+def test_a_dub_that_comes_over_an_open_mouth_begins_with_an_open_one() -> None:
+    columns = talking_row()
+    own = lip_opening(columns["landmarks"].astype(np.float64))
+    start = 40 + int(np.argmax(own[40:100]))
+    columns["strength"] = np.interp(np.arange(150) - start, [-1, 2], [0, 1]).astype(np.float32)
+    columns["opening"] = np.where(np.abs(np.arange(150) - start) < 10, -2, columns["opening"]).astype(
+        np.float32
+    )
+    out = process(columns)
+    shown = own[out["exemplar"][start : start + 3]]
+    drawn = lip_opening(out["shape"].astype(np.float64))[start : start + 3]
+    assert shown[0] > shown[1] > shown[2]
+    assert np.abs(shown - drawn).max() < 0.025, "the lips are hardly pulled"
+
+
 def test_frames_whose_mouth_is_covered_keep_it_and_are_never_shown() -> None:
     colours = np.full((150, CELLS, 2), UNSEEN, np.int8)
     colours[::2] = np.random.default_rng(0).integers(-2, 3, (75, CELLS, 2))
