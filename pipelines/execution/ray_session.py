@@ -22,6 +22,9 @@ from pipelines.monitoring.worker_startup import children, first_ended
 LOST_PATIENCE = 6.0
 #: Seconds that a raylet, whose node has left the cluster, may take to end its workers and itself.
 LEAVING_PATIENCE = 60.0
+#: What Ray says of a start that took longer than the half a minute it waits, for which it has no setting: a busy machine may need
+#: another one.
+SLOW_START, STARTS = "timed out during startup", 3
 #: Processes of Ray without which it cannot live.
 WATCHED = ("raylet", "gcs_server")
 #: What to do when Ray has ended.
@@ -135,7 +138,8 @@ def ray_session(
             store: dict[str, Any] = {"object_store_memory": store_mib << 20} if store_mib else {}
             silence = nullcontext() if shown else _silent_stderr()
             with _start_explained(output), own_signal_handlers(), no_terminal_input(), silence:
-                ray.init(
+                _start(
+                    ray,
                     address="local",
                     num_cpus=machine_cpus(),
                     include_dashboard=False,
@@ -160,19 +164,41 @@ def _told_above() -> Iterator[None]:
         tell(NO_RAY)
 
 
+def _start(ray: Any, **options: Any) -> None:
+    """Start Ray, and again where the machine was too busy for it."""
+    for left in reversed(range(STARTS)):
+        before = _children()
+        try:
+            ray.init(**options)
+            return
+        except Exception as problem:
+            if not left or SLOW_START not in str(problem):
+                raise
+            _end_children(before)
+            ray.shutdown()
+
+
+def _children() -> set[int]:
+    return {pid for pid, _ in children(os.getpid())}
+
+
+def _end_children(before: set[int]) -> None:
+    """Ask the processes to end that were not yet there before."""
+    for pid in _children() - before:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 @contextmanager
 def _start_explained(output: Path | None) -> Iterator[None]:
     """Turn a failed start into one `RayStartError`, with the whole of it in the file, and end what it has
     left behind.
     """
-    before = {pid for pid, _ in children(os.getpid())}
+    before = _children()
     try:
         yield
     except Exception as problem:  # of many kinds, most of them plain Exception
-        for pid, _ in children(os.getpid()):
-            if pid not in before:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+        _end_children(before)
         where = ""
         if output is not None:
             with suppress(OSError), output.open("a", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from pipelines.errors import RAY_LOST
+from pipelines.execution import ray_session
 from pipelines.execution.ray_output import kept_output
 from pipelines.execution.ray_session import no_terminal_input
 from pipelines.monitoring.worker_startup import children
@@ -119,6 +120,37 @@ def test_ray_that_does_not_start_is_said_in_one_line(footage: Path, tmp_path: Pa
     assert line.endswith("run the same command again, or with --runner local")
     assert "Traceback" in log.read_text()
     assert not (tmp_path / "out" / "lock.json").exists()
+
+
+class SlowRay:
+    """Ray on a machine that is too busy for it a number of times: it leaves a process behind then."""
+
+    def __init__(self, slow: int, said: str) -> None:
+        self.slow, self.said = slow, said
+        self.left: list[subprocess.Popen[bytes]] = []
+
+    def init(self, **options: Any) -> None:
+        assert options == {"address": "local"}
+        if len(self.left) < self.slow:
+            self.left.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))
+            raise Exception(self.said)
+
+    def shutdown(self) -> None:
+        pass
+
+
+def test_a_start_that_was_too_slow_is_tried_again() -> None:
+    slow = "The current node timed out during startup. This could happen because"
+    busy = SlowRay(ray_session.STARTS - 1, slow)
+    ray_session._start(busy, address="local")
+    assert [process.wait(60) for process in busy.left] == [-signal.SIGTERM] * (ray_session.STARTS - 1)
+    for ray, tries in ((SlowRay(99, slow), ray_session.STARTS), (SlowRay(99, "no such address"), 1)):
+        with pytest.raises(Exception, match=ray.said):
+            ray_session._start(ray, address="local")
+        assert len(ray.left) == tries
+        for process in ray.left:
+            process.kill()
+            process.wait()
 
 
 def test_work_is_done_here_where_ray_does_not_start_and_nobody_asked_for_it(
