@@ -1,4 +1,4 @@
-"""Threads: those of the numeric libraries, and one more that decodes or encodes beside this process' computing."""
+"""Threads: those of the numeric libraries and of encoders, and one more that decodes or encodes beside this process' computing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def no_realtime() -> Iterator[None]:
 
     SVT-AV1, where it may (as root, which containers are), gives its threads and the one that opens it the highest real-time priority
     (SCHED_FIFO), and every process that is started afterwards inherits that: one that computes then stops all else on its core, Ray's
-    heartbeats too. Linux; elsewhere it has no such right.
+    heartbeats too. Linux only: elsewhere nothing is done.
     """
     before = realtime_threads()
     try:

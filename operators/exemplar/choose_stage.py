@@ -137,8 +137,9 @@ class ChooseMouths(Stage):
         shape = own.copy()
         for run in itertools.starmap(slice, runs(blend > 0)):
             part = wanted.take(run)
-            chosen = analysis.choose(target[run], analysis.eased(target[run], part, blend[run]), times[run])
-            part = analysis.within_reach(target[run], chosen, part, blend[run], times[run])
+            eased = analysis.eased(target[run], part, blend[run])
+            chosen = analysis.choose(target[run], eased, times[run])
+            part = analysis.within_reach(chosen, part, eased, times[run])
             shape[run] = analysis.shapes(target[run], chosen, part, blend[run], times[run])
             exemplar[run] = chosen + start
         return {
@@ -222,16 +223,13 @@ class SegmentAnalysis:
             quiet=None if wanted.quiet is None else wanted.quiet * blend,
         )
 
-    def within_reach(
-        self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray
-    ) -> Wanted:
-        """``wanted`` with no mouth further open, once it is `eased`, than its exemplar can be pulled without inventing what is
+    def within_reach(self, chosen: np.ndarray, wanted: Wanted, eased: Wanted, times: np.ndarray) -> Wanted:
+        """``wanted`` with no mouth further open, once it is ``eased``, than its exemplar can be pulled without inventing what is
         inside.
         """
         if not self.speaker.moves:
             return wanted
-        shown = self.eased(target, wanted, blend).opening
-        beyond = np.maximum(shown - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
+        beyond = np.maximum(eased.opening - (REACH[0] * self.mouths.opening[chosen] + REACH[1]), 0)
         less = np.maximum(scipy.ndimage.gaussian_filter1d(beyond, 0.04 / _step(times), mode="nearest"), 0)
         return dataclasses.replace(
             wanted, opening=np.maximum(wanted.opening - less, np.minimum(wanted.opening, self.speaker.meet))

@@ -234,7 +234,9 @@ def plan(
     if work.dubs:  # where nothing would be done, nothing is to be forecast
         lines += [line for one in forecasts for line in describe(one)]
     dubs = [{**dub, "title": one.title.id} for one in plans for dub in _dubs_json(one)]
-    return Plan(dubs, problems, notes, engine_notes, lines=lines, **content)
+    return Plan(
+        titles=dubs, problems=problems, notes=notes, engine_notes=engine_notes, lines=lines, **content
+    )
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _named(name: str, before: Any, now: Any) -> str:
     """Name of an ingredient that differs, with the options that do."""
     if name != "options" or not isinstance(before, dict):
         return name
-    return f"options {_listed([option for option, _, _ in _changed_options(before, now)])}"
+    return f"options {_listed([option for option, _, _ in _changed_options(before, now)])}".rstrip()
 
 
 def _change(name: str, before: Any, now: Any) -> str:
