@@ -37,8 +37,9 @@ SMALLEST_FACE = 4.0
 #: hardly part invents teeth.
 REACH = (1.35, 0.025)
 #: A mouth does not rest where its lips are thinner than this share of their median thickness (pressed together, rolled in), where its
-#: opening changes by this within 40 ms, or where its width is this far from the mean one.
-PRESSED, RESTLESS, DRAWN = 0.85, 0.03, 0.08
+#: opening changes by this within 40 ms, where its width is this far from the mean one, or where it is further open by this than this
+#: person's mouth is at rest.
+PRESSED, RESTLESS, DRAWN, PARTED = 0.85, 0.03, 0.08, 0.01
 #: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much
 #: as the eye would see.
 SUDDEN = 0.08
@@ -269,12 +270,20 @@ class SegmentAnalysis:
         return np.clip(relative / BLUR_SPEED - 1, 0, 4) + np.clip(sudden / SUDDEN - 1, 0, 1)
 
     def resting_penalty(self) -> np.ndarray:
-        """float64[T], cost of frames that do not show how a mouth rests: lips pressed together (P, B, M), moving, pursed or wide."""
+        """float64[T], cost of frames that do not show how a mouth rests: lips pressed together (P, B, M), moving, pursed or wide, or
+        parted: a line of shade between them is seen long before it is an opening.
+        """
         thickness = lip_thickness(self.frontal)
         pressed = PRESSED - thickness / np.median(thickness[self.reliable])
         moving = _speed(self.mouths.opening, self.seconds) / RESTLESS
         drawn = (self.mouths.width - self.speaker.width) / DRAWN
-        return np.clip(pressed / 0.1, 0, 3) ** 2 + np.clip(moving, -2, 2) ** 2 + np.clip(drawn, -2, 2) ** 2
+        parted = (self.mouths.opening - self.speaker.rest) / PARTED
+        return (
+            np.clip(pressed / 0.1, 0, 3) ** 2
+            + np.clip(moving, -2, 2) ** 2
+            + np.clip(drawn, -2, 2) ** 2
+            + np.clip(parted, 0, 2) ** 2
+        )
 
     def shapes(
         self, target: np.ndarray, chosen: np.ndarray, wanted: Wanted, blend: np.ndarray, times: np.ndarray

@@ -29,16 +29,18 @@ class Speeches:
         notes: for the user.
         lengths: seconds of each, by URL.
         heard: seconds of the longest that is heard itself: not of a stem where a mix is heard.
+        silent: URLs of those that are silent throughout.
     """
 
     seconds: Fraction
     notes: list[str]
     lengths: Mapping[str, Fraction]
     heard: Fraction
+    silent: frozenset[str] = frozenset()
 
 
 def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
-    """Listen to a dub's speeches. A speaker's stem may be silent where something else is heard: that mouth stays closed.
+    """Listen to a dub's speeches. A speaker's stem may be silent where something else is heard: that mouth rests.
 
     Raises:
         LimitError: a file is larger or a speech longer than allowed.
@@ -56,13 +58,14 @@ def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:
                 f"the stems of all speakers are silent throughout; one needs speech: {names}"
             )
         check_audible(found[heard[0]][1], heard[0])
+    silent = frozenset(url for url, (_, peak) in found.items() if not is_audible(peak))
     notes = [
-        f"{one.speech}: the stem of {one.face} is silent throughout: that mouth stays closed"
+        f"{one.speech}: the stem of {one.face} is silent throughout: that mouth rests"
         for one in dub.speakers
-        if not is_audible(found[one.speech][1])
+        if one.speech in silent
     ]
     lengths = {url: length for url, (length, _) in found.items()}
-    return Speeches(max(lengths.values()), notes, lengths, max(lengths[url] for url in heard))
+    return Speeches(max(lengths.values()), notes, lengths, max(lengths[url] for url in heard), silent)
 
 
 def speech_length(url: str, limits: MediaLimits = DEFAULT_LIMITS) -> Fraction:
@@ -120,13 +123,15 @@ def mix_doubt(dub: Dub, speeches: Speeches, info: VideoInfo) -> str:
     if not mix:
         return ""
     shown = _shown(dub, speeches, info)
-    last = max(dub.speakers, key=lambda one: speeches.lengths[one.speech])
-    early = float(min(speeches.lengths[last.speech], shown) - speeches.lengths[mix])
+    speaking = [one.speech for one in dub.speakers if one.speech not in speeches.silent]
+    if not speaking:
+        return ""
+    last = max(speaking, key=lambda speech: speeches.lengths[speech])
+    early = float(min(speeches.lengths[last], shown) - speeches.lengths[mix])
     if early <= MUCH:
         return ""
-    return (
-        f"the mix {mix} ends {early:.1f} s before {_named(dub, last.speech)}: that mouth goes on in silence"
-    )
+    goes = "that mouth goes" if speaking.count(last) == 1 else "those mouths go"
+    return f"the mix {mix} ends {early:.1f} s before {_named(dub, last)}: {goes} on in silence"
 
 
 def _shown(dub: Dub, speeches: Speeches, info: VideoInfo) -> Fraction:

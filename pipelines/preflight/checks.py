@@ -237,7 +237,7 @@ def check_dub(
     Args:
         video, output: paths or URLs.
         speeches: one, or one of each speaker.
-        faces: choices; those that are pictures are files too.
+        faces: as many choices of faces; those that are pictures are files too.
         mix: what is heard in place of the speakers' sum; empty: none.
 
     Raises:
@@ -247,12 +247,13 @@ def check_dub(
     for face in faces:
         if wrong := face_problem(face):
             raise UsageError(f"face: {wrong}")
-    named = [
-        ("the video", video),
-        *(("the speech", speech) for speech in speeches),
-        *([("the mix", mix)] if mix else []),
-        *(("the picture of the face", face) for face in faces if is_picture(face)),
-    ]
+    alone = len(speeches) == 1
+    sounds = [
+        ("the speech" if alone else f"the stem of {face}", speech)
+        for face, speech in zip(faces, speeches, strict=True)
+    ] + ([("the mix", mix)] if mix else [])
+    pictures = [("the picture of the face", face) for face in faces if is_picture(face)]
+    named = [("the video", video), *sounds, *pictures]
     for what, url in named:
         if not url.strip():
             raise UsageError(f"{what} is missing: its path is empty")
@@ -272,9 +273,8 @@ def check_dub(
         raise UsageError(f"-o {output[:200]}: {wrong}")
     if overwritten := FileMap((url, what) for what, url in named).find(output):
         raise UsageError(f"-o {output}: is {overwritten} itself; choose another name")
-    for what, url in named:
-        if what in ("the speech", "the mix"):
-            _check_streams(video, what, url)
+    for what, url in sounds:
+        _check_streams(video, what, url)
 
 
 def _check_streams(video: str, what: str, speech: str) -> None:

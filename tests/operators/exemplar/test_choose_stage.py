@@ -298,6 +298,14 @@ def test_a_pause_shows_an_ordinary_closed_mouth() -> None:
     assert len(np.unique(exemplar[60:90])) == 1, "and holds it"
 
 
+def test_a_mouth_rests_on_lips_that_meet() -> None:
+    opening = np.maximum(0.1 + 0.05 * speech_like(150, 5), 0.07)
+    # A long rest near the frames that are asked for whose lips hardly part, and a shorter one, far away, whose lips meet.
+    opening[20:50], opening[130:142] = 0.008, 0.0
+    asked = row(talker(opening).landmarks, np.arange(100), opening=np.full(100, -1.5), silence=np.ones(100))
+    assert np.isin(process(asked)["exemplar"], np.arange(130, 142)).all()
+
+
 @pytest.mark.parametrize("noise", [3.0, 20.0])
 @pytest.mark.parametrize("count", [1, 2, 3, 14])
 def test_nonsense_is_survived(count: int, noise: float) -> None:

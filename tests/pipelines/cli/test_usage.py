@@ -86,6 +86,20 @@ def manifest(footage: Path, tmp_path: Path) -> str:
         ),
         ({"more": ["--speaker", "left"]}, "--speaker left: must be FACE=SPEECH"),
         ({"more": ["--speaker", "left=bob.wav"]}, "speech: each of the speakers has its own"),
+        (
+            {
+                "speech": None,
+                "more": ["--speaker", "left={footage}/exact.wav", "--speaker", "right=nowhere.wav"],
+            },
+            "the stem of right: nowhere.wav: no such file",
+        ),
+        (
+            {
+                "speech": None,
+                "more": ["--speaker", "left={footage}/b.mp4", "--speaker", "right={footage}/exact.wav"],
+            },
+            "the stem of left: {footage}/b.mp4: has no audio stream",
+        ),
         ({"more": ["--mix", "final.wav"]}, "mix: goes with speakers"),
         ({"more": ["--ranges", "9-5"]}, "ranges: the range 9-5 ends before it starts"),
         (
@@ -103,19 +117,19 @@ def test_dub_refuses_what_cannot_be_used_in_its_own_words(
     change: dict[str, Any],
     message: str,
 ) -> None:
+    more = [part.format(footage=footage) for part in change.get("more", [])]
     change = {
-        name: str(footage / value) if (footage / str(value)).is_file() or "nowhere" in value else value
+        name: str(footage / value) if (footage / str(value)).is_file() or "nowhere" in str(value) else value
         for name, value in change.items()
+        if name != "more"
     }
-    more = change.pop("more", [])
     files = {"video": str(footage / "a.mp4"), "speech": str(footage / "exact.wav"), **change}
     output = tmp_path / "out" / files.pop("output", "x.mp4")
     assert (
         cli.main(
             [
                 "dub",
-                files["video"],
-                files["speech"],
+                *(files[name] for name in ("video", "speech") if files[name]),
                 "-o",
                 str(output),
                 *configs,

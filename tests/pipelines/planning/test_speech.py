@@ -33,9 +33,7 @@ def test_the_stem_of_a_listener_may_be_silent(sounds: dict[str, str], order: tup
     found = speeches_of(dub_of(sounds, *order))
     assert found.seconds == Fraction(2)
     face = ("anna.jpg", "left")[order.index("silent")]
-    assert found.notes == [
-        f"{sounds['silent']}: the stem of {face} is silent throughout: that mouth stays closed"
-    ]
+    assert found.notes == [f"{sounds['silent']}: the stem of {face} is silent throughout: that mouth rests"]
 
 
 def test_stems_may_be_silent_where_the_mix_is_heard(sounds: dict[str, str]) -> None:
@@ -95,5 +93,12 @@ def test_a_mix_that_ends_early_is_a_note_and_a_doubt_where_mouths_go_on(
     assert mix_doubt(kept, speeches_of(kept), info) == ""
     for other in (dub_of(sounds, "anna", "bob", "mix"), dub_of(sounds, "anna", "bob")):
         assert mix_doubt(other, speeches_of(other), info) == ""
+    # A stem that is silent moves no mouth, however long it is.
+    for quiet in (dub_of(sounds, "silent", "silent", "bob"), dub_of(sounds, "bob", "silent", "bob")):
+        assert mix_doubt(quiet, speeches_of(quiet), info) == ""
+    both = dub_of(sounds, "anna", "anna", "bob")
+    assert mix_doubt(both, speeches_of(both), info).endswith(
+        "of anna.jpg and left: those mouths go on in silence"
+    )
     still = dub_of(sounds, "mix", "bob", "anna")  # the stem is cut where the video and the mix end
     assert mix_doubt(still, speeches_of(still), info) == ""
