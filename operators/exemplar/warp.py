@@ -9,6 +9,7 @@ that a moving chin drags its surroundings and leaves the rest of the picture alo
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -84,22 +85,10 @@ class Field:
 
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y displacement of every pixel, float32[h, w] each."""
-        nodes_x, nodes_y = self.grid.shape[1], self.grid.shape[0]
+        # By products with matrices: OpenCV's warpAffine is a tenth as fast and places its samples to a 32nd of a cell only.
         width, height = self.size
-        # Nodes sit on the first and the last pixel; cv2.resize would put them half a cell inside, so the maps
-        # are laid out by hand.
-        scale = np.array(
-            [[(nodes_x - 1) / max(width - 1, 1), 0, 0], [0, (nodes_y - 1) / max(height - 1, 1), 0]],
-            np.float32,
-        )
-        dense = cv2.warpAffine(
-            self.grid,
-            scale,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        x, y = cv2.split(dense)
+        down, across = _between(self.grid.shape[0], height), _between(self.grid.shape[1], width)
+        x, y = (down @ (self.grid[..., axis] @ across.T) for axis in (0, 1))
         return x, y
 
     def jacobian(self) -> np.ndarray:
@@ -111,6 +100,18 @@ class Field:
         along_x = (np.diff(self.grid, axis=1) / step_x)[:-1]
         along_y = (np.diff(self.grid, axis=0) / step_y)[:, :-1]
         return (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
+
+
+@functools.lru_cache(maxsize=256)
+def _between(nodes: int, pixels: int) -> np.ndarray:
+    """float32[pixels, nodes], weights of linear interpolation between nodes of which the first and the last are on the corner pixels."""
+    place = np.linspace(0, nodes - 1, pixels)
+    before = np.minimum(place.astype(int), nodes - 2)
+    weights = np.zeros([pixels, nodes], np.float32)
+    rows = np.arange(pixels)
+    weights[rows, before] = before + 1 - place
+    weights[rows, before + 1] = place - before
+    return weights
 
 
 def positions(

@@ -65,22 +65,36 @@ def _extent(transform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     return np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
 
 
+def _halved(picture: Picture, box: tuple[int, int, int, int], times: int) -> np.ndarray:
+    """A box of a picture with half its sides, so many times."""
+    if not isinstance(picture, np.ndarray):
+        return picture.halved(box, times)
+    x1, y1, x2, y2 = box
+    region = picture[y1:y2, x1:x2]
+    for _ in range(times):
+        region = cv2.resize(
+            region, (region.shape[1] // 2, region.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
+    return region
+
+
 def warp(picture: Picture, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Crop a picture by a transform into its crop uint8[side, side(, 3)]; edges are repeated outside."""
     zoom = scale_of(transform)
     height, width = picture.shape[:2]
     if zoom < LEAST_ZOOM:
-        # Bilinear sampling would skip pixels: reduce the region first, by a whole number, which is by far the
-        # fastest way to average.
-        shrink = int(np.ceil(LEAST_ZOOM / zoom))
+        # Bilinear sampling would skip pixels: halve the region first, which is by far the fastest way to average.
+        times = int(np.ceil(np.log2(LEAST_ZOOM / zoom)))
+        shrink = 1 << times
         low, high = _extent(transform, side)
-        (x1, y1), (x2, y2) = low - shrink, high + 2 * shrink
+        # Whole chroma samples.
+        (x1, y1), (x2, y2) = (low - shrink) // 2 * 2, high + 2 * shrink
         x1, x2 = (int(np.clip(v, 0, width)) for v in (x1, x2))
         y1, y2 = (int(np.clip(v, 0, height)) for v in (y1, y2))
-        size = (x2 - x1) // shrink, (y2 - y1) // shrink
+        size = (x2 - x1) >> times, (y2 - y1) >> times
         if min(size) >= 4:
-            region = picture[y1 : y1 + size[1] * shrink, x1 : x1 + size[0] * shrink]
-            picture = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
+            box = x1, y1, x1 + (size[0] << times), y1 + (size[1] << times)
+            picture = _halved(picture, box, times)
             enlarge = np.array([[shrink, 0, x1 + (shrink - 1) / 2], [0, shrink, y1 + (shrink - 1) / 2]])
             transform = compose(transform, enlarge)
     if not isinstance(picture, np.ndarray):

@@ -37,6 +37,12 @@ class FramePicture:
         rows, columns = part
         return self._frame.rgb((columns.start, rows.start, columns.stop, rows.stop))
 
+    def halved(self, box: tuple[int, int, int, int], times: int) -> np.ndarray:
+        """RGB uint8[h, w, 3] of a box with half its sides, so many times: reduced before it is converted. Its sides are multiples
+        of ``2 ** times``.
+        """
+        return self._frame.rgb_halved(box, times)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of it."""
         return np.asarray(self._frame.rgb(), dtype)

@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
 from operators.media.formats import WorkingFormat, planes
 from operators.media.orientation import Box, Orientation
+from operators.media.pasting import paste_into
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,14 +165,32 @@ class Frame:
         x1, y1, x2, y2 = self._checked(box)
         if (x2 - x1) * (y2 - y1) <= size[0] * size[1]:
             return cv2.resize(self.rgb(box), size)
+        return _converted([cv2.resize(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
+
+    def rgb_halved(self, box: Box, times: int) -> np.ndarray:
+        """uint8[height,width,3], RGB of the upright picture inside ``box`` with half its sides, so many times: each pixel the mean of
+        those that it takes the place of. Differs from the mean of `rgb` by rounding, and by chroma where the box is odd.
+
+        Raises:
+            ValueError: the box leaves the picture, or its sides are not multiples of ``2 ** times``.
+        """
+        x1, y1, x2, y2 = self._checked(box)
+        size = (x2 - x1) >> times, (y2 - y1) >> times
+        if (size[0] << times, size[1] << times) != (x2 - x1, y2 - y1):
+            raise ValueError(f"box {box} cannot be halved {times} times")
+        return _converted([_halved_to(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
+
+    def _parts(self, box: Box) -> list[np.ndarray]:
+        """Upright views of the samples of Y', Cb and Cr (Y' alone for gray) under a box."""
         layout = self._layout
-        x1, y1, x2, y2 = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
-        first, *others = planes(self._picture)
+        x1, y1, x2, y2 = layout.orientation.coded_box(box, layout.width, layout.height)
+        first, *others = planes(self._picture)[:3]
         crops = [first[y1:y2, x1:x2]]
         (x1, y1, x2, y2), (sx, sy) = layout.expand((x1, y1, x2, y2)), layout.format.chroma
         crops += [view[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx] for view in others]
-        upright = [np.ascontiguousarray(layout.orientation.upright(crop)) for crop in crops]
-        return _converted([cv2.resize(view, size) for view in upright], layout)
+        if layout.orientation == Orientation():
+            return crops
+        return [np.ascontiguousarray(layout.orientation.upright(crop)) for crop in crops]
 
     def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.
@@ -211,26 +230,13 @@ class Frame:
             _contiguous(layout.orientation.coded(alpha), np.float32), *border, cv2.BORDER_CONSTANT, value=0.0
         )
         colors = cv2.copyMakeBorder(
-            _contiguous(layout.orientation.coded(rgb), np.float32), *border, cv2.BORDER_REPLICATE
+            _contiguous(layout.orientation.coded(rgb), np.uint8), *border, cv2.BORDER_REPLICATE
         )
         if not self._private:
             # Views, copies and the decoder go on referring to the old samples.
             self._picture, self._private = _duplicate(self._picture), True
-        targets = planes(self._picture)
-        sx, sy = layout.format.chroma
-        for target, value in zip(
-            targets, cv2.split(cv2.transform(colors, layout.to_yuv))
-        ):  # gray has one target
-            part, share = value * weight, weight
-            if target is not targets[0] and (sx or sy):
-                size = (x2 - x1) >> sx, (y2 - y1) >> sy
-                part, share = (
-                    _contiguous(cv2.resize(a, size, interpolation=cv2.INTER_AREA), np.float32)
-                    for a in (part, weight)
-                )
-                _blend(target[y1 >> sy : y2 >> sy, x1 >> sx : x2 >> sx], part, share)
-            else:
-                _blend(target[y1:y2, x1:x2], part, share)
+        targets = planes(self._picture)[:3]
+        paste_into(targets, layout.format.chroma, (x1, y1), colors, weight, layout.to_yuv)
 
     def drawn_weight(self, box: Box) -> np.ndarray:
         """float32[h,w], how strongly `paste` has drawn inside a box: 0 where samples are the source's own."""
@@ -258,12 +264,14 @@ class Frame:
         if not self._private:
             self._picture, self._private = _duplicate(self._picture), True
         target, more = planes(self._picture)[0][y1:y2, x1:x2], layout.format.depth - 8
-        added = layout.orientation.coded(change).astype(np.int32) << more
-        own = target.astype(np.int32)
+        added = layout.orientation.coded(change)
+        own = target.astype(np.int16)
         low, high = (0, 255) if layout.tags.full_range else (16, 235)
         # Samples outside the range stay; none is pushed out of it.
         least, most = np.minimum(own, low << more), np.maximum(own, high << more)
-        target[:] = np.clip(own + added, least, most).astype(target.dtype)
+        own += added << more if more else added
+        np.clip(own, least, most, out=own)
+        target[:] = own
 
     def _note_drawn(self, box: Box) -> None:
         a, b = self.drawn or box, box
@@ -331,18 +339,22 @@ def _converted(yuv: list[Any], layout: FrameLayout) -> np.ndarray:
     return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 
 
+def _halved_to(samples: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Means of samples in a size (width, height), which their own is a power of two times, or nearly."""
+    width, height = size
+    while samples.shape[1] >= 2 * width and samples.shape[0] >= 2 * height:
+        if samples.shape[1] % 2 or samples.shape[0] % 2:
+            break
+        samples = cv2.resize(
+            samples, (samples.shape[1] // 2, samples.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
+    if samples.shape[1::-1] == size:
+        return samples
+    return cv2.resize(samples, size, interpolation=cv2.INTER_AREA)
+
+
 def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:
     return np.ascontiguousarray(array, dtype)
-
-
-def _blend(target: np.ndarray, part: np.ndarray, share: np.ndarray) -> None:
-    """``target = (1 - share) * target + part``, rounded, in place. Where share and part are 0 the sum is the
-    target itself, exactly.
-    """
-    own = target.astype(np.float32)
-    own += part - share * own
-    np.rint(own, out=own)
-    target[:] = own.astype(target.dtype)
 
 
 def _duplicate(picture: VideoFrame) -> VideoFrame:

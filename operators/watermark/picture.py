@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -118,12 +119,20 @@ def picture_change(
         pitch: pixels of a cell.
         strength: scales the mark.
     """
-    own = luma.astype(np.float32)
     reach = max(3, int(pitch) | 1)
-    mean = cv2.blur(own, (reach, reach))
-    deviation = np.sqrt(np.maximum(cv2.blur(own * own, (reach, reach)) - mean * mean, 0))
-    level = np.minimum(LEAST + SLOPE * deviation, MOST) * np.float32(strength * turn)
-    change = pattern * level
+    mean: Any = cv2.boxFilter(luma, cv2.CV_32F, (reach, reach))
+    level: Any = cv2.sqrBoxFilter(luma, cv2.CV_32F, (reach, reach))
+    mean *= mean
+    level -= mean
+    np.maximum(level, 0, out=level)
+    np.sqrt(level, out=level)
+    level *= np.float32(SLOPE)
+    level += np.float32(LEAST)
+    np.minimum(level, np.float32(MOST), out=level)
+    level *= np.float32(strength * turn)
+    level *= pattern
     if weight is not None:
-        change *= weight
-    return np.rint(change).astype(np.int16)
+        level *= weight
+    np.rint(level, out=level)
+    change: np.ndarray = level.astype(np.int16)
+    return change

@@ -56,6 +56,14 @@ def test_nodes_span_the_crop_and_dense_agrees_with_them():
     np.testing.assert_allclose(_at(field, nodes.reshape(-1, 2)), field.grid.reshape(-1, 2), atol=0.02)
 
 
+def test_a_field_is_exactly_linear_between_its_nodes():
+    """Positions in an exemplar are a field too: steps of a part of a cell would be seen as teeth that tremble."""
+    size = (569, 487)
+    x, y = Field(grid_nodes(size, 17.0), size).dense()
+    np.testing.assert_allclose(x, np.broadcast_to(np.arange(569), x.shape), atol=1e-3)
+    np.testing.assert_allclose(y, np.broadcast_to(np.arange(487)[:, None], y.shape), atol=1e-3)
+
+
 def test_positions_are_places_plus_displacement():
     x, y = positions(*Field(np.full((2, 2, 2), (0.5, -1), np.float32), (4, 3)).dense())
     assert x[0].tolist() == [0.5, 1.5, 2.5, 3.5]

@@ -247,6 +247,26 @@ def test_a_smaller_picture_is_the_whole_one_resized(zoo: Zoo, name: str) -> None
         frame.rgb_resized((24, 20), (0, 0, width + 2, height))
 
 
+@pytest.mark.parametrize("name", [*KINDS, "turn180.mp4", "mirror.mp4"])
+@pytest.mark.parametrize(("left", "top", "times"), [(4, 2, 1), (5, 3, 1), (4, 2, 2), (2, 7, 2)])
+def test_a_halved_picture_has_the_means_of_the_pixels(
+    zoo: Zoo, name: str, left: int, top: int, times: int
+) -> None:
+    frame = frame_of(zoo(name))
+    side = 1 << times
+    width, height = ((size - 8) // side * side for size in frame.size)
+    box = left, top, left + width, top + height
+    found = frame.rgb_halved(box, times)
+    expected = cv2.resize(
+        frame.rgb(box).astype(np.float32), (width // side, height // side), interpolation=cv2.INTER_AREA
+    )
+    assert found.shape == expected.shape
+    weights = np.array([0.299, 0.587, 0.114])
+    assert np.abs((found - expected) @ weights).mean() < 1.5
+    with pytest.raises(ValueError, match="cannot be halved"):
+        frame.rgb_halved((left, top, left + width - 1, top + height), times)
+
+
 @pytest.mark.parametrize("name", ["open.mp4", "mpeg1.mpg", "open265.mkv", "ten.mp4"])
 def test_pasting_into_every_frame_does_not_reach_later_ones(zoo: Zoo, name: str) -> None:
     """Decoders predict from the pictures that they have given out."""
