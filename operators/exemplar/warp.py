@@ -102,7 +102,7 @@ class Field:
         return (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)
 def _between(nodes: int, pixels: int) -> np.ndarray:
     """float32[pixels, nodes], weights of linear interpolation between nodes of which the first and the last are on the corner pixels."""
     place = np.linspace(0, nodes - 1, pixels)
