@@ -13,7 +13,7 @@ import scipy
 from operators.faces.colours import LIPS, SCALE, SKIN, UNSEEN
 from operators.numeric.masks import runs
 
-NOTE = "where something (a hand, a microphone, letters) is in front of the mouth or the chin, the mouth stays as it is"
+NOTE = "where something (a hand, a microphone, letters) seems to be in front of the mouth or the chin, the mouth stays as it is"
 #: Share of the frames, those most like all others, that show what the free face looks like, and the share of these that may be
 #: beyond what counts as its range.
 PLAIN, BEYOND = 0.3, 0.15

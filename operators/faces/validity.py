@@ -224,6 +224,11 @@ def faults(
             hidden = TOO_DARK if brightness[t] < DARK else COVERED_MOUTH
             found[t] = place if place or not blocked[t] else hidden
             found[t] = found[t] or UNCLEAR
+    # On its way out of the picture a face looks covered for a moment.
+    for start, stop in runs(found == COVERED_MOUTH):
+        beside = found[max(start - 1, 0) : start].tolist() + found[stop : stop + 1].tolist()
+        if stop - start <= GAP and CUT in beside:
+            found[start:stop] = CUT
     return found
 
 

@@ -45,7 +45,11 @@ from pipelines.state.changes import RECOMPUTED
 from pipelines.state.outputs import check_outputs
 from pipelines.state.ownership import read_run_metadata
 from pipelines.state.run_directory import RunDirectory
+from pipelines.state.verdict import CAUSES, kept_frames
 from retalk_models.inference.memory import GPU_BATCH, actor_memory, networks_of
+
+#: Frames with the video's own mouth from which on a note tells of them.
+TOLD = 3
 
 
 def say(text: str) -> None:
@@ -154,8 +158,11 @@ def dub_one(
         seconds = time.monotonic() - began
         summary.update(for_notification(report, seconds))
         show_failures(report, options["verbose"], _unnamed)
-        for reason in [] if report.failed else report.records[0].get("reasons") or []:
-            say(f"for review: {reason['text']}{_at(reason['at'])}")
+        if not report.failed:
+            if kept := _kept(report.records[0]):
+                say(f"note: {kept}")
+            for reason in report.records[0].get("reasons") or []:
+                say(f"for review: {reason['text']}{_at(reason['at'])}")
         if report.exit_code != DONE and (has_work(directory) or options["keep_segments"]):
             say(f"work is kept in {directory}: run the same command again to resume, or delete it")
         if as_json:
@@ -165,6 +172,22 @@ def dub_one(
             length = f"{record['frames']} frames, {duration(record['video_seconds'])}"
             tell(f"{record['output']}: {length}, in {duration(seconds)}")
     return report.exit_code
+
+
+def _kept(record: Mapping[str, Any]) -> str:
+    """Say for how long frames that were to be dubbed kept the video's own mouth, and why; empty for less than `TOLD` frames. That
+    the speech was over is a note of its own.
+    """
+    counts = kept_frames(record.get("metrics") or ())
+    counts.pop("no speech", None)
+    if sum(counts.values()) < TOLD:
+        return ""
+    seconds = record["video_seconds"] / record["frames"]
+    causes = [
+        f"{CAUSES.get(reason, reason) or 'for other reasons'} ({frames * seconds:.1f} s)"
+        for reason, frames in sorted(counts.items(), key=lambda one: -one[1])
+    ]
+    return f"for {sum(counts.values()) * seconds:.1f} s the video keeps its own mouth: {', '.join(causes)}"
 
 
 def _at(seconds: float | None) -> str:

@@ -134,14 +134,20 @@ def reasons_of(metrics: Iterable[Mapping[str, Any]], review: ReviewConfig = DEFA
 
 def _cause(values: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the commonest reason for which frames kept their own mouth, in words; empty where none is known."""
-    counts = {
-        name.removeprefix(PASSED).replace("_", " "): one["value"]
-        for name, one in values.items()
-        if name.startswith(PASSED)
-    }
-    counts.pop("outside the ranges", None)  # such frames were not to be dubbed
+    counts = kept_frames(values.values())
     words = max(counts, key=lambda name: counts[name], default="")
     return CAUSES.get(words, words)
+
+
+def kept_frames(metrics: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many of the frames that were to be dubbed kept their own mouth, by reason, as in the metrics' names."""
+    counts = {
+        one["name"].removeprefix(PASSED).replace("_", " "): int(one["value"])
+        for one in metrics
+        if one["name"].startswith(PASSED)
+    }
+    counts.pop("outside the ranges", None)
+    return counts
 
 
 def reasons_of_shots(

@@ -11,6 +11,7 @@ from operators.faces.validity import (
     BOXES,
     CONTEXT,
     COVERED_MOUTH,
+    CUT,
     DARK,
     FALL,
     GAP,
@@ -101,6 +102,18 @@ def test_landmarks_that_scatter_in_the_dark_are_no_covered_mouth(references: Ref
     assert not found[valid].any()
     unknown = faults(seen, evidence, valid, SIZE, 50.0, np.full(COUNT, np.nan))
     assert (unknown[15:30] == COVERED_MOUTH).all()
+
+
+def test_a_face_that_leaves_the_picture_is_not_covered_for_a_moment_before(references: References) -> None:
+    seen = free()
+    seen.landmarks[20:26] += [0.0, 3.0 * SIZE[1]]
+    valid = np.ones(COUNT, bool)
+    valid[17:26] = valid[30:32] = False
+    evidence = np.zeros(COUNT)
+    evidence[12:26] = evidence[29:34] = 5.0
+    found = faults(seen, evidence, valid, SIZE, 50.0, np.full(COUNT, 150.0))
+    assert (found[17:26] == CUT).all()
+    assert (found[30:32] == COVERED_MOUTH).all()
 
 
 def test_one_sign_that_is_weak_is_not_enough(references: References) -> None:
