@@ -194,7 +194,8 @@ def composite(
     shape = order_lips(shape)
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
-    alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.05) * 4)
+    # A pixel that moves by less than a 16th of its width stays as it is.
+    alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.0625) * 4)
     mask = mouth_mask(shape, box, unit, options)
     result = moved(rgb, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:

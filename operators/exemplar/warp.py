@@ -85,7 +85,7 @@ class Field:
 
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y displacement of every pixel, float32[h, w] each."""
-        # By products with matrices: OpenCV's warpAffine is a tenth as fast and places its samples to a 32nd of a cell only.
+        # By products with matrices: OpenCV's warpAffine is slower and places its samples to a 32nd of a cell only.
         width, height = self.size
         down, across = _between(self.grid.shape[0], height), _between(self.grid.shape[1], width)
         x, y = (down @ (self.grid[..., axis] @ across.T) for axis in (0, 1))

@@ -12,6 +12,7 @@ import numpy as np
 from operators.faces.geometry import EYES, eye_distance, head_model
 from operators.faces.picture import Picture
 from operators.numeric.affine import apply, compose, invert, scale_of, similarity
+from operators.numeric.halving import halved_to
 
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
 SIDE = 360
@@ -65,19 +66,6 @@ def _extent(transform: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     return np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
 
 
-def _halved(picture: Picture, box: tuple[int, int, int, int], times: int) -> np.ndarray:
-    """A box of a picture with half its sides, so many times."""
-    if not isinstance(picture, np.ndarray):
-        return picture.halved(box, times)
-    x1, y1, x2, y2 = box
-    region = picture[y1:y2, x1:x2]
-    for _ in range(times):
-        region = cv2.resize(
-            region, (region.shape[1] // 2, region.shape[0] // 2), interpolation=cv2.INTER_AREA
-        )
-    return region
-
-
 def warp(picture: Picture, transform: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Crop a picture by a transform into its crop uint8[side, side(, 3)]; edges are repeated outside."""
     zoom = scale_of(transform)
@@ -94,7 +82,10 @@ def warp(picture: Picture, transform: np.ndarray, side: int = SIDE) -> np.ndarra
         size = (x2 - x1) >> times, (y2 - y1) >> times
         if min(size) >= 4:
             box = x1, y1, x1 + (size[0] << times), y1 + (size[1] << times)
-            picture = _halved(picture, box, times)
+            if isinstance(picture, np.ndarray):
+                picture = halved_to(picture[box[1] : box[3], box[0] : box[2]], size)
+            else:
+                picture = picture.halved(box, times)
             enlarge = np.array([[shrink, 0, x1 + (shrink - 1) / 2], [0, shrink, y1 + (shrink - 1) / 2]])
             transform = compose(transform, enlarge)
     if not isinstance(picture, np.ndarray):

@@ -20,6 +20,7 @@ from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
 from operators.media.formats import WorkingFormat, planes
 from operators.media.orientation import Box, Orientation
 from operators.media.pasting import paste_into
+from operators.numeric.halving import halved_to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Frame:
         size = (x2 - x1) >> times, (y2 - y1) >> times
         if (size[0] << times, size[1] << times) != (x2 - x1, y2 - y1):
             raise ValueError(f"box {box} cannot be halved {times} times")
-        return _converted([_halved_to(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
+        return _converted([halved_to(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
 
     def _parts(self, box: Box) -> list[np.ndarray]:
         """Upright views of the samples of Y', Cb and Cr (Y' alone for gray) under a box."""
@@ -269,7 +270,7 @@ class Frame:
         low, high = (0, 255) if layout.tags.full_range else (16, 235)
         # Samples outside the range stay; none is pushed out of it.
         least, most = np.minimum(own, low << more), np.maximum(own, high << more)
-        own += added << more if more else added
+        own += added << more
         np.clip(own, least, most, out=own)
         target[:] = own
 
@@ -337,20 +338,6 @@ def _converted(yuv: list[Any], layout: FrameLayout) -> np.ndarray:
     merged = cv2.merge(yuv)
     rgb: Any = cv2.transform(merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb)
     return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
-
-
-def _halved_to(samples: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Means of samples in a size (width, height), which their own is a power of two times, or nearly."""
-    width, height = size
-    while samples.shape[1] >= 2 * width and samples.shape[0] >= 2 * height:
-        if samples.shape[1] % 2 or samples.shape[0] % 2:
-            break
-        samples = cv2.resize(
-            samples, (samples.shape[1] // 2, samples.shape[0] // 2), interpolation=cv2.INTER_AREA
-        )
-    if samples.shape[1::-1] == size:
-        return samples
-    return cv2.resize(samples, size, interpolation=cv2.INTER_AREA)
 
 
 def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:

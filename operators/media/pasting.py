@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-#: Rows that are blended at a time, whole chroma samples: their arrays stay in the processor's cache, which makes it three times as fast.
+#: Rows that are blended at a time, whole chroma samples: their arrays stay in the processor's cache.
 STRIP = 32
 
 
@@ -28,7 +28,7 @@ def paste_into(
         corner: x and y of the picture's first pixel; it and the picture's sides are whole chroma samples.
         rgb: uint8[h, w, 3].
         weight: float32[h, w], 0..1.
-        to_yuv: float32[3 or 1, 4], the matrix from RGB and 1 to code values of the planes.
+        to_yuv: float32[3, 4], the matrix from RGB and 1 to code values.
     """
     (x, y), (sx, sy) = corner, chroma
     width = weight.shape[1]
@@ -42,7 +42,7 @@ def paste_into(
             size = width >> sx, height >> sy
             *parts, share = (_mean(part, size) for part in (*parts, share))
         rows, columns = slice((y + top) >> sy, (y + top + height) >> sy), slice(x >> sx, (x + width) >> sx)
-        for plane, part in zip(planes[1:], parts, strict=False):
+        for plane, part in zip(planes[1:], parts, strict=False):  # none for gray
             blend(plane[rows, columns], part, share)
 
 

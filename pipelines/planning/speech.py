@@ -36,7 +36,7 @@ class Speeches:
     notes: list[str]
     lengths: Mapping[str, Fraction]
     heard: Fraction
-    silent: frozenset[str] = frozenset()
+    silent: frozenset[str]
 
 
 def speeches_of(dub: Dub, limits: MediaLimits = DEFAULT_LIMITS) -> Speeches:

@@ -1,4 +1,4 @@
-"""What `retalk dub` says of a finished dub."""
+"""Lines that `retalk dub` prints about a finished dub."""
 
 from typing import Any
 
