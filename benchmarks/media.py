@@ -93,7 +93,7 @@ def measure(info: VideoInfo, folder: Path) -> None:
         "copy": cpu(each(lambda frame: frame.copy()), info.n_frames) - decoding,
         **{
             f"encode, {preset}": cpu(encode(preset), info.n_frames) - decoding
-            for preset in ("ultrafast", "superfast", "veryfast")
+            for preset in ("auto", "ultrafast", "superfast", "veryfast")
         },
     }
     plain = cpu(lambda: baseline(info.url, folder / "plain.mp4"), info.n_frames)

@@ -76,7 +76,7 @@ def dub(
             "hevc_videotoolbox", "prores_videotoolbox" on macOS.
         crf: constant rate factor, lower is better; None: 17.
         bitrate: mean bits a second such as "8M", in place of a constant quality.
-        preset: speed of the encoder, "ultrafast" to "veryslow"; empty: superfast.
+        preset: speed of the encoder, "ultrafast" to "veryslow"; empty: auto, see `Encoding`.
         consent: of the person who is dubbed: a text, a URL, or a table of ``who``, ``when``, ``scope``, ``text``, ``url``.
         ranges: stretches that are dubbed, ``[[start, end], ...]`` in seconds or texts such as "00:01:02:12" or "310f", or one text
             "0-12.5, 60-"; empty: all of the video. Elsewhere picture and sound stay the video's.

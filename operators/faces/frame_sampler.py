@@ -8,7 +8,7 @@ from collections import deque
 
 import numpy as np
 
-from operators.media.frames import Frame
+from operators.media.frames import Cut, Frame
 from operators.media.probe import VideoInfo
 
 #: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).
@@ -41,7 +41,7 @@ class ShotFrameSampler:
 
     def __init__(self, info: VideoInfo, start: int = 0, colour: bool = False) -> None:
         self._info, self._start, self._step, self._colour = info, start, 1, colour
-        self._held: dict[int, np.ndarray] = {}
+        self._held: dict[int, np.ndarray | Cut] = {}
         self._latest: deque[Frame] = deque(maxlen=LATEST)
 
     def add(self, frame: Frame) -> None:
@@ -51,7 +51,7 @@ class ShotFrameSampler:
             self._step *= 2
             self._held = {index: picture for index, picture in self._held.items() if self._due(index)}
         if self._due(frame.index):
-            self._held[frame.index] = self._picture(frame)
+            self._held[frame.index] = self._kept(frame)
 
     def take(self, stop: int) -> dict[int, np.ndarray]:
         """The shot has ended before frame ``stop``, where the next one begins: its pictures that are to be
@@ -60,7 +60,7 @@ class ShotFrameSampler:
         They are those of `sample_frames`, or, where these are not held any more, the nearest ones.
         """
         known = {
-            frame.index: self._picture(frame) for frame in self._latest if frame.index not in self._held
+            frame.index: self._kept(frame) for frame in self._latest if frame.index not in self._held
         } | self._held
         shot, rest = (
             sorted(index for index in known if (index < stop) is inside) for inside in (True, False)
@@ -68,16 +68,20 @@ class ShotFrameSampler:
         wanted = sample_frames(self._info, self._start, stop) if shot else []
         chosen = {min(shot, key=lambda index: abs(index - number)) for number in wanted}
         self._start, self._step, self._held = stop, 1, {index: known[index] for index in rest}
-        return {index: known[index] for index in sorted(chosen)}
+        return {index: self._picture(known[index]) for index in sorted(chosen)}
 
     def _due(self, index: int) -> bool:
         return (index - self._start) % self._step == 0
 
     def _room(self, frame: Frame) -> int:
         """Number of pictures that may be held."""
-        size = frame.size[0] * frame.size[1] * (3 if self._colour else 1)
+        width, height = frame.size
+        size = sum(plane.nbytes for plane in frame.samples()) if self._colour else width * height
         return max(2 * LEAST, min(2 * MOST, HELD_BYTES // size))
 
-    def _picture(self, frame: Frame) -> np.ndarray:
-        """A copy, for a view would hold the whole frame."""
-        return frame.rgb() if self._colour else np.array(frame.luma())
+    def _kept(self, frame: Frame) -> np.ndarray | Cut:
+        """A copy, for a view would hold the whole frame; of colour the samples, few of which are ever asked for as RGB."""
+        return frame.cut((0, 0, *frame.size)) if self._colour else np.array(frame.luma())
+
+    def _picture(self, kept: np.ndarray | Cut) -> np.ndarray:
+        return kept if isinstance(kept, np.ndarray) else kept.rgb((0, 0, *self._latest[-1].size))

@@ -90,7 +90,7 @@ def _confirmed(
     """The boxes float32[n, 4] and scores float32[n] of what a mesh says is a face; all of them where there is none to ask."""
     if not gives_mesh(backend):
         return boxes, scores
-    face = [look(backend, picture, transform_of_box(box), 0.0, guesses=1).score > 0 for box in boxes]
+    face = [backend.look(picture, transform_of_box(box), None, True, False).score > 0 for box in boxes]
     kept = np.flatnonzero(face)
     return boxes[kept], scores[kept]
 

@@ -20,7 +20,7 @@ Codec = Literal[Software, Hardware]
 CODECS: tuple[str, ...] = get_args(Codec)
 Container = Literal["", "mp4", "mov", "mkv"]
 Preset = Literal[
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+    "auto", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
 ]
 PRESETS: tuple[str, ...] = get_args(Preset)
 #: Containers that hold each codec.
@@ -56,14 +56,14 @@ class Encoding(Label, Marking):
             where they are named.
         crf: constant rate factor, lower is better: 0 to 51, for av1 to 63; 15 is beyond seeing for most footage.
         bitrate: mean bits a second such as 8M or 800k in place of a constant quality; empty: crf rules.
-        preset: speed of the encoder.
+        preset: speed of the encoder, by x264's names; auto: what gives most for its time (`operators.media.encoders`).
         container: of the output, known by its name; "": as MP4.
     """
 
     codec: Codec = "auto"
     crf: float = 17.0
     bitrate: str = ""
-    preset: Preset = "superfast"
+    preset: Preset = "auto"
     container: Container = ""
 
     def __post_init__(self) -> None:
