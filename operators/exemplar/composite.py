@@ -1,7 +1,7 @@
 """One output frame's lower face: the target's own skin follows the wanted jaw, the exemplar's mouth is
 blended over it.
 
-Pure functions of pixels and landmarks, in a crop at native resolution, RGB. Used by `render_stage`. The order
+Pure functions of pixels and landmarks, in a crop at native resolution, luma and chroma of half the size. Used by `render_stage`. The order
 of things follows Bregler et al. 1997 (Video Rewrite) and Burt and Adelson 1983 (blending in a Laplacian
 pyramid); see docs/exemplar.md#rendering.
 """
@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 
 from operators.exemplar.jaw import base_field
-from operators.exemplar.masks import Box, MaskOptions, cells, mouth_mask, over_own_lips
-from operators.exemplar.occlusion import covered
+from operators.exemplar.masks import Box, MaskOptions, MouthMask, mouth_mask, over_own_lips
+from operators.exemplar.occlusion import compared_size, covered, differ
 from operators.exemplar.patches import Patch
+from operators.exemplar.planes import Planes, gained, parts, warped
 from operators.exemplar.warp import (
     Field,
     face_unit,
@@ -27,6 +28,7 @@ from operators.exemplar.warp import (
     unfold,
 )
 from operators.faces.geometry import OUTER_LIPS
+from operators.media.picture_420 import Picture420, halved
 from operators.numeric import pyramid
 from operators.numeric.affine import apply, similarity
 from operators.numeric.masks import smoothstep
@@ -44,8 +46,8 @@ class Memory:
     3].
 
     Attributes:
-        tone: log gains of the exemplar, averaged over its run so far.
-        shown: what was shown, minus the target's own face.
+        tone: log gains of the exemplar's R'G'B', averaged over its run so far.
+        shown: what was shown, minus the target's own face, Y', Cb and Cr.
         echo: how far ``shown`` is held back towards the run before; it dies away.
     """
 
@@ -59,12 +61,12 @@ class Composite:
     """Result of compositing.
 
     Attributes:
-        rgb: uint8[h, w, 3].
+        picture: the crop.
         alpha: float32[h, w], 0..1, exactly 0 on the crop's border where that is not the picture's own.
         memory: for the next frame; None where the crop shows no mouth.
     """
 
-    rgb: np.ndarray
+    picture: Picture420
     alpha: np.ndarray
     memory: Memory | None = None
 
@@ -121,7 +123,7 @@ def patch_positions(
     # spread.
     there_nodes = apply(motion, field.grid + nodes + np.array(box[:2]))
     there_nodes = (there_nodes - patch.origin) * patch.scale
-    last = np.array(patch.rgb.shape[1::-1]) - 1
+    last = np.array(patch.size) - 1
     inside = np.clip(
         np.minimum(there_nodes, last - there_nodes).min(-1) / (0.03 * unit * patch.scale) + 1, 0, 1
     )
@@ -144,7 +146,7 @@ def remember(
     that neither teeth nor lips are ever seen twice.
 
     Args:
-        base, mouth: float32[gh, gw, 3], means over `TONE_CELLS` of what is there and of what comes over it.
+        base, mouth: float32[gh, gw, 3], means over `TONE_CELLS` of what is there and of what comes over it, Y', Cb and Cr.
         skin: float32[gh, gw].
         tone: float32[gh, gw, 3], log gains of the exemplar.
         memory: of the frame before.
@@ -161,7 +163,7 @@ def remember(
 
 
 def composite(
-    rgb: np.ndarray,
+    picture: Picture420,
     box: Box,
     size: tuple[int, int],
     landmarks: np.ndarray,
@@ -176,7 +178,7 @@ def composite(
     """Render one frame's lower face.
 
     Args:
-        rgb: uint8[h, w, 3], the target frame's crop `face_box`.
+        picture: the target frame's crop `face_box`.
         box: that box, upright pixels.
         size: width and height of the whole picture.
         landmarks: float32[68, 2] of the target frame.
@@ -197,58 +199,100 @@ def composite(
     # A pixel that moves by less than a 16th of its width stays as it is.
     alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.0625) * 4)
     mask = mouth_mask(shape, box, unit, options)
-    result = moved(rgb, dx, dy, alpha, mask.box if mask is not None else None)
+    result = moved(picture, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:
         return Composite(result, alpha)
     mask = over_own_lips(mask, landmarks[OUTER_LIPS] - np.array(box[:2]), dx, dy, unit)
     x1, y1, x2, y2 = mask.box
-    region = np.s_[y1:y2, x1:x2]
-    base = result[region].astype(np.float32)
+    base = Planes.of(result, mask.box)
     place = (box[0] + x1, box[1] + y1, box[0] + x2, box[1] + y2)
     map_x, map_y, shown = patch_positions(shape, patch, place, unit)
-    mouth = cv2.remap(patch.rgb, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(
-        np.float32
-    )
-    base_cells = cells(base)
-    tone = fit_tone(base_cells, cells(mouth), mask.skin)
+    mouth = warped(patch.picture, map_x, map_y)
+    base_cells, mouth_cells = base.cells(), mouth.cells()
+    base_rgb = cv2.transform(base_cells, picture.to_rgb)
+    tone = fit_tone(base_rgb, cv2.transform(mouth_cells, picture.to_rgb), mask.skin)
     if memory is not None and not joined:
         tone = (tone + memory.tone) / 2
-    mouth *= spread(np.exp(tone), mouth)
-    mouth_cells = cells(mouth)
-    memory = remember(base_cells, mouth_cells, mask.skin, tone, memory, joined)
+    lit, gain = gained(mouth_cells, tone, picture.to_rgb)
+    mouth.change(gain, lit - mouth_cells * gain[..., None])
+    memory = remember(base_cells, lit, mask.skin, tone, memory, joined)
     # Own and new mouth are seen through one another for as short a time as a smooth start allows; their lips
     # coincide.
     share = shown * float(smoothstep(2.0 * blend - 0.5))
     if hidden is not None:
         share *= 1 - cv2.remap(hidden, map_x, map_y, cv2.INTER_LINEAR)
-    cover = covered(base, mouth, mask.skin, (base_cells, mouth_cells))
-    if cover is not None:
-        # An object in front of the face does not move with it: both where the warp took it and where it was,
-        # the frame stays as it is.
-        own = rgb[region].astype(np.float32)
-        still = covered(own, mouth, mask.skin)
-        cover = cover if still is None else np.maximum(cover, still)
-        share *= 1 - cover
-        base += (own - base) * pyramid.of_colours(cover * mask.reach)
-    mouth += spread(memory.echo, mouth)
-    levels = max(0, min(options.levels, int(np.log2(min(x2 - x1, y2 - y1) / 10))))
-    added = pyramid.masked(mouth - base, mask.weight * share, mask.grain * share, levels)
-    added *= pyramid.of_colours(mask.reach)
-    base += added
-    base += np.float32(0.5)
-    result[region] = np.clip(base, 0, 255, out=base).astype(np.uint8)
+    if differ(base_rgb, cv2.transform(lit, picture.to_rgb), mask.skin):
+        own = Planes.of(picture, mask.box)
+        cover = in_front(base, own, mouth, mask.skin, picture.to_rgb)
+        if cover is not None:
+            share *= 1 - cover
+            base.mix(own, cover * mask.reach)
+    if memory.echo.any():
+        mouth.add(memory.echo)
+    paste(base, mouth, mask, share, options.levels)
+    base.into(result, mask.box)
+    region, _ = parts(mask.box)
     alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))
     return Composite(result, alpha, memory)
 
 
+def in_front(
+    base: Planes, own: Planes, mouth: Planes, skin: np.ndarray, to_rgb: np.ndarray
+) -> np.ndarray | None:
+    """Find what is in front of the face.
+
+    An object in front of the face does not move with it: both where the warp took it and where it was, the frame stays as it is.
+
+    Args:
+        base, own: the target with and without the warp.
+        mouth: the exemplar, in the target's light.
+        skin: float32[gh, gw], see `MouthMask`.
+        to_rgb: see `Picture420`.
+
+    Returns:
+        float32[h, w], 1 where something is; None: nothing is.
+    """
+    size = mouth.luma.shape[1::-1]
+    base_rgb, own_rgb, mouth_rgb = (one.rgb(compared_size(size), to_rgb) for one in (base, own, mouth))
+    cover = covered(base_rgb, mouth_rgb, skin)
+    if cover is None:
+        return None
+    still = covered(own_rgb, mouth_rgb, skin)
+    cover = cover if still is None else np.maximum(cover, still)
+    return np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_LINEAR))
+
+
+def paste(base: Planes, mouth: Planes, mask: MouthMask, share: np.ndarray, levels: int) -> None:
+    """Blend a mouth into what is there (`operators.numeric.pyramid`), in place.
+
+    Args:
+        base: what is there; it is written to.
+        mouth: what comes over it; it is used up.
+        mask: of both.
+        share: float32[h, w], how much of the mask counts.
+        levels: of the pyramid, at most.
+    """
+    levels = max(0, min(levels, int(np.log2(min(share.shape) / 10))))
+    weights = pyramid.gaussian(mask.weight * share, levels + 1)
+    # A band of chroma is as wide as the next one of luma.
+    coarse = weights[1:] or [halved(weights[0])]
+    if levels:
+        weights[0] = mask.grain * share
+    mouth.luma -= base.luma
+    mouth.chroma -= base.chroma
+    base.luma += pyramid.masked(mouth.luma, weights) * mask.reach
+    added = pyramid.masked(mouth.chroma, coarse)
+    base.chroma += added * pyramid.of_channels(halved(mask.reach), added)
+
+
 def moved(
-    rgb: np.ndarray, dx: np.ndarray, dy: np.ndarray, alpha: np.ndarray, mouth: Box | None
-) -> np.ndarray:
+    picture: Picture420, dx: np.ndarray, dy: np.ndarray, alpha: np.ndarray, mouth: Box | None
+) -> Picture420:
     """A crop under a displacement, where it is shown: inside the box around ``alpha > 0`` and the mouth's
     region. Outside it is the crop itself.
 
     Args:
-        rgb: uint8[h, w, 3].
+        picture: the crop.
         dx, dy: float32[h, w], from each pixel to where it comes from.
         alpha: float32[h, w].
         mouth: x1, y1, x2, y2 in the crop.
@@ -258,14 +302,10 @@ def moved(
     if mouth is not None:
         x, y = (min(x, mouth[0]), min(y, mouth[1])) if width else mouth[:2]
         x2, y2 = max(x2, mouth[2]), max(y2, mouth[3])
-    result = rgb.copy()
+    result = Picture420(picture.luma.copy(), picture.chroma.copy(), picture.to_rgb)
     if x2 > x and y2 > y:
-        shown = np.s_[y:y2, x:x2]
-        maps = positions(dx[shown], dy[shown], (x, y))
-        result[shown] = cv2.remap(rgb, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        # Whole samples of chroma.
+        x, y, x2, y2 = x & ~1, y & ~1, min(x2 + x2 % 2, dx.shape[1]), min(y2 + y2 % 2, dx.shape[0])
+        shown, _ = parts((x, y, x2, y2))
+        warped(picture, *positions(dx[shown], dy[shown], (x, y))).into(result, (x, y, x2, y2))
     return result
-
-
-def spread(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Values on `TONE_CELLS` over every pixel of a picture: float32[h, w, 3]."""
-    return cv2.resize(values, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)

@@ -15,7 +15,7 @@ MOST_JAW = 0.2
 
 def face_box(landmarks: np.ndarray, shape: np.ndarray, size: tuple[int, int]) -> Box:
     """The crop of the target frame in which pixels may change: lower face and the neck below it, x1, y1, x2,
-    y2 inside the picture.
+    y2 inside the picture, even where they are not the picture's own: whole samples of chroma.
     """
     unit = face_unit(landmarks)
     points = np.concatenate([landmarks[JAW], shape[JAW], landmarks[MOUTH], shape[MOUTH], landmarks[29:36]])
@@ -26,9 +26,14 @@ def face_box(landmarks: np.ndarray, shape: np.ndarray, size: tuple[int, int]) ->
         min(landmarks[28:31, 1].min(), min(landmarks[MOUTH, 1].min(), shape[MOUTH, 1].min()) - 0.25 * unit)
     )
     high[1] = np.ceil(points[:, 1].max() + 0.42 * unit)
-    x1, y1 = (int(v) for v in np.clip(low, 0, np.array(size) - 1))
+    x1, y1 = (int(v) & ~1 for v in np.clip(low, 0, np.array(size) - 1))
     x2, y2 = (int(v) for v in np.clip(high, [x1 + 1, y1 + 1], size))
-    return x1, y1, x2, y2
+    return x1, y1, _even(x2, x1, size[0]), _even(y2, y1, size[1])
+
+
+def _even(end: int, start: int, border: int) -> int:
+    """The even number at an end or before it, but for the picture's own border."""
+    return end if end == border else max(end & ~1, min(start + 2, border))
 
 
 def base_points(

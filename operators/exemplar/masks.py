@@ -12,6 +12,7 @@ import numpy as np
 
 from operators.exemplar.warp import face_axes, positions
 from operators.faces.geometry import CHIN, OUTER_LIPS
+from operators.media.picture_420 import halved
 
 Box = tuple[int, int, int, int]
 
@@ -47,7 +48,7 @@ class MouthMask:
     """Masks of the mouth region inside its own crop.
 
     Attributes:
-        box: x1, y1, x2, y2 relative to the face's crop.
+        box: x1, y1, x2, y2 relative to the face's crop, even where they are not its own.
         weight: float32[h, w], share of the exemplar, 1 on the lips, 0 outside.
         grain: float32[h, w], its share of the finest detail.
         reach: float32[h, w], where blending may change pixels at all; 1 wherever weight is not 0, smoothly 0
@@ -92,6 +93,8 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     )
     if (last - first).min() < 8:
         return None
+    first -= first % 2
+    last = np.minimum(last + last % 2, [crop[2] - crop[0], crop[3] - crop[1]])
     box = (int(first[0]), int(first[1]), int(last[0]), int(last[1]))
     size, shift = (box[2] - box[0], box[3] - box[1]), origin + first
     lips = shape[OUTER_LIPS] - shift
@@ -124,8 +127,12 @@ def over_own_lips(
     """
     x1, y1, x2, y2 = mask.box
     region, middle = np.s_[y1:y2, x1:x2], lips.mean(0)
-    own = fill(middle + (lips - middle) * LIPS_GROWN, dx.shape[::-1], 0)
-    own = cv2.remap(own, *positions(dx[region], dy[region], (x1, y1)), cv2.INTER_LINEAR)
+    outline = middle + (lips - middle) * LIPS_GROWN
+    first = np.floor(outline.min(0)).astype(int) - 1
+    width, height = np.ceil(outline.max(0)).astype(int) + 2 - first
+    own = fill(outline - first, (int(width), int(height)), 0)
+    maps = positions(dx[region], dy[region], (x1 - int(first[0]), y1 - int(first[1])))
+    own = cv2.remap(own, *maps, cv2.INTER_LINEAR)
     left = (own > mask.grain + 0.5).view(np.uint8)
     if not left.any():
         return mask
@@ -164,7 +171,10 @@ def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray
 
 
 def cells(picture: np.ndarray) -> np.ndarray:
-    """A picture (float32[h, w] or [h, w, 3]) averaged into `TONE_CELLS`."""
+    """A picture (float32[h, w] or [h, w, c]) averaged into `TONE_CELLS`."""
+    # By halves first: OpenCV takes many times as long for sizes that are no multiples.
+    while min(picture.shape[0] / TONE_CELLS[1], picture.shape[1] / TONE_CELLS[0]) >= 8:
+        picture = halved(picture)
     return cv2.resize(picture, TONE_CELLS, interpolation=cv2.INTER_AREA)
 
 

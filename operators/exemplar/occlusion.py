@@ -17,11 +17,21 @@ WIDTH = 96
 SURE, PART = 0.42, 0.22
 
 
+def compared_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in which two pictures of that size are compared."""
+    return WIDTH, max(8, round(size[1] * WIDTH / size[0]))
+
+
+def differ(base: np.ndarray, mouth: np.ndarray, skin: np.ndarray) -> bool:
+    """Tell whether two pictures float32[gh, gw, 3], averaged to the size of ``skin``, differ so much that `covered` has to look."""
+    coarse = np.abs(base - mouth).max(-1) / (np.maximum(base, mouth).max(-1) + 30)
+    return bool((coarse[skin > 0.5] > PART).any())
+
+
 def covered(
     base: np.ndarray,
     mouth: np.ndarray,
     skin: np.ndarray,
-    cells: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray | None:
     """Find where one of two pictures of the same face, aligned and matched in tone, shows something that is
     not the face.
@@ -34,22 +44,17 @@ def covered(
     Args:
         base, mouth: float32[h, w, 3], RGB 0..255.
         skin: float32[gh, gw], 1 on the skin around the mouth, over the same region.
-        cells: both pictures averaged to the size of ``skin``, where the caller has them.
 
     Returns:
         float32[h, w], 1 where covered with soft edges; None where nothing is.
     """
-    if cells is None:
-        size = skin.shape[::-1]
-        cells = (
-            cv2.resize(base, size, interpolation=cv2.INTER_AREA),
-            cv2.resize(mouth, size, interpolation=cv2.INTER_AREA),
-        )
-    coarse = np.abs(cells[0] - cells[1]).max(-1) / (np.maximum(*cells).max(-1) + 30)
-    if not (coarse[skin > 0.5] > PART).any():
+    one, other = (
+        cv2.resize(picture, skin.shape[::-1], interpolation=cv2.INTER_AREA) for picture in (base, mouth)
+    )
+    if not differ(one, other, skin):
         return None
     height, width = base.shape[:2]
-    size = (WIDTH, max(8, round(height * WIDTH / width)))
+    size = compared_size((width, height))
     pictures = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (base, mouth)]
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from operators.exemplar.warp import face_unit
+from operators.media.picture_420 import Picture420
 
 Box = tuple[int, int, int, int]
 
@@ -28,22 +29,28 @@ class Patch:
     """Pixels around the mouth of one source frame.
 
     Attributes:
-        rgb: uint8[h, w, 3].
+        picture: luma uint8[h, w] and chroma of half the size.
         origin: x and y of its first pixel's centre in the upright frame.
         scale: patch pixels per frame pixel, 1 unless it was reduced to `MAX_WIDTH`.
         landmarks: float32[68, 2] of that frame, upright pixels.
     """
 
-    rgb: np.ndarray
+    picture: Picture420
     origin: tuple[float, float]
     scale: float
     landmarks: np.ndarray
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self.picture.luma.shape
+        return width, height
+
 
 def patch_box(landmarks: np.ndarray, size: tuple[int, int]) -> Box:
-    """Box of a patch: x1, y1, x2, y2 inside the picture of (width, height), at least one pixel."""
+    """Box of a patch: x1, y1, x2, y2 inside the picture of (width, height), at least one pixel; from even ones on, where chroma begins."""
     points, margin = landmarks[SHOWN], 0.18 * face_unit(landmarks)
-    low = np.clip(np.floor(points.min(0) - margin), 0, np.array(size) - 1).astype(int)
+    low = np.clip(np.floor(points.min(0) - margin), 0, np.array(size) - 1).astype(int) & ~1
     high = np.clip(np.ceil(points.max(0) + margin) + 1, low + 1, size).astype(int)
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
@@ -59,6 +66,12 @@ def stored_size(box: Box) -> tuple[int, int]:
     """Width and height in which the patch of a box is kept."""
     width, height = box[2] - box[0], box[3] - box[1]
     return (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
+
+
+def _shapes(box: Box) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """Shapes of luma and chroma in which the patch of a box is kept."""
+    width, height = stored_size(box)
+    return (height, width), (-(-height // 2), -(-width // 2), 2)
 
 
 class PatchStore:
@@ -79,10 +92,11 @@ class PatchStore:
     ) -> None:
         self._landmarks = dict(zip((int(f) for f in frames), landmarks))
         self._boxes = {frame: patch_box(points, size) for frame, points in self._landmarks.items()}
-        sizes = [3 * int(np.prod(stored_size(box))) for box in self._boxes.values()]
+        sizes = [sum(int(np.prod(shape)) for shape in _shapes(box)) for box in self._boxes.values()]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self._slices = {frame: slice(a, b) for frame, a, b in zip(self._boxes, starts[:-1], starts[1:])}
         self._added: set[int] = set()
+        self._to_rgb = np.zeros([3, 4], np.float32)
         self.bytes = int(starts[-1])
         self._file = None
         if self.bytes > limit:
@@ -106,24 +120,28 @@ class PatchStore:
         """Box to cut out of the frame for `add`, upright pixels."""
         return self._boxes[frame]
 
-    def add(self, frame: int, rgb: np.ndarray) -> None:
-        """Keep the pixels uint8[h, w, 3] of `box` of a frame."""
+    def add(self, frame: int, picture: Picture420) -> None:
+        """Keep the pixels of `box` of a frame."""
         box = self._boxes[frame]
-        assert rgb.shape == (box[3] - box[1], box[2] - box[0], 3), (rgb.shape, box)
-        size = stored_size(box)
-        kept = rgb if size == rgb.shape[1::-1] else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        self._pixels[self._slices[frame]] = kept.reshape(-1)
+        assert picture.luma.shape == (box[3] - box[1], box[2] - box[0]), (picture.luma.shape, box)
+        kept = [
+            part if shape == part.shape else cv2.resize(part, shape[1::-1], interpolation=cv2.INTER_AREA)
+            for part, shape in zip((picture.luma, picture.chroma), _shapes(box), strict=True)
+        ]
+        np.concatenate([part.reshape(-1) for part in kept], out=self._pixels[self._slices[frame]])
+        self._to_rgb = picture.to_rgb
         self._added.add(frame)
 
     def __getitem__(self, frame: int) -> Patch:
         assert frame in self._added, f"frame {frame} was never added"
         box = self._boxes[frame]
-        width, height = stored_size(box)
-        scale = width / (box[2] - box[0])
+        luma, chroma = _shapes(box)
+        scale = luma[1] / (box[2] - box[0])
         # Centres: the first small pixel covers 1 / scale frame pixels, and its centre lies in their middle.
         shift = (1 / scale - 1) / 2
-        rgb = self._pixels[self._slices[frame]].reshape(height, width, 3)
-        return Patch(rgb, (box[0] + shift, box[1] + shift), scale, self._landmarks[frame])
+        first, rest = np.split(self._pixels[self._slices[frame]], [luma[0] * luma[1]])
+        picture = Picture420(first.reshape(luma), rest.reshape(chroma), self._to_rgb)
+        return Patch(picture, (box[0] + shift, box[1] + shift), scale, self._landmarks[frame])
 
     def close(self) -> None:
         """Give the memory and the temporary file back; patches taken before must not be used any more."""

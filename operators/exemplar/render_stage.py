@@ -15,7 +15,7 @@ from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
 from operators.exemplar.graphics import lines_of_letters
 from operators.exemplar.jaw import face_box
-from operators.exemplar.lettering import Lettering
+from operators.exemplar.lettering import Lettering, Look
 from operators.exemplar.masks import Box, MaskOptions, kept_in_place
 from operators.exemplar.patches import Patch, PatchStore, generous_box
 from operators.exemplar.still import LipLine, still_composite
@@ -134,14 +134,14 @@ def add_patches(wanted: Sequence[tuple[PatchStore, np.ndarray]], video: str, inf
     left: list[set[int]] = []
     for patches, needed in wanted:
         found = []
-        for index, rgb in KEPT.take(video, ((index, patches.box(index)) for index in needed.tolist())):
-            patches.add(index, rgb)
+        for index, picture in KEPT.take(video, ((index, patches.box(index)) for index in needed.tolist())):
+            patches.add(index, picture)
             found.append(index)
         left.append(set(needed.tolist()).difference(found))
     for frame in chosen_frames(video, np.array(sorted(set[int]().union(*left)), np.int64), info):
         for (patches, _), lacking in zip(wanted, left, strict=True):
             if frame.index in lacking:
-                patches.add(frame.index, frame.rgb(patches.box(frame.index)))
+                patches.add(frame.index, frame.picture_420(patches.box(frame.index)))
 
 
 def drawn_frames(segment: Segment) -> np.ndarray:
@@ -232,30 +232,34 @@ class Painter:
             self._tell_letters()
             self._segment.leave(index, LETTERS)
             return
-        # Another person may have been drawn there by now.
-        rgb = look.rgb if frame.drawn is None else frame.rgb(look.box)
         landmarks, shape = look.faces
         if weight < 1:
             shape = landmarks + np.float32(weight) * (shape - landmarks)
         if self._still:
-            result, self._line = still_composite(rgb, look.box, frame.size, landmarks, shape, self._line)
+            # Another person may have been drawn there by now.
+            rgb = look.rgb if frame.drawn is None else frame.rgb(look.box)
+            drawn, self._line = still_composite(rgb, look.box, frame.size, landmarks, shape, self._line)
+            frame.paste(look.box, drawn.rgb, self._uncovered(look, drawn.alpha))
         else:
             exemplar = int(self._exemplar[index])
             joined = abs(exemplar - self._last) > SAME_RUN
             patch, blend = self._patches[exemplar], weight * float(self._blend[index])
             hidden = self._letters_of(exemplar, patch)
             result = composite(
-                *(rgb, look.box, frame.size, landmarks, shape, patch, blend),
+                *(frame.picture_420(look.box), look.box, frame.size, landmarks, shape, patch, blend),
                 *(self._memory, joined, self._options),
                 hidden=hidden,
             )
             self._memory, self._last = result.memory, exemplar
-        alpha = result.alpha
-        if look.kept is not None:
-            if (alpha * look.kept).max() > LOST:
-                self._tell_letters()
-            alpha = alpha * (1 - look.kept)
-        frame.paste(look.box, result.rgb, alpha)
+            frame.paste_420(look.box, result.picture, self._uncovered(look, result.alpha))
+
+    def _uncovered(self, look: Look, alpha: np.ndarray) -> np.ndarray:
+        """Return what letters leave of what is drawn."""
+        if look.kept is None:
+            return alpha
+        if (alpha * look.kept).max() > LOST:
+            self._tell_letters()
+        return alpha * (1 - look.kept)
 
     def _tell_letters(self) -> None:
         self._behind += 1
@@ -275,11 +279,11 @@ class Painter:
                 continue
             patch = self._patches[frame]
             landmarks = (patch.landmarks - np.array(patch.origin)) * patch.scale
-            lines = lines_of_letters(patch.rgb, landmarks, face_unit(landmarks))
+            lines = lines_of_letters(patch.picture.rgb, landmarks, face_unit(landmarks))
             if patch.scale == 1:
                 finds.append((frame, _corner(patch), lines))
             found[frame] = [_moved(line.box, patch.origin, 1 / patch.scale) for line in lines]
-        self._letters.learn(finds, lambda frame: self._patches[frame].rgb)
+        self._letters.learn(finds, lambda frame: self._patches[frame].picture.rgb)
         return found | {frame: found[frame - 1] + found[frame + 1] for frame in skipped}
 
     def _letters_of(self, exemplar: int, patch: Patch) -> np.ndarray | None:
@@ -289,8 +293,8 @@ class Painter:
             away = (-x * patch.scale, -y * patch.scale)
             lines = [_moved(line, away, patch.scale) for line in self._found.get(exemplar, ())]
             if patch.scale == 1:
-                lines += self._letters.standing.seen(patch.rgb, _corner(patch))
-            whole = (0, 0, patch.rgb.shape[1], patch.rgb.shape[0])
+                lines += self._letters.standing.seen(patch.picture.rgb, _corner(patch))
+            whole = (0, 0, *patch.size)
             unit = face_unit(patch.landmarks) * patch.scale
             self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None
         return self._hidden[exemplar]

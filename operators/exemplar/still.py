@@ -13,7 +13,6 @@ import dataclasses
 import cv2
 import numpy as np
 
-from operators.exemplar.composite import Composite
 from operators.exemplar.jaw import base_points, moving_region
 from operators.exemplar.masks import Box, fill
 from operators.exemplar.warp import (
@@ -52,6 +51,19 @@ SHUT, SHOWS_TEETH = 0.03, 0.06
 SOFT_EDGE = 0.008
 UPPER_LIP = np.array([48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64])
 OUTER_UPPER = np.array([48, 49, 50, 51, 52, 53, 54])
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A drawn crop.
+
+    Attributes:
+        rgb: uint8[h, w, 3].
+        alpha: float32[h, w], 0..1, exactly 0 on the crop's border where that is not the picture's own.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,14 +319,15 @@ def still_composite(
     landmarks: np.ndarray,
     shape: np.ndarray,
     line: LipLine | None = None,
-) -> tuple[Composite, LipLine]:
+) -> tuple[Drawing, LipLine]:
     """Render one frame's lower face out of its own pixels; see `composite.composite` for the arguments.
 
     Args:
+        rgb: uint8[h, w, 3], the target frame's crop.
         line: lip line of the frame before, None at the start.
 
     Returns:
-        The patch to paste, and this frame's lip line.
+        What to paste, and this frame's lip line.
     """
     unit, crop = face_unit(landmarks), (rgb.shape[1], rgb.shape[0])
     landmarks = order_lips(landmarks)
@@ -340,4 +353,4 @@ def still_composite(
         np.maximum(abs(rest[0]), abs(rest[1])), np.maximum(abs(upper[0]), abs(upper[1])) * (mouth > 0)
     )
     alpha = np.maximum(smoothstep((change - 0.05) * 4), smoothstep(mouth * apart * 8))
-    return Composite(np.clip(result + 0.5, 0, 255).astype(np.uint8), alpha), line
+    return Drawing(np.clip(result + 0.5, 0, 255).astype(np.uint8), alpha), line

@@ -8,7 +8,8 @@ from collections import deque
 
 import numpy as np
 
-from operators.media.frames import Cut, Frame
+from operators.media.cut import Cut
+from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
 #: Samples a second, at least and at most in a shot, and at most in a title (a shot always has one).

@@ -17,9 +17,11 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from operators.media.color import ColorTags, rgb_to_yuv, yuv_to_rgb
+from operators.media.cut import Cut, converted
 from operators.media.formats import WorkingFormat, planes
 from operators.media.orientation import Box, Orientation
 from operators.media.pasting import paste_into
+from operators.media.picture_420 import Picture420, put, take
 from operators.numeric.halving import halved_to
 
 
@@ -49,16 +51,15 @@ class FrameLayout:
         return x1 >> sx << sx, y1 >> sy << sy, -(-x2 >> sx) << sx, -(-y2 >> sy) << sy
 
 
-class Frame:
-    """One frame of a video, upright.
+class DecodedFrame:
+    """One frame of a video, upright, to be read.
 
     Attributes:
         index: number of the frame by presentation order, from 0.
         pts: presentation time in units of the video's time base.
-        drawn: the box around all that `paste` has drawn: x1, y1, x2, y2 in the upright picture; None: nothing.
     """
 
-    __slots__ = ("_layout", "_pasted", "_picture", "_private", "_source", "drawn", "index", "pts")
+    __slots__ = ("_layout", "_picture", "_private", "index", "pts")
 
     def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
         self.index = index
@@ -66,22 +67,7 @@ class Frame:
         self._picture = picture
         #: Nobody else refers to the picture's samples: they may be written to.
         self._private = False
-        #: The picture before it was drawn into.
-        self._source = picture
-        self.drawn: Box | None = None
-        #: Where and how strongly it was drawn into.
-        self._pasted: list[tuple[Box, np.ndarray]] = []
         self._layout = layout
-
-    @property
-    def original(self) -> Frame:
-        """The frame as it was before anything was drawn into it."""
-        return Frame(self.index, self.pts, self._source, self._layout)
-
-    @property
-    def drawn_boxes(self) -> list[Box]:
-        """Boxes of what was drawn, one for each `paste`, in the upright picture."""
-        return [box for box, _ in self._pasted]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,6 +118,14 @@ class Frame:
         """
         return Cut(planes(self._picture)[:3], (0, 0), self._layout).rgb(self._checked(box))
 
+    def picture_420(self, box: Box) -> Picture420:
+        """The upright picture inside ``box`` as luma and chroma of half the size, 8 bits each.
+
+        Raises:
+            ValueError: the box is empty or leaves the picture.
+        """
+        return take(planes(self._picture)[:3], (0, 0), self._checked(box), self._layout)
+
     def cut(self, box: Box) -> Cut:
         """Copy the samples under a box: all that is needed for `rgb` of a part of it later.
 
@@ -166,7 +160,7 @@ class Frame:
         x1, y1, x2, y2 = self._checked(box)
         if (x2 - x1) * (y2 - y1) <= size[0] * size[1]:
             return cv2.resize(self.rgb(box), size)
-        return _converted([cv2.resize(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
+        return converted([cv2.resize(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
 
     def rgb_halved(self, box: Box, times: int) -> np.ndarray:
         """uint8[height,width,3], RGB of the upright picture inside ``box`` with half its sides, so many times: each pixel the mean of
@@ -179,7 +173,7 @@ class Frame:
         size = (x2 - x1) >> times, (y2 - y1) >> times
         if (size[0] << times, size[1] << times) != (x2 - x1, y2 - y1):
             raise ValueError(f"box {box} cannot be halved {times} times")
-        return _converted([halved_to(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
+        return converted([halved_to(part, size) for part in self._parts((x1, y1, x2, y2))], self._layout)
 
     def _parts(self, box: Box) -> list[np.ndarray]:
         """Upright views of the samples of Y', Cb and Cr (Y' alone for gray) under a box."""
@@ -192,6 +186,43 @@ class Frame:
         if layout.orientation == Orientation():
             return crops
         return [np.ascontiguousarray(layout.orientation.upright(crop)) for crop in crops]
+
+    def _checked(self, box: Box | None) -> Box:
+        width, height = self.size
+        if box is None:
+            return 0, 0, width, height
+        x1, y1, x2, y2 = (int(v) for v in box)
+        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            raise ValueError(f"box {tuple(box)} is empty or leaves the picture of {width}x{height}")
+        return x1, y1, x2, y2
+
+
+class Frame(DecodedFrame):
+    """One frame of a video, upright, that can be drawn into.
+
+    Attributes:
+        drawn: the box around all that `paste` has drawn: x1, y1, x2, y2 in the upright picture; None: nothing.
+    """
+
+    __slots__ = ("_pasted", "_source", "drawn")
+
+    def __init__(self, index: int, pts: int, picture: VideoFrame, layout: FrameLayout) -> None:
+        super().__init__(index, pts, picture, layout)
+        #: The picture before it was drawn into.
+        self._source = picture
+        self.drawn: Box | None = None
+        #: Where and how strongly it was drawn into.
+        self._pasted: list[tuple[Box, np.ndarray]] = []
+
+    @property
+    def original(self) -> Frame:
+        """The frame as it was before anything was drawn into it."""
+        return Frame(self.index, self.pts, self._source, self._layout)
+
+    @property
+    def drawn_boxes(self) -> list[Box]:
+        """Boxes of what was drawn, one for each `paste`, in the upright picture."""
+        return [box for box, _ in self._pasted]
 
     def paste(self, box: Box, rgb: np.ndarray, alpha: np.ndarray) -> None:
         """Blend a crop into the frame: code values become ``(1 - alpha) * own + alpha * pasted``, rounded.
@@ -215,15 +246,12 @@ class Frame:
                 f"paste of {rgb.dtype}{list(rgb.shape)} with alpha {list(alpha.shape)} into box {box}: "
                 f"need uint8[{y2 - y1},{x2 - x1},3] and alpha of that size"
             )
-        left, top, width, height = cv2.boundingRect((alpha != 0).view(np.uint8))
-        if not width:
-            return
-        self._note_drawn((x1, y1, x2, y2))
         # Work where something is shown only.
-        x1, y1, x2, y2 = x1 + left, y1 + top, x1 + left + width, y1 + top + height
-        inner = np.s_[top : top + height, left : left + width]
+        shown = self._shown((x1, y1, x2, y2), alpha)
+        if shown is None:
+            return
+        (x1, y1, x2, y2), inner = shown
         rgb, alpha = rgb[inner], alpha[inner]
-        self._pasted.append(((x1, y1, x2, y2), alpha))
         box = layout.orientation.coded_box((x1, y1, x2, y2), layout.width, layout.height)
         x1, y1, x2, y2 = layout.expand(box)
         border = (box[1] - y1, y2 - box[3], box[0] - x1, x2 - box[2])
@@ -233,11 +261,57 @@ class Frame:
         colors = cv2.copyMakeBorder(
             _contiguous(layout.orientation.coded(rgb), np.uint8), *border, cv2.BORDER_REPLICATE
         )
+        paste_into(self._writable(), layout.format.chroma, (x1, y1), colors, weight, layout.to_yuv)
+
+    def paste_420(self, box: Box, picture: Picture420, alpha: np.ndarray) -> None:
+        """Blend a crop into the frame as `paste` does: code values become ``own + alpha * (pasted - own)``, rounded. What the frame has
+        more than the picture, two bits of samples or finer chroma, stays.
+
+        Args:
+            box: where, in the upright picture: x1, y1, x2, y2.
+            picture: of the box.
+            alpha: float32[h,w], 0..1, upright.
+
+        Raises:
+            ValueError: the box leaves the picture, or shapes do not agree.
+        """
+        x1, y1, x2, y2 = self._checked(box)
+        if picture.luma.shape != (y2 - y1, x2 - x1) or alpha.shape != picture.luma.shape:
+            raise ValueError(
+                f"paste of luma {list(picture.luma.shape)} with alpha {list(alpha.shape)} into box {box}"
+            )
+        # From whole squares of chroma on.
+        shown = self._shown((x1, y1, x2, y2), alpha, 2)
+        if shown is None:
+            return
+        box, (rows, columns) = shown
+        half = slice(rows.start // 2, -(-rows.stop // 2)), slice(columns.start // 2, -(-columns.stop // 2))
+        inner = Picture420(picture.luma[rows, columns], picture.chroma[half], picture.to_rgb)
+        put(self._writable(), box, self._layout, inner, np.ascontiguousarray(alpha[rows, columns]))
+
+    def _shown(self, box: Box, alpha: np.ndarray, step: int = 1) -> tuple[Box, tuple[slice, slice]] | None:
+        """Note that a box is drawn into: where alpha is not 0, in the picture and in the box, in whole ``step`` from its corner; None:
+        nowhere.
+        """
+        left, top, width, height = cv2.boundingRect((alpha != 0).view(np.uint8))
+        if not width:
+            return None
+        self._note_drawn(box)
+        # Whole steps, as far as the crop goes.
+        right = min(left + width + (left + width) % step, alpha.shape[1])
+        bottom = min(top + height + (top + height) % step, alpha.shape[0])
+        left, top = left - left % step, top - top % step
+        place = box[0] + left, box[1] + top, box[0] + right, box[1] + bottom
+        inner = slice(top, bottom), slice(left, right)
+        self._pasted.append((place, alpha[inner]))
+        return place, inner
+
+    def _writable(self) -> list[np.ndarray]:
+        """The planes, for this frame alone to write to."""
         if not self._private:
             # Views, copies and the decoder go on referring to the old samples.
             self._picture, self._private = _duplicate(self._picture), True
-        targets = planes(self._picture)[:3]
-        paste_into(targets, layout.format.chroma, (x1, y1), colors, weight, layout.to_yuv)
+        return planes(self._picture)[:3]
 
     def drawn_weight(self, box: Box) -> np.ndarray:
         """float32[h,w], how strongly `paste` has drawn inside a box: 0 where samples are the source's own."""
@@ -262,9 +336,7 @@ class Frame:
         """
         layout = self._layout
         x1, y1, x2, y2 = layout.orientation.coded_box(self._checked(box), layout.width, layout.height)
-        if not self._private:
-            self._picture, self._private = _duplicate(self._picture), True
-        target, more = planes(self._picture)[0][y1:y2, x1:x2], layout.format.depth - 8
+        target, more = self._writable()[0][y1:y2, x1:x2], layout.format.depth - 8
         added = layout.orientation.coded(change)
         own = target.astype(np.int16)
         low, high = (0, 255) if layout.tags.full_range else (16, 235)
@@ -284,60 +356,6 @@ class Frame:
         """
         self._private = False
         return Frame(self.index, self.pts, self._picture, self._layout)
-
-    def _checked(self, box: Box | None) -> Box:
-        width, height = self.size
-        if box is None:
-            return 0, 0, width, height
-        x1, y1, x2, y2 = (int(v) for v in box)
-        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-            raise ValueError(f"box {tuple(box)} is empty or leaves the picture of {width}x{height}")
-        return x1, y1, x2, y2
-
-
-class Cut:
-    """Samples of a part of a frame, in coded orientation.
-
-    Args:
-        samples: Y', Cb and Cr (Y' alone for gray).
-        origin: x and y of the first luma sample in the coded picture, whole chroma samples.
-        layout: the frame's.
-    """
-
-    __slots__ = ("_layout", "_origin", "_samples")
-
-    def __init__(self, samples: list[np.ndarray], origin: tuple[int, int], layout: FrameLayout) -> None:
-        self._samples, self._origin, self._layout = samples, origin, layout
-
-    @property
-    def bytes(self) -> int:
-        """Size of the samples."""
-        return sum(plane.nbytes for plane in self._samples)
-
-    def rgb(self, box: Box) -> np.ndarray:
-        """`Frame.rgb` of a box in the upright picture that lies inside the part."""
-        layout, (left, top) = self._layout, self._origin
-        box = layout.orientation.coded_box(box, layout.width, layout.height)
-        x1, y1, x2, y2 = layout.expand(box)
-        sx, sy = layout.format.chroma
-        yuv: list[Any] = [self._samples[0][y1 - top : y2 - top, x1 - left : x2 - left]]
-        for plane in self._samples[1:]:
-            crop = plane[(y1 - top) >> sy : (y2 - top) >> sy, (x1 - left) >> sx : (x2 - left) >> sx]
-            yuv.append(
-                cv2.resize(crop, (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST) if sx or sy else crop
-            )
-        rgb = _converted(yuv, layout)
-        inner = rgb[box[1] - y1 : box[3] - y1, box[0] - x1 : box[2] - x1]
-        return np.ascontiguousarray(layout.orientation.upright(inner))
-
-
-def _converted(yuv: list[Any], layout: FrameLayout) -> np.ndarray:
-    """uint8[h,w,3] RGB of planes of one size; of gray pictures one plane."""
-    if layout.format.gray:
-        yuv = [*yuv, *[np.full_like(yuv[0], 1 << (layout.format.depth - 1))] * 2]
-    merged = cv2.merge(yuv)
-    rgb: Any = cv2.transform(merged if merged.dtype == np.uint8 else merged.astype(np.float32), layout.to_rgb)
-    return rgb if rgb.dtype == np.uint8 else np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 
 
 def _contiguous(array: np.ndarray, dtype: Any) -> np.ndarray:

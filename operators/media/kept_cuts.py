@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from operators.media.frames import Cut, Frame
+from operators.media.cut import Cut
+from operators.media.frames import Frame
 from operators.media.orientation import Box
+from operators.media.picture_420 import Picture420
 from operators.storage.files import fingerprint
 
 #: Bytes that are kept at most: a close-up's mouth in 1080p for 40 seconds, that of a smaller face for minutes.
@@ -80,7 +82,7 @@ class KeptCuts:
             self._cuts[frame.index] = (x1, y1, x2, y2), cut
             self.bytes += cut.bytes
 
-    def take(self, video: str, boxes: Iterable[tuple[int, Box]]) -> Iterator[tuple[int, np.ndarray]]:
+    def take(self, video: str, boxes: Iterable[tuple[int, Box]]) -> Iterator[tuple[int, Picture420]]:
         """Give those that are kept of the wanted crops.
 
         Args:
@@ -88,7 +90,7 @@ class KeptCuts:
             boxes: numbers of frames, and what of each, in the upright picture.
 
         Yields:
-            number of the frame and `Frame.rgb` of the box, uint8[h, w, 3].
+            number of the frame and `Frame.picture_420` of the box.
         """
         if self._video is None or self._video != fingerprint(video):
             return
@@ -96,7 +98,7 @@ class KeptCuts:
             if index in self._cuts:
                 whole, cut = self._cuts[index]
                 if x1 >= whole[0] and y1 >= whole[1] and x2 <= whole[2] and y2 <= whole[3]:
-                    yield index, cut.rgb((x1, y1, x2, y2))
+                    yield index, cut.picture_420((x1, y1, x2, y2))
 
 
 #: Those of this process.

@@ -61,27 +61,22 @@ def blend(a: np.ndarray, b: np.ndarray, mask: np.ndarray, levels: int) -> np.nda
     return collapse([band_a * weight + band_b * (1 - weight) for band_a, band_b, weight in parts])
 
 
-def masked(picture: np.ndarray, mask: np.ndarray, finest: np.ndarray, levels: int) -> np.ndarray:
-    """A picture with each of its bands times the mask at that band's resolution.
+def masked(picture: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture with each of its bands times a weight, such as one of `gaussian` of a mask.
 
     Args:
-        picture: float32[h, w, 3], such as a difference that is added to a base.
-        mask: float32[h, w].
-        finest: float32[h, w], the mask of the finest band.
-        levels: bands above the coarsest, which holds the rest.
+        picture: float32[h, w] or [h, w, c], such as a difference that is added to a base.
+        weights: float32 [h, w] of each band, finest first; the last is of the coarsest, which holds the rest.
 
     Returns:
-        float32[h, w, 3].
+        float32, the picture's shape.
     """
-    weights = gaussian(mask, levels + 1)
-    if levels:
-        weights[0] = finest
-    parts = zip(bands(picture, levels + 1), weights, strict=True)
-    return collapse([band * of_colours(weight) for band, weight in parts])
+    parts = zip(bands(picture, len(weights)), weights, strict=True)
+    return collapse([band * of_channels(weight, band) for band, weight in parts])
 
 
-def of_colours(weight: np.ndarray) -> np.ndarray:
-    """A weight float32[h, w] for each of three colours: float32[h, w, 3]. Products with it take less than half of
-    the time of those with ``weight[..., None]``.
+def of_channels(weight: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A weight float32[h, w] for each channel of a picture [h, w] or [h, w, c]: float32 of its shape. Products with it take less than
+    half of the time of those with ``weight[..., None]``.
     """
-    return cv2.merge([weight, weight, weight])
+    return weight if picture.ndim == 2 else cv2.merge([weight] * picture.shape[2])

@@ -11,9 +11,19 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from operators.media.color import rgb_to_yuv, yuv_to_rgb
+from operators.media.picture_420 import Picture420, halved
 from operators.media.probe import VideoInfo
 from operators.segment import Segment
 from tests.conftest import package_file
+
+
+def picture_420(rgb: np.ndarray) -> Picture420:
+    """uint8[h, w, 3] as luma and chroma of half the size, full range."""
+    yuv = cv2.transform(rgb.astype(np.float32), rgb_to_yuv(6, True, 8, 480))
+    luma, chroma = yuv[..., 0], halved(np.ascontiguousarray(yuv[..., 1:]))
+    rounded = (np.rint(np.clip(part, 0, 255)).astype(np.uint8) for part in (luma, chroma))
+    return Picture420(*rounded, yuv_to_rgb(6, True, 8, 480))
 
 
 @functools.cache

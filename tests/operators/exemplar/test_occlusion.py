@@ -10,7 +10,7 @@ from operators.exemplar.masks import MaskOptions, mouth_mask
 from operators.exemplar.occlusion import covered
 from operators.exemplar.patches import PatchStore
 from operators.exemplar.warp import face_unit
-from tests.operators.exemplar.footage import carphone
+from tests.operators.exemplar.footage import carphone, picture_420
 
 SIZE = (528, 432)
 
@@ -55,10 +55,10 @@ def test_nothing_is_pasted_over_a_microphone():
     box = face_box(landmarks[2], shape, SIZE)
     with PatchStore([36], landmarks[36:37], SIZE, 1 << 30) as store:
         x1, y1, x2, y2 = store.box(36)
-        store.add(36, frames[36][y1:y2, x1:x2])
-        crop = np.ascontiguousarray(held[box[1] : box[3], box[0] : box[2]])
-        result = composite(crop, box, SIZE, landmarks[2], shape, store[36])
-    seen = crop + (result.rgb - crop.astype(np.float32)) * result.alpha[..., None]
+        store.add(36, picture_420(frames[36][y1:y2, x1:x2]))
+        picture = picture_420(held[box[1] : box[3], box[0] : box[2]])
+        result, crop = composite(picture, box, SIZE, landmarks[2], shape, store[36]), picture.rgb
+    seen = crop + (result.picture.rgb - crop.astype(np.float32)) * result.alpha[..., None]
     spot = np.zeros(crop.shape[:2], np.uint8)
     cv2.circle(spot, (x - box[0], y - box[1]), 9, 1, -1)
     assert np.abs(seen - crop)[spot > 0].max() < 12

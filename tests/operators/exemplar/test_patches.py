@@ -8,13 +8,13 @@ import pytest
 
 from operators.exemplar.patches import MAX_WIDTH, PatchStore, patch_box
 from operators.faces.geometry import MOUTH
-from tests.operators.exemplar.footage import astronaut, carphone
+from tests.operators.exemplar.footage import astronaut, carphone, picture_420
 
 
 def _fill(store, frames, numbers):
     for number in numbers:
         x1, y1, x2, y2 = store.box(number)
-        store.add(number, frames[number][y1:y2, x1:x2])
+        store.add(number, picture_420(frames[number][y1:y2, x1:x2]))
 
 
 def test_keeps_the_very_pixels_around_the_mouth():
@@ -24,8 +24,10 @@ def test_keeps_the_very_pixels_around_the_mouth():
         _fill(store, frames, [3, 17])
         patch = store[17]
         x, y = (int(v) for v in patch.origin)
-        h, w = patch.rgb.shape[:2]
-        assert np.array_equal(patch.rgb, frames[17][y : y + h, x : x + w])
+        w, h = patch.size
+        seen = picture_420(frames[17][y : y + h, x : x + w])
+        assert np.array_equal(patch.picture.luma, seen.luma)
+        assert np.array_equal(patch.picture.chroma, seen.chroma)
         assert patch.scale == 1
         assert np.array_equal(patch.landmarks, landmarks[17])
         mouth = landmarks[17][MOUTH]
@@ -45,7 +47,7 @@ def test_beyond_the_limit_it_lies_in_a_file_that_goes_away(tmp_path, monkeypatch
         assert store.spilled
         _fill(store, frames, [0, 1, 2])
         _fill(memory, frames, [0, 1, 2])
-        assert all(np.array_equal(store[i].rgb, memory[i].rgb) for i in range(3))
+        assert all(np.array_equal(store[i].picture.rgb, memory[i].picture.rgb) for i in range(3))
     assert list(Path(tmp_path).iterdir()) == []
 
 
@@ -60,11 +62,11 @@ def test_huge_faces_are_reduced_and_stay_in_place():
         crop = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
         x, y = np.round(large[51]).astype(int) - [x1, y1]
         crop[y - 20 : y + 21, x - 20 : x + 21] = 255
-        store.add(0, crop)
+        store.add(0, picture_420(crop))
         patch = store[0]
-        assert patch.rgb.shape[1] == MAX_WIDTH
-        assert store.bytes == patch.rgb.nbytes
-        weight = patch.rgb[..., 0].astype(float)
+        assert patch.size[0] == MAX_WIDTH
+        assert store.bytes == patch.picture.luma.nbytes + patch.picture.chroma.nbytes
+        weight = patch.picture.luma.astype(float)
         centre = (
             np.array(
                 [(weight.sum(0) @ np.arange(weight.shape[1])), (weight.sum(1) @ np.arange(weight.shape[0]))]
