@@ -34,7 +34,7 @@ def turns_in(row: Mapping[str, Any], people: Sequence[Row]) -> tuple[np.ndarray,
         MediaError: the video's sound cannot be read.
     """
     # Imported here: most runs need neither.
-    from operators.faces.geometry import lip_opening
+    from operators.faces.geometry import lip_opening, mouth_width
     from operators.faces.speaking import NOBODY, find_turns
     from operators.speech.sampling import sample_track
     from operators.speech.stage import mouth_of
@@ -48,13 +48,14 @@ def turns_in(row: Mapping[str, Any], people: Sequence[Row]) -> tuple[np.ndarray,
         return nobody
     if (track.silence >= 1).all():
         return nobody
-    openings = np.full((len(people), len(pts)), np.nan)
+    mouths = np.full((len(people), 2, len(pts)), np.nan)
     for number, person in enumerate(people):
         valid = np.asarray(person["valid"], bool)
-        openings[number, valid] = lip_opening(np.asarray(person["landmarks"], np.float64)[valid])
-    heard = sample_track(track.opening, times)
+        landmarks = np.asarray(person["landmarks"], np.float64)[valid]
+        mouths[number][:, valid] = lip_opening(landmarks), mouth_width(landmarks)
+    heard = np.stack([sample_track(one, times) for one in (track.opening, track.width)])
     silence = sample_track(track.silence, times, beyond=1.0)
-    turns = find_turns(openings, heard, silence, times)
+    turns = find_turns(mouths, heard, silence, times)
     notes = [UNSURE] if turns.unsure.any() else []
     if ((turns.speaker == NOBODY) & ~turns.unsure & (silence < 0.5)).any():
         notes.append(NOBODY_SPEAKS)
