@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,14 +19,14 @@ CELLS = 16
 UNDRAWN = 0.25
 
 
-def flicker(changes: np.ndarray) -> float:
+def flicker(changes: Sequence[np.ndarray]) -> float:
     """Return how much the change flickers in step all over the drawn region: the median over its cells of the second
     difference in time of their mean changes; lower is steadier.
 
     A mouth that moves changes a few cells, an unsteady brightness all of them.
 
     Args:
-        changes: float32[3, h, w], drawn minus source of three consecutive frames in one box.
+        changes: three of float32[h, w], drawn minus source of three consecutive frames in one box.
 
     Returns:
         0 ... 1020 levels, the size of the median; NaN where nothing was drawn.
@@ -54,6 +55,11 @@ class Flicker(SegmentMetric):
         if three is None:
             return math.nan
         frames, box = three
-        return flicker(
-            np.stack([one.luma(box).astype(np.float32) - one.original.luma(box) for one in frames])
-        )
+        return flicker([_change(one.luma(box), one.original.luma(box)) for one in frames])
+
+
+def _change(drawn: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """float32[h, w], drawn minus source, uint8[h, w] each."""
+    change = drawn.astype(np.float32)
+    change -= source
+    return change

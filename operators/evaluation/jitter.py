@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from operators.evaluation.metric import SegmentMetric
@@ -32,8 +33,12 @@ def jitter(before: np.ndarray, middle: np.ndarray, after: np.ndarray) -> float:
         raise ValueError(
             f"frames of shapes {before.shape}, {middle.shape} and {after.shape} are not consecutive"
         )
-    second = before.astype(np.float32) - 2 * middle.astype(np.float32) + after
-    return math.sqrt(float(np.square(second).mean(dtype=np.float64)))
+    # Whole numbers of 16 bits: a third of the time of floats.
+    second = before.astype(np.int16)
+    second += after
+    second -= middle
+    second -= middle
+    return float(cv2.norm(second, cv2.NORM_L2)) / math.sqrt(second.size)
 
 
 class Jitter(SegmentMetric):

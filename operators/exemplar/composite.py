@@ -197,7 +197,11 @@ def composite(
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
     # A pixel that moves by less than a 16th of its width stays as it is.
-    alpha = smoothstep((np.maximum(abs(dx), abs(dy)) - 0.0625) * 4)
+    away = np.abs(dx)
+    np.maximum(away, np.abs(dy), out=away)
+    away -= np.float32(0.0625)
+    away *= 4
+    alpha = smoothstep(away)
     mask = mouth_mask(shape, box, unit, options)
     result = moved(picture, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:

@@ -16,6 +16,9 @@ from operators.watermark.marking import USUAL, Marking
 from operators.watermark.picture import CELLS, pattern, picture_change, turn_at
 from operators.watermark.picture_tally import PictureTally
 
+#: Marked frames from one that the strength is measured in to the next: neighbours say the same.
+TALLIED = 2
+
 
 class PictureMarker:
     """Marks the frames of one output segment. What it writes into a frame depends on the frame, its time and the id alone.
@@ -29,7 +32,7 @@ class PictureMarker:
     """
 
     def __init__(self, info: VideoInfo, options: Marking) -> None:
-        self._info, self._options = info, options
+        self._info, self._options, self._marked = info, options, 0
         self._size = info.width, info.height
         if self._options.watermark != "off":
             self._key = held(options.watermark_key)
@@ -60,8 +63,10 @@ class PictureMarker:
             self._pattern(box), frame.luma(box), weight, turn, pitch, options.watermark_strength
         )
         marked.change_luma(box, change)
-        around = self._tally.around(box)
-        self._tally.add(marked.luma(around), around, box, weight, seconds)
+        self._marked += 1
+        if self._marked % TALLIED == 1:
+            around = self._tally.around(box)
+            self._tally.add(marked.luma(around), around, box, weight, seconds)
         return marked
 
     @property

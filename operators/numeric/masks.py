@@ -16,4 +16,8 @@ def runs(mask: np.ndarray) -> list[tuple[int, int]]:
 def smoothstep(value: Any) -> Any:
     """3t² - 2t³ of a number or an array clipped to 0 ... 1, in its own dtype."""
     t = np.clip(value, 0, 1)
-    return t * t * (3 - 2 * t)
+    steps = t * -2
+    steps += 3
+    steps *= t
+    steps *= t
+    return steps
