@@ -17,7 +17,7 @@ from operators.exemplar.jaw import base_field
 from operators.exemplar.masks import Box, MaskOptions, MouthMask, mouth_mask, over_own_lips
 from operators.exemplar.occlusion import compared_size, covered, differ
 from operators.exemplar.patches import Patch
-from operators.exemplar.planes import Planes, gained, parts, warped
+from operators.exemplar.planes import Planes, colours, gained, parts, warped
 from operators.exemplar.warp import (
     Field,
     face_unit,
@@ -213,8 +213,8 @@ def composite(
     map_x, map_y, shown = patch_positions(shape, patch, place, unit)
     mouth = warped(patch.picture, map_x, map_y)
     base_cells, mouth_cells = base.cells(), mouth.cells()
-    base_rgb = cv2.transform(base_cells, picture.to_rgb)
-    tone = fit_tone(base_rgb, cv2.transform(mouth_cells, picture.to_rgb), mask.skin)
+    base_rgb = colours(base_cells, picture.to_rgb)
+    tone = fit_tone(base_rgb, colours(mouth_cells, picture.to_rgb), mask.skin)
     if memory is not None and not joined:
         tone = (tone + memory.tone) / 2
     lit, gain = gained(mouth_cells, tone, picture.to_rgb)
@@ -225,7 +225,7 @@ def composite(
     share = shown * float(smoothstep(2.0 * blend - 0.5))
     if hidden is not None:
         share *= 1 - cv2.remap(hidden, map_x, map_y, cv2.INTER_LINEAR)
-    if differ(base_rgb, cv2.transform(lit, picture.to_rgb), mask.skin):
+    if differ(base_rgb, colours(lit, picture.to_rgb), mask.skin):
         own = Planes.of(picture, mask.box)
         cover = in_front(base, own, mouth, mask.skin, picture.to_rgb)
         if cover is not None:

@@ -58,7 +58,7 @@ class Planes:
         resized = [
             cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (self.luma, self.chroma)
         ]
-        return np.asarray(cv2.transform(np.dstack(resized), to_rgb))
+        return colours(np.dstack(resized), to_rgb)
 
     def into(self, picture: Picture420, box: Box) -> None:
         """Write the picture, rounded, over a part of another whose corner is even."""
@@ -88,6 +88,16 @@ def warped(picture: Picture420, map_x: np.ndarray, map_y: np.ndarray) -> Planes:
     return Planes(luma, cv2.merge(chroma))
 
 
+def colours(ycc: np.ndarray, to_rgb: np.ndarray) -> np.ndarray:
+    """R'G'B' float32[h, w, 3], 0..255, of Y', Cb and Cr float32[h, w, 3]: not all of these are a colour, saturated ones least of all.
+
+    Args:
+        ycc: code values.
+        to_rgb: float32[3, 4], see `Picture420`.
+    """
+    return np.clip(cv2.transform(ycc, to_rgb), 0, 255)
+
+
 def gained(ycc: np.ndarray, tone: np.ndarray, to_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Change the colours of cells by gains of red, green and blue.
 
@@ -99,7 +109,7 @@ def gained(ycc: np.ndarray, tone: np.ndarray, to_rgb: np.ndarray) -> tuple[np.nd
     Returns:
         The cells after it, and how much lighter they are, float32[gh, gw]: the ratio of luma above black.
     """
-    more = cv2.transform(ycc, to_rgb) * np.expm1(tone)
+    more = colours(ycc, to_rgb) * np.expm1(tone)
     changed = ycc + cv2.transform(more, np.linalg.inv(to_rgb[:, :3]))
     black = -(to_rgb[0, 3] + to_rgb[0, 1:3].sum() * GREY) / to_rgb[0, 0]
     # In the dark a ratio says nothing.

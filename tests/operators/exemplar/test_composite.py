@@ -54,6 +54,23 @@ def test_the_frame_itself_as_its_own_exemplar_changes_nothing():
     assert np.abs(frame.astype(int) - frames[5]).max() <= 2
 
 
+def test_samples_that_are_no_colour_are_no_trouble():
+    """Dark and saturated: red is far below 0, where a logarithm of light has no value."""
+    frames, landmarks, _ = carphone()
+    box = face_box(landmarks[5], landmarks[5], SIZE)
+    crop, patch = picture_420(frames[5][box[1] : box[3], box[0] : box[2]]), _patch(5)
+    for picture in (crop, patch.picture):
+        picture.luma[...] //= 16
+        picture.chroma[...] = 255 - picture.chroma
+        picture.chroma[..., 1] //= 3
+    result = composite(crop, box, SIZE, landmarks[5], landmarks[5], patch)
+    assert np.isfinite(result.memory.tone).all()
+    assert np.isfinite(result.memory.shown).all()
+    assert (crop.luma < 16).all()
+    assert np.abs(result.picture.luma.astype(int) - crop.luma).max() <= 2
+    assert np.abs(result.picture.chroma.astype(int) - crop.chroma).max() <= 2
+
+
 def test_nothing_changes_away_from_the_lower_face():
     frames, landmarks, _ = carphone()
     shape = put_mouth(landmarks, 36, 2)
