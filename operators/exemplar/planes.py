@@ -112,8 +112,9 @@ def gained(ycc: np.ndarray, tone: np.ndarray, to_rgb: np.ndarray) -> tuple[np.nd
     more = colours(ycc, to_rgb) * np.expm1(tone)
     changed = ycc + cv2.transform(more, np.linalg.inv(to_rgb[:, :3]))
     black = -(to_rgb[0, 3] + to_rgb[0, 1:3].sum() * GREY) / to_rgb[0, 0]
-    # In the dark a ratio says nothing.
-    return changed, (changed[..., 0] - black + 4) / (ycc[..., 0] - black + 4)
+    # In the dark a ratio says nothing, and samples may be blacker than black.
+    light = [np.maximum(one[..., 0] - black, 0) + 4 for one in (changed, ycc)]
+    return changed, light[0] / light[1]
 
 
 def _spread(values: np.ndarray, plane: np.ndarray) -> np.ndarray:
