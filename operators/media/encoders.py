@@ -62,8 +62,8 @@ DNXHR_MATRICES = (1, 9)
 class EncoderOptions(Encoding):
     """Encoder settings of segments. All segments of a title must be encoded with the same options.
 
-    The preset "auto" takes half of the CPU time of x264's ``superfast`` and about as many bytes, for 0 to 0.6 dB
-    less (talking heads, 2 cores; `benchmarks/media.py` measures it again).
+    The preset "auto" takes 0.4 to 0.9 of the CPU time of x264's ``superfast`` and 0.75 to 1.05 of its bytes, for up to 0.5 dB
+    less (talking heads, 2 cores; `benchmarks/codecs.py` measures it again).
 
     Attributes:
         keyint: most frames from one key frame to the next.

@@ -65,7 +65,7 @@ def add_title_options(command: argparse.ArgumentParser) -> None:
         "--preset",
         default="",
         metavar="NAME",
-        help="speed of the encoder: ultrafast, superfast ... veryslow, or auto (default): half the time of superfast for about its size",
+        help="speed of the encoder: ultrafast, superfast ... veryslow, or auto (default): less time than superfast for about its size",
     )
     group.add_argument(
         "--language",
