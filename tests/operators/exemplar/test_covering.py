@@ -113,6 +113,15 @@ def test_a_chin_that_moves_behind_something_is_covered_throughout(free: np.ndarr
     assert covered_frames(colours, np.ones(len(colours), bool), SECONDS).all()
 
 
+def test_a_chin_in_deep_shade_is_no_other_thing(tmp_path: Path) -> None:
+    """A grade that crushes blacks makes shade redder and less blue than light: the whole title counted as covered."""
+    frames, landmarks = footage()
+    crushed = [np.clip(picture.astype(int) - 60, 0, 255).astype(np.uint8) for picture in frames]
+    colours = colours_of(tmp_path / "crushed.mp4", crushed, landmarks)
+    assert (colours != UNSEEN).all()
+    assert covered_frames(colours, np.ones(len(colours), bool), SECONDS).mean() < 0.5
+
+
 def test_few_frames_say_nothing_about_the_free_face(free: np.ndarray) -> None:
     few = free[: FEWEST - 1].copy()
     few[-3:] = 0
