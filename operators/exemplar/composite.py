@@ -28,9 +28,10 @@ from operators.exemplar.warp import (
     unfold,
 )
 from operators.faces.geometry import OUTER_LIPS
-from operators.media.picture_420 import Picture420, halved
+from operators.media.picture_420 import Picture420
 from operators.numeric import pyramid
 from operators.numeric.affine import apply, similarity
+from operators.numeric.halving import halved
 from operators.numeric.masks import smoothstep
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.

@@ -28,9 +28,11 @@ LASTS, PAUSE, MARGIN = 0.24, 0.4, 0.24
 #: Share of such a stretch, pauses included, that must be seen to be covered: two single frames are no hand.
 SHOWN = 0.5
 #: Rows of the chin, whose colours hardly change: where those of so large a share of its cells do, by more than that between so many of
-#: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7.
+#: the frames, the head moves behind something that stands there. Nine clips reach 0.17, a standing microphone and a cup 0.7 (without
+#: `SHADE`, which makes both less).
 CHIN, CHIN_APART, CHIN_UNSTEADY, MOST = slice(6, 8), 0.2, 0.4, (0.08, 0.92)
-#: A chin in its own shade is redder and less blue than the cheeks, by up to so much where blacks are crushed: it is no other colour.
+#: A chin in its own shade is redder and less blue than the cheeks, by up to so much where blacks are crushed: it is no other colour. So is
+#: brown wood, which is then not noticed; a grey microphone, a pale cup and red and blue ones are.
 SHADE = 0.3
 #: Lips have another colour than the skin around them (sum of the two logarithms' medians): 0.058 at least over any second of ten clips. A
 #: mask reaches 0.01, hands and most fingers 0.03. Eyes differ from the skin around them by 0.17, less where the picture's

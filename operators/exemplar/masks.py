@@ -12,7 +12,7 @@ import numpy as np
 
 from operators.exemplar.warp import face_axes, positions
 from operators.faces.geometry import CHIN, OUTER_LIPS
-from operators.media.picture_420 import halved
+from operators.numeric.halving import halved
 
 Box = tuple[int, int, int, int]
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from operators.exemplar.masks import Box, cells
-from operators.media.picture_420 import Picture420, halved
+from operators.media.picture_420 import Picture420
+from operators.numeric.halving import halved
 from operators.numeric.pyramid import of_channels
 
 #: Code value of chroma without colour.

@@ -247,7 +247,7 @@ class Frame(DecodedFrame):
                 f"need uint8[{y2 - y1},{x2 - x1},3] and alpha of that size"
             )
         # Work where something is shown only.
-        shown = self._shown((x1, y1, x2, y2), alpha)
+        shown = self._note_drawn((x1, y1, x2, y2), alpha)
         if shown is None:
             return
         (x1, y1, x2, y2), inner = shown
@@ -281,7 +281,7 @@ class Frame(DecodedFrame):
                 f"paste of luma {list(picture.luma.shape)} with alpha {list(alpha.shape)} into box {box}"
             )
         # From whole squares of chroma on.
-        shown = self._shown((x1, y1, x2, y2), alpha, 2)
+        shown = self._note_drawn((x1, y1, x2, y2), alpha, 2)
         if shown is None:
             return
         box, (rows, columns) = shown
@@ -289,14 +289,17 @@ class Frame(DecodedFrame):
         inner = Picture420(picture.luma[rows, columns], picture.chroma[half], picture.to_rgb)
         put(self._writable(), box, self._layout, inner, np.ascontiguousarray(alpha[rows, columns]))
 
-    def _shown(self, box: Box, alpha: np.ndarray, step: int = 1) -> tuple[Box, tuple[slice, slice]] | None:
+    def _note_drawn(
+        self, box: Box, alpha: np.ndarray, step: int = 1
+    ) -> tuple[Box, tuple[slice, slice]] | None:
         """Note that a box is drawn into: where alpha is not 0, in the picture and in the box, in whole ``step`` from its corner; None:
         nowhere.
         """
         left, top, width, height = cv2.boundingRect((alpha != 0).view(np.uint8))
         if not width:
             return None
-        self._note_drawn(box)
+        a = self.drawn or box
+        self.drawn = min(a[0], box[0]), min(a[1], box[1]), max(a[2], box[2]), max(a[3], box[3])
         # Whole steps, as far as the crop goes.
         right = min(left + width + (left + width) % step, alpha.shape[1])
         bottom = min(top + height + (top + height) % step, alpha.shape[0])
@@ -345,10 +348,6 @@ class Frame(DecodedFrame):
         own += added << more
         np.clip(own, least, most, out=own)
         target[:] = own
-
-    def _note_drawn(self, box: Box) -> None:
-        a, b = self.drawn or box, box
-        self.drawn = min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
     def copy(self) -> Frame:
         """An independent frame with the same picture. Samples are shared until one of the two is

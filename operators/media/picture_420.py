@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from operators.media.color import yuv_to_rgb
 from operators.media.orientation import Box
+from operators.media.pasting import STRIP, blend
+from operators.numeric.halving import halved
 
 if TYPE_CHECKING:
     from operators.media.frames import FrameLayout
-
-#: Rows that are blended at a time: their arrays stay in the processor's cache.
-STRIP = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +38,6 @@ class Picture420:
         height, width = self.luma.shape
         chroma = self.chroma.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
         return np.asarray(cv2.transform(np.dstack([self.luma, chroma]), self.to_rgb))
-
-
-def halved(values: np.ndarray) -> np.ndarray:
-    """Means over squares of 2 x 2, counted from the first; a last odd row or column counts as twice there: [ceil(h / 2), ceil(w / 2)]
-    of [h, w] of any dtype that OpenCV resizes.
-    """
-    height, width = values.shape[:2]
-    if height % 2 or width % 2:
-        values = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    size = values.shape[1] // 2, values.shape[0] // 2
-    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
 
 
 def take(planes: Sequence[np.ndarray], corner: tuple[int, int], box: Box, layout: FrameLayout) -> Picture420:
@@ -137,17 +125,14 @@ def _of_8_bits(samples: np.ndarray, more: int) -> np.ndarray:
 
 
 def _blend(target: np.ndarray, picture: np.ndarray, weight: np.ndarray, more: int) -> None:
-    """``target += weight * (picture - target)``, rounded, in place; ``more`` bits of the target are finer than the picture."""
+    """``target += weight * (picture - target)``, rounded, in place; ``more`` bits that the target has and the picture has not stay."""
     for top in range(0, len(target), STRIP):
-        rows = target[top : top + STRIP]
-        change: Any = picture[top : top + STRIP].astype(np.float32)
-        change -= _of_8_bits(rows, more)
-        change *= weight[top : top + STRIP]
+        rows, share = target[top : top + STRIP], weight[top : top + STRIP]
+        part = picture[top : top + STRIP].astype(np.float32)
         if more:
-            change *= 1 << more
-        change += rows
-        np.rint(change, out=change)
-        rows[...] = change
+            part = part * (1 << more) + (rows & ((1 << more) - 1))
+        part *= share
+        blend(rows, part, share)
 
 
 def _add(plane: np.ndarray, coded: Box, layout: FrameLayout, change: np.ndarray) -> None:

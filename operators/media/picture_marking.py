@@ -63,10 +63,10 @@ class PictureMarker:
             self._pattern(box), frame.luma(box), weight, turn, pitch, options.watermark_strength
         )
         marked.change_luma(box, change)
-        self._marked += 1
-        if self._marked % TALLIED == 1:
+        if self._marked % TALLIED == 0:
             around = self._tally.around(box)
             self._tally.add(marked.luma(around), around, box, weight, seconds)
+        self._marked += 1
         return marked
 
     @property

@@ -25,3 +25,14 @@ def halved_to(samples: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (columns, rows) == size:
         return samples
     return cv2.resize(samples, size, interpolation=cv2.INTER_AREA)
+
+
+def halved(values: np.ndarray) -> np.ndarray:
+    """Means over squares of 2 x 2, counted from the first; a last odd row or column counts as twice there: [ceil(h / 2), ceil(w / 2)]
+    of [h, w] of any dtype that OpenCV resizes.
+    """
+    height, width = values.shape[:2]
+    if height % 2 or width % 2:
+        values = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    size = values.shape[1] // 2, values.shape[0] // 2
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)

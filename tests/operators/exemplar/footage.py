@@ -12,8 +12,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from operators.media.color import rgb_to_yuv, yuv_to_rgb
-from operators.media.picture_420 import Picture420, halved
+from operators.media.picture_420 import Picture420
 from operators.media.probe import VideoInfo
+from operators.numeric.halving import halved
 from operators.segment import Segment
 from tests.conftest import package_file
 

@@ -6,7 +6,8 @@ import pytest
 
 from operators.exemplar.planes import Planes, colours, gained, warped
 from operators.media.color import rgb_to_yuv, yuv_to_rgb
-from operators.media.picture_420 import Picture420, halved
+from operators.media.picture_420 import Picture420
+from operators.numeric.halving import halved
 
 RNG = np.random.default_rng(3)
 

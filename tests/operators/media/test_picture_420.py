@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from operators.media.frames import Frame
-from operators.media.picture_420 import Picture420, halved
+from operators.media.picture_420 import Picture420
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
+from operators.numeric.halving import halved
 
 Zoo = Callable[[str], Path]
 KINDS = (
