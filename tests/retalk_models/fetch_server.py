@@ -31,7 +31,7 @@ class Shelf:
         claimed: Content-Length to claim by path, in place of the true one.
         pause: seconds to wait after each 64 KiB.
         requests: (path, Range header or "") of each request.
-        sent: bytes of bodies that were sent.
+        sent: bytes of bodies that were sent or are being sent.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -100,12 +100,14 @@ def _handler(shelf: Shelf) -> type[BaseHTTPRequestHandler]:
                 body = data[start:stop][: shelf.cuts.pop(0) if shelf.cuts else None]
             for offset in range(0, len(body), 1 << 16):
                 chunk = body[offset : offset + (1 << 16)]
+                with shelf.lock:
+                    shelf.sent += len(chunk)  # before the client can have it: a test reads it then
                 try:
                     self.wfile.write(chunk)
                 except (BrokenPipeError, ConnectionResetError):
+                    with shelf.lock:
+                        shelf.sent -= len(chunk)
                     break
-                with shelf.lock:
-                    shelf.sent += len(chunk)
                 time.sleep(shelf.pause)
             self.close_connection = True
 
