@@ -5,6 +5,7 @@ mouth they leave. Used by `render_stage`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,9 @@ HELD = 3
 ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: Frames over which the new mouth goes before such letters and comes after them.
 EASED = 4
+#: Where so many searched frames in a row held no line, only every so manieth is searched until one does: a line is followed back to where
+#: it begins.
+QUIET, SPARSE = 6, 3
 
 #: `operators.exemplar.graphics.lines_of_letters`.
 Search = Callable[[np.ndarray, np.ndarray, float], list[Line]]
@@ -36,7 +40,7 @@ class Look:
     Attributes:
         frame: its number in the source.
         box: the crop, in the picture.
-        rgb: uint8[h, w, 3], the crop.
+        crop: gives it as uint8[h, w, 3], as it was before anything was drawn.
         faces: landmarks float32[68, 2] of the frame and of what is drawn, in the picture.
         unit: the face's size in pixels (`operators.exemplar.warp.face_unit`).
         lines: what was found, in pixels of the crop; ``believed`` of these.
@@ -47,14 +51,19 @@ class Look:
 
     frame: int
     box: Box
-    rgb: np.ndarray
+    crop: Callable[[], np.ndarray]
     faces: tuple[np.ndarray, np.ndarray]
     unit: float
-    lines: list[Line]
+    lines: list[Line] = dataclasses.field(default_factory=list)
     believed: list[Line] = dataclasses.field(default_factory=list)
     followed: list[Box] = dataclasses.field(default_factory=list)
     kept: np.ndarray | None = None
     on_lips: bool = False
+
+    @functools.cached_property
+    def rgb(self) -> np.ndarray:
+        """uint8[h, w, 3], the crop: converted where it is needed."""
+        return self.crop()
 
     @property
     def boxes(self) -> list[Box]:
@@ -75,6 +84,8 @@ class Lettering:
         self._search = search
         self._tracks, self.standing = LetterTracks(), StandingLines()
         self._waiting: deque[Look | None] = deque()
+        #: Searched frames in a row without a line, and frames since the last search.
+        self._quiet, self._unsearched = 0, 0
         #: How many of these are finished: what is in front of them is known.
         self._finished = 0
         #: Lines of letters of the last frames, in the picture: one that is missed for a frame stays.
@@ -99,24 +110,34 @@ class Lettering:
                 self.standing.learn(believed, pixels(frame), origin)
 
     def look(
-        self, frame: int, box: Box, rgb: np.ndarray, faces: tuple[np.ndarray, np.ndarray], unit: float
+        self,
+        frame: int,
+        box: Box,
+        crop: Callable[[], np.ndarray],
+        faces: tuple[np.ndarray, np.ndarray],
+        unit: float,
     ) -> None:
-        """Search the output's next frame; arguments as in `Look`."""
+        """Search the output's next frame, if it is one that is searched; arguments as in `Look`."""
+        now = Look(frame, box, crop, faces, unit)
         before = self._waiting[-1] if self._waiting else None
+        self._waiting.append(now)
         if before is not None and before.frame == frame and before.box == box:
             # A frame that stands.
-            lines = before.lines
+            now.lines = before.lines
+        elif self._quiet >= QUIET and self._unsearched + 1 < SPARSE:
+            self._unsearched += 1
+            return
         else:
-            lines = self._search(rgb, faces[0] - np.array(box[:2]), unit)
-        now = Look(frame, box, rgb, faces, unit, lines)
-        self._waiting.append(now)
-        self._tracks.add(frame, [placed(line.box, box[:2]) for line in lines])
+            now.lines = self._search(now.rgb, faces[0] - np.array(box[:2]), unit)
+        self._unsearched, self._quiet = 0, 0 if now.lines else self._quiet + 1
+        self._tracks.add(frame, [placed(line.box, box[:2]) for line in now.lines])
         if not self._tracks.few:
             self._judge()
 
     def pass_over(self) -> None:
         """The output's next frame is not drawn on."""
         self._waiting.append(None)
+        self._quiet = 0
 
     def _judge(self) -> None:
         """Believe what has been found often by now."""
@@ -171,7 +192,8 @@ class Lettering:
             self._lines.clear()
             self._lettered = 0
             return
-        seen = [placed(box, look.box[:2]) for box in self.standing.seen(look.rgb, look.box[:2])]
+        standing = self.standing.seen(look.rgb, look.box[:2]) if self.standing else []
+        seen = [placed(box, look.box[:2]) for box in standing]
         boxes = look.boxes + look.followed + seen
         self._lines.append(boxes)
         lines = [line for held in self._lines for line in held]

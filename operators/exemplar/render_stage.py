@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from operators.exemplar.warp import face_unit
 from operators.media.codec_names import Encoding
 from operators.media.encoders import EncoderOptions
 from operators.media.frames import Frame
-from operators.media.kept_cuts import KEPT
+from operators.media.kept_frames import KEPT
 from operators.media.ordered_frames import chosen_frames, source_frames
 from operators.media.probe import VideoInfo, probe_video
 from operators.media.writer import encode_segment
@@ -59,7 +60,7 @@ class RenderOptions(MaskOptions, Encoding):
 class RenderMouths(Stage):
     """Keeps the patches of exemplars, then composites and encodes, frame by frame.
 
-    Patches come from the stage "detect" where it is in the same worker (`operators.media.kept_cuts`), and otherwise
+    Patches come from the stage "detect" where it is in the same worker (`operators.media.kept_frames`), and otherwise
     from a pass of their own over the segment.
 
     Where ``still`` is set there is nothing to borrow: each frame's own face is split at the lip line and
@@ -69,7 +70,7 @@ class RenderMouths(Stage):
 
     ``fault`` and ``covered`` are read by the measures alone (`operators.evaluation.watch`).
 
-    Memory: patches (see `PatchStore`), what `kept_cuts` holds of the segment, up to `AHEAD` frames and crops of their faces, and up to
+    Memory: patches (see `PatchStore`), what `kept_frames` holds of the segment, up to `AHEAD` frames and crops of their faces, and up to
         `BLOCK_FRAMES` more where it runs backwards; each of the two within `BLOCK_BYTES`.
 
     Writes:
@@ -168,7 +169,10 @@ def rendered_frames(
     """
     width, height = segment.size
     room = BLOCK_BYTES // (3 * width * height)
-    frames = ahead(source_frames(segment.video, segment.source, info, int(np.clip(room, 4, BLOCK_FRAMES))))
+    frames = KEPT.frames(segment.video, segment.source.tolist())
+    if frames is None:
+        block = int(np.clip(room, 4, BLOCK_FRAMES))
+        frames = ahead(source_frames(segment.video, segment.source, info, block))
     waiting, beforehand = deque[tuple[int, Frame, int]](), int(np.clip(room, 4, AHEAD))
 
     def painted() -> tuple[Frame, int]:
@@ -219,7 +223,9 @@ class Painter:
         """Look at the source frame under output frame ``index``, the next one that `draw` gets or one after it."""
         landmarks, shape = self._landmarks[frame.index - self._start], self._shape[index]
         box = face_box(landmarks, shape, frame.size)
-        self._letters.look(frame.index, box, frame.rgb(box), (landmarks, shape), face_unit(landmarks))
+        # Another person may be drawn into the frame before its crop is needed.
+        crop = functools.partial(frame.original.rgb, box)
+        self._letters.look(frame.index, box, crop, (landmarks, shape), face_unit(landmarks))
 
     def draw(self, frame: Frame, index: int) -> None:
         """Put output frame ``index``'s mouth into the source frame under it, once it and those after it were looked at."""
@@ -293,7 +299,8 @@ class Painter:
             away = (-x * patch.scale, -y * patch.scale)
             lines = [_moved(line, away, patch.scale) for line in self._found.get(exemplar, ())]
             if patch.scale == 1:
-                lines += self._letters.standing.seen(patch.picture.rgb, _corner(patch))
+                standing = self._letters.standing
+                lines += standing.seen(patch.picture.rgb, _corner(patch)) if standing else []
             whole = (0, 0, *patch.size)
             unit = face_unit(patch.landmarks) * patch.scale
             self._hidden[exemplar] = kept_in_place(lines, whole, unit) if lines else None

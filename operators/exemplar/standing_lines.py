@@ -52,6 +52,10 @@ class StandingLines:
         #: Those seen last come last.
         self._known: list[_Known] = []
 
+    def __bool__(self) -> bool:
+        """Tell whether any is remembered."""
+        return bool(self._known)
+
     def learn(self, lines: Sequence[Line], rgb: np.ndarray, origin: tuple[int, int]) -> None:
         """Remember lines of a crop uint8[h, w, 3] whose first pixel lies at ``origin`` in the picture, but for those that are known."""
         for line in lines:

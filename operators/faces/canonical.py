@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from operators.faces.geometry import EYES, eye_distance, head_model
-from operators.faces.picture import Picture
+from operators.faces.picture import Picture, reduced
 from operators.numeric.affine import apply, compose, invert, scale_of, similarity
-from operators.numeric.halving import halved_to
 
 #: Side of the crop and of the face box in its middle, pixels. Landmarks gain nothing from a larger one.
 SIDE = 360
@@ -82,10 +81,7 @@ def warp(picture: Picture, transform: np.ndarray, side: int = SIDE) -> np.ndarra
         size = (x2 - x1) >> times, (y2 - y1) >> times
         if min(size) >= 4:
             box = x1, y1, x1 + (size[0] << times), y1 + (size[1] << times)
-            if isinstance(picture, np.ndarray):
-                picture = halved_to(picture[box[1] : box[3], box[0] : box[2]], size)
-            else:
-                picture = picture.halved(box, times)
+            picture = reduced(picture, box, times)
             enlarge = np.array([[shrink, 0, x1 + (shrink - 1) / 2], [0, shrink, y1 + (shrink - 1) / 2]])
             transform = compose(transform, enlarge)
     if not isinstance(picture, np.ndarray):

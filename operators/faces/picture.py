@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, Union
 import numpy as np
 
 from operators.media.frames import Frame
+from operators.numeric.halving import halved_to
 
 
 class FramePicture:
@@ -50,3 +51,17 @@ class FramePicture:
 
 #: uint8[h, w] luma, uint8[h, w, 3] RGB, or a frame.
 Picture: TypeAlias = Union[np.ndarray, FramePicture]  # noqa: UP007
+
+
+def reduced(picture: Picture, box: tuple[int, int, int, int], times: int) -> np.ndarray:
+    """Part of a picture with half its sides, so many times: each pixel the mean of those that it takes the place of.
+
+    Args:
+        picture: to be read.
+        box: x1, y1, x2, y2 inside it; its sides are multiples of ``2 ** times``.
+        times: 0 or more.
+    """
+    x1, y1, x2, y2 = box
+    if isinstance(picture, FramePicture):
+        return picture.halved(box, times) if times else picture[y1:y2, x1:x2]
+    return halved_to(picture[y1:y2, x1:x2], ((x2 - x1) >> times, (y2 - y1) >> times))

@@ -32,7 +32,7 @@ from operators.faces.seed import Seeder
 from operators.faces.shot import ShotModel
 from operators.faces.tracking import Sighting, Tracker
 from operators.media.frames import Frame
-from operators.media.kept_cuts import KEPT
+from operators.media.kept_frames import KEPT
 from operators.media.reader import read_frames
 from operators.segment import Segment
 from operators.stage import Stage
@@ -193,14 +193,18 @@ class DetectFaces(Stage):
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
         brightness = np.full(count, np.nan)
-        KEPT.begin(segment.video)
-        for frame in self.counted(ahead(read_frames(segment.video, start, stop))):
+        # Of another person in the same segment.
+        frames = KEPT.frames(segment.video, range(start, stop))
+        if frames is None:
+            KEPT.begin(segment.video, count)
+            frames = ahead(read_frames(segment.video, start, stop))
+        for frame in self.counted(frames):
             picture = _picture(backend, frame)
             sighting = tracker.step(frame.index, picture)
             sightings.append(sighting)
+            KEPT.offer(frame, None if sighting is None else sighting.landmarks)
             if sighting is not None:
                 brightness[frame.index - start] = brightness_of(picture, sighting.landmarks)
-                KEPT.offer(frame, sighting.landmarks)
                 if frame.index % EVERY == 0:
                     colours[frame.index - start] = mouth_colours(frame, sighting.landmarks)
             if tracking.on_grid(frame.index, segment.shot[0]):

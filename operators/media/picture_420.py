@@ -36,8 +36,8 @@ class Picture420:
     def rgb(self) -> np.ndarray:
         """uint8[h, w, 3], chroma repeated over the pixels that it covers."""
         height, width = self.luma.shape
-        chroma = self.chroma.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
-        return np.asarray(cv2.transform(np.dstack([self.luma, chroma]), self.to_rgb))
+        chroma = cv2.resize(self.chroma, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+        return np.asarray(cv2.transform(cv2.merge([self.luma, chroma[:height, :width]]), self.to_rgb))
 
 
 def take(planes: Sequence[np.ndarray], corner: tuple[int, int], box: Box, layout: FrameLayout) -> Picture420:

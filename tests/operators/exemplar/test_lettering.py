@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from operators.exemplar import render_stage
 from operators.exemplar.graphics import Line, lines_of_letters
 from operators.exemplar.letter_tracks import LetterTracks
-from operators.exemplar.lettering import EASED, Lettering, Look
+from operators.exemplar.lettering import EASED, QUIET, SPARSE, Lettering, Look
 from operators.exemplar.standing_lines import KNOWN, Follower, StandingLines
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
@@ -82,7 +83,8 @@ def looks(
     letters, result = Lettering(search), []
     height, width = pictures[0].shape[:2]
     for index, (picture, points) in enumerate(zip(pictures, landmarks)):
-        letters.look(index, (0, 0, width, height), picture, (points, points), face_unit(points))
+        crop = functools.partial(np.asarray, picture)
+        letters.look(index, (0, 0, width, height), crop, (points, points), face_unit(points))
         if index >= beforehand:
             result.append(letters.next())
     result += [letters.next() for _ in range(len(pictures) - len(result))]
@@ -148,6 +150,24 @@ def test_a_search_that_errs_now_and_then_changes_nothing() -> None:
     assert all(look.on_lips for look, _ in given[3:12:2])
 
 
+def test_where_nothing_is_found_few_frames_are_searched_and_no_letter_is_missed() -> None:
+    begin = 21  # between two that are searched
+    pictures, landmarks, _ = moving(40, begin, 0)
+    searched: list[int] = []
+    numbers = {id(picture): number for number, picture in enumerate(pictures)}
+
+    def search(rgb: np.ndarray, points: np.ndarray, unit: float) -> list[Line]:
+        searched.append(numbers[id(rgb)])
+        return lines_of_letters(rgb, points, unit)
+
+    given = looks(pictures, landmarks, search)
+    assert searched[:QUIET] == list(range(QUIET))
+    first = next(number for number in searched if number >= begin)
+    assert searched[QUIET:] == [*range(QUIET + SPARSE - 1, first, SPARSE), *range(first, 40)]
+    assert begin < first < begin + SPARSE
+    assert [look.frame for look, _ in given if look.on_lips] == list(range(begin, 40))
+
+
 def test_a_follower_sees_a_line_that_fades_and_none_where_it_is_not() -> None:
     frames, landmarks, _ = carphone()
     chin = landmarks[10][CHIN]
@@ -188,8 +208,8 @@ def test_letters_that_are_believed_late_were_never_drawn_over(
     calls = iter(range(10**6))
 
     def search(rgb: np.ndarray, points: np.ndarray, unit: float) -> list[Line]:
-        """Sees nothing in the first frames that are drawn, nor in exemplars."""
-        return lines_of_letters(rgb, points, unit) if next(calls) >= exemplars + 14 else []
+        """Sees nothing in the first frames that are searched, nor in exemplars."""
+        return lines_of_letters(rgb, points, unit) if next(calls) >= exemplars + 8 else []
 
     exemplars = 20
     monkeypatch.setattr(render_stage, "lines_of_letters", search)

@@ -9,7 +9,7 @@ from operators.columns import check_columns
 from operators.exemplar.render_stage import RenderMouths, RenderOptions, drawn_frames
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
-from operators.media.kept_cuts import KEPT
+from operators.media.kept_frames import KeptFrames
 from operators.media.ordered_frames import chosen_frames
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
@@ -166,12 +166,13 @@ def test_frames_without_a_face_or_a_shape_are_not_drawn(video):
 
 def test_same_bytes_whether_patches_were_kept_or_are_decoded(video, tmp_path, monkeypatch):
     info, landmarks = video
-    stage = RenderMouths(LOSSLESS)
+    stage, kept_frames = RenderMouths(LOSSLESS), KeptFrames(whole=0)
+    monkeypatch.setattr("operators.exemplar.render_stage.KEPT", kept_frames)
     stage.setup("cpu")
     decoded = stage.process(_dub(info, landmarks, tmp_path / "decoded.mp4"))
-    KEPT.begin(info.url)
+    kept_frames.begin(info.url, 30)
     for frame in read_frames(info.url, 50, 80, info):  # not all: the others are decoded
-        KEPT.offer(frame, landmarks[frame.index] + 0.4)
+        kept_frames.offer(frame, landmarks[frame.index] + 0.4)
     opened = []
     monkeypatch.setattr(
         "operators.exemplar.render_stage.chosen_frames",
@@ -180,4 +181,26 @@ def test_same_bytes_whether_patches_were_kept_or_are_decoded(video, tmp_path, mo
     kept = stage.process(_dub(info, landmarks, tmp_path / "kept.mp4"))
     assert opened == list(range(80, 90))
     assert kept["sha256"] == decoded["sha256"]
-    KEPT.begin(info.url)
+
+
+def test_whole_frames_that_are_kept_are_not_decoded_and_give_the_same_bytes(video, tmp_path, monkeypatch):
+    info, landmarks = video
+    stage, kept_frames = RenderMouths(LOSSLESS), KeptFrames()
+    monkeypatch.setattr("operators.exemplar.render_stage.KEPT", kept_frames)
+    stage.setup("cpu")
+    # Forwards, standing, and backwards.
+    source = np.concatenate([np.arange(40), np.full(5, 39), np.arange(39, 24, -1)])
+    decoded = stage.process(_dub(info, landmarks, tmp_path / "decoded.mp4", source=source))
+    kept_frames.begin(info.url, 120)
+    for frame in read_frames(info.url, 0, 120, info):
+        kept_frames.offer(frame, None)
+
+    def read(*_):
+        pytest.fail("frames that are kept were decoded")
+
+    monkeypatch.setattr("operators.exemplar.render_stage.source_frames", read)
+    monkeypatch.setattr("operators.media.ordered_frames.read_frames", read)
+    # Twice: what is drawn into the first output's frames does not show in the second.
+    for name in ("one.mp4", "two.mp4"):
+        kept = stage.process(_dub(info, landmarks, tmp_path / name, source=source))
+        assert kept["sha256"] == decoded["sha256"]

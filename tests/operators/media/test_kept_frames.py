@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.media.kept_cuts import KeptCuts
+from operators.media.kept_frames import WHOLE, KeptFrames, room_for_whole
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 
@@ -26,8 +26,8 @@ def wanted(landmarks: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int,
     return x, y, min(x + 35, size[0]), min(y + 30, size[1])
 
 
-def offered(kept: KeptCuts, url: str) -> None:
-    kept.begin(url)
+def offered(kept: KeptFrames, url: str) -> None:
+    kept.begin(url, 4)
     points = np.full((68, 2), 7.0)
     points[0] = BOX[0] - 2, BOX[1] - 1
     for frame in read_frames(url, 0, 4):
@@ -38,7 +38,7 @@ def offered(kept: KeptCuts, url: str) -> None:
     "name", ["cfr.mp4", "ten.mp4", "odd444.mp4", "gray.mkv", "turn90.mp4", "full422.mp4"]
 )
 def test_kept_parts_are_the_frames_pixels(zoo: Zoo, name: str) -> None:
-    url, kept, asker = str(zoo(name)), KeptCuts(), Asker()
+    url, kept, asker = str(zoo(name)), KeptFrames(whole=0), Asker()
     kept.ask(asker, wanted)
     offered(kept, url)
     found = dict(kept.take(url, [(index, BOX) for index in range(6)]))
@@ -50,7 +50,7 @@ def test_kept_parts_are_the_frames_pixels(zoo: Zoo, name: str) -> None:
 
 
 def test_only_what_was_asked_for_is_kept(zoo: Zoo) -> None:
-    url, kept = str(zoo("cfr.mp4")), KeptCuts()
+    url, kept = str(zoo("cfr.mp4")), KeptFrames(whole=0)
     offered(kept, url)
     assert kept.bytes == 0
     asker = Asker()
@@ -72,8 +72,52 @@ def test_room_is_bounded(zoo: Zoo) -> None:
     assert probe_video(url).n_frames >= 4
     frame = next(read_frames(url, 1, 2))
     one = frame.cut((BOX[0] - 2, BOX[1] - 1, BOX[0] + 33, BOX[1] + 29)).bytes
-    kept, asker = KeptCuts(2 * one), Asker()
+    kept, asker = KeptFrames(2 * one, 0), Asker()
     kept.ask(asker, wanted)
     offered(kept, url)
     assert kept.bytes == 2 * one
     assert sorted(dict(kept.take(url, [(index, BOX) for index in range(4)]))) == [1, 2]
+
+
+def test_short_segments_are_kept_whole(zoo: Zoo) -> None:
+    url = str(zoo("cfr.mp4"))
+    frame = next(read_frames(url, 1, 2))
+    one = sum(plane.nbytes for plane in frame.samples())
+    kept, asker = KeptFrames(whole=4 * one), Asker()
+    assert kept.frames(url, [0]) is None
+    kept.ask(asker, wanted)
+    offered(kept, url)
+    assert kept.bytes == 4 * one
+    x1, y1, x2, y2 = BOX
+    more = (x1 - 3, y1, x2, y2)
+    assert sorted(dict(kept.take(url, [(index, more) for index in range(6)]))) == [0, 1, 2, 3]
+    assert kept.frames(url, [3, 4]) is None, "frame 4 was not read"
+    assert kept.frames(str(zoo("ten.mp4")), [1]) is None
+    made = kept.frames(url, [2, 2, 0])
+    assert made is not None
+    first, second, last = made
+    assert [first.index, second.index, last.index] == [2, 2, 0]
+    before = second.rgb()
+    first.paste((0, 0, 8, 8), np.full((8, 8, 3), 200, np.uint8), np.ones((8, 8), np.float32))
+    np.testing.assert_array_equal(second.rgb(), before)
+    again = kept.frames(url, [2])
+    assert again is not None
+    np.testing.assert_array_equal(next(again).rgb(), before)
+    del asker
+    gc.collect()
+    assert kept.bytes == 0
+    assert kept.frames(url, [2]) is None
+
+
+def test_a_segment_that_is_a_frame_too_long_is_kept_in_parts(zoo: Zoo) -> None:
+    url = str(zoo("cfr.mp4"))
+    one = sum(plane.nbytes for plane in next(read_frames(url, 1, 2)).samples())
+    kept, asker = KeptFrames(whole=4 * one - 1), Asker()
+    kept.ask(asker, wanted)
+    offered(kept, url)
+    assert 0 < kept.bytes < one
+    assert kept.frames(url, [1]) is None
+
+
+def test_the_machine_bounds_what_is_kept() -> None:
+    assert 0 < room_for_whole() <= WHOLE

@@ -1,0 +1,143 @@
+"""Frames, or parts of them, that one stage of a worker has decoded and a later one needs again.
+
+A stage that will need them asks (`ask`) when it is set up; a stage that decodes all frames of a segment hands them on (`begin`,
+`offer`). Short segments are kept as they are, of longer ones the parts that were asked for. Where the two stages are in different
+workers, or the first one's results come from the analysis cache, nothing is kept, and the later stage decodes. The pixels are the
+same either way.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from operators.media.cut import Cut
+from operators.media.formats import planes
+from operators.media.frames import Frame
+from operators.media.orientation import Box
+from operators.media.picture_420 import Picture420
+from operators.storage.files import fingerprint
+
+#: Bytes of parts that are kept at most: a close-up's mouth in 1080p for 40 seconds, that of a smaller face for minutes.
+PARTS = 256 << 20
+#: Bytes of whole frames at most, 13 s of 1080p; and the share of the machine's memory that all its processors' together may take.
+WHOLE, SHARE = 1 << 30, 1 / 8
+
+Wanted = Callable[[np.ndarray, tuple[int, int]], Box]
+
+
+def room_for_whole() -> int:
+    """Bytes of whole frames that a worker may keep on this machine, at which there is one for each processor."""
+    if not hasattr(os, "sysconf"):
+        return PARTS
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(min(WHOLE, SHARE * memory / (os.cpu_count() or 1)))
+
+
+class KeptFrames:
+    """Frames of one segment, or parts of them, the last one that was read.
+
+    Args:
+        parts: bytes of parts; those that would exceed them are not kept.
+        whole: bytes of whole frames; segments of more are kept in parts. As many as this machine has room for if None.
+    """
+
+    def __init__(self, parts: int = PARTS, whole: int | None = None) -> None:
+        self._limit, self._whole = parts, room_for_whole() if whole is None else whole
+        #: Stages that want parts, and which, as long as they live.
+        self._asked: weakref.WeakKeyDictionary[object, Wanted] = weakref.WeakKeyDictionary()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._video: object = None
+        #: Frames of the segment that is read, all of which are kept or none.
+        self._count = 0
+        self._frames: dict[int, Frame] = {}
+        self._cuts: dict[int, tuple[Box, Cut]] = {}
+        self.bytes = 0
+
+    def ask(self, stage: object, wanted: Wanted) -> None:
+        """Keep parts of frames for as long as a stage exists.
+
+        Args:
+            stage: what will need them.
+            wanted: gives the box for landmarks float[68, 2] and the size of the upright picture.
+        """
+        self._asked[stage] = wanted
+        weakref.finalize(stage, self._forget)
+
+    def _forget(self) -> None:
+        """Drop what is kept if nobody is left who wants it."""
+        if not list(self._asked.keys()):
+            self._clear()
+
+    def begin(self, video: str, count: int) -> None:
+        """Drop what is kept: so many frames of a video (a URL) will be read."""
+        self._clear()
+        if self._asked:
+            self._video, self._count = fingerprint(video), count
+
+    def offer(self, frame: Frame, landmarks: np.ndarray | None) -> None:
+        """Keep a frame, or the part of it that was asked for, if there is room.
+
+        Args:
+            frame: of the video of `begin`.
+            landmarks: float[68, 2], upright pixels; not finite, or None, where there is no face.
+        """
+        if self._video is None:
+            return
+        size = sum(plane.nbytes for plane in planes(frame.picture)[:3])
+        if size * self._count <= self._whole:
+            self._frames[frame.index] = frame.copy()
+            self.bytes += size
+            return
+        if landmarks is None or not np.isfinite(landmarks).all():
+            return
+        boxes = np.array([wanted(landmarks, frame.size) for wanted in list(self._asked.values())])
+        if not len(boxes):
+            return
+        x1, y1 = (int(v) for v in boxes[:, :2].min(0))
+        x2, y2 = (int(v) for v in boxes[:, 2:].max(0))
+        cut = frame.cut((x1, y1, x2, y2))
+        if self.bytes + cut.bytes <= self._limit:
+            self._cuts[frame.index] = (x1, y1, x2, y2), cut
+            self.bytes += cut.bytes
+
+    def _has(self, video: str) -> bool:
+        return self._video is not None and self._video == fingerprint(video)
+
+    def frames(self, video: str, numbers: Iterable[int]) -> Iterator[Frame] | None:
+        """Give frames of a video (a URL) by their numbers, in any order, each of its own to draw on; None: not all of them are kept."""
+        wanted = list(numbers)
+        if not self._has(video) or not self._frames.keys() >= set(wanted):
+            return None
+        # As it is now: what a later segment keeps in its place is no concern of who reads these.
+        kept = self._frames
+        return (kept[number].copy() for number in wanted)
+
+    def take(self, video: str, boxes: Iterable[tuple[int, Box]]) -> Iterator[tuple[int, Picture420]]:
+        """Give those that are kept of the wanted crops.
+
+        Args:
+            video: URL.
+            boxes: numbers of frames, and what of each, in the upright picture.
+
+        Yields:
+            number of the frame and `Frame.picture_420` of the box.
+        """
+        if not self._has(video):
+            return
+        for index, (x1, y1, x2, y2) in boxes:
+            if index in self._frames:
+                yield index, self._frames[index].picture_420((x1, y1, x2, y2))
+            elif index in self._cuts:
+                whole, cut = self._cuts[index]
+                if x1 >= whole[0] and y1 >= whole[1] and x2 <= whole[2] and y2 <= whole[3]:
+                    yield index, cut.picture_420((x1, y1, x2, y2))
+
+
+#: Those of this process.
+KEPT = KeptFrames()
