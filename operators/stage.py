@@ -54,6 +54,8 @@ class Stage(ABC):
     per: ClassVar[Literal["segment", "dub"]] = "segment"
     #: What it does, for progress displays: "finding faces". Empty: its name is shown.
     doing: ClassVar[str] = ""
+    #: It takes frames that were decoded before (`operators.media.kept_frames`).
+    takes_frames: ClassVar[bool] = False
     Options: ClassVar[type] = NoOptions
     #: Columns read beside the plan's own (`operators.segment.PLAN` and, for ``per = "dub"``,
     #: `operators.segment.DUB`).

@@ -82,6 +82,7 @@ class RenderMouths(Stage):
 
     name: ClassVar[str] = "render"
     doing: ClassVar[str] = "painting"
+    takes_frames: ClassVar[bool] = True
     per = "dub"
     Options: ClassVar[type] = RenderOptions
     reads = pa.schema(

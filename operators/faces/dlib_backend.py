@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,10 +60,12 @@ class DlibBackend:
     name = "dlib"
     colour = False
 
-    def __init__(self) -> None:
+    @functools.cached_property
+    def _detector(self) -> Any:
+        """Loaded when faces are looked for: who measures landmarks only is spared its second of computing."""
         import dlib
 
-        self._detector = dlib.get_frontal_face_detector()
+        return dlib.get_frontal_face_detector()
 
     @functools.cached_property
     def _trees(self) -> Trees:

@@ -8,7 +8,6 @@ from collections import deque
 
 import numpy as np
 
-from operators.media.cut import Cut
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
@@ -42,7 +41,7 @@ class ShotFrameSampler:
 
     def __init__(self, info: VideoInfo, start: int = 0, colour: bool = False) -> None:
         self._info, self._start, self._step, self._colour = info, start, 1, colour
-        self._held: dict[int, np.ndarray | Cut] = {}
+        self._held: dict[int, np.ndarray | Frame] = {}
         self._latest: deque[Frame] = deque(maxlen=LATEST)
 
     def add(self, frame: Frame) -> None:
@@ -80,9 +79,9 @@ class ShotFrameSampler:
         size = sum(plane.nbytes for plane in frame.samples()) if self._colour else width * height
         return max(2 * LEAST, min(2 * MOST, HELD_BYTES // size))
 
-    def _kept(self, frame: Frame) -> np.ndarray | Cut:
-        """A copy, for a view would hold the whole frame; of colour the samples, few of which are ever asked for as RGB."""
-        return frame.cut((0, 0, *frame.size)) if self._colour else np.array(frame.luma())
+    def _kept(self, frame: Frame) -> np.ndarray | Frame:
+        """A copy of luma, for a view would hold the whole frame; of colour the frame, few of which are ever asked for as RGB."""
+        return frame if self._colour else np.array(frame.luma())
 
-    def _picture(self, kept: np.ndarray | Cut) -> np.ndarray:
-        return kept if isinstance(kept, np.ndarray) else kept.rgb((0, 0, *self._latest[-1].size))
+    def _picture(self, kept: np.ndarray | Frame) -> np.ndarray:
+        return kept if isinstance(kept, np.ndarray) else kept.rgb()

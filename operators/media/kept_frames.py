@@ -1,9 +1,8 @@
 """Frames, or parts of them, that one stage of a worker has decoded and a later one needs again.
 
-A stage that will need them asks (`ask`) when it is set up; a stage that decodes all frames of a segment hands them on (`begin`,
-`offer`). Short segments are kept as they are, of longer ones the parts that were asked for. Where the two stages are in different
-workers, or the first one's results come from the analysis cache, nothing is kept, and the later stage decodes. The pixels are the
-same either way.
+A stage that will need them asks (`ask`) when it is set up; whoever decodes all frames of a segment, the planner those of a title, hands
+them on (`begin`, `offer`). Few frames are kept as they are, of more the parts that were asked for. Where the two are in different
+workers, or the first one's results come from a cache, nothing is kept, and the later one decodes. The pixels are the same either way.
 """
 
 from __future__ import annotations
@@ -47,11 +46,12 @@ class KeptFrames:
 
     def __init__(self, parts: int = PARTS, whole: int | None = None) -> None:
         self._limit, self._whole = parts, room_for_whole() if whole is None else whole
-        #: Stages that want parts, and which, as long as they live.
-        self._asked: weakref.WeakKeyDictionary[object, Wanted] = weakref.WeakKeyDictionary()
-        self._clear()
+        #: Who wants frames, and which parts of them, as long as they live.
+        self._asked: weakref.WeakKeyDictionary[object, Wanted | None] = weakref.WeakKeyDictionary()
+        self.drop()
 
-    def _clear(self) -> None:
+    def drop(self) -> None:
+        """Keep nothing of what is kept."""
         self._video: object = None
         #: Frames of the segment that is read, all of which are kept or none.
         self._count = 0
@@ -59,12 +59,12 @@ class KeptFrames:
         self._cuts: dict[int, tuple[Box, Cut]] = {}
         self.bytes = 0
 
-    def ask(self, stage: object, wanted: Wanted) -> None:
-        """Keep parts of frames for as long as a stage exists.
+    def ask(self, stage: object, wanted: Wanted | None = None) -> None:
+        """Keep frames, or parts of them, for as long as a stage exists.
 
         Args:
             stage: what will need them.
-            wanted: gives the box for landmarks float[68, 2] and the size of the upright picture.
+            wanted: gives the box for landmarks float[68, 2] and the size of the upright picture; None: nothing less than whole frames.
         """
         self._asked[stage] = wanted
         weakref.finalize(stage, self._forget)
@@ -72,11 +72,11 @@ class KeptFrames:
     def _forget(self) -> None:
         """Drop what is kept if nobody is left who wants it."""
         if not list(self._asked.keys()):
-            self._clear()
+            self.drop()
 
     def begin(self, video: str, count: int) -> None:
         """Drop what is kept: so many frames of a video (a URL) will be read."""
-        self._clear()
+        self.drop()
         if self._asked:
             self._video, self._count = fingerprint(video), count
 
@@ -87,7 +87,7 @@ class KeptFrames:
             frame: of the video of `begin`.
             landmarks: float[68, 2], upright pixels; not finite, or None, where there is no face.
         """
-        if self._video is None:
+        if self._video is None or frame.index in self._frames:
             return
         size = sum(plane.nbytes for plane in planes(frame.picture)[:3])
         if size * self._count <= self._whole:
@@ -96,7 +96,8 @@ class KeptFrames:
             return
         if landmarks is None or not np.isfinite(landmarks).all():
             return
-        boxes = np.array([wanted(landmarks, frame.size) for wanted in list(self._asked.values())])
+        asked = [wanted for wanted in list(self._asked.values()) if wanted is not None]
+        boxes = np.array([wanted(landmarks, frame.size) for wanted in asked])
         if not len(boxes):
             return
         x1, y1 = (int(v) for v in boxes[:, :2].min(0))

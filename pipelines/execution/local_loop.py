@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from operators.media.kept_frames import KEPT
 from pipelines.engine.engine import FINAL
 from pipelines.engine.rows import SEGMENT, Row, empty_row
 from pipelines.engine.specs import GroupSpec, PlanSpec
@@ -66,6 +67,9 @@ def run_local(
         coordinator: attempts and counters.
     """
     planner = Planner(plan, coordinator)
+    if any(stage.stage.takes_frames for stage in planner.context.engine.stages):
+        # The planner decodes a title before there are workers that could ask.
+        KEPT.ask(planner)
     workers: list[Group] = []
 
     def through(row: Row, position: int) -> Iterator[Row]:
@@ -82,7 +86,10 @@ def run_local(
         for result in workers[position].process(row):
             yield from through(result, position + 1)
 
-    for title in titles:
-        for row in planner.plan(title):
-            for result in through(row, 0):
-                take(result)
+    try:
+        for title in titles:
+            for row in planner.plan(title):
+                for result in through(row, 0):
+                    take(result)
+    finally:
+        KEPT.drop()

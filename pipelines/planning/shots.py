@@ -18,6 +18,7 @@ from operators.faces.frame_sampler import ShotFrameSampler
 from operators.imports import without_programs
 from operators.media.formats import reformatted
 from operators.media.frames import Frame
+from operators.media.kept_frames import KEPT
 from operators.media.probe import VideoInfo
 from operators.media.reader import read_frames
 from operators.threads import ahead, single_thread
@@ -117,10 +118,13 @@ def look_through(
                 search.add(samples.take(edge))
 
     if finder is not None or search is not None:
+        # For stages of this process, if it has any.
+        KEPT.begin(url, info.n_frames)
         for frame in ahead(read_frames(url, 0, info.n_frames, info)):
             ended(finder.add(frame) if finder is not None else [])
             if search is not None:
                 samples.add(frame)
+            KEPT.offer(frame, None)
             yield frame.index
     ended([*(finder.rest() if finder is not None else []), info.n_frames])
     shots = list(itertools.pairwise(edges))

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from operators.media.kept_frames import KEPT
 from operators.media.reader import read_frames
 from pipelines.cli import main as cli
 from pipelines.cli.speech_synthesis import speak
@@ -104,10 +105,10 @@ def plain(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     )
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path, *names: str) -> dict[str, str]:
     return {
         name: hashlib.sha256(without_signature(folder / name)).hexdigest()
-        for name in ("eng.mp4", "deu.mkv", "pair.mp4")
+        for name in names or ("eng.mp4", "deu.mkv", "pair.mp4")
     }
 
 
@@ -188,6 +189,20 @@ def test_ray_and_the_shipped_profile_give_the_same_bytes(
         ]
         assert (traces[0] is None) == (one["state"] == "failed")
         assert traces[0] == traces[1]
+
+
+def test_a_short_title_is_decoded_once_in_this_process_and_gives_the_same_bytes(
+    plain: tuple[Path, Report], inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        pytest.fail("the planner had decoded these frames")
+
+    for place in ("operators.faces.stage.read_frames", "operators.exemplar.render_stage.source_frames"):
+        monkeypatch.setattr(place, decode)
+    row = {**manifest(inputs)[0], "dubs": manifest(inputs)[0]["dubs"][:1]}
+    run([row], run_dir=str(tmp_path), engine="exemplar", runner="local")
+    assert digests(tmp_path, "eng.mp4") == {"eng.mp4": digests(plain[0])["eng.mp4"]}
+    assert KEPT.bytes == 0, "nothing stays behind"
 
 
 def test_the_command_line_without_an_engine_takes_exemplar(
