@@ -191,4 +191,4 @@ def _small_bgr(frame: Frame) -> np.ndarray:
     picture = frame.picture
     scale = min(1.0, LONG_SIDE / max(picture.width, picture.height))
     size = {"width": max(2, round(picture.width * scale)), "height": max(2, round(picture.height * scale))}
-    return reformatted(picture, **size, format="bgr24", interpolation="AREA").to_ndarray()
+    return reformatted(picture, **size, format="bgr24", interpolation="AREA", threads=1).to_ndarray()
