@@ -193,16 +193,17 @@ class DetectFaces(Stage):
         box = crop_box(anchor, segment.size)
         sightings: list[Sighting | None] = []
         brightness = np.full(count, np.nan)
-        # Of another person in the same segment.
-        frames = KEPT.frames(segment.video, range(start, stop))
+        # Decoded for the plan, or for another person of the segment.
+        frames, reading = KEPT.frames(segment.video, range(start, stop)), None
         if frames is None:
-            KEPT.begin(segment.video, count)
+            reading = KEPT.begin(segment.video, count)
             frames = ahead(read_frames(segment.video, start, stop))
         for frame in self.counted(frames):
             picture = _picture(backend, frame)
             sighting = tracker.step(frame.index, picture)
             sightings.append(sighting)
-            KEPT.offer(frame, None if sighting is None else sighting.landmarks)
+            if reading is not None:
+                reading.offer(frame, None if sighting is None else sighting.landmarks)
             if sighting is not None:
                 brightness[frame.index - start] = brightness_of(picture, sighting.landmarks)
                 if frame.index % EVERY == 0:

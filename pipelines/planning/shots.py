@@ -119,12 +119,12 @@ def look_through(
 
     if finder is not None or search is not None:
         # For stages of this process, if it has any.
-        KEPT.begin(url, info.n_frames)
+        reading = KEPT.begin(url, info.n_frames)
         for frame in ahead(read_frames(url, 0, info.n_frames, info)):
             ended(finder.add(frame) if finder is not None else [])
             if search is not None:
                 samples.add(frame)
-            KEPT.offer(frame, None)
+            reading.offer(frame, None)
             yield frame.index
     ended([*(finder.rest() if finder is not None else []), info.n_frames])
     shots = list(itertools.pairwise(edges))

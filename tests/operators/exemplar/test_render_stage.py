@@ -170,9 +170,9 @@ def test_same_bytes_whether_patches_were_kept_or_are_decoded(video, tmp_path, mo
     monkeypatch.setattr("operators.exemplar.render_stage.KEPT", kept_frames)
     stage.setup("cpu")
     decoded = stage.process(_dub(info, landmarks, tmp_path / "decoded.mp4"))
-    kept_frames.begin(info.url, 30)
+    reading = kept_frames.begin(info.url, 30)
     for frame in read_frames(info.url, 50, 80, info):  # not all: the others are decoded
-        kept_frames.offer(frame, landmarks[frame.index] + 0.4)
+        reading.offer(frame, landmarks[frame.index] + 0.4)
     opened = []
     monkeypatch.setattr(
         "operators.exemplar.render_stage.chosen_frames",
@@ -191,9 +191,9 @@ def test_whole_frames_that_are_kept_are_not_decoded_and_give_the_same_bytes(vide
     # Forwards, standing, and backwards.
     source = np.concatenate([np.arange(40), np.full(5, 39), np.arange(39, 24, -1)])
     decoded = stage.process(_dub(info, landmarks, tmp_path / "decoded.mp4", source=source))
-    kept_frames.begin(info.url, 120)
+    reading = kept_frames.begin(info.url, 120)
     for frame in read_frames(info.url, 0, 120, info):
-        kept_frames.offer(frame, None)
+        reading.offer(frame, None)
 
     def read(*_):
         pytest.fail("frames that are kept were decoded")

@@ -27,11 +27,11 @@ def wanted(landmarks: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int,
 
 
 def offered(kept: KeptFrames, url: str) -> None:
-    kept.begin(url, 4)
+    reading = kept.begin(url, 4)
     points = np.full((68, 2), 7.0)
     points[0] = BOX[0] - 2, BOX[1] - 1
     for frame in read_frames(url, 0, 4):
-        kept.offer(frame, points if frame.index else np.full((68, 2), np.nan))
+        reading.offer(frame, points if frame.index else np.full((68, 2), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,22 @@ def test_a_segment_that_is_a_frame_too_long_is_kept_in_parts(zoo: Zoo) -> None:
     offered(kept, url)
     assert 0 < kept.bytes < one
     assert kept.frames(url, [1]) is None
+
+
+def test_what_is_offered_late_is_not_taken_for_another_videos(zoo: Zoo) -> None:
+    one, two = str(zoo("cfr.mp4")), str(zoo("odd444.mp4"))
+    kept, asker = KeptFrames(), Asker()
+    kept.ask(asker, wanted)
+    first, second = kept.begin(one, 4), kept.begin(two, 4)
+    first.offer(next(read_frames(one, 0, 1)), None)
+    assert kept.bytes == 0
+    assert kept.frames(two, [0]) is None
+    own = next(read_frames(two, 0, 1))
+    second.offer(own, None)
+    made = kept.frames(two, [0])
+    assert made is not None
+    np.testing.assert_array_equal(next(made).rgb(), own.rgb())
+    assert kept.frames(one, [0]) is None
 
 
 def test_the_machine_bounds_what_is_kept() -> None:
