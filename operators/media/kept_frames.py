@@ -85,7 +85,7 @@ class Reading:
 
 
 class KeptFrames:
-    """What was kept of the segment that was read last.
+    """Keeper of the frames of the segment that was read last.
 
     Args:
         parts: bytes of parts, see `Reading`.
