@@ -287,6 +287,8 @@ def with_sections(profile: ProfileConfig, **changed: Mapping[str, Any] | None) -
     for section, values in changed.items():
         if not values:
             continue
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{section}: {values!r} is not a mapping of its values by name")
         before: BaseModel = getattr(profile, section)
         try:
             after = type(before).model_validate({**before.model_dump(), **values})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engine.config import ProfileConfig, load_engine, load_profile, names
+from pipelines.engine.config import ProfileConfig, load_engine, load_profile, names, with_sections
 from pipelines.engine.engine import Engine
 from pipelines.engine.profile_parts import PoolConfig
 from pipelines.errors import ConfigError
@@ -52,6 +52,11 @@ def test_a_stage_that_has_no_place_is_refused_unless_the_profile_takes_the_rest(
         "rest",
         "last",
     ]
+
+
+def test_a_section_that_is_no_mapping_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="watermark: 'off' is not a mapping of its values by name"):
+        with_sections(load_profile("laptop"), watermark="off")  # type: ignore[arg-type]
 
 
 def test_shipped_names() -> None:
