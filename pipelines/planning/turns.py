@@ -13,6 +13,8 @@ from pipelines.engine.rows import Row
 UNSURE = "in places it could not be said for certain who speaks: the mouths there stay as they are (docs/speakers.md)"
 NOBODY_SPEAKS = "in places nobody in the picture speaks: the mouths there stay as they are (docs/speakers.md)"
 
+SOUNDLESS = "the video has no sound that could say who speaks: all mouths stay as they are (docs/speakers.md)"
+
 #: What these notes say where it is so in the whole title.
 THROUGHOUT = {
     UNSURE: "nowhere could it be said for certain who speaks: all mouths stay as they are (docs/speakers.md)",
@@ -41,13 +43,13 @@ def turns_in(row: Mapping[str, Any], people: Sequence[Row]) -> tuple[np.ndarray,
 
     pts = np.asarray(row["pts"], np.int64)
     times = (pts - int(row["out_origin"])) * (row["time_base_num"] / row["time_base_den"])
-    nobody = np.zeros((len(people), len(pts)), bool), [NOBODY_SPEAKS]
+    nobody = np.zeros((len(people), len(pts)), bool)
     try:
         track, _ = mouth_of(row["video"], 0.6, "auto")
     except NoAudioError:
-        return nobody
+        return nobody, [SOUNDLESS]
     if (track.silence >= 1).all():
-        return nobody
+        return nobody, [NOBODY_SPEAKS]
     mouths = np.full((len(people), 2, len(pts)), np.nan)
     for number, person in enumerate(people):
         valid = np.asarray(person["valid"], bool)

@@ -69,7 +69,7 @@ def list_faces(
 
     Args:
         video: path or fsspec URL.
-        folder: is made; files in it are replaced.
+        folder: is made; files in it are replaced, and pictures of people of another video removed.
         speaking: also find out who speaks, for which all faces are followed through the whole video.
         step: called with what is being done.
         backend: finds and follows the faces.
@@ -89,6 +89,7 @@ def list_faces(
     order = sorted(spans, key=lambda who: -sum(_seconds(info, looked, shot, one) for shot, one in spans[who]))
     members = [_member(number, spans[who], looked, info) for number, who in enumerate(order, 1)]
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_pictures(folder)
     step("cutting pictures out")
     sheet = []
     for member, who in zip(members, order, strict=True):
@@ -107,6 +108,19 @@ def list_faces(
     (folder / "faces.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / "index.html").write_text(_page(found), "utf-8")
     return found
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove the pictures that an earlier call has written there: a number means somebody else now."""
+    listing = folder / "faces.json"
+    try:
+        people = json.loads(listing.read_text("utf-8"))["people"]
+        names = [f"person-{int(one['person'])}.jpg" for one in people]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    listing.unlink()
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _by_person(looked: Looked) -> dict[int, list[tuple[int, Person]]]:

@@ -17,7 +17,8 @@ from operators.speech.sampling import sample_track
 from pipelines.cli.speech_synthesis import speak
 from pipelines.planning.fanout import fan_out
 from pipelines.planning.plans import DubTask, OutputSegmentTask, SpeakerTask, encode
-from pipelines.planning.turns import NOBODY_SPEAKS, turns_in
+from pipelines.planning.turns import NOBODY_SPEAKS, SOUNDLESS, turns_in
+from tests.pipelines.conftest import make_video
 
 RATE = 25
 
@@ -110,3 +111,7 @@ def test_silence_and_voices_of_others_move_no_mouth(
     turns, notes = turns_in({**row, "video": silent}, people)
     assert not turns.any()
     assert notes == [NOBODY_SPEAKS]
+    soundless = str(make_video(tmp_path / "soundless.mp4", frames=6, sound=False))
+    turns, notes = turns_in({**row, "video": soundless}, people)
+    assert not turns.any()
+    assert notes == [SOUNDLESS]

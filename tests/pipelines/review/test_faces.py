@@ -43,6 +43,17 @@ def test_each_person_has_a_picture_and_seconds(
     assert page.count("person-2.jpg") == 2
 
 
+def test_pictures_of_another_video_do_not_stay(title: str, tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "faces.json").write_text(json.dumps({"people": [{"person": n} for n in (1, 2, 3)]}))
+    for name in ("person-3.jpg", "person-4.jpg"):
+        (folder / name).write_bytes(b"somebody else")
+    list_faces(title, folder)
+    names = sorted(path.name for path in folder.glob("person-*"))
+    assert names == ["person-1.jpg", "person-2.jpg", "person-4.jpg"], "the last was not written by it"
+
+
 def test_nobody_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"v\.mp4: no face found"):
         list_faces(str(make_video(tmp_path / "v.mp4", frames=6)), tmp_path / "people")
