@@ -25,8 +25,8 @@ HELD = 3
 ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: Frames over which the new mouth goes before such letters and comes after them.
 EASED = 4
-#: Where so many searched frames in a row held no line, only every so manieth is searched until one does: a line is followed back to where
-#: it begins.
+#: After so many searched frames without a line, one frame in so many is searched until a line is found; those since the search before are
+#: searched then as well.
 QUIET, SPARSE = 6, 3
 
 #: `operators.exemplar.graphics.lines_of_letters`.
@@ -85,7 +85,7 @@ class Lettering:
         self._tracks, self.standing = LetterTracks(), StandingLines()
         self._waiting: deque[Look | None] = deque()
         #: Searched frames in a row without a line, and frames since the last search.
-        self._quiet, self._unsearched = 0, 0
+        self._quiet, self._skipped = 0, list[Look]()
         #: How many of these are finished: what is in front of them is known.
         self._finished = 0
         #: Lines of letters of the last frames, in the picture: one that is missed for a frame stays.
@@ -121,23 +121,35 @@ class Lettering:
         now = Look(frame, box, crop, faces, unit)
         before = self._waiting[-1] if self._waiting else None
         self._waiting.append(now)
-        if before is not None and before.frame == frame and before.box == box:
-            # A frame that stands.
-            now.lines = before.lines
-        elif self._quiet >= QUIET and self._unsearched + 1 < SPARSE:
-            self._unsearched += 1
+        stands = before is not None and before.frame == frame and before.box == box
+        if before is not None and stands and not self._skipped:
+            # What was found in it just now.
+            self._note(now, before.lines)
+        elif self._quiet >= QUIET and len(self._skipped) + 1 < SPARSE:
+            self._skipped.append(now)
             return
         else:
-            now.lines = self._search(now.rgb, faces[0] - np.array(box[:2]), unit)
-        self._unsearched, self._quiet = 0, 0 if now.lines else self._quiet + 1
-        self._tracks.add(frame, [placed(line.box, box[:2]) for line in now.lines])
+            self._note(now, self._found(now))
+        self._quiet = 0 if now.lines else self._quiet + 1
+        for skipped in self._skipped if now.lines else []:
+            self._note(skipped, self._found(skipped))
+        self._skipped.clear()
         if not self._tracks.few:
             self._judge()
+
+    def _found(self, look: Look) -> list[Line]:
+        return self._search(look.rgb, look.faces[0] - np.array(look.box[:2]), look.unit)
+
+    def _note(self, look: Look, lines: list[Line]) -> None:
+        """A frame was searched, and shows these lines."""
+        look.lines = lines
+        self._tracks.add(look.frame, [placed(line.box, look.box[:2]) for line in lines])
 
     def pass_over(self) -> None:
         """The output's next frame is not drawn on."""
         self._waiting.append(None)
         self._quiet = 0
+        self._skipped.clear()
 
     def _judge(self) -> None:
         """Believe what has been found often by now."""

@@ -107,6 +107,11 @@ class KeptFrames:
         """Keep nothing of what is kept."""
         self._last.close()
 
+    def dismiss(self) -> None:
+        """Keep nothing, for nobody: the run has ended, however long its stages are still referred to."""
+        self._asked.clear()
+        self.drop()
+
     def ask(self, stage: object, wanted: Wanted | None = None) -> None:
         """Keep frames, or parts of them, for as long as a stage exists.
 

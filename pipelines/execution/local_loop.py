@@ -92,4 +92,4 @@ def run_local(
                 for result in through(row, 0):
                     take(result)
     finally:
-        KEPT.drop()
+        KEPT.dismiss()

@@ -12,10 +12,9 @@ from pipelines.engine.rows import Row
 
 UNSURE = "in places it could not be said for certain who speaks: the mouths there stay as they are (docs/speakers.md)"
 NOBODY_SPEAKS = "in places nobody in the picture speaks: the mouths there stay as they are (docs/speakers.md)"
-
 SOUNDLESS = "the video has no sound that could say who speaks: all mouths stay as they are (docs/speakers.md)"
 
-#: What these notes say where it is so in the whole title.
+#: What the first two of these notes say where it is so in the whole title.
 THROUGHOUT = {
     UNSURE: "nowhere could it be said for certain who speaks: all mouths stay as they are (docs/speakers.md)",
     NOBODY_SPEAKS: "nobody in the picture speaks: all mouths stay as they are (docs/speakers.md)",

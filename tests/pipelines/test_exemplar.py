@@ -203,6 +203,9 @@ def test_a_short_title_is_decoded_once_in_this_process_and_gives_the_same_bytes(
     run([row], run_dir=str(tmp_path), engine="exemplar", runner="local")
     assert digests(tmp_path, "eng.mp4") == {"eng.mp4": digests(plain[0])["eng.mp4"]}
     assert KEPT.bytes == 0, "nothing stays behind"
+    video = str(inputs / "talk.mp4")
+    KEPT.begin(video, 1).offer(next(read_frames(video, 0, 1)), None)
+    assert KEPT.bytes == 0, "nobody asks any more"
 
 
 def test_the_command_line_without_an_engine_takes_exemplar(

@@ -163,9 +163,32 @@ def test_where_nothing_is_found_few_frames_are_searched_and_no_letter_is_missed(
     given = looks(pictures, landmarks, search)
     assert searched[:QUIET] == list(range(QUIET))
     first = next(number for number in searched if number >= begin)
-    assert searched[QUIET:] == [*range(QUIET + SPARSE - 1, first, SPARSE), *range(first, 40)]
+    skipped = range(first - SPARSE + 1, first)
+    assert searched[QUIET:] == [
+        *range(QUIET + SPARSE - 1, first, SPARSE),
+        *(first, *skipped, *range(first + 1, 40)),
+    ]
     assert begin < first < begin + SPARSE
     assert [look.frame for look, _ in given if look.on_lips] == list(range(begin, 40))
+
+
+@pytest.mark.parametrize("begin", [18, 19])
+def test_letters_in_the_last_frames_before_one_that_stands_are_found(begin: int) -> None:
+    """Three frames show them, of which one or two would be searched."""
+    frames, landmarks, _ = carphone()
+    last, points = begin + 2, landmarks[begin]
+    picture = written(frames[begin], WORDS[0], tuple(landmarks[begin, 57] + [0, -4]), 20)
+    height, width = picture.shape[:2]
+    letters = Lettering(lines_of_letters)
+    for index in range(last + 25):
+        number = min(index, last)
+        rgb, faces = (picture, points) if number >= begin else (frames[number], landmarks[number])
+        crop = functools.partial(np.asarray, rgb)
+        letters.look(number, (0, 0, width, height), crop, (faces, faces), face_unit(faces))
+    given = [letters.next()[0] for _ in range(last + 25)]
+    assert [look is not None and look.on_lips for look in given] == [False] * begin + [True] * (
+        last + 25 - begin
+    )
 
 
 def test_a_follower_sees_a_line_that_fades_and_none_where_it_is_not() -> None:
