@@ -36,9 +36,11 @@ def color_step(drawn: np.ndarray, source: np.ndarray) -> float:
         0 ... 255; NaN where fewer than 64 pixels have changed.
     """
     change = drawn.astype(np.float32) - source
-    changed = (np.abs(change).max(2) > UNCHANGED).astype(np.uint8)
+    # NumPy's maximum over a short last axis takes forty times as long.
+    channels = cv2.split(cv2.absdiff(drawn, source))
+    most = cv2.max(channels[0], cv2.max(channels[1], channels[2]))
     # A margin, so that a region that fills the picture has an edge as well.
-    region = np.pad(changed, 2 * CELL)
+    region: np.ndarray = np.pad((most > UNCHANGED).astype(np.uint8), 2 * CELL)
     region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((CELL, CELL), np.uint8))
     region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((CELL, CELL), np.uint8))
     area = int(np.count_nonzero(region))

@@ -36,6 +36,8 @@ from operators.numeric.masks import smoothstep
 
 #: Landmarks that carry the exemplar's patch over: those around the mouth, which the patch shows.
 PATCH_POINTS = np.array([*range(3, 14), *range(31, 36), *range(48, 68)])
+#: Displacement in pixels up to which a pixel stays as it is, and from which on it moves as a whole.
+MOVED = 0.0625, 0.3125
 #: Share of a join's jump that is left from one frame to the next, and the smoothing on lips and teeth (1: as
 #: on the skin).
 ECHO_DECAY, ECHO_INSIDE = 0.6, 0.3
@@ -192,17 +194,14 @@ def composite(
         options: the mask.
         hidden: float32[h, w] of the patch, 1 where letters hide the exemplar's face; None: nowhere.
     """
+    from operators.exemplar.warp_kernels import raise_to, share_moved
+
     options = options or MaskOptions()
     unit = face_unit(landmarks)
     shape = order_lips(shape)
     field = base_field(order_lips(landmarks), shape, box, size)
     dx, dy = field.dense()
-    # A pixel that moves by less than a 16th of its width stays as it is.
-    away = np.abs(dx)
-    np.maximum(away, np.abs(dy), out=away)
-    away -= np.float32(0.0625)
-    away *= 4
-    alpha = smoothstep(away)
+    alpha = share_moved(dx, dy, *MOVED)
     mask = mouth_mask(shape, box, unit, options)
     result = moved(picture, dx, dy, alpha, mask.box if mask is not None else None)
     if mask is None:
@@ -237,7 +236,7 @@ def composite(
     paste(base, mouth, mask, share, options.levels)
     base.into(result, mask.box)
     region, _ = parts(mask.box)
-    alpha[region] = np.maximum(alpha[region], smoothstep(mask.reach * 4))
+    raise_to(alpha[region], mask.reach)
     return Composite(result, alpha, memory)
 
 

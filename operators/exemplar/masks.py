@@ -12,7 +12,7 @@ import numpy as np
 
 from operators.exemplar.warp import face_axes, positions
 from operators.faces.geometry import CHIN, OUTER_LIPS
-from operators.numeric.halving import halved
+from operators.numeric.halving import halved, halved_to
 
 Box = tuple[int, int, int, int]
 
@@ -101,15 +101,17 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     weight = fill(outline(0) - shift, size, feather)
     # Lips and what is between them are the exemplar's alone, however narrow the gaps to nose and chin are.
     mid = lips.mean(0)
-    core = fill(mid + (lips - mid) * LIPS_GROWN, size, 0.02 * unit)
-    weight = np.maximum(weight, core)
+    core, grown = mid + (lips - mid) * LIPS_GROWN, mid + (lips - mid) * 1.3
+    corner, part = _around(np.concatenate([core, grown]), 0.17 * unit, size)
+    near = part[1].stop - part[1].start, part[0].stop - part[0].start
+    weight[part] = np.maximum(weight[part], fill(core - corner, near, 0.02 * unit))
     # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand
     # still in moving noise.
-    grain = np.minimum(fill(mid + (lips - mid) * 1.3, size, 0.04 * unit), weight)
+    grain = np.zeros_like(weight)
+    grain[part] = np.minimum(fill(grown - corner, near, 0.04 * unit), weight[part])
     reach = np.minimum(fill(outer - shift, size, feather), 1)
-    skin = cells(fill(outline(1.5 * feather) - shift, size, 0)) * (
-        1 - cells(fill(mid + (lips - mid) * 1.18, size, 0))
-    )
+    ring = cells(inside(outline(1.5 * feather) - shift, size)).astype(np.float32) / 255
+    skin = ring * (1 - cells(inside(mid + (lips - mid) * 1.18, size)).astype(np.float32) / 255)
     return MouthMask(box, weight, grain, reach, skin)
 
 
@@ -131,11 +133,16 @@ def over_own_lips(
     first = np.floor(outline.min(0)).astype(int) - 1
     width, height = np.ceil(outline.max(0)).astype(int) + 2 - first
     own = fill(outline - first, (int(width), int(height)), 0)
-    maps = positions(dx[region], dy[region], (x1 - int(first[0]), y1 - int(first[1])))
-    own = cv2.remap(own, *maps, cv2.INTER_LINEAR)
-    left = (own > mask.grain + 0.5).view(np.uint8)
-    if not left.any():
+    # No pixel shows what is farther from it than the largest displacement.
+    farthest = max(cv2.norm(one[region], cv2.NORM_INF) for one in (dx, dy))
+    corner, part = _around(outline - [x1, y1], farthest + 2, (x2 - x1, y2 - y1))
+    places = np.array([x1, y1]) + corner - first
+    maps = positions(dx[region][part], dy[region][part], (int(places[0]), int(places[1])))
+    seen = cv2.remap(own, *maps, cv2.INTER_LINEAR) > mask.grain[part] + 0.5
+    if not seen.any():
         return mask
+    left = np.zeros(mask.grain.shape, np.uint8)
+    left[part] = seen
     reach = max(1, round(LEFT_GROWN * unit))
     grown = cv2.dilate(left, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)).astype(
         np.float32
@@ -149,6 +156,23 @@ def over_own_lips(
     )
 
 
+def _around(
+    points: np.ndarray, margin: float, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """The corner int[2] (x, y) and the rows and columns of the part of a picture that is within ``margin`` pixels of points."""
+    low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int) + 1
+    first = np.clip(low, 0, np.array(size) - 1)
+    (x1, y1), (x2, y2) = first, np.clip(high, first + 1, size)
+    return first, np.s_[y1:y2, x1:x2]
+
+
+def inside(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8[h, w]: 255 inside of a closed curve float[K, 2] (sub-pixel), 0 outside."""
+    mask = np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return mask
+
+
 def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
     """float32[h, w] 0..1: inside of a closed curve float[K, 2] (sub-pixel), softened by a Gaussian of
     ``sigma`` pixels.
@@ -158,11 +182,7 @@ def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray
     shrink = 1 << max(0, int(np.log2(max(sigma, 1.0) / 2.5)))
     small = (-(-size[0] // shrink), -(-size[1] // shrink))
     whole = (small[0] * shrink, small[1] * shrink)
-    mask = np.zeros(whole[::-1], np.uint8)
-    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    soft: np.ndarray = mask.astype(np.float32) * np.float32(1 / 255)
-    if shrink > 1:
-        soft = cv2.resize(soft, small, interpolation=cv2.INTER_AREA)
+    soft: np.ndarray = halved_to(inside(outline, whole), small).astype(np.float32) * np.float32(1 / 255)
     if sigma > 0.3:
         soft = cv2.GaussianBlur(soft, (0, 0), sigma / shrink)
     if shrink > 1:
@@ -171,7 +191,7 @@ def fill(outline: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray
 
 
 def cells(picture: np.ndarray) -> np.ndarray:
-    """A picture (float32[h, w] or [h, w, c]) averaged into `TONE_CELLS`."""
+    """A picture (float32 or uint8 [h, w] or [h, w, c]) averaged into `TONE_CELLS`, same dtype."""
     # By halves first: OpenCV takes many times as long for sizes that are no multiples.
     while min(picture.shape[0] / TONE_CELLS[1], picture.shape[1] / TONE_CELLS[0]) >= 8:
         picture = halved(picture)

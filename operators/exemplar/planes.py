@@ -63,10 +63,13 @@ class Planes:
 
     def into(self, picture: Picture420, box: Box) -> None:
         """Write the picture, rounded, over a part of another whose corner is even."""
-        for plane, target, part in zip(
-            (self.luma, self.chroma), (picture.luma, picture.chroma), parts(box), strict=True
-        ):
-            target[part] = cv2.convertScaleAbs(np.maximum(plane, 0))
+        from operators.exemplar.warp_kernels import rounded_into
+
+        rows, half = parts(box)
+        rounded_into(self.luma, picture.luma[rows])
+        # Cb and Cr of a row lie side by side.
+        flat = [plane.reshape(len(plane), -1) for plane in (self.chroma, picture.chroma[half])]
+        rounded_into(*flat)
 
 
 def parts(box: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -77,7 +80,9 @@ def parts(box: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
 
 def warped(picture: Picture420, map_x: np.ndarray, map_y: np.ndarray) -> Planes:
     """A picture under `cv2.remap` maps float32[h, w], bicubic, its border repeated."""
-    half = [(halved(one) - np.float32(0.5)) / 2 for one in (map_x, map_y)]
+    from operators.exemplar.warp_kernels import half_size
+
+    half = half_size(map_x, map_y)
     # OpenCV warps single planes of floats in half of the time of bytes, and in a fifth of that of two channels.
     luma = cv2.remap(
         picture.luma.astype(np.float32), map_x, map_y, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE

@@ -9,7 +9,6 @@ that a moving chin drags its surroundings and leaves the rest of the picture alo
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import cv2
 import numpy as np
@@ -85,10 +84,10 @@ class Field:
 
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y displacement of every pixel, float32[h, w] each."""
-        # By products with matrices: OpenCV's warpAffine is slower and places its samples to a 32nd of a cell only.
-        width, height = self.size
-        down, across = _between(self.grid.shape[0], height), _between(self.grid.shape[1], width)
-        x, y = (down @ (self.grid[..., axis] @ across.T) for axis in (0, 1))
+        # OpenCV's warpAffine is slower and places its samples to a 32nd of a cell only.
+        from operators.exemplar.warp_kernels import between_nodes
+
+        x, y = between_nodes(np.ascontiguousarray(self.grid, np.float32), *self.size)
         return x, y
 
     def jacobian(self) -> np.ndarray:
@@ -100,18 +99,6 @@ class Field:
         along_x = (np.diff(self.grid, axis=1) / step_x)[:-1]
         along_y = (np.diff(self.grid, axis=0) / step_y)[:, :-1]
         return (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
-
-
-@functools.lru_cache(maxsize=16)
-def _between(nodes: int, pixels: int) -> np.ndarray:
-    """float32[pixels, nodes], weights of linear interpolation between nodes of which the first and the last are on the corner pixels."""
-    place = np.linspace(0, nodes - 1, pixels)
-    before = np.minimum(place.astype(int), nodes - 2)
-    weights = np.zeros([pixels, nodes], np.float32)
-    rows = np.arange(pixels)
-    weights[rows, before] = before + 1 - place
-    weights[rows, before + 1] = place - before
-    return weights
 
 
 def positions(
@@ -136,7 +123,9 @@ def grid_nodes(size: tuple[int, int], step: float) -> np.ndarray:
     width, height = size
     x = np.linspace(0, width - 1, max(2, round(width / step) + 1), dtype=np.float32)
     y = np.linspace(0, height - 1, max(2, round(height / step) + 1), dtype=np.float32)
-    return np.stack(np.meshgrid(x, y), -1)
+    nodes = np.empty((len(y), len(x), 2), np.float32)
+    nodes[..., 0], nodes[..., 1] = x, y[:, None]
+    return nodes
 
 
 def solve_field(
@@ -160,14 +149,14 @@ def solve_field(
     Returns:
         The field; exactly zero where all moves are zero.
     """
+    from operators.exemplar.warp_kernels import influence
+
     centres = points.astype(np.float64)
     gram = kernel(((centres[:, None] - centres[None]) ** 2).sum(-1), radius)
-    gram[np.diag_indices_from(gram)] += smoothing
+    gram.flat[:: len(gram) + 1] += smoothing
     weights = np.linalg.solve(gram, moves.astype(np.float64)).astype(np.float32)
-    flat = nodes.reshape(-1, 2)
-    near = centres.astype(np.float32)
-    distance2 = (flat[:, 0:1] - near[:, 0]) ** 2 + (flat[:, 1:2] - near[:, 1]) ** 2
-    return Field((kernel(distance2, radius) @ weights).reshape(nodes.shape), size)
+    spread = influence(nodes.reshape(-1, 2), centres.astype(np.float32), weights, radius)
+    return Field(spread.reshape(nodes.shape), size)
 
 
 def unfold(field: Field, least: float = 0.08, hidden: np.ndarray | None = None) -> Field:

@@ -217,7 +217,8 @@ def rotation_between(model: np.ndarray, points: np.ndarray, weights: np.ndarray)
     """Rotation float64[3, 3] that turns a model best towards points float[K, 3] of any size and place; weights float[K]."""
     from scipy.spatial.transform import Rotation
 
-    here, there = (p - np.average(p, 0, weights) for p in (model, points))
+    shares = weights / weights.sum()
+    here, there = (p - shares @ p for p in (model, points))
     # Vectors of about one length: the residual that SciPy computes as well must not lose its digits.
     here, there = here / np.abs(here).max(), there / max(float(np.abs(there).max()), 1e-9)
     turn, _ = Rotation.align_vectors(there, here, weights)

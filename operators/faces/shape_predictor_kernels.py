@@ -4,22 +4,14 @@ Imported where they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile, and keep the result on disk for the next process where a folder can be written."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # numba: "no locator available"
-        return numba.njit(function)
+from operators.numeric.compiled import compiled
 
 
-@_compiled
+@compiled
 def read_integer(data: np.ndarray, at: int) -> tuple[Any, int]:
     """One integer and where the next value begins: a byte with the count of bytes and the sign, then the
     bytes, least first.
@@ -32,7 +24,7 @@ def read_integer(data: np.ndarray, at: int) -> tuple[Any, int]:
     return (-value if head & 128 else value), at + 1 + size
 
 
-@_compiled
+@compiled
 def read_floats(data: np.ndarray, at: int, out: np.ndarray) -> int:
     """Read mantissas and exponents into float32[n]; returns where the next value begins."""
     for i in range(out.shape[0]):
@@ -42,7 +34,7 @@ def read_floats(data: np.ndarray, at: int, out: np.ndarray) -> int:
     return at
 
 
-@_compiled
+@compiled
 def read_forests(
     data: np.ndarray,
     at: int,
@@ -87,7 +79,7 @@ def read_forests(
     return at
 
 
-@_compiled
+@compiled
 def cascade(
     picture: np.ndarray,
     boxes: np.ndarray,
