@@ -21,6 +21,7 @@ from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import ShotFrameSampler
 from operators.faces.identity import SAME, Recogniser, distance
 from operators.faces.people import Person, Seen, cast_of, describe, identify, people_of_shot, scenes
+from operators.faces.picture import Picture
 from operators.faces.search import CERTAIN, LONG_SIDES, find_anywhere
 from operators.faces.seed import look
 from operators.media.probe import VideoInfo
@@ -118,10 +119,10 @@ class AnchorSearch:
 
     @property
     def colour(self) -> bool:
-        """True if samples have to be RGB."""
+        """True if samples have to be in colour."""
         return self._backend.colour
 
-    def add(self, pictures: Mapping[int, np.ndarray]) -> None:
+    def add(self, pictures: Mapping[int, Picture]) -> None:
         """Search the samples of the next shot (`ShotFrameSampler.take`)."""
         people = people_of_shot(pictures, self._backend, self._sides)
         # A title that never shows two people needs nobody recognised, unless a picture or a place is asked for.
@@ -139,8 +140,9 @@ class AnchorSearch:
         """
         if not any(self.people):
             shots = len(self.people)
+            where = "the only shot" if shots == 1 else f"any of the {shots} shots"
             raise FaceError(
-                f"{self._url}: no face found in any of the {shots} shots; a face must be seen from the front, 20 pixels wide or more"
+                f"{self._url}: no face found in {where}; a face must be seen from the front, 20 pixels wide or more"
             )
         identify(self.people)
         found: dict[str, list[np.ndarray | None]] = {}

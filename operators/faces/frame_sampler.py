@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from operators.faces.picture import FramePicture, Picture
 from operators.media.frames import Frame
 from operators.media.probe import VideoInfo
 
@@ -36,7 +37,7 @@ class ShotFrameSampler:
     Args:
         info: what `probe_video` said of the video.
         start: its first frame that will be added.
-        colour: RGB uint8[h, w, 3] instead of luma uint8[h, w].
+        colour: frames, to be converted where they are searched, instead of luma uint8[h, w].
     """
 
     def __init__(self, info: VideoInfo, start: int = 0, colour: bool = False) -> None:
@@ -53,7 +54,7 @@ class ShotFrameSampler:
         if self._due(frame.index):
             self._held[frame.index] = self._kept(frame)
 
-    def take(self, stop: int) -> dict[int, np.ndarray]:
+    def take(self, stop: int) -> dict[int, Picture]:
         """The shot has ended before frame ``stop``, where the next one begins: its pictures that are to be
         searched, ascending.
 
@@ -80,8 +81,8 @@ class ShotFrameSampler:
         return max(2 * LEAST, min(2 * MOST, HELD_BYTES // size))
 
     def _kept(self, frame: Frame) -> np.ndarray | Frame:
-        """A copy of luma, for a view would hold the whole frame; of colour the frame, few of which are ever asked for as RGB."""
+        """A copy of luma, for a view would hold the whole frame; of colour the frame, few of which are ever searched."""
         return frame if self._colour else np.array(frame.luma())
 
-    def _picture(self, kept: np.ndarray | Frame) -> np.ndarray:
-        return kept if isinstance(kept, np.ndarray) else kept.rgb()
+    def _picture(self, kept: np.ndarray | Frame) -> Picture:
+        return kept if isinstance(kept, np.ndarray) else FramePicture(kept)

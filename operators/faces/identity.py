@@ -32,10 +32,18 @@ class Recogniser:
 
     def describe(self, picture: Picture, landmarks: np.ndarray) -> np.ndarray:
         """float64[128] of the face at float[68, 2] in a picture."""
-        whole = np.ascontiguousarray(picture)
-        pixels = whole if whole.ndim == 3 else np.repeat(whole[..., None], 3, 2)
         left, top, right, bottom = (int(v) for v in bounding_box(landmarks))
-        points = [self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
+        # dlib samples the box and less than its side around it.
+        margin = max(right - left, bottom - top, 0) + 8
+        height, width = picture.shape[:2]
+        x, u = (int(np.clip(v, 0, width)) for v in (left - margin, right + margin))
+        y, v = (int(np.clip(v, 0, height)) for v in (top - margin, bottom + margin))
+        if u - x < 1 or v - y < 1:
+            x, y, u, v = 0, 0, width, height
+        part = np.ascontiguousarray(picture[y:v, x:u])
+        pixels = part if part.ndim == 3 else np.repeat(part[..., None], 3, 2)
+        left, top, right, bottom = left - x, top - y, right - x, bottom - y
+        points = [self._dlib.point(round(float(a)) - x, round(float(b)) - y) for a, b in landmarks]
         face = self._dlib.full_object_detection(self._dlib.rectangle(left, top, right, bottom), points)
         return np.array(self._network.compute_face_descriptor(pixels, face))
 

@@ -16,6 +16,7 @@ from operators.faces.backend import FaceBackend, gives_mesh
 from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import LEAST
 from operators.faces.identity import Recogniser
+from operators.faces.picture import Picture
 from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
 
@@ -67,12 +68,12 @@ class Person:
 
 
 def people_of_shot(
-    pictures: Mapping[int, np.ndarray], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
+    pictures: Mapping[int, Picture], backend: FaceBackend, sides: Sequence[int] = LONG_SIDES
 ) -> list[Person]:
     """The people of one shot, left to right.
 
     Args:
-        pictures: luma uint8[h, w] (RGB for backends with colour) of its samples by frame, ascending.
+        pictures: of its samples by frame, ascending, as the backend wants them.
         backend: finds faces.
         sides: as in `find_anywhere`.
     """
@@ -85,7 +86,7 @@ def people_of_shot(
 
 
 def _confirmed(
-    backend: FaceBackend, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+    backend: FaceBackend, picture: Picture, boxes: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The boxes float32[n, 4] and scores float32[n] of what a mesh says is a face; all of them where there is none to ask."""
     if not gives_mesh(backend):
@@ -118,7 +119,7 @@ def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndar
 
 
 def describe(
-    person: Person, pictures: Mapping[int, np.ndarray], recogniser: Recogniser, backend: FaceBackend
+    person: Person, pictures: Mapping[int, Picture], recogniser: Recogniser, backend: FaceBackend
 ) -> np.ndarray:
     """float64[n, 128] of the person in the three samples where the detector was surest."""
     out = []

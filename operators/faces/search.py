@@ -99,7 +99,7 @@ def find_at_scale(
 
 
 def find_anywhere(
-    backend: FaceBackend, picture: np.ndarray, sides: Sequence[int] = LONG_SIDES
+    backend: FaceBackend, picture: Picture, sides: Sequence[int] = LONG_SIDES
 ) -> tuple[np.ndarray, np.ndarray]:
     """All faces of a picture at the first long side that shows one: boxes float32[n, 4], scores float32[n].
 
@@ -117,7 +117,7 @@ def find_anywhere(
 
 
 def _looked_into(
-    backend: FaceBackend, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray
+    backend: FaceBackend, picture: Picture, boxes: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The boxes float32[n, 4] and scores float32[n], with the faces inside those that are no face for certain in their places."""
     found: list[tuple[np.ndarray, np.ndarray]] = []

@@ -141,7 +141,7 @@ def test_of_a_picture_of_several_people_a_note_says_who_is_meant(
 def test_what_cannot_be_found_is_said(
     title: str, info: VideoInfo, backend: DlibBackend, tmp_path: Path
 ) -> None:
-    with pytest.raises(FaceError, match=r"title\.mp4: no face found in any of the 1 shots"):
+    with pytest.raises(FaceError, match=r"title\.mp4: no face found in the only shot;"):
         find_anchors(title, info, SHOTS[2:], "largest", backend)
     with pytest.raises(FaceError, match=r"no shot shows that many faces \(at most 2\)"):
         find_anchors(title, info, SHOTS, "5", backend)
