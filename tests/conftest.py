@@ -4,7 +4,6 @@ beside it.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from operators.threads import realtime_threads
+from retalk_models.inference.allocator import trim_heaps
 from retalk_models.registry.home import home_url
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
@@ -63,9 +63,8 @@ def freed_memory_goes_back() -> Iterator[None]:
     many GiB of it, and the machine would look for pages instead of running tests.
     """
     yield
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None and "torch" in sys.modules:
-        trim(0)
+    if "torch" in sys.modules:
+        trim_heaps()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -102,8 +102,8 @@ def mouth_mask(shape: np.ndarray, crop: Box, unit: float, options: MaskOptions) 
     # Lips and what is between them are the exemplar's alone, however narrow the gaps to nose and chin are.
     mid = lips.mean(0)
     core, grown = mid + (lips - mid) * LIPS_GROWN, mid + (lips - mid) * 1.3
-    corner, part = _around(np.concatenate([core, grown]), 0.17 * unit, size)
-    near = part[1].stop - part[1].start, part[0].stop - part[0].start
+    a, b, c, d = _around(np.concatenate([core, grown]), 0.17 * unit, size)
+    part, corner, near = np.s_[b:d, a:c], np.array([a, b]), (c - a, d - b)
     weight[part] = np.maximum(weight[part], fill(core - corner, near, 0.02 * unit))
     # The finest detail of the skin is grain: the target's own, or a mouth held for some frames would stand
     # still in moving noise.
@@ -135,9 +135,9 @@ def over_own_lips(
     own = fill(outline - first, (int(width), int(height)), 0)
     # No pixel shows what is farther from it than the largest displacement.
     farthest = max(cv2.norm(one[region], cv2.NORM_INF) for one in (dx, dy))
-    corner, part = _around(outline - [x1, y1], farthest + 2, (x2 - x1, y2 - y1))
-    places = np.array([x1, y1]) + corner - first
-    maps = positions(dx[region][part], dy[region][part], (int(places[0]), int(places[1])))
+    a, b, c, d = _around(outline - [x1, y1], farthest + 2, (x2 - x1, y2 - y1))
+    part = np.s_[b:d, a:c]
+    maps = positions(dx[region][part], dy[region][part], (x1 + a - int(first[0]), y1 + b - int(first[1])))
     seen = cv2.remap(own, *maps, cv2.INTER_LINEAR) > mask.grain[part] + 0.5
     if not seen.any():
         return mask
@@ -156,14 +156,11 @@ def over_own_lips(
     )
 
 
-def _around(
-    points: np.ndarray, margin: float, size: tuple[int, int]
-) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The corner int[2] (x, y) and the rows and columns of the part of a picture that is within ``margin`` pixels of points."""
-    low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int) + 1
-    first = np.clip(low, 0, np.array(size) - 1)
-    (x1, y1), (x2, y2) = first, np.clip(high, first + 1, size)
-    return first, np.s_[y1:y2, x1:x2]
+def _around(points: np.ndarray, margin: float, size: tuple[int, int]) -> Box:
+    """Box around points float[K, 2] and ``margin`` pixels more, as far as a picture of that size goes; of one pixel at least."""
+    low = np.clip(np.floor(points.min(0) - margin).astype(int), 0, np.array(size) - 1)
+    high = np.clip(np.ceil(points.max(0) + margin).astype(int) + 1, low + 1, size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def inside(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from operators.numeric.compiled import compiled
@@ -41,6 +43,13 @@ def between_nodes(grid: np.ndarray, width: int, height: int) -> tuple[np.ndarray
 
 
 @compiled
+def _smooth(value: Any) -> Any:
+    """`operators.numeric.masks.smoothstep` of one float32."""
+    t = min(max(value, np.float32(0)), np.float32(1))
+    return t * t * (np.float32(3) - np.float32(2) * t)
+
+
+@compiled
 def share_moved(dx: np.ndarray, dy: np.ndarray, least: float, whole: float) -> np.ndarray:
     """Smooth step of how far pixels move: 0 up to ``least`` pixels in x and y, 1 from ``whole`` on.
 
@@ -52,9 +61,7 @@ def share_moved(dx: np.ndarray, dy: np.ndarray, least: float, whole: float) -> n
     start, scale = np.float32(least), np.float32(1 / (whole - least))
     for j in range(dx.shape[0]):
         for i in range(dx.shape[1]):
-            away = max(abs(dx[j, i]), abs(dy[j, i]))
-            t = min(max((away - start) * scale, np.float32(0)), np.float32(1))
-            share[j, i] = t * t * (np.float32(3) - np.float32(2) * t)
+            share[j, i] = _smooth((max(abs(dx[j, i]), abs(dy[j, i])) - start) * scale)
     return share
 
 
@@ -63,8 +70,7 @@ def raise_to(share: np.ndarray, reach: np.ndarray) -> None:
     """Raise a share float32[h, w] to where ``reach`` float32[h, w] is: to a smooth step that is whole from a quarter on."""
     for j in range(share.shape[0]):
         for i in range(share.shape[1]):
-            t = min(max(reach[j, i] * np.float32(4), np.float32(0)), np.float32(1))
-            share[j, i] = max(share[j, i], t * t * (np.float32(3) - np.float32(2) * t))
+            share[j, i] = max(share[j, i], _smooth(reach[j, i] * np.float32(4)))
 
 
 @compiled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import gc
 import re
@@ -35,6 +34,7 @@ from pipelines.monitoring.run_log import node_shapes
 from pipelines.monitoring.worker_startup import StartWatch
 from pipelines.preflight import checks, cluster
 from pipelines.state.lock import RunLock
+from retalk_models.inference.allocator import trim_heaps
 
 #: Seconds between two returns of free memory to the system.
 TRIM_PERIOD = 10.0
@@ -156,11 +156,11 @@ class _Driver:
         Raises:
             LockedError: another run has taken the run directory.
         """
-        trim, due = getattr(ctypes.CDLL(None), "malloc_trim", None), 0.0
+        due = 0.0
         while True:
-            if trim is not None and time.monotonic() > due:
+            if time.monotonic() > due:
                 # Each of Ray's threads has an arena of its own, where what it frees stays between the little that lasts.
-                trim(0)
+                trim_heaps()
                 due = time.monotonic() + TRIM_PERIOD
             try:
                 rows = next(blocks, None)

@@ -56,6 +56,11 @@ def return_freed_memory() -> None:
     of 1080p frames for each of the first of them.
     """
     gc.collect()
+    trim_heaps()
+
+
+def trim_heaps() -> None:
+    """Give the system back what has been freed in the heaps of all threads; nothing happens with other C libraries than glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
