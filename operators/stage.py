@@ -27,6 +27,10 @@ class NoOptions:
     """A stage without options."""
 
 
+def unheard(*_: Any) -> None:
+    """Stand for a listener where nobody listens to a stage."""
+
+
 def option_help(options: type) -> dict[str, str]:
     """Meanings of the options: the entries under ``Attributes:`` of the docstrings of an `Options` class and
     of those it inherits from.
@@ -66,9 +70,9 @@ class Stage(ABC):
         self.options = self.Options() if options is None else options
         #: Called by `process` with the number of frames that it has finished since the last call; a worker
         #: sets it. See `counted`.
-        self.tick: Callable[[int], None] = lambda frames: None
+        self.tick: Callable[[int], None] = unheard
         #: Called by `shown` with the number of an output frame and the frame; a worker sets it for metrics.
-        self.observe: Callable[[int, Any], None] = lambda index, frame: None
+        self.observe: Callable[[int, Any], None] = unheard
 
     def halo(self, options: Any) -> tuple[int, int]:
         """Frames needed before and after the core frames, for these options."""

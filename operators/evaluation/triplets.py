@@ -31,7 +31,10 @@ class Triplets:
             return None
         recent = self._recent.setdefault(segment, deque(maxlen=2))
         last = list(recent)
-        recent.append((index, frame))
+        if index % PERIOD == 2:
+            recent.clear()
+        else:
+            recent.append((index, frame))
         if [number for number, _ in last] != [index - 2, index - 1]:
             return None
         three = [one for _, one in last] + [frame]

@@ -27,7 +27,7 @@ ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 EASED = 4
 #: After so many searched frames without a line, one frame in so many is searched until a line is found; those since the search before are
 #: searched then as well.
-QUIET, SPARSE = 6, 3
+QUIET, SPARSE = 6, 4
 
 #: `operators.exemplar.graphics.lines_of_letters`.
 Search = Callable[[np.ndarray, np.ndarray, float], list[Line]]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.faces.backend import FaceBackend, gives_mesh
+from operators.faces.backend import FaceBackend, PictureBackend, gives_mesh
 from operators.faces.canonical import transform_of_box
 from operators.faces.frame_sampler import LEAST
 from operators.faces.identity import Recogniser
@@ -20,6 +20,8 @@ from operators.faces.picture import Picture
 from operators.faces.search import LONG_SIDES, find_anywhere, separation
 from operators.faces.seed import look
 
+#: Score of a face that needs no second look.
+CLEAR = 0.7
 #: Mean descriptors of two faces nearer than this are one person's.
 SAME_MEAN = 0.45
 #: Distance of two faces in one shot, for the clustering.
@@ -91,9 +93,16 @@ def _confirmed(
     """The boxes float32[n, 4] and scores float32[n] of what a mesh says is a face; all of them where there is none to ask."""
     if not gives_mesh(backend):
         return boxes, scores
-    face = [backend.look(picture, transform_of_box(box), None, True, False).score > 0 for box in boxes]
-    kept = np.flatnonzero(face)
+    kept = [number for number, box in enumerate(boxes) if _shows_face(backend, picture, box)]
     return boxes[kept], scores[kept]
+
+
+def _shows_face(backend: PictureBackend, picture: Picture, box: np.ndarray) -> bool:
+    """A mesh sees a face in a box float[4]: clearly at once, or where it looks then."""
+    place = transform_of_box(box)
+    if backend.look(picture, place, None, guess=False, exact=False).score > CLEAR:
+        return True
+    return backend.look(picture, place, None, guess=True, exact=False).score > 0
 
 
 def _assign(people: list[Person], index: int, boxes: np.ndarray, scores: np.ndarray) -> None:

@@ -233,11 +233,12 @@ class DetectFaces(Stage):
             *(options.backend, options.mesh_runtime),
         )
         if key not in self._models:
+            video = segment.video  # the model outlives the segment
             seeder = Seeder(backend, anchor, lambda picture, landmarks: False)
 
             def fetch(indices: Iterable[int]) -> Iterator[tuple[int, Picture]]:
                 for index in indices:
-                    for frame in read_frames(segment.video, index, index + 1):
+                    for frame in read_frames(video, index, index + 1):
                         yield index, _picture(backend, frame)
 
             self._models[key] = ShotModel(seeder, segment.shot, count, fetch, recognise == "auto")

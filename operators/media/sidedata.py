@@ -10,6 +10,7 @@ from typing import Any
 
 import av.error
 from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
@@ -22,7 +23,7 @@ def side_data(picture: VideoFrame, kind: SideDataType) -> bytes | None:
     it.
     """
     try:
-        data = _without_profile(picture).side_data.get(kind)  # type: ignore[call-overload]
+        data = _listed(picture).get(kind)  # type: ignore[call-overload]
     except ValueError:
         # PyAV 18 does not know all kinds that FFmpeg 8 attaches (Exif is one) and then gives none.
         return None
@@ -34,9 +35,7 @@ def side_data_kinds(picture: VideoFrame) -> set[str]:
     and scan of the whole picture, the time code 00:00:00:00; none where PyAV cannot list them.
     """
     try:
-        listed: Any = _without_profile(
-            picture
-        ).side_data  # PyAV's stubs call it a mapping; iterating gives the data
+        listed: Any = _listed(picture)  # PyAV's stubs call it a mapping; iterating gives the data
         found = {data.type.name: bytes(data) for data in listed}
     except ValueError:
         return set()
@@ -48,6 +47,17 @@ def side_data_kinds(picture: VideoFrame) -> set[str]:
     if not int.from_bytes(found.get("GOP_TIMECODE", b""), "little") & ~_GOP_MARKER:
         found.pop("GOP_TIMECODE", None)
     return set(found)
+
+
+def _listed(picture: VideoFrame) -> SideDataContainer:
+    """The side data of a picture, listed anew: what `VideoFrame.side_data` lists refers to the picture and the picture to it, so that
+    its samples would be freed by the garbage collector alone.
+
+    Raises:
+        ValueError: PyAV cannot list them.
+    """
+    # The stubs leave the argument out.
+    return SideDataContainer(_without_profile(picture))  # type: ignore[call-arg]
 
 
 def _without_profile(picture: VideoFrame) -> VideoFrame:

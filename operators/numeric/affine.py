@@ -51,10 +51,7 @@ def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | Non
 
 def robust_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """`similarity` that discounts outliers: five rounds of Cauchy weights at 1.5 times the median residual."""
-    fitted = similarity(source, target)
-    for _ in range(5):
-        residual = np.linalg.norm(apply(fitted, source) - target, axis=1)
-        fitted = similarity(
-            source, target, 1 / (1 + (residual / max(1.5 * float(np.median(residual)), 1e-3)) ** 2)
-        )
-    return fitted
+    from operators.numeric.affine_kernels import weighted_rounds
+
+    points = [np.ascontiguousarray(some, np.float64) for some in (source, target)]
+    return np.asarray(weighted_rounds(*points, 5, 1.5))

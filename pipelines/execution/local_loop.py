@@ -22,7 +22,7 @@ from pipelines.monitoring.run_log import node_shape
 from pipelines.planning.planner import Planner
 from pipelines.state.coordinator import Coordinator
 from pipelines.state.lock import RunLock
-from retalk_models.inference.allocator import return_freed_memory
+from retalk_models.inference.allocator import trim_heaps
 
 
 def run_in_process(spec: RunSpec, lock: RunLock, progress: Progress) -> Collector:
@@ -94,4 +94,4 @@ def run_local(
                     take(result)
     finally:
         KEPT.dismiss()
-        return_freed_memory()
+        trim_heaps()

@@ -25,7 +25,7 @@ from operators.evaluation.metric import Meter, SegmentMetric
 from operators.media.codec_names import Encoding
 from operators.segment import PLAN, Segment
 from operators.shared_batches import row_seconds
-from operators.stage import Stage
+from operators.stage import Stage, unheard
 from operators.storage.looks import one_look_per_file
 from operators.threads import single_thread
 from operators.watermark.keyring import hold
@@ -257,7 +257,7 @@ class Group:
                 if segment.speaker:
                     meta["metrics"]["speaker"] = segment.speaker
                 segment.notes.extend((*self._unmeasured, *meter.notes))
-            stage.tick = lambda frames: None
+            stage.tick = unheard
             made = []
             for other in others:
                 seen = Segment(other)
@@ -277,6 +277,9 @@ class Group:
                 "error": error,
                 "others": (),
             }
+        finally:
+            # The stage lives on, and the row's frames would with it.
+            stage.tick = stage.observe = unheard
         seconds = row_seconds() - start
         ticker.end()
         notes += [note for note in segment.notes if note not in notes]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import gc
 import logging
 
 import numpy as np
@@ -46,17 +45,6 @@ def keep_freed_memory() -> None:
     large block (mallopt(3), M_MMAP_THRESHOLD), so one is made and freed. Other C libraries are not affected.
     """
     np.empty(LEARNT, np.uint8)
-
-
-def return_freed_memory() -> None:
-    """Give the system back what nobody uses any more; other C libraries than glibc may keep what they like.
-
-    PyAV's pictures whose side data were read are freed by the garbage collector alone, which does not know how large they are; and
-    glibc keeps what threads have freed in the middle of their heaps. A process that makes one run after the other would hold 0.7 GB
-    of 1080p frames for each of the first of them.
-    """
-    gc.collect()
-    trim_heaps()
 
 
 def trim_heaps() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from operators.evaluation.flicker import Flicker, flicker
-from operators.evaluation.triplets import PERIOD
+from operators.evaluation.triplets import PERIOD, Triplets
+from operators.media.frames import Frame
 from operators.media.reader import read_frames
 from operators.segment import Segment
 
@@ -25,6 +28,22 @@ def test_brightness_flickers_and_a_mouth_does_not() -> None:
     mouth[1, 30:50, 20:44] -= 80
     assert flicker(mouth) == 0
     assert math.isnan(flicker(0 * still))
+
+
+class Referable(Frame):
+    """A frame that weak references can refer to."""
+
+
+def test_frames_are_held_until_three_are_together() -> None:
+    triplets, segment, held = Triplets(), Segment({}), []
+    seen: list[weakref.ref[Frame]] = []
+    for index in range(2 * PERIOD):
+        frame = Referable(index, index, VideoFrame(16, 16, "yuv420p"), None)  # type: ignore[arg-type]
+        seen.append(weakref.ref(frame))
+        triplets.take(segment, index, frame)
+        del frame
+        held.append(sum(one() is not None for one in seen))
+    assert held == [1, 2, *[0] * (PERIOD - 2)] * 2
 
 
 def test_three_drawn_frames_in_a_row_are_looked_at(carphone: Path) -> None:

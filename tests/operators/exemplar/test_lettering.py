@@ -151,7 +151,7 @@ def test_a_search_that_errs_now_and_then_changes_nothing() -> None:
 
 
 def test_where_nothing_is_found_few_frames_are_searched_and_no_letter_is_missed() -> None:
-    begin = 21  # between two that are searched
+    begin = QUIET + 3 * SPARSE + 1  # between two that are searched
     pictures, landmarks, _ = moving(40, begin, 0)
     searched: list[int] = []
     numbers = {id(picture): number for number, picture in enumerate(pictures)}
@@ -174,7 +174,7 @@ def test_where_nothing_is_found_few_frames_are_searched_and_no_letter_is_missed(
 
 @pytest.mark.parametrize("begin", [18, 19])
 def test_letters_in_the_last_frames_before_one_that_stands_are_found(begin: int) -> None:
-    """Three frames show them, of which one or two would be searched."""
+    """Three frames show them, of which one at most would be searched."""
     frames, landmarks, _ = carphone()
     last, points = begin + 2, landmarks[begin]
     picture = written(frames[begin], WORDS[0], tuple(landmarks[begin, 57] + [0, -4]), 20)

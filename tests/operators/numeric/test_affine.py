@@ -48,3 +48,17 @@ def test_similarity_never_mirrors() -> None:
 def test_points_in_one_place_are_shifted_only() -> None:
     found = similarity(np.full((5, 2), 3.0), np.full((5, 2), 10.0))
     np.testing.assert_allclose(found, [[1, 0, 7], [0, 1, 7]])
+
+
+def test_the_compiled_rounds_are_weighted_similarities() -> None:
+    rng = np.random.default_rng(5)
+    source = POINTS.astype(np.float32)
+    target = apply(turned(-8, 0.9, (3, 7)), POINTS) + rng.standard_cauchy(POINTS.shape)
+    wanted = similarity(source, target)
+    for _ in range(5):
+        residual = np.linalg.norm(apply(wanted, source) - target, axis=1)
+        wanted = similarity(source, target, 1 / (1 + (residual / (1.5 * np.median(residual))) ** 2))
+    np.testing.assert_allclose(robust_similarity(source, target), wanted, rtol=0, atol=1e-9)
+    assert np.abs(similarity(source, target) - wanted).max() > 1e-3
+    together = np.full((9, 2), 4.0)
+    np.testing.assert_allclose(robust_similarity(together, together + 2), [[1, 0, 2], [0, 1, 2]])

@@ -5,7 +5,9 @@ receipts behind the last stage.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from operators.media.container import open_input
 from operators.media.probe import probe_video
+from operators.segment import Segment
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
 from pipelines.engine.rows import PLAN_ROW, SEGMENT, Row, empty_row, from_table, to_table
@@ -150,6 +153,31 @@ def test_error_becomes_a_row_and_passes_untouched(footage: Path, tmp_path: Path)
     (end,) = last.process(from_table(to_table(row, first.output), first.output))
     assert (end["error"], end["path"], end["frames"], end["meta"]) == (row["error"], "", 0, row["meta"])
     assert RunDirectory(str(tmp_path)).committed("t") == {}
+
+
+@pytest.mark.parametrize("failing", ["", "t"])
+def test_a_row_that_is_done_is_let_go(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Its frames go with it, before the next row comes and without the garbage collector."""
+    seen: list[weakref.ref[Segment]] = []
+
+    class Watched(Segment):
+        def __init__(self, row: Row) -> None:
+            super().__init__(row)
+            seen.append(weakref.ref(self))
+
+    monkeypatch.setattr(worker, "Segment", Watched)
+    config = engine_config("Misbehave", options={"Misbehave": {"fail": failing}}, metrics=["seam", "flicker"])
+    group = Group(GroupSpec(config, tuple(Engine(config).names), str(tmp_path)), Coordinator())
+    gc.disable()
+    try:
+        rows = list(group.process(planned_row(footage / "a.mp4", tmp_path)))
+        assert [bool(row["error"]) for row in rows] == ([True] if failing else [False] * 4)
+        assert seen
+        assert [one() for one in seen] == [None] * len(seen)
+    finally:
+        gc.enable()
 
 
 def test_a_receipt_that_cannot_be_read_is_none(footage: Path, tmp_path: Path) -> None:
