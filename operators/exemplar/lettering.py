@@ -26,8 +26,10 @@ ON_LIPS, STILL_ON_LIPS, OFF_LIPS = 0.04, 0.02, 10
 #: Frames over which the new mouth goes before such letters and comes after them.
 EASED = 4
 #: After so many searched frames without a line, one frame in so many is searched until a line is found; those since the search before are
-#: searched then as well.
-QUIET, SPARSE = 6, 4
+#: searched then as well. Of as many frames as make a line believable one is searched: SPARSE <= letter_tracks.FINDS.
+QUIET, SPARSE = 6, 3
+#: Frames that are looked at after one before it is given back, at least: it may be one of those that are searched later.
+LEAST_AHEAD = EASED + SPARSE - 1
 
 #: `operators.exemplar.graphics.lines_of_letters`.
 Search = Callable[[np.ndarray, np.ndarray, float], list[Line]]

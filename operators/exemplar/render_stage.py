@@ -16,7 +16,7 @@ from operators.columns import scalar, tensor
 from operators.exemplar.composite import Memory, composite
 from operators.exemplar.graphics import lines_of_letters
 from operators.exemplar.jaw import face_box
-from operators.exemplar.lettering import Lettering, Look
+from operators.exemplar.lettering import LEAST_AHEAD, Lettering, Look
 from operators.exemplar.masks import Box, MaskOptions, kept_in_place
 from operators.exemplar.patches import Patch, PatchStore, generous_box
 from operators.exemplar.still import LipLine, still_composite
@@ -174,7 +174,7 @@ def rendered_frames(
     if frames is None:
         block = int(np.clip(room, 4, BLOCK_FRAMES))
         frames = ahead(source_frames(segment.video, segment.source, info, block))
-    waiting, beforehand = deque[tuple[int, Frame, int]](), int(np.clip(room, 4, AHEAD))
+    waiting, beforehand = deque[tuple[int, Frame, int]](), int(np.clip(room, LEAST_AHEAD, AHEAD))
 
     def painted() -> tuple[Frame, int]:
         index, frame, pts = waiting.popleft()

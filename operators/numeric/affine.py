@@ -50,7 +50,13 @@ def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | Non
 
 
 def robust_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`similarity` that discounts outliers: five rounds of Cauchy weights at 1.5 times the median residual."""
+    """`similarity` that discounts outliers: five rounds of Cauchy weights at 1.5 times the median residual.
+
+    Raises:
+        ValueError: the points are not float[n, 2] of one number.
+    """
+    if source.shape != target.shape or source.shape[1:] != (2,):
+        raise ValueError(f"points {list(source.shape)} and {list(target.shape)}: need the same [n, 2]")
     from operators.numeric.affine_kernels import weighted_rounds
 
     points = [np.ascontiguousarray(some, np.float64) for some in (source, target)]

@@ -23,7 +23,7 @@ from operators.storage.files import (
     local_path,
     normalized,
 )
-from pipelines.manifest.titles import NO_TEXT, face_problem, name_problem
+from pipelines.manifest.titles import FACES, NO_TEXT, face_problem, name_problem
 
 
 class RowError(ValueError):
@@ -120,10 +120,10 @@ def language_code(row: Mapping[str, Any], default: str) -> str:
     return language
 
 
-def face_choice(row: Mapping[str, Any], default: str) -> str:
-    """A choice of a face: a word, a number, or the path of a picture."""
+def face_choice(row: Mapping[str, Any], default: str, words: Sequence[str] = FACES) -> str:
+    """A choice of a face: a word, of which some may be all that are offered, a number, or the path of a picture."""
     face = word(row, "face", default)
-    if problem := face_problem(face):
+    if problem := face_problem(face, words):
         raise RowError(f"face: {problem}")
     return face
 

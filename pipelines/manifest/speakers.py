@@ -8,11 +8,12 @@ from typing import Any
 
 from pipelines.manifest.cells import RowError, face_choice, file_path
 from pipelines.manifest.consent import consent_of
-from pipelines.manifest.titles import SPEAKING, Speaker, is_picture
+from pipelines.manifest.titles import FACES, SPEAKING, Speaker, is_picture
 
 #: People who are dubbed in a title, at most.
 MOST = 8
 KEYS = ("face", "speech", "consent")
+EXAMPLE = '[{"face": "left", "speech": "anna.wav"}, {"face": "right", "speech": "bob.wav"}]'
 
 
 def speakers_of(entry: Mapping[str, Any], folder: str) -> tuple[tuple[Speaker, ...], str]:
@@ -37,7 +38,9 @@ def speakers_of(entry: Mapping[str, Any], folder: str) -> tuple[tuple[Speaker, .
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise RowError(f"speakers: not JSON ({error})") from error
+            raise RowError(
+                f"speakers: must be JSON such as {EXAMPLE}, got {value[:80]!r} ({error})"
+            ) from error
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):
         raise RowError(
             "speakers: must be a list of {face, speech}, with consent where it is the speaker's own"
@@ -66,7 +69,10 @@ def _speaker(one: Mapping[str, Any], folder: str) -> tuple[Speaker, str]:
         raise RowError(f"{unknown[0]!r} is unknown; it has {', '.join(KEYS)}")
     if one.get("face") in (None, ""):
         raise RowError("face: is missing")
-    face = face_choice(one, "")
+    try:
+        face = face_choice(one, "", [word for word in FACES if word != SPEAKING])
+    except RowError as problem:
+        raise RowError(f"{problem}; `retalk faces VIDEO -o FOLDER` shows who is in a title") from problem
     if face == SPEAKING:
         raise RowError("face: 'speaking' is for one speech and several faces; name a face")
     problems = []

@@ -136,16 +136,16 @@ def is_picture(face: str) -> bool:
     return not (face in FACES or (face.isascii() and face.isdigit()))
 
 
-def face_problem(face: str) -> str:
+def face_problem(face: str, words: Sequence[str] = FACES) -> str:
     """Say what is allowed where a face is neither a word, a number nor the path of a picture; empty if it is
-    one of these.
+    one of these. Some of the words may be all that are offered.
     """
     if not is_picture(face) or any(mark in face for mark in ("/", ".", "::")):
         return ""
-    near = difflib.get_close_matches(face.lower(), FACES, 1, 0.6)
+    near = difflib.get_close_matches(face.lower(), words, 1, 0.6)
     meant = f" (did you mean {near[0]!r}?)" if near else ""
     allowed = "a number counted from the left (0 is the first), or the path of a picture such as face.jpg"
-    return f"must be {', '.join(FACES)}, {allowed}; got {face!r}{meant}"
+    return f"must be {', '.join(words)}, {allowed}; got {face!r}{meant}"
 
 
 def label(title: str, dub: str) -> str:

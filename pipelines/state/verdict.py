@@ -24,7 +24,7 @@ CAUSES = {
     "other": "",
     "no speech": "the speech was over",
     "turned": "the face is turned away",
-    "covered": "the mouth is covered",
+    "covered": "the mouth or the chin is covered",
     "too small": "the face is too small",
     "cut by the edge": "the face is cut by the edge",
     "unclear": "no face was clear",

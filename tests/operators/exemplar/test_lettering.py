@@ -11,8 +11,8 @@ import pytest
 
 from operators.exemplar import render_stage
 from operators.exemplar.graphics import Line, lines_of_letters
-from operators.exemplar.letter_tracks import LetterTracks
-from operators.exemplar.lettering import EASED, QUIET, SPARSE, Lettering, Look
+from operators.exemplar.letter_tracks import FINDS, LetterTracks
+from operators.exemplar.lettering import EASED, LEAST_AHEAD, QUIET, SPARSE, Lettering, Look
 from operators.exemplar.standing_lines import KNOWN, Follower, StandingLines
 from operators.exemplar.warp import face_unit
 from operators.faces.geometry import CHIN
@@ -172,9 +172,24 @@ def test_where_nothing_is_found_few_frames_are_searched_and_no_letter_is_missed(
     assert [look.frame for look, _ in given if look.on_lips] == list(range(begin, 40))
 
 
+@pytest.mark.parametrize("beforehand", [LEAST_AHEAD, 25])
+@pytest.mark.parametrize("begin", range(QUIET + 2 * SPARSE, QUIET + 3 * SPARSE))
+def test_the_briefest_caption_that_is_believed_is_found_wherever_it_begins(
+    begin: int, beforehand: int
+) -> None:
+    frames, landmarks, _ = carphone()
+    shown = range(begin, begin + FINDS)
+    pictures = [
+        written(frame, WORDS[0], tuple(landmarks[index, 57] + [0, -4]), 20) if index in shown else frame
+        for index, frame in enumerate(frames[:30])
+    ]
+    given = looks(pictures, landmarks[:30], beforehand=beforehand)
+    assert all(look.on_lips for look, _ in given[shown.start : shown.stop])
+
+
 @pytest.mark.parametrize("begin", [18, 19])
 def test_letters_in_the_last_frames_before_one_that_stands_are_found(begin: int) -> None:
-    """Three frames show them, of which one at most would be searched."""
+    """Three frames show them, of which one or two would be searched."""
     frames, landmarks, _ = carphone()
     last, points = begin + 2, landmarks[begin]
     picture = written(frames[begin], WORDS[0], tuple(landmarks[begin, 57] + [0, -4]), 20)

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from operators.numeric.affine import apply, compose, invert, robust_similarity, scale_of, similarity
 
@@ -60,5 +61,8 @@ def test_the_compiled_rounds_are_weighted_similarities() -> None:
         wanted = similarity(source, target, 1 / (1 + (residual / (1.5 * np.median(residual))) ** 2))
     np.testing.assert_allclose(robust_similarity(source, target), wanted, rtol=0, atol=1e-9)
     assert np.abs(similarity(source, target) - wanted).max() > 1e-3
+    for other in (POINTS[:-1], POINTS[:, :1], np.pad(POINTS, ((0, 0), (0, 1)))):
+        with pytest.raises(ValueError, match="need the same"):
+            robust_similarity(POINTS, other)
     together = np.full((9, 2), 4.0)
     np.testing.assert_allclose(robust_similarity(together, together + 2), [[1, 0, 2], [0, 1, 2]])

@@ -14,7 +14,7 @@ from pipelines.cli.run import _kept
         ({"passed_covered": 2, "passed_outside_the_ranges": 50, "passed_no_speech": 9}, ""),
         (
             {"dubbed": 0.8, "passed_covered": 5, "passed_cut_by_the_edge": 15, "passed_no_speech": 9},
-            "for 0.8 s the video keeps its own mouth: the face is cut by the edge (0.6 s), the mouth is covered (0.2 s)",
+            "for 0.8 s the video keeps its own mouth: the face is cut by the edge (0.6 s), the mouth or the chin is covered (0.2 s)",
         ),
         ({"passed_other": 25}, "for 1.0 s the video keeps its own mouth: for other reasons (1.0 s)"),
     ],

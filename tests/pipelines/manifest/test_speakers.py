@@ -63,11 +63,14 @@ def test_dubs_have_speakers_of_their_own() -> None:
     ("change", "told"),
     [
         ({"speech": "/s/a.wav"}, "speech: each of the speakers has its own"),
-        ({"speakers": "anna"}, "speakers: not JSON"),
+        ({"speakers": "anna"}, 'speakers: must be JSON such as [{"face": "left"'),
         ({"speakers": {"face": "left"}}, "speakers: must be a list of {face, speech}"),
         ({"speakers": [{"face": "left"}]}, "speakers.1: speech: is missing"),
         ({"speakers": [SPEAKERS[0], {"speech": "/s/b.wav"}]}, "speakers.2: face: is missing"),
-        ({"speakers": [{**SPEAKERS[1], "face": "lefft"}]}, "speakers.1: face: must be largest"),
+        (
+            {"speakers": [{**SPEAKERS[1], "face": "lefft"}]},
+            "speakers.1: face: must be largest, left, right, a number",
+        ),
         ({"speakers": [SPEAKERS[1], SPEAKERS[1]]}, "speakers.2: face 'left' is named twice"),
         ({"speakers": [{**SPEAKERS[1], "name": "Bob"}]}, "speakers.1: 'name' is unknown"),
         (
