@@ -43,6 +43,8 @@ PRESSED, RESTLESS, DRAWN, PARTED = 0.85, 0.03, 0.08, 0.01
 #: Change of the opening's speed within 40 ms at which a frame's smoothed landmarks miss its lips by as much
 #: as the eye would see.
 SUDDEN = 0.08
+#: Note where there are no mouths to choose from (`operators.exemplar.still`).
+ONE_MOUTH = "where the footage shows the mouth in one shape only, that one is opened: what is inside it is drawn, without new teeth"
 
 
 class ChooseMouths(Stage):
@@ -126,6 +128,8 @@ class ChooseMouths(Stage):
         if not (blend > 0).any():
             return nothing
         analysis = SegmentAnalysis(landmarks, valid, moments, segment.size)
+        if not analysis.speaker.moves:
+            segment.note(ONE_MOUTH)
         wanted = wanted_mouths(
             analysis.speaker,
             segment["opening"],

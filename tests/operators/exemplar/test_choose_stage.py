@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from operators.columns import check_columns
 from operators.evaluation.mouth_tracks import flicker
-from operators.exemplar.choose_stage import ChooseMouths, SegmentAnalysis, ease
+from operators.exemplar.choose_stage import ONE_MOUTH, ChooseMouths, SegmentAnalysis, ease
 from operators.exemplar.covering import NOTE
 from operators.faces import validity
 from operators.faces.colours import CELLS, UNSEEN
@@ -251,6 +251,15 @@ def test_a_smile_that_never_speaks_is_treated_as_a_still_picture() -> None:
     out = process(row(face.landmarks, np.arange(150)))
     assert out["still"]
     assert np.array_equal(out["exemplar"], np.arange(150))
+
+
+@pytest.mark.parametrize("opening", [0.14, 0.14 + 0.06 * speech_like(150, 3)], ids=["still", "speaking"])
+def test_a_mouth_of_one_shape_is_told_of(opening: float | np.ndarray) -> None:
+    face = talker(np.broadcast_to(opening, 150))
+    segment = Segment(row(face.landmarks, np.arange(150)))
+    still = ChooseMouths().process(segment)["still"]
+    assert still == isinstance(opening, float)
+    assert segment.notes == [ONE_MOUTH] * still
 
 
 def test_no_mouth_is_pulled_much_further_open_than_its_exemplar() -> None:
