@@ -93,5 +93,7 @@ def run_local(
                 for result in through(row, 0):
                     take(result)
     finally:
+        # `through` refers to itself: without this, networks would wait for the garbage collector.
+        workers.clear()
         KEPT.dismiss()
         trim_heaps()
