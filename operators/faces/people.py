@@ -98,7 +98,7 @@ def _confirmed(
 
 
 def _shows_face(backend: PictureBackend, picture: Picture, box: np.ndarray) -> bool:
-    """A mesh sees a face in a box float[4]: clearly at once, or where it looks then."""
+    """Tell whether a mesh sees a face in a box float[4]: clearly at the first look, or at a second one where the first places the face."""
     place = transform_of_box(box)
     if backend.look(picture, place, None, guess=False, exact=False).score > CLEAR:
         return True
