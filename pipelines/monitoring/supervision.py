@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import re
 import select
 import signal
 import sys
@@ -17,7 +18,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: What the working process tells: Ray is in use, it is no more, a signal has arrived, this is the end.
+#: What the working process tells: Ray is in use, it is no more, a signal has arrived, this is the end (digits after it
+#: are the exit code).
 RAY, NO_RAY, SIGNALLED, END = b"R", b"r", b"s", b"e"
 #: Signals that end a command.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -65,7 +67,8 @@ def tell_reading(url: str) -> None:
 def supervised(work: Callable[[], int], lost: Callable[[Ended], int]) -> int:
     """Do work in a child of this process.
 
-    Where that cannot be (no `fork`, other threads), the work is done here.
+    Where that cannot be (no `fork`, other threads), the work is done here. Ray's core may end the child after the
+    work has ended, too: the exit code of work that has failed stays.
 
     Args:
         work: gives the exit code.
@@ -93,19 +96,25 @@ def supervised(work: Callable[[], int], lost: Callable[[Ended], int]) -> int:
         _shared.append(shared)
         _die_with(own)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        end = END
         try:
-            return work()
+            code = work()
+            end += b"%d" % code
+            return code
         finally:
-            tell(END)
+            tell(end)
     os.close(writing)
     try:
         ended, told = _wait(child, reading, waited)
     finally:
         os.close(reading)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if END in told and ended >= 0:
+    failed = re.search(END + rb"([1-9]\d*)", told)
+    if END in told and ended >= 0 and failed is None:
         return ended
     _end_orphans()
+    if failed is not None:
+        return int(failed[1])
     size = int.from_bytes(shared[:2], "big")
     return lost(Ended(ended, _in_ray(told), SIGNALLED in told, shared[2 : 2 + size].decode(errors="replace")))
 

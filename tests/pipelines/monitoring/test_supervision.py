@@ -13,7 +13,7 @@ from pipelines.monitoring.supervision import END, NO_RAY, RAY, _in_ray
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 from pipelines.monitoring import supervision
 
 def work():
@@ -55,6 +55,9 @@ def start(work: str) -> subprocess.Popen[str]:
         ("pass", 0, ""),
         ("return 3", 3, ""),
         ("sys.exit(5)", 5, ""),
+        ("atexit.register(os._exit, 1); return 4", 4, ""),
+        ("atexit.register(os.kill, os.getpid(), signal.SIGKILL); return 130", 130, ""),
+        ("atexit.register(os._exit, 120); return 0", 120, ""),
         ("os._exit(1)", 77, "Ended(code=1, in_ray=False, asked=False, reading='')"),
         (
             "supervision.tell(supervision.RAY); os._exit(1)",
