@@ -12,12 +12,15 @@ from typing import Any
 from pipelines.cli.arguments import Parser
 from pipelines.errors import DONE, UsageError
 
+#: What is written into the folder; who is listed in the first has pictures of that name.
+LISTING, FILES = "faces.json", ("faces.jpg", "index.html", "person-*.jpg")
+
 DESCRIPTION = """\
 Show who is in a video: a picture of each person, how long they are seen and how long they speak. The pictures can be given as --face, or as
 the faces of speakers.
 
 Written into DIR: person-1.jpg and so on, by the time that people are seen; faces.jpg, some pictures of each in a row; faces.json; and
-index.html, which shows all of it."""
+index.html, which shows all of it. What an earlier `retalk faces` has written there is replaced."""
 EXAMPLES = """\
 Examples:
 
@@ -101,10 +104,14 @@ def _check_folder(folder: Path) -> None:
     """Look whether a folder can be made or written, before any work; nothing is made.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot, or somebody else's files would be lost.
     """
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     if not there.is_dir():
         raise UsageError(f"-o {folder}: {there} is a file; give a folder, which is made if it is missing")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"-o {folder}: {there} cannot be written; choose another folder")
+    if not (folder / LISTING).exists() and (
+        others := sorted(one for name in FILES for one in folder.glob(name))
+    ):
+        raise UsageError(f"{others[0]} is there already, and not from `retalk faces`; choose another folder")

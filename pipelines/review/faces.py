@@ -90,6 +90,8 @@ def list_faces(
     members = [_member(number, spans[who], looked, info) for number, who in enumerate(order, 1)]
     folder.mkdir(parents=True, exist_ok=True)
     _remove_pictures(folder)
+    found: dict[str, Any] = {"video": redact(video), "seconds": round(float(info.duration), 3)}
+    _write_listing(folder, found, members)  # pictures without one belong to somebody else
     step("cutting pictures out")
     sheet = []
     for member, who in zip(members, order, strict=True):
@@ -97,17 +99,21 @@ def list_faces(
         _write(folder / member.face, pictures[0])
         sheet.append(strip(pictures, HEIGHT))
     _write(folder / "faces.jpg", stack(sheet))
-    found: dict[str, Any] = {"video": redact(video), "seconds": round(float(info.duration), 3)}
     if speaking and has_sound(video):
         step("following lips")
         talked, rest = _speaking(video, info, looked, backend)
         for member, who in zip(members, order, strict=True):
             member.speaking = round(talked.get(who, 0.0), 2)
         found["nobody_speaks"] = {name: round(value, 2) for name, value in rest.items()}
-    found["people"] = [dataclasses.asdict(member) for member in members]
-    (folder / "faces.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _write_listing(folder, found, members)
     (folder / "index.html").write_text(_page(found), "utf-8")
     return found
+
+
+def _write_listing(folder: Path, found: dict[str, Any], members: Sequence[Member]) -> None:
+    """Put the people into what was found, and write it as `faces.json`."""
+    found["people"] = [dataclasses.asdict(member) for member in members]
+    (folder / "faces.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _remove_pictures(folder: Path) -> None:

@@ -70,6 +70,32 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(
     assert (tmp_path / "file").read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", ["index.html", "person-7.jpg", "faces.jpg"])
+def test_files_of_somebody_else_are_not_replaced(
+    title: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / name).write_text("precious")
+    assert cli.main(["faces", title, "-o", str(tmp_path), "-q"]) == 2
+    assert f"{tmp_path / name} is there already, and not from `retalk faces`" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_an_interrupted_call_can_be_made_again(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ["faces", title, "-o", str(tmp_path), "--json", "-q"]
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.review.faces._write", interrupted)
+        assert cli.main(command) == 130
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    assert len(json.loads(capsys.readouterr().out)["people"]) == 2
+
+
 def test_seconds_of_nobody_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
