@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from operators.machine import machine_memory
 from operators.media.cut import Cut
 from operators.media.formats import planes
 from operators.media.frames import Frame
@@ -31,10 +32,8 @@ Wanted = Callable[[np.ndarray, tuple[int, int]], Box]
 
 def room_for_whole() -> int:
     """Bytes of whole frames that a worker may keep on this machine, at which there is one for each processor."""
-    if not hasattr(os, "sysconf"):
-        return PARTS
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(min(WHOLE, SHARE * memory / (os.cpu_count() or 1)))
+    memory = machine_memory()
+    return int(min(WHOLE, SHARE * memory / (os.cpu_count() or 1))) if memory else PARTS
 
 
 class Reading:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import av
 import cv2
 import numpy as np
 
+from operators.machine import machine_memory
 from operators.media.probe import probe_video
 from operators.media.reader import read_frames
 from operators.storage.files import atomic_write, local_copy, suffix
@@ -86,7 +86,7 @@ def cut(source: str, target: Path, seconds: float, scale: float) -> None:
 
 def machine() -> Machine:
     """This machine."""
-    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MIB
+    ram = machine_memory() / MIB
     shm = shutil.disk_usage("/dev/shm").free / MIB if Path("/dev/shm").is_dir() else ram
     import torch
 

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from operators.machine import machine_memory
 from operators.storage.files import join
 from operators.storage.redact import redact
 from pipelines.evaluation.measures import OFFSET
@@ -91,12 +92,11 @@ def machine() -> dict[str, Any]:
     gpus = []
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
         "system": platform.platform(terse=True),
         "processor": model,
         "cpus": os.cpu_count(),
-        "memory_gib": round(memory / (1 << 30), 1),
+        "memory_gib": round(machine_memory() / (1 << 30), 1),
         "gpus": gpus,
     }
 
