@@ -26,7 +26,7 @@ FLOORS = {
         {"weights", "inference", "training"},
     ],
     "operators": [
-        {"storage", "imports", "threads", "shared_batches", "columns", "numeric"},
+        {"storage", "imports", "threads", "machine", "shared_batches", "columns", "numeric"},
         {"segment", "watermark"},
         {"stage"},
         {"media"},

@@ -72,6 +72,7 @@ def command(*arguments: str, absent: bool = False) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_the_whole_command_runs_on_a_cpu_without_other_packages(tmp_path: Path) -> None:
     """In two goes: what the first has measured the second leaves as it is."""
     output = tmp_path / "results"

@@ -173,7 +173,11 @@ def programs_below(pid: int) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("program", "number"),
-    [("raylet", signal.SIGKILL), ("raylet", signal.SIGTERM), ("gcs_server", signal.SIGKILL)],
+    [
+        ("raylet", signal.SIGKILL),
+        pytest.param("raylet", signal.SIGTERM, marks=pytest.mark.slow),
+        ("gcs_server", signal.SIGKILL),
+    ],
 )
 def test_ray_ends_and_the_run_says_so(
     footage: Path, tmp_path: Path, program: str, number: signal.Signals

@@ -34,6 +34,8 @@ BFLOAT16_BOUND = dict.fromkeys(NETWORKS, 0.03) | {
     "gfpgan": 0.06,
     "ganimation": 0.2,
 }
+#: Networks that take minutes in bfloat16 on a processor without instructions for it.
+LARGEST = ("enet", "gfpgan", "gpen")
 
 
 def worst(ours: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> dict[str, float]:
@@ -49,7 +51,11 @@ def test_form_of_the_stages_is_exact_to_rounding(subject: Subject) -> None:
         assert gap <= FLOAT32_BOUND[subject.name], f"{subject.name} {key}: {gap:.3g}"
 
 
-@pytest.mark.parametrize("subject", NETWORKS, indirect=True)
+@pytest.mark.parametrize(
+    "subject",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGEST else ()) for name in NETWORKS],
+    indirect=True,
+)
 def test_bfloat16_stays_within_its_bound(subject: Subject) -> None:
     """In the layout that is right on this processor: there are kernels that give infinities
     (`retalk_models.inference.numerics`).
