@@ -13,9 +13,13 @@ import traceback
 from pipelines.cli.interruption import last_line, say_interrupted
 from pipelines.errors import BROKEN, INTERRUPTED, RAY_LOST, USAGE, UsageError
 from pipelines.monitoring.supervision import Ended, end_as
+from pipelines.monitoring.terminal import shows_bar
 
 #: Of a standard stream that takes nothing more.
 UNPRINTABLE = (errno.ENOSPC, errno.EIO, errno.EBADF)
+
+#: What a terminal is told to show the cursor again that a bar has hidden (DECTCEM).
+SHOW_CURSOR = "\x1b[?25h"
 
 #: Signals of a process that has done what the processor or the C library forbids.
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
@@ -23,6 +27,9 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.S
 
 def lost(args: argparse.Namespace, ended: Ended) -> int:
     """Say how a command has ended that could not say it itself, and return its exit code."""
+    if shows_bar(sys.stderr) and not getattr(args, "quiet", False):  # its bar could not be taken away
+        with contextlib.suppress(OSError):
+            print(SHOW_CURSOR, file=sys.stderr, flush=True)
     if ended.asked:
         say_interrupted(last_line(args.command))
         code, error = INTERRUPTED, "interrupted"

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from pipelines.cli.arguments import Parser
 from pipelines.errors import DONE, UsageError
-
-#: What is written into the folder; who is listed in the first has pictures of that name.
-LISTING, FILES = "faces.json", ("faces.jpg", "index.html", "person-*.jpg")
 
 DESCRIPTION = """\
 Show who is in a video: a picture of each person, how long they are seen and how long they speak. The pictures can be given as --face, or as
@@ -68,8 +64,9 @@ def show_faces(args: argparse.Namespace) -> int:
     from pipelines.monitoring.progress import Progress
     from pipelines.monitoring.terminal import table
     from pipelines.review.faces import list_faces
+    from pipelines.review.faces_folder import check_folder
 
-    _check_folder(Path(args.output))
+    check_folder(Path(args.output))
     backend, why = chosen_backend(args.backend, "cpu")
     with Progress(None if args.quiet else sys.stderr) as shown:
         if why:
@@ -98,20 +95,3 @@ def show_faces(args: argparse.Namespace) -> int:
     if silent := found.get("nobody_speaks", {}).get("seconds"):
         print(f"For {silent:.1f} s nobody speaks, or it cannot be said for certain who does.")
     return DONE
-
-
-def _check_folder(folder: Path) -> None:
-    """Look whether a folder can be made or written, before any work; nothing is made.
-
-    Raises:
-        UsageError: it cannot, or somebody else's files would be lost.
-    """
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    if not there.is_dir():
-        raise UsageError(f"-o {folder}: {there} is a file; give a folder, which is made if it is missing")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"-o {folder}: {there} cannot be written; choose another folder")
-    if not (folder / LISTING).exists() and (
-        others := sorted(one for name in FILES for one in folder.glob(name))
-    ):
-        raise UsageError(f"{others[0]} is there already, and not from `retalk faces`; choose another folder")

@@ -31,7 +31,6 @@ from pipelines.cli.options import (
     add_guards,
     add_messages,
     add_run_options,
-    add_speech,
     add_title_options,
     defaults,
     guards,
@@ -39,11 +38,11 @@ from pipelines.cli.options import (
     rights,
     run_options,
     settings,
-    speakers,
     watermark,
 )
 from pipelines.cli.provenance import add_parser as add_provenance
 from pipelines.cli.provenance import add_provenance_options, provenance
+from pipelines.cli.speech_options import add_speech, speakers
 from pipelines.cli.stages import add_parser as add_stages
 from pipelines.cli.train import add_parser as add_train
 from pipelines.cli.verify import add_parser as add_verify

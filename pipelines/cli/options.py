@@ -149,43 +149,6 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_speech(command: argparse.ArgumentParser) -> None:
-    """Add the speech, or the people who speak with their speeches."""
-    command.add_argument(
-        "speech",
-        metavar="SPEECH",
-        nargs="?",
-        help="the new speech: any file with an audio stream, a video included; left out where there is --speaker",
-    )
-    group = command.add_argument_group("several speakers", "docs/speakers.md")
-    group.add_argument(
-        "--speaker",
-        action="append",
-        default=[],
-        metavar="FACE=SPEECH",
-        dest="speakers",
-        help="a person, chosen as for --face, and what they say; repeated for each. All are dubbed, and the sum of their speeches is heard",
-    )
-    group.add_argument("--mix", default="", metavar="FILE", help="what is heard in place of that sum")
-
-
-def speakers(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_speech` for `pipelines.cli.run.dub_one`.
-
-    Raises:
-        UsageError: a speaker has another form, or there is ``--face``.
-    """
-    if args.speakers and args.face:
-        raise UsageError("--face goes with one SPEECH; each --speaker FACE=SPEECH names its own face")
-    found = []
-    for text in args.speakers:
-        face, equals, speech = text.partition("=")
-        if not (face.strip() and equals and speech.strip()):
-            raise UsageError(f"--speaker {text}: must be FACE=SPEECH")
-        found.append({"face": face.strip(), "speech": speech.strip()})
-    return {"speakers": found, "mix": args.mix}
-
-
 def add_guards(command: argparse.ArgumentParser) -> None:
     """Add the limits for manifests and files from others."""
     group = command.add_argument_group("limits", "for manifests and files that somebody else has made")

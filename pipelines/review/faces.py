@@ -26,6 +26,7 @@ from pipelines.planning.segments import halo_range, segment_columns
 from pipelines.planning.shots import Looked, looked_through
 from pipelines.planning.speakers import MOST_SPEAKING
 from pipelines.planning.turns import turns_in
+from pipelines.review.faces_folder import LISTING, PAGE, SHEET, clear_folder, picture_name, write_whole
 
 #: Pictures of each person, sides of the crop in widths of the face, and height in pixels on the sheet.
 PICTURES, CROP, HEIGHT = 5, 2.2, 150
@@ -69,7 +70,7 @@ def list_faces(
 
     Args:
         video: path or fsspec URL.
-        folder: is made; files in it are replaced, and pictures of people of another video removed.
+        folder: is made; what an earlier call has written there is replaced or removed.
         speaking: also find out who speaks, for which all faces are followed through the whole video.
         step: called with what is being done.
         backend: finds and follows the faces.
@@ -81,6 +82,7 @@ def list_faces(
         WeightsError: the backend's model files are missing.
         MediaError: the video cannot be read.
         FaceError: no face is seen in it.
+        UsageError: files of somebody else would be lost.
     """
     info = probe_video(video)
     step("looking for shots and faces")
@@ -88,17 +90,16 @@ def list_faces(
     spans = _by_person(looked)
     order = sorted(spans, key=lambda who: -sum(_seconds(info, looked, shot, one) for shot, one in spans[who]))
     members = [_member(number, spans[who], looked, info) for number, who in enumerate(order, 1)]
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_pictures(folder)
+    clear_folder(folder, [member.face for member in members])
     found: dict[str, Any] = {"video": redact(video), "seconds": round(float(info.duration), 3)}
-    _write_listing(folder, found, members)  # pictures without one belong to somebody else
+    _write_listing(folder, found, members)  # before the pictures, which would be somebody else's without it
     step("cutting pictures out")
     sheet = []
     for member, who in zip(members, order, strict=True):
         pictures = list(_pictures(video, spans[who], info))
         _write(folder / member.face, pictures[0])
         sheet.append(strip(pictures, HEIGHT))
-    _write(folder / "faces.jpg", stack(sheet))
+    _write(folder / SHEET, stack(sheet))
     if speaking and has_sound(video):
         step("following lips")
         talked, rest = _speaking(video, info, looked, backend)
@@ -106,27 +107,14 @@ def list_faces(
             member.speaking = round(talked.get(who, 0.0), 2)
         found["nobody_speaks"] = {name: round(value, 2) for name, value in rest.items()}
     _write_listing(folder, found, members)
-    (folder / "index.html").write_text(_page(found), "utf-8")
+    write_whole(folder / PAGE, _page(found).encode())
     return found
 
 
 def _write_listing(folder: Path, found: dict[str, Any], members: Sequence[Member]) -> None:
     """Put the people into what was found, and write it as `faces.json`."""
     found["people"] = [dataclasses.asdict(member) for member in members]
-    (folder / "faces.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _remove_pictures(folder: Path) -> None:
-    """Remove the pictures that an earlier call has written there: a number means somebody else now."""
-    listing = folder / "faces.json"
-    try:
-        people = json.loads(listing.read_text("utf-8"))["people"]
-        names = [f"person-{int(one['person'])}.jpg" for one in people]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    listing.unlink()
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    write_whole(folder / LISTING, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _by_person(looked: Looked) -> dict[int, list[tuple[int, Person]]]:
@@ -154,7 +142,7 @@ def _member(number: int, spans: Sequence[tuple[int, Person]], looked: Looked, in
     first = looked.shots[spans[0][0]][0]
     return Member(
         number,
-        f"person-{number}.jpg",
+        picture_name(number),
         round(seconds, 2),
         round(seconds / max(float(info.duration), 1e-6), 4),
         round(float(np.median(heights)), 3),
@@ -184,7 +172,7 @@ def _pictures(video: str, spans: Sequence[tuple[int, Person]], info: VideoInfo) 
 def _write(path: Path, picture: np.ndarray) -> None:
     """Write RGB as JPEG."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    path.write_bytes(data.tobytes())
+    write_whole(path, data.tobytes())
 
 
 def _speaking(

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.cli import main as cli
 from pipelines.cli.arguments import Parser
+from pipelines.cli.speech_options import speakers
 from retalk_models import __version__
 
 ROOT = Path(__file__).parents[3]
@@ -229,3 +230,12 @@ def test_the_parser_alone() -> None:
     parser.add_argument("--kind", choices=("a", "b"))
     assert parser.parse_args(["--kind", "a"]).kind == "a"
     assert parser.short_usage() == "x [options]"
+
+
+def test_a_speaker_s_picture_may_have_an_equals_sign_in_its_path(tmp_path: Path) -> None:
+    picture = tmp_path / "a=b" / "person-1.jpg"
+    picture.parent.mkdir()
+    picture.touch()
+    given = {f"{picture}=c=d.wav": str(picture), "left=c=d.wav": "left", f"{'x' * 300}=c=d.wav": "x" * 300}
+    found = speakers(argparse.Namespace(speakers=list(given), face=None, mix=None))
+    assert found["speakers"] == [{"face": face, "speech": "c=d.wav"} for face in given.values()]
