@@ -92,6 +92,6 @@ def show_faces(args: argparse.Namespace) -> int:
             ]
         )
     print("\n".join(table(rows)))
-    if silent := found.get("nobody_speaks", {}).get("seconds"):
+    if (silent := found.get("nobody_speaks", {}).get("seconds", 0.0)) >= 0.05:  # shown as 0.1
         print(f"For {silent:.1f} s nobody speaks, or it cannot be said for certain who does.")
     return DONE
