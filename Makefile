@@ -44,7 +44,8 @@ PYTEST := RAY_AUTH_MODE=disabled OMP_WAIT_POLICY=passive $(BIN)/python -m pytest
 test: lint
 	$(PYTEST)
 
-# The neural engine step by step, the largest networks in bfloat16 and the large fault drills too: half an hour more.
+# The neural engine step by step, the largest networks in bfloat16, the GPU benchmark on a CPU and the large fault drills too: half an hour
+# more.
 test-all: lint
 	$(PYTEST) -m "slow or not slow"
 

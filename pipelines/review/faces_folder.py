@@ -14,6 +14,7 @@ from pipelines.errors import UsageError
 #: Lists the people and their pictures; written before the pictures, and in it are those that may be replaced.
 LISTING = "faces.json"
 SHEET, PAGE = "faces.jpg", "index.html"
+_BESIDE_PICTURES = {LISTING, SHEET, PAGE}
 _PICTURE = re.compile(r"person-\d+\.jpg")
 
 
@@ -51,8 +52,7 @@ def clear_folder(folder: Path, wanted: Iterable[str]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(wanted)
-    _check_files(folder, wanted)
-    for name in (own_files(folder) or set()) - wanted - {LISTING, SHEET, PAGE}:
+    for name in _check_files(folder, wanted) - wanted - _BESIDE_PICTURES:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -62,23 +62,27 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def own_files(folder: Path) -> set[str] | None:
-    """Names of the files that an earlier call may have written into a folder; None: there was none."""
+def _own_files(folder: Path) -> set[str]:
+    """Names of the files that an earlier call may have written into a folder, none where there was no such call."""
     try:
         listed = json.loads((folder / LISTING).read_bytes())
         names = {one["face"] for one in listed["people"]}
         ours = isinstance(listed["video"], str) and all(_PICTURE.fullmatch(name) for name in names)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not ours:
-        return None
-    return {LISTING, SHEET, PAGE, *names}
+        return set()
+    return names | _BESIDE_PICTURES if ours else set()
 
 
-def _check_files(folder: Path, pictures: Iterable[str]) -> None:
-    own = own_files(folder) or set()
-    for name in sorted({LISTING, SHEET, PAGE, *pictures}):
+def _check_files(folder: Path, pictures: Iterable[str]) -> set[str]:
+    """Return `_own_files`, if what will be written replaces no others.
+
+    Raises:
+        UsageError: it would.
+    """
+    own = _own_files(folder)
+    for name in sorted({*pictures, *_BESIDE_PICTURES}):
         if os.path.lexists(path := folder / name) and (
             name not in own or (path.is_dir() and not path.is_symlink())
         ):
             raise UsageError(f"{path} is there already, and not from `retalk faces`; choose another folder")
+    return own
